@@ -1,0 +1,39 @@
+# make demo: the whole factory on the toy domain, ending with a report page.
+# make test: the tests. Both set up their own environment first.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := out/demo
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.core
+	rm -rf $(DEMO)
+	$(BIN)/factory train --config configs/demo.yaml
+	$(BIN)/factory fit --config configs/demo.yaml
+	$(BIN)/factory evaluate --config configs/demo.yaml
+	$(BIN)/factory generate --config configs/demo.yaml
+	@$(BIN)/factory report $(DEMO)/dataset
+
+test: $(VENV)/.test
+	$(BIN)/pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e ".[test,lint]"
+	touch $@ $(VENV)/.core
+
+clean:
+	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache

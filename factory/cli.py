@@ -1,0 +1,239 @@
+"""The `factory` command: a thin face over the functions of the package.
+
+Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete but resumable,
+130 and 143 for Ctrl-C and SIGTERM.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from factory.config import Config, dump_config, load_config, parse_override
+from factory.errors import UserError
+
+# Short names of keys, per command: {flag: (dotted key, help)}.
+_MODELS = {
+    "--ddpm": ("models.ddpm_url", "the DDPM's model folder"),
+    "--ensemble": ("models.ensemble_url", "the ensemble's folder"),
+}
+_FLAGS: dict[str, dict[str, tuple[str, str]]] = {
+    "inspect": {},
+    "train": {
+        "--out": ("train.url", "the run's folder or URL"),
+        "--num-steps": ("train.num_steps", "optimiser steps"),
+        "--num-workers": ("train.num_workers", "Ray Train workers"),
+        "--batch-size": ("train.batch_size", "images a step, over all workers"),
+    },
+    "fit": {
+        "--ddpm": _MODELS["--ddpm"],
+        "--out": ("models.ensemble_url", "where the ensemble is written"),
+        "--num-members": ("ensemble.num_members", "members of the ensemble"),
+    },
+    "evaluate": {
+        **_MODELS,
+        "--out": ("evaluate.url", "where scores and pictures are written"),
+    },
+    "generate": {
+        **_MODELS,
+        "--num": ("generate.num", "pairs to make: 1000, 1e6, 10k"),
+        "--out": ("generate.url", "the dataset's folder or URL"),
+        "--format": ("generate.format", "parquet or webdataset"),
+        "--samples-per-shard": ("generate.samples_per_shard", "pairs a shard"),
+        "--min-actors": ("generate.min_actors", "actors kept at least"),
+        "--max-actors": ("generate.max_actors", "actors at most"),
+        "--seed": ("generate.seed", "with the index, a pair's identity"),
+    },
+}
+_ABOUT = {
+    "inspect": "check the images and masks of a config, naming every bad file",
+    "train": "stage 1: fit the DDPM on unlabelled images with Ray Train",
+    "fit": "stage 2: fit the ensemble on few labelled images",
+    "evaluate": "measure the ensemble on labelled images that it has not seen",
+    "generate": "stage 3: make image/mask pairs with Ray Data actors",
+    "report": "write report/index.html into a finished dataset",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    return run(given.command, given)
+
+
+def job(command: str) -> NoReturn:
+    """Runs a command as a script of its own, as `ray job submit` does."""
+    sys.exit(main([command, *sys.argv[1:]]))
+
+
+def run(command: str, given: argparse.Namespace) -> int:
+    """The command, with its errors told as the exit codes promise."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _COMMANDS[command](given)
+    except UserError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _terminated(number: int, frame: Any) -> NoReturn:
+    print("terminated; run the same command again to go on", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="factory", description="A factory of labelled images.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, flags in _FLAGS.items():
+        sub = commands.add_parser(name, help=_ABOUT[name], description=_ABOUT[name])
+        sub.add_argument("--config", metavar="FILE", help="a YAML file; absent: the toy domain")
+        sub.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="A.B=C",
+            help="override a config key",
+        )
+        sub.add_argument("--print-config", action="store_true", help="show it and stop")
+        sub.add_argument("--dry-run", action="store_true", help="check everything, start nothing")
+        for flag, (key, about) in flags.items():
+            sub.add_argument(flag, metavar="VALUE", dest=key, help=f"{about} ({key})")
+    report = commands.add_parser("report", help=_ABOUT["report"], description=_ABOUT["report"])
+    report.add_argument("url", help="the dataset's folder or URL")
+    report.add_argument("--num", type=int, default=64, help="samples shown")
+    return parser
+
+
+def _config(given: argparse.Namespace) -> Config:
+    overrides = [parse_override(text) for text in given.set]
+    named = [(key, getattr(given, key)) for key, _ in _FLAGS[given.command].values()]
+    overrides += [(key, value) for key, value in named if value is not None]
+    return load_config(given.config, overrides)
+
+
+def _with_config(
+    command: Callable[[Config], int], check: Callable[[Config], Any]
+) -> Callable[[argparse.Namespace], int]:
+    """Adds --print-config and --dry-run to a command."""
+
+    def wrapped(given: argparse.Namespace) -> int:
+        config = _config(given)
+        if given.print_config:
+            print(dump_config(config), end="")
+            return 0
+        if given.dry_run:
+            check(config)
+            print("everything that can be checked beforehand is fine; nothing was started")
+            return 0
+        return command(config)
+
+    return wrapped
+
+
+# Each command imports what it needs when it runs: a mistake in a config is answered at once.
+
+
+def _inspect(config: Config) -> int:
+    from factory.data.inspection import inspect, lines
+
+    failed = False
+    for name, labelled in (("unlabelled", False), ("labelled", True), ("test", True)):
+        source = getattr(config.data, name)
+        found = inspect(source, config.data.image_size, labelled)
+        print(f"data.{name}:")
+        print("\n".join(f"  {line}" for line in lines(found)))
+        failed = failed or bool(found.problems)
+    return 2 if failed else 0
+
+
+def _train(config: Config) -> int:
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    from factory.diffusion.training import train
+
+    try:
+        print(train(config))
+    except TrainingFailedError as error:
+        print(f"error: training failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check_train(config: Config) -> None:
+    from factory.diffusion.training import check
+
+    check(config)
+
+
+def _fit(config: Config) -> int:
+    from factory.labeling.stage import fit
+
+    print(fit(config))
+    return 0
+
+
+def _check_fit(config: Config) -> None:
+    from factory.labeling.stage import check_fit
+
+    check_fit(config)
+
+
+def _evaluate(config: Config) -> int:
+    from factory.labeling.stage import evaluate
+
+    print("\n".join(evaluate(config)))
+    return 0
+
+
+def _check_evaluate(config: Config) -> None:
+    from factory.labeling.stage import check_evaluate
+
+    check_evaluate(config)
+
+
+def _generate(config: Config) -> int:
+    from factory.generation import GenerationFailed, generate
+
+    try:
+        generate(config)
+    except GenerationFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        print(
+            "finished shards are kept; run the same command again to resume",
+            file=sys.stderr,
+        )
+        return 3
+    return 0
+
+
+def _check_generate(config: Config) -> None:
+    from factory.generation import check
+
+    check(config)
+
+
+def _report(given: argparse.Namespace) -> int:
+    from factory.report import write_report
+
+    print(write_report(given.url, given.num))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "inspect": _with_config(_inspect, _inspect),
+    "train": _with_config(_train, _check_train),
+    "fit": _with_config(_fit, _check_fit),
+    "evaluate": _with_config(_evaluate, _check_evaluate),
+    "generate": _with_config(_generate, _check_generate),
+    "report": _report,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Joins the Ray cluster that is there, or starts one on this machine."""
+
+import logging
+import os
+import signal
+
+import ray
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def connect() -> None:
+    """Joins the cluster of RAY_ADDRESS (`ray job submit` sets it), else starts a local one.
+
+    Does nothing where this process is connected already. The local cluster has no dashboard,
+    listens on loopback alone, and ends with the process.
+    """
+    if ray.is_initialized():
+        return
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(logging_level=logging.WARNING)
+    else:
+        # Ray turns its token on by itself for a local cluster; it need not say so.
+        _quiet("ray._private.authentication.authentication_token_setup")
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            dashboard_host="127.0.0.1",
+            logging_level=logging.WARNING,
+            runtime_env={"worker_process_setup_hook": "factory.cluster.quiet_worker"},
+        )
+    # Ray has put its own in place, which ends with another exit code.
+    signal.signal(signal.SIGTERM, on_terminate)
+
+
+def quiet_worker() -> None:
+    """Runs in every process of a local cluster: silences what speaks of the missing dashboard."""
+    _quiet("ray.train.v2._internal.execution.controller.placement_group_cleaner")
+    _quiet("ray.train.v2._internal.execution.context")
+
+
+def _quiet(logger: str) -> None:
+    logging.getLogger(logger).setLevel(logging.ERROR)
+
+
+def under_ray_job() -> bool:
+    """Whether this process is the entry point of a submitted job: its folder is thrown away."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or "RAY_JOB_SUBMISSION_ID" in os.environ

@@ -1,0 +1,469 @@
+"""Every knob of the factory, on one page.
+
+A config is one YAML file over the defaults below, which are the toy domain's; `--set a.b=c` and
+the short flags override it. Unknown keys are refused, and all problems are told at once.
+Frozen; imports no torch, so that a mistake is answered at once.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from os import PathLike
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from factory import storage
+from factory.errors import UserError
+
+MAX_COUNT = 2**48
+_SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
+
+
+def parse_count(value: object) -> int:
+    """A whole number >= 1 as people write it: 1000, 1_000, 1e6, 10k, 1M.
+
+    Raises ValueError quoting anything else.
+    """
+    text = str(value).strip()
+    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:[eE]\+?\d{1,2})?)([kMG]?)", text)
+    refusal = f"must be a whole number >= 1 (such as 1000, 1e6, 10k), got {text!r}"
+    if match is None or isinstance(value, bool):
+        raise ValueError(refusal)
+    try:
+        number = Decimal(match[1].replace("_", "")) * _SUFFIXES.get(match[2], 1)
+    except InvalidOperation:
+        raise ValueError(refusal) from None
+    if number != number.to_integral_value() or not 1 <= number <= MAX_COUNT:
+        raise ValueError(refusal)
+    return int(number)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"must be a finite number, got {value}")
+    return value
+
+
+def _url(value: object) -> str:
+    if not isinstance(value, str | PathLike):
+        raise ValueError(f"must be a path or a URL, got {str(value)!r}")
+    try:
+        return storage.normalize(str(value))
+    except UserError as error:
+        # A type of its own: the value may hold a secret, and is not quoted.
+        raise PydanticCustomError("url", "{problem}", {"problem": str(error)}) from None
+
+
+def _some(values: tuple[int, ...]) -> tuple[int, ...]:
+    if not values:
+        raise ValueError("must name at least one")
+    return values
+
+
+Count = Annotated[int, BeforeValidator(parse_count)]
+Ordinal = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Url = Annotated[str, BeforeValidator(_url)]
+
+
+class Section(BaseModel):
+    """Frozen, and refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+
+class Source(Section):
+    """Where images, and perhaps masks, come from."""
+
+    kind: Literal["toy", "folder", "pairs"] = "toy"
+    """toy: drawn faces; folder: images without masks; pairs: images beside masks."""
+    url: Url | None = None
+    """The folder (folder, pairs)."""
+    num: Count | None = None
+    """Toy: how many to draw. Others: use only the first so many."""
+    seed: Seed = 0
+    """Toy: which drawings."""
+    images: str = "images"
+    """Pairs: sub-folder of the images."""
+    masks: str = "masks"
+    """Pairs: sub-folder of the masks, `L` or palette PNG, value = class id, 255 = ignore."""
+    classes_url: Url | None = None
+    """Pairs: JSON of class names, {"0": name, ...} or [name, ...]."""
+    names_url: Url | None = None
+    """Pairs: JSON list of image file names to use; all if absent."""
+    names_key: str | None = None
+    """The key of that list, where the JSON is an object of several lists."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Source":
+        if self.kind == "toy" and self.num is None:
+            raise ValueError("kind toy needs num: how many drawings")
+        if self.kind != "toy" and self.url is None:
+            raise ValueError(f"kind {self.kind} needs url: the folder")
+        if self.kind == "pairs" and self.classes_url is None:
+            raise ValueError("kind pairs needs classes_url: a JSON file of class names")
+        return self
+
+
+class Data(Section):
+    """The images of the domain."""
+
+    image_size: Count = 32
+    """Height and width in pixels; larger or oblong images are cropped to a square and scaled."""
+    unlabelled: Source = Source(kind="toy", num=30_000, seed=1)
+    """What the DDPM learns from."""
+    labelled: Source = Source(kind="toy", num=20, seed=2)
+    """The few labelled images that the ensemble learns from."""
+    test: Source = Source(kind="toy", num=100, seed=3)
+    """Labelled images, none of them in `labelled`, for `factory evaluate`."""
+
+
+class UNet(Section):
+    """The network's shape; names as in diffusers' `UNet2DModel`, google/ddpm-* conventions."""
+
+    block_out_channels: Annotated[tuple[Count, ...], AfterValidator(_some)] = (64, 96, 128)
+    """Channels per level, from full resolution down; each level halves the resolution."""
+    layers_per_block: Count = 1
+    """Residual blocks per level on the way down; one more on the way up."""
+    attention_levels: tuple[Ordinal, ...] = (2,)
+    """Levels with self-attention (0 = full resolution); the middle always has it."""
+    dropout: Fraction = 0.0
+    norm_num_groups: Count = 32
+
+
+class Diffusion(Section):
+    """The noise schedule: linear betas (Ho et al. 2020, section 4)."""
+
+    num_timesteps: Count = 1000
+    beta_start: Positive = 1e-4
+    beta_end: Positive = 0.02
+
+
+class Train(Section):
+    """Stage 1: fits the DDPM with Ray Train."""
+
+    url: Url = storage.normalize("out/toy/ddpm")
+    """The run: checkpoints, sample sheets, metrics; the result is in its folder `model`."""
+    initial_model_url: Url | None = None
+    """A model folder to start from instead of random weights."""
+    num_workers: Count = 1
+    use_gpu: bool | Literal["auto"] = "auto"
+    cpus_per_worker: Count = 1
+    num_steps: Count = 20_000
+    batch_size: Count = 64
+    """Images a step, over all workers."""
+    learning_rate: Positive = 4e-4
+    warmup_steps: Count = 500
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    max_grad_norm: Positive = 1.0
+    ema_decay: Fraction = 0.9995
+    """Reached gradually: the decay at step n is min(ema_decay, (1 + n) / (10 + n))."""
+    horizontal_flip: bool = True
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """bf16: autocast; weights, EMA and optimiser stay float32."""
+    seed: Seed = 0
+    log_steps: Count = 50
+    checkpoint_steps: Count = 1000
+    sample_steps: Count = 2000
+    """A sheet of samples every so many steps."""
+    num_checkpoints_to_keep: Count = 2
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    """How often a dead worker group is restarted from the last checkpoint."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs the extra `tensorboard`, and a local url)."""
+
+
+class Models(Section):
+    """The trained models that fit, evaluate and generate use."""
+
+    ddpm_url: Url | None = None
+    """A DDPM in diffusers' layout; absent: the embedded toy model."""
+    ensemble_url: Url | None = None
+    """The ensemble's folder, written by fit; absent: the embedded toy ensemble."""
+
+
+class Features(Section):
+    """What the ensemble sees of the frozen U-Net (Baranchuk et al. 2022, section 3)."""
+
+    timesteps: Annotated[tuple[Ordinal, ...], AfterValidator(_some)] = (50, 150, 250)
+    blocks: Annotated[tuple[Ordinal, ...], AfterValidator(_some)] | None = None
+    """Decoder blocks, 0 = the first after the middle; absent: chosen by the network's shape."""
+    source: Literal["renoise", "trajectory"] = "renoise"
+    """Of generated images: renoise = noise the finished image again, as in fitting;
+    trajectory = read the maps while sampling passes those timesteps, without extra passes."""
+
+
+class Ensemble(Section):
+    """Stage 2: the pixel classifiers (Baranchuk et al. 2022: ten MLPs, hidden 128 and 32)."""
+
+    num_members: Count = 10
+    hidden: tuple[Count, Count] = (128, 32)
+    num_steps: Count = 600
+    pixels_per_step: Count = 2048
+    learning_rate: Positive = 2e-3
+    vote: Literal["hard", "soft"] = "soft"
+    """hard: majority of the members, ties to the smallest id; soft: largest mean probability."""
+    horizontal_flip: bool = True
+    """Learn from mirrored images too; classes named l_x and r_x change places."""
+    seed: Seed = 0
+
+
+class Evaluate(Section):
+    """Measures the labels on `data.test`."""
+
+    url: Url = storage.normalize("out/toy/evaluation")
+    num_pictures: Count = 12
+    """Rows of the picture sheet."""
+    batch_size: Count = 16
+
+
+class Generate(Section):
+    """Stage 3: samples, labels and writes image/mask pairs."""
+
+    url: Url = storage.normalize("out/toy/dataset")
+    num: Count = 64
+    samples_per_shard: Count = 1000
+    format: Literal["parquet", "webdataset"] = "parquet"
+    seed: Seed = 0
+    """With the index, a sample's identity: the same pair always comes out the same."""
+    batch_size: Count = 32
+    """Part of the plan: the last batch of a shard is padded, so kernels see one shape."""
+    sampler: Literal["dpm_solver", "ddim", "ddpm"] = "dpm_solver"
+    num_sampling_steps: Count = 20
+    """Network passes an image; ddpm always makes all of diffusion's timesteps."""
+    precision: Literal["bf16", "fp32"] = "fp32"
+    min_actors: Count = 1
+    max_actors: Count = 2
+    cpus_per_actor: Annotated[float, Field(gt=0, le=256)] = 1.0
+    gpus_per_actor: Annotated[float, Field(ge=0, le=8)] = 0.0
+    max_shard_retries: Annotated[int, Field(ge=0)] = 2
+    """How often a shard is tried again after its actor died or failed, before the job stops."""
+    no_progress_timeout_seconds: Positive = 6 * 3600.0
+    """The job stops when no shard at all is finished for so long."""
+    progress_seconds: Positive = 5.0
+    license: str = "other"
+    """Of the generated data, for its card (a Hugging Face licence id)."""
+
+
+class Config(Section):
+    """One run, whole."""
+
+    data: Data = Data()
+    unet: UNet = UNet()
+    diffusion: Diffusion = Diffusion()
+    train: Train = Train()
+    models: Models = Models()
+    features: Features = Features()
+    ensemble: Ensemble = Ensemble()
+    evaluate: Evaluate = Evaluate()
+    generate: Generate = Generate()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Config":
+        problems = list(_cross_problems(self))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def _cross_problems(config: Config) -> Sequence[str]:
+    """What single fields cannot see."""
+    found = []
+    size, levels = config.data.image_size, len(config.unet.block_out_channels)
+    if size % 2 ** (levels - 1):
+        found.append(
+            f"data.image_size: {size} must be divisible by {2 ** (levels - 1)}, "
+            f"as unet.block_out_channels has {levels} levels"
+        )
+    found += [f"unet.{problem}" for problem in unet_problems(config.unet)]
+    if config.diffusion.beta_end >= 1 or config.diffusion.beta_start >= 1:
+        found.append("diffusion.beta_start and diffusion.beta_end must be below 1")
+    if config.train.batch_size % config.train.num_workers:
+        found.append(
+            f"train.batch_size: {config.train.batch_size} must be divisible by "
+            f"train.num_workers = {config.train.num_workers}"
+        )
+    for t in config.features.timesteps:
+        if t >= config.diffusion.num_timesteps:
+            found.append(
+                f"features.timesteps: {t} must be below diffusion.num_timesteps = "
+                f"{config.diffusion.num_timesteps}"
+            )
+    if len(set(config.features.timesteps)) != len(config.features.timesteps):
+        found.append(f"features.timesteps: {config.features.timesteps} has a timestep twice")
+    generate = config.generate
+    if generate.min_actors > generate.max_actors:
+        found.append(
+            f"generate.min_actors: {generate.min_actors} must not be above "
+            f"generate.max_actors = {generate.max_actors}"
+        )
+    if not 2 <= generate.num_sampling_steps <= config.diffusion.num_timesteps:
+        found.append(
+            f"generate.num_sampling_steps: {generate.num_sampling_steps} must be 2 to "
+            f"diffusion.num_timesteps = {config.diffusion.num_timesteps}"
+        )
+    return found
+
+
+def unet_problems(unet: UNet) -> list[str]:
+    """Why no network can have this shape."""
+    found = []
+    width, levels = unet.block_out_channels[0], len(unet.block_out_channels)
+    if width < 4 or width % 2:
+        found.append(
+            f"block_out_channels: the first, {width}, must be even and at least 4, "
+            "half of it for sines of the timestep and half for cosines"
+        )
+    for channels in unet.block_out_channels:
+        if channels % unet.norm_num_groups:
+            found.append(
+                f"block_out_channels: {channels} must be divisible by "
+                f"norm_num_groups = {unet.norm_num_groups}"
+            )
+    for level in unet.attention_levels:
+        if level >= levels:
+            found.append(f"attention_levels: {level} is not one of the levels 0..{levels - 1}")
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise UserError(f"line {line}: key {key!r} is given twice. Keep one.")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> Config:
+    """The defaults, under a YAML file, under (dotted key, value) overrides; later ones win.
+
+    Raises UserError with all problems at once.
+    """
+    tree = _read_yaml(file) if file else {}
+    for key, value in overrides:
+        _set(tree, key, value)
+    return parse_config(tree, place=file or "config")
+
+
+def parse_config(tree: Mapping[str, Any], place: str = "config") -> Config:
+    """A Config from nested mappings. Raises UserError with all problems at once."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError([_told(problem, place) for problem in error.errors()]) from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved config as YAML; `load_config` reads it back to an equal one."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return text
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """'a.b=c' -> ('a.b', c), the value read as YAML. Raises UserError."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise UserError(f"--set {text}: write it as section.key=value.")
+    try:
+        return key.strip(), yaml.load(value, _Loader)
+    except (yaml.YAMLError, ValueError):
+        raise UserError(f"--set {text}: the value is not YAML; quote it.") from None
+
+
+def _read_yaml(file: str) -> dict[str, Any]:
+    try:
+        content = yaml.load(storage.read_text(storage.normalize(file)), _Loader)
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such config file.") from None
+    except IsADirectoryError:
+        raise UserError(f"{file}: is a folder; name a YAML file.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: is not text in UTF-8; a config is a YAML file.") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    except UserError as error:
+        raise UserError([f"{file}: {problem}" for problem in error.problems]) from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: expected sections such as `generate:`, got {content!r}.")
+    return content
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        below = tree.get(section)
+        if not isinstance(below, dict):
+            below = tree[section] = {}
+        tree = below
+    tree[last] = value
+
+
+def _told(problem: Any, place: str) -> str:
+    """One pydantic error as one line: where, what, and the nearest name."""
+    location = [str(part) for part in problem["loc"]]
+    path = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: {path}: unknown key.{_did_you_mean(location)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not path:
+        return "\n".join(f"{place}: {line}" for line in message.splitlines())
+    if problem["type"] == "url":
+        return f"{place}: {path}: {message}"
+    given = problem["input"]
+    quoted = "" if repr(str(given)) in message or isinstance(given, dict) else f", got {given!r}"
+    return f"{place}: {path}: {message[:1].lower()}{message[1:]}{quoted}"
+
+
+def _did_you_mean(location: Sequence[str]) -> str:
+    section: Any = Config
+    for part in location[:-1]:
+        field = section.model_fields.get(part)
+        section = next(
+            (t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)),
+            Config,
+        )
+    names = list(section.model_fields)
+    near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
+    parents = ".".join(location[:-1])
+    if near:
+        return f" Did you mean {'.'.join(filter(None, [parents, near[0]]))}?"
+    return f" Known here: {', '.join(names)}."
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def differences(there: Any, here: Any, key: str = "") -> list[str]:
+    """Every leaf in which two nested JSON values differ: 'a.b: there 1, here 2'."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        found = []
+        for name in sorted({*there, *here}):
+            below = f"{key}.{name}" if key else str(name)
+            found += differences(there.get(name, "absent"), here.get(name, "absent"), below)
+        return found
+    return [] if there == here else [f"{key}: there {there!r}, here {here!r}"]

@@ -1,0 +1,184 @@
+"""Checks a source before work starts: what is in it, what is odd, and everything wrong at once."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+
+from factory import images
+from factory.classes import IGNORE_ID
+from factory.config import Source
+from factory.data import sources
+from factory.data.sources import Content, Labelled
+from factory.errors import UserError
+from factory.images import UInt8
+
+NUM_SAMPLES = 9
+SAMPLES_PER_ROW = 3
+CONVERSIONS = {
+    "1": "grey is replicated to RGB",
+    "L": "grey is replicated to RGB",
+    "LA": "grey is replicated to RGB, transparent pixels show white",
+    "RGBA": "transparent pixels show white",
+    "CMYK": "converted to RGB without a colour profile; check the colours",
+    "I;16": "16-bit grey is divided by 257; check that it is not too dark",
+}
+"""Pillow's mode -> what becomes of such images."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a source holds, over the files that could be read."""
+
+    num_images: int
+    sizes: Mapping[tuple[int, int], int]
+    """(width, height) as stored -> number of images, the most frequent first."""
+    modes: Mapping[str, int]
+    """Pillow's mode -> number of images."""
+    formats: Mapping[str, int]
+    pixel_shares: Mapping[str, float]
+    """Class name -> its share of all pixels that are not ignored, 0..1; empty without masks."""
+    image_counts: Mapping[str, int]
+    """Class name -> number of images in which it occurs; empty without masks."""
+    notes: tuple[str, ...]
+    """What is no mistake but worth knowing."""
+    problems: tuple[str, ...]
+    """A line per offending file; empty where the source can be used."""
+    samples: Labelled | UInt8
+    """The first images, for `contact_sheet`."""
+
+
+def inspect(source: Source, size: int, labelled: bool) -> Inspection:
+    """Reads all of a source at size x size pixels; bad data is reported, not raised."""
+    content = sources.read(source, size, labelled)
+    shares, counts = _occurrences(content)
+    return Inspection(
+        num_images=len(content.names),
+        sizes=_histogram(stored.size for stored in content.stored),
+        modes=_histogram(stored.mode for stored in content.stored),
+        formats=_histogram(stored.format for stored in content.stored),
+        pixel_shares=shares,
+        image_counts=counts,
+        notes=tuple(_notes(source, size, content, counts)),
+        problems=content.problems,
+        samples=_first(content),
+    )
+
+
+def lines(inspection: Inspection) -> list[str]:
+    """The inspection for a terminal; the problems last, at most `sources.MAX_LINES` of them."""
+    found = inspection
+    sizes = {f"{width}x{height}": count for (width, height), count in found.sizes.items()}
+    table = [
+        f"  {name:<20} {found.pixel_shares[name]:>8.2%} of pixels, in {count} images"
+        for name, count in found.image_counts.items()
+    ]
+    return [
+        f"images   {found.num_images}",
+        f"sizes    {_listed(sizes)}",
+        f"modes    {_listed(found.modes)}",
+        f"formats  {_listed(found.formats)}",
+        *(["classes", *table] if table else []),
+        *(f"note: {note}" for note in found.notes),
+        *(f"problem: {problem}" for problem in sources.first_lines(found.problems)),
+    ]
+
+
+def contact_sheet(samples: Labelled | UInt8, scale: int = 1) -> UInt8:
+    """The first 9 images, 3 a row, each beside its overlay where there are masks.
+
+    samples: labelled images, or (N, S, S, 3) with N >= 1. Returns one (H, W, 3) picture, enlarged
+    scale times.
+    """
+    if isinstance(samples, Labelled):
+        shown = zip(samples.images, samples.masks, strict=True)
+        cells = [[image, images.overlay(image, mask, samples.classes)] for image, mask in shown]
+    else:
+        cells = [[image] for image in samples]
+    cells = cells[:NUM_SAMPLES]
+    starts = range(0, len(cells), SAMPLES_PER_ROW)
+    return images.tile(
+        [list(chain(*cells[start : start + SAMPLES_PER_ROW])) for start in starts],
+        scale,
+    )
+
+
+def check_disjoint(train: Labelled, test: Labelled) -> None:
+    """Raises UserError naming each test image whose pixels are also those of a training image."""
+    known = {image.tobytes(): name for image, name in zip(train.images, train.names, strict=True)}
+    shared = [
+        f"test image {name}: is the training image {known[image.tobytes()]}. Leave one of them out."
+        for image, name in zip(test.images, test.names, strict=True)
+        if image.tobytes() in known
+    ]
+    if shared:
+        raise UserError(sources.first_lines(shared))
+
+
+def _histogram(values: Iterable[T]) -> dict[T, int]:
+    return dict(Counter(values).most_common())
+
+
+def _listed(histogram: Mapping[str, int], num: int = 5) -> str:
+    parts = [f"{name}: {count}" for name, count in histogram.items()]
+    return ", ".join(parts[:num]) + (f", and {len(parts) - num} more" if len(parts) > num else "")
+
+
+def _first(content: Content) -> Labelled | UInt8:
+    few = content.images[:NUM_SAMPLES].copy()  # lets go of the rest
+    if content.masks is None or content.classes is None:
+        return few
+    masks = content.masks[:NUM_SAMPLES].copy()
+    return Labelled(few, masks, content.names[:NUM_SAMPLES], content.classes)
+
+
+def _occurrences(content: Content) -> tuple[dict[str, float], dict[str, int]]:
+    """Per class name: the share of pixels, and the number of images with it."""
+    if content.masks is None or content.classes is None:
+        return {}, {}
+    names = content.classes.names
+    pixels = np.zeros((len(content.masks), 256), np.int64)
+    for row, mask in zip(pixels, content.masks, strict=True):
+        row[:] = np.bincount(mask.ravel(), minlength=256)
+    total = max(int(pixels[:, : len(names)].sum()), 1)
+    shares = {name: float(pixels[:, i].sum() / total) for i, name in enumerate(names)}
+    return shares, {name: int((pixels[:, i] > 0).sum()) for i, name in enumerate(names)}
+
+
+def _notes(
+    source: Source, size: int, content: Content, image_counts: Mapping[str, int]
+) -> Iterator[str]:
+    num = len(content.names)
+    if source.num is not None and num < source.num and not content.problems:
+        yield f"{num} images, fewer than num: {source.num}."
+    for name, count in image_counts.items():
+        if num and not count:
+            yield f"class {name} never occurs."
+    repeats = num - len({image.tobytes() for image in content.images})
+    if repeats:
+        yield f"{repeats} images have the same pixels as another one."
+    yield from _conversions(size, content)
+    if content.masks is not None and num:
+        ignored = float((content.masks == IGNORE_ID).mean())
+        if ignored:
+            yield f"{ignored:.2%} of the pixels are ignored (id {IGNORE_ID})."
+
+
+def _conversions(size: int, content: Content) -> Iterator[str]:
+    """What was done to images that are not stored as they are used."""
+    modes = Counter(stored.mode for stored in content.stored)
+    for mode, what in CONVERSIONS.items():
+        if modes[mode]:
+            yield f"{modes[mode]} images of mode {mode}: {what}."
+    sizes = [stored.size for stored in content.stored]
+    small = sum(min(stored) < size for stored in sizes)
+    oblong = sum(width != height for width, height in sizes)
+    if small:
+        yield f"{small} images are smaller than {size} pixels and were enlarged."
+    if oblong:
+        yield f"{oblong} images are not square: only their centred square is used."

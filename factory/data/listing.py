@@ -1,0 +1,194 @@
+"""Which files of a folder are read: listing, choosing by name, pairing images with masks."""
+
+import difflib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from factory import storage
+from factory.config import Source
+from factory.errors import Problems
+from factory.images import IMAGE_SUFFIXES
+
+Part = Literal["images", "masks"]
+_NUM_SEARCHED = 5  # searching for similar names is slow among many files
+
+
+@dataclass(frozen=True)
+class File:
+    """An image to read, and the mask that belongs to it where masks were asked for."""
+
+    name: str
+    """Path below the folder of the images."""
+    url: str
+    mask_url: str | None
+
+
+def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]:
+    """The files that a source of kind folder or pairs names, sorted by name.
+
+    What is wrong with the rest is added to problems.
+    """
+    if labelled and source.kind != "pairs":
+        problems.add(f"{source.url}: kind {source.kind} has no masks. Use kind: pairs.")
+        return []
+    images = _list(source, "images", problems)
+    masks = _list(source, "masks", problems) if labelled else {}
+    if not images or (labelled and not masks):
+        return []
+    if _mixes_masks(source, images):
+        problems.add(
+            f"{source.url}: holds {source.images}/ and {source.masks}/, and kind folder would read "
+            f"masks as images. Use kind: pairs, or url: {source.url}/{source.images}."
+        )
+        return []
+    names = _choose(source, list(images), problems)
+    mask_urls = _pair(source, names, images, masks, problems) if labelled else {}
+    return [
+        File(name, images[name], mask_urls.get(name))
+        for name in sorted(names)
+        if name in mask_urls or not labelled
+    ]
+
+
+def _folder(source: Source, part: Part) -> str:
+    assert source.url is not None, "Source checks it"
+    if source.kind == "folder":
+        return source.url
+    below = source.images if part == "images" else source.masks
+    return storage.join(source.url, *PurePosixPath(below).parts)
+
+
+def _list(source: Source, part: Part, problems: Problems) -> dict[str, str]:
+    """Path below the folder -> URL, sorted; none is a problem."""
+    folder = _folder(source, part)
+    try:
+        urls = storage.list_files(folder, IMAGE_SUFFIXES, recursive=source.kind == "folder")
+        if not urls:
+            problems.add(_why_empty(source, part))
+    except OSError as error:
+        problems.add(f"{folder}: cannot be listed ({storage.reason(error)}). Check permissions.")
+        return {}
+    return {url[len(folder) + 1 :]: url for url in urls}
+
+
+def _mixes_masks(source: Source, images: Iterable[str]) -> bool:
+    tops = {PurePosixPath(name).parts[0] for name in images if "/" in name}
+    return source.kind == "folder" and {source.images, source.masks} <= tops
+
+
+def _why_empty(source: Source, part: Part) -> str:
+    assert source.url is not None, "Source checks it"
+    folder = _folder(source, part)
+    suffixes = " ".join(IMAGE_SUFFIXES)
+    if not storage.exists(source.url):
+        return f"{source.url}: no such folder. Check the url; it must hold {part} ({suffixes})."
+    missing = f"no {part} in it" if storage.exists(folder) else "no such folder"
+    everything = storage.list_files(source.url, IMAGE_SUFFIXES, recursive=True)
+    others = {url[len(source.url) + 1 :].rpartition("/")[0] or "." for url in everything}
+    others -= {source.images, source.masks}
+    if source.kind == "pairs" and others:
+        remedy = f"There are images in {_some(sorted(others))}: set `{part}:` to the right one."
+    else:
+        remedy = f"Put the {part} there, in one of these formats: {suffixes}."
+    return f"{folder}: {missing}. {remedy}"
+
+
+def _choose(source: Source, available: list[str], problems: Problems) -> list[str]:
+    """The names to read: those of names_url, in its order, or all; the first num of them."""
+    if source.names_url is None:
+        return available[: source.num]
+    wanted = _read_names(source.names_url, source.names_key, problems)[: source.num]
+    known = set(available)
+    missing = [name for name in wanted if name not in known]
+    for i, name in enumerate(missing):
+        near = _near(name, available) if i < _NUM_SEARCHED else ""
+        problems.add(
+            f"{source.names_url}: names {name}, which is not in {_folder(source, 'images')}.{near} "
+            "Names are file names with their ending."
+        )
+    return [name for name in wanted if name in known]
+
+
+def _read_names(url: str, key: str | None, problems: Problems) -> list[str]:
+    """The list in the JSON file at url, or below key in it; empty where there is a problem."""
+    try:
+        content = json.loads(storage.read_text(url))
+    except (OSError, ValueError) as error:
+        why = storage.reason(error)
+        problems.add(f"{url}: cannot be read ({why}). It must be a JSON list of image file names.")
+        return []
+    if isinstance(content, dict):
+        if key not in content:
+            problems.add(
+                f"{url}: holds the lists {_some(list(content))}. Set names_key to one, not {key!r}."
+            )
+            return []
+        content = content[key]
+    elif key is not None:
+        problems.add(f"{url}: is one list, without keys. Leave names_key={key} out.")
+        return []
+    if not content or not isinstance(content, list) or not all(type(n) is str for n in content):
+        problems.add(
+            f"{url}: expected a list of one or more file names{f' at {key}' if key else ''}."
+        )
+        return []
+    for name, count in Counter(content).items():
+        if count > 1:
+            problems.add(f"{url}: names {name} {count} times. Name it once.")
+    return list(dict.fromkeys(content))
+
+
+def _pair(
+    source: Source,
+    names: list[str],
+    images: dict[str, str],
+    masks: dict[str, str],
+    problems: Problems,
+) -> dict[str, str]:
+    """Image name -> URL of the one mask with the same stem; what has no partner is a problem."""
+    masks_of, images_of = _by_stem(masks), _by_stem(images)
+    chosen = {_stem(name) for name in names}
+    missing = [name for name in names if _stem(name) not in masks_of]
+    for i, name in enumerate(missing):
+        near = _near(name, list(masks)) if i < _NUM_SEARCHED else ""
+        problems.add(
+            f"{images[name]}: has no mask {_stem(name)}.png in {_folder(source, 'masks')}.{near} "
+            "Add it, or list the images to use in names_url."
+        )
+    if source.names_url is None:
+        for name, url in masks.items():
+            if _stem(name) not in images_of:
+                problems.add(f"{url}: mask without an image. Add the image, or remove the mask.")
+    for urls, stems in ((images, images_of), (masks, masks_of)):
+        for stem, same in stems.items():
+            if stem in chosen and len(same) > 1:
+                places = ", ".join(urls[name] for name in same)
+                problems.add(f"{places}: have the same stem {stem}. Keep one of them.")
+    return {name: masks[masks_of[_stem(name)][0]] for name in names if _stem(name) in masks_of}
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    groups = defaultdict(list)
+    for name in names:
+        groups[_stem(name)].append(name)
+    return groups
+
+
+def _near(name: str, candidates: list[str]) -> str:
+    """The end of a sentence that proposes a similar name, if there is one."""
+    stem = _stem(name).casefold()
+    same = (other for other in candidates if _stem(other).casefold() == stem)
+    near = next(same, None) or next(iter(difflib.get_close_matches(name, candidates, 1)), None)
+    return f" Did you mean {near}?" if near else ""
+
+
+def _some(names: list[str], num: int = 6) -> str:
+    return ", ".join(names[:num]) + (f" and {len(names) - num} more" if len(names) > num else "")

@@ -1,0 +1,176 @@
+"""One training step of the DDPM, and everything that persists between two steps.
+
+Needs no Ray: `training.py` distributes this, a notebook can call it.
+What a step does depends on (config, step, rank) alone: the data order, the noise and the flips are
+drawn anew for every step from its own seed, so a resumed run repeats the run that was not stopped.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from factory.config import Config, Train
+from factory.diffusion.process import Schedule, epsilon_loss, sample_seed
+from factory.diffusion.unet import UNet
+from factory.images import to_signed
+
+CHECKPOINT_FILES = (
+    "unet.safetensors",
+    "ema.safetensors",
+    "optimizer.safetensors",
+    "state.json",
+)
+
+
+@dataclass
+class TrainState:
+    """All that a checkpoint holds."""
+
+    unet: UNet
+    ema: AveragedModel
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    history: tuple[dict[str, float], ...] = ()
+    """One entry per log line: step, loss, images_per_second."""
+
+    @property
+    def ema_unet(self) -> UNet:
+        """The averaged network: what is kept and sampled from."""
+        unet = self.ema.module
+        assert isinstance(unet, UNet)
+        return unet
+
+
+def new_state(config: Config, device: torch.device, initial: UNet | None = None) -> TrainState:
+    """Random weights from train.seed, or those of an initial model, at step 0."""
+    torch.manual_seed(config.train.seed)
+    unet = UNet(config.unet)
+    if initial is not None:
+        unet.load_state_dict(initial.state_dict())
+    unet.to(device)
+    ema = AveragedModel(unet, multi_avg_fn=_warmed_up_ema(config.train.ema_decay))
+    optimizer = torch.optim.AdamW(
+        unet.parameters(),
+        lr=config.train.learning_rate,
+        weight_decay=config.train.weight_decay,
+        fused=True,
+    )
+    return TrainState(unet, ema, optimizer)
+
+
+def _warmed_up_ema(decay: float) -> Callable[[Any, Any, Any], None]:
+    """An average that forgets its random start: decay min(decay, (1 + n) / (10 + n))."""
+
+    @torch.no_grad()
+    def update(averages: Any, parameters: Any, num_averaged: Any) -> None:
+        n = float(num_averaged)
+        weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n))
+        torch._foreach_lerp_(averages, parameters, weight)
+
+    return update
+
+
+def batch_indices(
+    num_images: int, train: Train, step: int, rank: int, num_ranks: int
+) -> torch.Tensor:
+    """This rank's share of the step's batch, (batch_size / num_ranks,) indices of images.
+
+    The run reads one endless sequence of shuffled epochs; a batch may span two of them.
+    """
+    share = train.batch_size // num_ranks
+    start = step * train.batch_size + rank * share
+    positions = range(start, start + share)
+    orders = {
+        epoch: _order(train.seed, epoch, num_images) for epoch in _epochs(positions, num_images)
+    }
+    return torch.tensor([orders[p // num_images][p % num_images] for p in positions])
+
+
+def _epochs(positions: range, num_images: int) -> range:
+    return range(positions[0] // num_images, positions[-1] // num_images + 1)
+
+
+def _order(seed: int, epoch: int, num_images: int) -> np.ndarray[Any, Any]:
+    """The shuffled order of one epoch; kept while the epoch lasts."""
+    key = (seed, epoch, num_images)
+    if key not in _order_cache:
+        _order_cache.clear()
+        generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+        _order_cache[key] = generator.permutation(num_images)
+    return _order_cache[key]
+
+
+_order_cache: dict[tuple[int, int, int], np.ndarray[Any, Any]] = {}
+
+
+def train_step(
+    state: TrainState,
+    network: nn.Module,
+    schedule: Schedule,
+    images: torch.Tensor,
+    train: Train,
+    rank: int = 0,
+) -> torch.Tensor:
+    """One optimiser step on this rank's images (B, 3, H, W) uint8; returns the loss, a scalar.
+
+    network: state.unet, or its data-parallel wrapper.
+    """
+    torch.manual_seed(sample_seed(train.seed, state.step, retry=rank))
+    x_0 = to_signed(images)
+    if train.horizontal_flip:
+        flipped = torch.rand(len(x_0), device=x_0.device) < 0.5
+        x_0 = torch.where(flipped[:, None, None, None], x_0.flip(3), x_0)
+    t = torch.randint(schedule.num_timesteps, (len(x_0),), device=x_0.device)
+    with torch.autocast(x_0.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+        loss = epsilon_loss(network, schedule, x_0, t, torch.randn_like(x_0))
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.unet.parameters(), train.max_grad_norm)
+    for group in state.optimizer.param_groups:
+        group["lr"] = train.learning_rate * min(1.0, (state.step + 1) / train.warmup_steps)
+    state.optimizer.step()
+    state.ema.update_parameters(state.unet)
+    state.step += 1
+    return loss.detach()
+
+
+def save_state(state: TrainState, folder: Path) -> None:
+    """Writes the checkpoint's four files; tensors as safetensors, the rest as JSON."""
+    save_file(state.unet.state_dict(), folder / "unet.safetensors")
+    save_file(state.ema_unet.state_dict(), folder / "ema.safetensors")
+    moments = {
+        f"{parameter}.{name}": value
+        for parameter, values in state.optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+    save_file(moments, folder / "optimizer.safetensors")
+    told = {
+        "step": state.step,
+        "num_averaged": int(state.ema.n_averaged),
+        "history": list(state.history),
+    }
+    (folder / "state.json").write_text(json.dumps(told))
+
+
+def load_state(state: TrainState, folder: Path) -> None:
+    """Fills a new state from a checkpoint, in place."""
+    state.unet.load_state_dict(load_file(folder / "unet.safetensors"))
+    state.ema_unet.load_state_dict(load_file(folder / "ema.safetensors"))
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in load_file(folder / "optimizer.safetensors").items():
+        parameter, name = key.split(".")
+        moments.setdefault(int(parameter), {})[name] = value
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    told = json.loads((folder / "state.json").read_text())
+    state.ema.n_averaged.fill_(told["num_averaged"])
+    state.step = told["step"]
+    state.history = tuple(told["history"])

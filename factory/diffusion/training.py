@@ -1,0 +1,323 @@
+"""Stage 1 on Ray Train: a worker group fits the DDPM; whatever dies, the same command goes on.
+
+The run's folder:
+
+    run.json                 what was asked; another config in the same place is refused
+    checkpoints/             Ray Train's: weights, EMA, optimiser, step
+    samples/, metrics.jsonl  what it looks like so far
+    model/                   the result, in diffusers' layout
+"""
+
+import json
+import logging
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+from ray.train import (
+    Checkpoint,
+    CheckpointConfig,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+)
+from ray.train.torch import TorchTrainer
+from ray.train.v2.api.config import LoggingConfig
+
+from factory import cluster, storage
+from factory.config import Config, differences, parse_config
+from factory.data.sources import read_images
+from factory.diffusion.checkpoints import load_model, save_model
+from factory.diffusion.optimization import (
+    TrainState,
+    batch_indices,
+    load_state,
+    new_state,
+    save_state,
+    train_step,
+)
+from factory.diffusion.process import linear_schedule, normal_noise, sample_seed
+from factory.diffusion.samplers import dpm_solver, log_snr_timesteps
+from factory.errors import UserError
+from factory.images import encode_png, tile, to_channels_last_arrays
+from factory.progress import duration, tell
+
+# What may differ when the same run goes on; everything else decides its weights.
+_FREE_KEYS = {
+    "url",
+    "num_steps",
+    "log_steps",
+    "checkpoint_steps",
+    "sample_steps",
+    "num_checkpoints_to_keep",
+    "max_failures",
+    "tensorboard",
+    "use_gpu",
+    "cpus_per_worker",
+}
+_SHEET_ROWS = 6
+
+
+def model_url(config: Config) -> str:
+    """Where `train` puts its result."""
+    return storage.join(config.train.url, "model")
+
+
+def check(config: Config) -> None:
+    """Raises UserError for all that would stop `train`; starts and writes nothing."""
+    if config.data.unlabelled.kind != "toy":
+        read_images(config.data.unlabelled, config.data.image_size)
+    _check_tensorboard(config)
+    _check_initial_model(config)
+    _check_run(config)
+    storage.check_writable(config.train.url)
+
+
+def train(config: Config) -> str:
+    """Trains to train.num_steps, going on from the run's last checkpoint; returns the model's url.
+
+    Raises UserError before anything is started; Ray's TrainingFailedError where workers die more
+    often than train.max_failures allows.
+    """
+    check(config)
+    cluster.connect()
+    storage.write(storage.join(config.train.url, "run.json"), identity_json(config))
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={"config": config.model_dump(mode="json")},
+        scaling_config=_scaling(config),
+        run_config=_run_config(config),
+    )
+    trainer.fit()
+    return model_url(config)
+
+
+def _check_tensorboard(config: Config) -> None:
+    if not config.train.tensorboard:
+        return
+    if find_spec("tensorboard") is None:
+        raise UserError(
+            "train.tensorboard: the package is missing. Install the extra `tensorboard`, or set "
+            "it to false."
+        )
+    if not storage.is_local(config.train.url):
+        raise UserError(
+            f"train.tensorboard: events go to local folders only, train.url is {config.train.url}. "
+            "Set it to false; metrics.jsonl is written anyway."
+        )
+
+
+def _check_initial_model(config: Config) -> None:
+    url = config.train.initial_model_url
+    if url is None:
+        return
+    model = load_model(url)
+    here = {
+        "unet": config.unet.model_dump(),
+        "diffusion": config.diffusion.model_dump(),
+    }
+    there = {
+        "unet": model.unet.config.model_dump(),
+        "diffusion": model.diffusion.model_dump(),
+    }
+    found = differences(there, here)
+    if found:
+        raise UserError(
+            f"train.initial_model_url: {url} has another shape: {'; '.join(found)}. "
+            "Set these keys as the model has them, or start from another model."
+        )
+
+
+def _check_run(config: Config) -> None:
+    place = storage.join(config.train.url, "run.json")
+    if not storage.exists(place):
+        return
+    try:
+        there = json.loads(storage.read_text(place))
+    except ValueError:
+        raise UserError(f"{place}: not readable as JSON. Name another --out.") from None
+    found = differences(there, json.loads(identity_json(config)))
+    if found:
+        raise UserError(
+            f"{config.train.url}: holds a run of another config: {'; '.join(found)}. "
+            "Name another --out, or set these keys back."
+        )
+
+
+def identity_json(config: Config) -> bytes:
+    """The content of run.json: all that decides the weights after a given number of steps."""
+    identity = {
+        "data": config.data.model_dump(mode="json", include={"image_size", "unlabelled"}),
+        "unet": config.unet.model_dump(mode="json"),
+        "diffusion": config.diffusion.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json", exclude=_FREE_KEYS),
+    }
+    return (json.dumps(identity, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _scaling(config: Config) -> ScalingConfig:
+    train = config.train
+    use_gpu = train.use_gpu
+    if use_gpu == "auto":
+        use_gpu = ray.cluster_resources().get("GPU", 0) >= train.num_workers
+    return ScalingConfig(
+        num_workers=train.num_workers,
+        use_gpu=use_gpu,
+        resources_per_worker={
+            "CPU": train.cpus_per_worker,
+            **({"GPU": 1} if use_gpu else {}),
+        },
+    )
+
+
+def _run_config(config: Config) -> RunConfig:
+    fs, path = storage.filesystem(config.train.url)
+    local = storage.is_local(config.train.url)
+    return RunConfig(
+        name="checkpoints",
+        storage_path=path,
+        storage_filesystem=None if local else PyFileSystem(FSSpecHandler(fs)),
+        failure_config=FailureConfig(max_failures=config.train.max_failures),
+        checkpoint_config=CheckpointConfig(num_to_keep=config.train.num_checkpoints_to_keep),
+        logging_config=LoggingConfig(log_level="ERROR"),
+    )
+
+
+def _train_worker(worker_config: dict[str, Any]) -> None:
+    """What every worker runs; rank 0 also tells, draws and saves."""
+    config = parse_config(worker_config["config"])
+    context = ray.train.get_context()
+    rank, num_ranks = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    torch.set_num_threads(config.train.cpus_per_worker)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    images = _resident_images(config, device)
+    state = _restored_state(config, device)
+    if rank == 0 and state.step:
+        tell(f"train | going on from step {state.step:,}")
+    network = ray.train.torch.prepare_model(state.unet)
+    schedule = linear_schedule(config.diffusion)
+    progress = _Progress(config, state)
+    while state.step < config.train.num_steps:
+        chosen = batch_indices(len(images), config.train, state.step, rank, num_ranks)
+        batch = images[chosen.to(device)]
+        progress.loss += train_step(state, network, schedule, batch, config.train, rank)
+        if rank == 0:
+            progress.tell(state)
+            if state.step % config.train.sample_steps == 0:
+                _write_sheet(config, state, device)
+        if _due(config, state.step):
+            _report(config, state, rank)
+    if rank == 0:
+        _write_result(config, state)
+
+
+def _resident_images(config: Config, device: torch.device) -> torch.Tensor:
+    """All images (N, 3, H, W) uint8, decoded once."""
+    pixels = read_images(config.data.unlabelled, config.data.image_size)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(device)
+
+
+def _restored_state(config: Config, device: torch.device) -> TrainState:
+    initial = config.train.initial_model_url
+    state = new_state(config, device, load_model(initial).unet if initial else None)
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            load_state(state, Path(folder))
+    return state
+
+
+def _due(config: Config, step: int) -> bool:
+    return step % config.train.checkpoint_steps == 0 or step == config.train.num_steps
+
+
+def _report(config: Config, state: TrainState, rank: int) -> None:
+    """Hands the checkpoint to Ray Train: a barrier over all workers."""
+    metrics = {"step": state.step}
+    if rank != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        save_state(state, Path(folder))
+        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+    lines = "".join(json.dumps(entry) + "\n" for entry in state.history)
+    storage.write(storage.join(config.train.url, "metrics.jsonl"), lines.encode())
+
+
+class _Progress:
+    """One plain line every train.log_steps steps: loss, images/s, what is left."""
+
+    def __init__(self, config: Config, state: TrainState) -> None:
+        self.train = config.train
+        self.loss: torch.Tensor | float = 0.0
+        self.started = time.monotonic()
+        self.first_step = self.last_step = state.step
+        self.board = _tensorboard(config)
+
+    def tell(self, state: TrainState) -> None:
+        """Called after every step on rank 0; speaks, and waits for the device, when it is time."""
+        if state.step % self.train.log_steps and state.step != self.train.num_steps:
+            return
+        loss = float(self.loss) / (state.step - self.last_step)
+        self.loss, self.last_step = 0.0, state.step
+        seconds = time.monotonic() - self.started
+        rate = (state.step - self.first_step) / seconds
+        left = (self.train.num_steps - state.step) / rate
+        images_per_second = rate * self.train.batch_size
+        state.history += (
+            {"step": state.step, "loss": loss, "images_per_second": images_per_second},
+        )
+        tell(
+            f"train | step {state.step:,}/{self.train.num_steps:,} | loss {loss:.4f} | "
+            f"{images_per_second:.1f} images/s | ETA {duration(left)}"
+        )
+        if self.board is not None:
+            self.board.add_scalar("loss", loss, state.step)
+            self.board.add_scalar("images_per_second", images_per_second, state.step)
+
+
+def _tensorboard(config: Config) -> Any:
+    if not config.train.tensorboard or ray.train.get_context().get_world_rank() != 0:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(storage.join(config.train.url, "tensorboard"))
+
+
+def _write_sheet(config: Config, state: TrainState, device: torch.device) -> None:
+    """A sheet of samples of the averaged network, always from the same noise."""
+    schedule = linear_schedule(config.diffusion)
+    size = config.data.image_size
+    seeds = [sample_seed(config.train.seed, index) for index in range(_SHEET_ROWS**2)]
+    noise = normal_noise(seeds, (3, size, size), stream=0).to(device)
+    steps = log_snr_timesteps(schedule, min(20, schedule.num_timesteps))
+    unet = state.ema_unet.eval()
+    with torch.inference_mode():
+        pictures = to_channels_last_arrays(dpm_solver(unet, schedule, noise, steps))
+    unet.train()
+    rows = [pictures[i : i + _SHEET_ROWS] for i in range(0, len(pictures), _SHEET_ROWS)]
+    place = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")
+    storage.write(place, encode_png(tile(rows, scale=2)))
+
+
+def _write_result(config: Config, state: TrainState) -> None:
+    card = (
+        f"# DDPM, {config.data.image_size} px, {state.step:,} steps of "
+        f"{config.train.batch_size} images\n\nThe averaged weights (EMA {config.train.ema_decay}). "
+        f"Unlabelled images: {config.data.unlabelled.kind} "
+        f"{storage.name_of(config.data.unlabelled.url or '')}.\n"
+    )
+    save_model(
+        state.ema_unet,
+        config.diffusion,
+        config.data.image_size,
+        model_url(config),
+        card=card,
+    )

@@ -1,0 +1,45 @@
+"""The one kind of error that a user can cause and the command line knows how to tell."""
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """Something in the user's hands is wrong: a config, a folder, a model, an output place.
+
+    Carries every problem found, each a sentence that says what, where and what to do. The command
+    line prints them, one a line, and exits with code 2.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (
+            (problems,) if isinstance(problems, str) else tuple(problems)
+        )
+        assert self.problems, "a UserError names at least one problem"
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[tuple[str, ...]]]:
+        # Crosses process borders whole.
+        return UserError, (self.problems,)
+
+
+class Problems:
+    """Collects problems, so that all are told at once.
+
+    >>> problems = Problems()
+    >>> problems.add("num: must be a whole number >= 1, got '0'")
+    >>> problems.raise_if_any()
+    Traceback (most recent call last):
+    factory.errors.UserError: num: must be a whole number >= 1, got '0'
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """Notes one problem."""
+        self.found.append(problem)
+
+    def raise_if_any(self) -> None:
+        """Raises UserError with all that was noted, if anything was."""
+        if self.found:
+            raise UserError(self.found)

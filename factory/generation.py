@@ -1,0 +1,284 @@
+"""The factory on Ray Data: one row is one shard, a pool of actors makes them, the ledger counts.
+
+Ray Data only schedules. An actor makes its shard and publishes it by itself; small rows come back.
+So a lost actor costs one shard, a lost driver the shards in flight, and the same command resumes.
+"""
+
+import logging
+import os
+import platform
+import random
+import re
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import ray
+import ray.data
+import torch
+
+from factory import cluster, storage
+from factory.config import Config, dump_config, parse_config
+from factory.errors import UserError
+from factory.progress import duration, tell
+from factory.shards.ledger import (
+    check_run,
+    finish_run,
+    pending_shards,
+    publish,
+    start_run,
+)
+from factory.shards.plan import Plan
+from factory.shards.receipts import Manifest
+from factory.synthesis import Synthesizer, load_models, make_plan
+
+_VERSIONS = ("torch", "ray", "pyarrow", "pillow", "numpy", "safetensors")
+_STORAGE_TRIES = 4
+
+
+class GenerationFailed(Exception):
+    """The job stopped before every shard was there; what is there stays and can be resumed."""
+
+
+def check(config: Config) -> Plan:
+    """Raises UserError for all that would stop `generate`; starts and writes nothing."""
+    url = config.generate.url
+    if cluster.under_ray_job() and storage.is_local(url) and _below(url, os.getcwd()):
+        raise UserError(
+            f"generate.url: {url} lies in the job's own folder, which is thrown away. "
+            "Name an absolute path that all nodes share, or a URL such as s3://bucket/prefix."
+        )
+    plan = make_plan(config, load_models(config))
+    if not check_run(url, plan):
+        storage.check_writable(url)
+    return plan
+
+
+def generate(config: Config) -> Manifest:
+    """Makes the dataset at generate.url, or what is still missing of it.
+
+    Raises UserError before anything is started, GenerationFailed where shards keep failing.
+    """
+    plan = check(config)
+    url = config.generate.url
+    start_run(url, plan, dump_config(config), environment())
+    pending = pending_shards(url, plan)
+    done = sum(spec.stop - spec.start for spec in plan.shards()) - sum(
+        spec.stop - spec.start for spec in pending
+    )
+    tell(
+        f"generate | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
+        f"shards are there | {url}"
+    )
+    if pending:
+        cluster.connect()
+        _check_capacity(config)
+        _make_shards(config, plan, [spec.shard for spec in pending], done)
+    manifest = finish_run(url, plan, _description(config, plan), config.generate.license)
+    tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
+    return manifest
+
+
+def environment() -> dict[str, str]:
+    """What the run was made with: versions and processor, nothing of the user's environment."""
+    names = {name: version(name) for name in _VERSIONS}
+    return {"python": sys.version.split()[0], "machine": platform.machine(), **names}
+
+
+@ray.remote(num_cpus=0)
+class Tally:
+    """Lives beside the driver: counts pairs for the progress line, and tries, to bound them."""
+
+    def __init__(self) -> None:
+        self.pairs = 0
+        self.shards = 0
+        self.tries: Counter[int] = Counter()
+        self.starts = 0
+
+    def try_shard(self, shard: int) -> int:
+        """How often this shard has been begun, this time included."""
+        self.tries[shard] += 1
+        return self.tries[shard]
+
+    def num_tries(self) -> int:
+        """How often any shard has been begun."""
+        return sum(self.tries.values())
+
+    def start_actor(self) -> int:
+        """How many actors were started since a shard was last finished."""
+        self.starts += 1
+        return self.starts
+
+    def made(self, num: int) -> None:
+        """num more pairs; fewer where a shard is begun again."""
+        self.pairs += num
+
+    def finished(self) -> None:
+        """One more shard."""
+        self.shards += 1
+        self.starts = 0
+
+    def read(self) -> tuple[int, int, int]:
+        """Pairs, shards, repeated tries."""
+        return self.pairs, self.shards, sum(self.tries.values()) - len(self.tries)
+
+
+def _tally() -> Any:
+    return Tally.remote()  # type: ignore[attr-defined]
+
+
+class ShardActor:
+    """Loads the models once; each call makes and publishes one shard."""
+
+    def __init__(self, config: dict[str, Any], plan: dict[str, Any], tally: Any) -> None:
+        self.config = parse_config(config)
+        self.plan = Plan.model_validate(plan)
+        self.tally = tally
+        knobs = self.config.generate
+        limit = (knobs.max_shard_retries + 1) * 2 * knobs.max_actors
+        if ray.get(tally.start_actor.remote()) > limit:
+            raise GenerationFailed(f"{limit} actors died, and no shard was finished in between")
+        torch.set_num_threads(max(1, int(knobs.cpus_per_actor)))
+        self.synthesizer = Synthesizer(load_models(self.config), self.plan)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        shard = int(batch["shard"][0])
+        tries = ray.get(self.tally.try_shard.remote(shard))
+        if tries > self.config.generate.max_shard_retries + 1:
+            raise GenerationFailed(
+                f"shard {shard}: its actor died {tries - 1} times while making it"
+            )
+        self._make(shard)
+        ray.get(self.tally.finished.remote())
+        return {"shard": [shard]}
+
+    def _make(self, shard: int) -> None:
+        started = time.monotonic()
+        spec = self.plan.shard(shard)
+        samples = list(self.synthesizer.samples(spec, self.tally.made.remote))
+        data = self.plan.encode(samples)
+        for attempt in range(1, _STORAGE_TRIES + 1):
+            try:
+                seconds = round(time.monotonic() - started, 3)
+                publish(
+                    self.config.generate.url,
+                    self.plan,
+                    spec,
+                    data,
+                    seconds=seconds,
+                    host=socket.gethostname(),
+                )
+                return
+            except OSError:
+                # A store may stumble; the bytes are made, so only the write is tried again.
+                if attempt == _STORAGE_TRIES:
+                    raise
+                time.sleep(random.uniform(0.5, 1.0) * 2**attempt)
+
+
+def _make_shards(config: Config, plan: Plan, shards: list[int], num_done: int) -> None:
+    knobs = config.generate
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = knobs.no_progress_timeout_seconds
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    tally = _tally()
+    made = ray.data.from_items(
+        [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
+    ).map_batches(
+        ShardActor,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(min_size=knobs.min_actors, max_size=knobs.max_actors),
+        num_cpus=knobs.cpus_per_actor,
+        num_gpus=knobs.gpus_per_actor or None,
+        fn_constructor_kwargs={
+            "config": config.model_dump(mode="json"),
+            "plan": plan.model_dump(mode="json"),
+            "tally": tally,
+        },
+    )
+    with _progress(config, plan, tally, num_done, plan.num_shards - len(shards)):
+        try:
+            for _ in made.iter_rows():
+                pass
+        except (
+            ray.exceptions.RayError,
+            ray.data.exceptions.UserCodeException,
+        ) as error:
+            raise GenerationFailed(_reason(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong in the actor, without Ray's frames and names around it."""
+    told = re.findall(r"^(?!ray\.)[\w.]+: (.+)$", str(error), flags=re.MULTILINE)
+    return told[-1] if told else str(error).strip().splitlines()[-1]
+
+
+@contextmanager
+def _progress(
+    config: Config, plan: Plan, tally: Any, num_done: int, shards_done: int
+) -> Iterator[None]:
+    """Tells a line every generate.progress_seconds while the body runs."""
+    stopped = threading.Event()
+    started = time.monotonic()
+
+    def tell_on() -> None:
+        while not stopped.wait(config.generate.progress_seconds):
+            pairs, shards, again = ray.get(tally.read.remote())
+            rate = pairs / (time.monotonic() - started)
+            left = duration((plan.num - num_done - pairs) / rate) if pairs else "unknown"
+            tell(
+                f"generate | shards {shards_done + shards:,}/{plan.num_shards:,} | "
+                f"{num_done + pairs:,}/{plan.num:,} pairs | {rate:.2f} pairs/s | ETA {left} | "
+                f"tried again {again}"
+            )
+
+    teller = threading.Thread(target=tell_on, name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        teller.join(timeout=10)
+
+
+def _check_capacity(config: Config) -> None:
+    """Raises UserError where this machine alone can never run the smallest pool."""
+    knobs = config.generate
+    if os.environ.get("RAY_ADDRESS"):
+        # A cluster may grow.
+        return
+    there = ray.cluster_resources()
+    for resource, each, key in (
+        ("CPU", knobs.cpus_per_actor, "cpus_per_actor"),
+        ("GPU", knobs.gpus_per_actor, "gpus_per_actor"),
+    ):
+        needed = each * knobs.min_actors
+        if needed > there.get(resource, 0):
+            raise UserError(
+                f"generate.min_actors x generate.{key} = {needed:g} {resource}, this machine has "
+                f"{there.get(resource, 0):g}. Lower one of them, or set RAY_ADDRESS to a cluster."
+            )
+
+
+def _below(url: str, folder: str) -> bool:
+    return os.path.commonpath([os.path.realpath(url), os.path.realpath(folder)]) == (
+        os.path.realpath(folder)
+    )
+
+
+def _description(config: Config, plan: Plan) -> str:
+    source = config.data.unlabelled
+    where = "drawn faces" if source.kind == "toy" else storage.name_of(source.url or "")
+    size = plan.recipe["image_size"]
+    return (
+        f"Synthetic {size}x{size} images with a class for every pixel: sampled from a DDPM of "
+        f"{where}, labelled by an ensemble on the DDPM's own features."
+    )

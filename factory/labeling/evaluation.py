@@ -1,0 +1,116 @@
+"""Measures an ensemble on labelled images that it has not seen, and shows what it does."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from factory import storage
+from factory.config import Config
+from factory.data.sources import Labelled
+from factory.diffusion.checkpoints import Model
+from factory.errors import UserError
+from factory.images import UInt8, captioned, colorize, encode_png, heat, tile
+from factory.labeling.ensemble import Ensemble, hard_vote, jensen_shannon, soft_vote
+from factory.labeling.fitting import image_maps
+from factory.labeling.metrics import Score, confusion_matrix
+
+SHEET_COLUMNS = ("image", "truth", "prediction", "uncertainty")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of both votes over the whole test set, and its most telling pictures."""
+
+    soft: Score
+    hard: Score
+    sheet: UInt8
+    num_images: int
+    images_with_class: tuple[int, ...]
+    """In how many test images each class occurs."""
+
+
+def evaluate(model: Model, ensemble: Ensemble, test: Labelled, config: Config) -> Evaluation:
+    """Labels the test images; raises UserError where their classes are not the ensemble's."""
+    check_classes(ensemble, test)
+    num_classes = len(test.classes)
+    soft = hard = np.zeros((num_classes, num_classes), np.int64)
+    rows: list[Sequence[UInt8]] = []
+    size, step = ensemble.config.image_size, config.evaluate.batch_size
+    for start in range(0, len(test), step):
+        images, masks = (
+            test.images[start : start + step],
+            test.masks[start : start + step],
+        )
+        maps = image_maps(model, ensemble.config, images)
+        for i in range(len(images)):
+            with torch.inference_mode():
+                logits = ensemble.logits_of_maps([m[i : i + 1] for m in maps], size)
+                by_soft, by_hard = (
+                    _mask(soft_vote(logits), size),
+                    _mask(hard_vote(logits), size),
+                )
+                uncertainty = jensen_shannon(logits).view(size, size).numpy()
+            soft = soft + confusion_matrix(masks[i], by_soft, num_classes)
+            hard = hard + confusion_matrix(masks[i], by_hard, num_classes)
+            if len(rows) < config.evaluate.num_pictures:
+                shown = by_soft if config.ensemble.vote == "soft" else by_hard
+                pictures = [colorize(mask, test.classes) for mask in (masks[i], shown)]
+                rows.append([images[i], *pictures, heat(uncertainty, float(np.log(2)))])
+    occurring = tuple(int((test.masks == i).any(axis=(1, 2)).sum()) for i in range(num_classes))
+    sheet = captioned(tile(rows, scale=max(1, 128 // size)), list(SHEET_COLUMNS))
+    return Evaluation(Score(soft), Score(hard), sheet, len(test), occurring)
+
+
+def check_classes(ensemble: Ensemble, test: Labelled) -> None:
+    """Raises UserError where the test set's classes are not those of the ensemble."""
+    if test.classes.names != ensemble.config.class_names:
+        raise UserError(
+            f"data.test: its classes {list(test.classes.names)} are not those that the ensemble "
+            f"was fitted on, {list(ensemble.config.class_names)}. Name the matching ensemble."
+        )
+
+
+def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> None:
+    """Writes metrics.json and sheet.png to evaluate.url."""
+    occurring = dict(zip(test.classes.names, evaluation.images_with_class, strict=True))
+    told = {
+        "num_images": evaluation.num_images,
+        "vote": config.ensemble.vote,
+        "soft": evaluation.soft.as_json(test.classes),
+        "hard": evaluation.hard.as_json(test.classes),
+        "images_with_class": occurring,
+        "confusion_soft": evaluation.soft.confusion.tolist(),
+        "confusion_hard": evaluation.hard.confusion.tolist(),
+    }
+    url = config.evaluate.url
+    storage.write(storage.join(url, "metrics.json"), (json.dumps(told, indent=1) + "\n").encode())
+    storage.write(storage.join(url, "sheet.png"), encode_png(evaluation.sheet))
+
+
+def table(evaluation: Evaluation, test: Labelled) -> list[str]:
+    """The scores as lines of text: one a class, then the means."""
+    lines = [f"{'class':<16} {'images':>6} {'IoU soft':>9} {'IoU hard':>9}"]
+    rows = zip(
+        test.classes.names,
+        evaluation.images_with_class,
+        evaluation.soft.iou,
+        evaluation.hard.iou,
+        strict=True,
+    )
+    lines += [f"{name:<16} {num:>6} {soft:>9.3f} {hard:>9.3f}" for name, num, soft, hard in rows]
+    soft, hard = evaluation.soft, evaluation.hard
+    images = evaluation.num_images
+    lines.append(f"{'mean IoU':<16} {images:>6} {soft.mean_iou:>9.3f} {hard.mean_iou:>9.3f}")
+    lines.append(
+        f"{'pixel accuracy':<16} {images:>6} {soft.pixel_accuracy:>9.3f} "
+        f"{hard.pixel_accuracy:>9.3f}"
+    )
+    return lines
+
+
+def _mask(ids: torch.Tensor, size: int) -> UInt8:
+    mask: UInt8 = ids.view(size, size).to(torch.uint8).numpy()
+    return mask

@@ -1,0 +1,58 @@
+"""Stage 2 as commands: `factory fit` and `factory evaluate`."""
+
+from factory import embedded, storage
+from factory.config import Config
+from factory.data.inspection import check_disjoint
+from factory.data.sources import Labelled, read_labelled
+from factory.diffusion.checkpoints import Model, load_model
+from factory.errors import UserError
+from factory.labeling import evaluation
+from factory.labeling.ensemble import Ensemble, load_ensemble, save_ensemble
+from factory.labeling.fitting import ensemble_config, fit_ensemble
+from factory.progress import tell
+
+
+def load_ddpm(config: Config) -> Model:
+    """The DDPM of models.ddpm_url, or the embedded toy model. Raises UserError."""
+    return load_model(config.models.ddpm_url or embedded.DDPM_URL)
+
+
+def check_fit(config: Config) -> tuple[Model, Labelled, str]:
+    """Model, training images and the ensemble's place; raises UserError, writes nothing."""
+    url = config.models.ensemble_url
+    if url is None:
+        raise UserError("models.ensemble_url: is not set; name where the ensemble goes with --out.")
+    model = load_ddpm(config)
+    labelled = read_labelled(config.data.labelled, model.image_size)
+    ensemble_config(model, labelled.classes, config)
+    storage.check_writable(url)
+    return model, labelled, url
+
+
+def fit(config: Config) -> str:
+    """Fits and writes the ensemble; returns its url. Raises UserError."""
+    model, labelled, url = check_fit(config)
+    tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes")
+    save_ensemble(fit_ensemble(model, labelled, config, tell), url)
+    return url
+
+
+def check_evaluate(config: Config) -> tuple[Model, Ensemble, Labelled]:
+    """Models and test images; raises UserError, also where training images are among them."""
+    model = load_ddpm(config)
+    ensemble, _ = load_ensemble(
+        config.models.ensemble_url or embedded.ENSEMBLE_URL, model.model_hash
+    )
+    test = read_labelled(config.data.test, model.image_size)
+    evaluation.check_classes(ensemble, test)
+    check_disjoint(read_labelled(config.data.labelled, model.image_size), test)
+    storage.check_writable(config.evaluate.url)
+    return model, ensemble, test
+
+
+def evaluate(config: Config) -> list[str]:
+    """Measures on data.test, writes metrics.json and sheet.png; returns the scores as lines."""
+    model, ensemble, test = check_evaluate(config)
+    found = evaluation.evaluate(model, ensemble, test, config)
+    evaluation.write_evaluation(found, test, config)
+    return [*evaluation.table(found, test), config.evaluate.url]

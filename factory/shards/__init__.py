@@ -1,0 +1,1 @@
+"""The product: image/mask pairs in Parquet or WebDataset shards, and their ledger."""

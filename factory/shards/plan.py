@@ -1,0 +1,149 @@
+"""The plan of a dataset: everything that decides its bytes, and which shard holds which samples."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from factory.classes import MAX_CLASSES, Classes
+from factory.shards import parquet, webdataset
+from factory.shards.schema import Sample
+
+Level = Annotated[int, Field(ge=0, le=255)]
+
+_FORMATS: dict[str, ModuleType] = {"parquet": parquet, "webdataset": webdataset}
+
+
+def canonical(content: object) -> str:
+    """JSON with one spelling. Raises ValueError for nan and infinities, TypeError for no JSON."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _plain(recipe: object) -> object:
+    try:
+        # Tuples become lists, so that a plan equals itself after a trip through a file.
+        return json.loads(canonical(recipe))
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class ShardSpec:
+    """Samples start..stop-1 are the shard's; path is relative to the dataset's place."""
+
+    shard: int
+    start: int
+    stop: int
+    path: str
+
+
+class Plan(BaseModel, frozen=True, extra="forbid"):
+    """Two datasets of equal plans hold equal bytes."""
+
+    num: Annotated[int, Field(ge=1)]
+    """Samples in all."""
+    samples_per_shard: Annotated[int, Field(ge=1)]
+    format: Literal["parquet", "webdataset"]
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[Level, Level, Level], ...]
+    """RGB 0..255, one a class."""
+    recipe: Annotated[dict[str, Any], BeforeValidator(_plain)]
+    """JSON of everything else that decides the bytes: seed, sampler, hashes of the models."""
+
+    @model_validator(mode="after")
+    def _classes_match(self) -> "Plan":
+        if not 1 <= len(self.class_names) == len(self.palette) <= MAX_CLASSES:
+            raise ValueError(
+                f"{len(self.class_names)} class names, {len(self.palette)} colours: "
+                f"give equally many, 1 to {MAX_CLASSES}"
+            )
+        return self
+
+    @property
+    def num_shards(self) -> int:
+        """At least 1; only the last may be shorter."""
+        return -(-self.num // self.samples_per_shard)
+
+    @property
+    def run_id(self) -> str:
+        """12 hex digits that name the plan, hence the content."""
+        return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()[:12]
+
+    @property
+    def classes(self) -> Classes:
+        """Names and colours together."""
+        return Classes(self.class_names, self.palette)
+
+    @property
+    def run(self) -> dict[str, str]:
+        """What a shard's metadata and the card tell of the run: flat names, values as text."""
+        facts = {
+            "run_id": self.run_id,
+            "num": self.num,
+            "samples_per_shard": self.samples_per_shard,
+            "format": self.format,
+            **{f"recipe.{name}": value for name, value in flatten(self.recipe).items()},
+        }
+        return {name: str(value) for name, value in facts.items()}
+
+    def shard(self, shard: int) -> ShardSpec:
+        """The shard of this number, 0..num_shards-1; names sort as numbers do."""
+        assert 0 <= shard < self.num_shards, (shard, self.num_shards)
+        start = shard * self.samples_per_shard
+        last = str(self.num_shards)
+        if self.format == "parquet":
+            width = max(5, len(last))
+            path = f"data/train-{shard:0{width}d}-of-{last.zfill(width)}.parquet"
+        else:
+            path = f"data/train-{shard:0{max(6, len(last))}d}.tar"
+        return ShardSpec(shard, start, min(start + self.samples_per_shard, self.num), path)
+
+    def shards(self) -> list[ShardSpec]:
+        """All shards, in order."""
+        return [self.shard(i) for i in range(self.num_shards)]
+
+    def encode(self, samples: Sequence[Sample]) -> bytes:
+        """The bytes of a shard of these samples, in the plan's format.
+
+        Raises DamagedShard where a mask holds an id beyond the classes, 255 aside.
+        """
+        data: bytes = _FORMATS[self.format].encode(samples, self.classes, self.run)
+        return data
+
+    def iterate(self, data: bytes) -> Iterator[Sample]:
+        """The samples of a shard's bytes, in order, few in memory. Raises DamagedShard."""
+        samples: Iterator[Sample] = _FORMATS[self.format].iterate(data)
+        return samples
+
+
+def flatten(content: object, place: str = "") -> dict[str, Any]:
+    """{"a": {"b": [1]}} -> {"a.b.0": 1}; empty objects and lists stay as they are."""
+    if isinstance(content, dict) and content:
+        parts = [(str(name), part) for name, part in content.items()]
+    elif isinstance(content, (list, tuple)) and content:
+        parts = [(str(i), part) for i, part in enumerate(content)]
+    else:
+        return {place: content}
+    prefix = f"{place}." if place else ""
+    return {k: v for name, part in parts for k, v in flatten(part, prefix + name).items()}
+
+
+def differences(there: Plan, here: Plan) -> list[str]:
+    """One line a field that differs, by its dotted place."""
+    old, new = (
+        flatten(there.model_dump(mode="json")),
+        flatten(here.model_dump(mode="json")),
+    )
+
+    def told(side: dict[str, Any], name: str) -> str:
+        return json.dumps(side[name]) if name in side else "nothing"
+
+    return [
+        f"{name}: there {told(old, name)}, here {told(new, name)}"
+        for name in dict.fromkeys([*old, *new])
+        if told(old, name) != told(new, name)
+    ]

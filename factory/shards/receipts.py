@@ -1,0 +1,151 @@
+"""What was published of a dataset: a receipt a shard, and the manifest that sums them up."""
+
+import hashlib
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from factory import storage
+from factory.errors import UserError
+from factory.shards.plan import Plan, ShardSpec, canonical
+from factory.shards.schema import DamagedShard, check_sample, sample_key
+
+NUM_READERS = 16
+SHARDS = "_factory/shards"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Receipt(BaseModel, frozen=True, extra="forbid"):
+    """What was published: all of it follows from the plan, but seconds and host."""
+
+    run_id: str
+    shard: int
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    first_key: str
+    last_key: str
+    class_pixels: list[int]
+    """Pixels per class id; ignored ones are in none."""
+    uncertainty_mean: float
+    uncertainty_max: float
+    redrawn: int = 0
+    """Samples that were drawn again by rule, because a first draw was unfit."""
+    seconds: float
+    host: str
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The part that every run of the plan reproduces."""
+        return self.model_dump(mode="json", exclude={"seconds", "host"})
+
+
+class Manifest(BaseModel, frozen=True, extra="forbid"):
+    """The whole dataset on one page."""
+
+    run_id: str
+    rows: int
+    bytes: int
+    root: str
+    """sha256 over the receipts' content: equal roots, equal datasets."""
+    receipts: list[Receipt]
+
+
+def root_of(receipts: list[Receipt]) -> str:
+    """One hash over the content of receipts in order of their shards."""
+    lines = "\n".join(canonical(receipt.content) for receipt in receipts)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def measure(plan: Plan, spec: ShardSpec, data: bytes) -> dict[str, Any]:
+    """The receipt's content as the bytes themselves tell it.
+
+    Raises DamagedShard where they do not decode, or rows, keys, ids or uncertainties are not as
+    the plan has them.
+    """
+    num_classes = len(plan.class_names)
+    keys, uncertainties, pixels = [], [], [0] * num_classes
+    for sample in plan.iterate(data):
+        check_sample(sample, num_classes)
+        keys.append(sample.key)
+        uncertainties.append(sample.uncertainty)
+        pixels = [a + b for a, b in zip(pixels, sample.class_pixels(num_classes), strict=True)]
+    if keys != [sample_key(i) for i in range(spec.start, spec.stop)]:
+        raise DamagedShard(
+            f"{spec.path}: {len(keys)} samples {keys[:1]}..{keys[-1:]}, expected "
+            f"{spec.stop - spec.start} from {sample_key(spec.start)}"
+        )
+    return {
+        "run_id": plan.run_id,
+        "shard": spec.shard,
+        "path": spec.path,
+        "rows": len(keys),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "first_key": keys[0],
+        "last_key": keys[-1],
+        "class_pixels": pixels,
+        "uncertainty_mean": math.fsum(uncertainties) / len(keys),
+        "uncertainty_max": max(uncertainties),
+    }
+
+
+def receipt_name(shard: int) -> str:
+    """Where a shard's receipt lies, relative to the dataset's place."""
+    return f"{SHARDS}/{shard:05d}.json"
+
+
+def fitting_receipts(url: str, plan: Plan) -> dict[int, Receipt]:
+    """Receipts that fit the plan, by shard number; others count as missing.
+
+    Costs one listing, and one small read a receipt that is there, many at once.
+    """
+    places = storage.list_files(storage.join(url, SHARDS), suffixes=[".json"])
+    names = [storage.join(SHARDS, storage.name_of(place)) for place in places]
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        found = pool.map(lambda name: fitting_receipt(url, name, plan), names)
+        return {receipt.shard: receipt for receipt in found if receipt is not None}
+
+
+def fitting_receipt(url: str, name: str, plan: Plan) -> Receipt | None:
+    """The receipt of this name; None where it is missing, damaged, or not the plan's."""
+    try:
+        receipt = Receipt.model_validate_json(storage.read_bytes(storage.join(url, name)))
+    except (FileNotFoundError, ValidationError):
+        return None
+    if receipt.run_id != plan.run_id or not 0 <= receipt.shard < plan.num_shards:
+        return None
+    spec = plan.shard(receipt.shard)
+    keys = sample_key(spec.start), sample_key(spec.stop - 1)
+    fits = (
+        name == receipt_name(spec.shard)
+        and receipt.path == spec.path
+        and receipt.rows == spec.stop - spec.start
+        and (receipt.first_key, receipt.last_key) == keys
+        and len(receipt.class_pixels) == len(plan.class_names)
+    )
+    return receipt if fits else None
+
+
+def read_model(url: str, name: str, kind: type[Model]) -> Model:
+    """A JSON file of the dataset. Raises FileNotFoundError; UserError where it is damaged."""
+    place = storage.join(url, name)
+    try:
+        return kind.model_validate_json(storage.read_bytes(place))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{place}: is damaged or of another version ({where or 'JSON'}: {first['msg']}). "
+            "Restore the file, or choose another --out."
+        ) from None
+
+
+def to_json(content: object) -> bytes:
+    """As the ledger writes it: for people, too."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()

@@ -1,0 +1,160 @@
+"""One image/mask pair, and what every format says about it.
+
+Shapes: H height, W width. Masks hold class ids, 255 = ignore.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from factory import images
+from factory.classes import IGNORE_ID, Classes
+from factory.images import UInt8
+from factory.shards.card import dataset_card as dataset_card
+
+
+class DamagedShard(ValueError):
+    """Bytes that are no whole shard of ours, or a sample that breaks the contract; says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A generated image and its labels."""
+
+    key: str
+    """Unique in the dataset, without dots: see `sample_key`."""
+    image: UInt8
+    """(H, W, 3) RGB."""
+    mask: UInt8
+    """(H, W) class ids; 255 belongs to no class."""
+    seed: int
+    """0..2^64-1: the random stream that made it."""
+    uncertainty: float
+    """Nats, float32: mean Jensen-Shannon divergence of the 10 % most uncertain pixels."""
+    model_id: str
+    """Short content hash of the models."""
+
+    @property
+    def labels(self) -> list[int]:
+        """Sorted class ids present, without 255."""
+        return [int(i) for i in np.unique(self.mask) if i != IGNORE_ID]
+
+    def class_pixels(self, num_classes: int) -> list[int]:
+        """Pixels per class id. Raises DamagedShard where the mask holds other ids, 255 aside."""
+        counts = np.bincount(self.mask.reshape(-1), minlength=256)
+        if counts[num_classes:IGNORE_ID].any():
+            raise DamagedShard(
+                f"sample {self.key}: ids {self.labels} in a mask of {num_classes} classes"
+            )
+        return [int(count) for count in counts[:num_classes]]
+
+    def class_fractions(self, num_classes: int) -> list[float]:
+        """Share of all pixels, ignored ones included, per class id; each in 0..1.
+
+        Raises DamagedShard where the mask holds other ids, 255 aside.
+        """
+        return [count / self.mask.size for count in self.class_pixels(num_classes)]
+
+
+def sample_key(index: int) -> str:
+    """The key of the index-th sample, such as "000000042": nine digits at least, no dots."""
+    return f"{index:09d}"
+
+
+def check_sample(sample: Sample, num_classes: int) -> None:
+    """Raises DamagedShard where shapes disagree, ids are unknown or uncertainty is not finite."""
+    height, width = sample.mask.shape
+    if sample.image.shape != (height, width, 3):
+        raise DamagedShard(
+            f"sample {sample.key}: image {sample.image.shape}, mask {sample.mask.shape}"
+        )
+    if not math.isfinite(sample.uncertainty):
+        raise DamagedShard(f"sample {sample.key}: uncertainty is {sample.uncertainty}")
+    sample.class_pixels(num_classes)
+
+
+def to_fields(sample: Sample, num_classes: int) -> dict[str, Any]:
+    """All columns but image and mask; floats hold float32 values in every format."""
+    height, width = sample.mask.shape
+    fractions = sample.class_fractions(num_classes)
+    return {
+        "key": sample.key,
+        "labels": sample.labels,
+        "height": height,
+        "width": width,
+        "seed": sample.seed,
+        "uncertainty": float(np.float32(sample.uncertainty)),
+        "class_fractions": [float(np.float32(fraction)) for fraction in fractions],
+        "model_id": sample.model_id,
+    }
+
+
+def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) -> Sample:
+    """The sample of `to_fields` and its two pictures.
+
+    Raises DamagedShard where a field is missing, a picture does not decode, or a mask is not `L`.
+    """
+    try:
+        key, model_id = str(fields["key"]), str(fields["model_id"])
+        seed, uncertainty = int(fields["seed"]), float(fields["uncertainty"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedShard(f"fields that are no sample's ({error!r})") from None
+    try:
+        image, mask = images.open_image(image_png), images.open_image(mask_png)
+    except images.UnreadableImage as error:
+        raise DamagedShard(f"sample {key}: {error}") from None
+    if (image.mode, mask.mode) != ("RGB", "L"):
+        raise DamagedShard(f"sample {key}: image is {image.mode}, mask {mask.mode}, not RGB and L")
+    pixels, ids = np.asarray(image, np.uint8), np.asarray(mask, np.uint8)
+    return Sample(key, pixels, ids, seed, uncertainty, model_id)
+
+
+def arrow_schema(classes: Classes, run: Mapping[str, str]) -> pa.Schema:
+    """The Parquet row, with the metadata by which `datasets` decodes it without further words.
+
+    Metadata: `huggingface` (its features JSON), `id2label` and `factory` (JSON of run).
+    """
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    metadata = {
+        "huggingface": json.dumps({"info": {"features": _features(classes)}}),
+        "id2label": json.dumps(classes.id2label),
+        "factory": json.dumps(dict(run), sort_keys=True),
+    }
+    columns: list[tuple[str, pa.DataType]] = [
+        ("key", pa.string()),
+        ("image", picture),
+        ("mask", picture),
+        ("labels", pa.list_(pa.int64())),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("seed", pa.uint64()),
+        ("uncertainty", pa.float32()),
+        ("class_fractions", pa.list_(pa.float32())),
+        ("model_id", pa.string()),
+    ]
+    return pa.schema(columns, metadata=metadata)
+
+
+def _features(classes: Classes) -> dict[str, Any]:
+    # What datasets 5.2 writes for Features(...).
+    def value(dtype: str) -> dict[str, str]:
+        return {"dtype": dtype, "_type": "Value"}
+
+    label = {"names": list(classes.names), "_type": "ClassLabel"}
+    return {
+        "key": value("string"),
+        "image": {"_type": "Image"},
+        "mask": {"_type": "Image"},
+        "labels": {"feature": label, "_type": "List"},
+        "height": value("int32"),
+        "width": value("int32"),
+        "seed": value("uint64"),
+        "uncertainty": value("float32"),
+        "class_fractions": {"feature": value("float32"), "_type": "List"},
+        "model_id": value("string"),
+    }

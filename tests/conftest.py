@@ -1,0 +1,136 @@
+"""One Ray instance a session, and tiny models that any test may use."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import psutil
+import pytest
+import torch
+from moto.server import ThreadedMotoServer
+
+from factory.config import Config, parse_config
+from factory.data.toy import CLASSES, PALETTE
+from factory.diffusion.checkpoints import load_model, save_model
+from factory.diffusion.unet import UNet
+from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble
+from factory.labeling.features import descriptor_dim
+
+TINY = {
+    "data": {"image_size": 16},
+    "unet": {
+        "block_out_channels": [16, 32],
+        "layers_per_block": 1,
+        "attention_levels": [1],
+        "norm_num_groups": 8,
+    },
+    "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
+    "features": {"timesteps": [10, 40], "blocks": [1, 2]},
+}
+
+
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[str]:
+    """A bucket of an S3 server on loopback, which s3fs finds in every process of the session."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    given = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    fsspec.filesystem("s3").mkdir("factory")
+    yield "s3://factory"
+    server.stop()
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def ray_session(s3_bucket: str) -> Iterator[str]:
+    """Starts Ray once; its address, for processes that join it."""
+    import ray
+
+    # Ray would run workers at low priority, and the tests behind anything else on the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    context = ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        runtime_env={"worker_process_setup_hook": "factory.cluster.quiet_worker"},
+    )
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of a tiny random DDPM and a tiny random ensemble on its features."""
+    folder = tmp_path_factory.mktemp("models")
+    config = parse_config(TINY)
+    torch.manual_seed(0)
+    ddpm_url, ensemble_url = str(folder / "ddpm"), str(folder / "ensemble")
+    save_model(UNet(config.unet), config.diffusion, 16, ddpm_url)
+    model = load_model(ddpm_url)
+    learned = EnsembleConfig(
+        class_names=CLASSES,
+        palette=PALETTE,
+        image_size=16,
+        timesteps=(10, 40),
+        blocks=(1, 2),
+        noise_seed=0,
+        descriptor_dim=descriptor_dim(config.unet, (10, 40), (1, 2)),
+        num_members=3,
+        hidden=(8, 4),
+        ddpm_hash=model.model_hash,
+    )
+    save_ensemble(Ensemble(learned), ensemble_url)
+    return {"ddpm_url": ddpm_url, "ensemble_url": ensemble_url}
+
+
+@pytest.fixture
+def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Config]:
+    """A config over the tiny models; keyword arguments are sections."""
+
+    def make(**sections: dict[str, object]) -> Config:
+        generate = {
+            "url": str(tmp_path / "dataset"),
+            "num": 30,
+            "samples_per_shard": 4,
+            "batch_size": 2,
+            "num_sampling_steps": 60,
+            "progress_seconds": 0.5,
+        }
+        tree = {**TINY, "models": tiny_models, **sections}
+        tree["generate"] = {**generate, **sections.get("generate", {})}
+        return parse_config(tree)
+
+    return make
+
+
+@pytest.fixture
+def ray_workers(ray_session: str) -> Callable[[str], list[psutil.Process]]:
+    """Processes of this session's Ray whose title has a word in it."""
+
+    def find(word: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            try:
+                if word in " ".join(process.cmdline()):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    return find

@@ -1,0 +1,163 @@
+"""Claims about factory.data.inspection: what is told about a source, and what must not overlap."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from factory.classes import Classes
+from factory.config import Source
+from factory.data import inspection
+from factory.data.sources import Labelled
+from factory.errors import UserError
+from factory.images import UInt8, encode_png
+
+CLASSES = Classes.named(["background", "thing", "rare"])
+
+
+def flat(value: int, height: int = 8, width: int = 8) -> UInt8:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def labelled(*values: int) -> Labelled:
+    """Flat images of these values, the left half class 1."""
+    masks = np.zeros((len(values), 8, 8), np.uint8)
+    masks[:, :, :4] = 1
+    names = tuple(f"{value}.png" for value in values)
+    return Labelled(np.stack([flat(value) for value in values]), masks, names, CLASSES)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    """Two pairs, one of them oblong; a quarter of the first is ignored."""
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "classes.json").write_text('["background", "thing", "rare"]')
+    (tmp_path / "images/a.png").write_bytes(encode_png(flat(1)))
+    (tmp_path / "images/b.png").write_bytes(encode_png(flat(2, 8, 12)[..., 0]))
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, :4] = 1
+    mask[:, 6:] = 255
+    (tmp_path / "masks/a.png").write_bytes(encode_png(mask))
+    (tmp_path / "masks/b.png").write_bytes(encode_png(np.zeros((8, 12), np.uint8)))
+    return Source(kind="pairs", url=str(tmp_path), classes_url=str(tmp_path / "classes.json"))
+
+
+def test_a_source_is_counted_as_it_is_stored(source: Source) -> None:
+    found = inspection.inspect(source, 8, labelled=True)
+    assert found.num_images == 2 and not found.problems
+    assert found.sizes == {(8, 8): 1, (12, 8): 1}
+    assert found.modes == {"RGB": 1, "L": 1} and found.formats == {"PNG": 2}
+
+
+def test_class_shares_leave_out_ignored_pixels(source: Source) -> None:
+    found = inspection.inspect(source, 8, labelled=True)
+    assert found.image_counts == {"background": 2, "thing": 1, "rare": 0}
+    assert found.pixel_shares["thing"] == pytest.approx(32 / (64 + 48))
+    assert sum(found.pixel_shares.values()) == pytest.approx(1)
+
+
+def test_what_is_odd_is_noted(source: Source) -> None:
+    notes = " ".join(inspection.inspect(source, 16, labelled=True).notes)
+    for part in ("class rare never occurs", "1 images of mode L", "2 images are smaller than 16",
+                 "1 images are not square", "12.50% of the pixels are ignored"):  # fmt: skip
+        assert part in notes
+    assert "thing" not in notes and "same pixels" not in notes
+
+
+def test_repeated_and_missing_images_are_noted(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.png").write_bytes(encode_png(flat(1)))
+    notes = inspection.inspect(Source(kind="folder", url=str(tmp_path), num=5), 8, False).notes
+    assert notes == (
+        "3 images, fewer than num: 5.",
+        "2 images have the same pixels as another one.",
+    )
+
+
+def test_colour_conversions_are_noted(tmp_path: Path) -> None:
+    for mode in ("CMYK", "RGBA"):
+        buffer = io.BytesIO()
+        Image.new(mode, (8, 8)).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
+        (tmp_path / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}").write_bytes(buffer.getvalue())
+    notes = inspection.inspect(Source(kind="folder", url=str(tmp_path)), 8, False).notes
+    assert any("CMYK" in note for note in notes)
+    assert any("RGBA: transparent" in note for note in notes)
+
+
+def test_bad_files_are_reported_and_the_good_ones_still_counted(source: Source) -> None:
+    Path(f"{source.url}/images/b.png").write_bytes(b"<html>")
+    found = inspection.inspect(source, 8, labelled=True)
+    assert found.num_images == 1 and found.sizes == {(8, 8): 1}
+    (problem,) = found.problems
+    assert problem.startswith(f"{source.url}/images/b.png: not a PNG")
+    assert f"problem: {problem}" in inspection.lines(found)
+
+
+def test_a_source_that_is_not_there_is_reported_not_raised(tmp_path: Path) -> None:
+    found = inspection.inspect(Source(kind="folder", url=str(tmp_path / "nope")), 8, False)
+    assert found.num_images == 0 and len(found.problems) == 1
+    assert inspection.lines(found)[0] == "images   0"
+
+
+def test_masks_of_a_source_without_readable_classes_are_still_checked(source: Source) -> None:
+    assert source.classes_url is not None
+    Path(source.classes_url).unlink()
+    Path(f"{source.url}/masks/b.png").write_bytes(b"")
+    found = inspection.inspect(source, 8, labelled=True)
+    assert [problem.split(": ")[0] for problem in found.problems] == [
+        source.classes_url, f"{source.url}/masks/b.png"
+    ]  # fmt: skip
+    assert found.pixel_shares == {}
+
+
+def test_lines_tell_counts_classes_and_notes(source: Source) -> None:
+    text = "\n".join(inspection.lines(inspection.inspect(source, 8, labelled=True)))
+    assert "sizes    8x8: 1, 12x8: 1" in text
+    assert "28.57% of pixels, in 1 images" in text
+    assert "note: class rare never occurs." in text
+
+
+def test_drawings_need_no_files() -> None:
+    found = inspection.inspect(Source(num=3), 16, labelled=True)
+    assert found.sizes == {(16, 16): 3} and not found.problems
+    assert found.image_counts["background"] == 3
+
+
+def test_the_sheet_shows_nine_images_three_a_row() -> None:
+    stack = np.stack([flat(value) for value in range(0, 110, 10)])
+    sheet = inspection.contact_sheet(stack)
+    assert sheet.shape == (3 * 10 + 2, 3 * 10 + 2, 3)
+    assert sheet[5, [5, 15, 25], 0].tolist() == [0, 10, 20] and sheet[25, 25, 0] == 80
+    assert inspection.contact_sheet(stack[:1], scale=2).shape == (20, 20, 3)
+
+
+def test_labelled_images_stand_beside_their_overlays() -> None:
+    sheet = inspection.contact_sheet(labelled(0, 50))
+    assert sheet.shape == (10 + 2, 4 * 10 + 2, 3)
+    assert sheet[5, 5].tolist() == [0, 0, 0] and sheet[5, 25].tolist() == [50, 50, 50]
+    overlay = sheet[5, 13].tolist()
+    assert overlay == [round(0.55 * channel) for channel in CLASSES.palette[1]]
+
+
+def test_an_inspection_keeps_what_its_sheet_needs(source: Source) -> None:
+    samples = inspection.inspect(source, 8, labelled=True).samples
+    assert isinstance(samples, Labelled) and samples.names == ("a.png", "b.png")
+    images_only = inspection.inspect(source, 8, labelled=False).samples
+    assert isinstance(images_only, np.ndarray) and len(images_only) == 2
+
+
+def test_sets_without_a_common_image_are_disjoint() -> None:
+    inspection.check_disjoint(labelled(1, 2), labelled(3))
+
+
+def test_a_test_image_among_the_training_images_is_named() -> None:
+    train, test = labelled(1, 2), labelled(3, 2)
+    renamed = Labelled(test.images, test.masks, ("x.png", "y.png"), CLASSES)
+    with pytest.raises(
+        UserError, match=r"test image y.png: is the training image 2.png"
+    ) as refusal:
+        inspection.check_disjoint(train, renamed)
+    assert len(refusal.value.problems) == 1

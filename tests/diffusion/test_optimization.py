@@ -1,0 +1,253 @@
+"""Claims about factory.diffusion.optimization."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from factory.config import Config, parse_config
+from factory.diffusion.optimization import (
+    CHECKPOINT_FILES,
+    TrainState,
+    batch_indices,
+    load_state,
+    new_state,
+    save_state,
+    train_step,
+)
+from factory.diffusion.process import Schedule, epsilon_loss, linear_schedule
+from factory.images import to_signed
+
+CPU = torch.device("cpu")
+
+
+def tiny(**train: Any) -> Config:
+    return parse_config(
+        {
+            "data": {"image_size": 8},
+            "unet": {
+                "block_out_channels": [8, 16],
+                "attention_levels": [1],
+                "norm_num_groups": 4,
+            },
+            "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
+            "features": {"timesteps": [10]},
+            "train": {
+                "batch_size": 8,
+                "learning_rate": 4e-3,
+                "warmup_steps": 10,
+                "precision": "fp32",
+                **train,
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    """Eight pictures of one colour each, brighter to the right."""
+    generator = torch.Generator().manual_seed(0)
+    colours = torch.randint(256, (8, 3, 1, 1), generator=generator)
+    return (colours * torch.linspace(0.3, 1, 8)).round().to(torch.uint8).expand(8, 3, 8, 8)
+
+
+def run(config: Config, state: TrainState, images: torch.Tensor, num_steps: int) -> list[float]:
+    schedule = linear_schedule(config.diffusion)
+    return [
+        float(train_step(state, state.unet, schedule, images, config.train))
+        for _ in range(num_steps)
+    ]
+
+
+def tensors(state: TrainState) -> dict[str, torch.Tensor]:
+    """Every number that a step may change, by name."""
+    found = {f"unet.{key}": value for key, value in state.unet.state_dict().items()}
+    found |= {f"ema.{key}": value for key, value in state.ema.state_dict().items()}
+    for parameter, values in state.optimizer.state_dict()["state"].items():
+        found |= {f"optimizer.{parameter}.{key}": value for key, value in values.items()}
+    return {key: value.clone() for key, value in found.items()}
+
+
+def assert_equal_states(one: TrainState, other: TrainState) -> None:
+    ours, theirs = tensors(one), tensors(other)
+    assert ours.keys() == theirs.keys()
+    assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
+    assert (one.step, one.history) == (other.step, other.history)
+
+
+def one_epoch(num_images: int, batch_size: int, epoch: int, num_ranks: int = 1) -> list[int]:
+    train = tiny(batch_size=batch_size).train
+    steps = range(0, (epoch + 1) * num_images // batch_size + 1)
+    read = [
+        int(i)
+        for step in steps
+        for rank in range(num_ranks)
+        for i in batch_indices(num_images, train, step, rank, num_ranks)
+    ]
+    return read[epoch * num_images : (epoch + 1) * num_images]
+
+
+@pytest.mark.parametrize(("num_images", "batch_size"), [(32, 8), (30, 8), (5, 8), (3, 20), (1, 4)])
+def test_every_epoch_reads_each_image_once(num_images: int, batch_size: int) -> None:
+    for epoch in range(3):
+        assert sorted(one_epoch(num_images, batch_size, epoch)) == list(range(num_images))
+
+
+def test_epochs_are_shuffled_and_differ_between_seeds() -> None:
+    orders = [tuple(one_epoch(32, 8, epoch)) for epoch in range(3)]
+    assert len({*orders, tuple(range(32))}) == 4
+    one, other = (batch_indices(32, tiny(seed=seed).train, 0, 0, 1).tolist() for seed in (0, 1))
+    assert one != other
+
+
+@pytest.mark.parametrize("num_ranks", [2, 4])
+def test_ranks_share_the_batch_that_one_rank_would_read(num_ranks: int) -> None:
+    train = tiny().train
+    for step in range(6):
+        whole = batch_indices(30, train, step, 0, 1).tolist()
+        shares = [batch_indices(30, train, step, rank, num_ranks) for rank in range(num_ranks)]
+        assert all(len(share) == 8 // num_ranks for share in shares)
+        assert torch.cat(shares).tolist() == whole
+
+
+def test_a_batch_depends_on_its_step_and_not_on_what_was_read_before() -> None:
+    train = tiny().train
+    forward = [batch_indices(30, train, step, 0, 1).tolist() for step in range(12)]
+    backward = [batch_indices(30, train, step, 0, 1).tolist() for step in reversed(range(12))]
+    assert forward == backward[::-1]
+    assert len(set(map(tuple, forward))) == 12
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_loss_falls_on_eight_images(precision: str, images: torch.Tensor) -> None:
+    config = tiny(precision=precision)
+    state, schedule = new_state(config, CPU), linear_schedule(config.diffusion)
+    generator = torch.Generator().manual_seed(1)
+    epsilon = torch.randn(64, 3, 8, 8, generator=generator)
+    t, x_0 = torch.arange(64) + 20, to_signed(images).repeat(8, 1, 1, 1)
+
+    @torch.no_grad()
+    def loss() -> float:
+        return float(epsilon_loss(state.unet, schedule, x_0, t, epsilon))
+
+    before = loss()
+    told = run(config, state, images, 60)
+    assert loss() < 0.5 * before
+    assert sum(told[-10:]) < 0.6 * sum(told[:10])
+    assert state.step == 60
+    assert {value.dtype for value in tensors(state).values()} <= {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_resumed_run_repeats_the_run_that_was_not_stopped(
+    precision: str, images: torch.Tensor, tmp_path: Path
+) -> None:
+    config = tiny(precision=precision)
+    whole, first = new_state(config, CPU), new_state(config, CPU)
+    run(config, whole, images, 5)
+    run(config, first, images, 3)
+    first.history = whole.history = ({"step": 3, "loss": 0.5, "images_per_second": 7.25},)
+    save_state(first, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(CHECKPOINT_FILES)
+    other_start = tiny(precision=precision, seed=9)
+    resumed = new_state(other_start, CPU)
+    load_state(resumed, tmp_path)
+    assert_equal_states(resumed, first)
+    torch.manual_seed(12345)
+    run(config, resumed, images, 2)
+    assert_equal_states(resumed, whole)
+
+
+def test_a_step_depends_on_the_config_the_step_and_the_rank_alone(images: torch.Tensor) -> None:
+    config = tiny()
+    schedule = linear_schedule(config.diffusion)
+
+    def loss(step: int, rank: int, seed: int = 0) -> float:
+        state = new_state(config, CPU)
+        state.step = step
+        torch.manual_seed(99 + step + rank)
+        train = config.train.model_copy(update={"seed": seed})
+        return float(train_step(state, state.unet, schedule, images, train, rank))
+
+    assert loss(4, 1) == loss(4, 1)
+    assert len({loss(4, 0), loss(5, 0), loss(4, 1), loss(4, 0, seed=1)}) == 4
+
+
+def test_the_average_warms_up_to_its_decay(images: torch.Tensor) -> None:
+    config = tiny(ema_decay=0.3)
+    state = new_state(config, CPU)
+    name, parameter = next(iter(state.unet.named_parameters()))
+    average = None
+    for n in range(8):
+        run(config, state, images, 1)
+        decay = min(0.3, (1 + n) / (10 + n)) if n else 0.0
+        previous = parameter if average is None else average
+        average = (decay * previous + (1 - decay) * parameter).detach().clone()
+        ours = dict(state.ema_unet.named_parameters())[name]
+        torch.testing.assert_close(ours, average, atol=1e-6, rtol=0)
+    assert not torch.allclose(average, parameter, atol=1e-4)
+    assert min(0.3, 2 / 11) < 0.3 == min(0.3, 8 / 17), "both branches are walked"
+
+
+def test_the_learning_rate_warms_up_and_gradients_are_clipped(images: torch.Tensor) -> None:
+    config = tiny(learning_rate=1e-3, warmup_steps=4, max_grad_norm=0.01)
+    state, rates = new_state(config, CPU), []
+    for _ in range(6):
+        run(config, state, images, 1)
+        rates.append(state.optimizer.param_groups[0]["lr"])
+        norms = [p.grad.norm() for p in state.unet.parameters() if p.grad is not None]
+        assert float(torch.stack(norms).norm()) == pytest.approx(0.01, rel=1e-3)
+    assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3])
+
+
+class Recorder(nn.Module):
+    """Remembers what the network was shown."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.unet, self.seen = unet, []
+
+    def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        self.seen.append((x_t.detach(), t))
+        return self.unet(x_t, t)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_images_are_mirrored_only_where_asked(flip: bool, images: torch.Tensor) -> None:
+    config = tiny(horizontal_flip=flip)
+    state = new_state(config, CPU)
+    network, without_noise = Recorder(state.unet), Schedule(torch.ones(10, dtype=torch.float64))
+    for _ in range(4):
+        train_step(state, network, without_noise, images, config.train)
+    straight = to_signed(images)
+    kept = [
+        torch.equal(row, given)
+        for x_t, _ in network.seen
+        for row, given in zip(x_t, straight, strict=True)
+    ]
+    mirrored = [
+        torch.equal(row, given.flip(2))
+        for x_t, _ in network.seen
+        for row, given in zip(x_t, straight, strict=True)
+    ]
+    assert all(k or m for k, m in zip(kept, mirrored, strict=True))
+    assert any(mirrored) == flip and any(kept)
+    drawn = {int(t) for _, ts in network.seen for t in ts}
+    assert drawn <= set(range(10)) and len(drawn) > 5
+
+
+def test_training_starts_from_the_seed_or_from_an_initial_model(images: torch.Tensor) -> None:
+    config = tiny()
+    one, same, other = (new_state(tiny(seed=seed), CPU) for seed in (0, 0, 1))
+    assert_equal_states(one, same)
+    assert not torch.equal(one.unet.conv_in.weight, other.unet.conv_in.weight)
+    begun = new_state(config, CPU, initial=other.unet)
+    for unet in (begun.unet, begun.ema_unet):
+        assert all(
+            torch.equal(value, other.unet.state_dict()[key])
+            for key, value in unet.state_dict().items()
+        )
+    run(config, begun, images, 1)
+    assert not torch.equal(begun.unet.conv_in.weight, other.unet.conv_in.weight)

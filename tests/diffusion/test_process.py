@@ -1,0 +1,148 @@
+"""Claims about factory.diffusion.process."""
+
+from itertools import product
+from types import ModuleType
+
+import pytest
+import torch
+
+from factory.config import Diffusion
+from factory.diffusion.process import (
+    Schedule,
+    epsilon_loss,
+    linear_schedule,
+    normal_noise,
+    q_sample,
+    sample_seed,
+)
+
+SCHEDULES = [Diffusion(), Diffusion(num_timesteps=50, beta_start=1e-3, beta_end=0.3)]
+
+
+@pytest.mark.parametrize("config", SCHEDULES)
+def test_schedule_equals_diffusers(config: Diffusion, diffusers: ModuleType) -> None:
+    theirs = diffusers.DDPMScheduler(
+        config.num_timesteps, beta_start=config.beta_start, beta_end=config.beta_end
+    ).alphas_cumprod
+    ours = linear_schedule(config)
+    assert ours.num_timesteps == config.num_timesteps == len(theirs)
+    torch.testing.assert_close(ours.alpha_bars, theirs.double(), atol=1e-6, rtol=1e-4)
+
+
+def test_alpha_bar_is_one_at_the_clean_image() -> None:
+    schedule = linear_schedule(Diffusion())
+    assert schedule.alpha_bar(-1) == 1.0
+    assert schedule.alpha_bar(0) == pytest.approx(1 - 1e-4)
+    assert 0 < schedule.alpha_bar(999) < 1e-4
+
+
+@pytest.mark.parametrize("config", SCHEDULES)
+def test_q_sample_equals_diffusers_add_noise(config: Diffusion, diffusers: ModuleType) -> None:
+    scheduler = diffusers.DDPMScheduler(
+        config.num_timesteps, beta_start=config.beta_start, beta_end=config.beta_end
+    )
+    torch.manual_seed(0)
+    x_0, epsilon = torch.rand(4, 3, 8, 8) * 2 - 1, torch.randn(4, 3, 8, 8)
+    t = torch.tensor([0, 1, 20, config.num_timesteps - 1])
+    ours = q_sample(linear_schedule(config), x_0, t, epsilon)
+    torch.testing.assert_close(ours, scheduler.add_noise(x_0, epsilon, t), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("t", [0, 300, 999])
+def test_q_sample_has_the_moments_of_the_forward_process(t: int) -> None:
+    schedule = linear_schedule(Diffusion())
+    epsilon = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(t))
+    x_t = q_sample(schedule, torch.full_like(epsilon, 0.5), torch.full((8,), t), epsilon)
+    alpha_bar = schedule.alpha_bar(t)
+    assert float(x_t.mean()) == pytest.approx(0.5 * alpha_bar**0.5, abs=0.015)
+    assert float(x_t.var()) == pytest.approx(1 - alpha_bar, rel=0.02)
+
+
+def test_the_loss_of_a_perfect_network_is_zero_and_of_a_blind_one_is_one() -> None:
+    schedule = linear_schedule(Diffusion())
+    torch.manual_seed(0)
+    x_0, epsilon = torch.rand(8, 3, 32, 32) * 2 - 1, torch.randn(8, 3, 32, 32)
+    t = torch.randint(1000, (8,))
+
+    def perfect(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        alpha_bars = schedule.alpha_bars[t].float().view(-1, 1, 1, 1)
+        return (x_t - alpha_bars.sqrt() * x_0) / (1 - alpha_bars).sqrt()
+
+    assert float(epsilon_loss(perfect, schedule, x_0, t, epsilon)) < 1e-6
+    blind = epsilon_loss(lambda x_t, t: torch.zeros_like(x_t), schedule, x_0, t, epsilon)
+    assert float(blind) == pytest.approx(1.0, abs=0.03)
+
+
+def test_the_network_sees_the_noised_images_and_their_timesteps() -> None:
+    schedule = Schedule(torch.tensor([1.0, 0.25], dtype=torch.float64))
+    x_0, epsilon, t = torch.ones(2, 1, 1, 1), -torch.ones(2, 1, 1, 1), torch.tensor([0, 1])
+    seen = []
+    epsilon_loss(lambda *given: seen.append(given) or given[0], schedule, x_0, t, epsilon)
+    x_t, seen_t = seen[0]
+    assert torch.equal(seen_t, t)
+    assert x_t.flatten().tolist() == pytest.approx([1.0, 0.5 - 0.75**0.5])
+
+
+@pytest.mark.parametrize(
+    ("given", "seed"),
+    [
+        ((0, 0), 12035550249420947055),
+        ((0, 1), 627405149472732430),
+        ((7, 123_456, 2), 660493910344200057),
+        ((2**63 - 1, 2**48 - 1, 2**16 - 1), 14814576501587835828),
+    ],
+)
+def test_sample_seed_never_changes(given: tuple[int, ...], seed: int) -> None:
+    assert sample_seed(*given) == seed
+
+
+def test_sample_seeds_differ_over_indices_retries_and_runs() -> None:
+    indices = [*range(500), 2**32, 2**48 - 1]
+    seeds = [
+        sample_seed(run, index, retry)
+        for run, index, retry in product([0, 1, 2**62], indices, [0, 1, 2, 2**16 - 1])
+    ]
+    assert len(set(seeds)) == len(seeds) == 3 * 502 * 4
+    assert all(0 <= seed < 2**64 for seed in seeds)
+
+
+def test_a_row_of_noise_depends_on_its_seed_alone() -> None:
+    seeds = [sample_seed(0, index) for index in range(6)]
+    rows = normal_noise(seeds, (3, 4, 4), stream=0)
+    assert rows.shape == (6, 3, 4, 4) and rows.dtype == torch.float32
+    assert torch.equal(normal_noise(seeds[::-1], (3, 4, 4), stream=0), rows.flip(0))
+    for seed, row in zip(seeds, rows, strict=True):
+        assert torch.equal(normal_noise([seed], (3, 4, 4), stream=0)[0], row)
+
+
+def test_noise_differs_between_seeds_and_between_streams() -> None:
+    # Neighbours at both ends of uint64: a key that passes through a float would confuse them.
+    seeds = [0, 1, 2, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 2, 2**64 - 1]
+    drawn = {
+        tuple(row.tolist())
+        for stream in (0, 1, 2, 1000)
+        for row in normal_noise(seeds, (4,), stream)
+    }
+    assert len(drawn) == 4 * len(seeds)
+
+
+@pytest.mark.parametrize(
+    ("seed", "stream", "values"),
+    [
+        (0, 0, [0.059911, 0.0155596, -1.1644385]),
+        (12345, 1000, [-0.4340719, 0.1281991, 1.3450848]),
+        (2**64 - 1, 0, [-1.7444787, -0.4871583, 1.5449836]),
+    ],
+)
+def test_noise_never_changes(seed: int, stream: int, values: list[float]) -> None:
+    assert normal_noise([seed], (3,), stream)[0].tolist() == pytest.approx(values, abs=1e-6)
+
+
+def test_noise_is_standard_normal_and_its_streams_are_uncorrelated() -> None:
+    seeds = [sample_seed(3, index) for index in range(16)]
+    one, other = (normal_noise(seeds, (3, 64, 64), stream).flatten() for stream in (0, 1))
+    assert float(one.mean()) == pytest.approx(0, abs=0.01)
+    assert float(one.var()) == pytest.approx(1, abs=0.015)
+    assert float((one**4).mean()) == pytest.approx(3, abs=0.1)
+    assert float((one * other).mean()) == pytest.approx(0, abs=0.01)
+    assert float((one[1:] * one[:-1]).mean()) == pytest.approx(0, abs=0.01)

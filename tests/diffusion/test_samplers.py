@@ -1,0 +1,271 @@
+"""Claims about factory.diffusion.samplers, with diffusers' schedulers as the reference."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from factory.config import Diffusion
+from factory.config import UNet as UNetConfig
+from factory.diffusion.process import EpsilonFn, Schedule, linear_schedule, normal_noise
+from factory.diffusion.samplers import (
+    ddim,
+    ddpm,
+    dpm_solver,
+    log_snr_timesteps,
+    uniform_timesteps,
+)
+from factory.diffusion.unet import UNet
+
+SHORT = Diffusion(num_timesteps=60, beta_start=1e-3, beta_end=0.2)
+BETAS = {"beta_start": SHORT.beta_start, "beta_end": SHORT.beta_end}
+SHAPE = (2, 3, 8, 8)
+
+Grid = Callable[..., tuple[int, ...]]
+
+
+@pytest.fixture(scope="module")
+def network(randomize: Callable[..., nn.Module]) -> EpsilonFn:
+    """Random, and wild enough that clipping x_0 matters."""
+    torch.manual_seed(0)
+    config = UNetConfig(block_out_channels=(8, 8), attention_levels=(), norm_num_groups=4)
+    return randomize(UNet(config)).eval()
+
+
+@pytest.fixture
+def x_t() -> torch.Tensor:
+    return normal_noise([1, 2], SHAPE[1:], stream=0)
+
+
+def noise(t: int) -> torch.Tensor:
+    return normal_noise([1, 2], SHAPE[1:], stream=t + 1)
+
+
+@pytest.mark.parametrize("num_steps", [5, 12, 60])
+@torch.inference_mode()
+def test_ddim_equals_diffusers(
+    num_steps: int, diffusers: ModuleType, network: EpsilonFn, x_t: torch.Tensor
+) -> None:
+    schedule = linear_schedule(SHORT)
+    scheduler = diffusers.DDIMScheduler(
+        SHORT.num_timesteps, **BETAS, clip_sample=True, timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(num_steps)
+    timesteps = uniform_timesteps(schedule, num_steps)
+    assert list(timesteps) == scheduler.timesteps.tolist()
+    theirs = x_t
+    for t in timesteps:
+        epsilon = network(theirs, torch.full((2,), t))
+        step = scheduler.step(epsilon, t, theirs, use_clipped_model_output=True)
+        theirs = step.prev_sample
+    ours = ddim(network, schedule, x_t, timesteps)
+    torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_ddpm_equals_diffusers_over_every_timestep(
+    diffusers: ModuleType,
+    network: EpsilonFn,
+    x_t: torch.Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from diffusers.schedulers import scheduling_ddpm
+
+    scheduler = diffusers.DDPMScheduler(
+        SHORT.num_timesteps, **BETAS, variance_type="fixed_small", clip_sample=True
+    )
+    scheduler.set_timesteps(SHORT.num_timesteps)
+    theirs, drawn = x_t, []
+    for t in scheduler.timesteps.tolist():
+        monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *a, t=t, **k: noise(t))
+        theirs = scheduler.step(network(theirs, torch.full((2,), t)), t, theirs).prev_sample
+    ours = ddpm(network, linear_schedule(SHORT), x_t, noise=lambda t: drawn.append(t) or noise(t))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    assert drawn == list(range(59, 0, -1))
+
+
+# diffusers makes a numpy array of a torch tensor in the way of numpy 1.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("num_steps", [2, 3, 8, 20])
+@torch.inference_mode()
+def test_dpm_solver_equals_diffusers(
+    num_steps: int, diffusers: ModuleType, network: EpsilonFn, x_t: torch.Tensor
+) -> None:
+    schedule = linear_schedule(SHORT)
+    # Its scheduler does not clip x_0, ours does: it is given the clipped x_0 as the prediction.
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        SHORT.num_timesteps,
+        **BETAS,
+        prediction_type="sample",
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        final_sigmas_type="zero",
+    )
+    timesteps = log_snr_timesteps(schedule, num_steps)
+    scheduler.set_timesteps(timesteps=list(timesteps))
+    theirs = x_t
+    for t in timesteps:
+        alpha_bar = schedule.alpha_bar(t)
+        epsilon = network(theirs, torch.full((2,), t))
+        x_0 = (theirs - math.sqrt(1 - alpha_bar) * epsilon) / math.sqrt(alpha_bar)
+        theirs = scheduler.step(x_0.clamp(-1, 1), t, theirs).prev_sample
+    ours = dpm_solver(network, schedule, x_t, timesteps)
+    torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=0)
+
+
+def perfect(schedule: Schedule, x_0: torch.Tensor) -> EpsilonFn:
+    """The epsilon of a known image."""
+
+    def epsilon_fn(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        alpha_bars = schedule.alpha_bars[t].float().view(-1, 1, 1, 1)
+        return (x_t - alpha_bars.sqrt() * x_0) / (1 - alpha_bars).sqrt()
+
+    return epsilon_fn
+
+
+@pytest.mark.parametrize("timesteps", [(59, 0), (59, 30, 10), tuple(range(59, -1, -1))])
+@pytest.mark.parametrize("sampler", [ddpm, ddim, dpm_solver])
+def test_a_perfect_denoiser_recovers_the_image(
+    sampler: Callable[..., torch.Tensor], timesteps: tuple[int, ...], x_t: torch.Tensor
+) -> None:
+    schedule = linear_schedule(SHORT)
+    x_0 = torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    how = noise if sampler is ddpm else timesteps
+    sampled = sampler(perfect(schedule, x_0), schedule, x_t, how)
+    torch.testing.assert_close(sampled, x_0, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", [ddpm, ddim, dpm_solver])
+@torch.inference_mode()
+def test_samples_are_clean_images_and_do_not_depend_on_their_batch(
+    sampler: Callable[..., torch.Tensor], network: EpsilonFn, x_t: torch.Tensor
+) -> None:
+    schedule, timesteps = linear_schedule(SHORT), (59, 40, 20, 5)
+    both = sampler(network, schedule, x_t, noise if sampler is ddpm else timesteps)
+    assert both.abs().max() <= 1 and both.std() > 0.1
+    for row in range(2):
+        how = (lambda t, row=row: noise(t)[row : row + 1]) if sampler is ddpm else timesteps
+        alone = sampler(network, schedule, x_t[row : row + 1], how)
+        torch.testing.assert_close(alone, both[row : row + 1], atol=1e-4, rtol=0)
+
+
+def mixture_epsilon(schedule: Schedule) -> EpsilonFn:
+    """Exact, of pixels that are normal with deviation 0.1 around -0.5 or 0.5."""
+
+    def epsilon_fn(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        alpha_bar = schedule.alpha_bars[t].float().view(-1, 1, 1, 1)
+        means = torch.tensor([-0.5, 0.5]).view(2, 1, 1, 1, 1) * alpha_bar.sqrt()
+        variance = alpha_bar * 0.01 + 1 - alpha_bar
+        away = x_t - means
+        weights = torch.softmax(-(away**2) / (2 * variance), dim=0)
+        return (1 - alpha_bar).sqrt() * (weights * away / variance).sum(0)
+
+    return epsilon_fn
+
+
+@pytest.mark.parametrize("num_steps", [8, 12, 20])
+def test_dpm_solver_is_closer_to_the_fine_solution_than_ddim_at_equal_passes(
+    num_steps: int,
+) -> None:
+    schedule = linear_schedule(Diffusion())
+    epsilon_fn = mixture_epsilon(schedule)
+    x_t = normal_noise(range(64), (1, 4, 4), stream=0)
+    fine = ddim(epsilon_fn, schedule, x_t, range(999, -1, -1))
+    near = (fine.abs() - 0.5).abs() < 0.4
+    assert float(near.float().mean()) > 0.98
+
+    def error(sampler: Callable[..., torch.Tensor], grid: Grid) -> float:
+        sampled = sampler(epsilon_fn, schedule, x_t, grid(schedule, num_steps))
+        return float((sampled - fine).square().mean().sqrt())
+
+    ours = error(dpm_solver, log_snr_timesteps)
+    assert ours < 0.7 * error(ddim, log_snr_timesteps)
+    assert ours < 0.7 * error(ddim, uniform_timesteps)
+
+
+grids = pytest.mark.parametrize("grid", [log_snr_timesteps, uniform_timesteps])
+
+
+def check(timesteps: Sequence[int], num_timesteps: int, num_steps: int, pinned: set[int]) -> None:
+    assert len(timesteps) == num_steps
+    assert timesteps[0] == num_timesteps - 1
+    assert all(isinstance(t, int) and 0 <= t < num_timesteps for t in timesteps)
+    assert list(timesteps) == sorted(set(timesteps), reverse=True), "not strictly decreasing"
+    assert pinned <= set(timesteps)
+
+
+@grids
+@pytest.mark.parametrize("num_timesteps", [2, 10, 100, 1000])
+def test_a_grid_has_its_length_and_decreases_from_the_noisiest_timestep(
+    grid: Grid, num_timesteps: int
+) -> None:
+    schedule = linear_schedule(Diffusion(num_timesteps=num_timesteps))
+    for num_steps in {1, 2, 3, 7, 10, 20, 50, num_timesteps // 2, num_timesteps}:
+        if 1 <= num_steps <= min(num_timesteps, 100):
+            check(grid(schedule, num_steps), num_timesteps, num_steps, set())
+
+
+@grids
+@pytest.mark.parametrize(
+    ("num_timesteps", "num_steps", "pinned"),
+    [
+        (1000, 20, {50, 150, 250}),
+        (1000, 4, {50, 150, 250}),
+        (1000, 4, {1, 2, 3}),
+        (1000, 10, {0}),
+        (1000, 10, {999}),
+        (1000, 10, {0, 999}),
+        (1000, 4, {996, 997, 998}),
+        (1000, 4, {997, 998, 999}),
+        (1000, 3, {0, 999}),
+        (1000, 2, {999}),
+        (1000, 2, {0}),
+        (10, 10, {0, 3, 9}),
+        (10, 9, {0, 1, 2, 3, 4}),
+        (2, 2, {0}),
+        (2, 2, {1}),
+    ],
+)
+def test_a_grid_contains_every_pinned_timestep(
+    grid: Grid, num_timesteps: int, num_steps: int, pinned: set[int]
+) -> None:
+    schedule = linear_schedule(Diffusion(num_timesteps=num_timesteps))
+    check(grid(schedule, num_steps, sorted(pinned)), num_timesteps, num_steps, pinned)
+
+
+@grids
+def test_any_pins_fit_any_grid_that_is_larger(grid: Grid) -> None:
+    generator = torch.Generator().manual_seed(0)
+    draw = partial(torch.randint, size=(), generator=generator)
+    for num_timesteps in (5, 30, 120):
+        schedule = linear_schedule(Diffusion(num_timesteps=num_timesteps))
+        for _ in range(40):
+            num_steps = int(draw(2, num_timesteps + 1))
+            order = torch.randperm(num_timesteps, generator=generator).tolist()
+            pinned = set(order[: int(draw(0, num_steps))])
+            check(grid(schedule, num_steps, pinned), num_timesteps, num_steps, pinned)
+
+
+@grids
+def test_pins_given_twice_or_in_any_order_make_the_same_grid(grid: Grid) -> None:
+    schedule = linear_schedule(Diffusion())
+    assert grid(schedule, 10, [250, 50, 150, 50]) == grid(schedule, 10, [50, 150, 250])
+
+
+def test_log_snr_grid_is_even_in_log_snr_and_the_uniform_one_in_time() -> None:
+    schedule = linear_schedule(Diffusion())
+    alpha_bars = torch.tensor([schedule.alpha_bar(t) for t in log_snr_timesteps(schedule, 10)])
+    steps = torch.logit(alpha_bars).diff()
+    assert float(steps.max() / steps.min()) < 1.1
+    assert uniform_timesteps(schedule, 10) == tuple(range(999, 0, -100))
+
+
+def test_pinning_moves_no_more_points_than_it_must() -> None:
+    schedule = linear_schedule(Diffusion())
+    free, pinned = (set(log_snr_timesteps(schedule, 20, pins)) for pins in ((), (50, 150, 250)))
+    assert len(free & pinned) >= 17

@@ -1,0 +1,173 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from factory import storage
+from factory.config import Config, dump_config, parse_config
+from factory.diffusion.checkpoints import load_model
+from factory.diffusion.training import check, model_url, train
+from factory.errors import UserError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def config_at(url: Path, num_steps: int = 8, **train_keys: object) -> Config:
+    return parse_config(
+        {
+            "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 12, "seed": 5}},
+            "unet": {
+                "block_out_channels": [16, 32],
+                "attention_levels": [1],
+                "norm_num_groups": 8,
+                "dropout": 0.1,
+            },
+            "train": {
+                "url": str(url),
+                "num_workers": 2,
+                "num_steps": num_steps,
+                "batch_size": 8,
+                "warmup_steps": 4,
+                "log_steps": 2,
+                "checkpoint_steps": 2,
+                "sample_steps": 4,
+                **train_keys,
+            },
+        }
+    )
+
+
+def last_checkpoint(config: Config) -> dict[str, torch.Tensor]:
+    """All tensors of the newest checkpoint: weights, EMA, optimiser."""
+    folder = sorted((Path(config.train.url) / "checkpoints").glob("checkpoint_2*"))[-1]
+    assert json.loads((folder / "state.json").read_text())["step"] == config.train.num_steps
+    return {
+        f"{file.stem}.{key}": value
+        for file in folder.glob("*.safetensors")
+        for key, value in load_file(file).items()
+    }
+
+
+def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undisturbed_one(
+    ray_session, ray_workers, tmp_path, capfd
+) -> None:
+    undisturbed = config_at(tmp_path / "undisturbed")
+    assert train(undisturbed) == model_url(undisturbed)
+
+    killed = config_at(tmp_path / "killed")
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(killed))
+    driver = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "jobs" / "train_diffusion.py"), "--config", str(file)],
+        env={**os.environ, "RAY_ADDRESS": ray_session, "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    snapshot = Path(killed.train.url) / "checkpoints" / "checkpoint_manager_snapshot.json"
+    wait_until(snapshot.exists)
+    driver.kill()
+    assert driver.wait() == -signal.SIGKILL
+    # The dead driver's workers go with it; the new ones are not to be mixed up with them.
+    wait_until(lambda: not ray_workers("RayTrainWorker"))
+
+    hit: list[int] = []
+
+    def kill_a_worker() -> None:
+        wait_until(lambda: len(ray_workers("RayTrainWorker")) == 2)
+        before = snapshot.stat().st_mtime_ns
+        wait_until(lambda: snapshot.stat().st_mtime_ns != before)
+        worker = ray_workers("RayTrainWorker")[-1]
+        hit.append(worker.pid)
+        worker.send_signal(signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_a_worker)
+    killer.start()
+    train(killed)
+    killer.join()
+    assert hit
+    assert_equal(last_checkpoint(killed), last_checkpoint(undisturbed))
+    first = load_model(model_url(undisturbed)).unet.state_dict()
+    assert_equal(first, load_model(model_url(killed)).unet.state_dict())
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_more_steps_go_on_from_where_a_finished_run_ended(ray_session, tmp_path, capfd) -> None:
+    longer, shorter = config_at(tmp_path / "longer", 6), config_at(tmp_path / "shorter", 3)
+    train(longer)
+    train(shorter)
+    model_of_three = load_model(model_url(shorter)).unet.state_dict()
+    train(config_at(tmp_path / "shorter", 6))
+    continued = load_model(model_url(shorter)).unet.state_dict()
+    assert_equal(continued, load_model(model_url(longer)).unet.state_dict())
+    assert any(not torch.equal(continued[key], model_of_three[key]) for key in continued)
+
+    url = Path(longer.train.url)
+    assert (url / "samples" / "step-0000004.png").stat().st_size > 0
+    lines = [json.loads(line) for line in (url / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in lines] == [2, 4, 6]
+    assert "step 6/6 | loss" in capfd.readouterr().out
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_run_on_s3_goes_on_from_its_checkpoint(ray_session, s3_bucket, tmp_path, capfd) -> None:
+    keys = {"url": f"{s3_bucket}/run", "num_workers": 1, "batch_size": 4}
+    train(config_at(tmp_path, 2, **keys))
+    train(config_at(tmp_path, 4, **keys))
+    assert "going on from step 2" in capfd.readouterr().out
+    lines = storage.read_text(f"{s3_bucket}/run/metrics.jsonl").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 4]
+    assert load_model(f"{s3_bucket}/run/model").image_size == 16
+
+
+def test_a_run_of_another_config_is_refused_with_the_difference(tmp_path) -> None:
+    from factory.diffusion.training import identity_json
+
+    config = config_at(tmp_path / "run")
+    Path(config.train.url).mkdir()
+    (tmp_path / "run" / "run.json").write_bytes(identity_json(config))
+    check(config)
+    check(config_at(tmp_path / "run", num_steps=20, log_steps=1))
+    with pytest.raises(UserError, match=r"train\.learning_rate: there 0\.0004, here 0\.001"):
+        check(config_at(tmp_path / "run", learning_rate=1e-3))
+    with pytest.raises(UserError, match=r"train\.num_workers: there 2, here 1"):
+        check(config_at(tmp_path / "run", num_workers=1))
+
+
+def test_an_initial_model_of_another_shape_is_refused(tmp_path, tiny_models) -> None:
+    config = config_at(tmp_path / "run", initial_model_url=tiny_models["ddpm_url"])
+    with pytest.raises(UserError, match=r"unet\.dropout: there 0\.0, here 0\.1"):
+        check(config)
+
+
+def test_a_missing_folder_of_images_is_refused_and_nothing_written(tmp_path) -> None:
+    source = {"kind": "folder", "url": str(tmp_path / "nowhere")}
+    config = parse_config({"data": {"unlabelled": source}, "train": {"url": str(tmp_path / "run")}})
+    with pytest.raises(UserError, match="nowhere"):
+        train(config)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,103 @@
+"""Claims about factory.labeling.evaluation."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from factory.classes import IGNORE_ID, Classes
+from factory.data import toy
+from factory.data.sources import Labelled
+from factory.diffusion.checkpoints import load_model
+from factory.errors import UserError
+from factory.labeling.ensemble import label_maps, load_ensemble
+from factory.labeling.evaluation import SHEET_COLUMNS, evaluate, table, write_evaluation
+from factory.labeling.fitting import image_maps
+from factory.labeling.metrics import confusion_matrix
+
+
+@pytest.fixture
+def model(tiny_models):
+    return load_model(tiny_models["ddpm_url"])
+
+
+@pytest.fixture
+def ensemble(tiny_models, model):
+    return load_ensemble(tiny_models["ensemble_url"], model.model_hash)[0]
+
+
+@pytest.fixture(scope="module")
+def test_set() -> Labelled:
+    images, masks = toy.draw_many(3, 5, 16)
+    masks[0, :4] = IGNORE_ID
+    classes = Classes.named(toy.CLASSES, toy.PALETTE)
+    return Labelled(images, masks, tuple("abcde"), classes)
+
+
+@pytest.mark.parametrize("batch_size", [2, 16])
+def test_the_scores_are_those_of_the_masks_of_all_images(
+    model, ensemble, test_set, tiny_config, batch_size: int
+) -> None:
+    config = tiny_config(evaluate={"batch_size": batch_size})
+    found = evaluate(model, ensemble, test_set, config)
+    maps = image_maps(model, ensemble.config, test_set.images)
+    for vote, score in (("soft", found.soft), ("hard", found.hard)):
+        masks = label_maps(ensemble, maps, 16, vote).masks.numpy()
+        wanted = confusion_matrix(test_set.masks, masks, len(toy.CLASSES))
+        assert np.abs(score.confusion - wanted).sum() <= 4  # a pixel may flip by rounding
+        assert score.confusion.sum() == (test_set.masks != IGNORE_ID).sum()
+    assert found.num_images == 5
+    assert found.images_with_class == tuple(
+        sum(bool((mask == i).any()) for mask in test_set.masks) for i in range(len(toy.CLASSES))
+    )
+
+
+def test_it_writes_the_metrics_and_a_sheet(
+    model, ensemble, test_set, tiny_config, tmp_path: Path
+) -> None:
+    url = tmp_path / "evaluation"
+    config = tiny_config(evaluate={"url": str(url), "num_pictures": 3})
+    found = evaluate(model, ensemble, test_set, config)
+    write_evaluation(found, test_set, config)
+    assert {p.name for p in url.iterdir()} == {"metrics.json", "sheet.png"}
+
+    told = json.loads((url / "metrics.json").read_text())
+    assert told["num_images"] == 5 and told["vote"] == "soft"
+    assert told["soft"]["mean_iou"] == round(found.soft.mean_iou, 4)
+    assert told["hard"]["pixel_accuracy"] == round(found.hard.pixel_accuracy, 4)
+    assert list(told["soft"]["iou"]) == list(toy.CLASSES) == list(told["images_with_class"])
+    assert told["confusion_soft"] == found.soft.confusion.tolist()
+
+    # Pictures of 16 pixels at scale 8, gaps of 2, captions of 16.
+    picture = Image.open(io.BytesIO((url / "sheet.png").read_bytes()))
+    columns, cell = len(SHEET_COLUMNS), 16 * 8 + 2
+    assert picture.size == (columns * cell + 2, 3 * cell + 2 + 16)
+    pixels = np.asarray(picture.convert("RGB"))
+    for row in range(3):
+        shown = pixels[16 + 2 + row * cell :][:128:8, 2:130:8]
+        assert np.array_equal(shown, test_set.images[row])
+
+
+def test_the_table_names_every_class_and_the_means(model, ensemble, test_set, tiny_config) -> None:
+    found = evaluate(model, ensemble, test_set, tiny_config())
+    lines = table(found, test_set)
+    named = {line[:16].strip(): line.split() for line in lines[1:]}
+    assert set(named) == {*toy.CLASSES, "mean IoU", "pixel accuracy"}
+    for i, name in enumerate(toy.CLASSES):
+        assert named[name][1:] == [
+            str(found.images_with_class[i]),
+            f"{found.soft.iou[i]:.3f}",
+            f"{found.hard.iou[i]:.3f}",
+        ]
+    assert named["mean IoU"][-2:] == [f"{found.soft.mean_iou:.3f}", f"{found.hard.mean_iou:.3f}"]
+    assert named["pixel accuracy"][-2] == f"{found.soft.pixel_accuracy:.3f}"
+
+
+def test_a_test_set_of_other_classes_is_refused(model, ensemble, test_set, tiny_config) -> None:
+    other = Classes.named([*toy.CLASSES[:-1], "crown"])
+    strange = Labelled(test_set.images, test_set.masks, test_set.names, other)
+    with pytest.raises(UserError, match=r"data\.test: its classes .*crown.*hat"):
+        evaluate(model, ensemble, strange, tiny_config())

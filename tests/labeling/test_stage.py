@@ -1,0 +1,134 @@
+"""Claims about factory.labeling.stage: `factory fit` and `factory evaluate`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from factory.data import toy
+from factory.diffusion.checkpoints import load_model
+from factory.errors import UserError
+from factory.labeling import stage
+from factory.labeling.ensemble import load_ensemble
+
+QUICK = {"num_members": 2, "hidden": [8, 4], "num_steps": 3, "pixels_per_step": 64}
+FEATURES = {"timesteps": [10, 40], "blocks": [1, 2]}
+
+
+def data(labelled_seed: int = 2, test_seed: int = 3) -> dict[str, object]:
+    return {
+        "image_size": 16,
+        "labelled": {"kind": "toy", "num": 3, "seed": labelled_seed},
+        "test": {"kind": "toy", "num": 4, "seed": test_seed},
+    }
+
+
+@pytest.fixture
+def make(tiny_config, tiny_models, tmp_path: Path):
+    """A config of quick sections; its ensemble is new, its evaluation below tmp_path."""
+
+    def config(ensemble_url: str | None = str(tmp_path / "ensemble"), **sections: object):
+        models = {"ddpm_url": tiny_models["ddpm_url"], "ensemble_url": ensemble_url}
+        return tiny_config(
+            **{
+                "data": data(),
+                "models": models,
+                "ensemble": QUICK,
+                "evaluate": {"url": str(tmp_path / "evaluation")},
+                **sections,
+            }
+        )
+
+    return config
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> dict[str, object]:
+    """A source of labelled images of two other classes."""
+    folder = tmp_path / "pairs"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    Image.fromarray(np.full((16, 16, 3), 90, np.uint8)).save(folder / "images" / "a.png")
+    Image.fromarray(np.eye(16, dtype=np.uint8)).save(folder / "masks" / "a.png")
+    (folder / "classes.json").write_text('["nothing", "cell"]')
+    return {
+        "kind": "pairs",
+        "url": str(folder),
+        "classes_url": str(folder / "classes.json"),
+    }
+
+
+def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_path, capsys) -> None:
+    config = make()
+    assert stage.fit(config) == str(tmp_path / "ensemble")
+    model = load_model(tiny_models["ddpm_url"])
+    ensemble, _ = load_ensemble(str(tmp_path / "ensemble"), model.model_hash)
+    assert ensemble.config.class_names == toy.CLASSES
+    assert ensemble.config.num_members == 2
+
+    lines = stage.evaluate(config)
+    assert lines[-1] == str(tmp_path / "evaluation")
+    assert all(any(line.startswith(name) for line in lines) for name in toy.CLASSES)
+    told = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert told["num_images"] == 4
+    assert (tmp_path / "evaluation" / "sheet.png").stat().st_size > 1000
+
+
+def test_fitting_without_a_place_for_the_ensemble_is_refused(make) -> None:
+    with pytest.raises(UserError, match=r"models\.ensemble_url: is not set.*--out"):
+        stage.fit(make(ensemble_url=None))
+
+
+def test_a_refused_fit_writes_nothing(make, tmp_path: Path) -> None:
+    config = make(features={"timesteps": [10], "blocks": [9]})
+    with pytest.raises(UserError, match=r"features\.blocks: 9"):
+        stage.fit(config)
+    missing = make(data={**data(), "labelled": {"kind": "folder", "url": str(tmp_path / "no")}})
+    with pytest.raises(UserError):
+        stage.fit(missing)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checking_a_fit_leaves_no_trace(make, tmp_path: Path) -> None:
+    model, labelled, url = stage.check_fit(make())
+    assert model.image_size == 16 and len(labelled) == 3
+    assert url == str(tmp_path / "ensemble") and list(tmp_path.iterdir()) == []
+
+
+def test_the_place_of_the_ensemble_must_be_writable(make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"):
+        stage.fit(make(ensemble_url=str(tmp_path / "file" / "ensemble")))
+
+
+def test_a_test_set_of_other_classes_is_refused(make, tiny_models, pairs, tmp_path: Path) -> None:
+    config = make(ensemble_url=tiny_models["ensemble_url"], data={**data(), "test": pairs})
+    with pytest.raises(UserError, match=r"data\.test.*cell"):
+        stage.evaluate(config)
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_training_images_among_the_test_images_are_each_named(
+    make, tiny_models, tmp_path: Path
+) -> None:
+    config = make(ensemble_url=tiny_models["ensemble_url"], data=data(2, 2))
+    with pytest.raises(UserError) as refusal:
+        stage.evaluate(config)
+    told = refusal.value.problems
+    assert len(told) == 3
+    assert all(f"toy-2-{i:06d}" in line for i, line in enumerate(told))
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_an_ensemble_of_another_ddpm_is_refused(make, tiny_models, tmp_path: Path) -> None:
+    folder = tmp_path / "ensemble"
+    folder.mkdir()
+    for file in Path(tiny_models["ensemble_url"]).iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "ddpm_hash": "0" * 64}))
+    with pytest.raises(UserError, match="another DDPM"):
+        stage.evaluate(make())
+    assert not (tmp_path / "evaluation").exists()

@@ -1,0 +1,192 @@
+"""One dataset, opened by everyone who is promised that it opens, with the same pixels in each."""
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+NUM = 7
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(data)))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("consumers")
+
+
+@pytest.fixture
+def parquet(root, make_plan, write_dataset) -> str:
+    return _once(root / "parquet", make_plan(), write_dataset)
+
+
+@pytest.fixture
+def tar(root, make_plan, write_dataset) -> str:
+    return _once(root / "webdataset", make_plan(format="webdataset"), write_dataset)
+
+
+def _once(place: Path, plan, write_dataset) -> str:
+    if not place.exists():
+        write_dataset(str(place), plan)
+    return str(place)
+
+
+@pytest.fixture
+def check(make_samples):
+    """Compares (key, image, mask, the other columns) of each row with what was written."""
+    written = make_samples(NUM)
+
+    def check(rows: Any) -> None:
+        read = sorted(rows, key=lambda row: row[0])
+        assert len(read) == NUM
+        for put, (key, image, mask, fields) in zip(written, read, strict=True):
+            assert key == put.key
+            assert image.dtype == mask.dtype == np.uint8
+            assert np.array_equal(image, put.image) and np.array_equal(mask, put.mask)
+            assert int(fields["seed"]) == put.seed
+            assert list(fields["labels"]) == put.labels
+            assert np.float32(fields["uncertainty"]) == np.float32(put.uncertainty)
+            assert (fields["height"], fields["width"]) == (16, 16)
+            assert np.allclose(list(fields["class_fractions"]), put.class_fractions(3))
+            assert fields["model_id"] == put.model_id
+
+    return check
+
+
+def from_structs(rows) -> Iterator[tuple]:
+    for row in rows:
+        yield (
+            row["key"],
+            pixels(row["image"]["bytes"]),
+            pixels(row["mask"]["bytes"]),
+            row,
+        )
+
+
+@pytest.fixture
+def datasets(monkeypatch, tmp_path) -> Any:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    import datasets
+
+    def load(place: str, streaming: bool) -> Any:
+        return datasets.load_dataset(
+            place, split="train", streaming=streaming, cache_dir=str(tmp_path / "cache")
+        )
+
+    return SimpleNamespace(load=load)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_datasets_decodes_parquet(parquet, make_plan, check, datasets, streaming):
+    data = datasets.load(parquet, streaming)
+    assert data.features["labels"].feature.names == list(make_plan().class_names)
+    rows = list(data)
+    assert {row["mask"].mode for row in rows} == {"L"}
+    check((r["key"], np.array(r["image"]), np.array(r["mask"]), r) for r in rows)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_datasets_decodes_webdataset(tar, make_plan, check, datasets, streaming):
+    data = datasets.load(tar, streaming)
+    assert data.features["json"]["labels"].feature.names == list(make_plan().class_names)
+    check(
+        (r["__key__"], np.array(r["image.png"]), np.array(r["mask.png"]), r["json"]) for r in data
+    )
+
+
+@pytest.mark.parametrize("lost", ["README.md", "schema metadata"])
+def test_datasets_decodes_parquet_by_card_or_by_schema_alone(
+    parquet, check, datasets, tmp_path, lost
+):
+    import pyarrow.parquet as pq
+
+    place = tmp_path / "copy"
+    shutil.copytree(parquet, place)
+    if lost == "README.md":
+        (place / lost).unlink()
+    else:
+        for file in (place / "data").iterdir():
+            pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
+    check(
+        (r["key"], np.array(r["image"]), np.array(r["mask"]), r)
+        for r in datasets.load(str(place), streaming=False)
+    )
+
+
+def test_webdataset_reads_tars(tar, check):
+    import webdataset
+
+    shards = sorted(str(path) for path in Path(tar, "data").glob("*.tar"))
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False))
+    check(
+        (
+            s["__key__"],
+            pixels(s["image.png"]),
+            pixels(s["mask.png"]),
+            json.loads(s["json"]),
+        )
+        for s in samples
+    )
+
+
+def test_pandas_reads_parquet(parquet, check):
+    import pandas
+
+    table = pandas.read_parquet(Path(parquet, "data"))
+    assert table["seed"].dtype == np.uint64
+    check(from_structs(table.to_dict("records")))
+
+
+def test_polars_reads_parquet(parquet, check):
+    import polars
+
+    check(from_structs(polars.read_parquet(f"{parquet}/data/*.parquet").to_dicts()))
+
+
+def test_duckdb_reads_parquet(parquet, check):
+    import duckdb
+
+    with duckdb.connect() as connection:
+        files = f"{parquet}/data/*.parquet"
+        cursor = connection.execute("SELECT * FROM read_parquet(?)", [files])
+        names = [column[0] for column in cursor.description]
+        check(from_structs(dict(zip(names, row, strict=True)) for row in cursor.fetchall()))
+        query = "SELECT value FROM parquet_kv_metadata(?) WHERE decode(key) = 'id2label'"
+        texts = connection.execute(query, [files]).fetchall()
+    assert len(texts) == 3 and json.loads(texts[0][0])["0"] == "background"
+
+
+def test_pyarrow_reads_the_folder_as_one_table(parquet, check):
+    import pyarrow.dataset
+
+    # The files beside the shards, whose names start with an underscore or end otherwise, are not
+    # taken for data.
+    check(from_structs(pyarrow.dataset.dataset(f"{parquet}/data").to_table().to_pylist()))
+
+
+def test_ray_reads_parquet_by_itself(parquet, check, ray_session):
+    import ray.data
+
+    check(from_structs(ray.data.read_parquet(f"{parquet}/data").take_all()))
+
+
+@pytest.mark.parametrize("format", ["parquet", "tar"])
+def test_ray_reads_arrays_by_our_reader(request, check, ray_session, make_samples, format):
+    from factory.shards.reader import read_dataset
+
+    place = request.getfixturevalue(format)
+    rows = read_dataset(place).take_all()
+    assert type(rows[0]["seed"]) is not float
+    check((r["key"], r["image"], r["mask"], r) for r in rows)
+    kept = {s.key for s in make_samples(NUM) if s.uncertainty <= 0.5}
+    assert 0 < len(kept) < NUM
+    assert {r["key"] for r in read_dataset(place, max_uncertainty=0.5).take_all()} == kept

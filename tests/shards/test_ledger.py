@@ -1,0 +1,452 @@
+import hashlib
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
+import pytest
+from pydantic import ValidationError
+
+from factory import storage
+from factory.errors import UserError
+from factory.shards.ledger import (
+    Incomplete,
+    Plan,
+    ShardConflict,
+    check_run,
+    finish_run,
+    pending_shards,
+    publish,
+    read_manifest,
+    read_plan,
+    read_receipts,
+    start_run,
+)
+from factory.shards.schema import DamagedShard
+
+
+@pytest.fixture
+def plan(make_plan) -> Plan:
+    return make_plan()
+
+
+@pytest.fixture
+def encode(make_samples):
+    def encode(plan, spec):
+        return plan.encode(make_samples(spec.stop - spec.start, spec.start))
+
+    return encode
+
+
+def start(url, plan):
+    return start_run(url, plan, "a: 1\n", {"python": "3"})
+
+
+def put(url, plan, spec, data, **circumstances):
+    return publish(url, plan, spec, data, **{"seconds": 1.0, "host": "here", **circumstances})
+
+
+def files(url):
+    return {
+        place.removeprefix(url): storage.read_bytes(place)
+        for place in storage.list_files(url, recursive=True)
+    }
+
+
+# The plan
+
+
+@pytest.mark.parametrize(
+    ("num", "per_shard", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (1, 100, [1])]
+)
+def test_shards_cover_every_sample_once(make_plan, num, per_shard, sizes):
+    plan = make_plan(num=num, samples_per_shard=per_shard)
+    indices = [i for spec in plan.shards() for i in range(spec.start, spec.stop)]
+    assert indices == list(range(num))
+    assert [spec.stop - spec.start for spec in plan.shards()] == sizes
+
+
+def test_shards_are_named_as_consumers_expect(make_plan):
+    assert make_plan().shard(0).path == "data/train-00000-of-00003.parquet"
+    assert make_plan(format="webdataset").shard(2).path == "data/train-000002.tar"
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_names_sort_as_numbers_even_beyond_their_usual_width(make_plan, format):
+    plan = make_plan(num=2_000_000, samples_per_shard=1, format=format)
+    paths = [plan.shard(i).path for i in (0, 99_999, 100_000, 999_999, 1_000_000, 1_999_999)]
+    assert paths == sorted(paths)
+
+
+def test_a_plan_equals_itself_after_a_trip_through_a_file(plan):
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    assert Plan.model_validate_json(plan.model_dump_json()).run_id == plan.run_id
+
+
+def test_every_setting_changes_the_run_id_and_their_order_does_not(make_plan):
+    changes = [
+        {},
+        {"num": 8},
+        {"samples_per_shard": 4},
+        {"format": "webdataset"},
+        {"class_names": ("a", "b", "c")},
+        {"palette": ((0, 0, 0), (255, 0, 0), (0, 255, 1))},
+        {"recipe": {"seed": 0}},
+        {"recipe": {"seed": 0.0}},
+    ]
+    assert len({make_plan(**change).run_id for change in changes}) == len(changes)
+    one, other = make_plan(recipe={"a": 1, "b": 2}), make_plan(recipe={"b": 2, "a": 1})
+    assert one.run_id == other.run_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num": 0},
+        {"recipe": {"x": float("nan")}},
+        {"recipe": {"x": object()}},
+        {"class_names": ("a",)},
+        {"palette": ((0, 0, 256),) * 3},
+        {"unknown": 1},
+    ],
+)
+def test_a_plan_that_cannot_be_kept_is_refused(make_plan, change):
+    with pytest.raises(ValidationError):
+        make_plan(**change)
+
+
+# Start
+
+
+def test_a_new_place_is_claimed_and_an_equal_plan_resumes(place, plan):
+    assert start(place, plan) is True
+    before = files(place)
+    assert set(before) == {
+        "/_factory/run.json",
+        "/_factory/config.yaml",
+        "/_factory/env.json",
+    }
+    assert start_run(place, plan, "changed", {"python": "4"}) is False
+    assert files(place) == before
+    assert read_plan(place) == plan
+
+
+def test_another_plan_is_refused_with_the_difference(place, plan, make_plan):
+    start(place, plan)
+    before = files(place)
+    recipe = {"seed": 1, "sampler": {"name": "ddim", "timesteps": [1]}}
+    for refuse in (start, check_run):
+        with pytest.raises(UserError) as caught:
+            refuse(place, make_plan(num=8, recipe=recipe))
+        lines = str(caught.value).splitlines()
+        assert place in lines[0] and "--out" in lines[0]
+        assert lines[1:] == [
+            "  num: there 7, here 8",
+            "  recipe.sampler.timesteps.1: there 2, here nothing",
+            "  recipe.seed: there 0, here 1",
+        ]
+    assert files(place) == before
+
+
+def test_a_setting_of_another_type_is_another_plan(place, make_plan):
+    start(place, make_plan(recipe={"eta": 1}))
+    with pytest.raises(UserError, match=r"recipe\.eta: there 1, here 1\.0"):
+        start(place, make_plan(recipe={"eta": 1.0}))
+
+
+def test_check_run_writes_nothing(place, plan):
+    assert check_run(place, plan) is False
+    assert files(place) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"num": 1}', b"[]"])
+def test_a_damaged_plan_is_refused_and_kept(place, plan, content):
+    storage.write(f"{place}/_factory/run.json", content)
+    for refuse in (lambda: start(place, plan), lambda: read_plan(place)):
+        with pytest.raises(UserError, match=r"run\.json.*damaged"):
+            refuse()
+    assert files(place) == {"/_factory/run.json": content}
+
+
+def test_foreign_data_is_never_mixed_with_ours(place, plan):
+    storage.write(f"{place}/data/train-00000-of-00001.parquet", b"precious")
+    with pytest.raises(UserError, match="not made by this factory"):
+        start(place, plan)
+    assert len(files(place)) == 1
+
+
+def test_runs_of_one_plan_may_start_at_once(place, plan):
+    gate = Barrier(8)
+
+    def begin(_):
+        gate.wait()
+        return start(place, plan)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(begin, range(8))) == [False] * 7 + [True]
+
+
+# Shards and receipts
+
+
+def test_a_receipt_tells_the_shard(place, plan, encode, make_samples):
+    start(place, plan)
+    spec = plan.shard(1)
+    data = encode(plan, spec)
+    receipt = put(place, plan, spec, data, redrawn=2)
+    samples = make_samples(3, 3)
+    assert storage.read_bytes(f"{place}/{spec.path}") == data
+    assert receipt.sha256 == hashlib.sha256(data).hexdigest() and receipt.bytes == len(data)
+    assert (receipt.rows, receipt.first_key, receipt.last_key) == (
+        3,
+        "000000003",
+        "000000005",
+    )
+    assert receipt.class_pixels == [
+        sum(int((s.mask == i).sum()) for s in samples) for i in range(3)
+    ]
+    assert receipt.uncertainty_max == max(s.uncertainty for s in samples)
+    assert receipt.uncertainty_mean == pytest.approx(sum(s.uncertainty for s in samples) / 3)
+    assert (receipt.redrawn, receipt.seconds, receipt.host) == (2, 1.0, "here")
+    assert read_receipts(place) == {1: receipt}
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_pending_are_the_shards_without_a_receipt(place, make_plan, encode, format):
+    plan = make_plan(format=format)
+    start(place, plan)
+    assert pending_shards(place, plan) == plan.shards()
+    put(place, plan, plan.shard(1), encode(plan, plan.shard(1)))
+    assert pending_shards(place, plan) == [plan.shard(0), plan.shard(2)]
+
+
+def test_pending_costs_one_listing(place, plan, encode, monkeypatch):
+    start(place, plan)
+    put(place, plan, plan.shard(1), encode(plan, plan.shard(1)))
+    calls = []
+    for name in ("list_files", "exists", "size_of", "read_bytes"):
+        original = getattr(storage, name)
+        monkeypatch.setattr(
+            storage,
+            name,
+            lambda url, *args, name=name, original=original, **kw: (
+                calls.append(name),
+                original(url, *args, **kw),
+            )[1],
+        )
+    pending_shards(place, plan)
+    assert sorted(calls) == ["list_files", "read_bytes"]
+
+
+BAD_RECEIPTS = {
+    "empty": lambda content: b"",
+    "torn": lambda content: json.dumps(content).encode()[:-9],
+    "binary": lambda content: b"\xff\x00",
+    "other run": lambda content: json.dumps({**content, "run_id": "0" * 12}).encode(),
+    "other shard": lambda content: json.dumps({**content, "shard": 0}).encode(),
+    "no such shard": lambda content: json.dumps({**content, "shard": 99}).encode(),
+    "other rows": lambda content: json.dumps({**content, "rows": 2}).encode(),
+    "other hash": lambda content: json.dumps({**content, "sha256": "0" * 64}).encode(),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_RECEIPTS)
+def test_a_bad_receipt_counts_as_missing_and_is_replaced(place, plan, encode, bad):
+    start(place, plan)
+    spec = plan.shard(1)
+    receipt = put(place, plan, spec, encode(plan, spec))
+    name = f"{place}/_factory/shards/00001.json"
+    storage.write(name, BAD_RECEIPTS[bad](json.loads(storage.read_bytes(name))))
+    if bad != "other hash":
+        assert spec in pending_shards(place, plan)
+    assert put(place, plan, spec, encode(plan, spec)) == receipt
+    assert read_receipts(place) == {1: receipt}
+
+
+def test_foreign_files_among_the_receipts_are_passed_over(place, plan):
+    start(place, plan)
+    for name in ("notes.json", "1.json", "00007.json.bak"):
+        storage.write(f"{place}/_factory/shards/{name}", b"{}")
+    assert pending_shards(place, plan) == plan.shards()
+
+
+def test_a_lost_receipt_readopts_the_shard_without_rewriting_it(place, plan, encode, monkeypatch):
+    start(place, plan)
+    spec = plan.shard(0)
+    storage.write_new(f"{place}/{spec.path}", encode(plan, spec))
+    written = []
+    for name in ("write", "write_new"):
+        original = getattr(storage, name)
+        monkeypatch.setattr(
+            storage,
+            name,
+            lambda url, data, original=original: (
+                original(url, data),
+                written.append(url),
+            ),
+        )
+    put(place, plan, spec, encode(plan, spec))
+    assert written == [f"{place}/_factory/shards/00000.json"]
+    assert spec not in pending_shards(place, plan)
+
+
+def test_the_first_receipt_stands(place, plan, encode):
+    start(place, plan)
+    spec = plan.shard(0)
+    first = put(place, plan, spec, encode(plan, spec), host="first", seconds=1.0)
+    assert put(place, plan, spec, encode(plan, spec), host="second", seconds=2.0) == first
+
+
+def test_other_bytes_at_a_shards_name_raise_and_stay(place, plan, encode):
+    start(place, plan)
+    spec = plan.shard(0)
+    data = encode(plan, spec)
+    storage.write_new(f"{place}/{spec.path}", b"other")
+    with pytest.raises(ShardConflict) as caught:
+        put(place, plan, spec, data)
+    for content in (b"other", data):
+        assert hashlib.sha256(content).hexdigest() in str(caught.value)
+    assert storage.read_bytes(f"{place}/{spec.path}") == b"other"
+    assert spec in pending_shards(place, plan)
+
+
+def test_of_concurrent_publishers_one_wins_and_none_fails(place, plan, encode):
+    start(place, plan)
+    spec = plan.shard(0)
+    data = encode(plan, spec)
+    gate = Barrier(8)
+
+    def attempt(i):
+        gate.wait()
+        return put(place, plan, spec, data, host=f"host{i}")
+
+    with ThreadPoolExecutor(8) as pool:
+        receipts = list(pool.map(attempt, range(8)))
+    assert len({receipt.host for receipt in receipts}) == 1
+    assert read_receipts(place) == {0: receipts[0]}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda plan, samples: plan.encode(samples[:-1]),
+        lambda plan, samples: plan.encode(samples[::-1]),
+        lambda plan, samples: plan.encode([*samples[:-1], samples[0]]),
+        lambda plan, samples: plan.encode(
+            [replace(samples[0], uncertainty=float("inf")), *samples[1:]]
+        ),
+        lambda plan, samples: plan.encode([replace(samples[0], mask=samples[0].mask[:8])]),
+        lambda plan, samples: plan.encode(samples)[:-1],
+        lambda plan, samples: b"",
+    ],
+    ids=["short", "reversed", "doubled", "infinite", "misshapen", "torn", "empty"],
+)
+def test_bytes_that_break_the_plan_are_not_published(place, plan, make_samples, spoil):
+    start(place, plan)
+    before = files(place)
+    with pytest.raises(DamagedShard):
+        put(place, plan, plan.shard(0), spoil(plan, make_samples(3)))
+    assert files(place) == before
+
+
+def test_a_failure_while_encoding_leaves_nothing(place, plan, make_samples):
+    start(place, plan)
+    before = files(place)
+    unknown = [replace(s, mask=s.mask * 0 + 77) for s in make_samples(3)]
+    with pytest.raises(DamagedShard, match="77"):
+        put(place, plan, plan.shard(0), plan.encode(unknown))
+    assert files(place) == before
+
+
+# Finish
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_a_finished_dataset_has_everything(place, make_plan, write_dataset, format):
+    plan = make_plan(format=format)
+    write_dataset(place, plan)
+    written = files(place)
+    assert set(written) >= {
+        "/README.md",
+        "/_SUCCESS",
+        "/id2label.json",
+        "/label2id.json",
+        "/palette.json",
+        "/_factory/manifest.json",
+        *(f"/{spec.path}" for spec in plan.shards()),
+    }
+    manifest = read_manifest(place)
+    assert json.loads(written["/_SUCCESS"]) == {
+        "run_id": plan.run_id,
+        "rows": 7,
+        "root": manifest.root,
+    }
+    assert [receipt.shard for receipt in manifest.receipts] == [0, 1, 2]
+    assert json.loads(written["/id2label.json"]) == plan.classes.id2label
+    assert json.loads(written["/label2id.json"])["nuclei ä"] == 2
+    assert json.loads(written["/palette.json"])[1] == [255, 0, 0]
+
+
+def test_success_comes_last(place, plan, write_dataset, monkeypatch):
+    written = []
+    original = storage.write
+    monkeypatch.setattr(
+        storage, "write", lambda url, data: (original(url, data), written.append(url))
+    )
+    write_dataset(place, plan)
+    assert written[-1] == f"{place}/_SUCCESS" and len(written) == 6
+
+
+def test_finishing_again_changes_nothing(place, plan, write_dataset):
+    write_dataset(place, plan)
+    before = files(place)
+    finish_run(place, plan, "A test.", "cc0-1.0")
+    assert files(place) == before
+
+
+def test_the_root_tells_content_and_not_circumstance(tmp_path, plan, encode, make_samples):
+    roots = []
+    for i, shift in enumerate((0, 0, 1)):
+        url = str(tmp_path / str(i))
+        start(url, plan)
+        for spec in reversed(plan.shards()):
+            samples = make_samples(spec.stop - spec.start, spec.start)
+            samples = [replace(sample, seed=sample.seed ^ shift) for sample in samples]
+            put(url, plan, spec, plan.encode(samples), host=f"host{i}", seconds=float(i))
+        roots.append(finish_run(url, plan, "", "mit").root)
+    assert roots[0] == roots[1] != roots[2]
+
+
+def test_a_missing_shard_is_named_and_nothing_is_finished(place, plan, encode):
+    start(place, plan)
+    for shard in (0, 2):
+        put(place, plan, plan.shard(shard), encode(plan, plan.shard(shard)))
+    before = files(place)
+    with pytest.raises(Incomplete, match=r"1 of 3 .*train-00001-of-00003"):
+        finish_run(place, plan, "", "mit")
+    assert files(place) == before
+    with pytest.raises(UserError, match="unfinished, 2 of 3"):
+        read_manifest(place)
+
+
+def test_a_place_without_a_dataset_is_told_so(place):
+    for read in (read_plan, read_receipts, read_manifest):
+        with pytest.raises(UserError, match="holds no dataset"):
+            read(place)
+
+
+def test_an_altered_manifest_is_noticed(place, plan, write_dataset):
+    write_dataset(place, plan)
+    name = f"{place}/_factory/manifest.json"
+    content = json.loads(storage.read_bytes(name))
+    content["receipts"][0]["sha256"] = "0" * 64
+    storage.write(name, json.dumps(content).encode())
+    with pytest.raises(UserError, match="altered"):
+        read_manifest(place)
+
+
+def test_the_package_needs_no_ray():
+    code = "import factory.shards.reader, sys; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,131 @@
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from factory import storage
+from factory.errors import UserError
+from factory.shards.ledger import publish, start_run
+from factory.shards.reader import ShardDataset, read_dataset
+from factory.shards.schema import sample_key
+
+NUM, PER_SHARD = 20, 3
+KEYS = [sample_key(i) for i in range(NUM)]
+
+
+@pytest.fixture(params=["parquet", "webdataset"])
+def url(request, tmp_path, make_plan, write_dataset) -> str:
+    place = str(tmp_path / "out")
+    write_dataset(place, make_plan(num=NUM, samples_per_shard=PER_SHARD, format=request.param))
+    return place
+
+
+def keys(samples) -> list[str]:
+    return [sample["key"] for sample in samples]
+
+
+def test_samples_come_as_tensors_in_order(url, make_samples):
+    read = list(ShardDataset(url))
+    for got, put in zip(read, make_samples(NUM), strict=True):
+        assert got["key"] == put.key and got["uncertainty"] == put.uncertainty
+        assert got["image"].dtype == got["mask"].dtype == torch.uint8
+        assert np.array_equal(got["image"].permute(1, 2, 0).numpy(), put.image)
+        assert np.array_equal(got["mask"].numpy(), put.mask)
+
+
+def test_samples_read_from_a_url_alike(make_plan, write_dataset):
+    write_dataset("memory://reader/out", make_plan())
+    assert keys(ShardDataset("memory://reader/out")) == KEYS[:7]
+
+
+def test_the_uncertain_are_left_out(url, make_samples):
+    kept = [sample.key for sample in make_samples(NUM) if sample.uncertainty <= 0.5]
+    assert 0 < len(kept) < NUM
+    assert keys(ShardDataset(url, max_uncertainty=0.5)) == kept
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 9])
+def test_ranks_share_the_samples_without_overlap_or_loss(url, world_size, shuffle):
+    parts = [
+        ShardDataset(url, rank=rank, world_size=world_size, shuffle=shuffle, shuffle_buffer=4)
+        for rank in range(world_size)
+    ]
+    assert Counter(key for part in parts for key in keys(part)) == Counter(KEYS)
+
+
+def test_ranks_and_loader_workers_share_the_samples_and_hear_of_epochs(url):
+    loaders = []
+    for rank in range(2):
+        data = ShardDataset(url, rank=rank, world_size=2, shuffle=True)
+        loaders.append(
+            (
+                data,
+                DataLoader(data, batch_size=None, num_workers=2, persistent_workers=True),
+            )
+        )
+    orders = []
+    for epoch in (0, 1):
+        order = []
+        for data, loader in loaders:
+            data.set_epoch(epoch)
+            order += keys(loader)
+        assert Counter(order) == Counter(KEYS)
+        orders.append(order)
+    assert orders[0] != orders[1]
+
+
+def test_the_order_is_decided_by_seed_and_epoch(url):
+    def order(seed, epoch):
+        data = ShardDataset(url, shuffle=True, seed=seed, shuffle_buffer=5)
+        data.set_epoch(epoch)
+        return tuple(keys(data))
+
+    assert order(0, 0) == order(0, 0)
+    assert len({order(0, 0), order(0, 1), order(1, 0), tuple(KEYS)}) == 4
+    assert sorted(order(0, 1)) == KEYS
+
+
+def test_a_buffer_as_large_as_the_data_mixes_shards(url):
+    order = keys(ShardDataset(url, shuffle=True, shuffle_buffer=NUM))
+    shards = [int(key) // PER_SHARD for key in order]
+    changes = sum(a != b for a, b in pairwise(shards))
+    assert changes > len(set(shards)) - 1
+
+
+def test_batches_collate(url):
+    batch = next(iter(DataLoader(ShardDataset(url), batch_size=4)))
+    assert batch["image"].shape == (4, 3, 16, 16) and batch["mask"].shape == (4, 16, 16)
+
+
+def test_unfinished_data_is_read_only_when_asked_for(tmp_path, make_plan, make_samples):
+    place, plan = str(tmp_path / "out"), make_plan()
+    start_run(place, plan, "", {})
+    data = plan.encode(make_samples(3, 3))
+    publish(place, plan, plan.shard(1), data, seconds=0.0, host="")
+    for read in (ShardDataset, read_dataset):
+        with pytest.raises(UserError, match="unfinished"):
+            read(place)
+    assert keys(ShardDataset(place, partial=True)) == KEYS[3:6]
+
+
+def test_no_dataset_is_told_so(tmp_path):
+    for read in (ShardDataset, read_dataset):
+        with pytest.raises(UserError, match="holds no dataset"):
+            read(str(tmp_path))
+
+
+def test_a_damaged_or_lost_shard_is_never_read_as_if_whole(url):
+    data = ShardDataset(url)
+    place = f"{url}/{data.receipts[1].path}"
+    content = bytearray(storage.read_bytes(place))
+    content[len(content) // 2] ^= 1
+    storage.write(place, bytes(content))
+    with pytest.raises(UserError, match=r"damaged.*repair"):
+        list(data)
+    storage.filesystem(place)[0].rm_file(place)
+    with pytest.raises(UserError, match=r"missing.*repair"):
+        list(data)

@@ -1,0 +1,133 @@
+import io
+import json
+import tarfile
+
+import pytest
+
+from factory.shards.schema import DamagedShard
+from factory.shards.webdataset import decode, encode
+
+
+@pytest.fixture
+def classes(make_plan):
+    return make_plan().classes
+
+
+def repack(data: bytes, change) -> bytes:
+    buffer = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(data)) as old,
+        tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as new,
+    ):
+        for member in old:
+            file = old.extractfile(member)
+            content = change(member, file.read())
+            if content is not None:
+                member.size = len(content)
+                new.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_what_goes_in_comes_out(make_samples, classes):
+    samples = make_samples(5)
+    for put, got in zip(samples, decode(encode(samples, classes, {})), strict=True):
+        assert got.image.tobytes() == put.image.tobytes()
+        assert got.mask.tobytes() == put.mask.tobytes()
+        for name in ("key", "seed", "uncertainty", "model_id"):
+            assert getattr(got, name) == getattr(put, name)
+
+
+def test_same_samples_same_bytes(make_samples, classes):
+    assert encode(make_samples(5), classes, {}) == encode(make_samples(5), classes, {})
+    assert encode(make_samples(5), classes, {}) != encode(make_samples(5, 1), classes, {})
+
+
+def test_members_are_plain_and_in_order(make_samples, classes):
+    with tarfile.open(fileobj=io.BytesIO(encode(make_samples(2), classes, {}))) as tar:
+        members = tar.getmembers()
+        texts = [tar.extractfile(m).read() for m in members if m.name.endswith(".json")]
+    assert [m.name for m in members[:3]] == [
+        "000000000.image.png",
+        "000000000.mask.png",
+        "000000000.json",
+    ]
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {
+        (0, 0, 0, "factory", "factory", 0o644)
+    }
+    keys = [list(json.loads(text)) for text in texts]
+    assert keys[0] == keys[1] == sorted(keys[0])
+
+
+def test_a_cut_at_any_block_is_noticed(make_samples, classes):
+    data = encode(make_samples(2), classes, {})
+    length = len(data.rstrip(b"\0"))
+    for end in range(0, length, 512):
+        with pytest.raises(DamagedShard):
+            decode(data[:end])
+
+
+def test_a_damaged_header_is_noticed(make_samples, classes):
+    data = bytearray(encode(make_samples(2), classes, {}))
+    data[bytes(data).index(b"000000001.image.png")] ^= 1
+    with pytest.raises(DamagedShard):
+        decode(bytes(data))
+
+
+def links(member, content):
+    if member.name.endswith("0.mask.png"):
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return content
+
+
+def renamed(member, content):
+    member.name = member.name.replace("000000001.json", "000000002.json")
+    return content
+
+
+def lacks_mask(member, content):
+    return None if member.name.endswith("1.mask.png") else content
+
+
+def lacks_last(member, content):
+    return None if member.name == "000000001.json" else content
+
+
+def other_key(member, content):
+    return content.replace(b"000000001", b"000000002")
+
+
+def no_seed(member, content):
+    return content.replace(b'"seed"', b'"sead"')
+
+
+def a_list(member, content):
+    return b"[]" if member.name.endswith(".json") else content
+
+
+def no_json(member, content):
+    return b"\xff" if member.name.endswith(".json") else content
+
+
+def no_picture(member, content):
+    return b"GIF89a" if member.name.endswith("1.image.png") else content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        links,
+        renamed,
+        lacks_mask,
+        lacks_last,
+        other_key,
+        no_seed,
+        a_list,
+        no_json,
+        no_picture,
+    ],
+)
+def test_what_is_no_shard_is_refused(make_samples, classes, change):
+    data = encode(make_samples(2), classes, {})
+    assert len(decode(repack(data, lambda member, content: content))) == 2
+    with pytest.raises(DamagedShard):
+        decode(repack(data, change))

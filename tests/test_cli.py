@@ -1,0 +1,223 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from factory.cli import main
+from factory.config import Config, dump_config
+from factory.diffusion.checkpoints import load_model, save_model
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def refused(capsys, tmp_path) -> Callable[..., str]:
+    """Runs a command that must be refused: exit code 2, nothing written; returns what it says."""
+
+    def run(*arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        try:
+            code = main(list(arguments))
+        except SystemExit as stop:
+            code = stop.code
+        told = capsys.readouterr()
+        assert code == 2, told
+        assert "Traceback" not in told.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return told.err
+
+    return run
+
+
+@pytest.mark.parametrize("num", ["0", "-1", "1.5", "nan", "inf", "1e400", "abc", ""])
+def test_a_number_of_pairs_that_is_no_count_is_refused_with_the_value(refused, num, tmp_path):
+    told = refused("generate", f"--num={num}", "--out", str(tmp_path / "out"))
+    assert "generate.num" in told
+    assert repr(num) in told
+    assert "whole number >= 1" in told
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name(refused, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("generate: {nums: 5}\nensemble: {num_member: 3}\n")
+    told = refused("generate", "--config", str(file))
+    assert "generate.nums: unknown key. Did you mean generate.num?" in told
+    assert "ensemble.num_member: unknown key. Did you mean ensemble.num_members?" in told
+    assert "Did you mean generate.num_sampling_steps?" in refused(
+        "generate", "--set", "generate.sampling_steps=3"
+    )
+
+
+def test_a_missing_config_file_is_refused(refused, tmp_path):
+    assert "nothing.yaml: no such config file" in refused(
+        "train", "--config", str(tmp_path / "nothing.yaml")
+    )
+
+
+def test_a_missing_or_empty_folder_of_images_is_refused(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "missing"):
+        told = refused(
+            "train",
+            "--set",
+            f"data.unlabelled={{kind: folder, url: {tmp_path / name}}}",
+            "--out",
+            str(tmp_path / "run"),
+        )
+        assert str(tmp_path / name) in told
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    """A folder of three good pairs with two classes."""
+    for kind in ("images", "masks"):
+        (tmp_path / "pairs" / kind).mkdir(parents=True)
+    (tmp_path / "pairs" / "classes.json").write_text(json.dumps(["background", "thing"]))
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+        mask = rng.integers(0, 2, (16, 16), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pairs" / "images" / f"{i}.png")
+        Image.fromarray(mask).save(tmp_path / "pairs" / "masks" / f"{i}.png")
+    return tmp_path / "pairs"
+
+
+def fit_arguments(pairs: Path, tiny_models: dict[str, str]) -> list[str]:
+    source = f"{{kind: pairs, url: {pairs}, classes_url: {pairs / 'classes.json'}}}"
+    return [
+        "fit",
+        *("--ddpm", tiny_models["ddpm_url"], "--out", str(pairs.parent / "ensemble")),
+        *("--set", f"data.labelled={source}"),
+        *("--set", "features={timesteps: [10], blocks: [1]}"),
+        *("--set", "ensemble={num_steps: 2, pixels_per_step: 32, num_members: 2, hidden: [4, 4]}"),
+    ]
+
+
+def test_good_pairs_are_fitted(pairs, tiny_models, capsys):
+    assert main(fit_arguments(pairs, tiny_models)) == 0
+    assert (pairs.parent / "ensemble" / "ensemble.safetensors").exists()
+    assert "fit | step 2/2" in capsys.readouterr().out
+
+
+def test_missing_masks_wrong_sizes_and_wrong_ids_are_all_told_at_once(refused, pairs, tiny_models):
+    (pairs / "masks" / "0.png").unlink()
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(pairs / "masks" / "1.png")
+    Image.fromarray(np.full((16, 16), 9, np.uint8)).save(pairs / "masks" / "2.png")
+    told = refused(*fit_arguments(pairs, tiny_models))
+    for name in ("0.png", "1.png", "2.png"):
+        assert name in told
+    assert "9" in told
+
+
+def test_a_folder_without_masks_is_refused(refused, pairs, tiny_models):
+    for mask in (pairs / "masks").iterdir():
+        mask.unlink()
+    (pairs / "masks").rmdir()
+    assert "masks" in refused(*fit_arguments(pairs, tiny_models))
+
+
+def test_a_model_folder_of_another_convention_is_refused_by_field(refused, tiny_models, tmp_path):
+    model = load_model(tiny_models["ddpm_url"])
+    url = tmp_path / "model"
+    save_model(model.unet, model.diffusion, 16, str(url))
+    config = url / "unet" / "config.json"
+    changed = {**json.loads(config.read_text()), "flip_sin_to_cos": True, "freq_shift": 0}
+    config.write_text(json.dumps(changed))
+    told = refused("generate", "--ddpm", str(url), "--out", str(tmp_path / "out"))
+    assert "flip_sin_to_cos = True" in told
+    assert "freq_shift = 0" in told
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(refused, tiny_models, tmp_path):
+    model = load_model(tiny_models["ddpm_url"])
+    model.unet.conv_in.weight[0, 0, 0, 0] = torch.nan
+    save_model(model.unet, model.diffusion, 16, str(tmp_path / "model"))
+    told = refused("generate", "--ddpm", str(tmp_path / "model"), "--out", str(tmp_path / "out"))
+    assert "conv_in.weight" in told
+    assert "not finite" in told
+
+
+def test_an_ensemble_of_another_ddpm_is_refused(refused, tiny_models, tmp_path):
+    model = load_model(tiny_models["ddpm_url"])
+    model.unet.conv_in.weight[0, 0, 0, 0] += 1
+    save_model(model.unet, model.diffusion, 16, str(tmp_path / "model"))
+    told = refused(
+        "generate",
+        *("--ddpm", str(tmp_path / "model"), "--ensemble", tiny_models["ensemble_url"]),
+        *("--out", str(tmp_path / "out")),
+    )
+    assert "another DDPM" in told
+
+
+def test_an_output_that_cannot_be_written_is_refused(refused, tiny_models, tmp_path):
+    (tmp_path / "file").write_text("")
+    told = refused(
+        "generate",
+        *("--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]),
+        *("--out", str(tmp_path / "file" / "out")),
+    )
+    assert "cannot be written" in told
+
+
+def test_the_printed_config_reads_back_equal(capsys, tmp_path):
+    assert (
+        main(["generate", "--num", "1e6", "--set", "train.learning_rate=1e-3", "--print-config"])
+        == 0
+    )
+    printed = capsys.readouterr().out
+    (tmp_path / "printed.yaml").write_text(printed)
+    assert yaml.safe_load(printed)["generate"]["num"] == 1_000_000
+    assert main(["generate", "--config", str(tmp_path / "printed.yaml"), "--print-config"]) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_a_flag_wins_over_set_and_set_over_the_file(capsys, tmp_path):
+    (tmp_path / "c.yaml").write_text("generate: {num: 1, seed: 1, batch_size: 1}")
+    arguments = ["generate", "--config", str(tmp_path / "c.yaml"), "--print-config"]
+    main([*arguments, "--set", "generate.num=2", "--set", "generate.seed=2", "--num", "3"])
+    found = yaml.safe_load(capsys.readouterr().out)["generate"]
+    assert (found["num"], found["seed"], found["batch_size"]) == (3, 2, 1)
+
+
+def test_a_dry_run_checks_and_writes_nothing(tiny_config, tmp_path, capsys):
+    config: Config = tiny_config()
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    assert main(["generate", "--config", str(file), "--dry-run"]) == 0
+    assert "nothing was started" in capsys.readouterr().out
+    assert not Path(config.generate.url).exists()
+
+
+def test_inspect_tells_what_is_there_and_fails_on_bad_data(capsys, pairs):
+    source = f"{{kind: pairs, url: {pairs}, classes_url: {pairs / 'classes.json'}}}"
+    arguments = ["inspect"]
+    for name in ("unlabelled", "labelled", "test"):
+        arguments += ["--set", f"data.{name}={source}"]
+    assert main(arguments) == 0
+    assert "thing" in capsys.readouterr().out
+    (pairs / "images" / "1.png").write_bytes(b"not a picture")
+    assert main(arguments) == 2
+    assert "1.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("job", ["train_diffusion", "fit_ensemble", "generate"])
+def test_every_job_is_a_script_that_answers_a_mistake_without_starting_anything(job, tmp_path):
+    script = REPOSITORY / "jobs" / f"{job}.py"
+    assert os.access(script, os.X_OK)
+    done = subprocess.run(
+        [sys.executable, str(script), "--set", "generate.nun=5"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: config: generate.nun: unknown key. Did you mean generate.num?\n"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,127 @@
+"""What cluster.yaml promises, checked without a cloud."""
+
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import ValidationError  # type: ignore[import-untyped]
+from packaging.requirements import Requirement
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "cluster.yaml").read_text()
+
+
+def resolved(text: str = TEXT) -> dict[str, Any]:
+    """The config as `ray up` uses it, Ray's defaults filled in."""
+    config: dict[str, Any] = prepare_config(yaml.safe_load(text))
+    validate_config(config)
+    return config
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError(f"a connection to {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    return resolved()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("idle_timeout_minutes:", "idle_timeout_minute:"),
+        ("    min_workers: 0", "    min_worker: 0"),
+        ("head_node_type: head", "head_node_type: haed"),
+        ("  container_name:", "  container_nam: x\n  container_name:"),
+    ],
+)
+def test_ray_refuses_a_typo(right: str, wrong: str) -> None:
+    assert right in TEXT
+    with pytest.raises((ValidationError, ValueError)):
+        resolved(TEXT.replace(right, wrong))
+
+
+def test_head_runs_no_tasks(config: dict[str, Any]) -> None:
+    head = config["available_node_types"][config["head_node_type"]]
+    assert head["resources"] == {"CPU": 0}
+    assert head["max_workers"] == 0
+
+
+def test_an_idle_cluster_is_its_head_alone(config: dict[str, Any]) -> None:
+    types = config["available_node_types"]
+    assert all(kind["min_workers"] == 0 for kind in types.values())
+    assert 0 < config["idle_timeout_minutes"] <= 15
+    assert config["provider"]["cache_stopped_nodes"] is False
+
+
+def test_gpu_workers_that_may_start_are_spot(config: dict[str, Any]) -> None:
+    workers = [kind for kind in config["available_node_types"].values() if kind["max_workers"]]
+    assert [kind["resources"].get("GPU") for kind in workers] == [1]
+    assert workers[0]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert workers[0]["max_workers"] <= config["max_workers"]
+
+
+def test_every_start_of_ray_demands_the_token(config: dict[str, Any]) -> None:
+    commands = config["head_start_ray_commands"] + config["worker_start_ray_commands"]
+    starts = [command for command in commands if "ray start" in command]
+    assert len(starts) == 2
+    assert all("RAY_AUTH_MODE=token ray start" in command for command in starts)
+
+
+def test_the_token_reaches_the_nodes_as_a_file_and_is_nowhere_written(
+    config: dict[str, Any],
+) -> None:
+    assert config["file_mounts"]["/home/ray/.ray/auth_token"] == "~/.ray/auth_token"
+    assert "RAY_AUTH_TOKEN" not in TEXT
+    assert not re.search(r"\b[0-9a-f]{32,}\b", TEXT)
+
+
+def test_nothing_listens_to_the_world(config: dict[str, Any]) -> None:
+    # Resolved, so that Ray's defaults, which do, are seen too.
+    told = TEXT + yaml.safe_dump(config)
+    assert "0.0.0.0" not in told and "::/0" not in told
+    assert "IpPermissions" not in told
+    assert "--dashboard-host=127.0.0.1" in config["head_start_ray_commands"][-1]
+    assert not re.search(r"--publish|-p \d|--ray-client-server-port", told)
+
+
+def test_setup_installs_what_the_project_depends_on(config: dict[str, Any], tmp_path: Path) -> None:
+    to_file, install, *_ = config["setup_commands"]
+    there = tmp_path / "requirements.txt"
+    command = to_file.replace("/home/ray", str(ROOT)).replace("/tmp/requirements.txt", str(there))
+    command = command.replace("python -c", f"{sys.executable} -c")
+    subprocess.run(["bash", "-c", command], check=True, timeout=60)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    expected = project["dependencies"] + project["optional-dependencies"]["s3"]
+    assert there.read_text().splitlines() == expected
+    assert "--requirement /tmp/requirements.txt" in install
+
+
+def test_images_hold_the_ray_and_python_of_the_project(config: dict[str, Any]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ray = next(r for r in map(Requirement, project["dependencies"]) if r.name == "ray")
+    for image in (config["docker"]["head_image"], config["docker"]["worker_image"]):
+        match = re.fullmatch(r"rayproject/ray:([\d.]+)-py(\d)(\d+)-(cpu|gpu)", image)
+        assert match and ray.specifier.contains(match[1])
+        assert Requirement(f"python{project['requires-python']}").specifier.contains(
+            f"{match[2]}.{match[3]}"
+        )
+
+
+def test_the_header_tells_the_commands() -> None:
+    header = TEXT.split("\ncluster_name:")[0]
+    for command in ("ray up", "ray dashboard", "ray job submit", "jobs/generate.py", "ray down"):
+        assert command in header

@@ -1,0 +1,209 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from factory import generation, storage
+from factory.config import Config, dump_config
+from factory.errors import UserError
+from factory.generation import GenerationFailed, check, generate
+from factory.shards.ledger import read_manifest, read_receipts
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def data_hashes(config: Config) -> dict[str, str]:
+    """sha256 of every shard by its name."""
+    folder = Path(config.generate.url) / "data"
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, dict[str, str]]:
+    """Hashes of the dataset that one actor makes, kept for the tests that disturb it."""
+    return {}
+
+
+def with_actors(num_actors: int, **more: object) -> dict[str, object]:
+    return {"min_actors": num_actors, "max_actors": num_actors, **more}
+
+
+@pytest.fixture
+def expected(ray_session, tiny_config, undisturbed) -> dict[str, str]:
+    if "hashes" not in undisturbed:
+        config = tiny_config(generate=with_actors(1))
+        generate(config)
+        undisturbed["hashes"] = data_hashes(config)
+        # Out of the way of the test's own dataset.
+        Path(config.generate.url).rename(Path(config.generate.url).with_name("undisturbed"))
+    return undisturbed["hashes"]
+
+
+@pytest.mark.ray
+def test_two_actors_make_the_same_bytes_as_one(expected, tiny_config, capsys) -> None:
+    config = tiny_config(generate=with_actors(2))
+    manifest = generate(config)
+    assert data_hashes(config) == expected
+    assert len(expected) == 8
+    assert manifest.rows == 30
+    assert read_manifest(config.generate.url).root == manifest.root
+    assert "complete | 30 pairs" in capsys.readouterr().out
+
+
+@pytest.mark.ray
+def test_a_killed_actor_costs_nothing_but_time(expected, tiny_config, ray_workers) -> None:
+    config = tiny_config(generate=with_actors(2))
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        receipts = Path(config.generate.url) / "_factory" / "shards"
+        wait_until(lambda: receipts.is_dir() and any(receipts.iterdir()))
+        for worker in ray_workers("MapWorker")[:1]:
+            killed.append(worker.pid)
+            worker.send_signal(signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    generate(config)
+    killer.join()
+    assert killed
+    assert data_hashes(config) == expected
+
+
+@pytest.mark.ray
+def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed(
+    expected, tiny_config, ray_session, tmp_path
+) -> None:
+    config = tiny_config(generate=with_actors(1))
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+
+    def receipts() -> list[Path]:
+        folder = Path(config.generate.url) / "_factory" / "shards"
+        return list(folder.iterdir()) if folder.is_dir() else []
+
+    for number, code in (
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ):
+        before = len(receipts())
+        driver = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "jobs" / "generate.py"), "--config", str(file)],
+            env={**os.environ, "RAY_ADDRESS": ray_session},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(lambda before=before: len(receipts()) > before)
+        driver.send_signal(number)
+        assert driver.wait(timeout=60) == code
+    first = {i: r.sha256 for i, r in read_receipts(config.generate.url).items()}
+    assert 3 <= len(first) < len(expected)
+    generate(config)
+    assert data_hashes(config) == expected
+    kept = read_receipts(config.generate.url)
+    assert all(kept[i].sha256 == sha256 for i, sha256 in first.items())
+
+
+@pytest.mark.ray
+def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
+    ray_session, tiny_config, ray_workers, monkeypatch
+) -> None:
+    handles: list[Any] = []
+
+    class WatchedTally:
+        @staticmethod
+        def remote() -> Any:
+            handles.append(generation.Tally.remote())
+            return handles[0]
+
+    config = tiny_config(generate=with_actors(1, max_shard_retries=1, num=1, batch_size=1))
+    stop = threading.Event()
+
+    def kill_when_begun() -> None:
+        killed = 0
+        while not stop.wait(0.02):
+            if killed < 2 and handles and ray.get(handles[0].num_tries.remote()) > killed:
+                killed += 1
+                for worker in ray_workers("MapWorker"):
+                    worker.send_signal(signal.SIGKILL)
+
+    monkeypatch.setattr(generation, "_tally", WatchedTally.remote)
+    killer = threading.Thread(target=kill_when_begun)
+    killer.start()
+    try:
+        with pytest.raises(GenerationFailed, match="shard 0: its actor died 2 times"):
+            generate(config)
+    finally:
+        stop.set()
+        killer.join()
+    assert not (Path(config.generate.url) / "_SUCCESS").exists()
+
+
+@pytest.mark.ray
+def test_a_finished_dataset_is_left_as_it_is(expected, tiny_config, capsys) -> None:
+    config = tiny_config(generate=with_actors(1, format="webdataset", num=4))
+    generate(config)
+    before = data_hashes(config)
+    written = {p: p.stat().st_mtime_ns for p in (Path(config.generate.url) / "data").iterdir()}
+    capsys.readouterr()
+    generate(config)
+    assert data_hashes(config) == before
+    assert {p: p.stat().st_mtime_ns for p in written} == written
+    assert "1/1 shards are there" in capsys.readouterr().out
+
+
+@pytest.mark.ray
+def test_a_dataset_on_s3_holds_the_same_bytes(expected, tiny_config, s3_bucket) -> None:
+    url = f"{s3_bucket}/dataset"
+    manifest = generate(tiny_config(generate=with_actors(1, url=url)))
+    assert {r.path.removeprefix("data/"): r.sha256 for r in manifest.receipts} == expected
+    files = storage.list_files(url, recursive=True)
+    assert sum("/data/" in file for file in files) == len(expected)
+    assert storage.join(url, "_SUCCESS") in files
+
+
+def test_another_plan_in_the_same_place_is_refused_with_the_difference(tiny_config) -> None:
+    from factory.shards.ledger import start_run
+
+    config = tiny_config()
+    start_run(config.generate.url, check(config), "", {})
+    with pytest.raises(UserError, match=r"recipe\.seed: there 0, here 5"):
+        check(tiny_config(generate={"seed": 5}))
+    with pytest.raises(UserError, match=r"num: there 30, here 31"):
+        check(tiny_config(generate={"num": 31}))
+
+
+def test_checking_writes_nothing(tiny_config, tmp_path) -> None:
+    config = tiny_config()
+    check(config)
+    assert not Path(config.generate.url).exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused(tiny_config, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        check(tiny_config(generate={"url": str(tmp_path / "file" / "dataset")}))
+
+
+def test_a_path_in_a_jobs_own_folder_is_refused(tiny_config, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="thrown away"):
+        check(tiny_config())

@@ -1,0 +1,142 @@
+"""Claims about who imports whom."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Later lines import from earlier ones; a line's modules do not import each other, but those of a
+# package (data.*) may, without a cycle.
+LAYERS = """
+errors
+classes storage
+images
+config
+progress embedded
+data.*
+cluster
+diffusion.unet
+diffusion.process
+diffusion.samplers
+diffusion.optimization
+diffusion.checkpoints
+diffusion.training
+labeling.*
+shards.*
+synthesis
+generation
+report
+cli
+"""
+RAY_AT_MODULE_LEVEL = {"cluster", "diffusion.training", "generation"}
+
+
+def modules() -> dict[str, ast.Module]:
+    """{'data.toy': its syntax tree}."""
+    found = {}
+    for path in sorted((ROOT / "factory").rglob("*.py")):
+        parts = path.relative_to(ROOT / "factory").with_suffix("").parts
+        if parts[-1] != "__init__":
+            found[".".join(parts)] = ast.parse(path.read_text())
+    return found
+
+
+MODULES = modules()
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Full names of all that a module imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def dependencies(module: str) -> set[str]:
+    """The factory's modules that a module imports."""
+    names = (name.removeprefix("factory.") for name in imported(MODULES[module]))
+    return {known for name in names for known in MODULES if f"{name}.".startswith(f"{known}.")}
+
+
+def rank(module: str) -> int:
+    """The line of a module in the table."""
+    package = module.rpartition(".")[0] + ".*"
+    lines = [line.split() for line in LAYERS.split("\n")]
+    ranks = [i for i, names in enumerate(lines) if module in names or package in names]
+    assert len(ranks) == 1, f"{module} is not in the table of layers"
+    return ranks[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_above_it(module: str) -> None:
+    package = module.rpartition(".")[0]
+    for other in dependencies(module):
+        siblings = package != "" and other.rpartition(".")[0] == package
+        below = rank(other) > rank(module) or (rank(other) == rank(module) and not siblings)
+        assert not below, f"{module} imports {other}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter({module: dependencies(module) for module in MODULES}).prepare()
+
+
+def test_the_table_sees_the_imports_that_are_there() -> None:
+    assert {"config", "errors", "images", "shards.ledger"} <= {
+        other for module in MODULES for other in dependencies(module)
+    }
+    assert dependencies("diffusion.samplers") == {"diffusion.process"}
+    assert "diffusion.training" in dependencies("cli"), "imports inside functions count"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("shards.")])
+def test_shards_know_nothing_of_networks_and_configs(module: str) -> None:
+    allowed = {"errors", "classes", "storage", "images"}
+    assert {name for name in dependencies(module) if not name.startswith("shards.")} <= allowed
+
+
+def at_import(tree: ast.AST) -> Iterator[str]:
+    """What a module imports when it is imported itself: not in functions, not for types alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imported(node)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from at_import(node)
+
+
+def test_ray_stays_at_the_rim() -> None:
+    with_ray = {
+        module
+        for module, tree in MODULES.items()
+        if any(name.split(".")[0] == "ray" for name in at_import(tree))
+    }
+    assert with_ray == RAY_AT_MODULE_LEVEL
+
+
+def test_only_storage_knows_fsspec() -> None:
+    with_fsspec = {
+        module
+        for module, tree in MODULES.items()
+        if any(name.split(".")[0] == "fsspec" for name in imported(tree))
+    }
+    assert with_fsspec == {"storage"}
+
+
+def test_a_config_is_read_without_torch_and_ray() -> None:
+    code = (
+        "import sys; import factory.config; factory.config.load_config(None);"
+        "print(*sorted({'torch', 'ray', 'numpy', 'pyarrow'} & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert told.stdout.split() == []

@@ -1,0 +1,304 @@
+"""Claims about factory.synthesis: what one shard takes, without Ray."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from factory.config import Config
+from factory.data.toy import CLASSES
+from factory.diffusion.process import linear_schedule, sample_seed
+from factory.errors import UserError
+from factory.images import to_signed
+from factory.labeling.ensemble import label_maps
+from factory.labeling.features import renoised_maps, shared_noise
+from factory.shards.plan import Plan
+from factory.shards.schema import Sample, sample_key
+from factory.synthesis import Models, Synthesizer, load_models, make_plan
+
+TIMESTEPS, BLOCKS, STEPS = (10, 40), (1, 2), 5
+
+
+@pytest.fixture
+def models(tiny_config) -> Models:
+    """A copy of its own, so that a test may break it."""
+    return load_models(tiny_config())
+
+
+@pytest.fixture
+def plan(tiny_config, models) -> Callable[..., Plan]:
+    """The plan of a config; keyword arguments are sections."""
+
+    def make(**sections: object) -> Plan:
+        return make_plan(tiny_config(**sections), models)
+
+    return make
+
+
+def made(models: Models, plan: Plan, shard: int = 0) -> list[Sample]:
+    return list(Synthesizer(models, plan).samples(plan.shard(shard)))
+
+
+def assert_same(one: Sequence[Sample], other: Sequence[Sample]) -> None:
+    assert len(one) == len(other) > 0
+    for a, b in zip(one, other, strict=True):
+        assert (a.key, a.seed, a.uncertainty, a.model_id) == (
+            b.key, b.seed, b.uncertainty, b.model_id
+        )  # fmt: skip
+        assert np.array_equal(a.image, b.image) and np.array_equal(a.mask, b.mask)
+
+
+def differ(one: Sequence[Sample], other: Sequence[Sample]) -> bool:
+    return any(not np.array_equal(a.image, b.image) for a, b in zip(one, other, strict=True))
+
+
+def test_the_plan_tells_what_decides_the_bytes(models, plan) -> None:
+    recipe = plan(generate={"seed": 3}, ensemble={"vote": "hard"}).recipe
+    assert recipe["ddpm_sha256"] == models.ddpm.model_hash
+    assert recipe["ensemble_sha256"] == models.ensemble_hash
+    assert (recipe["seed"], recipe["vote"], recipe["device"]) == (3, "hard", "cpu")
+    assert (recipe["image_size"], recipe["batch_size"]) == (16, 2)
+    assert plan(generate={"batch_size": 64}).recipe["batch_size"] == 4  # a shard's samples
+    told = plan()
+    assert told.class_names == CLASSES
+    assert Plan.model_validate_json(told.model_dump_json()) == told
+
+
+@pytest.mark.parametrize("sampler", ["dpm_solver", "ddim"])
+@pytest.mark.parametrize("steps", [3, 5, 20])
+def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int) -> None:
+    grid = plan(generate={"sampler": sampler, "num_sampling_steps": steps}).recipe[
+        "sampling_timesteps"
+    ]
+    assert set(TIMESTEPS) <= set(grid)
+    assert len(set(grid)) == len(grid) == steps and grid == sorted(grid, reverse=True)
+    assert grid[0] == 99 and grid[-1] >= 0
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"generate": {"seed": 1}},
+        {"generate": {"sampler": "ddim"}},
+        {"generate": {"num_sampling_steps": 6}},
+        {"generate": {"batch_size": 4}},
+        {"generate": {"precision": "bf16"}},
+        {"features": {"timesteps": TIMESTEPS, "blocks": BLOCKS, "source": "trajectory"}},
+        {"ensemble": {"vote": "hard"}},
+    ],
+    ids=str,
+)
+def test_whatever_changes_the_bytes_changes_the_plan(plan, section: dict) -> None:
+    assert plan(**section).run_id != plan().run_id
+
+
+def test_what_does_not_change_the_bytes_does_not_change_the_plan(plan) -> None:
+    generate = {"max_actors": 7, "cpus_per_actor": 0.5, "progress_seconds": 9}
+    assert plan(generate=generate).run_id == plan().run_id
+
+
+def test_too_few_sampling_steps_are_refused(plan) -> None:
+    with pytest.raises(UserError, match=r"num_sampling_steps: 2 must be more than 2"):
+        plan(generate={"num_sampling_steps": 2})
+
+
+def test_more_sampling_steps_than_the_model_has_are_refused(plan) -> None:
+    with pytest.raises(UserError, match=r"num_sampling_steps: 101 is more than .* 100"):
+        plan(diffusion={}, generate={"num_sampling_steps": 101})
+
+
+def test_samples_are_whole_and_in_range(models, plan) -> None:
+    told = plan(generate={"seed": 8})
+    samples = made(models, told, 1)
+    assert [sample.key for sample in samples] == [sample_key(i) for i in range(4, 8)]
+    assert [sample.seed for sample in samples] == [sample_seed(8, i) for i in range(4, 8)]
+    for sample in samples:
+        assert sample.image.shape == (16, 16, 3) and sample.image.dtype == np.uint8
+        assert sample.mask.shape == (16, 16) and sample.mask.dtype == np.uint8
+        assert int(sample.mask.max()) < len(CLASSES)
+        assert 0 < sample.uncertainty <= np.log(len(CLASSES))
+        assert sample.model_id == models.model_id and len(sample.model_id) == 12
+    assert len({sample.image.tobytes() for sample in samples}) == 4
+    assert np.unique([sample.mask for sample in samples]).size > 1
+    assert next(told.iterate(told.encode(samples))).key == samples[0].key
+
+
+def test_a_shard_is_the_same_made_alone_or_after_others(models, plan) -> None:
+    told = plan()
+    worker = Synthesizer(models, told)
+    in_order = [list(worker.samples(told.shard(i))) for i in (0, 3, 1)]
+    assert_same(made(models, told, 1), in_order[2])
+    assert_same(made(models, told, 3), in_order[1])
+    assert differ(in_order[0], in_order[2])
+
+
+def test_a_short_last_shard_holds_what_a_longer_dataset_holds_there(models, plan) -> None:
+    short, long = (plan(generate={"num": num, "batch_size": 4}) for num in (7, 8))
+    assert short.shard(1).stop == 7 and short.recipe == long.recipe
+    assert_same(made(models, short, 1), made(models, long, 1)[:3])
+
+
+def test_every_batch_has_the_plans_shape_and_is_told(models, plan, monkeypatch) -> None:
+    told = plan(generate={"num": 7})
+    sizes, unet = set(), models.ddpm.unet
+    whole = unet.epsilon_and_features
+
+    def counted(x_t, t, blocks):
+        sizes.add(len(x_t))
+        return whole(x_t, t, blocks)
+
+    monkeypatch.setattr(unet, "epsilon_and_features", counted)
+    numbers: list[int] = []
+    samples = list(Synthesizer(models, told).samples(told.shard(1), numbers.append))
+    assert numbers == [2, 1] and len(samples) == 3 and sizes == {2}
+
+
+def test_another_seed_makes_other_images(models, plan) -> None:
+    one, other = (made(models, plan(generate={"seed": seed})) for seed in (0, 1))
+    assert differ(one, other)
+    assert {sample.seed for sample in one}.isdisjoint(sample.seed for sample in other)
+
+
+@pytest.mark.parametrize(
+    "sampler, source, vote",
+    [
+        ("dpm_solver", "renoise", "soft"),
+        ("dpm_solver", "trajectory", "hard"),
+        ("ddim", "renoise", "hard"),
+        ("ddim", "trajectory", "soft"),
+        ("ddpm", "trajectory", "soft"),
+    ],
+)
+def test_every_sampler_source_and_vote_makes_the_same_pairs_again(
+    models, plan, sampler: str, source: str, vote: str
+) -> None:
+    told = plan(
+        generate={"sampler": sampler, "num": 1, "samples_per_shard": 1},
+        features={"timesteps": TIMESTEPS, "blocks": BLOCKS, "source": source},
+        ensemble={"vote": vote},
+    )
+    samples = made(models, told)
+    assert len(samples) == 1 and np.isfinite(samples[0].uncertainty)
+    assert samples[0].image.std() > 0
+    assert_same(samples, made(models, told))
+
+
+def recorded(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[str, torch.Tensor, int]]:
+    """Every pass of the network from now on: its kind, x_t and first timestep."""
+    calls: list[tuple[str, torch.Tensor, int]] = []
+    unet = models.ddpm.unet
+    for kind in ("features", "epsilon_and_features"):
+        whole = getattr(unet, kind)
+
+        def counted(x_t, t, blocks, kind=kind, whole=whole):
+            calls.append((kind, x_t.clone(), int(t[0])))
+            return whole(x_t, t, blocks)
+
+        monkeypatch.setattr(unet, kind, counted)
+    return calls
+
+
+def one_batch(
+    plan: Callable[..., Plan], source: str, vote: str = "soft", **generate: object
+) -> Plan:
+    return plan(
+        generate={"num": 2, "samples_per_shard": 2, **generate},
+        features={"timesteps": TIMESTEPS, "blocks": BLOCKS, "source": source},
+        ensemble={"vote": vote},
+    )
+
+
+@pytest.mark.parametrize("vote", ["soft", "hard"])
+def test_renoised_features_are_those_of_the_stored_image(
+    models, plan, monkeypatch, vote: str
+) -> None:
+    told = one_batch(plan, "renoise", vote)
+    calls = recorded(models, monkeypatch)
+    samples = made(models, told)
+    assert [kind for kind, _, _ in calls] == ["epsilon_and_features"] * STEPS + ["features"]
+    assert len(calls[-1][1]) == 2 * len(TIMESTEPS)
+
+    pixels = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    maps = renoised_maps(
+        models.ddpm.unet,
+        linear_schedule(models.ddpm.diffusion),
+        to_signed(pixels.permute(0, 3, 1, 2)),
+        shared_noise(0, 16),
+        TIMESTEPS,
+        BLOCKS,
+    )
+    assert_labels(samples, models, maps, vote)
+
+
+def test_trajectory_features_are_read_in_passing_without_extra_passes(
+    models, plan, monkeypatch
+) -> None:
+    told = one_batch(plan, "trajectory")
+    calls = recorded(models, monkeypatch)
+    samples = made(models, told)
+    assert [t for _, _, t in calls] == told.recipe["sampling_timesteps"]
+    assert {kind for kind, _, _ in calls} == {"epsilon_and_features"}
+
+    passed = {t: x_t for _, x_t, t in calls}
+    maps = []
+    for timestep in TIMESTEPS:
+        t = torch.full((2,), timestep)
+        features = models.ddpm.unet.features(passed[timestep], t, BLOCKS)
+        maps += [features[block] for block in BLOCKS]
+    assert_labels(samples, models, maps)
+
+
+def assert_labels(
+    samples: list[Sample], models: Models, maps: list[torch.Tensor], vote: str = "soft"
+) -> None:
+    by_vote = {how: label_maps(models.ensemble, maps, 16, how) for how in ("soft", "hard")}
+    assert not torch.equal(by_vote["soft"].masks, by_vote["hard"].masks)
+    labels = by_vote[vote]
+    masks = np.stack([sample.mask for sample in samples])
+    assert (masks == labels.masks.numpy()).mean() > 0.998
+    wanted = labels.image_uncertainty().tolist()
+    assert [sample.uncertainty for sample in samples] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_the_source_of_the_features_leaves_the_images_alone(models, plan) -> None:
+    renoised, tapped = (made(models, one_batch(plan, s)) for s in ("renoise", "trajectory"))
+    assert not differ(renoised, tapped)
+    assert [s.uncertainty for s in renoised] != [s.uncertainty for s in tapped]
+
+
+def test_bf16_stays_close_to_fp32(models, plan) -> None:
+    full, half = (
+        made(models, one_batch(plan, "trajectory", precision=precision))
+        for precision in ("fp32", "bf16")
+    )
+    gaps = [np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(full, half, strict=True)]
+    assert 0 < max(gaps) < 8
+
+
+def test_broken_weights_raise_instead_of_writing_rubbish(models, plan) -> None:
+    with torch.no_grad():
+        models.ddpm.unet.conv_out.weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="image is not finite"):
+        made(models, plan())
+
+
+def test_a_broken_ensemble_raises_too(models, plan) -> None:
+    with torch.no_grad():
+        models.ensemble.bias_3[0, 0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="uncertainty is not finite"):
+        made(models, plan())
+
+
+def test_the_model_id_tells_both_models_apart(models) -> None:
+    assert Models(models.ddpm, models.ensemble, "0" * 64).model_id != models.model_id
+
+
+def test_an_ensemble_that_is_not_there_is_refused(tiny_config, tiny_models, tmp_path) -> None:
+    config: Config = tiny_config(
+        models={"ddpm_url": tiny_models["ddpm_url"], "ensemble_url": str(tmp_path / "no")}
+    )
+    with pytest.raises(UserError, match="no ensemble"):
+        load_models(config)

@@ -173,10 +173,12 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     max_grad_norm: Positive = 1.0
     ema_decay: Fraction = 0.9995
-    """Reached gradually: the decay at step n is min(ema_decay, (1 + n) / (10 + n))."""
+    """Reached gradually: after n steps the decay is min(ema_decay, (1 + n) / (10 + n))."""
     horizontal_flip: bool = True
     precision: Literal["bf16", "fp32"] = "bf16"
     """bf16: autocast; weights, EMA and optimiser stay float32."""
+    weights_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Of the resulting model folder; bf16 halves it."""
     seed: Seed = 0
     log_steps: Count = 50
     checkpoint_steps: Count = 1000
@@ -221,6 +223,8 @@ class Ensemble(Section):
     """hard: majority of the members, ties to the smallest id; soft: largest mean probability."""
     horizontal_flip: bool = True
     """Learn from mirrored images too; classes named l_x and r_x change places."""
+    weights_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Of the ensemble's folder; bf16 halves it."""
     seed: Seed = 0
 
 
@@ -305,8 +309,10 @@ def _cross_problems(config: Config) -> Sequence[str]:
                 f"features.timesteps: {t} must be below diffusion.num_timesteps = "
                 f"{config.diffusion.num_timesteps}"
             )
-    if len(set(config.features.timesteps)) != len(config.features.timesteps):
-        found.append(f"features.timesteps: {config.features.timesteps} has a timestep twice")
+    for name in ("timesteps", "blocks"):
+        values = getattr(config.features, name) or ()
+        if len(set(values)) != len(values):
+            found.append(f"features.{name}: {values} has a value twice")
     generate = config.generate
     if generate.min_actors > generate.max_actors:
         found.append(
@@ -456,14 +462,3 @@ def _did_you_mean(location: Sequence[str]) -> str:
 
 def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
-
-
-def differences(there: Any, here: Any, key: str = "") -> list[str]:
-    """Every leaf in which two nested JSON values differ: 'a.b: there 1, here 2'."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        found = []
-        for name in sorted({*there, *here}):
-            below = f"{key}.{name}" if key else str(name)
-            found += differences(there.get(name, "absent"), here.get(name, "absent"), below)
-        return found
-    return [] if there == here else [f"{key}: there {there!r}, here {here!r}"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from factory import storage
 from factory.classes import Classes, Color
+from factory.differences import flatten
 from factory.images import colorize, encode_png, overlay
 from factory.shards.ledger import (
     Manifest,
@@ -24,7 +25,6 @@ from factory.shards.ledger import (
     read_plan,
     read_shard,
 )
-from factory.shards.plan import flatten
 from factory.shards.schema import Sample
 
 MAX_SHARDS_READ = 8

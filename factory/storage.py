@@ -28,15 +28,15 @@ def normalize(url: str) -> str:
         if not url.strip():
             raise UserError("an empty path: name a folder or a URL such as s3://bucket/prefix.")
         return str(Path(url).expanduser().absolute())
-    if "::" in url or protocol not in PROTOCOLS:
-        raise UserError(
-            f"{url}: protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}. "
-            "Give a path, or a URL of one of these."
-        )
     if "@" in rest.split("/")[0]:
         raise UserError(
             f"{protocol}://...: a URL must not carry a user name or a secret. "
             "Use the environment or the cloud's own profile files."
+        )
+    if "::" in url or protocol not in PROTOCOLS:
+        raise UserError(
+            f"{url}: protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}. "
+            "Give a path, or a URL of one of these."
         )
     if protocol == "file":
         return str(Path(rest).absolute())

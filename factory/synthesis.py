@@ -37,6 +37,9 @@ from factory.labeling.stage import load_ddpm
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
+MAX_SHARDS = 100_000
+"""The driver keeps a little of each; files should be large anyway."""
+
 
 @dataclass(frozen=True)
 class Models:
@@ -64,16 +67,11 @@ def load_models(config: Config) -> Models:
 def make_plan(config: Config, models: Models) -> Plan:
     """Everything that decides the bytes of the dataset. Raises UserError."""
     generate, learned = config.generate, models.ensemble.config
-    num_timesteps = models.ddpm.diffusion.num_timesteps
-    if generate.num_sampling_steps > num_timesteps:
+    _check_num_steps(generate, models)
+    if generate.num > MAX_SHARDS * generate.samples_per_shard:
         raise UserError(
-            f"generate.num_sampling_steps: {generate.num_sampling_steps} is more than the "
-            f"model's {num_timesteps} timesteps."
-        )
-    if generate.num_sampling_steps <= len(learned.timesteps):
-        raise UserError(
-            f"generate.num_sampling_steps: {generate.num_sampling_steps} must be more than "
-            f"{len(learned.timesteps)}, the number of feature timesteps."
+            f"generate.samples_per_shard: {generate.samples_per_shard:,} makes more than "
+            f"{MAX_SHARDS:,} shards of {generate.num:,} pairs. Raise it."
         )
     sampling_timesteps = _grid(generate, linear_schedule(models.ddpm.diffusion), learned.timesteps)
     return Plan(
@@ -96,6 +94,16 @@ def make_plan(config: Config, models: Models) -> Plan:
             "ensemble_sha256": models.ensemble_hash,
         },
     )
+
+
+def _check_num_steps(generate: Generate, models: Models) -> None:
+    num_steps, num_pinned = generate.num_sampling_steps, len(models.ensemble.config.timesteps)
+    num_timesteps = models.ddpm.diffusion.num_timesteps
+    if generate.sampler != "ddpm" and not num_pinned < num_steps <= num_timesteps:
+        raise UserError(
+            f"generate.num_sampling_steps: {num_steps} must be more than {num_pinned}, the number "
+            f"of feature timesteps, and at most {num_timesteps}, the model's timesteps."
+        )
 
 
 def _grid(generate: Generate, schedule: Schedule, pinned: Sequence[int]) -> Sequence[int]:

@@ -8,7 +8,6 @@ import yaml
 
 from factory.config import (
     Config,
-    differences,
     dump_config,
     load_config,
     parse_config,
@@ -209,7 +208,7 @@ def test_all_contradictions_between_fields_are_told_at_once() -> None:
         ),
         ({"train": {"batch_size": 64, "num_workers": 3}}, "train.batch_size: 64 must be divis"),
         ({"features": {"timesteps": [1000]}}, "features.timesteps: 1000 must be below"),
-        ({"features": {"timesteps": [5, 5]}}, "has a timestep twice"),
+        ({"features": {"timesteps": [5, 5]}}, "has a value twice"),
         ({"generate": {"min_actors": 3}}, "generate.min_actors: 3 must not be above"),
         ({"generate": {"num_sampling_steps": 1}}, "generate.num_sampling_steps: 1 must be 2 to"),
         ({"generate": {"num_sampling_steps": 1001}}, "1001 must be 2 to"),
@@ -385,17 +384,6 @@ def test_every_shipped_config_loads(file: Path, monkeypatch: pytest.MonkeyPatch)
     assert config != Config()
     assert file.read_text().startswith("# "), "its header says what it is for"
     assert set(yaml.safe_load(file.read_text())) <= set(Config.model_fields)
-
-
-def test_differences_name_every_leaf() -> None:
-    there = {"a": {"b": 1, "c": [1]}, "d": 2}
-    here = {"a": {"b": 1, "c": [2]}, "e": 3}
-    assert differences(there, here) == [
-        "a.c: there [1], here [2]",
-        "d: there 2, here 'absent'",
-        "e: there 'absent', here 3",
-    ]
-    assert differences(there, there) == []
 
 
 def test_scripts_find_the_keys_that_they_rely_on() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # package (data.*) may, without a cycle.
 LAYERS = """
 errors
-classes storage
+classes storage differences
 images
 config
 progress embedded

@@ -26,6 +26,7 @@ from factory.errors import Problems, UserError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 SCHEDULER = "scheduler/scheduler_config.json"
+WEIGHTS_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 # field: (what our U-Net does, what diffusers assumes where the field is absent)
 _UNET_FIELDS: dict[str, tuple[Any, Any]] = {
@@ -54,6 +55,7 @@ _SCHEDULER_FIELDS: dict[str, tuple[Any, Any]] = {
     "trained_betas": (None, None),
     "rescale_betas_zero_snr": (False, False),
 }
+_OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _SHAPE_FIELDS = {"block_out_channels", "layers_per_block", "dropout", "norm_num_groups"}
 _READ_FIELDS = _SHAPE_FIELDS | {
     "sample_size",
@@ -126,7 +128,8 @@ def load_model(url: str) -> Model:
     tensors = _checked_tensors(data, unet, storage.join(folder, WEIGHTS))
     unet.load_state_dict(tensors, assign=True)
     # The weights are hashed as read, so that the identity does not hang on what we make of them.
-    identity = _json({"unet": unet_config.model_dump(), "diffusion": diffusion.model_dump()}) + data
+    configs = {"unet": unet_config.model_dump(), "diffusion": diffusion.model_dump()}
+    identity = _json({**configs, "image_size": image_size}) + data
     return Model(
         unet.eval().requires_grad_(False),
         diffusion,
@@ -261,7 +264,7 @@ def _validated(section: type[_Section], fields: Mapping[str, Any], place: str) -
 def _checked_tensors(data: bytes, unet: UNet, place: str) -> dict[str, torch.Tensor]:
     """All weights as float32, or a UserError naming every bad one."""
     try:
-        tensors = load(data)
+        tensors = {_new_name(key): value for key, value in load(data).items()}
     except SafetensorError as error:
         raise UserError(f"{place}: damaged safetensors ({error}). Copy it again.") from None
     expected = unet.state_dict()
@@ -274,6 +277,13 @@ def _checked_tensors(data: bytes, unet: UNet, place: str) -> dict[str, torch.Ten
             problems.add(f"{place}: tensor {key} {problem}.")
     problems.raise_if_any()
     return {key: value.float() for key, value in tensors.items()}
+
+
+def _new_name(key: str) -> str:
+    """Attention's tensors had other names in diffusers' first years."""
+    for old, new in _OLD_NAMES.items():
+        key = key.replace(f".{old}.", f".{new}.")
+    return key
 
 
 def _tensor_problem(tensor: torch.Tensor, shape: torch.Size) -> str | None:

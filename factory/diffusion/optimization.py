@@ -67,7 +67,10 @@ def new_state(config: Config, device: torch.device, initial: UNet | None = None)
 
 
 def _warmed_up_ema(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An average that forgets its random start: decay min(decay, (1 + n) / (10 + n))."""
+    """An average that forgets its random start: decay min(decay, (1 + n) / (10 + n)).
+
+    n counts the updates before; at n = 0 torch copies the weights instead.
+    """
 
     @torch.no_grad()
     def update(averages: Any, parameters: Any, num_averaged: Any) -> None:

@@ -31,9 +31,10 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
 
 from factory import cluster, storage
-from factory.config import Config, differences, parse_config
+from factory.config import Config, parse_config
 from factory.data.sources import read_images
-from factory.diffusion.checkpoints import load_model, save_model
+from factory.differences import differences
+from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
 from factory.diffusion.optimization import (
     TrainState,
     batch_indices,
@@ -60,6 +61,7 @@ _FREE_KEYS = {
     "tensorboard",
     "use_gpu",
     "cpus_per_worker",
+    "weights_dtype",
 }
 _SHEET_ROWS = 6
 
@@ -166,6 +168,8 @@ def _scaling(config: Config) -> ScalingConfig:
     use_gpu = train.use_gpu
     if use_gpu == "auto":
         use_gpu = ray.cluster_resources().get("GPU", 0) >= train.num_workers
+    kind = "GPU" if use_gpu else "CPU"
+    tell(f"train | {train.num_workers} {kind} workers | {train.url}")
     return ScalingConfig(
         num_workers=train.num_workers,
         use_gpu=use_gpu,
@@ -319,5 +323,6 @@ def _write_result(config: Config, state: TrainState) -> None:
         config.diffusion,
         config.data.image_size,
         model_url(config),
-        card=card,
+        WEIGHTS_DTYPES[config.train.weights_dtype],
+        card,
     )

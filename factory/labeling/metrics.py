@@ -56,7 +56,7 @@ class Score:
             for name, value in zip(classes.names, self.iou, strict=True)
         }
         return {
-            "mean_iou": round(self.mean_iou, 4),
+            "mean_iou": None if np.isnan(self.mean_iou) else round(self.mean_iou, 4),
             "pixel_accuracy": round(self.pixel_accuracy, 4),
             "iou": per_class,
         }

@@ -4,7 +4,7 @@ from factory import embedded, storage
 from factory.config import Config
 from factory.data.inspection import check_disjoint
 from factory.data.sources import Labelled, read_labelled
-from factory.diffusion.checkpoints import Model, load_model
+from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
 from factory.errors import UserError
 from factory.labeling import evaluation
 from factory.labeling.ensemble import Ensemble, load_ensemble, save_ensemble
@@ -33,7 +33,8 @@ def fit(config: Config) -> str:
     """Fits and writes the ensemble; returns its url. Raises UserError."""
     model, labelled, url = check_fit(config)
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes")
-    save_ensemble(fit_ensemble(model, labelled, config, tell), url)
+    ensemble = fit_ensemble(model, labelled, config, tell)
+    save_ensemble(ensemble, url, WEIGHTS_DTYPES[config.ensemble.weights_dtype])
     return url
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from factory import storage
+from factory.differences import differences
 from factory.errors import UserError
-from factory.shards.plan import Plan, ShardSpec, differences
+from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import (
     Manifest,
     Receipt,
@@ -78,7 +79,7 @@ def check_run(url: str, plan: Plan) -> bool:
         return False
     # By id: to Python, 1 and 1.0 would be equal.
     if there.run_id != plan.run_id:
-        found = differences(there, plan)
+        found = differences(there.model_dump(mode="json"), plan.model_dump(mode="json"))
         told = found[:MAX_DIFFERENCES_TOLD]
         if len(found) > len(told):
             told.append(f"... and {len(found) - len(told)} more")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from factory.classes import MAX_CLASSES, Classes
+from factory.differences import flatten
 from factory.shards import parquet, webdataset
 from factory.shards.schema import Sample
 
@@ -118,32 +119,3 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """The samples of a shard's bytes, in order, few in memory. Raises DamagedShard."""
         samples: Iterator[Sample] = _FORMATS[self.format].iterate(data)
         return samples
-
-
-def flatten(content: object, place: str = "") -> dict[str, Any]:
-    """{"a": {"b": [1]}} -> {"a.b.0": 1}; empty objects and lists stay as they are."""
-    if isinstance(content, dict) and content:
-        parts = [(str(name), part) for name, part in content.items()]
-    elif isinstance(content, (list, tuple)) and content:
-        parts = [(str(i), part) for i, part in enumerate(content)]
-    else:
-        return {place: content}
-    prefix = f"{place}." if place else ""
-    return {k: v for name, part in parts for k, v in flatten(part, prefix + name).items()}
-
-
-def differences(there: Plan, here: Plan) -> list[str]:
-    """One line a field that differs, by its dotted place."""
-    old, new = (
-        flatten(there.model_dump(mode="json")),
-        flatten(here.model_dump(mode="json")),
-    )
-
-    def told(side: dict[str, Any], name: str) -> str:
-        return json.dumps(side[name]) if name in side else "nothing"
-
-    return [
-        f"{name}: there {told(old, name)}, here {told(new, name)}"
-        for name in dict.fromkeys([*old, *new])
-        if told(old, name) != told(new, name)
-    ]

@@ -349,3 +349,20 @@ def test_a_model_is_saved_anywhere_and_over_an_older_one(saved: tuple[UNet, Path
     save_model(UNet(SHAPE), SHORT, 16, url)
     save_model(unet, SHORT, 16, url)
     assert load_model(url).model_hash == load_model(str(folder)).model_hash
+
+
+def test_the_old_names_of_attentions_tensors_are_read(tmp_path, tiny_models) -> None:
+    new = load_model(tiny_models["ddpm_url"])
+    folder = tmp_path / "old"
+    shutil.copytree(tiny_models["ddpm_url"], folder)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    old = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+    renamed = {}
+    for key, value in load_file(weights).items():
+        for name, old_name in old.items():
+            key = key.replace(name, old_name)
+        renamed[key] = value
+    assert any(".proj_attn." in key for key in renamed)
+    save_file(renamed, weights)
+    x_t, t = torch.randn(1, 3, 16, 16), torch.tensor([7])
+    assert torch.equal(load_model(str(folder)).unet(x_t, t), new.unet(x_t, t))

@@ -31,6 +31,10 @@ TINY = {
 }
 
 
+# Tiny tensors gain nothing from threads, and lose much on a busy machine.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def s3_bucket() -> Iterator[str]:
     """A bucket of an S3 server on loopback, which s3fs finds in every process of the session."""
@@ -109,7 +113,7 @@ def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Co
             "num": 30,
             "samples_per_shard": 4,
             "batch_size": 2,
-            "num_sampling_steps": 60,
+            "num_sampling_steps": 5,
             "progress_seconds": 0.5,
         }
         tree = {**TINY, "models": tiny_models, **sections}

@@ -41,7 +41,9 @@ def undisturbed() -> dict[str, dict[str, str]]:
 
 
 def with_actors(num_actors: int, **more: object) -> dict[str, object]:
-    return {"min_actors": num_actors, "max_actors": num_actors, **more}
+    # Enough network passes that a shard takes a moment, in which something can be killed.
+    passes = {"num_sampling_steps": 60}
+    return {"min_actors": num_actors, "max_actors": num_actors, **passes, **more}
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_too_few_sampling_steps_are_refused(plan) -> None:
 
 
 def test_more_sampling_steps_than_the_model_has_are_refused(plan) -> None:
-    with pytest.raises(UserError, match=r"num_sampling_steps: 101 is more than .* 100"):
+    with pytest.raises(UserError, match=r"num_sampling_steps: 101 must be .* at most 100"):
         plan(diffusion={}, generate={"num_sampling_steps": 101})
 
 

@@ -248,7 +248,10 @@ class Generate(Section):
     """With the index, a sample's identity: the same pair always comes out the same."""
     batch_size: Count = 32
     """Part of the plan: the last batch of a shard is padded, so kernels see one shape."""
-    sampler: Literal["dpm_solver", "ddim", "ddpm"] = "dpm_solver"
+    sampler: Literal["dpm_solver", "ddim", "ddpm"] = "ddim"
+    """dpm_solver: DPM-Solver++(2M), 10 to 20 passes; ddim: see eta; ddpm: every timestep."""
+    eta: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """ddim's noise: 0 = deterministic, 1 = ancestral, which forgives a model its short training."""
     num_sampling_steps: Count = 20
     """Network passes an image; ddpm always makes all of diffusion's timesteps."""
     precision: Literal["bf16", "fp32"] = "fp32"

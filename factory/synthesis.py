@@ -85,6 +85,7 @@ def make_plan(config: Config, models: Models) -> Plan:
             "image_size": models.ddpm.image_size,
             "batch_size": min(generate.batch_size, generate.samples_per_shard),
             "sampler": generate.sampler,
+            "eta": generate.eta if generate.sampler == "ddim" else None,
             "sampling_timesteps": sampling_timesteps,
             "precision": generate.precision,
             "device": "cuda" if generate.gpus_per_actor else "cpu",
@@ -164,18 +165,17 @@ class Synthesizer:
         shape = (3, self.recipe["image_size"], self.recipe["image_size"])
         x_t = normal_noise(seeds, shape, stream=0).to(self.device)
         epsilon_fn = tap or self.epsilon
-        timesteps = self.recipe["sampling_timesteps"]
+        schedule, timesteps = self.schedule, self.recipe["sampling_timesteps"]
+
+        def noise(t: int) -> torch.Tensor:
+            return normal_noise(seeds, shape, stream=t + 1).to(self.device)
+
         if self.recipe["sampler"] == "ddpm":
-            x_0 = ddpm(
-                epsilon_fn,
-                self.schedule,
-                x_t,
-                lambda t: normal_noise(seeds, shape, stream=t + 1).to(self.device),
-            )
+            x_0 = ddpm(epsilon_fn, schedule, x_t, noise)
         elif self.recipe["sampler"] == "ddim":
-            x_0 = ddim(epsilon_fn, self.schedule, x_t, timesteps)
+            x_0 = ddim(epsilon_fn, schedule, x_t, timesteps, self.recipe["eta"], noise)
         else:
-            x_0 = dpm_solver(epsilon_fn, self.schedule, x_t, timesteps)
+            x_0 = dpm_solver(epsilon_fn, schedule, x_t, timesteps)
         return _finite(x_0, "image")
 
     def epsilon(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

@@ -80,7 +80,8 @@ def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int)
     "section",
     [
         {"generate": {"seed": 1}},
-        {"generate": {"sampler": "ddim"}},
+        {"generate": {"sampler": "dpm_solver"}},
+        {"generate": {"eta": 0.5}},
         {"generate": {"num_sampling_steps": 6}},
         {"generate": {"batch_size": 4}},
         {"generate": {"precision": "bf16"}},

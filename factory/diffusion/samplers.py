@@ -14,12 +14,15 @@ import torch
 
 from factory.diffusion.process import EpsilonFn, Schedule
 
+NoiseFn = Callable[[int], torch.Tensor]
+"""t -> (B, C, H, W) standard normal: what a sampler adds at that timestep."""
+
 
 def ddpm(
     epsilon_fn: EpsilonFn,
     schedule: Schedule,
     x_t: torch.Tensor,
-    noise: Callable[[int], torch.Tensor],
+    noise: NoiseFn,
 ) -> torch.Tensor:
     """Ancestral sampling over every timestep (Ho et al. 2020, algorithm 2).
 
@@ -44,13 +47,25 @@ def ddim(
     schedule: Schedule,
     x_t: torch.Tensor,
     timesteps: Sequence[int],
+    eta: float = 0.0,
+    noise: NoiseFn | None = None,
 ) -> torch.Tensor:
-    """Deterministic DDIM (Song et al. 2021, equation 12 with eta = 0)."""
+    """DDIM (Song et al. 2021, equations 12 and 16): eta = 0 deterministic, eta = 1 ancestral.
+
+    noise(t): (B, C, H, W) standard normal, added at timestep t; needed where eta > 0. Ancestral
+    steps correct the errors of earlier ones: they suit models that were trained for a short while.
+    """
     for t, t_next in _pairs(timesteps):
         alpha_bar, alpha_bar_next = schedule.alpha_bar(t), schedule.alpha_bar(t_next)
         x_0 = _clean(epsilon_fn, schedule, x_t, t)
         epsilon = (x_t - math.sqrt(alpha_bar) * x_0) / math.sqrt(1 - alpha_bar)
-        x_t = math.sqrt(alpha_bar_next) * x_0 + math.sqrt(1 - alpha_bar_next) * epsilon
+        variance = (1 - alpha_bar_next) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_next)
+        deviation = eta * math.sqrt(variance)
+        direction = math.sqrt(max(0.0, 1 - alpha_bar_next - deviation**2))
+        x_t = math.sqrt(alpha_bar_next) * x_0 + direction * epsilon
+        if deviation > 0:
+            assert noise is not None, "eta > 0 adds noise"
+            x_t = x_t + deviation * noise(t)
     return x_t
 
 

@@ -44,7 +44,7 @@ from factory.diffusion.optimization import (
     train_step,
 )
 from factory.diffusion.process import linear_schedule, normal_noise, sample_seed
-from factory.diffusion.samplers import dpm_solver, log_snr_timesteps
+from factory.diffusion.samplers import ddim, uniform_timesteps
 from factory.errors import UserError
 from factory.images import encode_png, tile, to_channels_last_arrays
 from factory.progress import duration, tell
@@ -298,13 +298,17 @@ def _tensorboard(config: Config) -> Any:
 def _write_sheet(config: Config, state: TrainState, device: torch.device) -> None:
     """A sheet of samples of the averaged network, always from the same noise."""
     schedule = linear_schedule(config.diffusion)
-    size = config.data.image_size
+    shape = (3, config.data.image_size, config.data.image_size)
     seeds = [sample_seed(config.train.seed, index) for index in range(_SHEET_ROWS**2)]
-    noise = normal_noise(seeds, (3, size, size), stream=0).to(device)
-    steps = log_snr_timesteps(schedule, min(20, schedule.num_timesteps))
+
+    def noise(t: int) -> torch.Tensor:
+        return normal_noise(seeds, shape, stream=t + 1).to(device)
+
+    steps = uniform_timesteps(schedule, min(20, schedule.num_timesteps))
     unet = state.ema_unet.eval()
     with torch.inference_mode():
-        pictures = to_channels_last_arrays(dpm_solver(unet, schedule, noise, steps))
+        x_t = normal_noise(seeds, shape, stream=0).to(device)
+        pictures = to_channels_last_arrays(ddim(unet, schedule, x_t, steps, 1.0, noise))
     unet.train()
     rows = [pictures[i : i + _SHEET_ROWS] for i in range(0, len(pictures), _SHEET_ROWS)]
     place = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")

@@ -45,10 +45,11 @@ def noise(t: int) -> torch.Tensor:
     return normal_noise([1, 2], SHAPE[1:], stream=t + 1)
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("num_steps", [5, 12, 60])
 @torch.inference_mode()
 def test_ddim_equals_diffusers(
-    num_steps: int, diffusers: ModuleType, network: EpsilonFn, x_t: torch.Tensor
+    num_steps: int, eta: float, diffusers: ModuleType, network: EpsilonFn, x_t: torch.Tensor
 ) -> None:
     schedule = linear_schedule(SHORT)
     scheduler = diffusers.DDIMScheduler(
@@ -60,10 +61,20 @@ def test_ddim_equals_diffusers(
     theirs = x_t
     for t in timesteps:
         epsilon = network(theirs, torch.full((2,), t))
-        step = scheduler.step(epsilon, t, theirs, use_clipped_model_output=True)
+        step = scheduler.step(
+            epsilon, t, theirs, eta, use_clipped_model_output=True, variance_noise=noise(t)
+        )
         theirs = step.prev_sample
-    ours = ddim(network, schedule, x_t, timesteps)
+    ours = ddim(network, schedule, x_t, timesteps, eta, noise)
     torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_ddim_with_eta_1_over_every_timestep_is_ddpm(network: EpsilonFn, x_t: torch.Tensor) -> None:
+    schedule = linear_schedule(SHORT)
+    every = range(SHORT.num_timesteps - 1, -1, -1)
+    ours = ddim(network, schedule, x_t, every, 1.0, noise)
+    torch.testing.assert_close(ours, ddpm(network, schedule, x_t, noise), atol=1e-4, rtol=0)
 
 
 @torch.inference_mode()

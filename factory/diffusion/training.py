@@ -197,14 +197,24 @@ def _train_worker(worker_config: dict[str, Any]) -> None:
     """What every worker runs; rank 0 also tells, draws and saves."""
     config = parse_config(worker_config["config"])
     context = ray.train.get_context()
-    rank, num_ranks = context.get_world_rank(), context.get_world_size()
+    rank = context.get_world_rank()
     device = ray.train.torch.get_device()
     torch.set_num_threads(config.train.cpus_per_worker)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    images = _resident_images(config, device)
     state = _restored_state(config, device)
     if rank == 0 and state.step:
         tell(f"train | going on from step {state.step:,}")
+    if state.step < config.train.num_steps:
+        _train_on(config, state, rank, context.get_world_size(), device)
+    if rank == 0:
+        _write_result(config, state)
+
+
+def _train_on(
+    config: Config, state: TrainState, rank: int, num_ranks: int, device: torch.device
+) -> None:
+    """Steps to train.num_steps, telling, drawing and reporting on the way."""
+    images = _resident_images(config, device)
     network = ray.train.torch.prepare_model(state.unet)
     schedule = linear_schedule(config.diffusion)
     progress = _Progress(config, state)
@@ -218,8 +228,6 @@ def _train_worker(worker_config: dict[str, Any]) -> None:
                 _write_sheet(config, state, device)
         if _due(config, state.step):
             _report(config, state, rank)
-    if rank == 0:
-        _write_result(config, state)
 
 
 def _resident_images(config: Config, device: torch.device) -> torch.Tensor:

@@ -126,7 +126,7 @@ class Data(Section):
 
     image_size: Count = 32
     """Height and width in pixels; larger or oblong images are cropped to a square and scaled."""
-    unlabelled: Source = Source(kind="toy", num=30_000, seed=1)
+    unlabelled: Source = Source(kind="toy", num=20_000, seed=1)
     """What the DDPM learns from."""
     labelled: Source = Source(kind="toy", num=20, seed=2)
     """The few labelled images that the ensemble learns from."""
@@ -165,14 +165,14 @@ class Train(Section):
     num_workers: Count = 1
     use_gpu: bool | Literal["auto"] = "auto"
     cpus_per_worker: Count = 1
-    num_steps: Count = 20_000
-    batch_size: Count = 64
+    num_steps: Count = 3000
+    batch_size: Count = 32
     """Images a step, over all workers."""
-    learning_rate: Positive = 4e-4
-    warmup_steps: Count = 500
+    learning_rate: Positive = 6e-4
+    warmup_steps: Count = 300
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     max_grad_norm: Positive = 1.0
-    ema_decay: Fraction = 0.9995
+    ema_decay: Fraction = 0.999
     """Reached gradually: after n steps the decay is min(ema_decay, (1 + n) / (10 + n))."""
     horizontal_flip: bool = True
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -272,7 +272,7 @@ class Config(Section):
     """One run, whole."""
 
     data: Data = Data()
-    unet: UNet = UNet()
+    unet: UNet = UNet(block_out_channels=(32, 64, 128), attention_levels=(1, 2), norm_num_groups=16)
     diffusion: Diffusion = Diffusion()
     train: Train = Train()
     models: Models = Models()

@@ -396,3 +396,13 @@ def test_scripts_find_the_keys_that_they_rely_on() -> None:
     dumped = Config().model_dump()
     for section, keys in promised.items():
         assert keys <= set(dumped[section])
+
+
+def test_the_defaults_are_the_toy_recipe() -> None:
+    recipe = load_config(str(ROOT / "configs" / "toy32.yaml"))
+    for section in ("data", "unet", "diffusion", "features", "generate"):
+        assert getattr(recipe, section) == getattr(Config(), section)
+    of_result = {"weights_dtype", "hidden"}
+    for section in ("train", "ensemble"):
+        told = getattr(recipe, section).model_dump(exclude=of_result)
+        assert told == getattr(Config(), section).model_dump(exclude=of_result)

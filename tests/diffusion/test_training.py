@@ -153,7 +153,7 @@ def test_a_run_of_another_config_is_refused_with_the_difference(tmp_path) -> Non
     (tmp_path / "run" / "run.json").write_bytes(identity_json(config))
     check(config)
     check(config_at(tmp_path / "run", num_steps=20, log_steps=1))
-    with pytest.raises(UserError, match=r"train\.learning_rate: there 0\.0004, here 0\.001"):
+    with pytest.raises(UserError, match=r"train\.learning_rate: there 0\.0006, here 0\.001"):
         check(config_at(tmp_path / "run", learning_rate=1e-3))
     with pytest.raises(UserError, match=r"train\.num_workers: there 2, here 1"):
         check(config_at(tmp_path / "run", num_workers=1))

@@ -48,11 +48,12 @@ def connect() -> None:
 def quiet_worker() -> None:
     """Runs in every process of a local cluster: silences what speaks of the missing dashboard."""
     _quiet("ray.train.v2._internal.execution.controller.placement_group_cleaner")
+    _quiet("ray.train.v2._internal.callbacks.placement_group_callback", logging.CRITICAL)
     _quiet("ray.train.v2._internal.execution.context")
 
 
-def _quiet(logger: str) -> None:
-    logging.getLogger(logger).setLevel(logging.ERROR)
+def _quiet(logger: str, level: int = logging.ERROR) -> None:
+    logging.getLogger(logger).setLevel(level)
 
 
 def under_ray_job() -> bool:

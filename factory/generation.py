@@ -54,6 +54,7 @@ def check(config: Config) -> Plan:
             f"generate.url: {url} lies in the job's own folder, which is thrown away. "
             "Name an absolute path that all nodes share, or a URL such as s3://bucket/prefix."
         )
+    _check_capacity(config)
     plan = make_plan(config, load_models(config))
     if not check_run(url, plan):
         storage.check_writable(url)
@@ -78,7 +79,6 @@ def generate(config: Config) -> Manifest:
     )
     if pending:
         cluster.connect()
-        _check_capacity(config)
         _make_shards(config, plan, [spec.shard for spec in pending], done)
     manifest = finish_run(url, plan, _description(config, plan), config.generate.license)
     tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
@@ -255,16 +255,15 @@ def _check_capacity(config: Config) -> None:
     if os.environ.get("RAY_ADDRESS"):
         # A cluster may grow.
         return
-    there = ray.cluster_resources()
-    for resource, each, key in (
-        ("CPU", knobs.cpus_per_actor, "cpus_per_actor"),
-        ("GPU", knobs.gpus_per_actor, "gpus_per_actor"),
+    for resource, there, each, key in (
+        ("CPUs", os.cpu_count() or 1, knobs.cpus_per_actor, "cpus_per_actor"),
+        ("GPUs", torch.cuda.device_count(), knobs.gpus_per_actor, "gpus_per_actor"),
     ):
         needed = each * knobs.min_actors
-        if needed > there.get(resource, 0):
+        if needed > there:
             raise UserError(
                 f"generate.min_actors x generate.{key} = {needed:g} {resource}, this machine has "
-                f"{there.get(resource, 0):g}. Lower one of them, or set RAY_ADDRESS to a cluster."
+                f"{there:g}. Lower one of them, or set RAY_ADDRESS to a cluster."
             )
 
 

@@ -209,3 +209,17 @@ def test_a_path_in_a_jobs_own_folder_is_refused(tiny_config, monkeypatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="thrown away"):
         check(tiny_config())
+
+
+@pytest.mark.parametrize("resource", ["cpus_per_actor", "gpus_per_actor"])
+def test_a_pool_that_this_machine_can_never_run_is_refused(
+    tiny_config, monkeypatch, resource
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(generation.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(generation.torch.cuda, "device_count", lambda: 4)
+    check(tiny_config(generate={"min_actors": 2, resource: 2}))
+    with pytest.raises(
+        UserError, match=rf"min_actors x generate\.{resource} = 6 .PUs, this machine"
+    ):
+        check(tiny_config(generate={"min_actors": 2, resource: 3}))

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from pathlib import Path
 
 import ray
 
@@ -49,7 +50,8 @@ def quiet_worker() -> None:
     """Runs in every process of a local cluster: silences what speaks of the missing dashboard."""
     _quiet("ray.train.v2._internal.execution.controller.placement_group_cleaner")
     _quiet("ray.train.v2._internal.callbacks.placement_group_callback", logging.CRITICAL)
-    _quiet("ray.train.v2._internal.execution.context")
+    # This one is named by its file.
+    _quiet(str(Path(ray.__file__).parent / "train/v2/_internal/execution/context.py"))
 
 
 def _quiet(logger: str, level: int = logging.ERROR) -> None:

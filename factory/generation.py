@@ -56,8 +56,8 @@ def check(config: Config) -> Plan:
         )
     _check_capacity(config)
     plan = make_plan(config, load_models(config))
-    if not check_run(url, plan):
-        storage.check_writable(url)
+    storage.check_writable(url)
+    check_run(url, plan)
     return plan
 
 

@@ -167,7 +167,7 @@ def list_files(url: str, suffixes: Iterable[str] = (), recursive: bool = False) 
     )
 
 
-def reason(error: OSError | ValueError) -> str:
+def reason(error: Exception) -> str:
     """What went wrong while reading or writing, in words that do not repeat the place."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
@@ -180,12 +180,16 @@ def check_writable(url: str) -> None:
     probe = join(url, f"probe-{uuid.uuid4().hex}")
     fs, path = filesystem(probe)
     missing = _missing_folders(Path(path).parent) if is_local(url) else []
+    # Every store's package has errors of its own, of missing credentials for one.
+    refusals = OSError if is_local(url) else Exception
     try:
         write_new(probe, b"probe")
         if read_bytes(probe) != b"probe":
             raise UserError(f"{url}: what was written there could not be read back.")
         fs.rm_file(path)
-    except OSError as error:
+    except UserError:
+        raise
+    except refusals as error:
         raise UserError(
             f"{url}: cannot be written ({reason(error)}). Name a place that you may write to."
         ) from None

@@ -204,6 +204,25 @@ def test_a_place_that_cannot_be_written_is_refused(tiny_config, tmp_path) -> Non
         check(tiny_config(generate={"url": str(tmp_path / "file" / "dataset")}))
 
 
+def test_a_bucket_that_is_not_there_is_refused(tiny_config, s3_bucket) -> None:
+    with pytest.raises(UserError, match="s3://nowhere/dataset: cannot be written"):
+        check(tiny_config(generate={"url": "s3://nowhere/dataset"}))
+
+
+def test_missing_credentials_are_told_as_a_place_that_cannot_be_written(
+    tiny_config, monkeypatch
+) -> None:
+    class NoCredentials(Exception):
+        """As a store's own package raises it; no OSError."""
+
+    def refuse(url: str, data: bytes) -> None:
+        raise NoCredentials("Unable to locate credentials")
+
+    monkeypatch.setattr(storage, "write_new", refuse)
+    with pytest.raises(UserError, match=r"cannot be written .*Unable to locate credentials"):
+        check(tiny_config(generate={"url": "memory://bucket/dataset"}))
+
+
 def test_a_path_in_a_jobs_own_folder_is_refused(tiny_config, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     monkeypatch.chdir(tmp_path)

@@ -77,8 +77,8 @@ def check(config: Config) -> None:
         read_images(config.data.unlabelled, config.data.image_size)
     _check_tensorboard(config)
     _check_initial_model(config)
-    _check_run(config)
     storage.check_writable(config.train.url)
+    _check_run(config)
 
 
 def train(config: Config) -> str:

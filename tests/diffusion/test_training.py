@@ -21,7 +21,7 @@ from factory.errors import UserError
 REPOSITORY = Path(__file__).parents[2]
 
 
-def config_at(url: Path, num_steps: int = 8, **train_keys: object) -> Config:
+def config_at(url: Path | str, num_steps: int = 8, **train_keys: object) -> Config:
     return parse_config(
         {
             "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 12, "seed": 5}},
@@ -117,7 +117,8 @@ def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undistur
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_more_steps_go_on_from_where_a_finished_run_ended(ray_session, tmp_path, capfd) -> None:
-    longer, shorter = config_at(tmp_path / "longer", 6), config_at(tmp_path / "shorter", 3)
+    longer = config_at(tmp_path / "longer", 6, tensorboard=True)
+    shorter = config_at(tmp_path / "shorter", 3)
     train(longer)
     train(shorter)
     model_of_three = load_model(model_url(shorter)).unet.state_dict()
@@ -128,6 +129,7 @@ def test_more_steps_go_on_from_where_a_finished_run_ended(ray_session, tmp_path,
 
     url = Path(longer.train.url)
     assert (url / "samples" / "step-0000004.png").stat().st_size > 0
+    assert list((url / "tensorboard").glob("events.*"))
     lines = [json.loads(line) for line in (url / "metrics.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in lines] == [2, 4, 6]
     assert "step 6/6 | loss" in capfd.readouterr().out
@@ -135,14 +137,14 @@ def test_more_steps_go_on_from_where_a_finished_run_ended(ray_session, tmp_path,
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_a_run_on_s3_goes_on_from_its_checkpoint(ray_session, s3_bucket, tmp_path, capfd) -> None:
-    keys = {"url": f"{s3_bucket}/run", "num_workers": 1, "batch_size": 4}
-    train(config_at(tmp_path, 2, **keys))
-    train(config_at(tmp_path, 4, **keys))
+def test_a_run_on_s3_goes_on_from_its_checkpoint(ray_session, s3_bucket, capfd) -> None:
+    url = f"{s3_bucket}/run"
+    train(config_at(url, 2, num_workers=1, batch_size=4))
+    train(config_at(url, 4, num_workers=1, batch_size=4))
     assert "going on from step 2" in capfd.readouterr().out
-    lines = storage.read_text(f"{s3_bucket}/run/metrics.jsonl").splitlines()
+    lines = storage.read_text(f"{url}/metrics.jsonl").splitlines()
     assert [json.loads(line)["step"] for line in lines] == [2, 4]
-    assert load_model(f"{s3_bucket}/run/model").image_size == 16
+    assert load_model(f"{url}/model").image_size == 16
 
 
 def test_a_run_of_another_config_is_refused_with_the_difference(tmp_path) -> None:

@@ -21,6 +21,7 @@ from factory.diffusion.process import (
     linear_schedule,
     normal_noise,
     sample_seed,
+    step_noise,
 )
 from factory.diffusion.samplers import (
     ddim,
@@ -166,10 +167,7 @@ class Synthesizer:
         x_t = normal_noise(seeds, shape, stream=0).to(self.device)
         epsilon_fn = tap or self.epsilon
         schedule, timesteps = self.schedule, self.recipe["sampling_timesteps"]
-
-        def noise(t: int) -> torch.Tensor:
-            return normal_noise(seeds, shape, stream=t + 1).to(self.device)
-
+        noise = step_noise(seeds, shape, self.device)
         if self.recipe["sampler"] == "ddpm":
             x_0 = ddpm(epsilon_fn, schedule, x_t, noise)
         elif self.recipe["sampler"] == "ddim":

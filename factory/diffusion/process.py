@@ -15,6 +15,9 @@ from factory.config import Diffusion
 EpsilonFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(x_t (B, C, H, W), t (B,)) -> epsilon (B, C, H, W)."""
 
+NoiseFn = Callable[[int], torch.Tensor]
+"""t -> (B, C, H, W) standard normal: what a sampler adds at that timestep."""
+
 _MASK64 = (1 << 64) - 1
 _RETRY_SHIFT = 48
 
@@ -99,3 +102,8 @@ def normal_noise(seeds: Sequence[int], shape: Sequence[int], stream: int) -> tor
         for key in keys
     ]
     return torch.from_numpy(np.stack(rows))
+
+
+def step_noise(seeds: Sequence[int], shape: Sequence[int], device: torch.device) -> NoiseFn:
+    """The noise that a sampler adds to these samples at each timestep t: their stream t + 1."""
+    return lambda t: normal_noise(seeds, shape, stream=t + 1).to(device)

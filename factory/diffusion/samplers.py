@@ -8,14 +8,11 @@ Shapes: x_T (B, C, H, W) standard normal -> x_0 (B, C, H, W) in [-1, 1].
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
-from factory.diffusion.process import EpsilonFn, Schedule
-
-NoiseFn = Callable[[int], torch.Tensor]
-"""t -> (B, C, H, W) standard normal: what a sampler adds at that timestep."""
+from factory.diffusion.process import EpsilonFn, NoiseFn, Schedule
 
 
 def ddpm(

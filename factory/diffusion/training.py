@@ -43,7 +43,7 @@ from factory.diffusion.optimization import (
     save_state,
     train_step,
 )
-from factory.diffusion.process import linear_schedule, normal_noise, sample_seed
+from factory.diffusion.process import linear_schedule, normal_noise, sample_seed, step_noise
 from factory.diffusion.samplers import ddim, uniform_timesteps
 from factory.errors import UserError
 from factory.images import encode_png, tile, to_channels_last_arrays
@@ -308,10 +308,7 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
     schedule = linear_schedule(config.diffusion)
     shape = (3, config.data.image_size, config.data.image_size)
     seeds = [sample_seed(config.train.seed, index) for index in range(_SHEET_ROWS**2)]
-
-    def noise(t: int) -> torch.Tensor:
-        return normal_noise(seeds, shape, stream=t + 1).to(device)
-
+    noise = step_noise(seeds, shape, device)
     steps = uniform_timesteps(schedule, min(20, schedule.num_timesteps))
     unet = state.ema_unet.eval()
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 Shapes: B batch, C channels, H height, W width. Images x_0 are in [-1, 1].
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ _RETRY_SHIFT = 48
 
 @dataclass(frozen=True)
 class Schedule:
-    """alpha_bars (T,) float64 on the CPU: the share of signal at each timestep."""
+    """alpha_bars (T,) float64, the share of signal at each timestep; samplers want a CPU's."""
 
     alpha_bars: torch.Tensor
 
@@ -32,9 +33,18 @@ class Schedule:
     def num_timesteps(self) -> int:
         return len(self.alpha_bars)
 
+    def to(self, device: torch.device) -> "Schedule":
+        """The same there, for `q_sample` on that device."""
+        return Schedule(self.alpha_bars.to(device))
+
     def alpha_bar(self, t: int) -> float:
         """alpha_bar at t; 1 at t = -1, the clean image."""
         return 1.0 if t < 0 else float(self.alpha_bars[t])
+
+    def alpha_sigma(self, t: int) -> tuple[float, float]:
+        """(sqrt(alpha_bar), sqrt(1 - alpha_bar)): x_t = alpha x_0 + sigma epsilon."""
+        alpha_bar = self.alpha_bar(t)
+        return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
 
 def linear_schedule(config: Diffusion) -> Schedule:

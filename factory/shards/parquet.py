@@ -1,24 +1,28 @@
 """One shard as Parquet: opens in `datasets`, pandas, polars, DuckDB and Ray as it is."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.classes import Classes
-from factory.images import encode_png
 from factory.shards.schema import (
+    PICTURE,
+    PICTURES,
+    ROW,
+    TOLD,
     DamagedShard,
+    EncodedSample,
     Sample,
     arrow_schema,
     from_fields,
-    to_fields,
 )
 
 ROWS_PER_GROUP = 100
 """One random row costs at most one row group where a reader ignores the page index."""
 
-_PICTURES = ("image.bytes", "mask.bytes")
+_PNGS = tuple(f"{name}.bytes" for name in PICTURES)
 _REST = (
     "key",
     "image.path",
@@ -33,28 +37,16 @@ _REST = (
 )
 
 
-def encode(samples: Sequence[Sample], classes: Classes, run: Mapping[str, str]) -> bytes:
-    """The shard's bytes, the same for the same samples, classes and run.
-
-    Raises DamagedShard where a mask holds an id beyond the classes, 255 aside.
-    """
-    rows = []
-    for sample in samples:
-        row = to_fields(sample, len(classes))
-        row["image"] = {"bytes": encode_png(sample.image), "path": f"{sample.key}.png"}
-        row["mask"] = {
-            "bytes": encode_png(sample.mask),
-            "path": f"{sample.key}_mask.png",
-        }
-        rows.append(row)
+def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]) -> bytes:
+    """The shard's bytes, the same for the same samples, classes and run."""
     sink = pa.BufferOutputStream()
     pq.write_table(
-        pa.Table.from_pylist(rows, schema=arrow_schema(classes, run)),
+        _table(samples, arrow_schema(classes, run)),
         sink,
         row_group_size=ROWS_PER_GROUP,
         # PNG does not compress again, nor does it repeat.
         compression={
-            **dict.fromkeys(_PICTURES, "none"),
+            **dict.fromkeys(_PNGS, "none"),
             **dict.fromkeys(_REST, "zstd"),
         },
         compression_level=dict.fromkeys(_REST, 3),
@@ -68,6 +60,24 @@ def encode(samples: Sequence[Sample], classes: Classes, run: Mapping[str, str]) 
     return data
 
 
+def _table(samples: Sequence[EncodedSample], schema: pa.Schema) -> pa.Table:
+    columns: dict[str, Any] = {
+        name: [sample.fields[name] for sample in samples]
+        for name in schema.names
+        if name not in PICTURES
+    }
+    keys = columns["key"]
+    columns["image"] = _pictures([sample.image_png for sample in samples], keys, ".png")
+    columns["mask"] = _pictures([sample.mask_png for sample in samples], keys, "_mask.png")
+    return pa.Table.from_pydict(columns, schema=schema)
+
+
+def _pictures(pngs: list[bytes], keys: list[str], suffix: str) -> pa.Array:
+    paths = [key + suffix for key in keys]
+    parts = pa.array(pngs, pa.binary()), pa.array(paths, pa.string())
+    return pa.StructArray.from_arrays(parts, fields=list(PICTURE))
+
+
 def iterate(data: bytes) -> Iterator[Sample]:
     """The samples in order, a few in memory at a time.
 
@@ -75,10 +85,16 @@ def iterate(data: bytes) -> Iterator[Sample]:
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if not file.schema_arrow.equals(ROW):
+            raise DamagedShard(f"not a Parquet shard: its columns are {file.schema_arrow.names}")
+        # All columns are read, and so checked, though some are not looked at.
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
-            for row in batch.to_pylist():
-                yield from_fields(row, row["image"]["bytes"], row["mask"]["bytes"])
-    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+            told = zip(*(batch.column(name).to_pylist() for name in TOLD), strict=True)
+            images, masks = (batch.column(name).flatten()[0].to_pylist() for name in PICTURES)
+            for row, image_png, mask_png in zip(told, images, masks, strict=True):
+                fields = dict(zip(TOLD, row, strict=True))
+                yield from_fields(fields, image_png or b"", mask_png or b"")
+    except (pa.ArrowException, OSError) as error:
         raise DamagedShard(f"not a whole Parquet shard ({error})") from None
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from factory.classes import MAX_CLASSES, Classes
 from factory.differences import flatten
 from factory.shards import parquet, webdataset
-from factory.shards.schema import Sample
+from factory.shards.schema import EncodedSample, Sample, encode_sample
 
 Level = Annotated[int, Field(ge=0, le=255)]
 
@@ -107,13 +107,21 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """All shards, in order."""
         return [self.shard(i) for i in range(self.num_shards)]
 
-    def encode(self, samples: Sequence[Sample]) -> bytes:
-        """The bytes of a shard of these samples, in the plan's format.
+    def encode_sample(self, sample: Sample) -> EncodedSample:
+        """The sample with its pictures as PNG: nearly all that encoding costs, sample by sample.
 
-        Raises DamagedShard where a mask holds an id beyond the classes, 255 aside.
+        Raises DamagedShard where the mask holds an id beyond the classes, 255 aside.
         """
+        return encode_sample(sample, len(self.class_names))
+
+    def pack(self, samples: Sequence[EncodedSample]) -> bytes:
+        """The bytes of a shard of these samples, in the plan's format."""
         data: bytes = _FORMATS[self.format].encode(samples, self.classes, self.run)
         return data
+
+    def encode(self, samples: Sequence[Sample]) -> bytes:
+        """Both steps: `encode_sample` for each, then `pack`. Raises DamagedShard."""
+        return self.pack([self.encode_sample(sample) for sample in samples])
 
     def iterate(self, data: bytes) -> Iterator[Sample]:
         """The samples of a shard's bytes, in order, few in memory. Raises DamagedShard."""

@@ -69,12 +69,12 @@ def measure(plan: Plan, spec: ShardSpec, data: bytes) -> dict[str, Any]:
     the plan has them.
     """
     num_classes = len(plan.class_names)
-    keys, uncertainties, pixels = [], [], [0] * num_classes
+    keys, uncertainties, pixels = [], [], []
     for sample in plan.iterate(data):
         check_sample(sample, num_classes)
         keys.append(sample.key)
         uncertainties.append(sample.uncertainty)
-        pixels = [a + b for a, b in zip(pixels, sample.class_pixels(num_classes), strict=True)]
+        pixels.append(sample.class_pixels(num_classes))
     if keys != [sample_key(i) for i in range(spec.start, spec.stop)]:
         raise DamagedShard(
             f"{spec.path}: {len(keys)} samples {keys[:1]}..{keys[-1:]}, expected "
@@ -89,7 +89,7 @@ def measure(plan: Plan, spec: ShardSpec, data: bytes) -> dict[str, Any]:
         "sha256": hashlib.sha256(data).hexdigest(),
         "first_key": keys[0],
         "last_key": keys[-1],
-        "class_pixels": pixels,
+        "class_pixels": [sum(column) for column in zip(*pixels, strict=True)],
         "uncertainty_mean": math.fsum(uncertainties) / len(keys),
         "uncertainty_max": max(uncertainties),
     }

@@ -7,15 +7,41 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from factory import images
 from factory.classes import IGNORE_ID, Classes
 from factory.images import UInt8
 from factory.shards.card import dataset_card as dataset_card
+
+PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""PNG bytes, and a name that nothing lies at."""
+
+PICTURES = ("image", "mask")
+
+ROW = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image", PICTURE),
+        ("mask", PICTURE),
+        ("labels", pa.list_(pa.int64())),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("seed", pa.uint64()),
+        ("uncertainty", pa.float32()),
+        ("class_fractions", pa.list_(pa.float32())),
+        ("model_id", pa.string()),
+    ]
+)
+"""The Parquet row."""
+
+TOLD = ("key", "seed", "uncertainty", "model_id")
+"""The fields that do not follow from the pictures."""
 
 
 class DamagedShard(ValueError):
@@ -39,19 +65,24 @@ class Sample:
     model_id: str
     """Short content hash of the models."""
 
+    @cached_property
+    def _counts(self) -> npt.NDArray[np.int64]:
+        return np.bincount(self.mask.reshape(-1), minlength=IGNORE_ID + 1)
+
     @property
     def labels(self) -> list[int]:
         """Sorted class ids present, without 255."""
-        return [int(i) for i in np.unique(self.mask) if i != IGNORE_ID]
+        labels: list[int] = np.flatnonzero(self._counts[:IGNORE_ID]).tolist()
+        return labels
 
     def class_pixels(self, num_classes: int) -> list[int]:
         """Pixels per class id. Raises DamagedShard where the mask holds other ids, 255 aside."""
-        counts = np.bincount(self.mask.reshape(-1), minlength=256)
-        if counts[num_classes:IGNORE_ID].any():
+        if self._counts[num_classes:IGNORE_ID].any():
             raise DamagedShard(
                 f"sample {self.key}: ids {self.labels} in a mask of {num_classes} classes"
             )
-        return [int(count) for count in counts[:num_classes]]
+        pixels: list[int] = self._counts[:num_classes].tolist()
+        return pixels
 
     def class_fractions(self, num_classes: int) -> list[float]:
         """Share of all pixels, ignored ones included, per class id; each in 0..1.
@@ -59,6 +90,16 @@ class Sample:
         Raises DamagedShard where the mask holds other ids, 255 aside.
         """
         return [count / self.mask.size for count in self.class_pixels(num_classes)]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSample:
+    """A sample as every format stores it."""
+
+    fields: dict[str, Any]
+    """Of `to_fields`."""
+    image_png: bytes
+    mask_png: bytes
 
 
 def sample_key(index: int) -> str:
@@ -89,15 +130,25 @@ def to_fields(sample: Sample, num_classes: int) -> dict[str, Any]:
         "width": width,
         "seed": sample.seed,
         "uncertainty": float(np.float32(sample.uncertainty)),
-        "class_fractions": [float(np.float32(fraction)) for fraction in fractions],
+        "class_fractions": np.array(fractions, np.float32).tolist(),
         "model_id": sample.model_id,
     }
+
+
+def encode_sample(sample: Sample, num_classes: int) -> EncodedSample:
+    """All that costs time in writing a sample, and that needs no other sample.
+
+    Raises DamagedShard where the mask holds an id beyond the classes, 255 aside.
+    """
+    fields = to_fields(sample, num_classes)
+    return EncodedSample(fields, images.encode_png(sample.image), images.encode_png(sample.mask))
 
 
 def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) -> Sample:
     """The sample of `to_fields` and its two pictures.
 
-    Raises DamagedShard where a field is missing, a picture does not decode, or a mask is not `L`.
+    Raises DamagedShard where a field of `TOLD` is missing, a picture does not decode, the image is
+    not RGB, or the mask not `L`.
     """
     try:
         key, model_id = str(fields["key"]), str(fields["model_id"])
@@ -105,13 +156,12 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedShard(f"fields that are no sample's ({error!r})") from None
     try:
-        image, mask = images.open_image(image_png), images.open_image(mask_png)
+        image, mask = images.decode_png(image_png), images.decode_png(mask_png)
     except images.UnreadableImage as error:
         raise DamagedShard(f"sample {key}: {error}") from None
-    if (image.mode, mask.mode) != ("RGB", "L"):
-        raise DamagedShard(f"sample {key}: image is {image.mode}, mask {mask.mode}, not RGB and L")
-    pixels, ids = np.asarray(image, np.uint8), np.asarray(mask, np.uint8)
-    return Sample(key, pixels, ids, seed, uncertainty, model_id)
+    if (image.ndim, mask.ndim) != (3, 2):
+        raise DamagedShard(f"sample {key}: image {image.shape}, mask {mask.shape}, not RGB and L")
+    return Sample(key, image, mask, seed, uncertainty, model_id)
 
 
 def arrow_schema(classes: Classes, run: Mapping[str, str]) -> pa.Schema:
@@ -119,25 +169,12 @@ def arrow_schema(classes: Classes, run: Mapping[str, str]) -> pa.Schema:
 
     Metadata: `huggingface` (its features JSON), `id2label` and `factory` (JSON of run).
     """
-    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     metadata = {
         "huggingface": json.dumps({"info": {"features": _features(classes)}}),
         "id2label": json.dumps(classes.id2label),
         "factory": json.dumps(dict(run), sort_keys=True),
     }
-    columns: list[tuple[str, pa.DataType]] = [
-        ("key", pa.string()),
-        ("image", picture),
-        ("mask", picture),
-        ("labels", pa.list_(pa.int64())),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("seed", pa.uint64()),
-        ("uncertainty", pa.float32()),
-        ("class_fractions", pa.list_(pa.float32())),
-        ("model_id", pa.string()),
-    ]
-    return pa.schema(columns, metadata=metadata)
+    return ROW.with_metadata(metadata)
 
 
 def _features(classes: Classes) -> dict[str, Any]:

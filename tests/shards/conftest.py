@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from factory.shards.ledger import Plan, finish_run, publish, start_run
-from factory.shards.schema import Sample, sample_key
+from factory.shards.schema import EncodedSample, Sample, encode_sample, sample_key
 
 # Read when datasets is imported first.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -31,6 +31,13 @@ def draw(index: int) -> Sample:
 @pytest.fixture
 def make_samples() -> Callable[..., list[Sample]]:
     return lambda num, start=0: [draw(i) for i in range(start, start + num)]
+
+
+@pytest.fixture
+def make_encoded(make_samples) -> Callable[..., list[EncodedSample]]:
+    return lambda num, start=0: [
+        encode_sample(sample, len(NAMES)) for sample in make_samples(num, start)
+    ]
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
+import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from factory.classes import Classes
 from factory.shards.schema import (
@@ -12,7 +15,10 @@ from factory.shards.schema import (
     arrow_schema,
     check_sample,
     dataset_card,
+    encode_sample,
+    from_fields,
     sample_key,
+    to_fields,
 )
 
 
@@ -47,6 +53,42 @@ def test_a_sample_that_breaks_the_contract_is_named(make_samples, change, words)
     check_sample(sample, 3)
     with pytest.raises(DamagedShard, match=rf"000000000.*{words}"):
         check_sample(replace(sample, **change), 3)
+
+
+def test_an_encoded_sample_holds_all_of_the_sample(make_samples):
+    sample = make_samples(1)[0]
+    encoded = encode_sample(sample, 3)
+    back = from_fields(encoded.fields, encoded.image_png, encoded.mask_png)
+    assert np.array_equal(back.image, sample.image) and np.array_equal(back.mask, sample.mask)
+    assert to_fields(back, 3) == to_fields(sample, 3) == encoded.fields
+
+
+def test_unknown_ids_are_never_encoded(make_samples):
+    with pytest.raises(DamagedShard, match="000000000"):
+        encode_sample(make_samples(1)[0], 2)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "1", "LA"])
+def test_pictures_of_other_modes_are_refused(make_samples, mode):
+    encoded = encode_sample(make_samples(1)[0], 3)
+    other = io.BytesIO()
+    Image.new(mode, (16, 16)).save(other, format="PNG")
+    for pictures in (
+        (other.getvalue(), encoded.mask_png),
+        (encoded.image_png, other.getvalue()),
+        (encoded.mask_png, encoded.mask_png),
+        (encoded.image_png, encoded.image_png),
+    ):
+        with pytest.raises(DamagedShard, match=r"000000000.*RGB"):
+            from_fields(encoded.fields, *pictures)
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_samples_may_be_encoded_early_and_beside_one_another(make_samples, make_plan, format):
+    plan, samples = make_plan(format=format), make_samples(3)
+    with ThreadPoolExecutor(3) as pool:
+        encoded = list(pool.map(plan.encode_sample, samples))
+    assert plan.pack(encoded) == plan.encode(samples)
 
 
 def test_the_schema_is_the_one_that_datasets_writes(classes):

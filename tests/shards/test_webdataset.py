@@ -28,22 +28,22 @@ def repack(data: bytes, change) -> bytes:
     return buffer.getvalue()
 
 
-def test_what_goes_in_comes_out(make_samples, classes):
-    samples = make_samples(5)
-    for put, got in zip(samples, decode(encode(samples, classes, {})), strict=True):
+def test_what_goes_in_comes_out(make_samples, make_encoded, classes):
+    data = encode(make_encoded(5), classes, {})
+    for put, got in zip(make_samples(5), decode(data), strict=True):
         assert got.image.tobytes() == put.image.tobytes()
         assert got.mask.tobytes() == put.mask.tobytes()
         for name in ("key", "seed", "uncertainty", "model_id"):
             assert getattr(got, name) == getattr(put, name)
 
 
-def test_same_samples_same_bytes(make_samples, classes):
-    assert encode(make_samples(5), classes, {}) == encode(make_samples(5), classes, {})
-    assert encode(make_samples(5), classes, {}) != encode(make_samples(5, 1), classes, {})
+def test_same_samples_same_bytes(make_encoded, classes):
+    assert encode(make_encoded(5), classes, {}) == encode(make_encoded(5), classes, {})
+    assert encode(make_encoded(5), classes, {}) != encode(make_encoded(5, 1), classes, {})
 
 
-def test_members_are_plain_and_in_order(make_samples, classes):
-    with tarfile.open(fileobj=io.BytesIO(encode(make_samples(2), classes, {}))) as tar:
+def test_members_are_plain_and_in_order(make_encoded, classes):
+    with tarfile.open(fileobj=io.BytesIO(encode(make_encoded(2), classes, {}))) as tar:
         members = tar.getmembers()
         texts = [tar.extractfile(m).read() for m in members if m.name.endswith(".json")]
     assert [m.name for m in members[:3]] == [
@@ -58,19 +58,38 @@ def test_members_are_plain_and_in_order(make_samples, classes):
     assert keys[0] == keys[1] == sorted(keys[0])
 
 
-def test_a_cut_at_any_block_is_noticed(make_samples, classes):
-    data = encode(make_samples(2), classes, {})
+@pytest.mark.parametrize("num", [1, 9, 10])
+def test_the_bytes_are_those_that_tarfile_writes(make_encoded, classes, num):
+    data = encode(make_encoded(num), classes, {})
+    assert repack(data, lambda member, content: content) == data
+
+
+def test_a_cut_at_any_block_is_noticed(make_encoded, classes):
+    data = encode(make_encoded(2), classes, {})
     length = len(data.rstrip(b"\0"))
     for end in range(0, length, 512):
         with pytest.raises(DamagedShard):
             decode(data[:end])
 
 
-def test_a_damaged_header_is_noticed(make_samples, classes):
-    data = bytearray(encode(make_samples(2), classes, {}))
-    data[bytes(data).index(b"000000001.image.png")] ^= 1
-    with pytest.raises(DamagedShard):
-        decode(bytes(data))
+@pytest.mark.parametrize("name", ["000000000.image.png", "000000001.json"])
+def test_a_flipped_bit_in_a_header_is_noticed(make_encoded, classes, name):
+    data = encode(make_encoded(2), classes, {})
+    start = data.index(name.encode())
+    for bit in range(8 * 512):
+        flipped = bytearray(data)
+        flipped[start + bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DamagedShard):
+            decode(bytes(flipped))
+
+
+def test_a_header_of_another_owner_is_refused(make_encoded, classes):
+    def owned(member, content):
+        member.uname = "root"
+        return content
+
+    with pytest.raises(DamagedShard, match="not ours"):
+        decode(repack(encode(make_encoded(1), classes, {}), owned))
 
 
 def links(member, content):
@@ -126,8 +145,8 @@ def no_picture(member, content):
         no_picture,
     ],
 )
-def test_what_is_no_shard_is_refused(make_samples, classes, change):
-    data = encode(make_samples(2), classes, {})
+def test_what_is_no_shard_is_refused(make_encoded, classes, change):
+    data = encode(make_encoded(2), classes, {})
     assert len(decode(repack(data, lambda member, content: content))) == 2
     with pytest.raises(DamagedShard):
         decode(repack(data, change))

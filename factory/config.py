@@ -177,6 +177,8 @@ class Train(Section):
     horizontal_flip: bool = True
     precision: Literal["bf16", "fp32"] = "bf16"
     """bf16: autocast; weights, EMA and optimiser stay float32."""
+    compile: bool = True
+    """On GPUs; where that is not possible it says so and goes on without."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """Of the resulting model folder; bf16 halves it."""
     seed: Seed = 0
@@ -219,6 +221,10 @@ class Ensemble(Section):
     num_steps: Count = 600
     pixels_per_step: Count = 2048
     learning_rate: Positive = 2e-3
+    pool_gib: Positive = 2.0
+    """Memory for the descriptors of the pixels learned from; not all of many large images fit."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of fitting. auto: bf16 on GPUs and on CPUs with instructions for it."""
     vote: Literal["hard", "soft"] = "soft"
     """hard: majority of the members, ties to the smallest id; soft: largest mean probability."""
     horizontal_flip: bool = True
@@ -246,15 +252,20 @@ class Generate(Section):
     format: Literal["parquet", "webdataset"] = "parquet"
     seed: Seed = 0
     """With the index, a sample's identity: the same pair always comes out the same."""
-    batch_size: Count = 32
-    """Part of the plan: the last batch of a shard is padded, so kernels see one shape."""
-    sampler: Literal["dpm_solver", "ddim", "ddpm"] = "ddim"
-    """dpm_solver: DPM-Solver++(2M), 10 to 20 passes; ddim: see eta; ddpm: every timestep."""
+    batch_size: Count | Literal["auto"] = "auto"
+    """Part of the plan: the last batch of a shard is padded, so kernels see one shape. auto: by
+    image size and device."""
+    sampler: Literal["unipc", "dpm_solver", "ddim", "ddpm"] = "ddim"
+    """unipc, dpm_solver (DPM-Solver++(2M)): second order, 10 to 20 passes; ddim: see eta; ddpm:
+    every timestep."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     """ddim's noise: 0 = deterministic, 1 = ancestral, which forgives a model its short training."""
     num_sampling_steps: Count = 20
     """Network passes an image; ddpm always makes all of diffusion's timesteps."""
-    precision: Literal["bf16", "fp32"] = "fp32"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Part of the plan. auto: bf16 on GPUs and on CPUs with instructions for it."""
+    compile: bool | Literal["auto"] = "auto"
+    """Part of the plan. auto: on GPUs. What was compiled is kept in ~/.cache/factory/inductor."""
     min_actors: Count = 1
     max_actors: Count = 2
     cpus_per_actor: Annotated[float, Field(gt=0, le=256)] = 1.0

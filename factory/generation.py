@@ -7,15 +7,14 @@ So a lost actor costs one shard, a lost driver the shards in flight, and the sam
 import logging
 import os
 import platform
-import random
 import re
-import socket
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -26,20 +25,19 @@ import torch
 from factory import cluster, storage
 from factory.config import Config, dump_config, parse_config
 from factory.errors import UserError
+from factory.production import CALLS_AT_ONCE, ShardMaker
 from factory.progress import duration, tell
 from factory.shards.ledger import (
     check_run,
     finish_run,
     pending_shards,
-    publish,
     start_run,
 )
 from factory.shards.plan import Plan
 from factory.shards.receipts import Manifest
 from factory.synthesis import Synthesizer, load_models, make_plan
 
-_VERSIONS = ("torch", "ray", "pyarrow", "pillow", "numpy", "safetensors")
-_STORAGE_TRIES = 4
+_VERSIONS = ("torch", "ray", "pyarrow", "pillow", "isal", "numpy", "safetensors")
 
 
 class GenerationFailed(Exception):
@@ -137,49 +135,31 @@ class ShardActor:
     """Loads the models once; each call makes and publishes one shard."""
 
     def __init__(self, config: dict[str, Any], plan: dict[str, Any], tally: Any) -> None:
-        self.config = parse_config(config)
-        self.plan = Plan.model_validate(plan)
+        parsed = parse_config(config)
+        knobs = parsed.generate
         self.tally = tally
-        knobs = self.config.generate
-        limit = (knobs.max_shard_retries + 1) * 2 * knobs.max_actors
+        self.max_tries = knobs.max_shard_retries + 1
+        limit = self.max_tries * 2 * knobs.max_actors
         if ray.get(tally.start_actor.remote()) > limit:
             raise GenerationFailed(f"{limit} actors died, and no shard was finished in between")
         torch.set_num_threads(max(1, int(knobs.cpus_per_actor)))
-        self.synthesizer = Synthesizer(load_models(self.config), self.plan)
+        told = Plan.model_validate(plan)
+        self.maker = ShardMaker(Synthesizer(load_models(parsed), told), told, knobs.url)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Runs in production.CALLS_AT_ONCE threads."""
         shard = int(batch["shard"][0])
-        tries = ray.get(self.tally.try_shard.remote(shard))
-        if tries > self.config.generate.max_shard_retries + 1:
-            raise GenerationFailed(
-                f"shard {shard}: its actor died {tries - 1} times while making it"
-            )
-        self._make(shard)
+        spec = self.maker.plan.shard(shard)
+        self.maker.make(spec, self.tally.made.remote, partial(self._begin, shard))
         ray.get(self.tally.finished.remote())
         return {"shard": [shard]}
 
-    def _make(self, shard: int) -> None:
-        started = time.monotonic()
-        spec = self.plan.shard(shard)
-        samples = list(self.synthesizer.samples(spec, self.tally.made.remote))
-        data = self.plan.encode(samples)
-        for attempt in range(1, _STORAGE_TRIES + 1):
-            try:
-                seconds = round(time.monotonic() - started, 3)
-                publish(
-                    self.config.generate.url,
-                    self.plan,
-                    spec,
-                    data,
-                    seconds=seconds,
-                    host=socket.gethostname(),
-                )
-                return
-            except OSError:
-                # A store may stumble; the bytes are made, so only the write is tried again.
-                if attempt == _STORAGE_TRIES:
-                    raise
-                time.sleep(random.uniform(0.5, 1.0) * 2**attempt)
+    def _begin(self, shard: int) -> None:
+        tries = ray.get(self.tally.try_shard.remote(shard))
+        if tries > self.max_tries:
+            raise GenerationFailed(
+                f"shard {shard}: its actor died {tries - 1} times while making it"
+            )
 
 
 def _make_shards(config: Config, plan: Plan, shards: list[int], num_done: int) -> None:
@@ -195,7 +175,13 @@ def _make_shards(config: Config, plan: Plan, shards: list[int], num_done: int) -
     ).map_batches(
         ShardActor,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(min_size=knobs.min_actors, max_size=knobs.max_actors),
+        compute=ray.data.ActorPoolStrategy(
+            min_size=knobs.min_actors,
+            max_size=knobs.max_actors,
+            max_tasks_in_flight_per_actor=CALLS_AT_ONCE,
+            max_concurrent_calls_per_actor=CALLS_AT_ONCE,
+            enable_true_multi_threading=True,
+        ),
         num_cpus=knobs.cpus_per_actor,
         num_gpus=knobs.gpus_per_actor or None,
         fn_constructor_kwargs={

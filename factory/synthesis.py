@@ -7,7 +7,8 @@ Shapes: B batch, S image size.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from factory import embedded
 from factory.config import Config, Generate
 from factory.diffusion.checkpoints import Model
+from factory.diffusion.compilation import compiled
 from factory.diffusion.process import (
     Schedule,
     linear_schedule,
@@ -25,21 +27,28 @@ from factory.diffusion.process import (
 )
 from factory.diffusion.samplers import (
     ddim,
-    ddpm,
     dpm_solver,
-    log_snr_timesteps,
+    quadratic_timesteps,
     uniform_timesteps,
+    unipc,
 )
 from factory.errors import UserError
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
-from factory.labeling.ensemble import Ensemble, label_maps, load_ensemble
+from factory.labeling.ensemble import Ensemble, load_ensemble
 from factory.labeling.features import renoised_maps, shared_noise
+from factory.labeling.labels import label_maps
 from factory.labeling.stage import load_ddpm
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
+Network = Callable[
+    [torch.Tensor, torch.Tensor, Collection[int]], tuple[torch.Tensor, dict[int, torch.Tensor]]
+]
+
 MAX_SHARDS = 100_000
 """The driver keeps a little of each; files should be large anyway."""
+_BATCH_PIXELS = {"cpu": 2**17, "cuda": 2**21}
+"""Of images that go through the network together: 32 of 64 px on a CPU, 512 on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +93,34 @@ def make_plan(config: Config, models: Models) -> Plan:
         recipe={
             "seed": generate.seed,
             "image_size": models.ddpm.image_size,
-            "batch_size": min(generate.batch_size, generate.samples_per_shard),
             "sampler": generate.sampler,
             "eta": generate.eta if generate.sampler == "ddim" else None,
             "sampling_timesteps": sampling_timesteps,
-            "precision": generate.precision,
-            "device": "cuda" if generate.gpus_per_actor else "cpu",
+            **_execution(generate, models.ddpm.image_size),
             "feature_source": config.features.source,
             "vote": config.ensemble.vote,
             "ddpm_sha256": models.ddpm.model_hash,
             "ensemble_sha256": models.ensemble_hash,
         },
     )
+
+
+def _execution(generate: Generate, image_size: int) -> dict[str, Any]:
+    """How the network is run, with what is left to us chosen: other kernels round otherwise."""
+    device = "cuda" if generate.gpus_per_actor else "cpu"
+    batch_size, precision, compile = generate.batch_size, generate.precision, generate.compile
+    if batch_size == "auto":
+        batch_size = max(1, _BATCH_PIXELS[device] // image_size**2)
+    if precision == "auto":
+        # Without instructions for it, a CPU takes many times longer in bfloat16.
+        fast = device == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        precision = "bf16" if fast else "fp32"
+    return {
+        "device": device,
+        "batch_size": min(batch_size, generate.samples_per_shard),
+        "precision": precision,
+        "compiled": device == "cuda" if compile == "auto" else compile,
+    }
 
 
 def _check_num_steps(generate: Generate, models: Models) -> None:
@@ -112,17 +137,22 @@ def _grid(generate: Generate, schedule: Schedule, pinned: Sequence[int]) -> Sequ
     """The sampler's timesteps, which contain those of the features; all of them told as []."""
     if generate.sampler == "ddpm":
         return ()
-    grid = log_snr_timesteps if generate.sampler == "dpm_solver" else uniform_timesteps
+    grid = uniform_timesteps if generate.sampler == "ddim" else quadratic_timesteps
     return grid(schedule, generate.num_sampling_steps, pinned)
 
 
 class Synthesizer:
-    """Makes the samples of a plan's shards."""
+    """Makes the samples of a plan's shards. One call of `samples` at a time."""
 
     def __init__(self, models: Models, plan: Plan) -> None:
         self.recipe: dict[str, Any] = plan.recipe
         self.device = torch.device(self.recipe["device"])
+        self.layout = _memory_format(self.device, self.recipe["image_size"])
         self.unet = models.ddpm.unet.to(self.device)
+        self.unet.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.network: Network = self.unet.epsilon_and_features
+        if self.recipe["compiled"]:
+            self.network = compiled(self.network)
         self.ensemble = models.ensemble.to(self.device)
         self.learned = models.ensemble.config
         self.schedule = linear_schedule(models.ddpm.diffusion)
@@ -134,92 +164,105 @@ class Synthesizer:
     ) -> Iterator[Sample]:
         """The shard's samples in order; made(num) is called after each batch."""
         size = self.recipe["batch_size"]
-        for start in range(spec.start, spec.stop, size):
+        starts = range(spec.start, spec.stop, size)
+        with ThreadPoolExecutor(1, "noise") as ahead:
             # The last batch is padded with samples past its end, which are dropped.
-            batch = self._batch(range(start, start + size))
-            kept = min(size, spec.stop - start)
-            yield from batch[:kept]
-            made(kept)
-
-    @torch.inference_mode()
-    def _batch(self, indices: Sequence[int]) -> list[Sample]:
-        seeds = [sample_seed(self.recipe["seed"], index) for index in indices]
-        tap = _Tap(self) if self.recipe["feature_source"] == "trajectory" else None
-        x_0 = self._sample(seeds, tap)
-        labels = label_maps(
-            self.ensemble,
-            tap.collected() if tap else self._renoised(x_0),
-            self.recipe["image_size"],
-            self.recipe["vote"],
-        )
-        scores = _finite(labels.image_uncertainty(), "uncertainty").tolist()
-        images, masks = to_channels_last_arrays(x_0), labels.masks.cpu().numpy()
-        return [
-            Sample(sample_key(index), image, mask, seed, score, self.model_id)
-            for index, image, mask, seed, score in zip(
-                indices, images, masks, seeds, scores, strict=True
-            )
-        ]
-
-    def _sample(self, seeds: Sequence[int], tap: "_Tap | None") -> torch.Tensor:
-        """x_0 (B, 3, S, S) in [-1, 1]."""
-        shape = (3, self.recipe["image_size"], self.recipe["image_size"])
-        x_t = normal_noise(seeds, shape, stream=0).to(self.device)
-        epsilon_fn = tap or self.epsilon
-        schedule, timesteps = self.schedule, self.recipe["sampling_timesteps"]
-        noise = step_noise(seeds, shape, self.device)
-        if self.recipe["sampler"] == "ddpm":
-            x_0 = ddpm(epsilon_fn, schedule, x_t, noise)
-        elif self.recipe["sampler"] == "ddim":
-            x_0 = ddim(epsilon_fn, schedule, x_t, timesteps, self.recipe["eta"], noise)
-        else:
-            x_0 = dpm_solver(epsilon_fn, schedule, x_t, timesteps)
-        return _finite(x_0, "image")
-
-    def epsilon(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """The network's prediction, in the plan's precision."""
-        return self.epsilon_and_features(x_t, t, ())[0]
+            batches = [_Batch(self, range(start, start + size)) for start in starts]
+            following = ahead.submit(batches[0].first_noise)
+            for i, batch in enumerate(batches):
+                x_t = following.result()
+                if i + 1 < len(batches):
+                    following = ahead.submit(batches[i + 1].first_noise)
+                kept = min(size, spec.stop - starts[i])
+                yield from batch.samples(x_t)[:kept]
+                made(kept)
 
     def epsilon_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """The same, with decoder maps."""
+        """The network's prediction and decoder maps, in the plan's precision."""
         bf16 = self.recipe["precision"] == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            return self.unet.epsilon_and_features(x_t, t, blocks)
-
-    def _renoised(self, x_0: torch.Tensor) -> list[torch.Tensor]:
-        """Maps of the images as they are stored: rounded to uint8."""
-        return renoised_maps(
-            self.unet,
-            self.schedule,
-            to_signed(to_uint8(x_0)),
-            self.noise,
-            self.learned.timesteps,
-            self.learned.blocks,
-        )
+            return self.network(x_t, t, tuple(blocks))
 
 
-class _Tap:
-    """An epsilon function that keeps the maps where sampling passes the feature timesteps."""
+def _memory_format(device: torch.device, image_size: int) -> torch.memory_format:
+    """Channels last suits convolutions; on a CPU, small maps lose more in their normalisation."""
+    wins = device.type == "cuda" or image_size >= 64
+    return torch.channels_last if wins else torch.contiguous_format
 
-    def __init__(self, synthesizer: Synthesizer) -> None:
+
+class _Batch:
+    """Samples that go through the network together.
+
+    Called as an epsilon function, it keeps the maps where sampling passes the feature timesteps.
+    """
+
+    def __init__(self, synthesizer: Synthesizer, indices: Sequence[int]) -> None:
         self.synthesizer = synthesizer
+        self.recipe = synthesizer.recipe
+        self.indices = indices
+        self.seeds = [sample_seed(self.recipe["seed"], index) for index in indices]
+        self.shape = (3, self.recipe["image_size"], self.recipe["image_size"])
         self.kept: dict[int, dict[int, torch.Tensor]] = {}
 
+    def first_noise(self) -> torch.Tensor:
+        """x_T, on the CPU."""
+        return normal_noise(self.seeds, self.shape, stream=0)
+
+    @torch.inference_mode()
+    def samples(self, x_t: torch.Tensor) -> list[Sample]:
+        """From x_T to the samples."""
+        made_by = self.synthesizer
+        x_0 = _finite(self._x_0(x_t.to(made_by.device, memory_format=made_by.layout)), "image")
+        maps = self._maps(x_0)
+        labels = label_maps(made_by.ensemble, maps, self.recipe["image_size"])
+        scores = _finite(labels.image_uncertainty(), "uncertainty").tolist()
+        images = to_channels_last_arrays(x_0)
+        masks = labels.masks(self.recipe["vote"]).cpu().numpy()
+        return [
+            Sample(sample_key(index), image, mask, seed, score, made_by.model_id)
+            for index, image, mask, seed, score in zip(
+                self.indices, images, masks, self.seeds, scores, strict=True
+            )
+        ]
+
+    def _x_0(self, x_t: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) in [-1, 1]."""
+        schedule, sampler = self.synthesizer.schedule, self.recipe["sampler"]
+        every = range(schedule.num_timesteps - 1, -1, -1)
+        timesteps = self.recipe["sampling_timesteps"] or every
+        # Known by its order: to ask the device for t would be to wait for it.
+        self.upcoming = iter(timesteps)
+        if sampler in ("unipc", "dpm_solver"):
+            solver = unipc if sampler == "unipc" else dpm_solver
+            return solver(self, schedule, x_t, timesteps)
+        noise = step_noise(self.seeds, self.shape, x_t.device)
+        eta = 1.0 if sampler == "ddpm" else self.recipe["eta"]
+        return ddim(self, schedule, x_t, timesteps, eta, noise)
+
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        timestep = int(t[0])
-        learned = self.synthesizer.learned
-        if timestep not in learned.timesteps:
-            return self.synthesizer.epsilon(x_t, t)
-        epsilon, maps = self.synthesizer.epsilon_and_features(x_t, t, learned.blocks)
-        self.kept[timestep] = maps
+        timestep, learned = next(self.upcoming), self.synthesizer.learned
+        tapped = self.recipe["feature_source"] == "trajectory" and timestep in learned.timesteps
+        blocks = learned.blocks if tapped else ()
+        epsilon, maps = self.synthesizer.epsilon_and_features(x_t, t, blocks)
+        if tapped:
+            self.kept[timestep] = maps
         return epsilon
 
-    def collected(self) -> list[torch.Tensor]:
-        """Maps in the descriptor's order."""
+    def _maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
+        """In the descriptor's order; re-noised are the images as stored, rounded to uint8."""
         learned = self.synthesizer.learned
-        return [self.kept[t][block].float() for t in learned.timesteps for block in learned.blocks]
+        if self.recipe["feature_source"] == "trajectory":
+            return [self.kept[t][block] for t in learned.timesteps for block in learned.blocks]
+        return renoised_maps(
+            self.synthesizer.unet,
+            self.synthesizer.schedule,
+            to_signed(to_uint8(x_0)),
+            self.synthesizer.noise,
+            learned.timesteps,
+            learned.blocks,
+        )
 
 
 def _finite(values: torch.Tensor, what: str) -> torch.Tensor:

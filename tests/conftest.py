@@ -113,6 +113,7 @@ def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Co
             "num": 30,
             "samples_per_shard": 4,
             "batch_size": 2,
+            "precision": "fp32",
             "num_sampling_steps": 5,
             "progress_seconds": 0.5,
         }

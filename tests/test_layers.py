@@ -21,15 +21,17 @@ config
 progress embedded
 data.*
 cluster
-diffusion.unet
+diffusion.unet diffusion.compilation
 diffusion.process
 diffusion.samplers
 diffusion.optimization
 diffusion.checkpoints
+diffusion.importers
 diffusion.training
 labeling.*
 shards.*
 synthesis
+production
 generation
 report
 cli

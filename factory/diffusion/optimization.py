@@ -6,7 +6,7 @@ drawn anew for every step from its own seed, so a resumed run repeats the run th
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from factory.config import Config, Train
-from factory.diffusion.process import Schedule, epsilon_loss, sample_seed
+from factory.data.sources import read_images
+from factory.diffusion.compilation import compiled_or_not
+from factory.diffusion.process import EpsilonFn, Schedule, epsilon_loss, sample_seed
 from factory.diffusion.unet import UNet
 from factory.images import to_signed
 
@@ -81,6 +83,32 @@ def _warmed_up_ema(decay: float) -> Callable[[Any, Any, Any], None]:
     return update
 
 
+def resident_images(config: Config, device: torch.device) -> torch.Tensor:
+    """All images (N, 3, H, W) uint8, decoded once; on the device where they take up to half of it.
+
+    Else they stay in the machine's memory, and batches are brought over.
+    """
+    pixels = read_images(config.data.unlabelled, config.data.image_size)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    if device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return images
+    return images.to(device)
+
+
+def fast_network(
+    unet: nn.Module, train: Train, distribute: Callable[[Any], Any] = lambda network: network
+) -> EpsilonFn:
+    """The network as the steps run it: distributed; on a GPU channels last, and compiled.
+
+    On a CPU neither pays: a step of the face recipe takes 1.1 times as long with either.
+    """
+    on_gpu = next(unet.parameters()).device.type == "cuda"
+    if on_gpu:
+        unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: EpsilonFn = distribute(unet)
+    return compiled_or_not(network) if on_gpu and train.compile else network
+
+
 def batch_indices(
     num_images: int, train: Train, step: int, rank: int, num_ranks: int
 ) -> torch.Tensor:
@@ -116,7 +144,7 @@ _order_cache: dict[tuple[int, int, int], np.ndarray[Any, Any]] = {}
 
 def train_step(
     state: TrainState,
-    network: nn.Module,
+    network: EpsilonFn,
     schedule: Schedule,
     images: torch.Tensor,
     train: Train,
@@ -124,7 +152,7 @@ def train_step(
 ) -> torch.Tensor:
     """One optimiser step on this rank's images (B, 3, H, W) uint8; returns the loss, a scalar.
 
-    network: state.unet, or its data-parallel wrapper.
+    network: state.unet, or what `fast_network` makes of it.
     """
     torch.manual_seed(sample_seed(train.seed, state.step, retry=rank))
     x_0 = to_signed(images)
@@ -147,20 +175,25 @@ def train_step(
 
 def save_state(state: TrainState, folder: Path) -> None:
     """Writes the checkpoint's four files; tensors as safetensors, the rest as JSON."""
-    save_file(state.unet.state_dict(), folder / "unet.safetensors")
-    save_file(state.ema_unet.state_dict(), folder / "ema.safetensors")
+    save_file(_contiguous(state.unet.state_dict()), folder / "unet.safetensors")
+    save_file(_contiguous(state.ema_unet.state_dict()), folder / "ema.safetensors")
     moments = {
         f"{parameter}.{name}": value
         for parameter, values in state.optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
-    save_file(moments, folder / "optimizer.safetensors")
+    save_file(_contiguous(moments), folder / "optimizer.safetensors")
     told = {
         "step": state.step,
         "num_averaged": int(state.ema.n_averaged),
         "history": list(state.history),
     }
     (folder / "state.json").write_text(json.dumps(told))
+
+
+def _contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors in row-major order, as safetensors wants them, whatever the network's layout."""
+    return {key: value.contiguous() for key, value in tensors.items()}
 
 
 def load_state(state: TrainState, folder: Path) -> None:

@@ -12,6 +12,8 @@ import json
 import logging
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,10 @@ from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
 from factory.diffusion.optimization import (
     TrainState,
     batch_indices,
+    fast_network,
     load_state,
     new_state,
+    resident_images,
     save_state,
     train_step,
 )
@@ -60,6 +64,7 @@ _FREE_KEYS = {
     "max_failures",
     "tensorboard",
     "use_gpu",
+    "compile",
     "cpus_per_worker",
     "weights_dtype",
 }
@@ -214,13 +219,14 @@ def _train_on(
     config: Config, state: TrainState, rank: int, num_ranks: int, device: torch.device
 ) -> None:
     """Steps to train.num_steps, telling, drawing and reporting on the way."""
-    images = _resident_images(config, device)
-    network = ray.train.torch.prepare_model(state.unet)
-    schedule = linear_schedule(config.diffusion)
+    images = resident_images(config, device)
+    network = fast_network(state.unet, config.train, ray.train.torch.prepare_model)
+    schedule = linear_schedule(config.diffusion).to(device)
     progress = _Progress(config, state)
     while state.step < config.train.num_steps:
-        chosen = batch_indices(len(images), config.train, state.step, rank, num_ranks)
-        batch = images[chosen.to(device)]
+        with progress.waiting():
+            chosen = batch_indices(len(images), config.train, state.step, rank, num_ranks)
+            batch = images[chosen.to(images.device)].to(device, non_blocking=True)
         progress.loss += train_step(state, network, schedule, batch, config.train, rank)
         if rank == 0:
             progress.tell(state)
@@ -228,12 +234,6 @@ def _train_on(
                 _write_sheet(config, state, device)
         if _due(config, state.step):
             _report(config, state, rank)
-
-
-def _resident_images(config: Config, device: torch.device) -> torch.Tensor:
-    """All images (N, 3, H, W) uint8, decoded once."""
-    pixels = read_images(config.data.unlabelled, config.data.image_size)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(device)
 
 
 def _restored_state(config: Config, device: torch.device) -> TrainState:
@@ -270,8 +270,16 @@ class _Progress:
         self.train = config.train
         self.loss: torch.Tensor | float = 0.0
         self.started = time.monotonic()
+        self.waited_seconds = 0.0
         self.first_step = self.last_step = state.step
         self.board = _tensorboard(config)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around whatever brings the next batch."""
+        started = time.monotonic()
+        yield
+        self.waited_seconds += time.monotonic() - started
 
     def tell(self, state: TrainState) -> None:
         """Called after every step on rank 0; speaks, and waits for the device, when it is time."""
@@ -283,12 +291,17 @@ class _Progress:
         rate = (state.step - self.first_step) / seconds
         left = (self.train.num_steps - state.step) / rate
         images_per_second = rate * self.train.batch_size
-        state.history += (
-            {"step": state.step, "loss": loss, "images_per_second": images_per_second},
-        )
+        entry = {
+            "step": state.step,
+            "loss": loss,
+            "images_per_second": images_per_second,
+            "data_wait_share": self.waited_seconds / seconds,
+        }
+        state.history += (entry,)
         tell(
             f"train | step {state.step:,}/{self.train.num_steps:,} | loss {loss:.4f} | "
-            f"{images_per_second:.1f} images/s | ETA {duration(left)}"
+            f"{images_per_second:.1f} images/s | waiting for data "
+            f"{entry['data_wait_share']:.1%} | ETA {duration(left)}"
         )
         if self.board is not None:
             self.board.add_scalar("loss", loss, state.step)

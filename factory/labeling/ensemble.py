@@ -1,16 +1,13 @@
-"""K pixel classifiers as one network, their vote and their disagreement.
+"""K pixel classifiers as one network.
 
 Each member is Linear-ReLU-BatchNorm-Linear-ReLU-BatchNorm-Linear (Baranchuk et al. 2022,
-section 4). On whole images the first layer is applied to the maps at their native resolution and
-its output is upsampled: both are linear, and bilinear weights sum to one, so that equals
-classifying upsampled descriptors, at a fraction of the work.
+section 4).
 
-Shapes: N pixels, D descriptor, K members, H1, H2 hidden, C classes, B images, S image size.
+Shapes: N pixels, D descriptor, K members, H1, H2 hidden, C classes.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +22,6 @@ from factory.classes import Classes
 from factory.errors import Problems, UserError
 
 WEIGHTS = "ensemble.safetensors"
-UNCERTAIN_SHARE = 0.1
 
 
 class EnsembleConfig(BaseModel):
@@ -73,35 +69,24 @@ class Ensemble(nn.Module):
 
     def forward(self, descriptors: torch.Tensor) -> torch.Tensor:
         """(N, D) -> logits (K, N, C)."""
-        return self._after_projection(self.linear_1(descriptors))
-
-    def logits_of_maps(self, maps: Sequence[torch.Tensor], image_size: int) -> torch.Tensor:
-        """Maps (B, C_m, h_m, w_m) in the descriptor's order -> logits (K, B * S * S, C)."""
-        projected = sum(self._projections(maps, image_size))
-        assert isinstance(projected, torch.Tensor)
-        rows = projected.permute(0, 2, 3, 1).flatten(0, 2) + self.linear_1.bias
-        return self._after_projection(rows)
-
-    def _projections(self, maps: Sequence[torch.Tensor], image_size: int) -> Iterable[torch.Tensor]:
-        """The first layer on the maps of each resolution, upsampled: (B, K * H1, S, S) each."""
-        weights = self.linear_1.weight.split([m.shape[1] for m in maps], dim=1)
-        for resolution in sorted({m.shape[-1] for m in maps}):
-            chosen = [i for i, m in enumerate(maps) if m.shape[-1] == resolution]
-            kernel = torch.cat([weights[i] for i in chosen], dim=1)[:, :, None, None]
-            native = F.conv2d(torch.cat([maps[i] for i in chosen], dim=1), kernel)
-            if resolution == image_size:
-                yield native
-            else:
-                yield F.interpolate(native, image_size, mode="bilinear", align_corners=False)
-
-    def _after_projection(self, rows: torch.Tensor) -> torch.Tensor:
-        """(N, K * H1), before the first ReLU -> logits (K, N, C)."""
         members = self.config.num_members
-        h = _by_member(self.norm_1(F.relu(rows)), members)
+        h = _by_member(self.norm_1(F.relu(self.linear_1(descriptors))), members)
         h = torch.baddbmm(self.bias_2, h, self.weight_2)
         h = F.relu(h).transpose(0, 1).flatten(1)
         h = _by_member(self.norm_2(h), members)
         return torch.baddbmm(self.bias_3, h, self.weight_3)
+
+    def folded(self) -> "FoldedEnsemble":
+        """The network in eval mode, its normalisations folded into the layers that follow them."""
+        members = self.config.num_members
+        layers = []
+        for norm, weight, bias in (
+            (self.norm_1, self.weight_2, self.bias_2),
+            (self.norm_2, self.weight_3, self.bias_3),
+        ):
+            scale, shift = (part.view(members, -1) for part in _scale_and_shift(norm))
+            layers += [scale[:, :, None] * weight, bias + shift[:, None] @ weight]
+        return FoldedEnsemble(self.linear_1.weight, self.linear_1.bias, *layers)
 
     def fold_standardisation(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
         """Makes a network fitted on (x - mean) / deviation take x itself; mean, deviation (D,)."""
@@ -116,55 +101,56 @@ def _by_member(rows: torch.Tensor, members: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """What the ensemble says of B images."""
+class FoldedEnsemble:
+    """The network in eval mode as three linear layers a member: the normalisations are in them."""
 
-    masks: torch.Tensor
-    """(B, S, S) uint8 class ids."""
-    uncertainty: torch.Tensor
-    """(B, S, S) float32: Jensen-Shannon divergence of the members, nats, 0 to ln(C)."""
+    weight_1: torch.Tensor
+    """(K * H1, D)."""
+    bias_1: torch.Tensor
+    """(K * H1,)."""
+    weight_2: torch.Tensor
+    """(K, H1, H2)."""
+    bias_2: torch.Tensor
+    """(K, 1, H2)."""
+    weight_3: torch.Tensor
+    """(K, H2, C)."""
+    bias_3: torch.Tensor
+    """(K, 1, C)."""
 
-    def image_uncertainty(self) -> torch.Tensor:
-        """(B,): mean over the most uncertain tenth of the pixels (the paper's image score)."""
-        pixels = self.uncertainty.flatten(1)
-        top = max(1, round(pixels.shape[1] * UNCERTAIN_SHARE))
-        return pixels.topk(top, dim=1).values.mean(dim=1)
+    @property
+    def num_members(self) -> int:
+        """K."""
+        return len(self.weight_2)
+
+    @property
+    def hidden_1(self) -> int:
+        """H1."""
+        return self.weight_2.shape[1]
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.weight_3.shape[2]
+
+    def __getitem__(self, members: slice) -> "FoldedEnsemble":
+        """Some of the members."""
+        first = slice(members.start * self.hidden_1, members.stop * self.hidden_1)
+        rest = (self.weight_2, self.bias_2, self.weight_3, self.bias_3)
+        return FoldedEnsemble(
+            self.weight_1[first], self.bias_1[first], *(layer[members] for layer in rest)
+        )
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(N, K * H1), what the first layer gives, is overwritten -> logits (K, N, C)."""
+        h = _by_member(hidden.relu_(), self.num_members)
+        h = torch.baddbmm(self.bias_2, h, self.weight_2).relu_()
+        return torch.baddbmm(self.bias_3, h, self.weight_3)
 
 
-def label_maps(
-    ensemble: Ensemble, maps: Sequence[torch.Tensor], image_size: int, vote: str
-) -> Labels:
-    """Labels B images from their maps, one image at a time: memory stays that of one image."""
-    masks, uncertainty = [], []
-    for i in range(len(maps[0])):
-        logits = ensemble.logits_of_maps([m[i : i + 1] for m in maps], image_size)
-        masks.append(hard_vote(logits) if vote == "hard" else soft_vote(logits))
-        uncertainty.append(jensen_shannon(logits))
-    shape = (-1, image_size, image_size)
-    return Labels(torch.cat(masks).view(shape).to(torch.uint8), torch.cat(uncertainty).view(shape))
-
-
-def hard_vote(logits: torch.Tensor) -> torch.Tensor:
-    """(K, N, C) -> (N,) the class most members choose; ties go to the smallest id."""
-    num_classes = logits.shape[-1]
-    votes = F.one_hot(logits.argmax(dim=-1), num_classes).sum(dim=0)
-    # Distinct scores, so that the largest is unique and ties fall to the smaller id.
-    return (votes * num_classes - torch.arange(num_classes, device=logits.device)).argmax(dim=-1)
-
-
-def soft_vote(logits: torch.Tensor) -> torch.Tensor:
-    """(K, N, C) -> (N,) the class of the largest mean probability."""
-    return logits.softmax(dim=-1).mean(dim=0).argmax(dim=-1)
-
-
-def jensen_shannon(logits: torch.Tensor) -> torch.Tensor:
-    """(K, N, C) -> (N,): H(mean of the members) - mean of H(member), nats; 0 where all agree."""
-    log_p = logits.log_softmax(dim=-1)
-    p = log_p.exp()
-    mean = p.mean(dim=0)
-    entropy_of_mean = -(mean * mean.clamp_min(1e-30).log()).sum(dim=-1)
-    mean_entropy = -(p * log_p).sum(dim=-1).mean(dim=0)
-    return (entropy_of_mean - mean_entropy).clamp_min(0.0)
+def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a normalisation in eval mode multiplies by, then adds."""
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
 
 
 def save_ensemble(ensemble: Ensemble, url: str, dtype: torch.dtype = torch.float32) -> None:

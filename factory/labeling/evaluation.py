@@ -13,8 +13,9 @@ from factory.data.sources import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError
 from factory.images import UInt8, captioned, colorize, encode_png, heat, tile
-from factory.labeling.ensemble import Ensemble, hard_vote, jensen_shannon, soft_vote
+from factory.labeling.ensemble import Ensemble
 from factory.labeling.fitting import image_maps
+from factory.labeling.labels import label_maps
 from factory.labeling.metrics import Score, confusion_matrix
 
 SHEET_COLUMNS = ("image", "truth", "prediction", "uncertainty")
@@ -44,15 +45,11 @@ def evaluate(model: Model, ensemble: Ensemble, test: Labelled, config: Config) -
             test.images[start : start + step],
             test.masks[start : start + step],
         )
-        maps = image_maps(model, ensemble.config, images)
+        with torch.inference_mode():
+            labels = label_maps(ensemble, image_maps(model, ensemble.config, images), size)
         for i in range(len(images)):
-            with torch.inference_mode():
-                logits = ensemble.logits_of_maps([m[i : i + 1] for m in maps], size)
-                by_soft, by_hard = (
-                    _mask(soft_vote(logits), size),
-                    _mask(hard_vote(logits), size),
-                )
-                uncertainty = jensen_shannon(logits).view(size, size).numpy()
+            by_soft, by_hard = labels.soft[i].numpy(), labels.hard[i].numpy()
+            uncertainty = labels.uncertainty[i].numpy()
             soft = soft + confusion_matrix(masks[i], by_soft, num_classes)
             hard = hard + confusion_matrix(masks[i], by_hard, num_classes)
             if len(rows) < config.evaluate.num_pictures:
@@ -109,8 +106,3 @@ def table(evaluation: Evaluation, test: Labelled) -> list[str]:
         f"{hard.pixel_accuracy:>9.3f}"
     )
     return lines
-
-
-def _mask(ids: torch.Tensor, size: int) -> UInt8:
-    mask: UInt8 = ids.view(size, size).to(torch.uint8).numpy()
-    return mask

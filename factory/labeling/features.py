@@ -7,6 +7,7 @@ Shapes: B images, C_m channels of map m, D = sum of C_m, S image size, P pixels.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -61,22 +62,36 @@ def renoised_maps(
 
 
 def pixel_descriptors(
-    maps: Sequence[torch.Tensor], pixels: torch.Tensor, image_size: int
-) -> torch.Tensor:
-    """Descriptors (B, P, D) of pixels (B, P), each a flat index row * S + column.
+    maps: Sequence[torch.Tensor], pixels: torch.Tensor, image_size: int, out: torch.Tensor
+) -> None:
+    """Writes into out (P, D) the descriptors of pixels (P,), each (image * S + row) * S + column.
 
-    Bilinear at the pixels' centres: what `F.interpolate(map, S, mode="bilinear")` has there.
+    Bilinear at the pixels' centres: what `F.interpolate(map, S, mode="bilinear")` has there. Maps
+    are read one after the other: beside out, memory is that of one map.
     """
-    rows, columns = pixels // image_size, pixels % image_size
-    centres = (torch.stack([columns, rows], dim=-1).float() * 2 + 1) / image_size - 1
-    gathered = [
-        F.grid_sample(
-            m,
-            centres[:, None],
-            mode="bilinear",
-            padding_mode="border",
-            align_corners=False,
+    image, place = pixels // image_size**2, pixels % image_size**2
+    first_channel = 0
+    for m in maps:
+        num_channels, resolution = m.shape[1], m.shape[-1]
+        near, shares = neighbours(resolution, image_size, m.device)
+        cells = near[place] + (image * resolution**2)[:, None]
+        rows = m.permute(0, 2, 3, 1).flatten(0, 2)
+        out[:, first_channel : first_channel + num_channels] = F.embedding_bag(
+            cells, rows, per_sample_weights=shares[place], mode="sum"
         )
-        for m in maps
-    ]
-    return torch.cat(gathered, dim=1)[:, :, 0].transpose(1, 2)
+        first_channel += num_channels
+
+
+@cache
+def neighbours(
+    resolution: int, image_size: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each pixel: its four cells (S * S, 4) of a map, and how much of each it is made of."""
+    centres = (torch.arange(image_size, dtype=torch.float64) + 0.5) * resolution / image_size
+    centres = (centres - 0.5).clamp(0, resolution - 1)
+    low = centres.long()
+    along = torch.stack([low, (low + 1).clamp_max(resolution - 1)], dim=1)
+    share = torch.stack([1 - (centres - low), centres - low], dim=1).float()
+    cells = along[:, None, :, None] * resolution + along[None, :, None, :]
+    shares = share[:, None, :, None] * share[None, :, None, :]
+    return cells.reshape(-1, 4).to(device), shares.reshape(-1, 4).to(device)

@@ -1,11 +1,18 @@
-"""Fits the ensemble on few labelled images: all members at once, descriptors gathered on the fly.
+"""Fits the ensemble on few labelled images: all members at once, on a pool of their pixels.
 
-The maps of every image are computed once and kept at their native resolution; a step gathers the
-descriptors of its random pixels from them, so the full descriptor matrix never exists.
+Labels are known before descriptors, so the pixels to learn from are chosen first. The maps of a
+few images at a time are then made, read at those pixels and dropped: memory is that of the pool,
+however many and however large the images are. Each step draws rows of the pool.
+
+Members learn in the descriptors' principal axes, and the axes become part of their first layer at
+the end. Adam scales coordinates one by one; channels go hand in hand, principal coordinates do
+not, so far fewer steps suffice, and the many axes along which nearly nothing varies cost nothing.
+
+Shapes: N images, S image size, P pixels of the pool, D descriptor, Q axes, K members, C classes.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +21,7 @@ import torch.nn.functional as F
 
 from factory.classes import IGNORE_ID, Classes
 from factory.config import Config
+from factory.config import Ensemble as Knobs
 from factory.data.sources import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.process import linear_schedule
@@ -28,8 +36,12 @@ from factory.labeling.features import (
     shared_noise,
 )
 
-_IMAGES_PER_PASS = 8
-_STANDARDISATION_PIXELS = 200
+_PIXELS_PER_PASS = 2**15
+"""Of the images that pass the network together: 8 of 64 px, or one of 256."""
+_SAMPLE_PIXELS = 2**14
+"""Of the pool, that tell means, deviations and axes."""
+_NUM_AXES = 512
+_CHUNK_PIXELS = 2**13
 _LOG_STEPS = 100
 
 
@@ -69,19 +81,43 @@ def fit_ensemble(
 ) -> Ensemble:
     """An ensemble in eval mode, fitted with Adam and cross-entropy over all members.
 
-    The image is the unit of the split: `labelled` holds training images alone.
+    The image is the unit of the split: `labelled` holds training images alone. Raises UserError
+    where all of their pixels are ignored.
     """
     learned = ensemble_config(model, labelled.classes, config)
-    torch.manual_seed(config.ensemble.seed)
     images, masks = labelled.images, labelled.masks
     if config.ensemble.horizontal_flip:
-        mirrored = mirror_ids(labelled.classes)[masks[:, :, ::-1]]
-        images, masks = (
-            np.concatenate([images, images[:, :, ::-1]]),
-            np.concatenate([masks, mirrored]),
-        )
-    data = TrainingPixels(image_maps(model, learned, images), torch.from_numpy(masks).flatten(1))
-    return _fit(Ensemble(learned), data, config, tell)
+        images, masks = with_mirrored(labelled)
+    passes = map_passes(model, learned, images)
+    return fit_maps(passes, torch.from_numpy(masks), learned, config.ensemble, tell)
+
+
+def fit_maps(
+    passes: Iterable[Sequence[torch.Tensor]],
+    masks: torch.Tensor,
+    learned: EnsembleConfig,
+    knobs: Knobs,
+    tell: Callable[[str], None],
+) -> Ensemble:
+    """The ensemble fitted to masks (N, S, S) uint8 and to maps, on their device, in eval mode.
+
+    passes: the maps of all images in their order, a few images at a time.
+    """
+    torch.manual_seed(knobs.seed)
+    started = time.monotonic()
+    room = int(knobs.pool_gib * 2**30 / (2 * learned.descriptor_dim))
+    chosen = choose_pixels(masks.flatten(1), room)
+    pool = gather_pool(passes, chosen, learned)
+    seconds = time.monotonic() - started
+    tell(f"fit | {len(chosen):,} pixels of {len(masks)} images | {seconds:.1f}s")
+    return fit_pool(learned, pool, knobs, tell)
+
+
+def with_mirrored(labelled: Labelled) -> tuple[UInt8, UInt8]:
+    """Images and masks, each followed by their mirrored ones."""
+    mirrored = mirror_ids(labelled.classes)[labelled.masks[:, :, ::-1]]
+    images = np.concatenate([labelled.images, labelled.images[:, :, ::-1]])
+    return images, np.concatenate([labelled.masks, mirrored])
 
 
 def mirror_ids(classes: Classes) -> UInt8:
@@ -102,54 +138,160 @@ def mirror_ids(classes: Classes) -> UInt8:
 
 def image_maps(model: Model, learned: EnsembleConfig, images: UInt8) -> list[torch.Tensor]:
     """Maps (N, C_m, h_m, w_m) float32 of images (N, S, S, 3) uint8, at native resolution."""
+    passes = map_passes(model, learned, images)
+    return [torch.cat(maps) for maps in zip(*passes, strict=True)]
+
+
+def map_passes(
+    model: Model, learned: EnsembleConfig, images: UInt8
+) -> Iterator[list[torch.Tensor]]:
+    """The maps of images (N, S, S, 3) uint8, a few images at a time, on the model's device."""
+    device = next(model.unet.parameters()).device
     noise = shared_noise(learned.noise_seed, learned.image_size)
     schedule = linear_schedule(model.diffusion)
-    parts = []
-    for start in range(0, len(images), _IMAGES_PER_PASS):
-        pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + _IMAGES_PER_PASS]))
-        x_0 = to_signed(pixels.permute(0, 3, 1, 2)).contiguous()
-        with torch.inference_mode():
-            parts.append(
-                renoised_maps(model.unet, schedule, x_0, noise, learned.timesteps, learned.blocks)
+    step = max(1, _PIXELS_PER_PASS // learned.image_size**2)
+    for start in range(0, len(images), step):
+        pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + step]))
+        x_0 = to_signed(pixels.permute(0, 3, 1, 2)).contiguous().to(device)
+        with torch.no_grad():
+            maps = renoised_maps(
+                model.unet, schedule, x_0, noise, learned.timesteps, learned.blocks
             )
-    return [torch.cat(maps).clone() for maps in zip(*parts, strict=True)]
+        yield maps
 
 
 @dataclass(frozen=True)
-class TrainingPixels:
-    """Maps of N images and their labels (N, S * S) uint8, 255 = ignore."""
+class ChosenPixels:
+    """P pixels of N images, in the images' order, none of them ignored."""
 
-    maps: Sequence[torch.Tensor]
+    places: torch.Tensor
+    """(P,) int64: image * S * S + row * S + column, ascending."""
     labels: torch.Tensor
+    """(P,) int64 class ids."""
+    weights: torch.Tensor
+    """(P,) float64: how often to draw each, for classes to be as frequent as in the images."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def choose_pixels(labels: torch.Tensor, num: int) -> ChosenPixels:
+    """At most num random pixels of N images; labels (N, S * S) uint8, 255 = ignore.
+
+    Where not all fit, a class's share is that of the square root of its pixels, so that the rare
+    ones are kept. Raises UserError where every pixel is ignored.
+    """
+    places = (labels.flatten() != IGNORE_ID).nonzero().flatten()
+    if len(places) == 0:
+        raise UserError(
+            "data.labelled: every pixel of its masks is ignored (255); there is nothing to learn "
+            "from. Give masks with class ids."
+        )
+    ids = labels.flatten()[places].long()
+    counts = ids.bincount()
+    # The first to arrive of exponential waits is a draw without replacement by their rates.
+    waits = torch.empty(len(places)).exponential_() * counts.sqrt()[ids]
+    first = waits.topk(min(num, len(places)), largest=False).indices.sort().values
+    places, ids = places[first], ids[first]
+    return ChosenPixels(places, ids, (counts / ids.bincount(minlength=len(counts)))[ids].double())
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Coordinates of descriptors: standardised, then along their principal axes."""
+
+    mean: torch.Tensor
+    """(D,)."""
+    deviation: torch.Tensor
+    """(D,)."""
+    directions: torch.Tensor
+    """(D, Q): the axes, each over the square root of the deviation along it."""
+
+    @classmethod
+    def of(cls, sample: torch.Tensor) -> "Axes":
+        """The axes along which the descriptors (n, D) vary most, at most Q of them."""
+        mean, deviation = sample.mean(dim=0), sample.std(dim=0, correction=0).clamp_min(1e-6)
+        sample = (sample - mean) / deviation
+        _, spread, axes = torch.pca_lowrank(sample, min(_NUM_AXES, *sample.shape), center=False)
+        directions = axes / spread.clamp_min(1e-3 * spread[0] + 1e-6).sqrt()
+        return cls(mean, deviation, directions / (sample @ directions).std().clamp_min(1e-6))
+
+    def coordinates(self, descriptors: torch.Tensor) -> torch.Tensor:
+        """Of descriptors (n, D): (n, Q)."""
+        directions = self.directions / self.deviation[:, None]
+        return descriptors @ directions - self.mean @ directions
+
+    def unfolded(self, fitted: Ensemble, learned: EnsembleConfig) -> Ensemble:
+        """An ensemble fitted to coordinates as one that takes descriptors; in eval mode."""
+        ensemble = Ensemble(learned).to(self.mean.device)
+        weights = fitted.state_dict()
+        weights["linear_1.weight"] = weights["linear_1.weight"] @ self.directions.T
+        ensemble.load_state_dict(weights)
+        ensemble.fold_standardisation(self.mean, self.deviation)
+        return ensemble.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class PixelPool:
+    """All that a fit learns from."""
+
+    descriptors: torch.Tensor
+    """(P, D) bfloat16, or (P, Q) along axes; on the device that fits."""
+    pixels: ChosenPixels
 
     def draw(self, num: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Descriptors (about num, D) and labels of random pixels, spread over all images."""
-        num_images, num_pixels = self.labels.shape
-        maps, labels = self.maps, self.labels
-        if num < num_images:
-            chosen = torch.randperm(num_images)[:num]
-            maps, labels = [m[chosen] for m in maps], labels[chosen]
-        pixels = torch.randint(num_pixels, (len(labels), num // len(labels)))
-        descriptors = pixel_descriptors(maps, pixels, round(num_pixels**0.5))
-        return descriptors.flatten(0, 1), labels.gather(1, pixels).flatten().long()
+        """Descriptors (num, D) and labels (num,) of random pixels."""
+        rows = torch.multinomial(self.pixels.weights, num, replacement=True)
+        device = self.descriptors.device
+        return self.descriptors[rows.to(device)], self.pixels.labels[rows].to(device)
+
+    def along(self, axes: Axes) -> "PixelPool":
+        """The same pixels, as their coordinates along the axes."""
+        shape = (len(self.pixels), axes.directions.shape[1])
+        coordinates = self.descriptors.new_empty(shape)
+        for rows, out in zip(
+            self.descriptors.split(_CHUNK_PIXELS), coordinates.split(_CHUNK_PIXELS), strict=True
+        ):
+            out.copy_(axes.coordinates(rows.float()))
+        return PixelPool(coordinates, self.pixels)
 
 
-def _fit(
-    ensemble: Ensemble,
-    data: TrainingPixels,
-    config: Config,
-    tell: Callable[[str], None],
+def gather_pool(
+    passes: Iterable[Sequence[torch.Tensor]], pixels: ChosenPixels, learned: EnsembleConfig
+) -> PixelPool:
+    """Reads the pixels' descriptors off the maps of all images, which come a few at a time."""
+    descriptors = torch.empty(0, dtype=torch.bfloat16)
+    first_place = first = 0
+    for maps in passes:
+        if first_place == 0:
+            shape = (len(pixels), learned.descriptor_dim)
+            descriptors = maps[0].new_empty(shape, dtype=torch.bfloat16)
+        last_place = first_place + len(maps[0]) * learned.image_size**2
+        last = int(torch.searchsorted(pixels.places, last_place))
+        places = (pixels.places[first:last] - first_place).to(descriptors.device)
+        pixel_descriptors(maps, places, learned.image_size, out=descriptors[first:last])
+        first_place, first = last_place, last
+    assert first == len(pixels), "the passes are those of the images that the pixels are of"
+    return PixelPool(descriptors, pixels)
+
+
+def fit_pool(
+    learned: EnsembleConfig, pool: PixelPool, knobs: Knobs, tell: Callable[[str], None]
 ) -> Ensemble:
-    knobs = config.ensemble
-    sample, _ = data.draw(_STANDARDISATION_PIXELS * len(data.labels))
-    mean, deviation = sample.mean(dim=0), sample.std(dim=0).clamp_min(1e-6)
+    """The ensemble fitted to the pool, on its device, in eval mode."""
+    axes = Axes.of(pool.draw(_SAMPLE_PIXELS)[0].float())
+    pool = pool.along(axes)
+    ensemble = Ensemble(learned.model_copy(update={"descriptor_dim": pool.descriptors.shape[1]}))
+    device = pool.descriptors.device
+    ensemble.to(device).train()
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=knobs.learning_rate, fused=True)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, knobs.num_steps)
     started = time.monotonic()
-    ensemble.train()
     for step in range(1, knobs.num_steps + 1):
-        descriptors, labels = data.draw(knobs.pixels_per_step)
-        loss = members_loss(ensemble((descriptors - mean) / deviation), labels)
+        coordinates, labels = pool.draw(knobs.pixels_per_step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_bf16(knobs, device)):
+            logits = ensemble(coordinates.float())
+        loss = members_loss(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -158,8 +300,15 @@ def _fit(
             seconds = time.monotonic() - started
             told = f"fit | step {step}/{knobs.num_steps} | loss {float(loss.detach()):.4f}"
             tell(f"{told} | {seconds:.1f}s")
-    ensemble.fold_standardisation(mean, deviation)
-    return ensemble.eval().requires_grad_(False)
+    return axes.unfolded(ensemble, learned)
+
+
+def in_bf16(knobs: Knobs, device: torch.device) -> bool:
+    """Whether products of matrices are computed in bfloat16."""
+    if knobs.precision != "auto":
+        return knobs.precision == "bf16"
+    # Without instructions for it, a CPU takes many times longer in bfloat16.
+    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def members_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

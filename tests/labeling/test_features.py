@@ -34,6 +34,12 @@ def x_0() -> torch.Tensor:
     return torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
+def upsampled(maps: list[torch.Tensor], size: int) -> torch.Tensor:
+    """(B * S * S, D), as the paper's code makes them."""
+    big = [F.interpolate(m, size, mode="bilinear", align_corners=False) for m in maps]
+    return torch.cat(big, dim=1).permute(0, 2, 3, 1).flatten(0, 2)
+
+
 @pytest.mark.parametrize("size", [8, 12, 16])
 def test_descriptors_equal_upsampling_every_map_and_reading_the_pixel(size: int) -> None:
     generator = torch.Generator().manual_seed(2)
@@ -42,23 +48,33 @@ def test_descriptors_equal_upsampling_every_map_and_reading_the_pixel(size: int)
     maps = [torch.randn(2, c, h, h, generator=generator) for c, h in shapes]
     corners = [0, size - 1, size * (size - 1), size**2 - 1]
     edges = [size // 2, size * (size // 2), size * 3 - 1, size**2 - 2]
-    inside = torch.randint(size**2, (2, 40), generator=generator)
-    pixels = torch.cat([torch.tensor([corners + edges] * 2), inside], dim=1)
+    inside = torch.randint(2 * size**2, (40,), generator=generator)
+    pixels = torch.cat([torch.tensor(corners + edges), inside])
 
-    upsampled = torch.cat(
-        [F.interpolate(m, size, mode="bilinear", align_corners=False) for m in maps], dim=1
-    )
-    wanted = upsampled.flatten(2).gather(2, pixels[:, None].expand(-1, 14, -1)).transpose(1, 2)
-    given = pixel_descriptors(maps, pixels, size)
-    assert given.shape == (2, 48, 14)
-    torch.testing.assert_close(given, wanted, rtol=0, atol=1e-5)
+    given = torch.empty(48, 14)
+    pixel_descriptors(maps, pixels, size, out=given)
+    torch.testing.assert_close(given, upsampled(maps, size)[pixels], rtol=0, atol=1e-5)
 
 
-def test_a_pixel_is_row_times_size_plus_column() -> None:
-    rows_and_columns = torch.stack(torch.meshgrid(*[torch.arange(6.0)] * 2, indexing="ij"))
-    pixels = torch.tensor([[0, 5, 7, 30, 35]])
-    given = pixel_descriptors([rows_and_columns[None]], pixels, 6)[0]
-    assert given.round().int().tolist() == [[0, 0], [0, 5], [1, 1], [5, 0], [5, 5]]
+def test_a_pixel_is_image_times_pixels_plus_row_times_size_plus_column() -> None:
+    axes = [torch.arange(2.0), torch.arange(6.0), torch.arange(6.0)]
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=1)
+    given = torch.empty(6, 3)
+    pixel_descriptors([places], torch.tensor([0, 5, 7, 30, 35, 36 + 13]), 6, out=given)
+    wanted = [[0, 0, 0], [0, 0, 5], [0, 1, 1], [0, 5, 0], [0, 5, 5], [1, 2, 1]]
+    assert given.round().int().tolist() == wanted
+
+
+def test_descriptors_are_rounded_once_to_the_type_of_where_they_go() -> None:
+    maps = [torch.randn(1, 3, h, h, generator=torch.Generator().manual_seed(h)) for h in (2, 4)]
+    exact, rounded = torch.empty(16, 6), torch.empty(16, 6, dtype=torch.bfloat16)
+    for out in (exact, rounded):
+        pixel_descriptors(maps, torch.arange(16), 4, out=out)
+    assert torch.equal(rounded, exact.bfloat16())
+
+
+def test_no_pixels_are_no_descriptors() -> None:
+    pixel_descriptors([torch.randn(1, 3, 4, 4)], torch.arange(0), 8, out=torch.empty(0, 3))
 
 
 def test_maps_are_those_of_the_noised_image_with_timesteps_outermost(

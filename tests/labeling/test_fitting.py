@@ -12,15 +12,18 @@ from factory.data.sources import Labelled
 from factory.diffusion.checkpoints import Model, load_model
 from factory.errors import UserError
 from factory.labeling import fitting
-from factory.labeling.ensemble import Ensemble, label_maps
+from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.fitting import (
-    TrainingPixels,
+    PixelPool,
+    choose_pixels,
     ensemble_config,
     fit_ensemble,
+    gather_pool,
     image_maps,
     members_loss,
     mirror_ids,
 )
+from factory.labeling.labels import label_maps
 
 TOY = Classes.named(toy.CLASSES, toy.PALETTE)
 KNOBS = {
@@ -66,7 +69,7 @@ def fit(model: Model, labelled: Labelled, config: Config) -> Ensemble:
 
 def predicted(model: Model, ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
     maps = image_maps(model, ensemble.config, images)
-    return label_maps(ensemble, maps, 16, "soft").masks.numpy()
+    return label_maps(ensemble, maps, 16).soft.numpy()
 
 
 def test_it_labels_unseen_drawings_far_better_than_the_commonest_class(
@@ -115,39 +118,102 @@ def test_the_loss_is_that_of_the_pixels_that_are_not_ignored() -> None:
     assert (logits.grad[:, ~kept] == 0).all() and (logits.grad[:, kept] != 0).any()
 
 
-def test_a_step_that_meets_only_ignored_pixels_does_no_harm(model, training, tiny_config) -> None:
+def test_a_loss_over_ignored_pixels_alone_is_zero() -> None:
+    assert members_loss(torch.zeros(2, 4, 3), torch.full((4,), IGNORE_ID)) == 0
+
+
+def test_one_labelled_pixel_an_image_is_enough(model, training, tiny_config) -> None:
     masks = np.full_like(training.masks, IGNORE_ID)
-    masks[:, 8, 8] = training.masks[:, 8, 8]  # one pixel an image: most steps see none
+    masks[:, 8, 8] = training.masks[:, 8, 8]
     knobs = {**KNOBS, "num_steps": 6, "pixels_per_step": 24}
     ensemble = fit(model, relabelled(training, masks), tiny_config(ensemble=knobs))
     assert all(bool(torch.isfinite(value).all()) for value in ensemble.state_dict().values())
-    assert not members_loss(torch.zeros(2, 4, 3), torch.full((4,), IGNORE_ID)).isnan()
 
 
-@pytest.mark.parametrize("num_images, num", [(4, 100), (4, 4), (9, 5)])
-def test_drawn_labels_belong_to_the_drawn_descriptors(num_images: int, num: int) -> None:
-    size = 6
-    image, row, column = torch.meshgrid(
-        torch.arange(num_images), torch.arange(size), torch.arange(size), indexing="ij"
-    )
-    labels = (image * 25 + row * size + column).flatten(1).to(torch.uint8)
-    maps = [torch.stack([image, row, column], dim=1).float()[:, :2], column[:, None].float()]
+def test_masks_without_any_label_are_refused(model, training, tiny_config) -> None:
+    nothing = relabelled(training, np.full_like(training.masks, IGNORE_ID))
+    with pytest.raises(UserError, match=r"data\.labelled: every pixel .* ignored"):
+        fit(model, nothing, tiny_config(ensemble=KNOBS))
+
+
+def test_every_pixel_is_chosen_where_all_fit_but_those_that_are_ignored() -> None:
+    labels = torch.randint(4, (5, 36), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels[labels == 3] = IGNORE_ID
+    for num in (180, 10**9):
+        chosen = choose_pixels(labels, num)
+        kept = (labels.flatten() != IGNORE_ID).nonzero().flatten()
+        assert torch.equal(chosen.places, kept)
+        assert torch.equal(chosen.labels, labels.flatten()[kept].long())
+        assert (chosen.weights == 1).all()
+
+
+def test_where_not_all_fit_rare_classes_are_kept_and_drawn_no_more_often_than_they_occur() -> None:
+    labels = torch.zeros(10, 10_000, dtype=torch.uint8)
+    labels[:, :40] = 3
+    labels[:, 9_000:] = IGNORE_ID
     torch.manual_seed(0)
-    drawn, given = TrainingPixels(maps, labels).draw(num)
-    assert len(drawn) == len(given) and 0 < len(given) <= num
-    i, r, c = drawn.round().long().T
-    assert torch.equal(given, i * 25 + r * size + c)
-    assert given.dtype == torch.int64
-    assert len(set(i.tolist())) == min(num, num_images)
+    chosen = choose_pixels(labels, 2_000)
+    assert len(chosen) == 2_000 == len(chosen.places.unique())
+    assert (labels.flatten()[chosen.places] == chosen.labels).all()
+    assert int((chosen.labels == 3).sum()) > 3 * 2_000 * 400 / 90_000
+    weight_of_rare = chosen.weights[chosen.labels == 3].sum() / chosen.weights.sum()
+    assert float(weight_of_rare) == pytest.approx(400 / 90_000)
+    assert len((chosen.places // 10_000).unique()) == 10
 
 
-def test_draws_reach_every_image_and_every_pixel() -> None:
-    maps = [torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 4, 4).contiguous()]
-    labels = torch.arange(16, dtype=torch.uint8).repeat(3, 1)
+def places_as_maps(num_images: int, size: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Maps whose values at a pixel are its image, row and column; a label that tells them all."""
+    axes = [torch.arange(num_images), torch.arange(size), torch.arange(size)]
+    image, row, column = torch.meshgrid(*axes, indexing="ij")
+    labels = (image * 40 + row * size + column).flatten(1).to(torch.uint8)
+    return [torch.stack([image, row], dim=1).float(), column[:, None].float()], labels
+
+
+def pool_of(
+    maps: list[torch.Tensor], labels: torch.Tensor, split: list[int], learned: EnsembleConfig
+) -> PixelPool:
+    """All pixels, the maps coming so many images at a time."""
+    size, dim = round(labels.shape[1] ** 0.5), sum(m.shape[1] for m in maps)
+    learned = learned.model_copy(update={"image_size": size, "descriptor_dim": dim})
+    passes = zip(*(m.split(split) for m in maps), strict=True)
+    return gather_pool(passes, choose_pixels(labels, labels.numel()), learned)
+
+
+@pytest.mark.parametrize("split", [[5], [2, 2, 1], [1, 3, 1]])
+def test_labels_belong_to_their_descriptors_however_images_pass(
+    model, tiny_config, split: list[int]
+) -> None:
+    maps, labels = places_as_maps(num_images=5, size=6)
+    labels[3, 4:20] = IGNORE_ID
+    labels[2] = IGNORE_ID  # a pass may have nothing to learn from
+    pool = pool_of(maps, labels, split, ensemble_config(model, TOY, tiny_config()))
     torch.manual_seed(0)
-    drawn, given = TrainingPixels(maps, labels).draw(600)
-    pairs = set(zip(drawn[:, 0].round().int().tolist(), given.tolist(), strict=True))
-    assert pairs == {(image, pixel) for image in range(3) for pixel in range(16)}
+    descriptors, drawn = pool.draw(2_000)
+    image, row, column = descriptors.long().T
+    assert descriptors.dtype == torch.bfloat16 and drawn.dtype == torch.int64
+    assert torch.equal(drawn, image * 40 + row * 6 + column)
+    assert set(drawn.tolist()) == set(labels[labels != IGNORE_ID].tolist())
+
+
+def test_a_pool_takes_the_memory_that_it_is_given(
+    model, training, tiny_config, monkeypatch
+) -> None:
+    seen: list[PixelPool] = []
+    monkeypatch.setattr(fitting, "fit_pool", lambda ensemble, pool, *rest: seen.append(pool))
+    for gib in (1e-4, 1.0):
+        fit(model, training, tiny_config(ensemble={**KNOBS, "pool_gib": gib}))
+    small, whole = (pool.descriptors for pool in seen)
+    assert whole.shape == (2 * 12 * 16**2, 2 * (32 + 16))
+    row = 2 * whole.shape[1]
+    assert 1e-4 * 2**30 - row < small.nbytes <= 1e-4 * 2**30
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_either_precision_learns(model, training, held_out, tiny_config, precision: str) -> None:
+    ensemble = fit(model, training, tiny_config(ensemble={**KNOBS, "precision": precision}))
+    right = (predicted(model, ensemble, held_out.images) == held_out.masks).mean()
+    assert all(value.dtype != torch.bfloat16 for value in ensemble.state_dict().values())
+    assert right > 0.6, right
 
 
 def test_mirrored_sides_change_places_and_what_has_no_partner_stays() -> None:
@@ -169,22 +235,28 @@ def test_flipping_doubles_the_data_with_sides_swapped(
     masks = rng.integers(0, 3, (3, 16, 16)).astype(np.uint8)
     masks[:, 0, 0] = IGNORE_ID
     classes = Classes.named(["skin", "l_eye", "r_eye"])
-    seen: list[TrainingPixels] = []
-    monkeypatch.setattr(fitting, "_fit", lambda ensemble, data, *rest: seen.append(data))
-    config = tiny_config(ensemble={**KNOBS, "horizontal_flip": flip})
-    fit(model, Labelled(images, masks, ("a", "b", "c"), classes), config)
+    seen: dict[str, object] = {}
+    monkeypatch.setattr(
+        fitting, "choose_pixels", lambda labels, num: seen.update(labels=labels) or ()
+    )
+    monkeypatch.setattr(
+        fitting, "map_passes", lambda model, learned, images: seen.update(images=images)
+    )
+    for name in ("gather_pool", "fit_pool"):
+        monkeypatch.setattr(fitting, name, lambda *given: None)
+    fit(
+        model,
+        Labelled(images, masks, ("a", "b", "c"), classes),
+        tiny_config(ensemble={**KNOBS, "horizontal_flip": flip}),
+    )
 
-    labels = seen[0].labels.view(-1, 16, 16).numpy()
-    assert np.array_equal(labels[:3], masks)
-    learned = ensemble_config(model, classes, config)
-    as_told = images
+    labels = seen["labels"].view(-1, 16, 16).numpy()
+    assert np.array_equal(labels[:3], masks) and np.array_equal(seen["images"][:3], images)
+    assert len(labels) == len(seen["images"]) == (6 if flip else 3)
     if flip:
         swapped = np.choose(np.minimum(masks, 3), [0, 2, 1, IGNORE_ID])[:, :, ::-1]
         assert np.array_equal(labels[3:], swapped)
-        as_told = np.concatenate([images, images[:, :, ::-1]])
-    assert len(labels) == len(as_told)
-    for given, wanted in zip(seen[0].maps, image_maps(model, learned, as_told), strict=True):
-        torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-5)
+        assert np.array_equal(seen["images"][3:], images[:, :, ::-1])
 
 
 def test_maps_do_not_hang_on_how_many_images_pass_at_once(
@@ -192,7 +264,7 @@ def test_maps_do_not_hang_on_how_many_images_pass_at_once(
 ) -> None:
     learned = ensemble_config(model, TOY, tiny_config())
     whole = image_maps(model, learned, training.images[:5])
-    monkeypatch.setattr(fitting, "_IMAGES_PER_PASS", 2)
+    monkeypatch.setattr(fitting, "_PIXELS_PER_PASS", 2 * 16**2)
     for a, b in zip(whole, image_maps(model, learned, training.images[:5]), strict=True):
         assert a.shape == b.shape and len(a) == 5
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
@@ -221,4 +293,5 @@ def test_progress_is_told_with_the_loss(model, training, tiny_config) -> None:
     lines: list[str] = []
     config = tiny_config(ensemble={**KNOBS, "num_steps": 3})
     fit_ensemble(model, training, config, lines.append)
-    assert len(lines) == 1 and "step 3/3" in lines[0] and "loss" in lines[0]
+    assert len(lines) == 2 and "6,144 pixels of 24 images" in lines[0]
+    assert "step 3/3" in lines[1] and "loss" in lines[1]

@@ -1,0 +1,190 @@
+"""Labels whole images from their maps: project, then upsample; vote and uncertainty in passing.
+
+The ensemble's first layer and bilinear upsampling are both linear, and bilinear weights sum to
+one, so the layer is applied to the maps' own cells, and a pixel gathers what it needs of them: its
+four neighbours at each resolution, weighted. That equals classifying upsampled descriptors, at a
+fraction of the work, and neither descriptors nor upsampled layers ever exist as a whole.
+
+Shapes: B images, S image size, K members, H1, H2 hidden, C classes, P pixels of a chunk; D
+descriptor; N cells: the places of the maps of all resolutions, one resolution after the other.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from factory.labeling.ensemble import Ensemble, FoldedEnsemble
+
+UNCERTAIN_SHARE = 0.1
+
+_CELL_BYTES = {"cpu": 3 * 2**24, "cuda": 2**30}
+"""Of projected cells at a time: images and members are taken in as many rounds as that needs."""
+_CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**28}
+"""Of hidden units at a time; on the CPU, what its cache holds."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the ensemble says of B images."""
+
+    soft: torch.Tensor
+    """(B, S, S) uint8 class ids: the largest mean probability."""
+    hard: torch.Tensor
+    """(B, S, S) uint8 class ids: the majority of the members, ties to the smallest id."""
+    uncertainty: torch.Tensor
+    """(B, S, S) float32: Jensen-Shannon divergence of the members, nats, 0 to ln(C)."""
+
+    def masks(self, vote: Literal["soft", "hard"]) -> torch.Tensor:
+        """(B, S, S) uint8 class ids, by the vote asked for."""
+        return self.soft if vote == "soft" else self.hard
+
+    def image_uncertainty(self) -> torch.Tensor:
+        """(B,): mean over the most uncertain tenth of the pixels (the paper's image score)."""
+        pixels = self.uncertainty.flatten(1)
+        top = max(1, round(pixels.shape[1] * UNCERTAIN_SHARE))
+        return pixels.topk(top, dim=1).values.mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Ballots:
+    """What members say of P pixels, summed over the members heard so far."""
+
+    probabilities: torch.Tensor
+    """(P, C)."""
+    votes: torch.Tensor
+    """(P, C) how many members choose a class."""
+    entropies: torch.Tensor
+    """(P,) nats."""
+
+    @classmethod
+    def none(cls, num_pixels: int, num_classes: int, device: torch.device) -> "Ballots":
+        """Before any member is heard."""
+        shape = (num_pixels, num_classes)
+        return cls(*(torch.zeros(s, device=device) for s in (shape, shape, shape[:1])))
+
+    def __getitem__(self, pixels: slice) -> "Ballots":
+        return Ballots(self.probabilities[pixels], self.votes[pixels], self.entropies[pixels])
+
+    def hear(self, logits: torch.Tensor) -> None:
+        """Adds members' logits (K, P, C), in place."""
+        log_p = logits.log_softmax(dim=-1)
+        p = log_p.exp()
+        self.probabilities.add_(p.sum(dim=0))
+        self.entropies.sub_(log_p.mul_(p).sum(dim=-1).sum(dim=0))
+        chosen = logits.argmax(dim=-1).T
+        ones = torch.ones((), device=logits.device).expand(chosen.shape)
+        self.votes.scatter_add_(1, chosen, ones)
+
+    def decide(self, num_members: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(P,) soft vote, hard vote, both uint8, and disagreement: see `Labels`."""
+        num_classes = self.votes.shape[-1]
+        # Distinct scores, so that the largest is unique and ties fall to the smaller id.
+        scores = self.votes * num_classes - torch.arange(num_classes, device=self.votes.device)
+        mean = self.probabilities / num_members
+        entropy_of_mean = -(mean * mean.clamp_min(1e-30).log()).sum(dim=-1)
+        disagreement = (entropy_of_mean - self.entropies / num_members).clamp_min(0.0)
+        soft, hard = (values.argmax(dim=-1).to(torch.uint8) for values in (mean, scores))
+        return soft, hard, disagreement
+
+
+def label_maps(ensemble: Ensemble, maps: Sequence[torch.Tensor], image_size: int) -> Labels:
+    """Labels B images from their maps (B, C_m, h_m, w_m), in the descriptor's order.
+
+    The ensemble is in eval mode. Beside maps and labels, memory stays below 100 MB on the CPU for
+    any number of images of up to 256 px at the paper's widths.
+    """
+    folded = ensemble.folded()
+    resolutions = tuple(sorted({m.shape[-1] for m in maps}))
+    num_cells = sum(resolution**2 for resolution in resolutions)
+    budget = _CELL_BYTES[maps[0].device.type] // (4 * num_cells * folded.hidden_1)
+    members = min(folded.num_members, max(1, budget))
+    images = max(1, budget // members)
+    parts = []
+    for start in range(0, len(maps[0]), images):
+        few = [m[start : start + images] for m in maps]
+        ballots = Ballots.none(len(few[0]) * image_size**2, folded.num_classes, maps[0].device)
+        for first in range(0, folded.num_members, members):
+            some = folded[first : first + members]
+            _hear(ballots, some, _projected(some, few, resolutions), resolutions, image_size)
+        parts.append(ballots.decide(folded.num_members))
+    shape = (-1, image_size, image_size)
+    return Labels(*(torch.cat(part).view(shape) for part in zip(*parts, strict=True)))
+
+
+def _projected(
+    ensemble: FoldedEnsemble, maps: Sequence[torch.Tensor], resolutions: Sequence[int]
+) -> torch.Tensor:
+    """The first layer on the maps' cells: (B, N, K * H1).
+
+    Maps of one resolution add up where their cells lie: one product of matrices each, without a
+    copy of the maps.
+    """
+    weights = ensemble.weight_1.split([m.shape[1] for m in maps], dim=1)
+    num_images, num_cells = len(maps[0]), sum(resolution**2 for resolution in resolutions)
+    cells = maps[0].new_empty((num_images, num_cells, len(ensemble.bias_1)), dtype=torch.float32)
+    start = 0
+    for resolution in resolutions:
+        part = cells[:, start : start + resolution**2]
+        chosen = [
+            pair for pair in zip(maps, weights, strict=True) if pair[0].shape[-1] == resolution
+        ]
+        for i, (m, weight) in enumerate(chosen):
+            columns = m.flatten(2).float().transpose(1, 2)
+            part.baddbmm_(columns, weight.T.expand(num_images, -1, -1), beta=min(i, 1))
+        if start == 0:
+            # Once: a pixel's shares of a resolution's cells sum to one.
+            part.add_(ensemble.bias_1)
+        start += resolution**2
+    return cells
+
+
+def _hear(
+    ballots: Ballots,
+    ensemble: FoldedEnsemble,
+    cells: torch.Tensor,
+    resolutions: tuple[int, ...],
+    image_size: int,
+) -> None:
+    """The members' ballots on all pixels of the images that the cells (B, N, K * H1) are of."""
+    neighbours, shares = _neighbours(resolutions, image_size, cells.device)
+    rows = cells.flatten(0, 1)
+    for pixels in _chunks(ballots.entropies.numel(), rows.shape[1] * 4, cells.device):
+        within = torch.arange(pixels.start, pixels.stop, device=cells.device)
+        pixel = within % image_size**2
+        first_cell = (within // image_size**2 * cells.shape[1])[:, None]
+        hidden = F.embedding_bag(
+            neighbours[pixel] + first_cell, rows, per_sample_weights=shares[pixel], mode="sum"
+        )
+        ballots[pixels].hear(ensemble.logits(hidden))
+
+
+def _chunks(num_pixels: int, bytes_per_pixel: int, device: torch.device) -> Iterator[slice]:
+    size = max(1, _CHUNK_BYTES[device.type] // bytes_per_pixel)
+    for start in range(0, num_pixels, size):
+        yield slice(start, min(start + size, num_pixels))
+
+
+@cache
+def _neighbours(
+    resolutions: tuple[int, ...], image_size: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each pixel: its cells (S * S, 4 * resolutions), and how much of each it is made of.
+
+    Bilinear with pixel centres: what `F.interpolate(align_corners=False)` does.
+    """
+    cells, shares, start = [], [], 0
+    for resolution in resolutions:
+        place = (torch.arange(image_size, dtype=torch.float64) + 0.5) * resolution / image_size
+        place = (place - 0.5).clamp(0, resolution - 1)
+        low = place.long()
+        along = torch.stack([low, (low + 1).clamp_max(resolution - 1)], dim=1)
+        share = torch.stack([1 - (place - low), place - low], dim=1).float()
+        both = along[:, None, :, None] * resolution + along[None, :, None, :]
+        cells.append(both.reshape(image_size**2, 4) + start)
+        shares.append((share[:, None, :, None] * share[None, :, None, :]).reshape(-1, 4))
+        start += resolution**2
+    return torch.cat(cells, dim=1).to(device), torch.cat(shares, dim=1).to(device)

@@ -1,0 +1,77 @@
+"""Claims about factory.diffusion.compilation, with compilers that are quick."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from factory.diffusion import compilation
+from factory.diffusion.compilation import CannotCompile, compiled, compiled_or_not
+
+
+def network(x: torch.Tensor) -> torch.Tensor:
+    return x.sin() + 1
+
+
+def broken(graph: Any, inputs: Any) -> Any:
+    raise OSError("no C++ compiler found")
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
+    """Puts a backend in place of the real one; counts what it compiles."""
+
+    def use(backend: Any) -> list[int]:
+        compilations: list[int] = []
+
+        def counted(graph: Any, inputs: Any) -> Any:
+            compilations.append(len(inputs))
+            return backend(graph, inputs)
+
+        original = torch.compile
+        monkeypatch.setattr(
+            compilation.torch, "compile", lambda f, **how: original(f, backend=counted, **how)
+        )
+        torch.compiler.reset()
+        return compilations
+
+    return use
+
+
+def test_a_compiled_network_says_the_same_and_is_compiled_once_a_shape(
+    compiler: Callable[[Any], list[int]],
+) -> None:
+    compilations = compiler(lambda graph, inputs: graph.forward)
+    fast = compiled(network)
+    for _ in range(3):
+        x = torch.randn(4)
+        torch.testing.assert_close(fast(x), network(x))
+    assert len(compilations) == 1
+
+
+def test_where_it_cannot_be_compiled_the_reason_and_the_remedy_are_told(
+    compiler: Callable[[Any], list[int]],
+) -> None:
+    compiler(broken)
+    with pytest.raises(CannotCompile, match=r"no C\+\+ compiler.*generate\.compile=false"):
+        compiled(network)(torch.randn(4))
+
+
+def test_training_goes_on_uncompiled_and_says_so_once(
+    compiler: Callable[[Any], list[int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    compilations = compiler(broken)
+    either = compiled_or_not(network)
+    for _ in range(3):
+        x = torch.randn(4)
+        assert torch.equal(either(x), network(x))
+    assert len(compilations) == 1
+    told = capsys.readouterr().out
+    assert told.count("no C++ compiler found") == 1 and "generate." not in told
+
+
+def test_what_was_compiled_is_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    compiled(network)
+    assert compilation.os.environ["TORCHINDUCTOR_CACHE_DIR"].endswith(".cache/factory/inductor")

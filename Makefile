@@ -1,12 +1,13 @@
 # make demo: the whole factory on the toy domain, ending with a report page.
 # make test: the tests. Both set up their own environment first.
+# make bench: every benchmark; DIFFUSESEG=PATH and DDPM_SEGMENTATION=PATH name checkouts to compare with.
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench lint clean
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
@@ -18,6 +19,21 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.test
 	$(BIN)/pytest
+
+BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead
+OURS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
+PAPERS := $(if $(DDPM_SEGMENTATION),--ddpm-segmentation $(DDPM_SEGMENTATION))
+
+bench: $(VENV)/.test
+	@for name in $(BENCHMARKS); do \
+	  case $$name in \
+	    pairs|fitting|training) peer="$(OURS)" ;; \
+	    labelling) peer="$(PAPERS)" ;; \
+	    solver) peer="--samples 200 --passes 10" ;; \
+	    *) peer= ;; \
+	  esac; \
+	  $(BIN)/python benchmarks/$$name.py $$peer --json out/bench/$$name.json || exit 1; \
+	done
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .

@@ -125,8 +125,9 @@ def load_model(url: str) -> Model:
     data = _read(storage.join(folder, WEIGHTS))
     with torch.device("meta"):
         unet = UNet(unet_config, unet_json.get("in_channels", 3))
-    tensors = _checked_tensors(data, unet, storage.join(folder, WEIGHTS))
-    unet.load_state_dict(tensors, assign=True)
+    place = storage.join(folder, WEIGHTS)
+    expected = {key: value.shape for key, value in unet.state_dict().items()}
+    unet.load_state_dict(checked_tensors(_load_tensors(data, place), expected, place), assign=True)
     # The weights are hashed as read, so that the identity does not hang on what we make of them.
     configs = {"unet": unet_config.model_dump(), "diffusion": diffusion.model_dump()}
     identity = _json({**configs, "image_size": image_size}) + data
@@ -261,18 +262,28 @@ def _validated(section: type[_Section], fields: Mapping[str, Any], place: str) -
         ) from None
 
 
-def _checked_tensors(data: bytes, unet: UNet, place: str) -> dict[str, torch.Tensor]:
-    """All weights as float32, or a UserError naming every bad one."""
+def _load_tensors(data: bytes, place: str) -> dict[str, torch.Tensor]:
     try:
-        tensors = {_new_name(key): value for key, value in load(data).items()}
+        return {_new_name(key): value for key, value in load(data).items()}
     except SafetensorError as error:
         raise UserError(f"{place}: damaged safetensors ({error}). Copy it again.") from None
-    expected = unet.state_dict()
+
+
+def checked_tensors(
+    tensors: Mapping[str, torch.Tensor],
+    expected: Mapping[str, torch.Size],
+    place: str,
+    authority: str = "the config",
+) -> dict[str, torch.Tensor]:
+    """All weights as float32, or a UserError naming every bad one.
+
+    expected: the shapes, by key; authority: who says so, in messages.
+    """
     problems = Problems()
     for key in sorted(set(expected) ^ set(tensors)):
         problems.add(f"{place}: tensor {key} is {'missing' if key in expected else 'unknown'}.")
     for key in sorted(set(expected) & set(tensors)):
-        problem = _tensor_problem(tensors[key], expected[key].shape)
+        problem = _tensor_problem(tensors[key], expected[key], authority)
         if problem:
             problems.add(f"{place}: tensor {key} {problem}.")
     problems.raise_if_any()
@@ -286,9 +297,9 @@ def _new_name(key: str) -> str:
     return key
 
 
-def _tensor_problem(tensor: torch.Tensor, shape: torch.Size) -> str | None:
+def _tensor_problem(tensor: torch.Tensor, shape: torch.Size, authority: str) -> str | None:
     if tensor.shape != shape:
-        return f"has shape {tuple(tensor.shape)}, the config says {tuple(shape)}"
+        return f"has shape {tuple(tensor.shape)}, {authority} says {tuple(shape)}"
     if not tensor.is_floating_point():
         return f"has type {tensor.dtype}, not floating point"
     if not bool(torch.isfinite(tensor.float()).all()):

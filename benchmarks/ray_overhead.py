@@ -1,0 +1,127 @@
+"""`factory generate` with one actor against the same loop without Ray: start-up and steady state.
+
+Both are processes of their own that make the same shards with the same threads. Steady state: from
+the first receipt to the last one. Start-up: from the process' start to the first receipt, less the
+seconds that the first shard took to make.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import measuring
+from measuring import Row
+
+SHARDS = "_factory/shards"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process, in seconds and pairs per second."""
+
+    start_up: float
+    rate: float
+    total: float
+    told: str
+    """What it printed last."""
+
+
+def main() -> None:
+    arguments = measuring.parser(__doc__ or "")
+    arguments.add_argument("--shards", type=int, default=6)
+    arguments.add_argument("--samples-per-shard", type=int, default=48)
+    arguments.add_argument("--set", action="append", default=[], help="config keys, as a.b=c")
+    arguments.add_argument("--loop", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    keys = [
+        f"generate.num={given.shards * given.samples_per_shard}",
+        f"generate.samples_per_shard={given.samples_per_shard}",
+        f"generate.cpus_per_actor={max(1, given.threads - 1)}",
+        "generate.max_actors=1",
+        *given.set,
+    ]
+    if given.loop:
+        loop(given.loop, keys)
+        return
+    runs: dict[str, list[Run]] = {"loop": [], "ray": []}
+    for _ in range(given.runs):
+        for side, done in runs.items():
+            done.append(measured(side, keys, given))
+    medians = {
+        name: [statistics.median(getattr(run, name) for run in runs[side]) for side in runs]
+        for name in ("rate", "start_up", "total")
+    }
+    rate, start_up, total = (medians[name] for name in ("rate", "start_up", "total"))
+    rows = [
+        Row("G steady state, ours through Ray; other: without", rate[1], rate[0], "pairs/s",
+            ">= 0.97x"),
+        Row("start-up, ours through Ray; other: without", start_up[1], start_up[0], "s"),
+        Row("the whole command", total[1], total[0], "s"),
+    ]  # fmt: skip
+    waits = statistics.median(float(run.told) for run in runs["loop"])
+    rows.append(Row("sampling waits for encoding and storage", waits * 100, None, "%", "<= 1 %"))
+    told = f"{given.shards} shards of {given.samples_per_shard} pairs of the toy models, one actor"
+    spread = ", ".join(
+        f"{side} {min(r.rate for r in done):.2f} to {max(r.rate for r in done):.2f}"
+        for side, done in runs.items()
+    )
+    notes = [f"{told}; {given.runs} runs in turns, medians. Spread in pairs/s: {spread}."]
+    measuring.report("Ray's cost", rows, given.json, notes)
+
+
+def measured(side: str, keys: Sequence[str], given: argparse.Namespace) -> Run:
+    """One run of one side in a new folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = [word for key in keys for word in ("--set", key)]
+        if side == "ray":
+            command = [sys.executable, "-m", "factory.cli", "generate", "--out", folder, *options]
+        else:
+            command = [sys.executable, __file__, "--loop", folder, "--threads", str(given.threads)]
+            command += ["--shards", str(given.shards), *(f"--set={key}" for key in given.set)]
+            command += ["--samples-per-shard", str(given.samples_per_shard)]
+        started = time.time()
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        total = time.time() - started
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}\n{done.stderr}")
+        receipts = sorted(Path(folder, SHARDS).glob("*.json"), key=lambda p: p.stat().st_mtime)
+        times = [receipt.stat().st_mtime for receipt in receipts]
+        first = json.loads(receipts[0].read_text())["seconds"]
+        pairs = given.samples_per_shard * (len(times) - 1)
+        rate = pairs / (times[-1] - times[0])
+        return Run(times[0] - started - first, rate, total, done.stdout.splitlines()[-1])
+
+
+def loop(url: str, keys: Sequence[str]) -> None:
+    """What one actor does, without Ray."""
+    import torch
+
+    from factory.config import load_config, parse_override
+    from factory.production import CALLS_AT_ONCE, ShardMaker
+    from factory.shards.ledger import finish_run, start_run
+    from factory.synthesis import Synthesizer, load_models, make_plan
+
+    config = load_config(None, [parse_override(key) for key in keys])
+    torch.set_num_threads(max(1, int(config.generate.cpus_per_actor)))
+    models = load_models(config)
+    plan = make_plan(config, models)
+    start_run(url, plan, "", {})
+    maker = ShardMaker(Synthesizer(models, plan), plan, url)
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        list(pool.map(maker.make, plan.shards()))
+    finish_run(url, plan, "", "other")
+    print(maker.occupation.waiting_share)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Which solver, on which grid: distance to the ODE's solution, and to real images.
+
+B: root mean square distance, in units of [-1, 1], of images after 10 passes to those of the
+1000-step ODE solution from the same noise. C: Frechet distance to real images of few-step settings
+against ancestral sampling over all timesteps (Heusel et al. 2017, equation 6), in the fixed
+feature space of `features`, which needs no download.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import measuring
+import numpy as np
+import torch
+import torch.nn.functional as F
+from measuring import Row
+
+from factory import embedded
+from factory.config import Config, load_config
+from factory.data.sources import read_images
+from factory.diffusion.checkpoints import Model, load_model
+from factory.diffusion.process import EpsilonFn, linear_schedule, normal_noise, step_noise
+from factory.diffusion.samplers import (
+    ddim,
+    dpm_solver,
+    log_snr_timesteps,
+    quadratic_timesteps,
+    uniform_timesteps,
+    unipc,
+)
+from factory.images import to_signed, to_uint8
+
+PINNED = (250, 150, 50)
+SOLVERS: dict[str, Callable[..., torch.Tensor]] = {
+    "DDIM": ddim,
+    "DPM-Solver++(2M)": partial(dpm_solver, order=2),
+    "DPM-Solver++(3M)": partial(dpm_solver, order=3),
+    "UniPC-2": partial(unipc, order=2),
+    "UniPC-3": partial(unipc, order=3),
+}
+GRIDS = {
+    "uniform": uniform_timesteps,
+    "quadratic": quadratic_timesteps,
+    "log SNR": log_snr_timesteps,
+}
+EVERY = 1000
+BATCH = 50
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def main() -> None:
+    arguments = measuring.parser(__doc__ or "")
+    arguments.add_argument("--ddpm", default=embedded.DDPM_URL, help="a model folder")
+    arguments.add_argument("--config", help="its images, for C; absent: the toy domain")
+    arguments.add_argument("--images", type=int, default=32, help="of B")
+    arguments.add_argument("--samples", type=int, default=2000, help="of C; 0 leaves it out")
+    arguments.add_argument("--passes", type=int, nargs="+", default=[10, 20], help="of C")
+    arguments.add_argument("--etas", type=float, nargs="+", default=[0.0, 0.5, 1.0], help="of C")
+    arguments.add_argument(
+        "--keep", type=Path, help="folder of C's samples: what is there is not sampled again"
+    )
+    given = arguments.parse_args()
+    torch.set_num_threads(given.threads)
+    model = load_model(given.ddpm)
+    model.unet.to(DEVICE)
+    rows, notes = ode_rows(model, given.images)
+    if given.samples:
+        told, note = frechet_rows(model, load_config(given.config), given)
+        rows, notes = rows + told, [*notes, note]
+    measuring.report("Solvers", rows, given.json, notes)
+
+
+@torch.inference_mode()
+def ode_rows(model: Model, num_images: int) -> tuple[list[Row], list[str]]:
+    """B, for every solver and grid."""
+    schedule = linear_schedule(model.diffusion)
+    shape = (3, model.image_size, model.image_size)
+    x_t = normal_noise(range(num_images), shape, stream=0).to(DEVICE)
+    steps = range(schedule.num_timesteps - 1, -1, -1)
+    solution = ddim(model.unet, schedule, x_t, steps)
+
+    def distance(solver: str, grid: str, passes: int = 10) -> float:
+        timesteps = GRIDS[grid](schedule, passes, PINNED)
+        sampled = SOLVERS[solver](model.unet, schedule, x_t, timesteps)
+        return float((sampled - solution).square().mean().sqrt())
+
+    base = {grid: distance("DDIM", grid) for grid in GRIDS}
+    rows = []
+    for solver in list(SOLVERS)[1:]:
+        for grid in GRIDS:
+            name = f"B {solver}, {grid} grid, 10 passes; other: DDIM, uniform grid"
+            rows.append(Row(name, distance(solver, grid), base["uniform"], "RMS", ">= 4x"))
+    rows.sort(key=lambda row: row.ours)
+    spread = ", ".join(f"{value:.4f} {grid}" for grid, value in base.items())
+    return rows, [
+        f"B: {num_images} images of {model.image_size} px, fp32; every grid holds {PINNED}. "
+        f"DDIM by grid: {spread}. Images' own deviation: {float(solution.std()):.3f}."
+    ]
+
+
+def frechet_rows(model: Model, config: Config, given: argparse.Namespace) -> tuple[list[Row], str]:
+    """C: settings against all timesteps; ours and other are Frechet distances to real images."""
+    size = model.image_size
+    source = config.data.unlabelled.model_copy(update={"num": 2 * given.samples})
+    real = torch.from_numpy(read_images(source, size)).permute(0, 3, 1, 2)
+    halves = real[: given.samples], real[given.samples : 2 * given.samples]
+    statistics = [moments(half) for half in halves]
+    whole = sampled(model, given, "DDIM", EVERY, 1.0, uniform_timesteps)
+    base = frechet(statistics[0], moments(whole))
+    rows = []
+    for passes in given.passes:
+        settings = [("DDIM", uniform_timesteps, eta) for eta in given.etas]
+        settings += [(solver, log_snr_timesteps, 0.0) for solver in list(SOLVERS)[1:]]
+        for solver, grid, eta in settings:
+            images = sampled(model, given, solver, passes, eta, grid)
+            distance = frechet(statistics[0], moments(images))
+            how = f", eta {eta:g}" if solver == "DDIM" else ""
+            name = f"C {solver}{how}, {passes} passes; other: ancestral, {EVERY}"
+            rows.append(Row(name, distance, base, "FD", ">= 0.95x"))
+    floor = frechet(*statistics)
+    return rows, (
+        f"C: {given.samples} samples a setting, bf16; {len(halves[0])} real images; another "
+        f"{len(halves[1])} real images are {floor:.4g} away: the floor. `ratio` below 0.95 is "
+        "more than 5 % worse than all timesteps."
+    )
+
+
+@torch.inference_mode()
+def sampled(
+    model: Model,
+    given: argparse.Namespace,
+    solver: str,
+    passes: int,
+    eta: float,
+    grid: Callable[..., Sequence[int]],
+) -> torch.Tensor:
+    """uint8 (N, 3, S, S); kept in --keep batch by batch, so that a long run can be stopped."""
+    schedule = linear_schedule(model.diffusion)
+    timesteps = grid(schedule, passes, PINNED)
+    batches = []
+    for start in range(0, given.samples, BATCH):
+        named = repr((model.model_hash, solver, timesteps, eta, start)).encode()
+        file = given.keep and given.keep / f"{hashlib.sha256(named).hexdigest()[:20]}.npy"
+        if file and file.exists():
+            batches.append(torch.from_numpy(np.load(file)))
+            continue
+        seeds = range(start, start + BATCH)
+        shape = (3, model.image_size, model.image_size)
+        options = {"eta": eta, "noise": step_noise(seeds, shape, DEVICE)}
+        x_0 = SOLVERS[solver](
+            _autocast(model),
+            schedule,
+            normal_noise(seeds, shape, stream=0).to(DEVICE),
+            timesteps,
+            **(options if solver == "DDIM" else {}),
+        )
+        batches.append(to_uint8(x_0).cpu())
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file.with_suffix(".partial.npy"), batches[-1].numpy())
+            file.with_suffix(".partial.npy").rename(file)
+    return torch.cat(batches)[: given.samples]
+
+
+def _autocast(model: Model) -> EpsilonFn:
+    def epsilon_fn(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            return model.unet(x_t, t)
+
+    return epsilon_fn
+
+
+@torch.inference_mode()
+def features(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, 3, S, S) -> (N, 176): what a fixed random network sees, and a 4x4 thumbnail.
+
+    Three layers of 3x3 convolutions with stride 2, orthogonal weights of seed 0, ReLU; the means
+    over places of the second's and third's 64 channels. Random features rank image sets much as
+    trained ones do, and nobody has to download them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for batch in images.split(500):
+        x = to_signed(batch)
+        parts = [F.adaptive_avg_pool2d(x, 4).flatten(1)]
+        generator.manual_seed(0)
+        for channels in ((3, 32), (32, 64), (64, 64)):
+            weight = torch.empty(channels[1], channels[0], 3, 3)
+            torch.nn.init.orthogonal_(weight, gain=2**0.5, generator=generator)
+            x = F.conv2d(x, weight, stride=2, padding=1).relu_()
+            parts.append(x.mean(dim=(2, 3)))
+        found.append(torch.cat([parts[0], *parts[2:]], dim=1))
+    return torch.cat(found)
+
+
+def moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and covariance of the images' features."""
+    x = features(images).double()
+    return x.mean(dim=0), x.T.cov()
+
+
+def frechet(
+    one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor]
+) -> float:
+    """|mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))."""
+    (mean_1, cov_1), (mean_2, cov_2) = one, other
+    root = _root(cov_1)
+    cross = _root(root @ cov_2 @ root)
+    return float((mean_1 - mean_2).square().sum() + torch.trace(cov_1 + cov_2 - 2 * cross))
+
+
+def _root(matrix: torch.Tensor) -> torch.Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors * values.clamp_min(0).sqrt() @ vectors.T
+
+
+if __name__ == "__main__":
+    main()

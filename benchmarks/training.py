@@ -1,0 +1,194 @@
+"""Steps of DDPM training: images per second, waiting for data, share of the matrix rate.
+
+The other side is the seed project's own training loop (batch decoded from PNG by its DataLoader,
+fp32, Adam, the loss fetched every step) on its own network; ours trains the same network as
+`factory train` trains ours: uint8 images in memory, bfloat16, fused AdamW, EMA. Then our face
+network alone, on the images of a config or random ones.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import measuring
+import numpy as np
+import torch
+import yaml
+from measuring import Row
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.flop_counter import FlopCounterMode
+
+from factory.config import Config, load_config
+from factory.diffusion.importers import DiffuseSegUNet, Shape
+from factory.diffusion.optimization import (
+    TrainState,
+    batch_indices,
+    fast_network,
+    new_state,
+    resident_images,
+    train_step,
+)
+from factory.diffusion.process import linear_schedule
+from factory.images import encode_png
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def main() -> None:
+    arguments = measuring.parser(__doc__ or "")
+    measuring.add_diffuseseg(arguments)
+    arguments.add_argument("--config", default="configs/faces64.yaml")
+    arguments.add_argument("--data", action="store_true", help="the config's images, not random")
+    arguments.add_argument("--batch-size", type=int, help="absent: the config's")
+    arguments.add_argument("--seed-batch", type=int, default=2, help="its memory allows no more")
+    given = arguments.parse_args()
+    torch.set_num_threads(given.threads)
+    config = load_config(given.config)
+    rows, notes = face_rows(config, given)
+    rows.append(seed_row(config, given))
+    measuring.report("Training", rows, given.json, notes)
+
+
+def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], list[str]]:
+    """Our network on the config's batch: rate, waiting, share of the matrix rate."""
+    train = config.train.model_copy(
+        update={"batch_size": given.batch_size or config.train.batch_size}
+    )
+    state = new_state(config, DEVICE)
+    network = fast_network(state.unet, train)
+    size = config.data.image_size
+    images = resident_images(config, DEVICE) if given.data else random_images(size, 1024)
+    schedule = linear_schedule(config.diffusion).to(DEVICE)
+    waited = []
+
+    def step() -> None:
+        started = time.perf_counter()
+        chosen = batch_indices(len(images), train, state.step, 0, 1)
+        batch = images[chosen.to(images.device)].to(DEVICE, non_blocking=True)
+        waited.append(time.perf_counter() - started)
+        train_step(state, network, schedule, batch, train)
+        finish()
+
+    for _ in range(3):
+        step()
+    waited.clear()
+    seconds = [measuring.seconds(step) for _ in range(max(given.runs, 5))]
+    rate = train.batch_size / statistics.median(seconds)
+    flops = 3 * forward_flops(state.unet, size)
+    peak = matrix_rate()
+    share = sum(waited) / sum(seconds)
+    return [
+        Row(f"our network, batch {train.batch_size}", rate, None, "images/s"),
+        Row("waiting for data", share * 100, None, "%", "< 2 %"),
+        Row("of the bf16 matrix rate", rate * flops / peak * 100, None, "%", ">= 35 % on a GPU"),
+    ], [
+        f"{flops / 1e9:.1f} GFLOP an image and step (three forward passes); a bf16 product of "
+        f"4096x4096 matrices reaches {peak / 1e12:.3g} TFLOP/s here. Precision {train.precision}."
+    ]
+
+
+def random_images(size: int, num: int) -> torch.Tensor:
+    """uint8 (N, 3, S, S): what they show costs nothing."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (num, 3, size, size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(DEVICE)
+
+
+def finish() -> None:
+    """Waits for the device, so that a step is timed whole."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def forward_flops(unet: torch.nn.Module, size: int) -> float:
+    """Of one image; a product and a sum are two."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        unet(torch.zeros(1, 3, size, size, device=DEVICE), torch.zeros(1, device=DEVICE))
+    return float(counter.get_total_flops())
+
+
+def matrix_rate(size: int = 4096) -> float:
+    """FLOP/s of a product of square bfloat16 matrices, the best of five."""
+    a = torch.randn(size, size, device=DEVICE).bfloat16()
+
+    def product() -> None:
+        a @ a
+        finish()
+
+    product()
+    return 2 * size**3 / min(measuring.seconds(product) for _ in range(5))
+
+
+def seed_row(config: Config, given: argparse.Namespace) -> Row:
+    """The seed's network, trained by our step and by its own loop."""
+    batch = given.seed_batch
+    name = f"the seed's network, batch {batch}"
+    train = config.train.model_copy(update={"batch_size": batch})
+    torch.manual_seed(0)
+    unet = DiffuseSegUNet(Shape()).to(DEVICE)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, fused=True)
+    state = TrainState(unet, AveragedModel(unet), optimizer)  # type: ignore[arg-type]
+    network = fast_network(unet, train)
+    images = random_images(64, 8)[:batch]
+    schedule = linear_schedule(config.diffusion).to(DEVICE)
+
+    def step() -> None:
+        train_step(state, network, schedule, images, train)
+        finish()
+
+    step()
+    ours = batch / statistics.median(measuring.seconds(step) for _ in range(3))
+    if given.diffuseseg is None:
+        measuring.absent("the seed's training", "--diffuseseg")
+        return Row(name, ours, None, "images/s")
+    return Row(name, ours, batch / seed_step_seconds(given.diffuseseg, batch), "images/s")
+
+
+def seed_step_seconds(path: Path, batch: int, num_steps: int = 4) -> float:
+    """Median seconds of a step of its own `train`, between the losses that it reports."""
+    from diffuseseg import load_module
+
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = random_images(64, batch * num_steps).permute(0, 2, 3, 1).cpu().numpy()
+        for i, image in enumerate(pixels):
+            (Path(folder) / f"{i}.png").write_bytes(encode_png(np.ascontiguousarray(image)))
+        told = yaml.safe_load((path / "utils" / "config.yaml").read_text())
+        told["dataset_params"]["im_path"] = folder
+        told["train_params"] |= {
+            "type": "new",
+            "batch_size": batch,
+            "num_epochs": 1,
+            "ckpt_path": folder,
+        }
+        file = Path(folder) / "config.yaml"
+        file.write_text(yaml.safe_dump(told))
+        module = load_module(path, "DDPM-train")
+        times: list[float] = []
+        module.wandb = _Log(times)  # type: ignore[attr-defined]
+        module.tqdm = lambda loader: loader  # type: ignore[attr-defined]
+        module.train(argparse.Namespace(config_path=str(file)))
+    return statistics.median(b - a for a, b in pairwise(times))
+
+
+class _Log:
+    """Stands in for the seed's reporting; notes when a batch's loss comes."""
+
+    def __init__(self, times: list[float]) -> None:
+        self.times = times
+
+    def log(self, told: dict[str, Any]) -> None:
+        if "train/batch_loss" in told:
+            self.times.append(time.perf_counter())
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+if __name__ == "__main__":
+    main()

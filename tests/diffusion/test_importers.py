@@ -1,0 +1,378 @@
+"""Claims about factory.diffusion.importers, against the architecture stated anew here."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from factory.classes import MAX_CLASSES
+from factory.diffusion.importers import (
+    BLOCKS,
+    DESCRIPTOR_DIM,
+    DIFFUSESEG_CLASSES,
+    HIDDEN,
+    NUM_MEMBERS,
+    TIMESTEPS,
+    DiffuseSegUNet,
+    Shape,
+    load_diffuseseg_mlps,
+    load_diffuseseg_unet,
+)
+from factory.diffusion.process import linear_schedule, normal_noise
+from factory.diffusion.samplers import uniform_timesteps
+from factory.errors import UserError
+from factory.labeling.ensemble import Ensemble, EnsembleConfig
+
+SHAPE = Shape(
+    down_channels=(8, 16, 32),
+    mid_channels=(32, 24, 16),
+    last_channels=8,
+    time_channels=16,
+    num_down_layers=2,
+    num_mid_layers=1,
+    num_up_layers=3,
+)
+T = torch.tensor([3, 870])
+Tensors = dict[str, torch.Tensor]
+
+
+class Reference:
+    """DiffuseSeg's U-Net over a state dict, as its authors define it; notes which keys it reads."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self.tensors = tensors
+        self.read: set[str] = set()
+
+    def of(self, name: str) -> Tensors:
+        """{weight, bias, ...} below a module's name."""
+        found = {k: v for k, v in self.tensors.items() if k.rpartition(".")[0] == name}
+        self.read |= set(found)
+        return {key.rpartition(".")[2]: value for key, value in found.items()}
+
+    def conv(self, name: str, x: torch.Tensor, **options: int) -> torch.Tensor:
+        return F.conv2d(x, **self.of(name), **options)
+
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, **self.of(name))
+
+    def norm(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return F.group_norm(x, 8, **self.of(name))
+
+    def norm_silu_conv(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(f"{name}.2", F.silu(self.norm(f"{name}.0", x)), padding=1)
+
+    def resnet(self, name: str, i: int, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        h = self.norm_silu_conv(f"{name}.resnet_conv_first.{i}", x)
+        h = h + self.linear(f"{name}.t_emb_layers.{i}.1", F.silu(time))[:, :, None, None]
+        h = self.norm_silu_conv(f"{name}.resnet_conv_second.{i}", h)
+        return h + self.conv(f"{name}.residual_input_conv.{i}", x)
+
+    def attention(self, name: str, i: int, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.norm(f"{name}.attention_norms.{i}", x.flatten(2)).transpose(1, 2)
+        attend = nn.MultiheadAttention(x.shape[1], 4, batch_first=True)
+        own, out = self.of(f"{name}.attentions.{i}"), self.of(f"{name}.attentions.{i}.out_proj")
+        attend.load_state_dict({**own, **{f"out_proj.{key}": v for key, v in out.items()}})
+        attended, _ = attend(tokens, tokens, tokens)
+        return x + attended.transpose(1, 2).reshape(x.shape)
+
+    def layers(self, name: str, num: int, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        for i in range(num):
+            x = self.attention(name, i, self.resnet(name, i, x, time))
+        return x
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, Tensors]:
+        frequencies = 10_000 ** (torch.arange(8) / 8)
+        angles = t[:, None].repeat(1, 8) / frequencies
+        time = self.linear("t_proj.0", torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1))
+        time = self.linear("t_proj.2", F.silu(time))
+        x, skips, maps = self.conv("conv_in", x, padding=1), [], {}
+        for level in range(2):
+            skips.append(x)
+            x = self.layers(f"downs.{level}", 2, x, time)
+            x = self.conv(f"downs.{level}.down_sample_conv", x, stride=2, padding=1)
+        for level in range(2):
+            x = self.resnet(f"mids.{level}", 0, x, time)
+            x = self.attention(f"mids.{level}", 0, x)
+            x = self.resnet(f"mids.{level}", 1, x, time)
+        for level in range(2):
+            up = self.of(f"ups.{level}.up_sample_conv")
+            x = torch.cat([F.conv_transpose2d(x, **up, stride=2, padding=1), skips.pop()], dim=1)
+            x = maps[level] = self.layers(f"ups.{level}", 3, x, time)
+        return self.conv("conv_out", F.silu(self.norm("norm_out", x)), padding=1), maps
+
+
+@pytest.fixture(scope="module")
+def tensors(randomize: Callable[..., nn.Module]) -> Tensors:
+    """The weights of a tiny random network."""
+    return randomize(DiffuseSegUNet(SHAPE)).state_dict()
+
+
+@pytest.fixture
+def pth(tensors: Tensors, tmp_path: Path) -> Path:
+    """Its file."""
+    torch.save(tensors, tmp_path / "unet.pth")
+    return tmp_path / "unet.pth"
+
+
+def x_t() -> torch.Tensor:
+    return normal_noise([1, 2], (3, 16, 16), stream=0)
+
+
+@torch.no_grad()
+def test_outputs_and_features_are_those_of_the_architecture(tensors: Tensors, pth: Path) -> None:
+    reference = Reference(tensors)
+    epsilon, maps = reference(x_t(), T)
+    assert reference.read == set(tensors), "every weight is used"
+    unet = load_diffuseseg_unet(str(pth)).unet
+    assert unet.num_blocks == 2
+    ours, our_maps = unet.epsilon_and_features(x_t(), T, (0, 1))
+    torch.testing.assert_close(ours, epsilon, atol=1e-5, rtol=0)
+    assert epsilon.std() > 0.1 and list(our_maps) == [0, 1]
+    for block in (0, 1):
+        torch.testing.assert_close(our_maps[block], maps[block], atol=1e-5, rtol=0)
+    assert torch.equal(unet(x_t(), T), ours)
+    for block, features in unet.features(x_t(), T, (1,)).items():
+        assert block == 1 and torch.equal(features, our_maps[1])
+
+
+@torch.no_grad()
+def test_bf16_stays_close_to_fp32(pth: Path) -> None:
+    unet = load_diffuseseg_unet(str(pth)).unet
+    epsilon = unet(x_t(), T)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = unet(x_t(), T)
+    assert half.dtype == torch.bfloat16
+    assert 0 < (half - epsilon).abs().mean() < 0.03 * epsilon.abs().mean()
+
+
+def test_the_published_network_has_its_number_of_parameters() -> None:
+    with torch.device("meta"):
+        unet = DiffuseSegUNet(Shape())
+    assert sum(parameter.numel() for parameter in unet.parameters()) == 45_878_451
+
+
+def test_a_loaded_network_is_frozen_and_tells_what_it_was_trained_with(pth: Path) -> None:
+    model = load_diffuseseg_unet(str(pth))
+    assert not model.unet.training
+    assert not any(parameter.requires_grad for parameter in model.unet.parameters())
+    assert model.image_size == 64
+    assert linear_schedule(model.diffusion).alpha_bar(999) == pytest.approx(4.036e-5, rel=1e-3)
+    assert len(uniform_timesteps(linear_schedule(model.diffusion), 10, TIMESTEPS)) == 10
+
+
+def test_the_hash_tells_weights_apart(tensors: Tensors, pth: Path) -> None:
+    before = load_diffuseseg_unet(str(pth)).model_hash
+    assert load_diffuseseg_unet(str(pth)).model_hash == before and len(before) == 64
+    torch.save({**tensors, "conv_in.bias": tensors["conv_in.bias"] + 1}, pth)
+    assert load_diffuseseg_unet(str(pth)).model_hash != before
+
+
+def refused(load: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as refusal:
+        load()
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "downs.1.resnet_conv_first.0.2.weight",
+        "t_proj.0.weight",
+        "conv_in.bias",
+        "ups.1.attentions.2.in_proj_weight",
+        "mids.0.residual_input_conv.1.weight",
+        "norm_out.weight",
+    ],
+)
+def test_every_bad_tensor_of_a_network_is_named(tensors: Tensors, pth: Path, key: str) -> None:
+    spoiled = {name: value for name, value in tensors.items() if name != key}
+    spoiled["extra.weight"] = torch.ones(3)
+    spoiled["mids.1.attentions.0.out_proj.weight"] = torch.full((16, 16), torch.nan)
+    spoiled["conv_out.weight"] = tensors["conv_out.weight"].transpose(0, 1)
+    spoiled["norm_out.bias"] = tensors["norm_out.bias"].long()
+    torch.save(spoiled, pth)
+    told = refused(lambda: load_diffuseseg_unet(str(pth)))
+    assert told.splitlines() == [
+        f"{pth}: tensor {problem}."
+        for problem in (
+            *sorted((f"{key} is missing", "extra.weight is unknown")),
+            "conv_out.weight has shape (8, 3, 3, 3), the rest of the file says (3, 8, 3, 3)",
+            "mids.1.attentions.0.out_proj.weight holds values that are not finite: "
+            "the training diverged; use another checkpoint",
+            "norm_out.bias has type torch.int64, not floating point",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"conv_in.weight": torch.ones(8, 3, 3, 3), "conv_in.bias": torch.ones(8)},
+        {"conv_in.bias": torch.ones(6), "downs.0.x.bias": torch.ones(6)},
+    ],
+    ids=["nothing", "another network", "widths that no groups divide"],
+)
+def test_another_network_is_refused(content: Tensors, pth: Path) -> None:
+    torch.save(content, pth)
+    assert "is no U-Net of DiffuseSeg's" in refused(lambda: load_diffuseseg_unet(str(pth)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[torch.ones(2)], {"model": {"conv_in.bias": torch.ones(8)}}, {1: torch.ones(8)}],
+    ids=["a list", "a wrapped state dict", "keys that are no names"],
+)
+def test_what_is_no_state_dict_is_refused(content: object, pth: Path) -> None:
+    torch.save(content, pth)
+    assert "is no state dict" in refused(lambda: load_diffuseseg_unet(str(pth)))
+
+
+class Code:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (self.command,)
+
+
+def test_code_in_a_pickle_is_refused_and_does_not_run(tensors: Tensors, pth: Path) -> None:
+    trace = pth.with_name("trace")
+    torch.save({**tensors, "extra": Code(f"touch {trace}")}, pth)
+    assert "holds more than tensors, such as code" in refused(
+        lambda: load_diffuseseg_unet(str(pth))
+    )
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+def test_a_truncated_file_is_refused(pth: Path, share: float) -> None:
+    data = pth.read_bytes()
+    pth.write_bytes(data[: int(len(data) * share)])
+    assert f"{pth}: damaged" in refused(lambda: load_diffuseseg_unet(str(pth)))
+
+
+def test_what_torch_did_not_save_is_refused(pth: Path) -> None:
+    for data in (b"", b"<html>", b"\x80\x02}q\x00."):
+        pth.write_bytes(data)
+        assert "is no file of torch.save's" in refused(lambda: load_diffuseseg_unet(str(pth)))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    url = str(tmp_path / "no.pth")
+    assert f"{url}: is missing" in refused(lambda: load_diffuseseg_unet(url))
+    assert url in refused(lambda: load_diffuseseg_mlps([url, *"abcdefghi"]))
+
+
+class PixelMLP(nn.Module):
+    """One of the ten: normalises before the ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.bn1 = nn.Linear(624, 128), nn.BatchNorm1d(128)
+        self.fc2, self.bn2 = nn.Linear(128, 32), nn.BatchNorm1d(32)
+        self.fc_out = nn.Linear(32, 20)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.bn1(self.fc1(x)))
+        return self.fc_out(F.relu(self.bn2(self.fc2(x))))
+
+
+@pytest.fixture(scope="module")
+def mlps() -> list[nn.Module]:
+    """Ten, each with statistics of its own, some gains negative."""
+    generator = torch.Generator().manual_seed(0)
+    made: list[nn.Module] = []
+    for _ in range(10):
+        mlp = PixelMLP().eval().requires_grad_(False)
+        for norm in (mlp.bn1, mlp.bn2):
+            for values in (norm.weight, norm.bias, norm.running_mean):
+                values.normal_(0.0, 1.0, generator=generator)
+            norm.running_var.uniform_(1e-3, 2.0, generator=generator)
+        made.append(mlp)
+    return made
+
+
+@pytest.fixture
+def mlp_urls(mlps: list[nn.Module], tmp_path: Path) -> Iterator[list[str]]:
+    """Their files."""
+    urls = [str(tmp_path / f"mlp_{i}_best.pt") for i in range(1, 11)]
+    for mlp, url in zip(mlps, urls, strict=True):
+        torch.save(mlp.state_dict(), url)
+    yield urls
+
+
+@torch.inference_mode()
+def test_the_ensemble_equals_the_ten_mlps(mlps: list[nn.Module], mlp_urls: list[str]) -> None:
+    config = EnsembleConfig(
+        class_names=DIFFUSESEG_CLASSES.names,
+        palette=DIFFUSESEG_CLASSES.palette,
+        image_size=64,
+        timesteps=TIMESTEPS,
+        blocks=BLOCKS,
+        noise_seed=0,
+        descriptor_dim=DESCRIPTOR_DIM,
+        num_members=NUM_MEMBERS,
+        hidden=HIDDEN,
+        ddpm_hash="",
+    )
+    ensemble = Ensemble(config).eval()
+    ensemble.load_state_dict(load_diffuseseg_mlps(mlp_urls), strict=True)
+    descriptors = normal_noise([5], (2000, 624), stream=0)[0]
+    theirs = torch.stack([mlp(descriptors) for mlp in mlps])
+    ours = ensemble(descriptors)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert torch.equal(ours.argmax(dim=-1), theirs.argmax(dim=-1))
+    assert (ours[0] - ours[1]).abs().mean() > 0.1, "members differ"
+
+
+def test_the_descriptor_is_as_wide_as_the_published_maps() -> None:
+    with torch.device("meta"):
+        ups = DiffuseSegUNet(Shape()).ups
+    widths = [up.residual_input_conv[0].out_channels for up in ups]
+    assert widths == [128, 64, 16] and len(ups) == len(BLOCKS)
+    assert len(TIMESTEPS) * sum(widths) == DESCRIPTOR_DIM
+
+
+def test_names_and_colours_of_the_classes_differ() -> None:
+    assert len(set(DIFFUSESEG_CLASSES.names)) == len(set(DIFFUSESEG_CLASSES.palette)) == 20
+    assert len(DIFFUSESEG_CLASSES) <= MAX_CLASSES
+    assert DIFFUSESEG_CLASSES.names[13] == "hair"
+    assert DIFFUSESEG_CLASSES.palette[13] == (0, 255, 0)
+
+
+def test_fewer_than_ten_mlps_are_refused(mlp_urls: list[str]) -> None:
+    for urls in ([], mlp_urls[:9], [*mlp_urls[:9], mlp_urls[0]], [*mlp_urls, "one/more.pt"]):
+        told = refused(lambda urls=urls: load_diffuseseg_mlps(urls))
+        assert "DiffuseSeg's ensemble has 10" in told
+
+
+def test_all_that_is_wrong_with_the_mlps_is_told_at_once(
+    mlps: list[nn.Module], mlp_urls: list[str]
+) -> None:
+    good = mlps[0].state_dict()
+    torch.save({k: v for k, v in good.items() if k != "bn1.running_mean"}, mlp_urls[1])
+    torch.save({**good, "fc1.weight": good["fc1.weight"].T}, mlp_urls[3])
+    torch.save({**good, "bn2.running_var": -good["bn2.running_var"]}, mlp_urls[4])
+    Path(mlp_urls[5]).write_bytes(b"")
+    torch.save({**good, "fc2.bias": torch.full((32,), torch.inf)}, mlp_urls[8])
+    told = refused(lambda: load_diffuseseg_mlps(mlp_urls)).splitlines()
+    assert len(told) == 5
+    for line, (i, problem) in zip(
+        told,
+        [
+            (1, "bn1.running_mean is missing"),
+            (3, "fc1.weight has shape (624, 128), DiffuseSeg says (128, 624)"),
+            (4, "bn2.running_var holds negative values"),
+            (5, "is no file of torch.save's"),
+            (8, "fc2.bias holds values that are not finite"),
+        ],
+        strict=True,
+    ):
+        assert line.startswith(mlp_urls[i]) and problem in line

@@ -208,9 +208,10 @@ class Features(Section):
     timesteps: Annotated[tuple[Ordinal, ...], AfterValidator(_some)] = (50, 150, 250)
     blocks: Annotated[tuple[Ordinal, ...], AfterValidator(_some)] | None = None
     """Decoder blocks, 0 = the first after the middle; absent: chosen by the network's shape."""
-    source: Literal["renoise", "trajectory"] = "renoise"
+    source: Literal["auto", "renoise", "trajectory"] = "auto"
     """Of generated images: renoise = noise the finished image again, as in fitting;
-    trajectory = read the maps while sampling passes those timesteps, without extra passes."""
+    trajectory = read the maps while sampling passes those timesteps, without extra passes.
+    auto: trajectory where it is as good, which is with unipc and dpm_solver; else renoise."""
 
 
 class Ensemble(Section):
@@ -219,10 +220,10 @@ class Ensemble(Section):
     num_members: Count = 10
     hidden: tuple[Count, Count] = (128, 32)
     num_steps: Count = 600
-    pixels_per_step: Count = 2048
-    learning_rate: Positive = 2e-3
-    pool_gib: Positive = 2.0
-    """Memory for the descriptors of the pixels learned from; not all of many large images fit."""
+    pixels_per_step: Annotated[Count, Field(ge=2)] = 1024
+    learning_rate: Positive = 1e-2
+    pool_gib: Positive = 1.0
+    """Memory for the descriptors of the pixels learned from: a random part where not all fit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of fitting. auto: bf16 on GPUs and on CPUs with instructions for it."""
     vote: Literal["hard", "soft"] = "soft"

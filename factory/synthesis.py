@@ -97,12 +97,20 @@ def make_plan(config: Config, models: Models) -> Plan:
             "eta": generate.eta if generate.sampler == "ddim" else None,
             "sampling_timesteps": sampling_timesteps,
             **_execution(generate, models.ddpm.image_size),
-            "feature_source": config.features.source,
+            "feature_source": _feature_source(config),
             "vote": config.ensemble.vote,
             "ddpm_sha256": models.ddpm.model_hash,
             "ensemble_sha256": models.ensemble_hash,
         },
     )
+
+
+def _feature_source(config: Config) -> str:
+    """auto: by how well the labels agree with the consensus of many re-noised passes."""
+    source, sampler = config.features.source, config.generate.sampler
+    if source == "auto":
+        return "trajectory" if sampler in ("unipc", "dpm_solver") else "renoise"
+    return source
 
 
 def _execution(generate: Generate, image_size: int) -> dict[str, Any]:

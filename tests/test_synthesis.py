@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from factory import synthesis
 from factory.config import Config
 from factory.data.toy import CLASSES
 from factory.diffusion.process import linear_schedule, sample_seed
@@ -65,7 +66,7 @@ def test_the_plan_tells_what_decides_the_bytes(models, plan) -> None:
     assert Plan.model_validate_json(told.model_dump_json()) == told
 
 
-@pytest.mark.parametrize("sampler", ["dpm_solver", "ddim"])
+@pytest.mark.parametrize("sampler", ["unipc", "dpm_solver", "ddim"])
 @pytest.mark.parametrize("steps", [3, 5, 20])
 def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int) -> None:
     grid = plan(generate={"sampler": sampler, "num_sampling_steps": steps}).recipe[
@@ -92,6 +93,48 @@ def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int)
 )
 def test_whatever_changes_the_bytes_changes_the_plan(plan, section: dict) -> None:
     assert plan(**section).run_id != plan().run_id
+
+
+@pytest.mark.parametrize(
+    ("sampler", "source"),
+    [
+        ("unipc", "trajectory"),
+        ("dpm_solver", "trajectory"),
+        ("ddim", "renoise"),
+        ("ddpm", "renoise"),
+    ],
+)
+def test_the_source_of_features_is_chosen_by_the_sampler(plan, sampler: str, source: str) -> None:
+    chosen = plan(generate={"sampler": sampler}).recipe["feature_source"]
+    other = {"trajectory": "renoise", "renoise": "trajectory"}[source]
+    features = {"timesteps": TIMESTEPS, "blocks": BLOCKS, "source": other}
+    asked = plan(generate={"sampler": sampler}, features=features).recipe["feature_source"]
+    assert (chosen, asked) == (source, other)
+
+
+def test_what_is_left_to_the_factory_is_chosen_once_and_told_in_the_plan(plan) -> None:
+    left = {"batch_size": "auto", "precision": "auto", "samples_per_shard": 1000, "num": 1000}
+    on_cpu = plan(generate=left).recipe
+    assert (on_cpu["device"], on_cpu["compiled"]) == ("cpu", False)
+    assert on_cpu["batch_size"] == 2**17 // 16**2
+    assert on_cpu["precision"] in ("bf16", "fp32")
+    on_gpu = plan(generate={**left, "gpus_per_actor": 1}).recipe
+    assert (on_gpu["device"], on_gpu["precision"], on_gpu["compiled"]) == ("cuda", "bf16", True)
+    assert on_gpu["batch_size"] == 1000  # a shard's samples
+    plain = plan(generate={**left, "gpus_per_actor": 1, "compile": False}).recipe
+    assert not plain["compiled"]
+
+
+def test_a_compiled_plan_runs_the_compiled_network(models, plan, monkeypatch) -> None:
+    calls = []
+
+    def recorded(network):
+        return lambda *args: calls.append(args) or network(*args)
+
+    monkeypatch.setattr(synthesis, "compiled", recorded)
+    plain, fast = (plan(generate={"num": 2, "compile": compile}) for compile in (False, True))
+    assert_same(made(models, plain), made(models, fast))
+    assert len(calls) == STEPS
 
 
 def test_what_does_not_change_the_bytes_does_not_change_the_plan(plan) -> None:
@@ -164,6 +207,8 @@ def test_another_seed_makes_other_images(models, plan) -> None:
 @pytest.mark.parametrize(
     "sampler, source, vote",
     [
+        ("unipc", "renoise", "soft"),
+        ("unipc", "trajectory", "soft"),
         ("dpm_solver", "renoise", "soft"),
         ("dpm_solver", "trajectory", "hard"),
         ("ddim", "renoise", "hard"),

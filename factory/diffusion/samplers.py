@@ -2,11 +2,13 @@
 
 All walk a decreasing grid of integer timesteps, evaluate the network once at each of them in that
 order, predict x_0 there and clip it to [-1, 1], as Ho et al. (2020) do, and end on a clean image.
+Without `clip` the deterministic ones solve the probability-flow ODE as it is, whose solution leaves
+[-1, 1] where the network has learned too little.
 Coefficients are Python floats, the timesteps lie on the device before the first step, and what a
 step makes goes into buffers made once: the loop never waits for the device, and allocates nothing
 but what the network does.
 
-Shapes: x_T (B, C, H, W) standard normal -> x_0 (B, C, H, W) in [-1, 1].
+Shapes: x_T (B, C, H, W) standard normal -> x_0 (B, C, H, W), in [-1, 1] if clipped.
 """
 
 import math
@@ -40,13 +42,14 @@ def ddim(
     timesteps: Sequence[int],
     eta: float = 0.0,
     noise: NoiseFn | None = None,
+    clip: bool = True,
 ) -> torch.Tensor:
     """DDIM (Song et al. 2021, equations 12 and 16): eta = 0 deterministic, eta = 1 ancestral.
 
     noise(t): (B, C, H, W) standard normal, added at timestep t; needed where eta > 0. Ancestral
     steps correct the errors of earlier ones: they suit models that were trained for a short while.
     """
-    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, num_kept=1)
+    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=1)
     x_t = x_t.clone()
     for i, t in enumerate(timesteps):
         x_0 = cleaner(x_t, i)
@@ -69,13 +72,14 @@ def dpm_solver(
     x_t: torch.Tensor,
     timesteps: Sequence[int],
     order: int = 2,
+    clip: bool = True,
 ) -> torch.Tensor:
     """DPM-Solver++(2M) or (3M): multistep over x_0 (Lu et al. 2022, algorithm 2 and appendix).
 
     order: 2 or 3. It grows with the steps that were made and falls before the end; the last step,
     which lands on x_0, is first order.
     """
-    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, num_kept=order)
+    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=order)
     x_t = x_t.clone()
     for i in range(len(timesteps) - 1):
         cleaner(x_t, i)
@@ -90,13 +94,14 @@ def unipc(
     x_t: torch.Tensor,
     timesteps: Sequence[int],
     order: int = 2,
+    clip: bool = True,
 ) -> torch.Tensor:
     """UniPC over x_0 with B(h) = exp(h) - 1 (Zhao et al. 2023, algorithms 5 to 8, bh2).
 
     The network's answer at a predicted point also corrects the step that led there, so each point
     is one order better at no further pass. The orders are those of `dpm_solver`.
     """
-    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, num_kept=order + 1)
+    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=order + 1)
     x_t, predicted = x_t.clone(), x_t.clone()
     for i in range(len(timesteps)):
         x_0 = cleaner(predicted, i)
@@ -123,21 +128,24 @@ class _Cleaner:
         schedule: Schedule,
         x_t: torch.Tensor,
         timesteps: Sequence[int],
+        clip: bool,
         num_kept: int,
     ) -> None:
         self.epsilon_fn = epsilon_fn
+        self.clip = clip
         self.coefficients = [schedule.alpha_sigma(t) for t in timesteps]
         self.t = torch.tensor(list(timesteps)).to(x_t.device).repeat(len(x_t), 1).T.contiguous()
         self.kept = [torch.empty_like(x_t) for _ in range(num_kept)]
         """The newest first."""
 
     def __call__(self, x_t: torch.Tensor, i: int) -> torch.Tensor:
-        """The predicted x_0, clipped to [-1, 1] (Ho et al. 2020, equation 15 solved for x_0)."""
+        """The predicted x_0 (Ho et al. 2020, equation 15 solved for x_0), clipped if asked to."""
         alpha, sigma = self.coefficients[i]
         epsilon = self.epsilon_fn(x_t, self.t[i])
         self.kept.insert(0, self.kept.pop())
         torch.sub(x_t, epsilon, alpha=sigma, out=self.kept[0])
-        return self.kept[0].div_(alpha).clamp_(-1.0, 1.0)
+        x_0 = self.kept[0].div_(alpha)
+        return x_0.clamp_(-1.0, 1.0) if self.clip else x_0
 
 
 def _order(order: int, i: int, timesteps: Sequence[int]) -> int:

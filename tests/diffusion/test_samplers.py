@@ -303,6 +303,19 @@ def test_log_snr_grid_is_even_in_log_snr_and_the_uniform_one_in_time() -> None:
     assert float(roots.max() / roots.min()) < 1.1
 
 
+@pytest.mark.parametrize("sampler", [ddim, dpm_solver, unipc])
+def test_without_clipping_what_leaves_the_range_stays_outside(
+    sampler: Callable[..., torch.Tensor], x_t: torch.Tensor
+) -> None:
+    schedule = linear_schedule(SHORT)
+    x_0 = torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)) * 6 - 3
+    grid = (59, 40, 20, 5)
+    free = sampler(perfect(schedule, x_0), schedule, x_t, grid, clip=False)
+    torch.testing.assert_close(free, x_0, atol=1e-4, rtol=0)
+    clipped = sampler(perfect(schedule, x_0), schedule, x_t, grid)
+    torch.testing.assert_close(clipped, x_0.clamp(-1, 1), atol=1e-4, rtol=0)
+
+
 @torch.inference_mode()
 def test_what_a_sampler_is_given_stays_as_it_was(network: EpsilonFn, x_t: torch.Tensor) -> None:
     schedule, before = linear_schedule(SHORT), x_t.clone()

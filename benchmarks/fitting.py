@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -45,11 +45,9 @@ from factory.diffusion.unet import UNet, block_channels, block_downscaling
 from factory.images import UInt8
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import pixel_descriptors
-from factory.labeling.fitting import ensemble_config, fit_maps, map_passes, with_mirrored
+from factory.labeling.fitting import Maps, ensemble_config, fit_maps, map_passes, with_mirrored
 from factory.labeling.labels import label_maps
 from factory.labeling.metrics import Score, confusion_matrix
-
-Maps = Sequence[torch.Tensor]
 
 SEED_LOOP = {"num_mlps": 10, "epochs_per_mlp": 10, "batch_size": 64, "learning_rate": 1e-4}
 SEED_PART = {**SEED_LOOP, "num_mlps": 1, "epochs_per_mlp": 1}
@@ -73,11 +71,11 @@ class Task:
     config: Config
     learned: EnsembleConfig
     masks: torch.Tensor
-    """(N, S, S) uint8 of the images, then, where ours learns from them, of the mirrored ones."""
+    """(N, S, S) uint8 of the images and the mirrored ones, in random order."""
     passes: list[Maps]
     """Of the same images."""
-    num_images: int
-    """That are not mirrored: those of the other side."""
+    mirrored: torch.Tensor
+    """(N,) bool: which images the other side does not learn from."""
     test: Labelled
     test_passes: list[Maps]
 
@@ -132,10 +130,16 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     training, test = (read_labelled(s, size) for s in (config.data.labelled, config.data.test))
     test = spread(test, options.num_test)
     learned = ensemble_config(model, training.classes, config)
-    mirrored = config.ensemble.horizontal_flip
-    images, masks = with_mirrored(training) if mirrored else (training.images, training.masks)
+    images, masks = training.images, training.masks
+    if config.ensemble.horizontal_flip:
+        images, masks = with_mirrored(training)
+    order = np.random.default_rng(config.ensemble.seed).permutation(len(images))
+    images, masks = images[order], torch.from_numpy(masks[order])
+    mirrored = torch.from_numpy(order >= len(training))
     passes: list[Maps] = []
-    seconds = measuring.seconds(lambda: passes.extend(map_passes(model, learned, images)))
+    seconds = measuring.seconds(
+        lambda: passes.extend(map_passes(model, learned, images, config.ensemble))
+    )
     notes.append(
         f"{len(training)} images of {size} px, {len(training.classes)} classes, descriptors "
         f"{learned.descriptor_dim} wide, {len(test)} test images. The passes of the {len(images)} "
@@ -144,7 +148,7 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     if size != 64:
         notes.append("The goal of 30x is for 100 images of 64 px: see --ddpm and --config.")
     test_passes = list(map_passes(model, learned, test.images))
-    return Task(config, learned, torch.from_numpy(masks), passes, len(training), test, test_passes)
+    return Task(config, learned, masks, passes, mirrored, test, test_passes)
 
 
 def spread(labelled: Labelled, num: int) -> Labelled:
@@ -238,18 +242,26 @@ def seed_of(task: Task, options: argparse.Namespace, folder: Path) -> Seed | Non
 
 def seed_pixels(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
     """Descriptors (n, D) float16 and labels (n,) of all pixels that are not ignored."""
-    labels = task.masks[: task.num_images].flatten().long()
-    maps = [torch.cat(some)[: task.num_images] for some in zip(*task.passes, strict=True)]
-    features = torch.empty((len(labels), task.learned.descriptor_dim), dtype=torch.float16)
-    size = task.learned.image_size
-    pixel_descriptors(maps, torch.arange(len(labels)), size, out=features)
+    maps = [torch.cat(some)[~task.mirrored] for some in zip(*task.passes, strict=True)]
+    labels = task.masks[~task.mirrored].flatten().long()
+    features = all_descriptors(maps, task.learned)
     kept = labels != IGNORE_ID
     return (features, labels) if bool(kept.all()) else (features[kept], labels[kept])
 
 
+def all_descriptors(maps: Maps, learned: EnsembleConfig) -> torch.Tensor:
+    """(B * S * S, D) float16: every pixel's, as its feature extractor keeps them."""
+    num_pixels = learned.image_size**2
+    features = torch.empty((len(maps[0]) * num_pixels, learned.descriptor_dim)).half()
+    for i, out in enumerate(features.split(num_pixels)):
+        image = [m[i : i + 1] for m in maps]
+        out.copy_(pixel_descriptors(image, torch.arange(num_pixels), learned.image_size))
+    return features
+
+
 def seed_score(task: Task, seed: Seed) -> Score:
     """Of the test images, by majority of the best epochs; ties go to the class named first."""
-    size, num_classes = task.learned.image_size, len(task.test.classes)
+    num_classes = len(task.test.classes)
     mlps = []
     for file in sorted(Path(seed.module.OUTPUT_DIR).glob("mlp_*_best.pt")):
         mlp = seed.module.PixelMLP(task.learned.descriptor_dim, seed.module.NUM_CLASSES)
@@ -257,8 +269,7 @@ def seed_score(task: Task, seed: Seed) -> Score:
         mlps.append(mlp.eval())
     masks = []
     for maps in task.test_passes:
-        features = torch.empty((len(maps[0]) * size**2, task.learned.descriptor_dim)).half()
-        pixel_descriptors(maps, torch.arange(len(features)), size, out=features)
+        features = all_descriptors(maps, task.learned)
         with torch.inference_mode():
             votes = np.stack([mlp(features).argmax(dim=1).numpy() for mlp in mlps], axis=1)
         masks.append([Counter(pixel).most_common(1)[0][0] for pixel in votes.tolist()])
@@ -287,16 +298,14 @@ def fit_wide(num_threads: int) -> None:
     )
     unet = UNet(config.unet).eval().requires_grad_(False)
     classes = Classes.named([f"class {i}" for i in range(NUM_WIDE_CLASSES)])
-    learned = ensemble_config(Model(unet, Diffusion(), WIDE_SIZE, ""), classes, config)
+    model = Model(unet, Diffusion(), WIDE_SIZE, "")
+    learned = ensemble_config(model, classes, config)
     random = np.random.default_rng(0)
     image: UInt8 = random.integers(0, 256, (1, WIDE_SIZE, WIDE_SIZE, 3), dtype=np.uint8)
     num_images = 2 * NUM_WIDE_IMAGES
     masks = random.integers(0, NUM_WIDE_CLASSES, (num_images, WIDE_SIZE, WIDE_SIZE), np.uint8)
-    passes = chain(
-        map_passes(Model(unet, Diffusion(), WIDE_SIZE, ""), learned, image),
-        random_maps(config, num_images - 1),
-    )
     knobs = config.ensemble.model_copy(update={"num_steps": NUM_WIDE_STEPS})
+    passes = chain(map_passes(model, learned, image, knobs), random_maps(config, num_images - 1))
     fit_maps(passes, torch.from_numpy(masks), learned, knobs, tell=lambda line: None)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
 

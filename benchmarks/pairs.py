@@ -71,6 +71,8 @@ def arguments() -> Namespace:
     known.add_argument("--faces", type=int, default=64, help="of a shard, our face network")
     known.add_argument("--steps", type=int, default=4, help="timed steps of the seed's, each run")
     given = known.parse_args()
+    if bool(given.ddpm) != bool(given.ensemble):
+        known.error("--ddpm and --ensemble belong together")
     if given.diffuseseg is None:
         absent("DiffuseSeg's own code", "--diffuseseg")
     return given

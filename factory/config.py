@@ -223,9 +223,9 @@ class Ensemble(Section):
     pixels_per_step: Annotated[Count, Field(ge=2)] = 1024
     learning_rate: Positive = 1e-2
     pool_gib: Positive = 1.0
-    """Memory for the descriptors of the pixels learned from: a random part where not all fit."""
+    """Memory for the pixels learned from, 1 KiB each: a random part of them where not all fit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of fitting. auto: bf16 on GPUs and on CPUs with instructions for it."""
+    """Of fitting, with its passes of the network. auto: bf16 on GPUs and CPUs made for it."""
     vote: Literal["hard", "soft"] = "soft"
     """hard: majority of the members, ties to the smallest id; soft: largest mean probability."""
     horizontal_flip: bool = True

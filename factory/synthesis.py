@@ -28,7 +28,7 @@ from factory.diffusion.process import (
 from factory.diffusion.samplers import (
     ddim,
     dpm_solver,
-    quadratic_timesteps,
+    log_snr_timesteps,
     uniform_timesteps,
     unipc,
 )
@@ -145,7 +145,7 @@ def _grid(generate: Generate, schedule: Schedule, pinned: Sequence[int]) -> Sequ
     """The sampler's timesteps, which contain those of the features; all of them told as []."""
     if generate.sampler == "ddpm":
         return ()
-    grid = uniform_timesteps if generate.sampler == "ddim" else quadratic_timesteps
+    grid = uniform_timesteps if generate.sampler == "ddim" else log_snr_timesteps
     return grid(schedule, generate.num_sampling_steps, pinned)
 
 

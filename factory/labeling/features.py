@@ -6,6 +6,7 @@ upsampling every map to the image and reading the pixel (Baranchuk et al. 2022, 
 Shapes: B images, C_m channels of map m, D = sum of C_m, S image size, P pixels.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -62,24 +63,44 @@ def renoised_maps(
 
 
 def pixel_descriptors(
-    maps: Sequence[torch.Tensor], pixels: torch.Tensor, image_size: int, out: torch.Tensor
-) -> None:
-    """Writes into out (P, D) the descriptors of pixels (P,), each (image * S + row) * S + column.
+    maps: Sequence[torch.Tensor], pixels: torch.Tensor, image_size: int
+) -> torch.Tensor:
+    """Descriptors (P, D) of pixels (P,), each an index (image * S + row) * S + column.
 
-    Bilinear at the pixels' centres: what `F.interpolate(map, S, mode="bilinear")` has there. Maps
-    are read one after the other: beside out, memory is that of one map.
+    Bilinear at the pixels' centres: what `F.interpolate(map, S, mode="bilinear")` has there.
     """
+    descriptors = maps[0].new_empty((len(pixels), sum(m.shape[1] for m in maps)))
+    parts = descriptors.split([m.shape[1] for m in maps], dim=1)
+    for m, part in zip(maps, parts, strict=True):
+        part.copy_(read_cells(m.flatten(2).transpose(1, 2), pixels, image_size))
+    return descriptors
+
+
+def projected_descriptors(
+    maps: Sequence[torch.Tensor], matrix: torch.Tensor, pixels: torch.Tensor, image_size: int
+) -> torch.Tensor:
+    """`pixel_descriptors` times a matrix (D, Q): (P, Q).
+
+    The maps' cells are multiplied, and the products read: there are far fewer cells than pixels.
+    """
+    weights = matrix.split([m.shape[1] for m in maps])
+    total = maps[0].new_zeros((len(pixels), matrix.shape[1]))
+    for resolution in sorted({m.shape[-1] for m in maps}):
+        chosen = [i for i, m in enumerate(maps) if m.shape[-1] == resolution]
+        cells = torch.cat([maps[i].flatten(2) for i in chosen], dim=1).transpose(1, 2)
+        projected = cells @ torch.cat([weights[i] for i in chosen])
+        total += read_cells(projected, pixels, image_size)
+    return total
+
+
+def read_cells(cells: torch.Tensor, pixels: torch.Tensor, image_size: int) -> torch.Tensor:
+    """(P, C) read off cells (B, h * h, C) at pixels (P,), between a pixel's four cells."""
     image, place = pixels // image_size**2, pixels % image_size**2
-    first_channel = 0
-    for m in maps:
-        num_channels, resolution = m.shape[1], m.shape[-1]
-        near, shares = neighbours(resolution, image_size, m.device)
-        cells = near[place] + (image * resolution**2)[:, None]
-        rows = m.permute(0, 2, 3, 1).flatten(0, 2)
-        out[:, first_channel : first_channel + num_channels] = F.embedding_bag(
-            cells, rows, per_sample_weights=shares[place], mode="sum"
-        )
-        first_channel += num_channels
+    near, shares = neighbours(math.isqrt(cells.shape[1]), image_size, cells.device)
+    places = near[place] + (image * cells.shape[1])[:, None]
+    return F.embedding_bag(
+        places, cells.flatten(0, 1), per_sample_weights=shares[place], mode="sum"
+    )
 
 
 @cache

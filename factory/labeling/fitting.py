@@ -4,9 +4,10 @@ Labels are known before descriptors, so the pixels to learn from are chosen firs
 few images at a time are then made, read at those pixels and dropped: memory is that of the pool,
 however many and however large the images are. Each step draws rows of the pool.
 
-Members learn in the descriptors' principal axes, and the axes become part of their first layer at
-the end. Adam scales coordinates one by one; channels go hand in hand, principal coordinates do
-not, so far fewer steps suffice, and the many axes along which nearly nothing varies cost nothing.
+The pool holds descriptors along their principal axes, and the axes become part of the members'
+first layer at the end. Adam scales coordinates one by one: channels vary hand in hand, principal
+coordinates do not, so far fewer steps suffice; and axes along which next to nothing varies, most of
+them, cost nothing.
 
 Shapes: N images, S image size, P pixels of the pool, D descriptor, Q axes, K members, C classes.
 """
@@ -14,6 +15,7 @@ Shapes: N images, S image size, P pixels of the pool, D descriptor, Q axes, K me
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -32,9 +34,13 @@ from factory.labeling.features import (
     default_blocks,
     descriptor_dim,
     pixel_descriptors,
+    projected_descriptors,
     renoised_maps,
     shared_noise,
 )
+
+Maps = Sequence[torch.Tensor]
+"""(B, C_m, h_m, w_m) float32 of B images, in the descriptor's order."""
 
 _PIXELS_PER_PASS = 2**15
 """Of the images that pass the network together: 8 of 64 px, or one of 256."""
@@ -42,10 +48,9 @@ _MAX_PIXELS = 2**24
 """That torch.multinomial draws from."""
 _CLASS_SHARE = 0.75
 """1 draws pixels as they occur, 0 draws all classes alike: between the two, mean IoU is largest."""
-_SAMPLE_PIXELS = 2**14
-"""Of the pool, that tell means, deviations and axes."""
 _NUM_AXES = 512
-_CHUNK_PIXELS = 2**13
+_AXES_IMAGES, _AXES_PIXELS = 16, 2**14
+"""That tell the axes."""
 _LOG_STEPS = 100
 
 
@@ -92,12 +97,13 @@ def fit_ensemble(
     images, masks = labelled.images, labelled.masks
     if config.ensemble.horizontal_flip:
         images, masks = with_mirrored(labelled)
-    passes = map_passes(model, learned, images)
-    return fit_maps(passes, torch.from_numpy(masks), learned, config.ensemble, tell)
+    order = np.random.default_rng(config.ensemble.seed).permutation(len(images))
+    passes = map_passes(model, learned, images[order], config.ensemble)
+    return fit_maps(passes, torch.from_numpy(masks[order]), learned, config.ensemble, tell)
 
 
 def fit_maps(
-    passes: Iterable[Sequence[torch.Tensor]],
+    passes: Iterable[Maps],
     masks: torch.Tensor,
     learned: EnsembleConfig,
     knobs: Knobs,
@@ -105,13 +111,15 @@ def fit_maps(
 ) -> Ensemble:
     """The ensemble fitted to masks (N, S, S) uint8 and to maps, on their device, in eval mode.
 
-    passes: the maps of all images in their order, a few images at a time.
+    passes: the maps of the images in the masks' order, a few images at a time. The order should be
+    random: the first images tell the axes.
     """
     torch.manual_seed(knobs.seed)
     started = time.monotonic()
-    room = int(knobs.pool_gib * 2**30 / (2 * learned.descriptor_dim))
-    chosen = choose_pixels(masks.flatten(1), min(max(1, room), _MAX_PIXELS))
-    pool = gather_pool(passes, chosen, learned)
+    num_axes = min(_NUM_AXES, learned.descriptor_dim)
+    room = max(1, int(knobs.pool_gib * 2**30 / (2 * num_axes)))
+    chosen = choose_pixels(masks.flatten(1), min(room, _MAX_PIXELS))
+    pool = read_pool(passes, chosen, learned)
     seconds = time.monotonic() - started
     tell(f"fit | {len(chosen):,} pixels of {len(masks)} images | {seconds:.1f}s")
     return fit_pool(learned, pool, knobs, tell)
@@ -147,17 +155,21 @@ def image_maps(model: Model, learned: EnsembleConfig, images: UInt8) -> list[tor
 
 
 def map_passes(
-    model: Model, learned: EnsembleConfig, images: UInt8
-) -> Iterator[list[torch.Tensor]]:
-    """The maps of images (N, S, S, 3) uint8, a few images at a time, on the model's device."""
+    model: Model, learned: EnsembleConfig, images: UInt8, knobs: Knobs | None = None
+) -> Iterator[Maps]:
+    """The maps of images (N, S, S, 3) uint8, a few images at a time, on the model's device.
+
+    In the precision of fitting where its knobs are given, else in float32.
+    """
     device = next(model.unet.parameters()).device
+    bf16 = knobs is not None and in_bf16(knobs, device)
     noise = shared_noise(learned.noise_seed, learned.image_size)
     schedule = linear_schedule(model.diffusion)
     step = max(1, _PIXELS_PER_PASS // learned.image_size**2)
     for start in range(0, len(images), step):
         pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + step]))
         x_0 = to_signed(pixels.permute(0, 3, 1, 2)).contiguous().to(device)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             maps = renoised_maps(
                 model.unet, schedule, x_0, noise, learned.timesteps, learned.blocks
             )
@@ -204,7 +216,7 @@ def choose_pixels(labels: torch.Tensor, num: int) -> ChosenPixels:
 
 @dataclass(frozen=True)
 class Axes:
-    """Coordinates of descriptors: standardised, then along their principal axes."""
+    """Coordinates of descriptors: standardised, then along principal axes."""
 
     mean: torch.Tensor
     """(D,)."""
@@ -215,20 +227,20 @@ class Axes:
 
     @classmethod
     def of(cls, sample: torch.Tensor) -> "Axes":
-        """The axes along which the descriptors (n, D) vary most, at most Q of them."""
+        """Those along which the descriptors (n, D) vary most, at most 512."""
         mean, deviation = sample.mean(dim=0), sample.std(dim=0, correction=0).clamp_min(1e-6)
         sample = (sample - mean) / deviation
         _, spread, axes = torch.pca_lowrank(sample, min(_NUM_AXES, *sample.shape), center=False)
         directions = axes / spread.clamp_min(1e-3 * spread[0] + 1e-6).sqrt()
         return cls(mean, deviation, directions / (sample @ directions).std().clamp_min(1e-6))
 
-    def coordinates(self, descriptors: torch.Tensor) -> torch.Tensor:
-        """Of descriptors (n, D): (n, Q)."""
-        directions = self.directions / self.deviation[:, None]
-        return descriptors @ directions - self.mean @ directions
+    def coordinates(self, maps: Maps, pixels: torch.Tensor, image_size: int) -> torch.Tensor:
+        """(P, Q) of pixels (P,), each an index (image * S + row) * S + column."""
+        matrix = self.directions / self.deviation[:, None]
+        return projected_descriptors(maps, matrix, pixels, image_size) - self.mean @ matrix
 
     def unfolded(self, fitted: Ensemble, learned: EnsembleConfig) -> Ensemble:
-        """An ensemble fitted to coordinates as one that takes descriptors; in eval mode."""
+        """An ensemble fitted to coordinates, as one that takes descriptors; in eval mode."""
         ensemble = Ensemble(learned).to(self.mean.device)
         weights = fitted.state_dict()
         weights["linear_1.weight"] = weights["linear_1.weight"] @ self.directions.T
@@ -241,54 +253,70 @@ class Axes:
 class PixelPool:
     """All that a fit learns from."""
 
-    descriptors: torch.Tensor
-    """(P, D) bfloat16, or (P, Q) along axes; on the device that fits."""
+    coordinates: torch.Tensor
+    """(P, Q) bfloat16, on the device that fits."""
     pixels: ChosenPixels
+    axes: Axes
 
     def draw(self, num: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Descriptors (num, D) and labels (num,) of random pixels."""
+        """Coordinates (num, Q) bfloat16 and labels (num,) of random pixels."""
         rows = torch.multinomial(self.pixels.weights, num, replacement=True)
-        device = self.descriptors.device
-        return self.descriptors[rows.to(device)], self.pixels.labels[rows].to(device)
-
-    def along(self, axes: Axes) -> "PixelPool":
-        """The same pixels, as their coordinates along the axes."""
-        shape = (len(self.pixels), axes.directions.shape[1])
-        coordinates = self.descriptors.new_empty(shape)
-        for rows, out in zip(
-            self.descriptors.split(_CHUNK_PIXELS), coordinates.split(_CHUNK_PIXELS), strict=True
-        ):
-            out.copy_(axes.coordinates(rows.float()))
-        return PixelPool(coordinates, self.pixels)
+        device = self.coordinates.device
+        return self.coordinates[rows.to(device)], self.pixels.labels[rows].to(device)
 
 
-def gather_pool(
-    passes: Iterable[Sequence[torch.Tensor]], pixels: ChosenPixels, learned: EnsembleConfig
-) -> PixelPool:
-    """Reads the pixels' descriptors off the maps of all images, which come a few at a time."""
-    descriptors = torch.empty(0, dtype=torch.bfloat16)
+def read_pool(passes: Iterable[Maps], pixels: ChosenPixels, learned: EnsembleConfig) -> PixelPool:
+    """Reads the pixels off the maps of all images, which come a few images at a time."""
+    size = learned.image_size
+    parts = with_places(passes, pixels.places, size)
+    first: list[tuple[Maps, torch.Tensor]] = []
+    while sum(len(maps[0]) for maps, _ in first) < _AXES_IMAGES and (part := next(parts, None)):
+        first.append(part)
+    axes = Axes.of(sampled_descriptors(first, size))
+    shape = (len(pixels), axes.directions.shape[1])
+    coordinates = torch.empty(shape, dtype=torch.bfloat16, device=axes.mean.device)
+    start = 0
+    for maps, places in chain((first.pop(0) for _ in range(len(first))), parts):
+        coordinates[start : start + len(places)] = axes.coordinates(maps, places, size)
+        start += len(places)
+    assert start == len(pixels), "the maps are those of the images that the pixels are of"
+    return PixelPool(coordinates, pixels, axes)
+
+
+def with_places(
+    passes: Iterable[Maps], places: torch.Tensor, image_size: int
+) -> Iterator[tuple[Maps, torch.Tensor]]:
+    """Each pass with the places in its own images, if it has any; places ascending, of all."""
     first_place = first = 0
     for maps in passes:
-        if first_place == 0:
-            shape = (len(pixels), learned.descriptor_dim)
-            descriptors = maps[0].new_empty(shape, dtype=torch.bfloat16)
-        last_place = first_place + len(maps[0]) * learned.image_size**2
-        last = int(torch.searchsorted(pixels.places, last_place))
-        places = (pixels.places[first:last] - first_place).to(descriptors.device)
-        pixel_descriptors(maps, places, learned.image_size, out=descriptors[first:last])
+        last_place = first_place + len(maps[0]) * image_size**2
+        last = int(torch.searchsorted(places, last_place))
+        if last > first:
+            yield maps, (places[first:last] - first_place).to(maps[0].device)
         first_place, first = last_place, last
-    assert first == len(pixels), "the passes are those of the images that the pixels are of"
-    return PixelPool(descriptors, pixels)
+
+
+def sampled_descriptors(
+    parts: Sequence[tuple[Maps, torch.Tensor]], image_size: int
+) -> torch.Tensor:
+    """(n, D) of some of the places of each part."""
+    num = _AXES_PIXELS // len(parts)
+    return torch.cat(
+        [
+            pixel_descriptors(
+                maps, places[torch.randperm(len(places))[:num].to(places.device)], image_size
+            )
+            for maps, places in parts
+        ]
+    )
 
 
 def fit_pool(
     learned: EnsembleConfig, pool: PixelPool, knobs: Knobs, tell: Callable[[str], None]
 ) -> Ensemble:
     """The ensemble fitted to the pool, on its device, in eval mode."""
-    axes = Axes.of(pool.draw(_SAMPLE_PIXELS)[0].float())
-    pool = pool.along(axes)
-    ensemble = Ensemble(learned.model_copy(update={"descriptor_dim": pool.descriptors.shape[1]}))
-    device = pool.descriptors.device
+    device, num_axes = pool.coordinates.device, pool.coordinates.shape[1]
+    ensemble = Ensemble(learned.model_copy(update={"descriptor_dim": num_axes}))
     ensemble.to(device).train()
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=knobs.learning_rate, fused=True)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, knobs.num_steps)
@@ -306,7 +334,7 @@ def fit_pool(
             seconds = time.monotonic() - started
             told = f"fit | step {step}/{knobs.num_steps} | loss {float(loss.detach()):.4f}"
             tell(f"{told} | {seconds:.1f}s")
-    return axes.unfolded(ensemble, learned)
+    return pool.axes.unfolded(ensemble, learned)
 
 
 def in_bf16(knobs: Knobs, device: torch.device) -> bool:

@@ -12,6 +12,7 @@ from factory.labeling.features import (
     default_blocks,
     descriptor_dim,
     pixel_descriptors,
+    projected_descriptors,
     renoised_maps,
     shared_noise,
 )
@@ -51,30 +52,29 @@ def test_descriptors_equal_upsampling_every_map_and_reading_the_pixel(size: int)
     inside = torch.randint(2 * size**2, (40,), generator=generator)
     pixels = torch.cat([torch.tensor(corners + edges), inside])
 
-    given = torch.empty(48, 14)
-    pixel_descriptors(maps, pixels, size, out=given)
+    given = pixel_descriptors(maps, pixels, size)
+    assert given.shape == (48, 14)
     torch.testing.assert_close(given, upsampled(maps, size)[pixels], rtol=0, atol=1e-5)
 
 
 def test_a_pixel_is_image_times_pixels_plus_row_times_size_plus_column() -> None:
     axes = [torch.arange(2.0), torch.arange(6.0), torch.arange(6.0)]
     places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=1)
-    given = torch.empty(6, 3)
-    pixel_descriptors([places], torch.tensor([0, 5, 7, 30, 35, 36 + 13]), 6, out=given)
+    given = pixel_descriptors([places], torch.tensor([0, 5, 7, 30, 35, 36 + 13]), 6)
     wanted = [[0, 0, 0], [0, 0, 5], [0, 1, 1], [0, 5, 0], [0, 5, 5], [1, 2, 1]]
     assert given.round().int().tolist() == wanted
 
 
-def test_descriptors_are_rounded_once_to_the_type_of_where_they_go() -> None:
-    maps = [torch.randn(1, 3, h, h, generator=torch.Generator().manual_seed(h)) for h in (2, 4)]
-    exact, rounded = torch.empty(16, 6), torch.empty(16, 6, dtype=torch.bfloat16)
-    for out in (exact, rounded):
-        pixel_descriptors(maps, torch.arange(16), 4, out=out)
-    assert torch.equal(rounded, exact.bfloat16())
-
-
-def test_no_pixels_are_no_descriptors() -> None:
-    pixel_descriptors([torch.randn(1, 3, 4, 4)], torch.arange(0), 8, out=torch.empty(0, 3))
+def test_projecting_cells_equals_projecting_descriptors() -> None:
+    generator = torch.Generator().manual_seed(3)
+    maps = [
+        torch.randn(3, c, h, h, generator=generator) for c, h in [(5, 4), (3, 8), (2, 4), (4, 2)]
+    ]
+    matrix = torch.randn(14, 6, generator=generator)
+    pixels = torch.randperm(3 * 64, generator=generator)[:50]
+    given = projected_descriptors(maps, matrix, pixels, 8)
+    wanted = pixel_descriptors(maps, pixels, 8) @ matrix
+    torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_maps_are_those_of_the_noised_image_with_timesteps_outermost(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from factory.classes import IGNORE_ID, Classes
-from factory.config import Config
+from factory.config import Config, parse_config
 from factory.data import toy
 from factory.data.sources import Labelled
 from factory.diffusion.checkpoints import Model, load_model
@@ -14,14 +14,15 @@ from factory.errors import UserError
 from factory.labeling import fitting
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.fitting import (
-    PixelPool,
+    Axes,
     choose_pixels,
     ensemble_config,
     fit_ensemble,
-    gather_pool,
+    fit_pool,
     image_maps,
     members_loss,
     mirror_ids,
+    read_pool,
 )
 from factory.labeling.labels import label_maps
 
@@ -171,40 +172,100 @@ def places_as_maps(num_images: int, size: int) -> tuple[list[torch.Tensor], torc
     return [torch.stack([image, row], dim=1).float(), column[:, None].float()], labels
 
 
-def pool_of(
-    maps: list[torch.Tensor], labels: torch.Tensor, split: list[int], learned: EnsembleConfig
-) -> PixelPool:
-    """All pixels, the maps coming so many images at a time."""
-    size, dim = round(labels.shape[1] ** 0.5), sum(m.shape[1] for m in maps)
-    learned = learned.model_copy(update={"image_size": size, "descriptor_dim": dim})
-    passes = zip(*(m.split(split) for m in maps), strict=True)
-    return gather_pool(passes, choose_pixels(labels, labels.numel()), learned)
+def learned_of(maps: list[torch.Tensor], size: int, num_classes: int) -> EnsembleConfig:
+    classes = Classes.named([f"class {i}" for i in range(num_classes)])
+    return EnsembleConfig(
+        class_names=classes.names,
+        palette=classes.palette,
+        image_size=size,
+        timesteps=(1,),
+        blocks=(1,),
+        noise_seed=0,
+        descriptor_dim=sum(m.shape[1] for m in maps),
+        num_members=2,
+        hidden=(8, 4),
+        ddpm_hash="",
+    )
 
 
 @pytest.mark.parametrize("split", [[5], [2, 2, 1], [1, 3, 1]])
-def test_labels_belong_to_their_descriptors_however_images_pass(
-    model, tiny_config, split: list[int]
+def test_labels_belong_to_their_coordinates_however_images_pass(
+    monkeypatch, split: list[int]
 ) -> None:
+    monkeypatch.setattr(fitting, "_AXES_IMAGES", 2)
     maps, labels = places_as_maps(num_images=5, size=6)
     labels[3, 4:20] = IGNORE_ID
     labels[2] = IGNORE_ID  # a pass may have nothing to learn from
-    pool = pool_of(maps, labels, split, ensemble_config(model, TOY, tiny_config()))
+    passes = zip(*(m.split(split) for m in maps), strict=True)
     torch.manual_seed(0)
-    descriptors, drawn = pool.draw(2_000)
-    image, row, column = descriptors.long().T
-    assert descriptors.dtype == torch.bfloat16 and drawn.dtype == torch.int64
+    pool = read_pool(passes, choose_pixels(labels, 180), learned_of(maps, 6, 200))
+    coordinates, drawn = pool.draw(2_000)
+    assert coordinates.dtype == torch.bfloat16 and drawn.dtype == torch.int64
+    axes = pool.axes
+    back = coordinates.float() @ torch.linalg.pinv(axes.directions) * axes.deviation + axes.mean
+    image, row, column = back.round().long().T
     assert torch.equal(drawn, image * 40 + row * 6 + column)
     assert set(drawn.tolist()) == set(labels[labels != IGNORE_ID].tolist())
+
+
+def correlated_maps() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(4, 30, 30, 12, generator=generator) @ torch.randn(12, 12)
+    return [mixed.permute(0, 3, 1, 2) * 100 + 1_000]
+
+
+def test_coordinates_along_axes_are_uncorrelated_and_of_one_scale() -> None:
+    torch.manual_seed(0)
+    maps = correlated_maps()
+    axes = Axes.of(maps[0].permute(0, 2, 3, 1).flatten(0, 2))
+    seen = axes.coordinates(maps, torch.arange(4 * 900), 30)
+    assert (torch.corrcoef(seen.T) - torch.eye(12)).abs().max() < 0.01
+    assert float(seen.std()) == pytest.approx(1, rel=0.01) and seen.mean(dim=0).abs().max() < 0.01
+
+
+def test_only_the_axes_along_which_most_varies_are_kept(monkeypatch) -> None:
+    monkeypatch.setattr(fitting, "_NUM_AXES", 3)
+    torch.manual_seed(0)
+    narrow = torch.randn(500, 3) @ torch.randn(3, 12)
+    axes = Axes.of(narrow + 1e-3 * torch.randn(500, 12))
+    assert axes.directions.shape == (12, 3)
+    centred = (narrow - axes.mean) / axes.deviation
+    kept = centred @ axes.directions @ torch.linalg.pinv(axes.directions)
+    torch.testing.assert_close(kept, centred, rtol=0, atol=1e-2)
+
+
+def test_an_ensemble_fitted_to_coordinates_takes_descriptors(monkeypatch) -> None:
+    """On what it was fitted to, it answers as the fitted network did: the loss is the one told."""
+    torch.manual_seed(0)
+    maps = correlated_maps()
+    descriptors = maps[0].permute(0, 2, 3, 1).flatten(0, 2)
+    labels = (descriptors[:, 0] > descriptors[:, 1]).view(4, 900).to(torch.uint8)
+    learned = learned_of(maps, 30, 2)
+    pool = read_pool([maps], choose_pixels(labels, 3_600), learned)
+    seen: list[Ensemble] = []
+    unfolded = Axes.unfolded
+    monkeypatch.setattr(
+        Axes, "unfolded", lambda axes, *given: seen.append(given[0]) or unfolded(axes, *given)
+    )
+    knobs = parse_config({"ensemble": {**KNOBS, "num_steps": 100}}).ensemble
+    ensemble = fit_pool(learned, pool, knobs, silent)
+    wanted = seen[0].eval()(pool.axes.coordinates(maps, torch.arange(3_600), 30))
+    given = ensemble(descriptors)
+    assert (given - wanted).abs().max() < 1e-2 * wanted.std()
+    right = given.mean(dim=0).argmax(dim=1) == labels.flatten()
+    assert right.double().mean() > 0.9
 
 
 def test_a_pool_takes_the_memory_that_it_is_given(
     model, training, tiny_config, monkeypatch
 ) -> None:
-    seen: list[PixelPool] = []
-    monkeypatch.setattr(fitting, "fit_pool", lambda ensemble, pool, *rest: seen.append(pool))
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        fitting, "fit_pool", lambda learned, pool, *rest: seen.append(pool.coordinates)
+    )
     for gib in (1e-4, 1.0):
         fit(model, training, tiny_config(ensemble={**KNOBS, "pool_gib": gib}))
-    small, whole = (pool.descriptors for pool in seen)
+    small, whole = seen
     assert whole.shape == (2 * 12 * 16**2, 2 * (32 + 16))
     row = 2 * whole.shape[1]
     assert 1e-4 * 2**30 - row < small.nbytes <= 1e-4 * 2**30
@@ -237,28 +298,21 @@ def test_flipping_doubles_the_data_with_sides_swapped(
     masks = rng.integers(0, 3, (3, 16, 16)).astype(np.uint8)
     masks[:, 0, 0] = IGNORE_ID
     classes = Classes.named(["skin", "l_eye", "r_eye"])
-    seen: dict[str, object] = {}
+    seen: dict[str, np.ndarray] = {}
+    monkeypatch.setattr(fitting, "map_passes", lambda *given: seen.update(images=given[2]))
     monkeypatch.setattr(
-        fitting, "choose_pixels", lambda labels, num: seen.update(labels=labels) or ()
+        fitting, "fit_maps", lambda passes, masks, *rest: seen.update(masks=masks.numpy())
     )
-    monkeypatch.setattr(
-        fitting, "map_passes", lambda model, learned, images: seen.update(images=images)
-    )
-    for name in ("gather_pool", "fit_pool"):
-        monkeypatch.setattr(fitting, name, lambda *given: None)
-    fit(
-        model,
-        Labelled(images, masks, ("a", "b", "c"), classes),
-        tiny_config(ensemble={**KNOBS, "horizontal_flip": flip}),
-    )
+    config = tiny_config(ensemble={**KNOBS, "horizontal_flip": flip})
+    fit(model, Labelled(images, masks, ("a", "b", "c"), classes), config)
 
-    labels = seen["labels"].view(-1, 16, 16).numpy()
-    assert np.array_equal(labels[:3], masks) and np.array_equal(seen["images"][:3], images)
-    assert len(labels) == len(seen["images"]) == (6 if flip else 3)
+    wanted = [(image, mask) for image, mask in zip(images, masks, strict=True)]
     if flip:
-        swapped = np.choose(np.minimum(masks, 3), [0, 2, 1, IGNORE_ID])[:, :, ::-1]
-        assert np.array_equal(labels[3:], swapped)
-        assert np.array_equal(seen["images"][3:], images[:, :, ::-1])
+        swapped = np.choose(np.minimum(masks, 3), [0, 2, 1, IGNORE_ID]).astype(np.uint8)
+        wanted += [(i[:, ::-1], m[:, ::-1]) for i, m in zip(images, swapped, strict=True)]
+    given = zip(seen["images"], seen["masks"], strict=True)
+    told = sorted((image.tobytes(), mask.tobytes()) for image, mask in given)
+    assert told == sorted((image.tobytes(), mask.tobytes()) for image, mask in wanted)
 
 
 def test_maps_do_not_hang_on_how_many_images_pass_at_once(

@@ -50,7 +50,7 @@ from factory.labeling.metrics import Score, confusion_matrix
 
 SEED_LOOP = {"num_mlps": 10, "epochs_per_mlp": 10, "batch_size": 64, "learning_rate": 1e-4}
 SEED_PART = {**SEED_LOOP, "num_mlps": 1, "epochs_per_mlp": 1}
-PART_PIXELS = 2**14
+PART_PIXELS = 2**16
 
 WIDE_UNET = {
     "block_out_channels": [256, 256, 512, 512, 1024, 1024],

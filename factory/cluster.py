@@ -18,12 +18,17 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
+_TRAINING = {"worker_process_setup_hook": "factory.cluster.quiet_worker"}
 
-def connect() -> None:
+
+def connect(for_training: bool = False) -> None:
     """Joins the cluster of RAY_ADDRESS (`ray job submit` sets it), else starts a local one.
 
     Does nothing where this process is connected already. The local cluster has no dashboard,
     listens on loopback alone, and ends with the process.
+
+    for_training: its processes silence what Ray Train says of the missing dashboard. They cost a
+    second more to start: Ray has workers waiting, but none with a hook.
     """
     if ray.is_initialized():
         return
@@ -40,7 +45,7 @@ def connect() -> None:
             include_dashboard=False,
             dashboard_host="127.0.0.1",
             logging_level=logging.WARNING,
-            runtime_env={"worker_process_setup_hook": "factory.cluster.quiet_worker"},
+            runtime_env=_TRAINING if for_training else None,
         )
     # Ray has put its own in place, which ends with another exit code.
     signal.signal(signal.SIGTERM, on_terminate)

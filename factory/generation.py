@@ -11,7 +11,6 @@ import re
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -36,6 +35,7 @@ from factory.shards.ledger import (
 from factory.shards.plan import Plan
 from factory.shards.receipts import Manifest
 from factory.synthesis import Synthesizer, load_models, make_plan
+from factory.tally import Tally
 
 _VERSIONS = ("torch", "ray", "pyarrow", "pillow", "isal", "numpy", "safetensors")
 
@@ -89,46 +89,8 @@ def environment() -> dict[str, str]:
     return {"python": sys.version.split()[0], "machine": platform.machine(), **names}
 
 
-@ray.remote(num_cpus=0)
-class Tally:
-    """Lives beside the driver: counts pairs for the progress line, and tries, to bound them."""
-
-    def __init__(self) -> None:
-        self.pairs = 0
-        self.shards = 0
-        self.tries: Counter[int] = Counter()
-        self.starts = 0
-
-    def try_shard(self, shard: int) -> int:
-        """How often this shard has been begun, this time included."""
-        self.tries[shard] += 1
-        return self.tries[shard]
-
-    def num_tries(self) -> int:
-        """How often any shard has been begun."""
-        return sum(self.tries.values())
-
-    def start_actor(self) -> int:
-        """How many actors were started since a shard was last finished."""
-        self.starts += 1
-        return self.starts
-
-    def made(self, num: int) -> None:
-        """num more pairs; fewer where a shard is begun again."""
-        self.pairs += num
-
-    def finished(self) -> None:
-        """One more shard."""
-        self.shards += 1
-        self.starts = 0
-
-    def read(self) -> tuple[int, int, int]:
-        """Pairs, shards, repeated tries."""
-        return self.pairs, self.shards, sum(self.tries.values()) - len(self.tries)
-
-
 def _tally() -> Any:
-    return Tally.remote()  # type: ignore[attr-defined]
+    return ray.remote(num_cpus=0)(Tally).remote()
 
 
 class ShardActor:

@@ -17,6 +17,7 @@ from factory.config import Config, dump_config
 from factory.errors import UserError
 from factory.generation import GenerationFailed, check, generate
 from factory.shards.ledger import read_manifest, read_receipts
+from factory.tally import Tally
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -132,7 +133,7 @@ def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
     class WatchedTally:
         @staticmethod
         def remote() -> Any:
-            handles.append(generation.Tally.remote())
+            handles.append(ray.remote(num_cpus=0)(Tally).remote())
             return handles[0]
 
     config = tiny_config(generate=with_actors(1, max_shard_retries=1, num=1, batch_size=1))

@@ -18,7 +18,7 @@ errors
 classes storage differences
 images
 config
-progress embedded
+progress embedded tally
 data.*
 cluster
 diffusion.unet diffusion.compilation

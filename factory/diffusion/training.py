@@ -93,7 +93,7 @@ def train(config: Config) -> str:
     often than train.max_failures allows.
     """
     check(config)
-    cluster.connect()
+    cluster.connect(for_training=True)
     storage.write(storage.join(config.train.url, "run.json"), identity_json(config))
     trainer = TorchTrainer(
         _train_worker,

@@ -223,16 +223,15 @@ class Axes:
     deviation: torch.Tensor
     """(D,)."""
     directions: torch.Tensor
-    """(D, Q): the axes, each over the square root of the deviation along it."""
+    """(D, Q): orthogonal, of one length, with which coordinates deviate by 1 over all."""
 
     @classmethod
     def of(cls, sample: torch.Tensor) -> "Axes":
         """Those along which the descriptors (n, D) vary most, at most 512."""
         mean, deviation = sample.mean(dim=0), sample.std(dim=0, correction=0).clamp_min(1e-6)
         sample = (sample - mean) / deviation
-        _, spread, axes = torch.pca_lowrank(sample, min(_NUM_AXES, *sample.shape), center=False)
-        directions = axes / spread.clamp_min(1e-3 * spread[0] + 1e-6).sqrt()
-        return cls(mean, deviation, directions / (sample @ directions).std().clamp_min(1e-6))
+        _, _, axes = torch.pca_lowrank(sample, min(_NUM_AXES, *sample.shape), center=False)
+        return cls(mean, deviation, axes / (sample @ axes).std().clamp_min(1e-6))
 
     def coordinates(self, maps: Maps, pixels: torch.Tensor, image_size: int) -> torch.Tensor:
         """(P, Q) of pixels (P,), each an index (image * S + row) * S + column."""

@@ -214,13 +214,14 @@ def correlated_maps() -> list[torch.Tensor]:
     return [mixed.permute(0, 3, 1, 2) * 100 + 1_000]
 
 
-def test_coordinates_along_axes_are_uncorrelated_and_of_one_scale() -> None:
+def test_coordinates_along_axes_are_uncorrelated_and_keep_their_proportions() -> None:
     torch.manual_seed(0)
     maps = correlated_maps()
     axes = Axes.of(maps[0].permute(0, 2, 3, 1).flatten(0, 2))
     seen = axes.coordinates(maps, torch.arange(4 * 900), 30)
     assert (torch.corrcoef(seen.T) - torch.eye(12)).abs().max() < 0.01
     assert float(seen.std()) == pytest.approx(1, rel=0.01) and seen.mean(dim=0).abs().max() < 0.01
+    assert float(seen[:, 0].std()) > 2 * float(seen[:, -1].std())  # no axis is blown up
 
 
 def test_only_the_axes_along_which_most_varies_are_kept(monkeypatch) -> None:

@@ -5,13 +5,18 @@ Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete but res
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from factory import storage
 from factory.config import Config, dump_config, load_config, parse_override
 from factory.errors import UserError
+
+if TYPE_CHECKING:
+    from factory.shards.verification import Verification
 
 # Short names of keys, per command: {flag: (dotted key, help)}.
 _MODELS = {
@@ -46,6 +51,12 @@ _FLAGS: dict[str, dict[str, tuple[str, str]]] = {
         "--seed": ("generate.seed", "with the index, a pair's identity"),
     },
 }
+# Those that stand alone.
+_SWITCHES = {
+    "generate": {
+        "--extend": ("generate.extend", "let a smaller dataset of this plan grow to --num")
+    }
+}
 _ABOUT = {
     "inspect": "check the images and masks of a config, naming every bad file",
     "train": "stage 1: fit the DDPM on unlabelled images with Ray Train",
@@ -53,7 +64,12 @@ _ABOUT = {
     "evaluate": "measure the ensemble on labelled images that it has not seen",
     "generate": "stage 3: make image/mask pairs with Ray Data actors",
     "report": "write report/index.html into a finished dataset",
+    "status": "tell how far a dataset has come",
+    "verify": "prove a dataset whole, or name every file that is not as it was written",
+    "repair": "make exactly the bad or missing files of a dataset again, byte for byte",
+    "gc": "delete what killed processes left behind, but no data",
 }
+_LEVELS = ("size", "hash", "decode")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +87,7 @@ def job(command: str) -> NoReturn:
 def run(command: str, given: argparse.Namespace) -> int:
     """The command, with its errors told as the exit codes promise."""
     signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, _interrupted)
     try:
         return _COMMANDS[command](given)
     except UserError as error:
@@ -84,7 +101,18 @@ def run(command: str, given: argparse.Namespace) -> int:
 
 def _terminated(number: int, frame: Any) -> NoReturn:
     print("terminated; run the same command again to go on", file=sys.stderr)
+    _next_ends_at_once(number)
     sys.exit(128 + number)
+
+
+def _interrupted(number: int, frame: Any) -> NoReturn:
+    _next_ends_at_once(number)
+    raise KeyboardInterrupt
+
+
+def _next_ends_at_once(number: int) -> None:
+    """Ending in order takes Ray some seconds; who signals again does not want to wait."""
+    signal.signal(number, lambda number, frame: os._exit(128 + number))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,15 +132,38 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--dry-run", action="store_true", help="check everything, start nothing")
         for flag, (key, about) in flags.items():
             sub.add_argument(flag, metavar="VALUE", dest=key, help=f"{about} ({key})")
-    report = commands.add_parser("report", help=_ABOUT["report"], description=_ABOUT["report"])
-    report.add_argument("url", help="the dataset's folder or URL")
+        for flag, (key, about) in _SWITCHES.get(name, {}).items():
+            sub.add_argument(
+                flag, action="store_const", const=True, dest=key, help=f"{about} ({key})"
+            )
+    report = _on_dataset(commands, "report")
     report.add_argument("--num", type=int, default=64, help="samples shown")
+    _on_dataset(commands, "status")
+    for name in ("verify", "repair"):
+        _on_dataset(commands, name).add_argument(
+            "--level", choices=_LEVELS, default="hash", help="how closely shards are looked at"
+        )
+    repair = commands.choices["repair"]
+    repair.add_argument("--config", metavar="FILE", help="absent: the dataset's own config")
+    repair.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override")
+    gc = _on_dataset(commands, "gc")
+    gc.add_argument("--dry-run", action="store_true", help="list, delete nothing")
     return parser
+
+
+def _on_dataset(commands: Any, name: str) -> argparse.ArgumentParser:
+    """A command whose one argument is a dataset."""
+    sub: argparse.ArgumentParser = commands.add_parser(
+        name, help=_ABOUT[name], description=_ABOUT[name]
+    )
+    sub.add_argument("url", help="the dataset's folder or URL")
+    return sub
 
 
 def _config(given: argparse.Namespace) -> Config:
     overrides = [parse_override(text) for text in given.set]
-    named = [(key, getattr(given, key)) for key, _ in _FLAGS[given.command].values()]
+    flags = {**_FLAGS[given.command], **_SWITCHES.get(given.command, {})}
+    named = [(key, getattr(given, key)) for key, _ in flags.values()]
     overrides += [(key, value) for key, value in named if value is not None]
     return load_config(given.config, overrides)
 
@@ -199,10 +250,11 @@ def _check_evaluate(config: Config) -> None:
 
 def _generate(config: Config) -> int:
     from factory.generation import GenerationFailed, generate
+    from factory.shards.ledger import Incomplete
 
     try:
         generate(config)
-    except GenerationFailed as error:
+    except (GenerationFailed, Incomplete) as error:
         print(f"error: {error}", file=sys.stderr)
         print(
             "finished shards are kept; run the same command again to resume",
@@ -225,6 +277,77 @@ def _report(given: argparse.Namespace) -> int:
     return 0
 
 
+def _status(given: argparse.Namespace) -> int:
+    from factory.progress import duration
+    from factory.shards.status import status
+
+    told = status(storage.normalize(given.url))
+    plan, rate, left = told.plan, told.pairs_per_second, told.seconds_left
+    print(f"run      {plan.run_id}, {plan.format}")
+    print(f"shards   {told.shards_done:,} done, {plan.num_shards - told.shards_done:,} missing")
+    print(f"pairs    {told.pairs_done:,} of {plan.num:,}")
+    print(f"rate     {f'{rate:.2f} pairs/s over the last shards' if rate else 'unknown'}")
+    if told.finished:
+        print("complete")
+        return 0
+    print(f"left     {duration(left) if left else 'unknown'} at that rate")
+    print("unfinished; the same `factory generate` goes on")
+    return 3
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from factory.shards.verification import verify
+
+    return _told(verify(storage.normalize(given.url), given.level), given)
+
+
+def _repair(given: argparse.Namespace) -> int:
+    from factory.generation import GenerationFailed
+    from factory.repair import repair
+
+    overrides = [parse_override(text) for text in given.set]
+    try:
+        found = repair(storage.normalize(given.url), given.level, given.config, overrides)
+    except GenerationFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return _told(found, given)
+
+
+def _told(found: "Verification", given: argparse.Namespace) -> int:
+    """Prints what was found; the exit code for it."""
+    for finding in found.findings:
+        print(f"{finding.name}: {finding.what}")
+    print(
+        f"{found.num_shards:,} shards, {found.num_bytes:,} bytes looked at ({given.level}): "
+        + (
+            f"{len(found.findings)} files are not as they were written"
+            if found.findings
+            else "whole"
+        )
+    )
+    if found.findings:
+        if given.command == "verify":
+            print(f"`factory repair {given.url}` makes them again; foreign files it leaves alone")
+        return 1
+    if not found.finished:
+        print("unfinished; the same `factory generate` goes on")
+        return 3
+    return 0
+
+
+def _gc(given: argparse.Namespace) -> int:
+    from factory.shards.leftovers import leftovers, remove_leftovers
+
+    url = storage.normalize(given.url)
+    found = leftovers(url) if given.dry_run else remove_leftovers(url)
+    for entry in found:
+        print(f"{entry.name}: {entry.size:,} bytes")
+    done = "would be deleted" if given.dry_run else "deleted"
+    print(f"{len(found)} leftovers older than a day {done}; nothing else is touched")
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "inspect": _with_config(_inspect, _inspect),
     "train": _with_config(_train, _check_train),
@@ -232,6 +355,10 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": _with_config(_evaluate, _check_evaluate),
     "generate": _with_config(_generate, _check_generate),
     "report": _report,
+    "status": _status,
+    "verify": _verify,
+    "repair": _repair,
+    "gc": _gc,
 }
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -24,9 +24,10 @@ import torch
 from factory import cluster, storage
 from factory.config import Config, dump_config, parse_config
 from factory.errors import UserError
-from factory.production import CALLS_AT_ONCE, ShardMaker
+from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
 from factory.shards.ledger import (
+    Incomplete,
     check_run,
     finish_run,
     pending_shards,
@@ -54,9 +55,12 @@ def check(config: Config) -> Plan:
         )
     _check_capacity(config)
     plan = make_plan(config, load_models(config))
-    storage.check_writable(url)
-    check_run(url, plan)
-    return plan
+    if not storage.check_writable(url):
+        tell(
+            f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
+            "two commands on one dataset at once there."
+        )
+    return check_run(url, plan, config.generate.extend)
 
 
 def generate(config: Config) -> Manifest:
@@ -67,20 +71,29 @@ def generate(config: Config) -> Manifest:
     plan = check(config)
     url = config.generate.url
     start_run(url, plan, dump_config(config), environment())
-    pending = pending_shards(url, plan)
-    done = sum(spec.stop - spec.start for spec in plan.shards()) - sum(
-        spec.stop - spec.start for spec in pending
-    )
+    pending = [spec.shard for spec in pending_shards(url, plan)]
     tell(
         f"generate | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
         f"shards are there | {url}"
     )
     if pending:
-        cluster.connect()
-        _make_shards(config, plan, [spec.shard for spec in pending], done)
-    manifest = finish_run(url, plan, _description(config, plan), config.generate.license)
+        make_shards(config, plan, pending)
+    manifest = complete(config, plan)
     tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
     return manifest
+
+
+def complete(config: Config, plan: Plan) -> Manifest:
+    """Finishes the run. Where a receipt turns out to be of no use, its shard is made again.
+
+    Raises GenerationFailed.
+    """
+    url, told = config.generate.url, (_description(config, plan), config.generate.license)
+    try:
+        return finish_run(url, plan, *told)
+    except Incomplete as incomplete:
+        make_shards(config, plan, incomplete.shards)
+        return finish_run(url, plan, *told)
 
 
 def environment() -> dict[str, str]:
@@ -96,35 +109,61 @@ def _tally() -> Any:
 class ShardActor:
     """Loads the models once; each call makes and publishes one shard."""
 
-    def __init__(self, config: dict[str, Any], plan: dict[str, Any], tally: Any) -> None:
+    def __init__(
+        self, config: dict[str, Any], plan: dict[str, Any], tally: Any, replace: bool
+    ) -> None:
         parsed = parse_config(config)
-        knobs = parsed.generate
+        self.knobs = parsed.generate
         self.tally = tally
-        self.max_tries = knobs.max_shard_retries + 1
-        limit = self.max_tries * 2 * knobs.max_actors
+        self.max_tries = self.knobs.max_shard_retries + 1
+        limit = self.max_tries * 2 * self.knobs.max_actors
         if ray.get(tally.start_actor.remote()) > limit:
             raise GenerationFailed(f"{limit} actors died, and no shard was finished in between")
-        torch.set_num_threads(max(1, int(knobs.cpus_per_actor)))
+        torch.set_num_threads(max(1, int(self.knobs.cpus_per_actor)))
         told = Plan.model_validate(plan)
-        self.maker = ShardMaker(Synthesizer(load_models(parsed), told), told, knobs.url)
+        synthesizer = Synthesizer(load_models(parsed), told)
+        self.maker = ShardMaker(synthesizer, told, self.knobs.url, replace)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Runs in production.CALLS_AT_ONCE threads."""
+        """Runs in production.CALLS_AT_ONCE threads. Returns the shard, and its failure or ""."""
         shard = int(batch["shard"][0])
         spec = self.maker.plan.shard(shard)
-        self.maker.make(spec, self.tally.made.remote, partial(self._begin, shard))
-        ray.get(self.tally.finished.remote())
-        return {"shard": [shard]}
+        failure = ""
+        try:
+            receipt = self.maker.make(spec, self.tally.made.remote, partial(self._begin, shard))
+            ray.get(self.tally.finished.remote(receipt.seconds))
+        except SHARD_FAILURES as error:
+            failure = advice(error, self.maker.plan)
+            failures = ray.get(self.tally.failed.remote(shard, failure))
+            if failures > self.knobs.max_failed_shards:
+                raise GenerationFailed(
+                    f"{failures} shards failed and none succeeded in between; the last one, shard "
+                    f"{shard}: {failure}"
+                ) from error
+        except RuntimeError as error:
+            # Of CUDA, for one, after which this process is of no use.
+            ray.get(self.tally.died_of.remote(shard, advice(error, self.maker.plan)))
+            os._exit(1)
+        return {"shard": [shard], "failure": [failure]}
 
-    def _begin(self, shard: int) -> None:
-        tries = ray.get(self.tally.try_shard.remote(shard))
+    def _begin(self, shard: int) -> float | None:
+        """How many seconds the shard may take."""
+        tries, error, usual = ray.get(self.tally.try_shard.remote(shard))
         if tries > self.max_tries:
             raise GenerationFailed(
-                f"shard {shard}: its actor died {tries - 1} times while making it"
+                f"shard {shard}: its actor died or hung {tries - 1} times while making it. "
+                + (error or "Where memory is short, lower generate.max_actors.")
             )
+        deadline = self.knobs.shard_deadline_seconds
+        return usual if deadline == "auto" else deadline
 
 
-def _make_shards(config: Config, plan: Plan, shards: list[int], num_done: int) -> None:
+def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
+    """Makes these shards with the actors of a pool; raises GenerationFailed where one is not.
+
+    replace: as `publish` has it.
+    """
+    cluster.connect()
     knobs = config.generate
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -150,17 +189,21 @@ def _make_shards(config: Config, plan: Plan, shards: list[int], num_done: int) -
             "config": config.model_dump(mode="json"),
             "plan": plan.model_dump(mode="json"),
             "tally": tally,
+            "replace": replace,
         },
     )
-    with _progress(config, plan, tally, num_done, plan.num_shards - len(shards)):
+    with _progress(config, plan, tally, shards):
         try:
-            for _ in made.iter_rows():
-                pass
+            rows = list(made.iter_rows())
         except (
             ray.exceptions.RayError,
             ray.data.exceptions.UserCodeException,
         ) as error:
             raise GenerationFailed(_reason(error)) from error
+    failures = {row["shard"]: row["failure"] for row in rows if row["failure"]}
+    if failures:
+        told = "\n".join(f"  shard {shard}: {why}" for shard, why in sorted(failures.items()))
+        raise GenerationFailed(f"{len(failures)} of {plan.num_shards} shards failed:\n{told}")
 
 
 def _reason(error: BaseException) -> str:
@@ -170,10 +213,11 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _progress(
-    config: Config, plan: Plan, tally: Any, num_done: int, shards_done: int
-) -> Iterator[None]:
-    """Tells a line every generate.progress_seconds while the body runs."""
+def _progress(config: Config, plan: Plan, tally: Any, shards: Sequence[int]) -> Iterator[None]:
+    """Tells a line every generate.progress_seconds while the body makes the shards."""
+    specs = [plan.shard(shard) for shard in shards]
+    num_done = plan.num - sum(spec.stop - spec.start for spec in specs)
+    shards_done = plan.num_shards - len(specs)
     stopped = threading.Event()
     started = time.monotonic()
 

@@ -5,24 +5,56 @@ shard, the one before it is packed, checked and published by another, and pictur
 batches come out of the network. So the device waits for neither PNG nor storage.
 """
 
+import errno
+import faulthandler
 import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from factory.shards.ledger import publish
+import torch
+
+from factory import faults, storage
+from factory.shards.ledger import ShardConflict, publish
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import Receipt
-from factory.shards.schema import EncodedSample
+from factory.shards.schema import DamagedShard, EncodedSample
 from factory.synthesis import Synthesizer
 
 CALLS_AT_ONCE = 2
 """Of `ShardMaker.make`: one samples, one publishes."""
 
-_STORAGE_TRIES = 4
+STORAGE_TRIES = 8
+"""Of a write that fails for a while: a minute or two, with pauses of up to half a minute."""
+
+SHARD_FAILURES = (
+    OSError,
+    ArithmeticError,
+    MemoryError,
+    torch.OutOfMemoryError,
+    DamagedShard,
+    ShardConflict,
+)
+"""What `ShardMaker.make` raises that concerns this shard; the next one may well succeed."""
+
+
+def advice(error: BaseException, plan: Plan) -> str:
+    """The error on one line, with what to do where a setting helps."""
+    told = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return f"out of memory. Lower generate.max_actors or generate.samples_per_shard. {told}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f"out of GPU memory with generate.batch_size = {plan.recipe['batch_size']}. Start a "
+            f"dataset at another --out with a smaller one: it is part of the plan. {told}"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {told}. Free some space, then run the same command again."
+    return told
 
 
 @dataclass
@@ -41,13 +73,20 @@ class Occupation:
 
 
 class ShardMaker:
-    """Makes and publishes a plan's shards at url; `make` may run in CALLS_AT_ONCE threads."""
+    """Makes and publishes a plan's shards at url; `make` may run in CALLS_AT_ONCE threads.
 
-    def __init__(self, synthesizer: Synthesizer, plan: Plan, url: str) -> None:
+    replace: as `publish` has it, for a repair.
+    """
+
+    def __init__(
+        self, synthesizer: Synthesizer, plan: Plan, url: str, replace: bool = False
+    ) -> None:
         self.synthesizer = synthesizer
         self.plan = plan
         self.url = url
+        self.replace = replace
         self.occupation = Occupation()
+        self.deadlines = Deadlines()
         self._device = threading.Lock()
         self._encoder = ThreadPoolExecutor(1, "encoder")
         self._sampled_at: float | None = None
@@ -56,38 +95,90 @@ class ShardMaker:
         self,
         spec: ShardSpec,
         made: Callable[[int], None] = lambda num: None,
-        begins: Callable[[], None] = lambda: None,
+        begins: Callable[[], float | None] = lambda: None,
     ) -> Receipt:
-        """The shard's receipt. begins() is called before sampling, made(num) after each batch.
+        """The shard's receipt. made(num) is called after each batch.
 
+        begins() is called before sampling and tells how many seconds the shard may take: where it
+        takes more, the process ends itself, and says on stderr where it hangs. None: any number.
         Raises what sampling raises, and OSError where the storage refuses it again and again.
         """
-        with self._device:
-            started = time.monotonic()
-            begins()
-            encoded = self._sample(spec, made)
-        data = self.plan.pack([future.result() for future in encoded])
-        return self._publish(spec, data, started)
+        with ExitStack() as stack:
+            with self._device:
+                started = time.monotonic()
+                stack.enter_context(self.deadlines.within(begins()))
+                faults.hit("shard.sample")
+                encoded, redrawn = self._sample(spec, made)
+            data = self.plan.pack([future.result() for future in encoded])
+            faults.hit("shard.publish")
+            return self._publish(spec, data, redrawn, started)
 
-    def _sample(self, spec: ShardSpec, made: Callable[[int], None]) -> list[Future[EncodedSample]]:
+    def _sample(
+        self, spec: ShardSpec, made: Callable[[int], None]
+    ) -> tuple[list[Future[EncodedSample]], int]:
+        """The samples, being encoded, and how many were drawn again."""
         begun = time.monotonic()
         if self._sampled_at is not None:
             self.occupation.waiting += begun - self._sampled_at
-        samples = self.synthesizer.samples(spec, made)
+        redrawn = []
+
+        def batch_made(num: int, num_redrawn: int) -> None:
+            redrawn.append(num_redrawn)
+            made(num)
+            faults.hit("shard.batch")
+
+        samples = self.synthesizer.samples(spec, batch_made)
         futures = [self._encoder.submit(self.plan.encode_sample, sample) for sample in samples]
         self._sampled_at = time.monotonic()
         self.occupation.sampling += self._sampled_at - begun
-        return futures
+        return futures, sum(redrawn)
 
-    def _publish(self, spec: ShardSpec, data: bytes, started: float) -> Receipt:
-        for attempt in range(1, _STORAGE_TRIES + 1):
+    def _publish(self, spec: ShardSpec, data: bytes, redrawn: int, started: float) -> Receipt:
+        for attempt in range(STORAGE_TRIES):
             try:
-                seconds = round(time.monotonic() - started, 3)
-                host = socket.gethostname()
-                return publish(self.url, self.plan, spec, data, seconds=seconds, host=host)
-            except OSError:
+                return publish(
+                    self.url,
+                    self.plan,
+                    spec,
+                    data,
+                    seconds=round(time.monotonic() - started, 3),
+                    host=socket.gethostname(),
+                    redrawn=redrawn,
+                    replace=self.replace,
+                )
+            except OSError as error:
                 # A store may stumble; the bytes are made, so only the write is tried again.
-                if attempt == _STORAGE_TRIES:
+                if attempt == STORAGE_TRIES - 1 or not storage.is_transient(error):
                     raise
-                time.sleep(random.uniform(0.5, 1.0) * 2**attempt)
+                time.sleep(random.uniform(0, min(30.0, 2.0**attempt)))
         raise AssertionError("the last try returns or raises")
+
+
+class Deadlines:
+    """Ends this process where a piece of work outlasts its time, even one that hangs in C."""
+
+    def __init__(self) -> None:
+        self._ends: dict[object, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def within(self, seconds: float | None) -> Iterator[None]:
+        """The body may take so long; None: as long as it likes."""
+        key = object()
+        try:
+            self._change(key, None if seconds is None else time.monotonic() + seconds)
+            yield
+        finally:
+            self._change(key, None)
+
+    def _change(self, key: object, end: float | None) -> None:
+        with self._lock:
+            self._ends.pop(key, None)
+            if end is not None:
+                self._ends[key] = end
+            # One timer a process: it is set for whichever piece ends first.
+            if self._ends:
+                left = max(1e-3, min(self._ends.values()) - time.monotonic())
+                faulthandler.dump_traceback_later(left, exit=True)
+            else:
+                faulthandler.cancel_dump_traceback_later()

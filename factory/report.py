@@ -22,7 +22,6 @@ from factory.shards.ledger import (
     Plan,
     ShardSpec,
     read_manifest,
-    read_plan,
     read_shard,
 )
 from factory.shards.schema import Sample
@@ -36,10 +35,13 @@ PAGE = "report/index.html"
 def write_report(url: str, num_samples: int = 64) -> str:
     """Writes the page of a finished dataset below url; returns its place.
 
-    Raises UserError where there is no dataset, it is unfinished, or a shard is damaged.
+    Raises UserError where there is no dataset, it is unfinished, or a shard is damaged, and for
+    what is no place of ours.
     """
     assert num_samples >= 1, num_samples
-    plan, manifest = read_plan(url), read_manifest(url)
+    url = storage.normalize(url)
+    manifest = read_manifest(url)
+    plan = manifest.plan
     page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples))
     place = storage.join(url, PAGE)
     storage.write(place, page.encode())

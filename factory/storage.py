@@ -4,43 +4,89 @@ A place is a URL (`s3://bucket/prefix`, `gs://...`, `memory://...`) or a path of
 Nothing is ever visible half written, and what must not be replaced is written create-only.
 """
 
+import errno
+import hashlib
 import os
+import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
 
+from factory import faults
 from factory.errors import UserError
 
 PROTOCOLS = ("file", "s3", "gs", "gcs", "az", "abfs", "hf", "memory")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def normalize(url: str) -> str:
     """An absolute path or a URL of a protocol that we speak, without a trailing slash.
 
-    Raises UserError for other protocols, chained URLs, and secrets in the URL.
+    Raises UserError for other protocols, chained URLs, secrets in the URL, control characters, and
+    URLs with `..`; its message repeats no secret.
+    """
+    if not url.strip():
+        raise UserError("an empty path: name a folder or a URL such as s3://bucket/prefix.")
+    protocol, separator, rest = url.partition("://")
+    if problem := _url_problem(protocol, rest) if separator else _path_problem(url):
+        raise UserError(f"{_without_secrets(url)}: {problem}")
+    if separator and protocol != "file":
+        return url.rstrip("/")
+    return str(Path(rest if separator else url).expanduser().absolute())
+
+
+def _without_secrets(url: str) -> str:
+    """To be shown: no more than the protocol where there may be a secret, and no control character.
+
+    A password may itself hold any character, so nothing behind the protocol is told from it.
     """
     protocol, separator, rest = url.partition("://")
-    if not separator:
-        if not url.strip():
-            raise UserError("an empty path: name a folder or a URL such as s3://bucket/prefix.")
-        return str(Path(url).expanduser().absolute())
-    if "@" in rest.split("/")[0]:
-        raise UserError(
-            f"{protocol}://...: a URL must not carry a user name or a secret. "
+    if "@" in url or "?" in url or ":" in rest.partition("/")[0]:
+        url = f"{protocol}{separator}..." if _SCHEME.fullmatch(f"{protocol}:") else "..."
+    return _CONTROLS.sub("?", url)
+
+
+def _path_problem(path: str) -> str | None:
+    if _CONTROLS.search(path):
+        return "control characters are in it. Choose another name."
+    if "::" in path:
+        return "`::` chains places of several protocols, which is not done. Choose another name."
+    if _SCHEME.match(path):
+        return "is neither a path nor a URL. Write a path that has a colon as ./NAME."
+    if os.path.expanduser(path).startswith("~"):
+        return "there is no such home folder. Write a path that begins with ~ as ./NAME."
+    return None
+
+
+def _url_problem(protocol: str, rest: str) -> str | None:
+    authority = rest.partition("/")[0]
+    if _CONTROLS.search(protocol + rest):
+        return "control characters are in it. Write it without them."
+    if "@" in protocol + authority or ":" in authority or "?" in rest:
+        return (
+            "a URL must not carry a user name or a secret, nor a query, which may be one. "
             "Use the environment or the cloud's own profile files."
         )
-    if "::" in url or protocol not in PROTOCOLS:
-        raise UserError(
-            f"{url}: protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}. "
+    if protocol not in PROTOCOLS:
+        return (
+            f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}. "
             "Give a path, or a URL of one of these."
         )
-    if protocol == "file":
-        return str(Path(rest).absolute())
-    return url.rstrip("/")
+    if "::" in rest or ".." in rest.split("/"):
+        return "chained places (`::`) and `..` are not followed. Name the place itself."
+    if protocol == "file" and not rest.startswith("/"):
+        return "a file's URL names no machine: it starts with three slashes, file:///folder."
+    if not authority and protocol not in ("file", "memory"):
+        return f"names no bucket. Write {protocol}://bucket/prefix."
+    return None
 
 
 def is_local(url: str) -> bool:
@@ -71,11 +117,25 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return fs, str(path)
 
 
+@contextmanager
+def _os_errors(url: str) -> Iterator[None]:
+    """Stores' packages have errors of their own, of broken connections for one: OSErrors now."""
+    try:
+        yield
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        if is_local(url):
+            raise
+        raise OSError(f"{url}: {type(error).__name__}: {error}") from error
+
+
 def read_bytes(url: str) -> bytes:
     """All bytes of a file. Raises FileNotFoundError."""
     fs, path = filesystem(url)
     try:
-        data: bytes = fs.cat_file(path)
+        with _os_errors(url):
+            data: bytes = fs.cat_file(path)
     except NotADirectoryError as error:
         # Below a file there is no file.
         raise FileNotFoundError(*error.args) from None
@@ -108,7 +168,11 @@ def write_new(url: str, data: bytes) -> None:
     fs, path = filesystem(url)
     if is_local(url):
         _write_local(Path(path), data, replace=False)
-    else:
+        return
+    with _os_errors(url):
+        # Asked first for the sake of stores that replace in spite of mode="create".
+        if fs.exists(path):
+            raise FileExistsError(url)
         fs.pipe_file(path, data, mode="create")
 
 
@@ -117,7 +181,8 @@ def write(url: str, data: bytes) -> None:
     fs, path = filesystem(url)
     if is_local(url):
         _write_local(Path(path), data, replace=True)
-    else:
+        return
+    with _os_errors(url):
         fs.pipe_file(path, data)
 
 
@@ -129,10 +194,12 @@ def _write_local(path: Path, data: bytes, replace: bool) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        faults.hit("write.before")
         if replace:
             temporary.replace(path)
         else:
             os.link(temporary, path)
+        faults.hit("write.after")
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
@@ -167,15 +234,86 @@ def list_files(url: str, suffixes: Iterable[str] = (), recursive: bool = False) 
     )
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A file that a listing found: its name relative to the folder, bytes, and when it was written
+    by the store's clock (POSIX seconds, None where the store does not tell)."""
+
+    name: str
+    size: int
+    modified: float | None
+
+
+def entries(url: str) -> list[Entry]:
+    """All files below a folder, hidden ones too, by name; costs one listing of all pages.
+
+    A missing folder has none.
+    """
+    fs, path = filesystem(url)
+    prefix = path.rstrip("/") + "/"
+    try:
+        found = fs.find(path, detail=True)
+    except FileNotFoundError:
+        return []
+    infos = {str(name): info for name, info in found.items() if str(name).startswith(prefix)}
+    return [
+        Entry(name[len(prefix) :], int(info["size"] or 0), _modified(info))
+        for name, info in sorted(infos.items())
+    ]
+
+
+def _modified(info: Mapping[str, Any]) -> float | None:
+    """Every store has a name of its own for it."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = info.get(key)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if value is not None:
+            return float(value)
+    return None
+
+
+def sha256_of(url: str) -> str:
+    """Of a file's bytes, as 64 hex digits. Raises FileNotFoundError."""
+    if not is_local(url):
+        return hashlib.sha256(read_bytes(url)).hexdigest()
+    with Path(url).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(url: str) -> None:
+    """Deletes a file. Raises FileNotFoundError."""
+    fs, path = filesystem(url)
+    fs.rm_file(path)
+
+
+_PERMANENT = (
+    PermissionError,
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+)
+_PERMANENT_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG)
+
+
+def is_transient(error: OSError) -> bool:
+    """Whether the same call may well succeed a little later."""
+    return not isinstance(error, _PERMANENT) and error.errno not in _PERMANENT_NUMBERS
+
+
 def reason(error: Exception) -> str:
     """What went wrong while reading or writing, in words that do not repeat the place."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def check_writable(url: str) -> None:
+def check_writable(url: str) -> bool:
     """Writes, reads and removes one small file below url; creates no folder that was not there.
 
-    Raises UserError naming the place and the reason.
+    Returns whether the store itself creates a file only where there is none, so that of two
+    writers at once one is told. Raises UserError naming the place and the reason.
     """
     probe = join(url, f"probe-{uuid.uuid4().hex}")
     fs, path = filesystem(probe)
@@ -186,7 +324,9 @@ def check_writable(url: str) -> None:
         write_new(probe, b"probe")
         if read_bytes(probe) != b"probe":
             raise UserError(f"{url}: what was written there could not be read back.")
+        exclusive = is_local(url) or _creates_only(fs, path)
         fs.rm_file(path)
+        return exclusive
     except UserError:
         raise
     except refusals as error:
@@ -197,6 +337,14 @@ def check_writable(url: str) -> None:
         for folder in missing:
             if folder.is_dir():
                 folder.rmdir()
+
+
+def _creates_only(fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    try:
+        fs.pipe_file(path, b"again", mode="create")
+    except FileExistsError:
+        return True
+    return False
 
 
 def _missing_folders(folder: Path) -> list[Path]:

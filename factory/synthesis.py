@@ -38,15 +38,15 @@ from factory.labeling.ensemble import Ensemble, load_ensemble
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
 from factory.labeling.stage import load_ddpm
-from factory.shards.plan import Plan, ShardSpec
+from factory.shards.plan import MAX_SHARDS, Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
 Network = Callable[
     [torch.Tensor, torch.Tensor, Collection[int]], tuple[torch.Tensor, dict[int, torch.Tensor]]
 ]
 
-MAX_SHARDS = 100_000
-"""The driver keeps a little of each; files should be large anyway."""
+MAX_REDRAWS = 3
+"""Of a sample that is not finite."""
 _BATCH_PIXELS = {"cpu": 2**17, "cuda": 2**21}
 """Of images that go through the network together: 32 of 64 px on a CPU, 512 on a GPU."""
 
@@ -168,9 +168,13 @@ class Synthesizer:
         self.noise = shared_noise(self.learned.noise_seed, self.learned.image_size)
 
     def samples(
-        self, spec: ShardSpec, made: Callable[[int], None] = lambda num: None
+        self, spec: ShardSpec, made: Callable[[int, int], None] = lambda num, redrawn: None
     ) -> Iterator[Sample]:
-        """The shard's samples in order; made(num) is called after each batch."""
+        """The shard's samples in order; made(num, redrawn) is called after each batch.
+
+        A sample that is not finite is drawn again from the noise of its next retry; redrawn counts
+        these. Raises FloatingPointError where MAX_REDRAWS of them do not help.
+        """
         size = self.recipe["batch_size"]
         starts = range(spec.start, spec.stop, size)
         with ThreadPoolExecutor(1, "noise") as ahead:
@@ -182,8 +186,9 @@ class Synthesizer:
                 if i + 1 < len(batches):
                     following = ahead.submit(batches[i + 1].first_noise)
                 kept = min(size, spec.stop - starts[i])
-                yield from batch.samples(x_t)[:kept]
-                made(kept)
+                samples, redrawn = batch.samples(x_t, kept)
+                yield from samples
+                made(kept, redrawn)
 
     def epsilon_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
@@ -218,21 +223,44 @@ class _Batch:
         """x_T, on the CPU."""
         return normal_noise(self.seeds, self.shape, stream=0)
 
+    def samples(self, x_t: torch.Tensor, num: int) -> tuple[list[Sample], int]:
+        """The first num samples from x_T, and how many draws were not finite.
+
+        The whole batch is drawn again, so that the network sees one shape, but only what is
+        missing is taken from it.
+        """
+        drawn, redrawn = self._draw(x_t)[:num], 0
+        for retry in range(1, MAX_REDRAWS + 1):
+            unfit = [i for i, sample in enumerate(drawn) if sample is None]
+            if not unfit:
+                break
+            redrawn += len(unfit)
+            for i in unfit:
+                self.seeds[i] = sample_seed(self.recipe["seed"], self.indices[i], retry)
+            again = self._draw(self.first_noise())
+            drawn = [again[i] if sample is None else sample for i, sample in enumerate(drawn)]
+        if None in drawn:
+            raise FloatingPointError(
+                f"sample {sample_key(self.indices[drawn.index(None)])} is not finite, nor were "
+                f"{MAX_REDRAWS} other draws of it: the model's weights are broken, or too much "
+                f"for generate.precision = {self.recipe['precision']}"
+            )
+        return [sample for sample in drawn if sample is not None], redrawn
+
     @torch.inference_mode()
-    def samples(self, x_t: torch.Tensor) -> list[Sample]:
-        """From x_T to the samples."""
+    def _draw(self, x_t: torch.Tensor) -> list[Sample | None]:
+        """From x_T to the samples; None for those that are not finite."""
         made_by = self.synthesizer
-        x_0 = _finite(self._x_0(x_t.to(made_by.device, memory_format=made_by.layout)), "image")
-        maps = self._maps(x_0)
-        labels = label_maps(made_by.ensemble, maps, self.recipe["image_size"])
-        scores = _finite(labels.image_uncertainty(), "uncertainty").tolist()
+        x_0 = self._x_0(x_t.to(made_by.device, memory_format=made_by.layout))
+        labels = label_maps(made_by.ensemble, self._maps(x_0), self.recipe["image_size"])
+        scores = labels.image_uncertainty()
+        finite = (x_0.flatten(1).isfinite().all(dim=1) & scores.isfinite()).tolist()
         images = to_channels_last_arrays(x_0)
         masks = labels.masks(self.recipe["vote"]).cpu().numpy()
+        columns = (self.indices, images, masks, self.seeds, scores.tolist(), finite)
         return [
-            Sample(sample_key(index), image, mask, seed, score, made_by.model_id)
-            for index, image, mask, seed, score in zip(
-                self.indices, images, masks, self.seeds, scores, strict=True
-            )
+            Sample(sample_key(index), image, mask, seed, score, made_by.model_id) if fit else None
+            for index, image, mask, seed, score, fit in zip(*columns, strict=True)
         ]
 
     def _x_0(self, x_t: torch.Tensor) -> torch.Tensor:
@@ -271,11 +299,3 @@ class _Batch:
             learned.timesteps,
             learned.blocks,
         )
-
-
-def _finite(values: torch.Tensor, what: str) -> torch.Tensor:
-    if not bool(torch.isfinite(values).all()):
-        raise FloatingPointError(
-            f"a generated {what} is not finite: the model's weights are broken"
-        )
-    return values

@@ -1,21 +1,40 @@
-"""Counts what the actors of a job do. A module of its own: its process imports nothing heavy."""
+"""Counts what the actors of a job do, and bounds their failures.
 
+A module of its own: the process that runs it imports nothing heavy.
+"""
+
+import statistics
 from collections import Counter
+
+DEADLINE_FACTOR = 10
+"""Times the median shard; what takes longer hangs."""
+SHORTEST_DEADLINE_SECONDS = 600.0
 
 
 class Tally:
-    """Lives beside the driver: counts pairs for the progress line, and tries, to bound them."""
+    """Lives beside the driver, one for all actors of a job."""
 
     def __init__(self) -> None:
         self.pairs = 0
         self.shards = 0
         self.tries: Counter[int] = Counter()
+        self.errors: dict[int, str] = {}
         self.starts = 0
+        self.failures_in_a_row = 0
+        self.durations: list[float] = []
 
-    def try_shard(self, shard: int) -> int:
-        """How often this shard has been begun, this time included."""
+    def try_shard(self, shard: int) -> tuple[int, str, float | None]:
+        """A shard is begun: how often it was, this time included; what its last try reported; and
+        how many seconds it may take, None as long as no shard is finished."""
         self.tries[shard] += 1
-        return self.tries[shard]
+        return self.tries[shard], self.errors.get(shard, ""), self.deadline_seconds()
+
+    def deadline_seconds(self) -> float | None:
+        """By the median of the shards so far."""
+        if not self.durations:
+            return None
+        usual = statistics.median(self.durations)
+        return max(SHORTEST_DEADLINE_SECONDS, DEADLINE_FACTOR * usual)
 
     def num_tries(self) -> int:
         """How often any shard has been begun."""
@@ -30,10 +49,22 @@ class Tally:
         """num more pairs; fewer where a shard is begun again."""
         self.pairs += num
 
-    def finished(self) -> None:
-        """One more shard."""
+    def finished(self, seconds: float) -> None:
+        """One more shard, made in so long."""
         self.shards += 1
         self.starts = 0
+        self.failures_in_a_row = 0
+        self.durations.append(seconds)
+
+    def died_of(self, shard: int, error: str) -> None:
+        """The actor will end itself because of this error; another one tries the shard again."""
+        self.errors[shard] = error
+
+    def failed(self, shard: int, error: str) -> int:
+        """A shard failed for good: how many did since one was last finished, this one included."""
+        self.errors[shard] = error
+        self.failures_in_a_row += 1
+        return self.failures_in_a_row
 
     def read(self) -> tuple[int, int, int]:
         """Pairs, shards, repeated tries."""

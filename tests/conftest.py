@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -11,12 +12,16 @@ import pytest
 import torch
 from moto.server import ThreadedMotoServer
 
+from factory import generation, repair
 from factory.config import Config, parse_config
 from factory.data.toy import CLASSES, PALETTE
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.diffusion.unet import UNet
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble
 from factory.labeling.features import descriptor_dim
+from factory.production import CALLS_AT_ONCE, ShardMaker
+from factory.shards.plan import Plan
+from factory.synthesis import Synthesizer, load_models
 
 TINY = {
     "data": {"image_size": 16},
@@ -122,6 +127,25 @@ def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Co
         return parse_config(tree)
 
     return make
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Shards are made in this process; the list grows by the shards of each time."""
+    asked: list[list[int]] = []
+
+    def make_shards(
+        config: Config, plan: Plan, shards: Sequence[int], replace: bool = False
+    ) -> None:
+        asked.append(list(shards))
+        models = load_models(config)
+        maker = ShardMaker(Synthesizer(models, plan), plan, config.generate.url, replace)
+        with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+            list(pool.map(maker.make, map(plan.shard, shards)))
+
+    for module in (generation, repair):
+        monkeypatch.setattr(module, "make_shards", make_shards)
+    return asked
 
 
 @pytest.fixture

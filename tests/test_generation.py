@@ -16,7 +16,9 @@ from factory import generation, storage
 from factory.config import Config, dump_config
 from factory.errors import UserError
 from factory.generation import GenerationFailed, check, generate
-from factory.shards.ledger import read_manifest, read_receipts
+from factory.repair import repair
+from factory.shards.ledger import read_manifest, read_receipts, start_run
+from factory.shards.verification import verify
 from factory.tally import Tally
 
 REPOSITORY = Path(__file__).parents[1]
@@ -151,12 +153,60 @@ def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
     killer = threading.Thread(target=kill_when_begun)
     killer.start()
     try:
-        with pytest.raises(GenerationFailed, match="shard 0: its actor died 2 times"):
+        with pytest.raises(GenerationFailed, match="shard 0: its actor died or hung 2 times"):
             generate(config)
     finally:
         stop.set()
         killer.join()
     assert not (Path(config.generate.url) / "_SUCCESS").exists()
+
+
+@pytest.mark.ray
+def test_a_shard_that_fails_for_good_stops_no_other(expected, tiny_config) -> None:
+    config = tiny_config(generate=with_actors(2))
+    foreign = Path(config.generate.url) / "data" / "train-00003.parquet"
+    start_run(config.generate.url, check(config), dump_config(config), {})
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"foreign")
+    with pytest.raises(
+        GenerationFailed, match=r"1 of 8 shards failed:\n  shard 3: .*factory repair"
+    ):
+        generate(config)
+    others = {name: sha256 for name, sha256 in expected.items() if name != foreign.name}
+    assert data_hashes(config).items() >= others.items()
+    assert repair(config.generate.url).finished
+    assert data_hashes(config) == expected
+
+
+@pytest.mark.ray
+def test_a_job_whose_shards_all_fail_alike_stops_soon(ray_session, tiny_config) -> None:
+    config = tiny_config(generate=with_actors(1, max_failed_shards=1))
+    plan = check(config)
+    start_run(config.generate.url, plan, "", {})
+    for spec in plan.shards():
+        storage.write(storage.join(config.generate.url, spec.path), b"foreign")
+    with pytest.raises(GenerationFailed, match="2 shards failed and none succeeded in between"):
+        generate(config)
+
+
+@pytest.mark.ray
+def test_an_actor_that_outlasts_the_deadline_is_replaced_and_at_last_told(
+    ray_session, tiny_config
+) -> None:
+    hangs = with_actors(1, num=1, max_shard_retries=1, shard_deadline_seconds=0.01)
+    with pytest.raises(GenerationFailed, match="shard 0: its actor died or hung 2 times"):
+        generate(tiny_config(generate=hangs))
+
+
+@pytest.mark.ray
+def test_an_extended_dataset_is_that_of_the_larger_command(expected, tiny_config) -> None:
+    generate(tiny_config(generate=with_actors(1, num=12)))
+    config = tiny_config(generate=with_actors(2))
+    with pytest.raises(UserError, match="--extend"):
+        generate(config)
+    generate(tiny_config(generate=with_actors(2, extend=True)))
+    assert data_hashes(config) == expected
+    assert verify(config.generate.url, "decode").findings == []
 
 
 @pytest.mark.ray
@@ -189,7 +239,7 @@ def test_another_plan_in_the_same_place_is_refused_with_the_difference(tiny_conf
     start_run(config.generate.url, check(config), "", {})
     with pytest.raises(UserError, match=r"recipe\.seed: there 0, here 5"):
         check(tiny_config(generate={"seed": 5}))
-    with pytest.raises(UserError, match=r"num: there 30, here 31"):
+    with pytest.raises(UserError, match=r"30 pairs, 31 are asked for. Add --extend"):
         check(tiny_config(generate={"num": 31}))
 
 

@@ -1,5 +1,10 @@
 """Claims about factory.production: one shard from noise to storage, without Ray."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from factory import production, storage
 from factory.config import Config
-from factory.production import CALLS_AT_ONCE, ShardMaker
-from factory.shards.ledger import pending_shards, start_run
+from factory.production import (
+    CALLS_AT_ONCE,
+    SHARD_FAILURES,
+    STORAGE_TRIES,
+    ShardMaker,
+    advice,
+)
+from factory.shards.ledger import ShardConflict, pending_shards, start_run
 from factory.shards.plan import Plan, ShardSpec
 from factory.synthesis import Synthesizer, load_models, make_plan
 
@@ -106,15 +118,117 @@ def test_a_write_that_fails_is_tried_again(make: Make, monkeypatch: pytest.Monke
     assert maker.make(maker.plan.shard(0)).rows == 4 and len(tries) == 3
 
 
-def test_a_storage_that_never_takes_it_is_told(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    maker, tries = make("one"), []
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[list[int], list[float]]:
+    """Publishing always raises the error; returns its tries and the pauses between them."""
+    tries: list[int] = []
+    pauses: list[float] = []
 
     def never(*rest: Any, **more: Any) -> Any:
         tries.append(1)
-        raise OSError("read-only")
+        raise error
 
     monkeypatch.setattr(production, "publish", never)
-    monkeypatch.setattr(production.time, "sleep", lambda seconds: None)
-    with pytest.raises(OSError, match="read-only"):
+    monkeypatch.setattr(production.time, "sleep", pauses.append)
+    return tries, pauses
+
+
+def test_a_storage_that_never_takes_it_is_told_after_growing_pauses(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, pauses = failing(monkeypatch, OSError("503 SlowDown"))
+    maker = make("one")
+    with pytest.raises(OSError, match="503"):
         maker.make(maker.plan.shard(0))
-    assert len(tries) == 4
+    assert len(tries) == STORAGE_TRIES == len(pauses) + 1
+    assert all(0 <= pause <= min(30, 2**i) for i, pause in enumerate(pauses))
+    assert len(set(pauses)) == len(pauses)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "denied"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        FileNotFoundError("NoSuchBucket"),
+        ShardConflict("other bytes"),
+    ],
+)
+def test_what_no_repetition_helps_is_not_repeated(
+    make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    tries, pauses = failing(monkeypatch, error)
+    maker = make("one")
+    with pytest.raises(type(error)):
+        maker.make(maker.plan.shard(0))
+    assert len(tries) == 1 and not pauses
+
+
+def test_samples_that_were_drawn_again_are_counted_in_the_receipt(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = make("one")
+    honest = maker.synthesizer.samples
+
+    def samples(spec: ShardSpec, made: Callable[[int, int], None]) -> Any:
+        return honest(spec, lambda num, redrawn: made(num, 1))
+
+    monkeypatch.setattr(maker.synthesizer, "samples", samples)
+    spec = maker.plan.shard(0)
+    batch = maker.plan.recipe["batch_size"]
+    assert maker.make(spec).redrawn == -(-(spec.stop - spec.start) // batch)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), ["generate.batch_size = 2", "--out"]),
+        (MemoryError(), ["generate.max_actors", "generate.samples_per_shard"]),
+        (OSError(errno.ENOSPC, "No space left", "/data/x"), ["disk is full", "/data/x"]),
+        (FloatingPointError("sample 3\nis not finite"), ["sample 3 is not finite"]),
+    ],
+)
+def test_advice_names_the_setting_to_change(make: Make, error: Exception, words: list[str]) -> None:
+    told = advice(error, make("one").plan)
+    assert all(word in told for word in words) and "\n" not in told
+    assert isinstance(error, SHARD_FAILURES)
+
+
+HANGS = """
+import sys, time
+from factory.production import Deadlines
+deadlines = Deadlines()
+with deadlines.within(None), deadlines.within(600):
+    with deadlines.within(0.2):
+        pass
+    time.sleep(0.5)
+    print("alive", flush=True)
+    with deadlines.within(0.2):
+        time.sleep(600)
+"""
+
+
+def test_a_process_that_outlasts_its_deadline_ends_and_says_where_it_hung() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stdout == "alive\n"
+    assert "Timeout" in done.stderr and 'File "<string>", line 11' in done.stderr
+
+
+def test_begins_tells_how_long_the_shard_may_take(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker, armed = make("one"), []
+    monkeypatch.setattr(
+        production.faulthandler,
+        "dump_traceback_later",
+        lambda seconds, exit: armed.append((seconds, exit)),
+    )
+    maker.make(maker.plan.shard(0), begins=lambda: 1234.0)
+    maker.make(maker.plan.shard(1))
+    assert len(armed) == 1 and 1230 < armed[0][0] <= 1234 and armed[0][1] is True
+
+
+def test_a_fault_kills_the_process_at_the_point_and_time_that_was_asked_for() -> None:
+    code = "from factory.faults import hit\nfor i in range(3): print(i, flush=True); hit('a.b')"
+    environment = {**os.environ, "FACTORY_FAULTS": "x:1,a.b:2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"0\n1\n")

@@ -194,7 +194,8 @@ def test_every_batch_has_the_plans_shape_and_is_told(models, plan, monkeypatch) 
 
     monkeypatch.setattr(unet, "epsilon_and_features", counted)
     numbers: list[int] = []
-    samples = list(Synthesizer(models, told).samples(told.shard(1), numbers.append))
+    synthesizer = Synthesizer(models, told)
+    samples = list(synthesizer.samples(told.shard(1), lambda num, redrawn: numbers.append(num)))
     assert numbers == [2, 1] and len(samples) == 3 and sizes == {2}
 
 
@@ -326,15 +327,53 @@ def test_bf16_stays_close_to_fp32(models, plan) -> None:
 def test_broken_weights_raise_instead_of_writing_rubbish(models, plan) -> None:
     with torch.no_grad():
         models.ddpm.unet.conv_out.weight[0, 0, 0, 0] = float("nan")
-    with pytest.raises(FloatingPointError, match="image is not finite"):
+    with pytest.raises(
+        FloatingPointError, match="sample 000000000 is not finite, nor were 3 other"
+    ):
         made(models, plan())
 
 
 def test_a_broken_ensemble_raises_too(models, plan) -> None:
     with torch.no_grad():
         models.ensemble.bias_3[0, 0, 0] = float("nan")
-    with pytest.raises(FloatingPointError, match="uncertainty is not finite"):
+    with pytest.raises(FloatingPointError, match="is not finite"):
         made(models, plan())
+
+
+def spoil(monkeypatch, seeds: set[int]) -> None:
+    """What begins with the noise of these seeds is not finite."""
+    honest = synthesis.normal_noise
+
+    def noise(asked: Sequence[int], shape: Sequence[int], stream: int) -> torch.Tensor:
+        drawn = honest(asked, shape, stream)
+        for row, seed in zip(drawn, asked, strict=True):
+            if stream == 0 and seed in seeds:
+                row[0, 0, 0] = float("nan")
+        return drawn
+
+    monkeypatch.setattr(synthesis, "normal_noise", noise)
+
+
+def test_a_sample_that_is_not_finite_is_drawn_again_by_rule(models, plan, monkeypatch) -> None:
+    told = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
+    whole = made(models, told)
+    spoil(monkeypatch, {sample_seed(9, 1), sample_seed(9, 1, retry=1), sample_seed(9, 3)})
+    counts: list[tuple[int, int]] = []
+    synthesizer = Synthesizer(models, told)
+    mended = list(synthesizer.samples(told.shard(0), lambda *of_batch: counts.append(of_batch)))
+    assert counts == [(3, 2), (2, 1)]
+    assert (mended[1].seed, mended[3].seed) == (sample_seed(9, 1, 2), sample_seed(9, 3, 1))
+    assert all(np.isfinite(sample.uncertainty) for sample in mended)
+    assert_same([mended[i] for i in (0, 2, 4)], [whole[i] for i in (0, 2, 4)])
+    assert [sample.key for sample in mended] == [sample.key for sample in whole]
+
+
+def test_what_only_fills_the_last_batch_is_never_drawn_again(models, plan, monkeypatch) -> None:
+    told = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
+    spoil(monkeypatch, {sample_seed(9, 5)})
+    counts: list[int] = []
+    list(Synthesizer(models, told).samples(told.shard(0), lambda num, again: counts.append(again)))
+    assert counts == [0, 0]
 
 
 def test_the_model_id_tells_both_models_apart(models) -> None:

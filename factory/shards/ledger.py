@@ -2,18 +2,23 @@
 
 A run writes its plan first, create-only; then each shard once, create-only, complete and checked,
 then the shard's receipt; then manifest and card; `_SUCCESS` last. So whoever finds `_SUCCESS` finds
-everything, and whoever finds less may run the same plan again. Nothing is ever deleted.
+everything, and whoever finds less may run the same plan again. A larger dataset of the same plan
+adds to a finished or unfinished one: each extension is a small create-only file, too. Nothing is
+ever deleted.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from factory import storage
+from pydantic import BaseModel, ValidationError
+
+from factory import faults, storage
 from factory.differences import differences
 from factory.errors import UserError
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import (
+    SHARDS,
     Manifest,
     Receipt,
     fitting_receipt,
@@ -47,6 +52,9 @@ __all__ = [
 MAX_DIFFERENCES_TOLD = 20
 
 RUN = "_factory/run.json"
+EXTENSIONS = "_factory/extensions"
+CONFIG = "_factory/config.yaml"
+ENVIRONMENT = "_factory/env.json"
 MANIFEST = "_factory/manifest.json"
 SUCCESS = "_SUCCESS"
 
@@ -56,67 +64,123 @@ class ShardConflict(Exception):
 
 
 class Incomplete(Exception):
-    """Shards of the plan are missing; says which."""
+    """Shards of the plan are missing or cut short; `shards` are their numbers."""
+
+    def __init__(self, url: str, plan: Plan, shards: Sequence[int]) -> None:
+        self.shards = shards
+        some = ", ".join(plan.shard(i).path for i in shards[:5]) + (", ..." * (len(shards) > 5))
+        super().__init__(f"{url}: {len(shards)} of {plan.num_shards} shards are missing: {some}")
 
 
-def check_run(url: str, plan: Plan) -> bool:
-    """Whether the same plan is there already; writes nothing.
+class Extension(BaseModel, frozen=True, extra="forbid"):
+    """The content of a file in EXTENSIONS."""
 
-    Raises UserError where another plan is there, telling each difference; where run.json is
-    damaged; and where shards of unknown origin lie in `data/`.
+    num: int
+    """Samples in all from then on."""
+
+
+def check_run(url: str, plan: Plan, extend: bool = False) -> Plan:
+    """The plan as the place will hold it: with the extensions that were made, or will be.
+
+    Writes nothing. Raises UserError where another plan is there, telling each difference; where it
+    holds more samples, or fewer and extend is not given; where the ledger is damaged; and where
+    files of unknown origin lie in `data/`.
     """
     # Data first: a run writes its plan before its data, so data without a plan is foreign.
     foreign = storage.list_files(storage.join(url, "data"), recursive=True)
     try:
-        there = read_model(url, RUN, Plan)
+        there = _read_plan(url)
     except FileNotFoundError:
+        if storage.exists(storage.join(url, MANIFEST)):
+            raise UserError(f"{url}: {RUN} is lost. `factory repair {url}` restores it.") from None
         if foreign:
             raise UserError(
                 f"{url}: holds {len(foreign)} files in data/ (such as "
                 f"{storage.name_of(foreign[0])}) but no {RUN}: not made by this factory. "
                 "Choose another --out."
             ) from None
-        return False
+        return plan
     # By id: to Python, 1 and 1.0 would be equal.
     if there.run_id != plan.run_id:
-        found = differences(there.model_dump(mode="json"), plan.model_dump(mode="json"))
-        told = found[:MAX_DIFFERENCES_TOLD]
-        if len(found) > len(told):
-            told.append(f"... and {len(found) - len(told)} more")
         raise UserError(
             f"{url}: holds a dataset of another plan. Choose another --out, or go back to the old "
-            "settings to resume it. The difference:\n  " + "\n  ".join(told)
+            "settings to resume it. The difference:\n  " + "\n  ".join(_told(there, plan))
         )
-    return True
+    if plan.num < there.num:
+        raise UserError(
+            f"{url}: holds a dataset of {there.num:,} pairs, {plan.num:,} are asked for. "
+            f"Give --num {there.num}, or choose another --out."
+        )
+    if plan.num > there.num and not extend:
+        raise UserError(
+            f"{url}: holds a dataset of {there.num:,} pairs, {plan.num:,} are asked for. "
+            f"Add --extend to make the {plan.num - there.num:,} that are missing."
+        )
+    return there if plan.num == there.num else there.extended(plan.num)
+
+
+def _told(there: Plan, plan: Plan) -> list[str]:
+    found = differences(
+        *(each.model_dump(mode="json", exclude={"extended_from"}) for each in (there, plan))
+    )
+    more = len(found) - MAX_DIFFERENCES_TOLD
+    return found[:MAX_DIFFERENCES_TOLD] + ([f"... and {more} more"] if more > 0 else [])
 
 
 def start_run(url: str, plan: Plan, config_yaml: str, environment: Mapping[str, str]) -> bool:
     """Claims the place for the plan: True if it was free, False if the same plan is resumed.
 
-    Any number of runs of one plan may start at once. Raises UserError as `check_run` does.
+    plan: as `check_run` gives it. Any number of runs of one plan may start at once. Raises
+    UserError as `check_run` does, and where another run was faster with another plan.
     """
-    resumed = check_run(url, plan)
-    if not resumed:
-        try:
-            storage.write_new(storage.join(url, RUN), to_json(plan.model_dump(mode="json")))
-        except FileExistsError:
-            # Another run was faster: fine, if it is of the same plan.
-            resumed = check_run(url, plan)
-    notes = {
-        "config.yaml": config_yaml.encode(),
-        "env.json": to_json(dict(environment)),
-    }
-    for name, content in notes.items():
-        with suppress(FileExistsError):
-            storage.write_new(storage.join(url, "_factory", name), content)
-    return not resumed
+    check_run(url, plan, extend=bool(plan.extended_from))
+    claimed = [_create(url, name, content) for name, content in plan_files(plan).items()]
+    if plan_files(_read_plan(url)) != plan_files(plan):
+        check_run(url, plan)
+        raise UserError(f"{url}: another run extends this dataset. Run the same command again.")
+    _create(url, CONFIG, config_yaml.encode())
+    _create(url, ENVIRONMENT, to_json(dict(environment)))
+    return claimed[0]
+
+
+def _create(url: str, name: str, content: bytes) -> bool:
+    """Whether the file was not there."""
+    with suppress(FileExistsError):
+        storage.write_new(storage.join(url, name), content)
+        return True
+    return False
+
+
+def plan_files(plan: Plan) -> dict[str, bytes]:
+    """The files that hold the plan, by name: the first one and its extensions."""
+    nums = [*plan.extended_from, plan.num]
+    first = plan.model_copy(update={"num": nums[0], "extended_from": ()})
+    files = {RUN: to_json(first.model_dump(mode="json"))}
+    for i, num in enumerate(nums[1:], start=1):
+        files[f"{EXTENSIONS}/{i:05d}.json"] = to_json(Extension(num=num).model_dump())
+    return files
 
 
 def pending_shards(url: str, plan: Plan) -> list[ShardSpec]:
-    """Shards without a receipt that fits the plan, in order. Costs one listing, and one small
-    read a receipt, many at once."""
-    done = fitting_receipts(url, plan)
-    return [spec for spec in plan.shards() if spec.shard not in done]
+    """Shards of which file or receipt is missing or empty, in order.
+
+    Costs two listings, however many there are; what receipts say is read when the run finishes.
+    """
+    there = _sizes(url)
+    return [
+        spec
+        for spec in plan.shards()
+        if not (there.get(spec.path) and there.get(receipt_name(spec.shard)))
+    ]
+
+
+def _sizes(url: str) -> dict[str, int]:
+    """Bytes of the files in data/ and of the receipts, by name."""
+    return {
+        f"{folder}/{entry.name}": entry.size
+        for folder in ("data", SHARDS)
+        for entry in storage.entries(storage.join(url, folder))
+    }
 
 
 def publish(
@@ -128,26 +192,50 @@ def publish(
     seconds: float,
     host: str,
     redrawn: int = 0,
+    replace: bool = False,
 ) -> Receipt:
     """Checks the shard's bytes by decoding them, then makes them visible, then their receipt.
 
     Safe to call again, from anywhere, at the same time: the first writer wins, the others find
-    equal bytes. Returns the receipt that lies there. Raises DamagedShard where the bytes do not
-    keep the plan; ShardConflict where other bytes lie there; OSError from the storage.
+    equal bytes. replace: other bytes at the shard's name give way, as a repair wants it, unless
+    the receipt is for bytes that these are not. Returns the receipt that lies there. Raises
+    DamagedShard where the bytes do not keep the plan; ShardConflict where other bytes lie there;
+    OSError from the storage.
     """
     receipt = Receipt(**measure(plan, spec, data), redrawn=redrawn, seconds=seconds, host=host)
     place = storage.join(url, spec.path)
+    known = fitting_receipt(url, receipt_name(spec.shard), plan)
+    if known is not None and known.sha256 != receipt.sha256:
+        _check_receipt_is_wrong(place, known, receipt)
     try:
         storage.write_new(place, data)
     except FileExistsError:
-        there = hashlib.sha256(storage.read_bytes(place)).hexdigest()
+        # Of a write whose answer was lost, too.
+        there = storage.sha256_of(place)
         if there != receipt.sha256:
-            raise ShardConflict(
-                f"{place}: holds other bytes (sha256 {there}) than this run made "
-                f"(sha256 {receipt.sha256}). Either the file was altered, or the same plan does "
-                "not give the same bytes on this hardware or with these versions."
-            ) from None
+            if not replace:
+                raise ShardConflict(
+                    f"{place}: holds other bytes (sha256 {there}) than this run made "
+                    f"(sha256 {receipt.sha256}). Either the file was altered (`factory repair` "
+                    "makes it anew), or the same plan does not give the same bytes on this "
+                    "hardware or with these versions."
+                ) from None
+            storage.write(place, data)
+    faults.hit("shard.written")
     return _publish_receipt(url, plan, receipt)
+
+
+def _check_receipt_is_wrong(place: str, known: Receipt, made: Receipt) -> None:
+    try:
+        there = storage.sha256_of(place)
+    except FileNotFoundError:
+        there = None
+    if there != made.sha256:
+        raise ShardConflict(
+            f"{place}: its receipt is for other bytes (sha256 {known.sha256}) than this run made "
+            f"(sha256 {made.sha256}): the same plan does not give the same bytes on this hardware "
+            "or with these versions. _factory/env.json tells what it was made with."
+        )
 
 
 def _publish_receipt(url: str, plan: Plan, receipt: Receipt) -> Receipt:
@@ -165,44 +253,98 @@ def _publish_receipt(url: str, plan: Plan, receipt: Receipt) -> Receipt:
 
 
 def finish_run(url: str, plan: Plan, description: str, license: str) -> Manifest:
-    """Checks that every shard has its receipt, and completes the dataset; `_SUCCESS` comes last.
+    """Checks that every shard is there with its receipt, and completes the dataset.
 
-    Safe to call again. Raises Incomplete naming the shards that are missing.
+    `_SUCCESS` comes last. Safe to call again. Raises Incomplete; UserError where the dataset was
+    extended meanwhile.
     """
-    done = fitting_receipts(url, plan)
-    missing = [spec.path for spec in plan.shards() if spec.shard not in done]
+    if plan_files(_read_plan(url)) != plan_files(plan):
+        check_run(url, plan)
+    done, there = fitting_receipts(url, plan), _sizes(url)
+    missing = [
+        spec.shard
+        for spec in plan.shards()
+        if spec.shard not in done or there.get(spec.path) != done[spec.shard].bytes
+    ]
     if missing:
-        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise Incomplete(f"{url}: {len(missing)} of {plan.num_shards} shards are missing: {some}")
+        raise Incomplete(url, plan, missing)
     receipts = [done[i] for i in range(plan.num_shards)]
-    rows = sum(receipt.rows for receipt in receipts)
-    assert rows == plan.num, (rows, plan.num)
+    config_yaml, env_json = (
+        storage.read_text(storage.join(url, name)) for name in (CONFIG, ENVIRONMENT)
+    )
+    files = _descriptions(plan, description, license)
+    told = {**plan_files(plan), CONFIG: config_yaml.encode(), ENVIRONMENT: env_json.encode()}
     manifest = Manifest(
         run_id=plan.run_id,
-        rows=rows,
+        rows=sum(receipt.rows for receipt in receipts),
         bytes=sum(receipt.bytes for receipt in receipts),
         root=root_of(receipts),
+        plan=plan,
+        config_yaml=config_yaml,
+        env_json=env_json,
+        files={
+            name: hashlib.sha256(content).hexdigest() for name, content in {**told, **files}.items()
+        },
         receipts=receipts,
     )
+    assert manifest.rows == plan.num, (manifest.rows, plan.num)
+    summary = to_json(manifest.model_dump(mode="json"))
+    for name, content in {**files, MANIFEST: summary, SUCCESS: success_of(manifest)}.items():
+        storage.write(storage.join(url, name), content)
+    return manifest
+
+
+def _descriptions(plan: Plan, description: str, license: str) -> dict[str, bytes]:
     labels = plan.classes.id2label
-    card = dataset_card(plan.classes, plan.num, license, description, plan.run)
-    success = {"run_id": plan.run_id, "rows": rows, "root": manifest.root}
-    for name, content in {
+    facts = {"num": str(plan.num), **plan.run}
+    return {
         "id2label.json": to_json(labels),
         "label2id.json": to_json({label: int(i) for i, label in labels.items()}),
         "palette.json": to_json(plan.palette),
-        MANIFEST: to_json(manifest.model_dump(mode="json")),
-        "README.md": card.encode(),
-        SUCCESS: to_json(success),
-    }.items():
-        storage.write(storage.join(url, name), content)
-    return manifest
+        "README.md": dataset_card(plan.classes, plan.num, license, description, facts).encode(),
+    }
+
+
+def known_files(manifest: Manifest) -> dict[str, bytes]:
+    """What a manifest holds word for word, by name: plan, config and environment."""
+    return {
+        **plan_files(manifest.plan),
+        CONFIG: manifest.config_yaml.encode(),
+        ENVIRONMENT: manifest.env_json.encode(),
+    }
+
+
+def success_of(manifest: Manifest) -> bytes:
+    """The content of `_SUCCESS`."""
+    summary = to_json(manifest.model_dump(mode="json"))
+    return to_json(
+        {
+            "run_id": manifest.run_id,
+            "rows": manifest.rows,
+            "root": manifest.root,
+            "manifest_sha256": hashlib.sha256(summary).hexdigest(),
+        }
+    )
+
+
+def _read_plan(url: str) -> Plan:
+    """Raises FileNotFoundError; UserError where it is damaged."""
+    plan = read_model(url, RUN, Plan)
+    places = storage.list_files(storage.join(url, EXTENSIONS), suffixes=[".json"])
+    for place in places:
+        name = storage.join(EXTENSIONS, storage.name_of(place))
+        try:
+            plan = plan.extended(read_model(url, name, Extension).num)
+        except ValidationError as error:
+            told = error.errors(include_url=False)[0]["msg"]
+            raise UserError(f"{place}: is damaged ({told}). Restore the file.") from None
+    return plan
 
 
 def read_plan(url: str) -> Plan:
     """The plan of the dataset there. Raises UserError where there is none, or it is damaged."""
     try:
-        return read_model(url, RUN, Plan)
+        return _read_plan(url)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{url}: holds no dataset of this factory (no {RUN}). "

@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
@@ -15,6 +17,10 @@ from factory.shards import parquet, webdataset
 from factory.shards.schema import EncodedSample, Sample, encode_sample
 
 Level = Annotated[int, Field(ge=0, le=255)]
+
+MAX_SHARDS = 100_000
+"""The driver keeps a little of each; files should be large anyway."""
+_NUM_DIGITS = len(str(MAX_SHARDS - 1))
 
 _FORMATS: dict[str, ModuleType] = {"parquet": parquet, "webdataset": webdataset}
 
@@ -47,6 +53,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     num: Annotated[int, Field(ge=1)]
     """Samples in all."""
+    extended_from: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """What num was before the dataset was extended, each time. Shards end there: they stay."""
     samples_per_shard: Annotated[int, Field(ge=1)]
     format: Literal["parquet", "webdataset"]
     class_names: tuple[str, ...]
@@ -62,17 +70,37 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
                 f"{len(self.class_names)} class names, {len(self.palette)} colours: "
                 f"give equally many, 1 to {MAX_CLASSES}"
             )
+        ends = (0, *self.extended_from, self.num)
+        if any(a >= b for a, b in pairwise(ends)):
+            raise ValueError(f"num grows with each extension, got {list(ends[1:])}")
+        if self.num_shards > MAX_SHARDS:
+            raise ValueError(
+                f"samples_per_shard = {self.samples_per_shard:,} makes more than {MAX_SHARDS:,} "
+                f"shards of {self.num:,} pairs. Raise it."
+            )
         return self
+
+    @cached_property
+    def parts(self) -> list[range]:
+        """The first sample of each shard: a range for the first dataset, and one an extension."""
+        ends = (0, *self.extended_from, self.num)
+        return [range(a, b, self.samples_per_shard) for a, b in pairwise(ends)]
 
     @property
     def num_shards(self) -> int:
-        """At least 1; only the last may be shorter."""
-        return -(-self.num // self.samples_per_shard)
+        """At least 1; only the last, and the last before an extension, may be shorter."""
+        return sum(map(len, self.parts))
 
     @property
     def run_id(self) -> str:
-        """12 hex digits that name the plan, hence the content."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()[:12]
+        """12 hex digits that name the samples, whatever their number."""
+        content = self.model_dump(mode="json", exclude={"num", "extended_from"})
+        return hashlib.sha256(canonical(content).encode()).hexdigest()[:12]
+
+    def extended(self, num: int) -> "Plan":
+        """The plan of as many samples, whose first shards are this one's."""
+        ends = (*self.extended_from, self.num)
+        return Plan(**{**self.model_dump(), "num": num, "extended_from": ends})
 
     @property
     def classes(self) -> Classes:
@@ -84,7 +112,6 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """What a shard's metadata and the card tell of the run: flat names, values as text."""
         facts = {
             "run_id": self.run_id,
-            "num": self.num,
             "samples_per_shard": self.samples_per_shard,
             "format": self.format,
             **{f"recipe.{name}": value for name, value in flatten(self.recipe).items()},
@@ -94,14 +121,15 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     def shard(self, shard: int) -> ShardSpec:
         """The shard of this number, 0..num_shards-1; names sort as numbers do."""
         assert 0 <= shard < self.num_shards, (shard, self.num_shards)
-        start = shard * self.samples_per_shard
-        last = str(self.num_shards)
-        if self.format == "parquet":
-            width = max(5, len(last))
-            path = f"data/train-{shard:0{width}d}-of-{last.zfill(width)}.parquet"
-        else:
-            path = f"data/train-{shard:0{max(6, len(last))}d}.tar"
-        return ShardSpec(shard, start, min(start + self.samples_per_shard, self.num), path)
+        number = shard
+        for part in self.parts:
+            if number < len(part):
+                break
+            number -= len(part)
+        start = part[number]
+        ending = "parquet" if self.format == "parquet" else "tar"
+        path = f"data/train-{shard:0{_NUM_DIGITS}d}.{ending}"
+        return ShardSpec(shard, start, min(start + self.samples_per_shard, part.stop), path)
 
     def shards(self) -> list[ShardSpec]:
         """All shards, in order."""

@@ -46,13 +46,20 @@ class Receipt(BaseModel, frozen=True, extra="forbid"):
 
 
 class Manifest(BaseModel, frozen=True, extra="forbid"):
-    """The whole dataset on one page."""
+    """The whole dataset on one page: whatever else is lost of the ledger follows from it."""
 
     run_id: str
     rows: int
     bytes: int
     root: str
     """sha256 over the receipts' content: equal roots, equal datasets."""
+    plan: Plan
+    config_yaml: str
+    """`_factory/config.yaml`, word for word."""
+    env_json: str
+    """`_factory/env.json`, word for word."""
+    files: dict[str, str]
+    """sha256 of every other file that was written, by name."""
     receipts: list[Receipt]
 
 
@@ -115,8 +122,11 @@ def fitting_receipts(url: str, plan: Plan) -> dict[int, Receipt]:
 def fitting_receipt(url: str, name: str, plan: Plan) -> Receipt | None:
     """The receipt of this name; None where it is missing, damaged, or not the plan's."""
     try:
-        receipt = Receipt.model_validate_json(storage.read_bytes(storage.join(url, name)))
+        content = storage.read_bytes(storage.join(url, name))
+        receipt = Receipt.model_validate_json(content)
     except (FileNotFoundError, ValidationError):
+        return None
+    if content != to_json(receipt.model_dump(mode="json")):
         return None
     if receipt.run_id != plan.run_id or not 0 <= receipt.shard < plan.num_shards:
         return None

@@ -69,15 +69,29 @@ def test_shards_cover_every_sample_once(make_plan, num, per_shard, sizes):
 
 
 def test_shards_are_named_as_consumers_expect(make_plan):
-    assert make_plan().shard(0).path == "data/train-00000-of-00003.parquet"
-    assert make_plan(format="webdataset").shard(2).path == "data/train-000002.tar"
+    assert make_plan().shard(0).path == "data/train-00000.parquet"
+    assert make_plan(format="webdataset").shard(2).path == "data/train-00002.tar"
 
 
 @pytest.mark.parametrize("format", ["parquet", "webdataset"])
-def test_names_sort_as_numbers_even_beyond_their_usual_width(make_plan, format):
-    plan = make_plan(num=2_000_000, samples_per_shard=1, format=format)
-    paths = [plan.shard(i).path for i in (0, 99_999, 100_000, 999_999, 1_000_000, 1_999_999)]
+def test_names_sort_as_numbers_up_to_the_last(make_plan, format):
+    plan = make_plan(num=100_000, samples_per_shard=1, format=format)
+    paths = [plan.shard(i).path for i in (0, 9, 10, 99, 100, 9_999, 10_000, 99_999)]
     assert paths == sorted(paths)
+    with pytest.raises(ValidationError, match="makes more than 100,000 shards"):
+        make_plan(num=100_001, samples_per_shard=1, format=format)
+
+
+def test_an_extended_plan_keeps_its_first_shards_and_its_samples(make_plan):
+    plan = make_plan()
+    grown = plan.extended(8).extended(13)
+    assert grown.shards()[:3] == plan.shards() and grown.run_id == plan.run_id
+    assert [(s.start, s.stop) for s in grown.shards()[3:]] == [(7, 8), (8, 11), (11, 13)]
+    assert Plan.model_validate_json(grown.model_dump_json()) == grown
+    assert make_plan(num=6).extended(12).shards() == make_plan(num=12).shards()
+    for num in (7, 6):
+        with pytest.raises(ValidationError, match="grows"):
+            plan.extended(num)
 
 
 def test_a_plan_equals_itself_after_a_trip_through_a_file(plan):
@@ -88,7 +102,6 @@ def test_a_plan_equals_itself_after_a_trip_through_a_file(plan):
 def test_every_setting_changes_the_run_id_and_their_order_does_not(make_plan):
     changes = [
         {},
-        {"num": 8},
         {"samples_per_shard": 4},
         {"format": "webdataset"},
         {"class_names": ("a", "b", "c")},
@@ -97,6 +110,7 @@ def test_every_setting_changes_the_run_id_and_their_order_does_not(make_plan):
         {"recipe": {"seed": 0.0}},
     ]
     assert len({make_plan(**change).run_id for change in changes}) == len(changes)
+    assert make_plan(num=8).run_id == make_plan().run_id
     one, other = make_plan(recipe={"a": 1, "b": 2}), make_plan(recipe={"b": 2, "a": 1})
     assert one.run_id == other.run_id
 
@@ -157,7 +171,7 @@ def test_a_setting_of_another_type_is_another_plan(place, make_plan):
 
 
 def test_check_run_writes_nothing(place, plan):
-    assert check_run(place, plan) is False
+    assert check_run(place, plan) == plan
     assert files(place) == {}
 
 
@@ -175,6 +189,84 @@ def test_foreign_data_is_never_mixed_with_ours(place, plan):
     with pytest.raises(UserError, match="not made by this factory"):
         start(place, plan)
     assert len(files(place)) == 1
+
+
+@pytest.mark.parametrize(
+    ("num", "remedy"), [(6, r"holds a dataset of 7 pairs, 6 .*--num 7"), (9, r"7 .*9 .*--extend")]
+)
+def test_another_number_of_pairs_is_refused_with_what_to_do(place, plan, make_plan, num, remedy):
+    start(place, plan)
+    before = files(place)
+    for refuse in (start, check_run):
+        with pytest.raises(UserError, match=remedy):
+            refuse(place, make_plan(num=num))
+    assert files(place) == before
+
+
+def test_a_dataset_grows_by_the_shards_that_are_missing(place, plan, make_plan, encode):
+    start(place, plan)
+    for spec in plan.shards():
+        put(place, plan, spec, encode(plan, spec))
+    root = finish_run(place, plan, "", "mit").root
+    before = files(place)
+    grown = check_run(place, make_plan(num=12), extend=True)
+    assert files(place) == before and grown == plan.extended(12)
+    assert start(place, grown) is False
+    assert read_plan(place) == grown == check_run(place, make_plan(num=12))
+    assert read_manifest(place).root == root  # what was whole can be read meanwhile
+    missing = pending_shards(place, grown)
+    assert missing == grown.shards()[3:]
+    for spec in missing:
+        put(place, grown, spec, encode(grown, spec))
+    manifest = finish_run(place, grown, "", "mit")
+    assert read_manifest(place) == manifest and manifest.rows == 12
+    after = files(place)
+    assert {name: after[name] for name in before if "/data/" in name or "/shards/" in name} == {
+        name: content for name, content in before.items() if "/data/" in name or "/shards/" in name
+    }
+    assert check_run(place, make_plan(num=20), extend=True).extended_from == (7, 12)
+
+
+def test_full_shards_extended_are_those_of_the_larger_dataset(tmp_path, make_plan, encode):
+    small, large = make_plan(num=6), make_plan(num=9)
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    for url, plans in ((one, [small, large]), (other, [large])):
+        for plan in plans:
+            there = check_run(url, plan, extend=True)
+            start(url, there)
+            for spec in pending_shards(url, there):
+                put(url, there, spec, encode(there, spec))
+            root = finish_run(url, there, "", "mit").root
+    assert root == read_manifest(one).root
+    assert {n: c for n, c in files(one).items() if "/data/" in n} == {
+        n: c for n, c in files(other).items() if "/data/" in n
+    }
+
+
+def test_a_run_that_was_overtaken_by_an_extension_does_not_finish(place, plan, make_plan, encode):
+    start(place, plan)
+    for spec in plan.shards():
+        put(place, plan, spec, encode(plan, spec))
+    start(place, check_run(place, make_plan(num=12), extend=True))
+    before = files(place)
+    with pytest.raises(UserError, match="12 pairs, 7 are asked for"):
+        finish_run(place, plan, "", "mit")
+    assert files(place) == before
+
+
+@pytest.mark.parametrize("content", [b"", b'{"num": 7}', b'{"num": 3}', b'{"number": 9}'])
+def test_a_damaged_extension_is_refused_by_name(place, plan, content):
+    start(place, plan)
+    storage.write(f"{place}/_factory/extensions/00001.json", content)
+    with pytest.raises(UserError, match=r"extensions/00001\.json.*damaged"):
+        read_plan(place)
+
+
+def test_a_lost_plan_of_a_finished_dataset_asks_for_a_repair(place, plan, write_dataset):
+    write_dataset(place, plan)
+    storage.remove(f"{place}/_factory/run.json")
+    with pytest.raises(UserError, match="factory repair"):
+        check_run(place, plan)
 
 
 def test_runs_of_one_plan_may_start_at_once(place, plan):
@@ -222,11 +314,21 @@ def test_pending_are_the_shards_without_a_receipt(place, make_plan, encode, form
     assert pending_shards(place, plan) == [plan.shard(0), plan.shard(2)]
 
 
-def test_pending_costs_one_listing(place, plan, encode, monkeypatch):
+@pytest.mark.parametrize("lost", ["data", "_factory/shards"])
+@pytest.mark.parametrize("how", [storage.remove, lambda place: storage.write(place, b"")])
+def test_a_lost_or_empty_shard_or_receipt_is_pending(place, plan, encode, lost, how):
+    start(place, plan)
+    for spec in plan.shards():
+        put(place, plan, spec, encode(plan, spec))
+    how(storage.list_files(f"{place}/{lost}")[1])
+    assert pending_shards(place, plan) == [plan.shard(1)]
+
+
+def test_pending_costs_two_listings_and_no_reading(place, plan, encode, monkeypatch):
     start(place, plan)
     put(place, plan, plan.shard(1), encode(plan, plan.shard(1)))
     calls = []
-    for name in ("list_files", "exists", "size_of", "read_bytes"):
+    for name in ("list_files", "entries", "exists", "size_of", "read_bytes"):
         original = getattr(storage, name)
         monkeypatch.setattr(
             storage,
@@ -237,7 +339,7 @@ def test_pending_costs_one_listing(place, plan, encode, monkeypatch):
             )[1],
         )
     pending_shards(place, plan)
-    assert sorted(calls) == ["list_files", "read_bytes"]
+    assert calls == ["entries", "entries"]
 
 
 BAD_RECEIPTS = {
@@ -253,16 +355,18 @@ BAD_RECEIPTS = {
 
 
 @pytest.mark.parametrize("bad", BAD_RECEIPTS)
-def test_a_bad_receipt_counts_as_missing_and_is_replaced(place, plan, encode, bad):
+def test_a_bad_receipt_is_found_when_the_run_finishes_and_is_replaced(place, plan, encode, bad):
     start(place, plan)
-    spec = plan.shard(1)
-    receipt = put(place, plan, spec, encode(plan, spec))
+    receipts = [put(place, plan, spec, encode(plan, spec)) for spec in plan.shards()]
     name = f"{place}/_factory/shards/00001.json"
     storage.write(name, BAD_RECEIPTS[bad](json.loads(storage.read_bytes(name))))
     if bad != "other hash":
-        assert spec in pending_shards(place, plan)
-    assert put(place, plan, spec, encode(plan, spec)) == receipt
-    assert read_receipts(place) == {1: receipt}
+        with pytest.raises(Incomplete) as caught:
+            finish_run(place, plan, "", "mit")
+        assert caught.value.shards == [1]
+    spec = plan.shard(1)
+    assert put(place, plan, spec, encode(plan, spec)) == receipts[1]
+    assert finish_run(place, plan, "", "mit").receipts == receipts
 
 
 def test_foreign_files_among_the_receipts_are_passed_over(place, plan):
@@ -310,6 +414,47 @@ def test_other_bytes_at_a_shards_name_raise_and_stay(place, plan, encode):
         assert hashlib.sha256(content).hexdigest() in str(caught.value)
     assert storage.read_bytes(f"{place}/{spec.path}") == b"other"
     assert spec in pending_shards(place, plan)
+
+
+def test_a_repair_replaces_other_bytes(place, plan, encode):
+    start(place, plan)
+    spec = plan.shard(0)
+    data = encode(plan, spec)
+    storage.write_new(f"{place}/{spec.path}", b"other")
+    receipt = put(place, plan, spec, data, replace=True)
+    assert storage.read_bytes(f"{place}/{spec.path}") == data
+    storage.write(f"{place}/{spec.path}", data[:-1])
+    assert put(place, plan, spec, data, replace=True) == receipt
+    assert storage.read_bytes(f"{place}/{spec.path}") == data
+
+
+@pytest.mark.parametrize("there", [b"other", None])
+def test_bytes_that_a_receipt_is_not_for_are_never_written(
+    place, plan, make_samples, encode, there
+):
+    start(place, plan)
+    spec = plan.shard(0)
+    put(place, plan, spec, encode(plan, spec))
+    if there is None:
+        storage.remove(f"{place}/{spec.path}")
+    else:
+        storage.write(f"{place}/{spec.path}", there)
+    before = files(place)
+    changed = [replace(sample, seed=sample.seed ^ 1) for sample in make_samples(3)]
+    for repairs in (False, True):
+        with pytest.raises(ShardConflict, match="receipt is for other bytes"):
+            put(place, plan, spec, plan.encode(changed), replace=repairs)
+    assert files(place) == before
+
+
+def test_a_shard_cut_short_does_not_count(place, plan, encode):
+    start(place, plan)
+    for spec in plan.shards():
+        put(place, plan, spec, encode(plan, spec))
+    name = f"{place}/{plan.shard(2).path}"
+    storage.write(name, storage.read_bytes(name)[:-1])
+    with pytest.raises(Incomplete, match=r"1 of 3 .*train-00002"):
+        finish_run(place, plan, "", "mit")
 
 
 def test_of_concurrent_publishers_one_wins_and_none_fails(place, plan, encode):
@@ -378,11 +523,18 @@ def test_a_finished_dataset_has_everything(place, make_plan, write_dataset, form
         *(f"/{spec.path}" for spec in plan.shards()),
     }
     manifest = read_manifest(place)
+    summary = written["/_factory/manifest.json"]
     assert json.loads(written["/_SUCCESS"]) == {
         "run_id": plan.run_id,
         "rows": 7,
         "root": manifest.root,
+        "manifest_sha256": hashlib.sha256(summary).hexdigest(),
     }
+    small = {
+        n[1:]: hashlib.sha256(c).hexdigest() for n, c in written.items() if n[1:] in manifest.files
+    }
+    assert manifest.files == small and len(small) == 7
+    assert (manifest.plan, manifest.config_yaml) == (plan, "num: 7\n")
     assert [receipt.shard for receipt in manifest.receipts] == [0, 1, 2]
     assert json.loads(written["/id2label.json"]) == plan.classes.id2label
     assert json.loads(written["/label2id.json"])["nuclei ä"] == 2
@@ -424,7 +576,7 @@ def test_a_missing_shard_is_named_and_nothing_is_finished(place, plan, encode):
     for shard in (0, 2):
         put(place, plan, plan.shard(shard), encode(plan, plan.shard(shard)))
     before = files(place)
-    with pytest.raises(Incomplete, match=r"1 of 3 .*train-00001-of-00003"):
+    with pytest.raises(Incomplete, match=r"1 of 3 .*train-00001"):
         finish_run(place, plan, "", "mit")
     assert files(place) == before
     with pytest.raises(UserError, match="unfinished, 2 of 3"):

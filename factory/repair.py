@@ -1,0 +1,81 @@
+"""Makes a damaged dataset what it was: exactly the bad files are made again, byte for byte."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from factory import storage
+from factory.config import Config, dump_config, load_config
+from factory.errors import UserError
+from factory.generation import complete, environment, make_shards
+from factory.progress import tell
+from factory.shards.ledger import (
+    CONFIG,
+    check_run,
+    known_files,
+    pending_shards,
+    read_plan,
+    start_run,
+)
+from factory.shards.plan import Plan
+from factory.shards.receipts import Manifest, receipt_name, to_json
+from factory.shards.verification import Level, Verification, verify
+from factory.synthesis import load_models, make_plan
+
+
+def repair(
+    url: str,
+    level: Level = "hash",
+    config_file: str | None = None,
+    overrides: Sequence[tuple[str, Any]] = (),
+) -> Verification:
+    """Restores what `verify` finds at this level; returns what it finds afterwards.
+
+    The config is the dataset's own, unless a file is named. Small files come back from the
+    manifest, shards from the models, and only where these give the very bytes that the receipt is
+    for. Files of unknown origin are left alone, and so are shards that were never made. Raises
+    UserError where plan, config or models are lost or others; GenerationFailed.
+    """
+    before = verify(url, level)
+    names = {finding.name for finding in before.findings}
+    _restore(url, before.manifest, names)
+    config = _config(url, config_file, overrides)
+    plan = check_run(url, make_plan(config, load_models(config)))
+    start_run(url, plan, dump_config(config), environment())
+    shards = _shards_to_make(plan, before, names)
+    tell(f"repair | {len(names)} files are not as they were, {len(shards)} shards to make again")
+    if shards:
+        make_shards(config, plan, shards, replace=True)
+    if names and not pending_shards(url, plan):
+        complete(config, plan)
+    return verify(url, level)
+
+
+def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> None:
+    """What the manifest knows word for word."""
+    if manifest is None:
+        return
+    known = known_files(manifest)
+    for receipt in manifest.receipts:
+        known[receipt_name(receipt.shard)] = to_json(receipt.model_dump(mode="json"))
+    for name in set(names) & set(known):
+        storage.write(storage.join(url, name), known[name])
+
+
+def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, Any]]) -> Config:
+    """With the place and the size that the dataset has."""
+    size = [("generate.url", url), ("generate.num", read_plan(url).num)]
+    try:
+        return load_config(config_file or storage.join(url, CONFIG), [*overrides, *size])
+    except UserError as error:
+        if config_file:
+            raise
+        remedy = "Name the settings of the dataset with --config FILE."
+        raise UserError([f"{problem} {remedy}" for problem in error.problems]) from None
+
+
+def _shards_to_make(plan: Plan, found: Verification, names: Collection[str]) -> list[int]:
+    """Those with bad bytes, and those whose bad receipt no manifest restores."""
+    shards = {finding.shard for finding in found.findings if finding.shard is not None}
+    if found.manifest is None:
+        shards |= {spec.shard for spec in plan.shards() if receipt_name(spec.shard) in names}
+    return sorted(shards)

@@ -1,0 +1,52 @@
+"""How far a dataset has come, from two listings: no receipt is read."""
+
+from dataclasses import dataclass
+
+from factory import storage
+from factory.shards.ledger import SUCCESS, pending_shards, read_plan
+from factory.shards.plan import Plan
+from factory.shards.receipts import SHARDS
+
+_RECENT = 100
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts of shards and pairs."""
+
+    plan: Plan
+    shards_done: int
+    pairs_done: int
+    finished: bool
+    """Whether `_SUCCESS` is there and no shard is pending."""
+    pairs_per_second: float | None
+    """Over the last hundred shards, by the store's clock; None where it cannot tell."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At that rate."""
+        if not self.pairs_per_second:
+            return None
+        return (self.plan.num - self.pairs_done) / self.pairs_per_second
+
+
+def status(url: str) -> Status:
+    """Raises UserError where there is no dataset."""
+    plan = read_plan(url)
+    pending = pending_shards(url, plan)
+    left = sum(spec.stop - spec.start for spec in pending)
+    return Status(
+        plan=plan,
+        shards_done=plan.num_shards - len(pending),
+        pairs_done=plan.num - left,
+        finished=not pending and storage.exists(storage.join(url, SUCCESS)),
+        pairs_per_second=_rate(url, plan),
+    )
+
+
+def _rate(url: str, plan: Plan) -> float | None:
+    receipts = storage.entries(storage.join(url, SHARDS))
+    times = sorted(entry.modified for entry in receipts if entry.modified is not None)[-_RECENT:]
+    if len(times) < 2 or times[-1] <= times[0]:
+        return None
+    return (len(times) - 1) * plan.samples_per_shard / (times[-1] - times[0])

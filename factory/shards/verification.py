@@ -1,0 +1,243 @@
+"""Whether a dataset is whole: every file of it against manifest, receipts and plan.
+
+Nothing is trusted that contradicts the rest: the manifest is held against its own sums, against
+`_SUCCESS`, and, where these two disagree, against all the other files. Needs no network beyond the
+dataset's own place, and changes nothing.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from pydantic import ValidationError
+
+from factory import storage
+from factory.errors import UserError
+from factory.shards.ledger import (
+    MANIFEST,
+    RUN,
+    SUCCESS,
+    known_files,
+    plan_files,
+    read_plan,
+    success_of,
+)
+from factory.shards.plan import Plan
+from factory.shards.receipts import (
+    NUM_READERS,
+    Manifest,
+    Receipt,
+    fitting_receipts,
+    measure,
+    receipt_name,
+    root_of,
+    to_json,
+)
+from factory.shards.schema import DamagedShard
+
+Level = Literal["size", "hash", "decode"]
+
+LEFTOVER = re.compile(r"(^|/)(\..+\.[0-9a-f]{32}\.tmp|probe-[0-9a-f]{32})$")
+"""Names of what a killed process may leave behind; no reader takes it for data."""
+_NOT_OURS = re.compile(r"(^|/)\.|^report/")
+"""Hidden files, and the report that `factory report` adds."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it was written."""
+
+    name: str
+    """Of the file, relative to the dataset's place."""
+    what: str
+    shard: int | None = None
+    """The shard whose bytes are at fault, if they are."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found."""
+
+    plan: Plan | None
+    """None where it is lost everywhere."""
+    manifest: Manifest | None
+    """None where there is none that can be trusted."""
+    finished: bool
+    num_shards: int
+    """That were looked at."""
+    num_bytes: int
+    findings: list[Finding]
+
+
+def verify(url: str, level: Level = "hash") -> Verification:
+    """Looks at every file. Levels: shards are there in their size; with their sha256; and each
+    sample decodes and adds up to the receipt. All small files are compared byte for byte.
+
+    Raises UserError where there is no dataset.
+    """
+    there = {entry.name: entry for entry in storage.entries(url)}
+    if not any(name.startswith("_factory/") for name in there):
+        read_plan(url)
+    manifest, findings = _manifest(url, there)
+    plan, of_plan = _plan(url, manifest, {finding.name for finding in findings})
+    findings += of_plan
+    if plan is None:
+        return Verification(None, None, False, 0, 0, findings)
+    if manifest:
+        receipts = {receipt.shard: receipt for receipt in manifest.receipts}
+        more = fitting_receipts(url, plan) if manifest.plan.num < plan.num else {}
+        receipts = {**more, **receipts}
+    else:
+        receipts = fitting_receipts(url, plan)
+        findings += [
+            Finding(receipt_name(shard), "altered: it does not fit the plan")
+            for shard in range(plan.num_shards)
+            if receipt_name(shard) in there and shard not in receipts
+        ]
+    findings += _shards(url, plan, receipts.values(), there, level)
+    findings += _strangers(plan, manifest, there)
+    unique = {finding.name: finding for finding in reversed(findings)}
+    return Verification(
+        plan=plan,
+        manifest=manifest,
+        finished=SUCCESS in there and MANIFEST in there and len(receipts) == plan.num_shards,
+        num_shards=len(receipts),
+        num_bytes=sum(receipt.bytes for receipt in receipts.values()),
+        findings=sorted(unique.values(), key=lambda finding: finding.name),
+    )
+
+
+def _manifest(url: str, there: dict[str, storage.Entry]) -> tuple[Manifest | None, list[Finding]]:
+    """The manifest if it is to be believed, and what is wrong with the files that it tells of."""
+    if MANIFEST not in there:
+        lost = [Finding(MANIFEST, "missing")] if SUCCESS in there else []
+        return None, lost
+    manifest = _consistent(storage.read_bytes(storage.join(url, MANIFEST)))
+    if manifest is None:
+        return None, [Finding(MANIFEST, "altered")]
+    findings = list(_small_files(url, manifest))
+    if SUCCESS not in there:
+        return manifest, [*findings, Finding(SUCCESS, "missing")]
+    if storage.read_bytes(storage.join(url, SUCCESS)) == success_of(manifest):
+        return manifest, findings
+    if findings:
+        # One of two is wrong, and the other files are against this one.
+        return None, [Finding(MANIFEST, f"altered: contradicts {SUCCESS} and {findings[0].name}")]
+    return manifest, [Finding(SUCCESS, "altered")]
+
+
+def _consistent(content: bytes) -> Manifest | None:
+    """The manifest, if it agrees with itself and is spelled as the ledger spells it."""
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError:
+        return None
+    receipts = manifest.receipts
+    known = known_files(manifest)
+    agrees = (
+        to_json(manifest.model_dump(mode="json")) == content
+        and manifest.root == root_of(receipts)
+        and manifest.run_id == manifest.plan.run_id
+        and manifest.rows == sum(receipt.rows for receipt in receipts) == manifest.plan.num
+        and manifest.bytes == sum(receipt.bytes for receipt in receipts)
+        and [receipt.path for receipt in receipts] == [s.path for s in manifest.plan.shards()]
+        and all(
+            manifest.files.get(name) == hashlib.sha256(content).hexdigest()
+            for name, content in known.items()
+        )
+    )
+    return manifest if agrees else None
+
+
+def _small_files(url: str, manifest: Manifest) -> Iterator[Finding]:
+    """Those of the ledger and of the card, receipts included, that are not as the manifest says."""
+    wanted = dict(manifest.files)
+    for receipt in manifest.receipts:
+        content = to_json(receipt.model_dump(mode="json"))
+        wanted[receipt_name(receipt.shard)] = hashlib.sha256(content).hexdigest()
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        found = pool.map(partial(_sha256, url), wanted)
+        for (name, sha256), seen in zip(wanted.items(), found, strict=True):
+            if seen != sha256:
+                yield Finding(name, "altered" if seen else "missing")
+
+
+def _sha256(url: str, name: str) -> str | None:
+    try:
+        return storage.sha256_of(storage.join(url, name))
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+
+
+def _plan(
+    url: str, manifest: Manifest | None, bad: Collection[str]
+) -> tuple[Plan | None, list[Finding]]:
+    """The plan, of the manifest where the plan's own files are not to be believed."""
+    if manifest and not plan_files(manifest.plan).keys().isdisjoint(bad):
+        return manifest.plan, []
+    try:
+        return read_plan(url), []
+    except UserError as error:
+        # With a manifest, what is wrong is a later extension: a stranger, as far as that knows.
+        return (manifest.plan, []) if manifest else (None, [Finding(RUN, str(error))])
+
+
+def _shards(
+    url: str,
+    plan: Plan,
+    receipts: Iterable[Receipt],
+    there: dict[str, storage.Entry],
+    level: Level,
+) -> list[Finding]:
+    def look(receipt: Receipt) -> Finding | None:
+        what = _fault(url, plan, receipt, there.get(receipt.path), level)
+        return Finding(receipt.path, what, receipt.shard) if what else None
+
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        return [finding for finding in pool.map(look, receipts) if finding]
+
+
+def _fault(
+    url: str, plan: Plan, receipt: Receipt, entry: storage.Entry | None, level: Level
+) -> str | None:
+    """What is wrong with a shard's file."""
+    if entry is None:
+        return "missing"
+    if entry.size != receipt.bytes:
+        return f"altered: {entry.size:,} bytes, {receipt.bytes:,} were written"
+    if level == "size":
+        return None
+    place = storage.join(url, receipt.path)
+    try:
+        if level == "hash":
+            sha256 = storage.sha256_of(place)
+            return None if sha256 == receipt.sha256 else f"altered: sha256 is {sha256}"
+        measured = measure(plan, plan.shard(receipt.shard), storage.read_bytes(place))
+    except (FileNotFoundError, IsADirectoryError):
+        return "missing"
+    except DamagedShard as error:
+        return f"altered: {error}"
+    wanted = receipt.content
+    wrong = sorted(key for key, value in measured.items() if value != wanted[key])
+    return f"altered: {', '.join(wrong)} as its receipt does not have it" if wrong else None
+
+
+def _strangers(
+    plan: Plan, manifest: Manifest | None, there: dict[str, storage.Entry]
+) -> list[Finding]:
+    """Files that no run of the plan writes; shards that lie there without a receipt may be in
+    the making."""
+    ours = {MANIFEST, SUCCESS, "_factory/config.yaml", "_factory/env.json", *plan_files(plan)}
+    ours |= {"README.md", "id2label.json", "label2id.json", "palette.json"}
+    ours |= set(manifest.files) if manifest else set()
+    for spec in plan.shards():
+        ours |= {spec.path, receipt_name(spec.shard)}
+    return [
+        Finding(name, "foreign: not of this dataset")
+        for name in there
+        if name not in ours and not LEFTOVER.search(name) and not _NOT_OURS.search(name)
+    ]

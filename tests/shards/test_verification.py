@@ -1,0 +1,163 @@
+"""Claims about verify, status and gc."""
+
+import json
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from mutations import mutated
+
+from factory import storage
+from factory.errors import UserError
+from factory.shards.ledger import publish, start_run
+from factory.shards.leftovers import leftovers, remove_leftovers
+from factory.shards.status import status
+from factory.shards.verification import verify
+
+NUM_MUTATIONS = int(os.environ.get("NUM_MUTATIONS", "300"))
+
+
+def named(url: str, level="hash") -> dict[str, str]:
+    return {finding.name: finding.what for finding in verify(url, level).findings}
+
+
+@pytest.mark.parametrize("level", ["size", "hash", "decode"])
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_a_whole_dataset_has_nothing_to_be_named(place, make_plan, write_dataset, format, level):
+    plan = make_plan(format=format)
+    write_dataset(place, plan)
+    found = verify(place, level)
+    assert (found.findings, found.finished, found.num_shards) == ([], True, 3)
+    assert found.plan == plan and found.manifest.bytes == found.num_bytes
+
+
+def test_a_report_and_hidden_files_are_nobodys_business(place, make_plan, write_dataset):
+    write_dataset(place, make_plan())
+    for name in ("report/index.html", ".gitattributes", ".cache/x", "data/.x.parquet.swp"):
+        storage.write(f"{place}/{name}", b"x")
+    assert named(place) == {}
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_every_random_mutation_is_named(tmp_path, make_plan, write_dataset, format):
+    url = str(tmp_path / "out")
+    write_dataset(url, make_plan(format=format))
+    rng = random.Random(f"{format} 1")
+    for _ in range(NUM_MUTATIONS):
+        with mutated(Path(url), rng) as (what, concerned):
+            found = set(named(url))
+            assert concerned & found, f"{what}: only {found} was named"
+            # What is told is about the damage, not about the whole dataset.
+            assert len(found - concerned) <= 1, f"{what}: {found}"
+    assert named(url) == {}
+
+
+def test_a_flipped_byte_is_found_at_the_level_that_looks_for_it(place, make_plan, write_dataset):
+    plan = make_plan(format="webdataset")
+    write_dataset(place, plan)
+    name = plan.shard(1).path
+    content = bytearray(storage.read_bytes(f"{place}/{name}"))
+    content[512 + 60] ^= 1  # in the first picture
+    storage.write(f"{place}/{name}", bytes(content))
+    assert named(place, "size") == {}
+    for level in ("hash", "decode"):
+        assert list(named(place, level)) == [name]
+    assert [finding.shard for finding in verify(place).findings] == [1]
+
+
+def test_an_unfinished_dataset_is_looked_at_as_far_as_it_is(place, make_plan, make_samples):
+    plan = make_plan()
+    start_run(place, plan, "", {})
+    for spec in plan.shards()[:2]:
+        data = plan.encode(make_samples(3, spec.start))
+        publish(place, plan, spec, data, seconds=1.0, host="here")
+    found = verify(place)
+    assert (found.findings, found.finished, found.num_shards) == ([], False, 2)
+    # In the making: a shard is written before its receipt.
+    storage.write(f"{place}/{plan.shard(2).path}", b"x")
+    assert named(place) == {}
+    storage.write(f"{place}/{plan.shard(0).path}", b"x")
+    receipt = f"{place}/_factory/shards/00001.json"
+    storage.write(receipt, storage.read_bytes(receipt)[:-9])
+    assert list(named(place)) == ["_factory/shards/00001.json", plan.shard(0).path]
+
+
+def test_an_extension_in_the_making_is_no_damage(place, make_plan, write_dataset):
+    plan = make_plan()
+    write_dataset(place, plan)
+    start_run(place, plan.extended(20), "", {})
+    found = verify(place)
+    assert (found.findings, found.finished, found.num_shards) == ([], False, 3)
+
+
+def test_a_manifest_that_contradicts_success_is_told_from_an_altered_success(
+    place, make_plan, write_dataset
+):
+    write_dataset(place, make_plan())
+    for name, field in (("_factory/manifest.json", "env_json"), ("_SUCCESS", "rows")):
+        before = storage.read_bytes(f"{place}/{name}")
+        content = {**json.loads(before), field: "{}" if field == "env_json" else 8}
+        storage.write(f"{place}/{name}", (json.dumps(content, indent=1) + "\n").encode())
+        assert list(named(place)) == [name]
+        storage.write(f"{place}/{name}", before)
+
+
+def test_a_place_without_a_dataset_is_told_so(place):
+    for look in (verify, status):
+        with pytest.raises(UserError, match="holds no dataset"):
+            look(place)
+
+
+# Status
+
+
+def test_status_tells_done_missing_and_rate(tmp_path, make_plan, make_samples):
+    url, plan = str(tmp_path), make_plan()
+    start_run(url, plan, "", {})
+    told = status(url)
+    assert (told.shards_done, told.pairs_done, told.finished) == (0, 0, False)
+    assert told.pairs_per_second is None and told.seconds_left is None
+    for spec in plan.shards()[:2]:
+        data = plan.encode(make_samples(3, spec.start))
+        publish(url, plan, spec, data, seconds=1.0, host="here")
+        os.utime(f"{url}/_factory/shards/{spec.shard:05d}.json", (0, 1000 + 2 * spec.shard))
+    told = status(url)
+    assert (told.shards_done, told.pairs_done, told.finished) == (2, 6, False)
+    assert told.pairs_per_second == pytest.approx(1.5)
+    assert told.seconds_left == pytest.approx(1 / 1.5)
+
+
+def test_status_of_a_finished_and_of_an_extended_dataset(place, make_plan, write_dataset):
+    plan = make_plan()
+    write_dataset(place, plan)
+    assert status(place).finished and status(place).pairs_done == 7
+    start_run(place, plan.extended(20), "", {})
+    told = status(place)
+    assert not told.finished and (told.pairs_done, told.plan.num) == (7, 20)
+
+
+# Leftovers
+
+
+def test_gc_takes_old_leftovers_and_nothing_else(tmp_path, make_plan, write_dataset):
+    url = str(tmp_path / "out")
+    write_dataset(url, make_plan())
+    hexa = "0123456789abcdef" * 2
+    old = [
+        f"data/.train-00000.parquet.{hexa}.tmp",
+        f"_factory/.run.json.{hexa}.tmp",
+        f"probe-{hexa}",
+    ]
+    young = f"data/.train-00001.parquet.{hexa}.tmp"
+    foreign = ["data/mine.tmp", "data/.mine.tmp", "probe-mine", f".{hexa}.tmp"]
+    for name in (*old, young, *foreign):
+        storage.write(f"{url}/{name}", b"xyz")
+        if name != young:
+            os.utime(f"{url}/{name}", (time.time() - 2 * 86400,) * 2)
+    assert {entry.name for entry in leftovers(url)} == set(old)
+    before = {entry.name for entry in storage.entries(url)}
+    assert {entry.name for entry in remove_leftovers(url)} == set(old)
+    assert {entry.name for entry in storage.entries(url)} == before - set(old)
+    assert {name for name in named(url)} == {"data/mine.tmp", "probe-mine"}

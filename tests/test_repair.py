@@ -1,0 +1,171 @@
+"""Claims about factory.repair: what is damaged becomes what it was, and nothing else is touched."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from factory import synthesis
+from factory.cli import main
+from factory.errors import UserError
+from factory.generation import generate
+from factory.repair import repair
+from factory.shards.ledger import ShardConflict
+from factory.shards.verification import verify
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a dataset is kept for the tests of this module."""
+    return tmp_path_factory.mktemp("kept") / "dataset"
+
+
+@pytest.fixture
+def dataset(kept: Path, tiny_config, without_ray, tmp_path: Path) -> Path:
+    """A finished dataset of three shards that a test may damage."""
+    if not kept.exists():
+        config = tiny_config(generate={"num": 10})
+        generate(config)
+        Path(config.generate.url).rename(kept)
+    without_ray.clear()
+    return Path(shutil.copytree(kept, tmp_path / "copy"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+SHARD, RECEIPT = "data/train-00001.parquet", "_factory/shards/00001.json"
+DAMAGES: dict[str, tuple[list[str], list[int]]] = {
+    "a shard": ([SHARD], [1]),
+    "a receipt": ([RECEIPT], []),
+    "a shard and its receipt": ([SHARD, RECEIPT], [1]),
+    "the manifest": (["_factory/manifest.json"], []),
+    "success": (["_SUCCESS"], []),
+    "the plan": (["_factory/run.json"], []),
+    "the config": (["_factory/config.yaml"], []),
+    "the environment": (["_factory/env.json"], []),
+    "the card": (["README.md", "id2label.json", "palette.json"], []),
+    "much at once": (["README.md", SHARD, "data/train-00002.parquet", "_factory/run.json"], [1, 2]),
+}
+
+
+@pytest.mark.parametrize("how", [Path.unlink, cut])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_comes_back_byte_for_byte(dataset, without_ray, damage, how) -> None:
+    before = contents(dataset)
+    names, shards = DAMAGES[damage]
+    for name in names:
+        how(dataset / name)
+    assert {finding.name for finding in verify(str(dataset)).findings} == set(names)
+    found = repair(str(dataset))
+    assert (found.findings, found.finished) == ([], True)
+    assert contents(dataset) == before
+    assert without_ray == ([shards] if shards else [])
+
+
+def test_a_whole_dataset_is_left_alone(dataset, without_ray) -> None:
+    def times() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in dataset.rglob("*") if path.is_file()}
+
+    before = times()
+    assert repair(str(dataset)).findings == []
+    assert times() == before
+    assert without_ray == []
+
+
+def test_swapped_shards_and_receipts_find_their_places(dataset) -> None:
+    before = contents(dataset)
+    for folder, ending in (("data", "train-{:05d}.parquet"), ("_factory/shards", "{:05d}.json")):
+        one, other = (dataset / folder / ending.format(i) for i in (0, 1))
+        one.rename(dataset / "swap")
+        other.rename(one)
+        (dataset / "swap").rename(other)
+    assert repair(str(dataset)).findings == []
+    assert contents(dataset) == before
+
+
+def test_foreign_files_are_told_and_left(dataset) -> None:
+    (dataset / "data" / "mine.parquet").write_bytes(b"mine")
+    cut(dataset / SHARD)
+    assert [finding.name for finding in repair(str(dataset)).findings] == ["data/mine.parquet"]
+    assert (dataset / "data" / "mine.parquet").read_bytes() == b"mine"
+
+
+def test_without_its_manifest_a_bad_receipt_has_its_shard_made_again(dataset, without_ray) -> None:
+    before = contents(dataset)
+    for name in (RECEIPT, "_factory/manifest.json"):
+        cut(dataset / name)
+    assert repair(str(dataset)).findings == []
+    assert without_ray == [[1]]
+    after = contents(dataset)
+    changed = {name for name in before if after[name] != before[name]}
+    # But for the seconds that making it took.
+    assert changed <= {RECEIPT, "_factory/manifest.json", "_SUCCESS"}
+
+
+def test_an_unfinished_dataset_keeps_its_gaps(tiny_config, without_ray, monkeypatch) -> None:
+    config = tiny_config(generate={"num": 10})
+    folder = Path(config.generate.url)
+    generate(config)
+    for name in ("_SUCCESS", "_factory/manifest.json", "README.md", SHARD, RECEIPT):
+        (folder / name).unlink()
+    good = (folder / "data/train-00000.parquet").read_bytes()
+    cut(folder / "data/train-00000.parquet")
+    without_ray.clear()
+    found = repair(str(folder))
+    assert (found.findings, found.finished, without_ray) == ([], False, [[0]])
+    assert (folder / "data/train-00000.parquet").read_bytes() == good
+    assert not (folder / SHARD).exists()
+
+
+def test_models_that_give_other_bytes_change_nothing(dataset, tiny_config) -> None:
+    cut(dataset / SHARD)
+    before = contents(dataset)
+    with pytest.raises(UserError, match=r"another plan[\s\S]*recipe\.seed: there 0, here 1"):
+        repair(str(dataset), overrides=[("generate.seed", 1)])
+    assert contents(dataset) == before
+
+
+def test_bytes_that_the_receipt_is_not_for_are_not_written(dataset, monkeypatch) -> None:
+    cut(dataset / SHARD)
+    before = contents(dataset)
+    # As another processor might round them.
+    honest = synthesis.to_channels_last_arrays
+    monkeypatch.setattr(synthesis, "to_channels_last_arrays", lambda x_0: honest(x_0) ^ 1)
+    with pytest.raises(ShardConflict, match="receipt is for other bytes"):
+        repair(str(dataset))
+    assert contents(dataset) == before
+
+
+def test_a_lost_config_is_asked_for(dataset) -> None:
+    for name in ("_factory/manifest.json", "_factory/config.yaml"):
+        (dataset / name).unlink()
+    with pytest.raises(UserError, match=r"no such config file.*--config FILE"):
+        repair(str(dataset))
+
+
+def test_the_commands_tell_and_mend(dataset, capsys) -> None:
+    url = str(dataset)
+    assert main(["verify", url]) == 0 and "whole" in capsys.readouterr().out
+    assert main(["status", url]) == 0 and "complete" in capsys.readouterr().out
+    cut(dataset / SHARD)
+    assert main(["verify", url, "--level", "size"]) == 1
+    told = capsys.readouterr().out
+    assert SHARD in told and "factory repair" in told
+    assert main(["repair", url]) == 0 and "whole" in capsys.readouterr().out
+    assert main(["gc", url, "--dry-run"]) == 0 and "0 leftovers" in capsys.readouterr().out
+
+
+def test_a_place_without_a_dataset_is_a_mistake(tmp_path, capsys) -> None:
+    for command in ("verify", "status", "repair"):
+        assert main([command, str(tmp_path / "no")]) == 2
+        assert "holds no dataset" in capsys.readouterr().err

@@ -254,7 +254,7 @@ def _generate(config: Config) -> int:
 
     try:
         generate(config)
-    except (GenerationFailed, Incomplete) as error:
+    except (GenerationFailed, Incomplete, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         print(
             "finished shards are kept; run the same command again to resume",

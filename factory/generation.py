@@ -70,8 +70,8 @@ def generate(config: Config) -> Manifest:
     """
     plan = check(config)
     url = config.generate.url
-    start_run(url, plan, dump_config(config), environment())
-    pending = [spec.shard for spec in pending_shards(url, plan)]
+    storage.patiently(lambda: start_run(url, plan, dump_config(config), environment()))
+    pending = [spec.shard for spec in storage.patiently(lambda: pending_shards(url, plan))]
     tell(
         f"generate | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
         f"shards are there | {url}"
@@ -86,14 +86,18 @@ def generate(config: Config) -> Manifest:
 def complete(config: Config, plan: Plan) -> Manifest:
     """Finishes the run. Where a receipt turns out to be of no use, its shard is made again.
 
-    Raises GenerationFailed.
+    Raises GenerationFailed, Incomplete, OSError.
     """
-    url, told = config.generate.url, (_description(config, plan), config.generate.license)
+    told = _description(config, plan), config.generate.license
+
+    def finish() -> Manifest:
+        return storage.patiently(lambda: finish_run(config.generate.url, plan, *told))
+
     try:
-        return finish_run(url, plan, *told)
+        return finish()
     except Incomplete as incomplete:
         make_shards(config, plan, incomplete.shards)
-        return finish_run(url, plan, *told)
+        return finish()
 
 
 def environment() -> dict[str, str]:

@@ -7,7 +7,6 @@ batches come out of the network. So the device waits for neither PNG nor storage
 
 import errno
 import faulthandler
-import random
 import socket
 import threading
 import time
@@ -27,9 +26,6 @@ from factory.synthesis import Synthesizer
 
 CALLS_AT_ONCE = 2
 """Of `ShardMaker.make`: one samples, one publishes."""
-
-STORAGE_TRIES = 8
-"""Of a write that fails for a while: a minute or two, with pauses of up to half a minute."""
 
 SHARD_FAILURES = (
     OSError,
@@ -134,24 +130,19 @@ class ShardMaker:
         return futures, sum(redrawn)
 
     def _publish(self, spec: ShardSpec, data: bytes, redrawn: int, started: float) -> Receipt:
-        for attempt in range(STORAGE_TRIES):
-            try:
-                return publish(
-                    self.url,
-                    self.plan,
-                    spec,
-                    data,
-                    seconds=round(time.monotonic() - started, 3),
-                    host=socket.gethostname(),
-                    redrawn=redrawn,
-                    replace=self.replace,
-                )
-            except OSError as error:
-                # A store may stumble; the bytes are made, so only the write is tried again.
-                if attempt == STORAGE_TRIES - 1 or not storage.is_transient(error):
-                    raise
-                time.sleep(random.uniform(0, min(30.0, 2.0**attempt)))
-        raise AssertionError("the last try returns or raises")
+        # The bytes are made, so where the storage stumbles only the write is tried again.
+        return storage.patiently(
+            lambda: publish(
+                self.url,
+                self.plan,
+                spec,
+                data,
+                seconds=round(time.monotonic() - started, 3),
+                host=socket.gethostname(),
+                redrawn=redrawn,
+                replace=self.replace,
+            )
+        )
 
 
 class Deadlines:

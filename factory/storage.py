@@ -7,20 +7,24 @@ Nothing is ever visible half written, and what must not be replaced is written c
 import errno
 import hashlib
 import os
+import random
 import re
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.core import url_to_fs
 
 from factory import faults
 from factory.errors import UserError
+
+T = TypeVar("T")
 
 PROTOCOLS = ("file", "s3", "gs", "gcs", "az", "abfs", "hf", "memory")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -296,12 +300,36 @@ _PERMANENT = (
     NotADirectoryError,
     IsADirectoryError,
 )
-_PERMANENT_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG)
+_PERMANENT_NUMBERS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.ENAMETOOLONG,
+)
+TRIES = 8
+"""Of work whose storage stumbles: over one to two minutes, with pauses of up to half a minute."""
 
 
 def is_transient(error: OSError) -> bool:
     """Whether the same call may well succeed a little later."""
     return not isinstance(error, _PERMANENT) and error.errno not in _PERMANENT_NUMBERS
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """work(), which may be done again, until its storage does not stumble; a few times at most.
+
+    Raises OSError: at once where no repetition helps, or the last one's.
+    """
+    for attempt in range(TRIES):
+        try:
+            return work()
+        except OSError as error:
+            if attempt == TRIES - 1 or not is_transient(error):
+                raise
+            time.sleep(random.uniform(0, min(30.0, 2.0**attempt)))
+    raise AssertionError("the last try returns or raises")
 
 
 def reason(error: Exception) -> str:

@@ -19,7 +19,6 @@ from factory.config import Config
 from factory.production import (
     CALLS_AT_ONCE,
     SHARD_FAILURES,
-    STORAGE_TRIES,
     ShardMaker,
     advice,
 )
@@ -114,7 +113,7 @@ def test_a_write_that_fails_is_tried_again(make: Make, monkeypatch: pytest.Monke
         return publish(*rest, **more)
 
     monkeypatch.setattr(production, "publish", flaky)
-    monkeypatch.setattr(production.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
     assert maker.make(maker.plan.shard(0)).rows == 4 and len(tries) == 3
 
 
@@ -128,7 +127,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[list[int
         raise error
 
     monkeypatch.setattr(production, "publish", never)
-    monkeypatch.setattr(production.time, "sleep", pauses.append)
+    monkeypatch.setattr(storage.time, "sleep", pauses.append)
     return tries, pauses
 
 
@@ -139,7 +138,7 @@ def test_a_storage_that_never_takes_it_is_told_after_growing_pauses(
     maker = make("one")
     with pytest.raises(OSError, match="503"):
         maker.make(maker.plan.shard(0))
-    assert len(tries) == STORAGE_TRIES == len(pauses) + 1
+    assert len(tries) == storage.TRIES == len(pauses) + 1
     assert all(0 <= pause <= min(30, 2**i) for i, pause in enumerate(pauses))
     assert len(set(pauses)) == len(pauses)
 

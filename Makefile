@@ -1,5 +1,7 @@
 # make demo: the whole factory on the toy domain, ending with a report page.
 # make test: the tests. Both set up their own environment first.
+# make chaos RUNS=1000: kills, full disks, bad storage and damage, again and again; goes on where it was
+#   stopped, and ends with a table.
 # make bench: every benchmark; DIFFUSESEG=PATH and DDPM_SEGMENTATION=PATH name checkouts to compare with.
 
 PYTHON ?= python3.11
@@ -7,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test chaos bench lint clean
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
@@ -19,6 +21,11 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.test
 	$(BIN)/pytest
+
+RUNS ?= 1000
+
+chaos: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/chaos/chaos.py --runs $(RUNS)
 
 BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead
 OURS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from factory import storage
-from factory.config import Config, dump_config, load_config, parse_override
+from factory.config import Config, dump_config, load_config, parse_count, parse_override
 from factory.errors import UserError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
                 flag, action="store_const", const=True, dest=key, help=f"{about} ({key})"
             )
     report = _on_dataset(commands, "report")
-    report.add_argument("--num", type=int, default=64, help="samples shown")
+    report.add_argument("--num", default="64", help="samples shown")
     _on_dataset(commands, "status")
     for name in ("verify", "repair"):
         _on_dataset(commands, name).add_argument(
@@ -273,7 +273,11 @@ def _check_generate(config: Config) -> None:
 def _report(given: argparse.Namespace) -> int:
     from factory.report import write_report
 
-    print(write_report(given.url, given.num))
+    try:
+        num = parse_count(given.num)
+    except ValueError as error:
+        raise UserError(f"--num: {error}") from None
+    print(write_report(given.url, num))
     return 0
 
 

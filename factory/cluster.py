@@ -1,11 +1,15 @@
 """Joins the Ray cluster that is there, or starts one on this machine."""
 
+import ipaddress
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import ray
+from ray._private import ray_constants
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -25,7 +29,8 @@ def connect(for_training: bool = False) -> None:
     """Joins the cluster of RAY_ADDRESS (`ray job submit` sets it), else starts a local one.
 
     Does nothing where this process is connected already. The local cluster has no dashboard,
-    listens on loopback alone, and ends with the process.
+    listens on loopback alone, asks for a token, and ends with the process. A cluster that asks for
+    none is joined with a warning.
 
     for_training: its processes silence what Ray Train says of the missing dashboard. They cost a
     second more to start: Ray has workers waiting, but none with a hook.
@@ -37,7 +42,10 @@ def connect(for_training: bool = False) -> None:
     on_terminate = signal.getsignal(signal.SIGTERM)
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.WARNING)
+        _warn_of_open_cluster(os.environ["RAY_ADDRESS"])
     else:
+        # Where clusters are possible at all, Ray listens on every network that the machine is in.
+        ray_constants.ENABLE_RAY_CLUSTER = False
         # Ray turns its token on by itself for a local cluster; it need not say so.
         _quiet("ray._private.authentication.authentication_token_setup")
         ray.init(
@@ -49,6 +57,30 @@ def connect(for_training: bool = False) -> None:
         )
     # Ray has put its own in place, which ends with another exit code.
     signal.signal(signal.SIGTERM, on_terminate)
+
+
+def _warn_of_open_cluster(address: str) -> None:
+    """Tells that anyone may use the cluster, where it asks for no token.
+
+    A cluster that asks for one lets nobody in without: so it does not, if we came in without.
+    """
+    if not is_token_auth_enabled() and not _is_loopback(address):
+        print(
+            f"warning: the Ray cluster at {address} asks for no token: whoever reaches its ports "
+            "can run code there and read its data. Start it with RAY_AUTH_MODE=token; SECURITY.md "
+            "tells how.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether host:port, perhaps with a protocol before it, is of this machine alone."""
+    host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def quiet_worker() -> None:

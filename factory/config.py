@@ -29,6 +29,12 @@ from factory import storage
 from factory.errors import UserError
 
 MAX_COUNT = 2**48
+MAX_IMAGE_SIZE = 4096
+MAX_YAML_BYTES = 2**18
+MAX_YAML_DEPTH = 20
+MAX_TOY_BYTES = 2**36
+"""Drawings are held in memory."""
+_COUNT = r"((?:0|[1-9][0-9]*(?:_[0-9]+)*)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?)([kMG]?)"
 _SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -38,7 +44,7 @@ def parse_count(value: object) -> int:
     Raises ValueError quoting anything else.
     """
     text = str(value).strip()
-    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:[eE]\+?\d{1,2})?)([kMG]?)", text)
+    match = re.fullmatch(_COUNT, text)
     refusal = f"must be a whole number >= 1 (such as 1000, 1e6, 10k), got {text!r}"
     if match is None or isinstance(value, bool):
         raise ValueError(refusal)
@@ -59,12 +65,16 @@ def _finite(value: float) -> float:
 
 def _url(value: object) -> str:
     if not isinstance(value, str | PathLike):
-        raise ValueError(f"must be a path or a URL, got {str(value)!r}")
+        raise _unquoted(f"must be a path or a URL, got a value of type {type(value).__name__}")
     try:
         return storage.normalize(str(value))
     except UserError as error:
-        # A type of its own: the value may hold a secret, and is not quoted.
-        raise PydanticCustomError("url", "{problem}", {"problem": str(error)}) from None
+        raise _unquoted(str(error)) from None
+
+
+def _unquoted(problem: str) -> PydanticCustomError:
+    """An error of a type of its own: the value may hold a secret, and is not told."""
+    return PydanticCustomError("url", "{problem}", {"problem": problem})
 
 
 def _some(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -74,6 +84,7 @@ def _some(values: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Count = Annotated[int, BeforeValidator(parse_count)]
+Width = Annotated[Count, Field(le=2**14)]
 Ordinal = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -124,7 +135,7 @@ class Source(Section):
 class Data(Section):
     """The images of the domain."""
 
-    image_size: Count = 32
+    image_size: Annotated[Count, Field(le=MAX_IMAGE_SIZE)] = 32
     """Height and width in pixels; larger or oblong images are cropped to a square and scaled."""
     unlabelled: Source = Source(kind="toy", num=20_000, seed=1)
     """What the DDPM learns from."""
@@ -137,9 +148,13 @@ class Data(Section):
 class UNet(Section):
     """The network's shape; names as in diffusers' `UNet2DModel`, google/ddpm-* conventions."""
 
-    block_out_channels: Annotated[tuple[Count, ...], AfterValidator(_some)] = (64, 96, 128)
+    block_out_channels: Annotated[tuple[Width, ...], Field(max_length=8), AfterValidator(_some)] = (
+        64,
+        96,
+        128,
+    )
     """Channels per level, from full resolution down; each level halves the resolution."""
-    layers_per_block: Count = 1
+    layers_per_block: Annotated[Count, Field(le=16)] = 1
     """Residual blocks per level on the way down; one more on the way up."""
     attention_levels: tuple[Ordinal, ...] = (2,)
     """Levels with self-attention (0 = full resolution); the middle always has it."""
@@ -150,7 +165,7 @@ class UNet(Section):
 class Diffusion(Section):
     """The noise schedule: linear betas (Ho et al. 2020, section 4)."""
 
-    num_timesteps: Count = 1000
+    num_timesteps: Annotated[Count, Field(le=100_000)] = 1000
     beta_start: Positive = 1e-4
     beta_end: Positive = 0.02
 
@@ -217,8 +232,8 @@ class Features(Section):
 class Ensemble(Section):
     """Stage 2: the pixel classifiers (Baranchuk et al. 2022: ten MLPs, hidden 128 and 32)."""
 
-    num_members: Count = 10
-    hidden: tuple[Count, Count] = (128, 32)
+    num_members: Annotated[Count, Field(le=1000)] = 10
+    hidden: tuple[Width, Width] = (128, 32)
     num_steps: Count = 600
     pixels_per_step: Annotated[Count, Field(ge=2)] = 1024
     learning_rate: Positive = 1e-2
@@ -249,6 +264,8 @@ class Generate(Section):
 
     url: Url = storage.normalize("out/toy/dataset")
     num: Count = 64
+    extend: bool = False
+    """Whether a dataset of fewer pairs that lies at url may grow to num."""
     samples_per_shard: Count = 1000
     format: Literal["parquet", "webdataset"] = "parquet"
     seed: Seed = 0
@@ -273,6 +290,11 @@ class Generate(Section):
     gpus_per_actor: Annotated[float, Field(ge=0, le=8)] = 0.0
     max_shard_retries: Annotated[int, Field(ge=0)] = 2
     """How often a shard is tried again after its actor died or failed, before the job stops."""
+    max_failed_shards: Annotated[int, Field(ge=0)] = 3
+    """How many shards may fail in a row, each for good, before the job stops."""
+    shard_deadline_seconds: Positive | Literal["auto"] = "auto"
+    """A shard that takes longer hangs: its actor is replaced. auto: ten times the median shard, ten
+    minutes at least."""
     no_progress_timeout_seconds: Positive = 6 * 3600.0
     """The job stops when no shard at all is finished for so long."""
     progress_seconds: Positive = 5.0
@@ -310,6 +332,15 @@ def _cross_problems(config: Config) -> Sequence[str]:
             f"data.image_size: {size} must be divisible by {2 ** (levels - 1)}, "
             f"as unet.block_out_channels has {levels} levels"
         )
+    for name in ("unlabelled", "labelled", "test"):
+        source = getattr(config.data, name)
+        num_bytes = (source.num or 0) * size**2 * 4
+        if source.kind == "toy" and num_bytes > MAX_TOY_BYTES:
+            found.append(
+                f"data.{name}.num: {source.num} drawings of {size}x{size} pixels take "
+                f"{num_bytes / 2**30:,.0f} GiB of memory, more than {MAX_TOY_BYTES / 2**30:.0f}: "
+                "lower it"
+            )
     found += [f"unet.{problem}" for problem in unet_problems(config.unet)]
     if config.diffusion.beta_end >= 1 or config.diffusion.beta_start >= 1:
         found.append("diffusion.beta_start and diffusion.beta_end must be below 1")
@@ -364,7 +395,25 @@ def unet_problems(unet: UNet) -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice."""
+    """Safe YAML that reads words as they are written, and refuses what grows without end.
+
+    As in YAML 1.2, only true and false are booleans (not yes, no, on, off), and only decimals are
+    numbers (010 and 1:30 are text). Refused are keys given twice, aliases, and deep nesting.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - its own, not SafeLoader's
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            raise UserError(f"line {line}: aliases (*name) are not read. Write the value itself.")
+        if self.depth == MAX_YAML_DEPTH:
+            raise UserError(f"line {line}: is nested too deep. Write sections such as `generate:`.")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -375,6 +424,18 @@ class _Loader(yaml.SafeLoader):
                 raise UserError(f"line {line}: key {key!r} is given twice. Keep one.")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# What a plain word is, by its tag: how it is written, and the characters that it may start with.
+for _tag, _word, _starts in (
+    ("null", "(?:~|null|Null|NULL|)$", [*"~nN", ""]),
+    ("merge", "<<$", ["<"]),
+    ("bool", "(?:true|True|TRUE|false|False|FALSE)$", [*"tTfF"]),
+    ("int", "[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)$", [*"-+0123456789"]),
+    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$", [*"-+.0123456789"]),
+    ("float", r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", [*"-+."]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_word), _starts)
 
 
 def load_config(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> Config:
@@ -393,7 +454,7 @@ def parse_config(tree: Mapping[str, Any], place: str = "config") -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError([_told(problem, place) for problem in error.errors()]) from None
+        raise UserError(_all_told(error, place)) from None
 
 
 def dump_config(config: Config) -> str:
@@ -403,34 +464,62 @@ def dump_config(config: Config) -> str:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """'a.b=c' -> ('a.b', c), the value read as YAML. Raises UserError."""
+    """'a.b=c' -> ('a.b', c), the value read as YAML. Raises UserError, which repeats no value."""
     key, separator, value = text.partition("=")
-    if not separator or not key.strip():
-        raise UserError(f"--set {text}: write it as section.key=value.")
+    key = key.strip()
+    if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
+        raise UserError("--set: write it as section.key=value, such as generate.num=1000.")
     try:
-        return key.strip(), yaml.load(value, _Loader)
+        return key, _load_yaml(value)
+    except UserError as error:
+        raise UserError(f"--set {key}=...: {error}") from None
     except (yaml.YAMLError, ValueError):
-        raise UserError(f"--set {text}: the value is not YAML; quote it.") from None
+        raise UserError(f"--set {key}=...: the value is not YAML; quote it.") from None
+
+
+def _load_yaml(text: str) -> Any:
+    if len(text) > MAX_YAML_BYTES:
+        raise UserError(
+            f"has more than {MAX_YAML_BYTES} bytes. Write a page of sections such as `generate:`."
+        )
+    return yaml.load(text, _Loader)
 
 
 def _read_yaml(file: str) -> dict[str, Any]:
+    """Raises UserError, which repeats nothing of the file: it may be another one, with secrets."""
+    place = storage.normalize(file)
     try:
-        content = yaml.load(storage.read_text(storage.normalize(file)), _Loader)
+        content = _load_yaml(storage.read_text(place))
     except FileNotFoundError:
         raise UserError(f"{file}: no such config file.") from None
     except IsADirectoryError:
         raise UserError(f"{file}: is a folder; name a YAML file.") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({storage.reason(error)}).") from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: is not text in UTF-8; a config is a YAML file.") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{file}: not readable as YAML: {_yaml_reason(error)}.") from None
     except UserError as error:
         raise UserError([f"{file}: {problem}" for problem in error.problems]) from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{file}: expected sections such as `generate:`, got {content!r}.")
+        kind = type(content).__name__
+        raise UserError(
+            f"{file}: expected sections such as `generate:`, got a value of type {kind}."
+        )
     return content
+
+
+def _yaml_reason(error: Exception) -> str:
+    """What is wrong and where, without the line itself."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{error.reason}, position {error.position}"
+    return "a value does not fit its tag"
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -443,31 +532,57 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def _told(problem: Any, place: str) -> str:
-    """One pydantic error as one line: where, what, and the nearest name."""
-    location = [str(part) for part in problem["loc"]]
-    path = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: {path}: unknown key.{_did_you_mean(location)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if not path:
-        return "\n".join(f"{place}: {line}" for line in message.splitlines())
-    if problem["type"] == "url":
-        return f"{place}: {path}: {message}"
+def _all_told(error: ValidationError, place: str) -> list[str]:
+    """A line for each key with a problem: where, what, and the nearest name."""
+    told: dict[str, list[str]] = {}
+    for problem in error.errors():
+        path = ".".join(_path(problem["loc"]))
+        told.setdefault(path, []).extend(_told(problem, path).splitlines())
+    lines = []
+    for path, messages in told.items():
+        # Of a key that takes values of several kinds, each kind says why it is not.
+        messages = ["; or ".join(messages)] if path else messages
+        lines += [f"{place}: {path}{': ' if path else ''}{message}" for message in messages]
+    return lines
+
+
+def _path(location: Sequence[int | str]) -> list[str]:
+    """The path of a key, without the kinds of value that pydantic names behind it."""
+    path: list[str] = []
+    section: type[Section] | None = Config
+    for part in location:
+        if section is None and isinstance(part, str):
+            break
+        path.append(str(part))
+        section = _below(section, part)
+    return path
+
+
+def _told(problem: Any, path: str) -> str:
+    """What is wrong with a key, and what to do."""
+    if problem["type"] in ("extra_forbidden", "invalid_key"):
+        return f"unknown key.{_did_you_mean(path.split('.'))}"
+    message: str = problem["msg"].removeprefix("Value error, ")
+    if not path or problem["type"] == "url":
+        return message
     given = problem["input"]
     quoted = "" if repr(str(given)) in message or isinstance(given, dict) else f", got {given!r}"
-    return f"{place}: {path}: {message[:1].lower()}{message[1:]}{quoted}"
+    remedy = ". Quote it." if problem["type"] == "string_type" else ""
+    return f"{message[:1].lower()}{message[1:]}{quoted}{remedy}"
+
+
+def _below(section: type[Section] | None, part: int | str) -> type[Section] | None:
+    """The section of this name in a section, if it is one."""
+    field = section.model_fields.get(str(part)) if section else None
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    return next((kind for kind in kinds if _is_section(kind)), None)
 
 
 def _did_you_mean(location: Sequence[str]) -> str:
-    section: Any = Config
+    section: type[Section] | None = Config
     for part in location[:-1]:
-        field = section.model_fields.get(part)
-        section = next(
-            (t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)),
-            Config,
-        )
-    names = list(section.model_fields)
+        section = _below(section, part)
+    names = list((section or Config).model_fields)
     near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
     parents = ".".join(location[:-1])
     if near:

@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 
+MAX_LENGTH = 600
+"""Characters of a line that people read to its end."""
+
 
 class UserError(Exception):
     """Something in the user's hands is wrong: a config, a folder, a model, an output place.
 
     Carries every problem found, each a sentence that says what, where and what to do. The command
-    line prints them, one a line, and exits with code 2.
+    line prints them, one a line, and exits with code 2. Names and values come from outside:
+    problems are kept as `shown`, line by line.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems: tuple[str, ...] = (
-            (problems,) if isinstance(problems, str) else tuple(problems)
+            (_shown_lines(problems),)
+            if isinstance(problems, str)
+            else tuple(map(_shown_lines, problems))
         )
         assert self.problems, "a UserError names at least one problem"
         super().__init__("\n".join(self.problems))
@@ -43,3 +49,17 @@ class Problems:
         """Raises UserError with all that was noted, if anything was."""
         if self.found:
             raise UserError(self.found)
+
+
+def shown(line: str) -> str:
+    """The line as a terminal may show it: escapes for unprintable characters, line ends among
+    them, and without its middle where it is longer than MAX_LENGTH."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    if len(plain) <= MAX_LENGTH:
+        return plain
+    return f"{plain[: MAX_LENGTH // 2]} ... {plain[5 - MAX_LENGTH // 2 :]}"
+
+
+def _shown_lines(text: str) -> str:
+    """The text with each of its lines as `shown`."""
+    return "\n".join(map(shown, text.split("\n")))

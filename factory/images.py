@@ -21,6 +21,8 @@ UInt8 = npt.NDArray[np.uint8]
 READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 64_000_000
+_SIGNATURES = b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM"
+"""How files of READABLE_FORMATS start."""
 DEFLATE_LEVEL = 1
 """ISA-L's, 0..3. What other levels, filters and libraries cost: `benchmarks/writing.py`."""
 
@@ -141,13 +143,15 @@ def open_image(data: bytes) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             # Pillow only warns at this size; changing its warnings is not safe among threads.
             raise UnreadableImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS}")
-        if getattr(image, "n_frames", 1) > 1:
+        # MPO is what cameras write: a JPEG with further pictures, often previews, behind it.
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise UnreadableImage(f"an animation of {getattr(image, 'n_frames', 1)} frames")
         image.load()
     except UnidentifiedImageError:
-        start = data[:12]
+        if data.startswith(_SIGNATURES):
+            raise UnreadableImage("damaged image (in its header)") from None
         raise UnreadableImage(
-            f"not a {'/'.join(READABLE_FORMATS)} image (starts with {start!r})"
+            f"not a {'/'.join(READABLE_FORMATS)} image (starts with {data[:12]!r})"
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(f"more than {MAX_PIXELS} pixels") from None

@@ -16,6 +16,7 @@ import numpy as np
 from factory import storage
 from factory.classes import Classes, Color
 from factory.differences import flatten
+from factory.errors import UserError
 from factory.images import colorize, encode_png, overlay
 from factory.shards.ledger import (
     Manifest,
@@ -24,7 +25,7 @@ from factory.shards.ledger import (
     read_manifest,
     read_shard,
 )
-from factory.shards.schema import Sample
+from factory.shards.schema import DamagedShard, Sample
 
 MAX_SHARDS_READ = 8
 NUM_BINS = 32
@@ -79,7 +80,13 @@ def _indexed(
     url: str, plan: Plan, manifest: Manifest, spec: ShardSpec
 ) -> Iterator[tuple[int, Sample]]:
     data = read_shard(url, manifest.receipts[spec.shard])
-    return enumerate(plan.iterate(data), start=spec.start)
+    try:
+        yield from enumerate(plan.iterate(data), start=spec.start)
+    except DamagedShard as error:
+        raise UserError(
+            f"{storage.join(url, spec.path)}: {error}, though its receipt is for these bytes. "
+            "Make the dataset anew."
+        ) from None
 
 
 def _evenly(num: int, count: int) -> list[int]:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import fsspec
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from factory import faults
 from factory.errors import UserError
@@ -111,11 +112,17 @@ def name_of(url: str) -> str:
 def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The fsspec filesystem and the path in it; listings are never cached.
 
-    Raises UserError where the protocol's package is not installed.
+    Raises UserError where the protocol's package is not installed, and for URLs that `normalize`
+    refuses.
     """
-    options: dict[str, Any] = {} if is_local(url) else {"use_listings_cache": False}
+    if is_local(url):
+        # Not by fsspec, to which `::` in a path would be a chain.
+        return LocalFileSystem(), os.path.abspath(url)
+    protocol, _, rest = url.partition("://")
+    if problem := _url_problem(protocol, rest):
+        raise UserError(f"{_without_secrets(url)}: {problem}")
     try:
-        fs, path = url_to_fs(url, **options)
+        fs, path = url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise UserError(f"{url}: {error}. Install it, then run again.") from None
     return fs, str(path)
@@ -154,13 +161,15 @@ def read_text(url: str) -> str:
 def exists(url: str) -> bool:
     """Whether a file or folder is there."""
     fs, path = filesystem(url)
-    return bool(fs.exists(path))
+    with _os_errors(url):
+        return bool(fs.exists(path))
 
 
 def size_of(url: str) -> int:
     """Bytes of a file. Raises FileNotFoundError."""
     fs, path = filesystem(url)
-    return int(fs.info(path)["size"])
+    with _os_errors(url):
+        return int(fs.info(path)["size"])
 
 
 def write_new(url: str, data: bytes) -> None:
@@ -224,7 +233,8 @@ def list_files(url: str, suffixes: Iterable[str] = (), recursive: bool = False) 
     """
     fs, path = filesystem(url)
     try:
-        found = fs.find(path, maxdepth=None if recursive else 1, detail=False)
+        with _os_errors(url):
+            found = fs.find(path, maxdepth=None if recursive else 1, detail=False)
     except FileNotFoundError:
         return []
     endings = tuple(suffixes)
@@ -256,7 +266,8 @@ def entries(url: str) -> list[Entry]:
     fs, path = filesystem(url)
     prefix = path.rstrip("/") + "/"
     try:
-        found = fs.find(path, detail=True)
+        with _os_errors(url):
+            found = fs.find(path, detail=True)
     except FileNotFoundError:
         return []
     infos = {str(name): info for name, info in found.items() if str(name).startswith(prefix)}

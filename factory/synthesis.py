@@ -34,7 +34,7 @@ from factory.diffusion.samplers import (
 )
 from factory.errors import UserError
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
-from factory.labeling.ensemble import Ensemble, load_ensemble
+from factory.labeling.ensemble import Ensemble, check_fits, load_ensemble
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
 from factory.labeling.stage import load_ddpm
@@ -71,6 +71,7 @@ def load_models(config: Config) -> Models:
     ddpm_model = load_ddpm(config)
     url = config.models.ensemble_url or embedded.ENSEMBLE_URL
     ensemble, ensemble_hash = load_ensemble(url, ddpm_model.model_hash)
+    check_fits(ensemble.config, ddpm_model, url)
     return Models(ddpm_model, ensemble, ensemble_hash)
 
 

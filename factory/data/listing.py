@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]
     """
     if labelled and source.kind != "pairs":
         problems.add(f"{source.url}: kind {source.kind} has no masks. Use kind: pairs.")
+        return []
+    assert source.url is not None, "Source checks it"
+    if storage.is_local(source.url) and os.path.isfile(source.url):
+        problems.add(f"{source.url}: is a file. Name the folder that holds it.")
         return []
     images = _list(source, "images", problems)
     masks = _list(source, "masks", problems) if labelled else {}
@@ -117,7 +122,7 @@ def _read_names(url: str, key: str | None, problems: Problems) -> list[str]:
     """The list in the JSON file at url, or below key in it; empty where there is a problem."""
     try:
         content = json.loads(storage.read_text(url))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         why = storage.reason(error)
         problems.add(f"{url}: cannot be read ({why}). It must be a JSON list of image file names.")
         return []

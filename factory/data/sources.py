@@ -4,6 +4,8 @@ Everything wrong in a source is found in one pass, a line per offending file. `r
 is good together with the problems, for `inspection`; `read_images` and `read_labelled` refuse.
 """
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from factory.config import Source
 from factory.data import decoding, listing, toy
 from factory.data.decoding import Stored
 from factory.data.listing import File
-from factory.errors import Problems, UserError
+from factory.errors import Problems, UserError, shown
 from factory.images import UInt8, UnreadableImage
 
 MAX_LINES = 50
@@ -87,8 +89,8 @@ def first_lines(problems: Sequence[str]) -> list[str]:
     """As many problems as people read at once, and how many more there are."""
     rest = len(problems) - MAX_LINES
     lines = [*problems[:MAX_LINES], *([f"... and {rest} more."] if rest > 0 else [])]
-    # File names need not be text that a terminal can show.
-    return [line.encode(errors="backslashreplace").decode() for line in lines]
+    # File names need not be text that a terminal can show, and may have line ends.
+    return [shown(line) for line in lines]
 
 
 def read(source: Source, size: int, labelled: bool) -> Content:
@@ -124,7 +126,7 @@ def _read_classes(source: Source, problems: Problems) -> Classes | None:
         return parse_classes(storage.read_text(source.classes_url), source.classes_url)
     except UserError as error:
         problems.found.extend(error.problems)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         problems.add(
             f"{source.classes_url}: cannot be read ({storage.reason(error)}). "
             'It must be a JSON file of class names, {"0": "background", ...}.'
@@ -148,11 +150,11 @@ def _decode(
         image = stored = None
         found = Problems()
         with _noting(files[i].url, found):
-            image, stored = decoding.decode_rgb(storage.read_bytes(files[i].url))
+            image, stored = decoding.decode_rgb(_read(files[i].url))
             images[i] = decoding.square_rgb(image, size)
         if mask_url := files[i].mask_url:
             with _noting(mask_url, found):
-                mask = decoding.decode_ids(storage.read_bytes(mask_url), num_classes)
+                mask = decoding.decode_ids(_read(mask_url), num_classes)
                 if image:
                     masks[i] = decoding.square_ids(decoding.match_size(mask, image), size)
         return stored, found.found
@@ -169,6 +171,17 @@ def _decode(
         stored=tuple(stored for stored, found in results if stored and not found),
         problems=(),
     )
+
+
+def _read(url: str) -> bytes:
+    """Raises UnreadableImage for what has no end: a pipe, a device, a vast file."""
+    if storage.is_local(url):
+        found = os.stat(url)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableImage("is no regular file. Remove it.")
+        if found.st_size > decoding.MAX_BYTES:
+            raise UnreadableImage(f"has more than {decoding.MAX_BYTES} bytes. Remove it.")
+    return storage.read_bytes(url)
 
 
 @contextmanager

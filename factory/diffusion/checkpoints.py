@@ -19,13 +19,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from factory import storage
-from factory.config import Diffusion, unet_problems
+from factory.config import MAX_IMAGE_SIZE, Diffusion, unet_problems
 from factory.config import UNet as UNetConfig
 from factory.diffusion.unet import UNet
 from factory.errors import Problems, UserError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 SCHEDULER = "scheduler/scheduler_config.json"
+MAX_TENSORS_TOLD = 20
 WEIGHTS_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 # field: (what our U-Net does, what diffusers assumes where the field is absent)
@@ -55,6 +56,9 @@ _SCHEDULER_FIELDS: dict[str, tuple[Any, Any]] = {
     "trained_betas": (None, None),
     "rescale_betas_zero_snr": (False, False),
 }
+_COPY = "Copy the model folder again."
+_REPLACE = "Copy the file again, or name another."
+_OTHER = "Use a model of the google/ddpm-* kind, or train one."
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _SHAPE_FIELDS = {"block_out_channels", "layers_per_block", "dropout", "norm_num_groups"}
 _READ_FIELDS = _SHAPE_FIELDS | {
@@ -141,14 +145,14 @@ def load_model(url: str) -> Model:
 
 def _unet_folder(url: str) -> str:
     for folder in (storage.join(url, "unet"), url):
-        if storage.exists(storage.join(folder, "config.json")):
+        if _exists(storage.join(folder, "config.json")):
             break
     else:
         raise UserError(
             f"{url}: no model folder: neither unet/config.json nor config.json is there. "
             "Name a folder in diffusers' layout, such as `factory train` writes."
         )
-    if not storage.exists(storage.join(folder, WEIGHTS)):
+    if not _exists(storage.join(folder, WEIGHTS)):
         raise UserError(
             f"{folder}: no {WEIGHTS}. Only safetensors are read: save the model anew with "
             "diffusers' save_pretrained(..., safe_serialization=True)."
@@ -158,23 +162,37 @@ def _unet_folder(url: str) -> str:
 
 def _scheduler_file(url: str) -> str:
     nested = storage.join(url, SCHEDULER)
-    return nested if storage.exists(nested) else storage.join(url, "scheduler_config.json")
+    return nested if _exists(nested) else storage.join(url, "scheduler_config.json")
 
 
 def _read(url: str) -> bytes:
     try:
         return storage.read_bytes(url)
     except FileNotFoundError:
-        raise UserError(f"{url}: is missing; the model folder is incomplete.") from None
+        raise UserError(f"{url}: is missing; the model folder is incomplete. {_COPY}") from None
+    except OSError as error:
+        raise _unreadable(url, error) from None
+
+
+def _exists(url: str) -> bool:
+    try:
+        return storage.exists(url)
+    except OSError as error:
+        raise _unreadable(url, error) from None
+
+
+def _unreadable(url: str, error: OSError) -> UserError:
+    why = storage.reason(error)
+    return UserError(f"{url}: cannot be read ({why}). Check the place. {_COPY}")
 
 
 def _read_json(url: str) -> dict[str, Any]:
     try:
         content = json.loads(_read(url))
-    except ValueError as error:
-        raise UserError(f"{url}: not JSON ({error}). Copy the model folder again.") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{url}: not JSON ({error}). {_COPY}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{url}: expected a JSON object. Copy the model folder again.")
+        raise UserError(f"{url}: expected a JSON object. {_COPY}")
     return content
 
 
@@ -190,13 +208,12 @@ def _refuse_differences(
         given = content.get(field, absent)
         if given != ours:
             problems.add(
-                f"{place}: {field} = {given!r} is another convention than ours ({ours!r}). "
-                "Use a model of the google/ddpm-* kind, or train one."
+                f"{place}: {field} = {given!r} is another convention than ours ({ours!r}). {_OTHER}"
             )
     for field in content:
         known = field.startswith("_") or field in fields or also_read is None or field in also_read
         if not known and content[field] is not None:
-            problems.add(f"{place}: {field} = {content[field]!r} is not implemented.")
+            problems.add(f"{place}: {field} = {content[field]!r} is not implemented. {_OTHER}")
 
 
 def _unet_config(content: Mapping[str, Any], place: str) -> UNetConfig:
@@ -204,32 +221,34 @@ def _unet_config(content: Mapping[str, Any], place: str) -> UNetConfig:
         content.get(field) for field in ("block_out_channels", "down_block_types", "up_block_types")
     )
     if not isinstance(widths, list) or not isinstance(downs, list):
-        raise UserError(f"{place}: block_out_channels and down_block_types must be lists.")
+        raise UserError(f"{place}: block_out_channels and down_block_types must be lists. {_COPY}")
     mirrored = [str(name).replace("Down", "Up") for name in reversed(downs)]
     known = all(name in ("DownBlock2D", "AttnDownBlock2D") for name in downs)
     if not known or len(downs) != len(widths) or ups != mirrored:
         raise UserError(
             f"{place}: block types {downs} / {ups} are not implemented: "
-            "they must be (Attn)DownBlock2D, one a level, mirrored by (Attn)UpBlock2D."
+            "they must be (Attn)DownBlock2D, one a level, mirrored by (Attn)UpBlock2D. "
+            f"{_OTHER}"
         )
     if content.get("in_channels", 3) != 3 or content.get("out_channels", 3) != 3:
-        raise UserError(f"{place}: in_channels and out_channels must be 3.")
+        raise UserError(f"{place}: in_channels and out_channels must be 3. {_OTHER}")
     shape = {field: content[field] for field in _SHAPE_FIELDS if field in content}
     attention = tuple(level for level, name in enumerate(downs) if name == "AttnDownBlock2D")
     shape = {"layers_per_block": 2, **shape, "attention_levels": attention}
     unet = _validated(UNetConfig, shape, place)
     problems = Problems()
     for problem in unet_problems(unet):
-        problems.add(f"{place}: {problem}.")
+        problems.add(f"{place}: {problem}. {_COPY}")
     problems.raise_if_any()
     return unet
 
 
 def _image_size(content: Mapping[str, Any], unet: UNetConfig, place: str) -> int:
     size, divisor = content.get("sample_size"), 2 ** (len(unet.block_out_channels) - 1)
-    if type(size) is not int or size < 1 or size % divisor:
+    if type(size) is not int or not 1 <= size <= MAX_IMAGE_SIZE or size % divisor:
         raise UserError(
-            f"{place}: sample_size = {size!r} must be a whole number divisible by {divisor}."
+            f"{place}: sample_size = {size!r} must be a whole number divisible by {divisor}, and "
+            f"at most {MAX_IMAGE_SIZE}. {_COPY}"
         )
     return size
 
@@ -242,7 +261,7 @@ def _diffusion_config(content: Mapping[str, Any], place: str) -> Diffusion:
     }
     diffusion = _validated(Diffusion, fields, place)
     if max(diffusion.beta_start, diffusion.beta_end) >= 1:
-        raise UserError(f"{place}: beta_start and beta_end must be below 1.")
+        raise UserError(f"{place}: beta_start and beta_end must be below 1. {_COPY}")
     return diffusion
 
 
@@ -256,7 +275,7 @@ def _validated(section: type[_Section], fields: Mapping[str, Any], place: str) -
         raise UserError(
             [
                 f"{place}: {problem['loc'][0]} = {problem['input']!r}: "
-                f"{problem['msg'].removeprefix('Value error, ')}."
+                f"{problem['msg'].removeprefix('Value error, ')}. {_COPY}"
                 for problem in error.errors()
             ]
         ) from None
@@ -275,18 +294,21 @@ def checked_tensors(
     place: str,
     authority: str = "the config",
 ) -> dict[str, torch.Tensor]:
-    """All weights as float32, or a UserError naming every bad one.
+    """All weights as float32, or a UserError naming the bad ones, at most MAX_TENSORS_TOLD.
 
     expected: the shapes, by key; authority: who says so, in messages.
     """
-    problems = Problems()
-    for key in sorted(set(expected) ^ set(tensors)):
-        problems.add(f"{place}: tensor {key} is {'missing' if key in expected else 'unknown'}.")
+    found = [
+        f"{key} is {'missing' if key in expected else 'unknown'}. {_REPLACE}"
+        for key in sorted(set(expected) ^ set(tensors))
+    ]
     for key in sorted(set(expected) & set(tensors)):
-        problem = _tensor_problem(tensors[key], expected[key], authority)
-        if problem:
-            problems.add(f"{place}: tensor {key} {problem}.")
-    problems.raise_if_any()
+        if problem := _tensor_problem(tensors[key], expected[key], authority):
+            found.append(f"{key} {problem}")
+    if found:
+        told = [f"{place}: tensor {problem}" for problem in found[:MAX_TENSORS_TOLD]]
+        rest = len(found) - len(told)
+        raise UserError([*told, *([f"{place}: ... and {rest} more tensors."] if rest else [])])
     return {key: value.float() for key, value in tensors.items()}
 
 
@@ -299,11 +321,13 @@ def _new_name(key: str) -> str:
 
 def _tensor_problem(tensor: torch.Tensor, shape: torch.Size, authority: str) -> str | None:
     if tensor.shape != shape:
-        return f"has shape {tuple(tensor.shape)}, {authority} says {tuple(shape)}"
+        return f"has shape {tuple(tensor.shape)}, {authority} says {tuple(shape)}. {_REPLACE}"
     if not tensor.is_floating_point():
-        return f"has type {tensor.dtype}, not floating point"
+        return f"has type {tensor.dtype}, not floating point. {_REPLACE}"
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return f"is {tensor.layout} on {tensor.device}, no plain tensor of values. {_REPLACE}"
     if not bool(torch.isfinite(tensor.float()).all()):
-        return "holds values that are not finite: the training diverged; use another checkpoint"
+        return "holds values that are not finite: the training diverged. Use another checkpoint."
     return None
 
 

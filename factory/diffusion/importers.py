@@ -15,6 +15,8 @@ import io
 import json
 import pickle
 import statistics
+import struct
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,11 +68,15 @@ NUM_HEADS = 4
 NUM_GROUPS = 8
 NORM_EPS = 1e-5
 """Of every normalisation: torch's default."""
+MAX_WIDTH = 2**14
 HEAD_DIM_STEP = 16
 """Heads are filled up with zeros to a multiple of this: narrower products are slower."""
 
-_DAMAGED = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
-"""What torch.load raises on a zip file cut short or with bytes changed."""
+_DAMAGED = (
+    *(RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError),
+    *(zipfile.BadZipFile, struct.error),
+)
+"""What zipfile and torch.load raise on a zip file cut short or with bytes changed."""
 
 
 @dataclass(frozen=True)
@@ -359,6 +365,11 @@ def _read(url: str) -> bytes:
         return storage.read_bytes(url)
     except FileNotFoundError:
         raise UserError(f"{url}: is missing. Download the weights of DiffuseSeg again.") from None
+    except OSError as error:
+        raise UserError(
+            f"{url}: cannot be read ({storage.reason(error)}). Download the weights of DiffuseSeg "
+            "again."
+        ) from None
 
 
 def _load_tensors(data: bytes, place: str) -> dict[str, torch.Tensor]:
@@ -366,7 +377,12 @@ def _load_tensors(data: bytes, place: str) -> dict[str, torch.Tensor]:
     if not data.startswith(b"PK"):
         raise UserError(f"{place}: is no file of torch.save's. Name one of DiffuseSeg's weights.")
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        compressed = _is_compressed(data)
+        content = (
+            None
+            if compressed
+            else torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        )
     except pickle.UnpicklingError:
         raise UserError(
             f"{place}: is not loaded: it holds more than tensors, such as code, or is damaged. "
@@ -375,11 +391,24 @@ def _load_tensors(data: bytes, place: str) -> dict[str, torch.Tensor]:
     except _DAMAGED as error:
         first_line = str(error).partition("\n")[0]
         raise UserError(f"{place}: damaged ({first_line}). Copy it again.") from None
+    if compressed:
+        raise UserError(
+            f"{place}: is compressed, which files of torch.save's are not, and may inflate to any "
+            "size. Save the model's state_dict() with torch.save."
+        )
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()
     ):
         raise UserError(f"{place}: is no state dict. Save the model's state_dict() alone.")
     return dict(content)
+
+
+def _is_compressed(data: bytes) -> bool:
+    """Whether a zip file's members take more bytes than the file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        members = file.infolist()
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    return packed or sum(member.file_size for member in members) > len(data)
 
 
 def _shape_of(tensors: Mapping[str, torch.Tensor], place: str) -> Shape:
@@ -406,7 +435,11 @@ def _shape_of(tensors: Mapping[str, torch.Tensor], place: str) -> Shape:
         count("ups.0.resnet_conv_first."),
     )
     widths = (*down, *mid, shape.last_channels, shape.time_channels)
-    whole = len(down) > 1 and len(mid) > 1 and all(w and w % NUM_GROUPS == 0 for w in widths)
+    whole = (
+        len(down) > 1
+        and len(mid) > 1
+        and all(0 < w <= MAX_WIDTH and w % NUM_GROUPS == 0 for w in widths)
+    )
     if not whole or mid[-1] != down[-2]:
         raise UserError(
             f"{place}: is no U-Net of DiffuseSeg's: its tensors tell {shape}. Name a .pth file "

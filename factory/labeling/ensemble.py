@@ -9,19 +9,27 @@ Shapes: N pixels, D descriptor, K members, H1, H2 hidden, C classes.
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
 from factory import storage
-from factory.classes import Classes
-from factory.errors import Problems, UserError
+from factory.classes import MAX_CLASSES, Classes
+from factory.config import MAX_IMAGE_SIZE, Ordinal, Width
+from factory.diffusion.checkpoints import Model, checked_tensors
+from factory.errors import UserError
+from factory.labeling.features import descriptor_dim
 
 WEIGHTS = "ensemble.safetensors"
+_COUNTS = "norm_1.num_batches_tracked", "norm_2.num_batches_tracked"
+"""Buffers that only training uses; they are not stored."""
+
+Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class EnsembleConfig(BaseModel):
@@ -29,18 +37,24 @@ class EnsembleConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    class_names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    image_size: int
-    timesteps: tuple[int, ...]
-    blocks: tuple[int, ...]
+    class_names: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_CLASSES)]
+    palette: tuple[tuple[Level, Level, Level], ...]
+    image_size: Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)]
+    timesteps: Annotated[tuple[Ordinal, ...], Field(min_length=1)]
+    blocks: Annotated[tuple[Ordinal, ...], Field(min_length=1)]
     noise_seed: int
     """Of the noise that images are noised with for their features."""
-    descriptor_dim: int
-    num_members: int
-    hidden: tuple[int, int]
+    descriptor_dim: Annotated[int, Field(ge=1, le=2**20)]
+    num_members: Annotated[int, Field(ge=1, le=1000)]
+    hidden: tuple[Width, Width]
     ddpm_hash: str
     """The DDPM whose features the weights belong to."""
+
+    @model_validator(mode="after")
+    def _named(self) -> "EnsembleConfig":
+        if len(self.palette) != len(self.class_names):
+            raise ValueError(f"{len(self.class_names)} names, {len(self.palette)} colours")
+        return self
 
     @property
     def classes(self) -> Classes:
@@ -62,6 +76,9 @@ class Ensemble(nn.Module):
         self.norm_2 = nn.BatchNorm1d(members * hidden_2)
         self.weight_3 = nn.Parameter(torch.empty(members, hidden_2, num_classes))
         self.bias_3 = nn.Parameter(torch.zeros(members, 1, num_classes))
+        if self.bias_2.is_meta:
+            # Without memory there is nothing to draw; torch would import its compiler for it.
+            return
         nn.init.kaiming_normal_(self.linear_1.weight, nonlinearity="relu")
         nn.init.zeros_(self.linear_1.bias)
         nn.init.normal_(self.weight_2, std=(2 / hidden_1) ** 0.5)
@@ -158,7 +175,7 @@ def save_ensemble(ensemble: Ensemble, url: str, dtype: torch.dtype = torch.float
     tensors = {
         key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
         for key, value in ensemble.state_dict().items()
-        if not key.endswith("num_batches_tracked")
+        if key not in _COUNTS
     }
     storage.write(storage.join(url, WEIGHTS), save(tensors))
     config = json.dumps(ensemble.config.model_dump(mode="json"), indent=2) + "\n"
@@ -179,40 +196,80 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
             f"{url}: no ensemble: config.json and {WEIGHTS} are not both there. "
             "Name a folder that `factory fit` wrote."
         ) from None
-    try:
-        config = EnsembleConfig.model_validate_json(config_data)
-    except ValidationError as error:
+    except OSError as error:
         raise UserError(
-            f"{url}/config.json: not an ensemble's ({error.error_count()} problems, first: "
-            f"{error.errors()[0]['msg']}). Name a folder that `factory fit` wrote."
+            f"{url}: cannot be read ({storage.reason(error)}). "
+            "Name a folder that `factory fit` wrote."
         ) from None
+    config = _parse(config_data, url)
     if config.ddpm_hash != ddpm_hash:
         raise UserError(
             f"{url}: was fitted on another DDPM ({config.ddpm_hash[:12]}) than the one given "
             f"({ddpm_hash[:12]}). Fit anew with `factory fit`, or name its own DDPM."
         )
-    ensemble = Ensemble(config)
-    _load_weights(ensemble, weights, storage.join(url, WEIGHTS))
+    ensemble = _with_weights(config, weights, storage.join(url, WEIGHTS))
     content_hash = hashlib.sha256(config_data + weights).hexdigest()
     return ensemble.eval().requires_grad_(False), content_hash
 
 
-def _load_weights(ensemble: Ensemble, data: bytes, place: str) -> None:
+def _parse(data: bytes, url: str) -> EnsembleConfig:
+    try:
+        return EnsembleConfig.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "all of it"
+        raise UserError(
+            f"{url}/config.json: not an ensemble's ({error.error_count()} problems, first: "
+            f"{where}: {first['msg']}). Name a folder that `factory fit` wrote."
+        ) from None
+
+
+def _with_weights(config: EnsembleConfig, data: bytes, place: str) -> Ensemble:
     try:
         tensors = load(data)
     except SafetensorError as error:
         raise UserError(f"{place}: damaged safetensors ({error}). Copy it again.") from None
-    expected = {
-        key: value.shape
-        for key, value in ensemble.state_dict().items()
-        if not key.endswith("num_batches_tracked")
-    }
-    problems = Problems()
-    for key in sorted({*expected, *tensors}):
-        given = tensors.get(key)
-        if given is None or key not in expected or given.shape != expected[key]:
-            problems.add(f"{place}: tensor {key} does not fit config.json.")
-        elif not bool(torch.isfinite(given).all()):
-            problems.add(f"{place}: tensor {key} holds values that are not finite. Fit anew.")
-    problems.raise_if_any()
-    ensemble.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
+    with torch.device("meta"):  # takes no memory before the shapes are known to be right
+        ensemble = Ensemble(config)
+    state = ensemble.state_dict()
+    expected = {key: value.shape for key, value in state.items() if key not in _COUNTS}
+    checked = checked_tensors(tensors, expected, place, "config.json")
+    negative = [key for key in checked if key.endswith("_var") and bool((checked[key] < 0).any())]
+    if negative:
+        raise UserError(
+            [f"{place}: tensor {key} holds negative values. Fit anew." for key in negative]
+        )
+    counts = {key: torch.tensor(0) for key in _COUNTS}
+    ensemble.load_state_dict({**checked, **counts}, assign=True)
+    return ensemble
+
+
+def check_fits(config: EnsembleConfig, model: Model, url: str) -> None:
+    """Raises UserError where an ensemble of this config cannot read the model's features."""
+    timesteps, num_timesteps = config.timesteps, model.diffusion.num_timesteps
+    num_blocks = model.unet.num_blocks
+    wrong = []
+    if config.image_size != model.image_size:
+        wrong.append(f"image_size = {config.image_size}, the DDPM's is {model.image_size}")
+    if max(timesteps) >= num_timesteps:
+        wrong.append(f"timesteps = {list(timesteps)}, the DDPM has 0..{num_timesteps - 1}")
+    if max(config.blocks) >= num_blocks:
+        wrong.append(f"blocks = {list(config.blocks)}, the DDPM has 0..{num_blocks - 1}")
+    elif config.descriptor_dim != (
+        dim := descriptor_dim(model.unet.config, timesteps, config.blocks)
+    ):
+        wrong.append(f"descriptor_dim = {config.descriptor_dim}, these blocks give {dim}")
+    if wrong:
+        raise UserError([f"{url}/config.json: {problem}. Fit anew." for problem in wrong])
+
+
+def check_replaceable(url: str) -> None:
+    """Raises UserError where `save_ensemble` would replace the config of something else."""
+    try:
+        _parse(storage.read_bytes(storage.join(url, "config.json")), url)
+    except FileNotFoundError:
+        return
+    except (UserError, OSError):
+        raise UserError(
+            f"{url}: holds a config.json that is not an ensemble's. Choose another --out."
+        ) from None

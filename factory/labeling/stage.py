@@ -7,7 +7,13 @@ from factory.data.sources import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
 from factory.errors import UserError
 from factory.labeling import evaluation
-from factory.labeling.ensemble import Ensemble, load_ensemble, save_ensemble
+from factory.labeling.ensemble import (
+    Ensemble,
+    check_fits,
+    check_replaceable,
+    load_ensemble,
+    save_ensemble,
+)
 from factory.labeling.fitting import ensemble_config, fit_ensemble
 from factory.progress import tell
 
@@ -25,6 +31,7 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
     model = load_ddpm(config)
     labelled = read_labelled(config.data.labelled, model.image_size)
     ensemble_config(model, labelled.classes, config)
+    check_replaceable(url)
     storage.check_writable(url)
     return model, labelled, url
 
@@ -41,9 +48,9 @@ def fit(config: Config) -> str:
 def check_evaluate(config: Config) -> tuple[Model, Ensemble, Labelled]:
     """Models and test images; raises UserError, also where training images are among them."""
     model = load_ddpm(config)
-    ensemble, _ = load_ensemble(
-        config.models.ensemble_url or embedded.ENSEMBLE_URL, model.model_hash
-    )
+    url = config.models.ensemble_url or embedded.ENSEMBLE_URL
+    ensemble, _ = load_ensemble(url, model.model_hash)
+    check_fits(ensemble.config, model, url)
     test = read_labelled(config.data.test, model.image_size)
     evaluation.check_classes(ensemble, test)
     check_disjoint(read_labelled(config.data.labelled, model.image_size), test)

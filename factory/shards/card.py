@@ -151,9 +151,11 @@ def size_category(num: int) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown and HTML show as it is, on one line, also in a table."""
+    """Text that Markdown and HTML show as it is: on one line, also in a table, and no links."""
     line = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", line)
+    line = re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", line)
+    # GitHub's and the Hub's Markdown makes links of bare addresses.
+    return re.sub(r"(https?|ftp|www)([:.])", r"\1\\\2", line, flags=re.IGNORECASE)
 
 
 def _class_table(classes: Classes) -> str:

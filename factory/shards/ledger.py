@@ -21,6 +21,7 @@ from factory.shards.receipts import (
     SHARDS,
     Manifest,
     Receipt,
+    fits,
     fitting_receipt,
     fitting_receipts,
     measure,
@@ -373,12 +374,23 @@ def read_manifest(url: str) -> Manifest:
         manifest = read_model(url, MANIFEST, Manifest)
     except FileNotFoundError:
         manifest = None
-    if manifest is None or manifest.root != root_of(manifest.receipts):
+    if manifest is None or not _is_sound(manifest, plan.run_id):
         raise UserError(
             f"{url}: {MANIFEST} is missing or altered. "
             "Run the same `factory generate` again to write it anew."
         )
     return manifest
+
+
+def _is_sound(manifest: Manifest, run_id: str) -> bool:
+    """Whether it is of this run, and names the files of its plan and no others."""
+    plan, receipts = manifest.plan, manifest.receipts
+    return (
+        manifest.root == root_of(receipts)
+        and plan.run_id == run_id
+        and [receipt.shard for receipt in receipts] == list(range(plan.num_shards))
+        and all(fits(receipt, plan) for receipt in receipts)
+    )
 
 
 def read_shard(url: str, receipt: Receipt) -> bytes:

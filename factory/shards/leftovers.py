@@ -3,6 +3,7 @@
 import time
 
 from factory import storage
+from factory.shards.ledger import read_plan
 from factory.shards.verification import LEFTOVER
 
 OLD_SECONDS = 24 * 3600.0
@@ -10,10 +11,16 @@ OLD_SECONDS = 24 * 3600.0
 
 
 def leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[storage.Entry]:
-    """Temporary files that are older by their store's clock than so many seconds."""
+    """Temporary files that are older by their store's clock than so many seconds.
+
+    Raises UserError where there is no dataset.
+    """
+    there = storage.entries(url)
+    if not any(entry.name.startswith("_factory/") for entry in there):
+        read_plan(url)
     return [
         entry
-        for entry in storage.entries(url)
+        for entry in there
         if LEFTOVER.search(entry.name)
         and entry.modified is not None
         and time.time() - entry.modified >= older_than_seconds

@@ -94,7 +94,10 @@ def iterate(data: bytes) -> Iterator[Sample]:
             for row, image_png, mask_png in zip(told, images, masks, strict=True):
                 fields = dict(zip(TOLD, row, strict=True))
                 yield from_fields(fields, image_png or b"", mask_png or b"")
-    except (pa.ArrowException, OSError) as error:
+    except DamagedShard:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
+        # Types that other libraries register with Arrow fail in ways of their own.
         raise DamagedShard(f"not a whole Parquet shard ({error})") from None
 
 

@@ -128,18 +128,21 @@ def fitting_receipt(url: str, name: str, plan: Plan) -> Receipt | None:
         return None
     if content != to_json(receipt.model_dump(mode="json")):
         return None
+    return receipt if fits(receipt, plan) and name == receipt_name(receipt.shard) else None
+
+
+def fits(receipt: Receipt, plan: Plan) -> bool:
+    """Whether it is for a shard of the plan, at its place, with its samples."""
     if receipt.run_id != plan.run_id or not 0 <= receipt.shard < plan.num_shards:
-        return None
+        return False
     spec = plan.shard(receipt.shard)
     keys = sample_key(spec.start), sample_key(spec.stop - 1)
-    fits = (
-        name == receipt_name(spec.shard)
-        and receipt.path == spec.path
+    return (
+        receipt.path == spec.path
         and receipt.rows == spec.stop - spec.start
         and (receipt.first_key, receipt.last_key) == keys
         and len(receipt.class_pixels) == len(plan.class_names)
     )
-    return receipt if fits else None
 
 
 def read_model(url: str, name: str, kind: type[Model]) -> Model:

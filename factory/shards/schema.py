@@ -5,6 +5,7 @@ Shapes: H height, W width. Masks hold class ids, 255 = ignore.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +43,9 @@ ROW = pa.schema(
 
 TOLD = ("key", "seed", "uncertainty", "model_id")
 """The fields that do not follow from the pictures."""
+
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 class DamagedShard(ValueError):
@@ -155,6 +159,8 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
         seed, uncertainty = int(fields["seed"]), float(fields["uncertainty"])
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedShard(f"fields that are no sample's ({error!r})") from None
+    if not _KEY.fullmatch(key):
+        raise DamagedShard(f"the key {key!r} is not made of letters, digits, - and _")
     try:
         image, mask = images.decode_png(image_png), images.decode_png(mask_png)
     except images.UnreadableImage as error:

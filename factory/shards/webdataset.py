@@ -51,7 +51,7 @@ def iterate(data: bytes) -> Iterator[Sample]:
             yield from_fields(fields, image_png, mask_png)
     except StopIteration:
         raise DamagedShard("a tar whose last sample lacks members") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedShard(f"not a whole tar shard ({error})") from None
 
 

@@ -37,6 +37,7 @@ SHAPE = Shape(
     num_up_layers=3,
 )
 T = torch.tensor([3, 870])
+REPLACE = "Copy the file again, or name another"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -199,11 +200,14 @@ def test_every_bad_tensor_of_a_network_is_named(tensors: Tensors, pth: Path, key
     assert told.splitlines() == [
         f"{pth}: tensor {problem}."
         for problem in (
-            *sorted((f"{key} is missing", "extra.weight is unknown")),
-            "conv_out.weight has shape (8, 3, 3, 3), the rest of the file says (3, 8, 3, 3)",
+            *sorted(
+                f"{end}. {REPLACE}" for end in (f"{key} is missing", "extra.weight is unknown")
+            ),
+            "conv_out.weight has shape (8, 3, 3, 3), the rest of the file says (3, 8, 3, 3). "
+            + REPLACE,
             "mids.1.attentions.0.out_proj.weight holds values that are not finite: "
-            "the training diverged; use another checkpoint",
-            "norm_out.bias has type torch.int64, not floating point",
+            "the training diverged. Use another checkpoint",
+            f"norm_out.bias has type torch.int64, not floating point. {REPLACE}",
         )
     ]
 

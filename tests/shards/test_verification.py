@@ -105,7 +105,7 @@ def test_a_manifest_that_contradicts_success_is_told_from_an_altered_success(
 
 
 def test_a_place_without_a_dataset_is_told_so(place):
-    for look in (verify, status):
+    for look in (verify, status, leftovers):
         with pytest.raises(UserError, match="holds no dataset"):
             look(place)
 

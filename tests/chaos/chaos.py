@@ -1,0 +1,407 @@
+"""Runs `factory generate` with tiny models, disturbs it, runs it again, and looks at the bytes.
+
+`python tests/chaos/chaos.py --runs 1000 --out out/chaos.jsonl` goes on where it was stopped. A run
+is decided by its number: a fault, drawn evenly from FAULTS, strikes one to three times; then the
+same command is run undisturbed (after a corruption, `factory repair` before it). It holds if the
+dataset then has the root hash and the very bytes of an undisturbed one, `verify` names nothing, and
+whoever read the shards while all this went on never saw other bytes than the final ones.
+
+Processes are real and killed by real signals. Shards are made by their own loop instead of Ray's
+actors, which would take ten seconds to start; `tests/test_generation.py` kills those.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+NUM, PER_SHARD = 26, 4
+DEADLINE_SECONDS = 120
+_forkserver = multiprocessing.get_context("forkserver")
+
+
+@dataclass
+class Run:
+    """One run of the harness: its own random numbers, place and notes."""
+
+    number: int
+    folder: Path
+    options: list[str]
+    rng: random.Random
+    remote: bool = False
+    """Whether the dataset lies in an object store instead of on disk."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return "memory://dataset" if self.remote else str(self.folder / "dataset")
+
+    @property
+    def dataset(self) -> Path:
+        """Where its files really lie."""
+        return self.folder / "dataset"
+
+    def start(
+        self,
+        command: str = "generate",
+        num: int = NUM,
+        more: Sequence[str] = (),
+        **circumstances: Any,
+    ) -> ForkServerProcess:
+        """The command in a process of its own; see `_command` for circumstances."""
+        arguments = [command]
+        if command == "generate":
+            arguments += ["--out", self.url, "--num", str(num), *self.options, *more]
+        else:
+            arguments += [self.url, *more]
+        seed = self.rng.randrange(2**32)
+        kwargs = {"remote": str(self.folder) if self.remote else "", "seed": seed, **circumstances}
+        process = _forkserver.Process(target=_command, args=(arguments,), kwargs=kwargs)
+        process.start()
+        return process
+
+    def finish(self, process: ForkServerProcess) -> int:
+        """Its exit code, noted."""
+        process.join(DEADLINE_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            self.notes.append("hung")
+        self.notes.append(str(process.exitcode))
+        assert process.exitcode is not None
+        return process.exitcode
+
+
+def _command(
+    arguments: list[str],
+    remote: str,
+    seed: int,
+    faults: str = "",
+    rate: float = 0.0,
+    largest_file: int = 0,
+    tears: bool = False,
+) -> None:
+    """In the child: the command line, with faults (`factory.faults`), a share of storage calls that
+    go wrong, files that may not grow beyond some bytes, as on a full disk, and writes that are
+    visible while they are half done."""
+    import fsspec
+    import in_process
+    import torch
+    from flaky import FlakyFileSystem
+
+    from factory import cli, generation, repair, storage
+
+    torch.set_num_threads(1)
+    log = os.open(Path(os.environ["CHAOS_LOG"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if faults:
+        os.environ["FACTORY_FAULTS"] = faults
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    if remote:
+        FlakyFileSystem.root, FlakyFileSystem.rate = Path(remote), rate
+        FlakyFileSystem.rng = random.Random(seed)
+        fsspec.register_implementation("memory", FlakyFileSystem, clobber=True)
+    if tears:
+        storage._write_local = _torn_write
+    for module in (generation, repair):
+        module.make_shards = in_process.make_shards  # type: ignore[attr-defined]
+    honest = time.sleep
+    storage.time.sleep = lambda seconds: honest(seconds / 1000)  # type: ignore[attr-defined]
+    sys.exit(cli.main(arguments))
+
+
+def _torn_write(path: Path, data: bytes, replace: bool) -> None:
+    """What must not be: for the test that the harness notices."""
+    from factory import faults
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb" if replace else "xb", buffering=0) as file:
+        file.write(data[: len(data) // 2])
+        faults.hit("write.before")
+        file.write(data[len(data) // 2 :])
+
+
+# Faults: each disturbs a run once; the run is then gone on with.
+
+
+def killed_at_a_random_moment(run: Run) -> None:
+    process = run.start()
+    time.sleep(run.rng.uniform(0, 0.8))
+    process.kill()
+    run.finish(process)
+
+
+POINTS = ("shard.sample", "shard.batch", "shard.publish", "shard.written")
+WRITES = ("write.before", "write.after")
+
+
+def killed_at_a_point(run: Run) -> None:
+    points, most = run.rng.choice([(POINTS, 7), (WRITES, 24), (WRITES, 24)])
+    run.finish(run.start(faults=f"{run.rng.choice(points)}:{run.rng.randint(1, most)}"))
+
+
+def told_to_end(run: Run) -> None:
+    process = run.start()
+    time.sleep(run.rng.uniform(0.05, 0.8))
+    number = run.rng.choice([signal.SIGTERM, signal.SIGINT])
+    assert process.pid is not None
+    if process.is_alive():
+        os.kill(process.pid, number)
+    run.finish(process)
+
+
+def storage_stumbles(run: Run) -> None:
+    run.finish(run.start(rate=0.2))
+
+
+def storage_stumbles_and_the_process_dies(run: Run) -> None:
+    point = run.rng.choice(POINTS)
+    run.finish(run.start(rate=0.2, faults=f"{point}:{run.rng.randint(1, 6)}"))
+
+
+def two_at_once(run: Run) -> None:
+    processes = [run.start() for _ in range(2)]
+    if run.rng.random() < 0.5:
+        time.sleep(run.rng.uniform(0, 0.6))
+        processes[0].kill()
+    for process in processes:
+        run.finish(process)
+
+
+def disk_full(run: Run) -> None:
+    run.finish(run.start(largest_file=run.rng.choice([0, 300, 2_000, 4_000]) + 1))
+
+
+def smaller_then_extended(run: Run) -> None:
+    # Whole shards, so that the extended dataset is that of the larger command.
+    num = PER_SHARD * run.rng.randint(1, NUM // PER_SHARD)
+    if not (run.dataset / "_factory" / "run.json").exists():
+        run.finish(run.start(num=num))
+    faults = f"{run.rng.choice(POINTS)}:{run.rng.randint(1, 6)}"
+    run.finish(run.start(more=["--extend"], faults=faults))
+
+
+def corrupted(run: Run) -> None:
+    """A file is flipped, cut, emptied or lost, in a dataset that is finished or is not."""
+    if run.rng.random() < 0.5:
+        killed_at_a_point(run)
+    else:
+        run.finish(run.start())
+    files = sorted(p for p in run.dataset.rglob("*") if p.is_file() and not p.name.startswith("."))
+    mendable = [p for p in files if p.parent.name in ("data", "shards")]
+    if (run.dataset / "_SUCCESS").exists():
+        mendable = files
+    if not mendable:
+        return
+    path = run.rng.choice(mendable)
+    content = bytearray(path.read_bytes())
+    how = run.rng.choice(["flip", "cut", "empty", "lose"])
+    run.notes.append(f"{how} {path.relative_to(run.dataset)}")
+    if how == "lose":
+        path.unlink()
+        return
+    if how == "flip" and content:
+        content[run.rng.randrange(len(content))] ^= 1 << run.rng.randrange(8)
+    path.write_bytes(content if how == "flip" else content[: len(content) // 2 * (how == "cut")])
+
+
+LOCAL = (
+    killed_at_a_random_moment,
+    killed_at_a_point,
+    told_to_end,
+    two_at_once,
+    disk_full,
+    smaller_then_extended,
+    corrupted,
+)
+REMOTE = (
+    storage_stumbles,
+    storage_stumbles_and_the_process_dies,
+    two_at_once,
+    smaller_then_extended,
+    killed_at_a_random_moment,
+)
+FAULTS: list[tuple[Callable[[Run], None], bool]] = [
+    *((fault, False) for fault in LOCAL),
+    *((fault, True) for fault in REMOTE),
+]
+
+
+def name_of(fault: Callable[[Run], None], remote: bool) -> str:
+    return fault.__name__.replace("_", " ") + (", object store" if remote else "")
+
+
+# One run
+
+
+def chaos(
+    number: int, folder: Path, options: list[str], expected: dict[str, str]
+) -> dict[str, Any]:
+    """What came of run `number`; expected: sha256 of the undisturbed dataset's shards, and root."""
+    rng = random.Random(number)
+    fault, remote = FAULTS[number % len(FAULTS)]
+    run = Run(number, folder, options, rng, remote)
+    torn: list[str] = []
+    started = time.monotonic()
+    os.environ["CHAOS_LOG"] = str(folder / "log.txt")
+    with _reader(run.dataset / "data", expected, torn, fault is not corrupted):
+        for _ in range(rng.randint(1, 3) if fault is not corrupted else 1):
+            fault(run)
+        if fault is corrupted and (run.dataset / "_factory").exists():
+            run.finish(run.start("repair"))
+        more = ["--extend"] if fault is smaller_then_extended else []
+        code = run.finish(run.start(more=more))
+    wrong = torn + ([f"exit code {code}"] if code else _wrong(run, expected))
+    return {
+        "run": number,
+        "fault": name_of(fault, remote),
+        "seconds": round(time.monotonic() - started, 2),
+        "wrong": wrong,
+        "notes": run.notes,
+    }
+
+
+def _wrong(run: Run, expected: dict[str, str]) -> list[str]:
+    """Everything in which the dataset is not the undisturbed one."""
+    from factory.shards.verification import verify
+
+    found = verify(str(run.dataset), "decode")
+    wrong = [f"{finding.name}: {finding.what}" for finding in found.findings]
+    root = json.loads((run.dataset / "_SUCCESS").read_text())["root"]
+    if root != expected["root"]:
+        wrong.append(f"root {root}")
+    there = {p.name: _sha256(p) for p in (run.dataset / "data").iterdir() if p.name[0] != "."}
+    if there != {name: sha256 for name, sha256 in expected.items() if name != "root"}:
+        wrong.append(f"shards {sorted(there)}")
+    return wrong
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _reader(data: Path, expected: dict[str, str], torn: list[str], watches: bool) -> Iterator[None]:
+    """Somebody who reads every shard that is visible, all the time."""
+    ended = threading.Event()
+
+    def read_on() -> None:
+        while not ended.wait(0.01):
+            for name in expected:
+                try:
+                    content = (data / name).read_bytes()
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                if hashlib.sha256(content).hexdigest() != expected[name]:
+                    torn.append(f"torn read of {name}")
+
+    reader = threading.Thread(target=read_on)
+    if watches:
+        reader.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if watches:
+            reader.join()
+
+
+# Many runs
+
+
+def prepare(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Tiny models, and an undisturbed dataset: the command's options, and what it gives."""
+    options = tiny_options(folder)
+    undisturbed = Run(-1, folder, options, random.Random(-1))
+    os.environ["CHAOS_LOG"] = str(folder / "log.txt")
+    _forkserver.set_forkserver_preload(["factory.repair", "in_process", "flaky", "torch"])
+    code = undisturbed.finish(undisturbed.start())
+    assert code == 0, (folder / "log.txt").read_text()
+    expected = {p.name: _sha256(p) for p in sorted((undisturbed.dataset / "data").iterdir())}
+    success = json.loads((undisturbed.dataset / "_SUCCESS").read_text())
+    return options, {**expected, "root": success["root"]}
+
+
+def tiny_options(folder: Path) -> list[str]:
+    """Of a command over models with random weights, saved below folder."""
+    import tiny
+
+    models = tiny.save_models(folder / "models")
+    keys = {
+        "data.image_size": 16,
+        **{f"unet.{name}": value for name, value in tiny.TREE["unet"].items()},
+        **{f"diffusion.{name}": value for name, value in tiny.TREE["diffusion"].items()},
+        **{f"features.{name}": value for name, value in tiny.TREE["features"].items()},
+        **{f"models.{name}": value for name, value in models.items()},
+        "generate.samples_per_shard": PER_SHARD,
+        "generate.batch_size": 2,
+        "generate.precision": "fp32",
+        "generate.num_sampling_steps": 5,
+    }
+    return [word for key, value in keys.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=100)
+    arguments.add_argument("--out", type=Path, default=Path("out/chaos.jsonl"))
+    given = arguments.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    done = (
+        [json.loads(line) for line in given.out.read_text().splitlines()]
+        if given.out.exists()
+        else []
+    )
+    missing = sorted(set(range(given.runs)) - {result["run"] for result in done})
+    with tempfile.TemporaryDirectory() as scratch:
+        options, expected = prepare(Path(scratch, "undisturbed"))
+        for number in missing:
+            folder = Path(scratch, str(number))
+            folder.mkdir()
+            result = chaos(number, folder, options, expected)
+            done.append(result)
+            with given.out.open("a") as file:
+                file.write(json.dumps(result) + "\n")
+            if result["wrong"]:
+                print(f"run {number}: {result}\n{(folder / 'log.txt').read_text()[-2000:]}")
+            shutil.rmtree(folder)
+    print(table(done))
+    sys.exit(any(result["wrong"] for result in done))
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Runs by fault, as Markdown."""
+    by_fault: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for result in results:
+        by_fault[result["fault"]].append(result)
+    lines = ["| fault | runs | held | median seconds |", "|---|---|---|---|"]
+    for fault, of_fault in sorted(by_fault.items()):
+        held = sum(not result["wrong"] for result in of_fault)
+        seconds = sorted(result["seconds"] for result in of_fault)[len(of_fault) // 2]
+        lines.append(f"| {fault} | {len(of_fault)} | {held} | {seconds:.1f} |")
+    held = sum(not result["wrong"] for result in results)
+    return "\n".join([*lines, f"| **all** | **{len(results)}** | **{held}** | |"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Makes shards as a job's actors do, but in this process and without Ray."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from factory.config import Config
+from factory.generation import GenerationFailed
+from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.shards.plan import Plan
+from factory.synthesis import Synthesizer, load_models
+
+
+def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
+    """Stands in for `factory.generation.make_shards`: a shard that fails stops no other."""
+    synthesizer = Synthesizer(load_models(config), plan)
+    maker = ShardMaker(synthesizer, plan, config.generate.url, replace)
+
+    def failure(shard: int) -> str:
+        try:
+            maker.make(plan.shard(shard))
+        except SHARD_FAILURES as error:
+            return f"shard {shard}: {advice(error, plan)}"
+        return ""
+
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        failures = [told for told in pool.map(failure, shards) if told]
+    if failures:
+        raise GenerationFailed("\n".join(failures))

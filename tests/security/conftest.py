@@ -1,0 +1,57 @@
+"""A finished dataset to attack."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from factory.data import toy
+from factory.shards.ledger import Plan, finish_run, publish, start_run
+from factory.shards.schema import Sample, sample_key
+
+
+def draw(index: int) -> Sample:
+    image, mask = toy.draw(7, index, 16)
+    uncertainty = float(np.float32(np.random.default_rng(index).random()))
+    return Sample(sample_key(index), image, mask, index, uncertainty, "abc")
+
+
+@pytest.fixture
+def make_sample() -> Callable[[int], Sample]:
+    """The index-th of the dataset."""
+    return draw
+
+
+@pytest.fixture
+def make_plan() -> Callable[..., Plan]:
+    """Of 4 pairs in 2 shards; keyword arguments are other fields."""
+
+    def make(**changes: object) -> Plan:
+        fields: dict[str, object] = {
+            "num": 4,
+            "samples_per_shard": 2,
+            "format": "parquet",
+            "class_names": toy.CLASSES,
+            "palette": toy.PALETTE,
+            "recipe": {"seed": 0},
+        }
+        return Plan.model_validate({**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_dataset(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[..., str]:
+    """The place of a finished dataset; keyword arguments are fields of its plan."""
+
+    def make(license: str = "cc0-1.0", description: str = "A test.", **changes: object) -> str:
+        plan, url = make_plan(**changes), str(tmp_path / "dataset")
+        start_run(url, plan, "generate: {}\n", {"python": "3"})
+        for spec in plan.shards():
+            data = plan.encode([draw(i) for i in range(spec.start, spec.stop)])
+            publish(url, plan, spec, data, seconds=1.0, host="here")
+        finish_run(url, plan, description, license)
+        return url
+
+    return make

@@ -1,0 +1,206 @@
+"""Rules S1 and S12: nothing that a user's file brings is ever run, whatever it is called."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from artefacts import Artefact, make_all
+
+from factory import embedded, images, report
+from factory.classes import parse_classes
+from factory.config import Source, load_config, parse_override
+from factory.data import inspection
+from factory.data.sources import read_images, read_labelled
+from factory.diffusion.checkpoints import load_model
+from factory.diffusion.importers import load_diffuseseg_mlps, load_diffuseseg_unet
+from factory.errors import UserError
+from factory.images import UnreadableImage, encode_png
+from factory.labeling.ensemble import load_ensemble
+from factory.shards import parquet, reader, webdataset
+from factory.shards.ledger import pending_shards, read_plan
+from factory.shards.reader import ShardDataset
+from factory.shards.schema import DamagedShard
+
+MIN_ARTEFACTS = 20
+GREY = encode_png(np.zeros((8, 8), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("canary") / "sings"
+
+
+@pytest.fixture(scope="module")
+def live(canary: Path) -> list[Artefact]:
+    """The artefacts; each was seen to go off where it is read without care."""
+    made = make_all(canary)
+    assert len({artefact.data for artefact in made}) == len(made) >= MIN_ARTEFACTS
+    for artefact in made:
+        # What comes back need be nothing that its reader can use.
+        with suppress(TypeError, AttributeError):
+            artefact.careless(artefact.data)
+        assert canary.is_dir(), f"{artefact.name} is a dud"
+        canary.rmdir()
+    return made
+
+
+Quiet = Callable[..., None]
+Tiny = dict[str, str]
+
+
+@pytest.fixture
+def quiet(canary: Path) -> Quiet:
+    """Calls a loader, which may refuse as loaders do, and sees that no canary came of it."""
+
+    def call(load: Callable[..., object], *arguments: object) -> None:
+        with suppress(UserError, DamagedShard, UnreadableImage):
+            load(*arguments)
+        assert not canary.exists()
+
+    return call
+
+
+def put(place: Path, data: bytes) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    return place
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet/diffusion_pytorch_model.safetensors",
+        "unet/config.json",
+        "scheduler/scheduler_config.json",
+        "model_index.json",
+        "unet/unet.py",
+    ],
+)
+def test_a_model_folder_runs_nothing(
+    name: str, live: list[Artefact], quiet: Quiet, tiny_models: Tiny, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_models["ddpm_url"], tmp_path / "model")
+    for artefact in live:
+        put(tmp_path / "model" / name, artefact.data)
+        quiet(load_model, str(tmp_path / "model"))
+
+
+def test_a_model_folder_that_holds_pickles_alone_is_refused(
+    live: list[Artefact], canary: Path, tiny_models: Tiny, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_models["ddpm_url"], tmp_path / "model")
+    unet = tmp_path / "model" / "unet"
+    (unet / "diffusion_pytorch_model.safetensors").unlink()
+    for artefact in live:
+        for end in ("bin", "pt", "pth", "ckpt"):
+            put(unet / f"diffusion_pytorch_model.{end}", artefact.data)
+        # torch.distributed.checkpoint's folder.
+        put(unet / ".metadata", artefact.data)
+        put(unet / "__0_0.distcp", artefact.data)
+        with pytest.raises(UserError, match="Only safetensors are read"):
+            load_model(str(tmp_path / "model"))
+        assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["ensemble.safetensors", "config.json"])
+def test_an_ensemble_runs_nothing(
+    name: str, live: list[Artefact], quiet: Quiet, tiny_models: Tiny, tmp_path: Path
+) -> None:
+    model_hash = load_model(tiny_models["ddpm_url"]).model_hash
+    shutil.copytree(tiny_models["ensemble_url"], tmp_path / "ensemble")
+    load_ensemble(str(tmp_path / "ensemble"), model_hash)
+    for artefact in live:
+        put(tmp_path / "ensemble" / name, artefact.data)
+        quiet(load_ensemble, str(tmp_path / "ensemble"), model_hash)
+
+
+@pytest.mark.parametrize("end", ["pth", "safetensors"])
+def test_imported_weights_run_nothing_and_are_refused(
+    end: str, live: list[Artefact], canary: Path, tmp_path: Path
+) -> None:
+    places = [tmp_path / f"mlp_{i}_best.{end}" for i in range(1, 11)]
+    for artefact in live:
+        for place in places:
+            put(place, artefact.data)
+        with pytest.raises(UserError):
+            load_diffuseseg_unet(str(places[0]))
+        with pytest.raises(UserError):
+            load_diffuseseg_mlps([str(place) for place in places])
+        assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["images/b.png", "masks/b.png", "classes.json", "names.json"])
+def test_a_source_runs_nothing(
+    name: str, live: list[Artefact], quiet: Quiet, tmp_path: Path
+) -> None:
+    for folder in ("images", "masks"):
+        put(tmp_path / folder / "a.png", GREY)
+        put(tmp_path / folder / "b.png", GREY)
+    put(tmp_path / "classes.json", b'["background", "face"]')
+    put(tmp_path / "names.json", b'["a.png", "b.png"]')
+    urls = {f"{kind}_url": str(tmp_path / f"{kind}.json") for kind in ("classes", "names")}
+    pairs = Source(kind="pairs", url=str(tmp_path), **urls)
+    folder = Source(kind="folder", url=str(tmp_path / "images"))
+    assert len(read_labelled(pairs, 8)) == 2
+    for artefact in live:
+        put(tmp_path / name, artefact.data)
+        quiet(read_labelled, pairs, 8)
+        quiet(inspection.inspect, pairs, 8, True)
+        quiet(read_images, folder, 8)
+
+
+def test_a_config_runs_nothing(live: list[Artefact], quiet: Quiet, tmp_path: Path) -> None:
+    for artefact in live:
+        text = artefact.data.decode("latin-1")
+        quiet(load_config, str(put(tmp_path / "config.yaml", artefact.data)))
+        quiet(parse_override, f"generate={text}")
+        quiet(parse_override, f"generate.num={text}")
+        quiet(load_config, None, [("generate.num", text), ("generate.url", text)])
+        quiet(parse_classes, text, "classes.json")
+
+
+@pytest.fixture(params=["parquet", "webdataset"])
+def dataset(request: pytest.FixtureRequest, make_dataset: Callable[..., str]) -> str:
+    return make_dataset(format=request.param)
+
+
+def test_a_shard_runs_nothing_and_is_refused(
+    dataset: str, live: list[Artefact], canary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With Ray comes a type of its own, which Arrow makes while it reads a schema.
+    import ray.data  # noqa: F401
+
+    given: list[bytes] = []
+    for module in (reader, report):
+        monkeypatch.setattr(module, "read_shard", lambda url, receipt: given[-1])
+    samples = ShardDataset(dataset)
+    for artefact in live:
+        given.append(artefact.data)
+        for read in (parquet.decode, webdataset.decode, images.decode_png):
+            # Ray's type may choke on what it is given.
+            with suppress(DamagedShard, UnreadableImage, AttributeError):
+                read(artefact.data)
+        for refused in (samples.__iter__, lambda: report.write_report(dataset)):
+            with pytest.raises((DamagedShard, UserError, AttributeError)):
+                list(refused())
+        assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "manifest.json", "shards/00000.json", "env.json"])
+def test_a_ledger_runs_nothing(name: str, dataset: str, live: list[Artefact], quiet: Quiet) -> None:
+    plan = read_plan(dataset)
+    for artefact in live:
+        put(Path(dataset) / "_factory" / name, artefact.data)
+        quiet(pending_shards, dataset, plan)
+        quiet(report.write_report, dataset)
+        for partial in (False, True):
+            quiet(lambda partial: list(ShardDataset(dataset, partial=partial)), partial)
+
+
+def test_what_ships_with_the_package_holds_no_pickle() -> None:
+    names = [path.name for path in Path(embedded.DDPM_URL).parent.rglob("*") if path.is_file()]
+    assert names
+    assert {Path(name).suffix for name in names} <= {".json", ".safetensors", ".md"}

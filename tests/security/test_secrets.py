@@ -1,0 +1,201 @@
+"""Rule S4: of ten planted secrets, none is in anything that is written, printed or logged."""
+
+import base64
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from factory.cli import main
+from factory.config import Config, dump_config
+from factory.production import ShardMaker
+from factory.shards.ledger import finish_run, start_run
+from factory.synthesis import Synthesizer, load_models, make_plan
+
+IN_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIACANARY0000000001",
+    "AWS_SECRET_ACCESS_KEY": "canary/02+wJalrXUtnFEMIK7MDENGbPxRfiCY",
+    "AWS_SESSION_TOKEN": "canary03FwoGZXIvYXdzEBYaDH",
+    "HF_TOKEN": "hf_canary04QwErTyUiOpAsDfGh",
+    "AZURE_STORAGE_KEY": "canary05Zm9vYmFyYmF6cXV4",
+    "DATABASE_PASSWORD": "canary06-correct-horse",
+}
+USERINFO = "canary07-of-userinfo"
+SIGNATURE = "canary08ofasignature"
+SAS = "canary09ofasas"
+CONFIG_KEY = "canary10-of-a-config"
+CANARIES = [*IN_ENVIRONMENT.values(), USERINFO, SIGNATURE, SAS, CONFIG_KEY]
+
+URLS = [
+    f"s3://key:{USERINFO}@bucket/x",
+    f"https://user:{USERINFO}@host/x",
+    f"zip://a.zip::s3://key:a/{USERINFO}@bucket/a.zip",
+    f"s3://bucket/x?X-Amz-Signature={SIGNATURE}",
+    f"az://container/x?sv=2026-01-01&sig={SAS}",
+]
+
+
+def singing(text: str | bytes) -> list[str]:
+    """The canaries that are in a text, also where it is written as URLs or in base64."""
+    data = text.encode() if isinstance(text, str) else text
+    return [canary for canary in CANARIES if any(form in data for form in _forms(canary))]
+
+
+def _forms(canary: str) -> list[bytes]:
+    middle = [base64.b64encode(bytes(i) + canary.encode())[4:-4] for i in range(3)]
+    return [
+        canary.encode(),
+        quote(canary, safe="").encode(),
+        canary.encode().hex().encode(),
+        *middle,
+    ]
+
+
+@pytest.fixture(autouse=True)
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in IN_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def heard(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Iterator[Callable[[], str]]:
+    """What was printed and logged since it was asked last."""
+    caplog.set_level(logging.DEBUG)
+
+    def listen() -> str:
+        told = capfd.readouterr()
+        return told.out + told.err + caplog.text
+
+    yield listen
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+def test_a_canary_that_sings_is_heard(canary: str) -> None:
+    assert singing(f"a {canary}.") == [canary]
+    assert singing(f"https://host/?a={quote(canary, safe='')}&b") == [canary]
+    assert singing(base64.b64encode(f"user:{canary}".encode())) == [canary]
+    assert singing("nothing") == []
+
+
+@pytest.fixture
+def made(tiny_config: Callable[..., Config], tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A dataset as the command makes it, but for Ray: all its files are written."""
+    from factory.generation import _description, environment
+
+    config = tiny_config(generate={"num": 4, "samples_per_shard": 2, "format": request.param})
+    models = load_models(config)
+    plan = make_plan(config, models)
+    url = config.generate.url
+    start_run(url, plan, dump_config(config), environment())
+    maker = ShardMaker(Synthesizer(models, plan), plan, url)
+    for spec in plan.shards():
+        maker.make(spec)
+    finish_run(url, plan, _description(config, plan), config.generate.license)
+    return url
+
+
+@pytest.mark.parametrize("made", ["parquet", "webdataset"], indirect=True)
+def test_no_file_of_a_dataset_and_nothing_that_is_told_of_it_holds_a_secret(
+    made: str, heard: Callable[[], str], tmp_path: Path
+) -> None:
+    for command in (["report", made], ["status", made], ["verify", made]):
+        assert main(command) == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"README.md", "index.html", "manifest.json", "env.json", "config.yaml"} <= {
+        path.name for path in files
+    }
+    for path in files:
+        assert not singing(path.read_bytes()), path
+    assert not singing(heard())
+
+
+@pytest.mark.parametrize("command", ["inspect", "train", "fit", "evaluate", "generate"])
+def test_print_config_tells_no_secret(command: str, heard: Callable[[], str]) -> None:
+    assert main([command, "--print-config"]) == 0
+    told = heard()
+    assert "ddpm_url" in told and not singing(told)
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "--out"],
+        ["generate", "--dry-run", "--ddpm"],
+        ["train", "--out"],
+        ["fit", "--ddpm"],
+        ["evaluate", "--ensemble"],
+        ["report"],
+    ],
+    ids=" ".join,
+)
+def test_a_refused_url_is_not_repeated(
+    arguments: list[str], url: str, heard: Callable[[], str]
+) -> None:
+    assert main([*arguments, url]) == 2
+    told = heard()
+    assert told.startswith("error: ") and not singing(told)
+
+
+@pytest.mark.parametrize("key", ["secret", "generate.secret_key", "hf_token", "train.password"])
+def test_a_secret_under_a_key_that_is_unknown_is_not_repeated(
+    key: str, heard: Callable[[], str], tmp_path: Path
+) -> None:
+    section, _, name = key.rpartition(".")
+    tree = {section: {name: CONFIG_KEY}} if section else {name: CONFIG_KEY}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    assert main(["generate", "--config", str(tmp_path / "config.yaml")]) == 2
+    told = heard()
+    assert f"{key}: unknown key" in told and not singing(told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[default]\naws_secret_access_key = {CONFIG_KEY}\n",
+        f"AWS_SECRET_ACCESS_KEY={CONFIG_KEY}\n",
+        f'["{CONFIG_KEY}"]',
+        f"models: {{token: {CONFIG_KEY}, x: [}}\n",
+        f"generate: {{url: ['{URLS[0]}']}}\n",
+        f"generate: {{url: {{secret: {CONFIG_KEY}}}}}\n",
+    ],
+    ids=["profile", "env file", "list", "torn", "list for a url", "mapping for a url"],
+)
+def test_a_file_of_secrets_taken_for_a_config_is_not_repeated(
+    text: str, heard: Callable[[], str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    assert main(["generate", "--config", str(tmp_path / "config.yaml")]) == 2
+    told = heard()
+    assert str(tmp_path / "config.yaml") in told and not singing(told)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_that_is_no_config_is_not_repeated(url: str, heard: Callable[[], str]) -> None:
+    assert main(["generate", "--config", url]) == 2
+    assert not singing(heard())
+
+
+@pytest.mark.parametrize("text", [URLS[0], f"generate.url=[{URLS[0]}", f"generate.url={{{URLS[4]}"])
+def test_an_override_that_is_none_is_not_repeated(text: str, heard: Callable[[], str]) -> None:
+    assert main(["generate", "--set", text]) == 2
+    assert not singing(heard())
+
+
+def test_a_broken_model_or_source_tells_its_place_alone(
+    tiny_models: dict[str, str], heard: Callable[[], str], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_models["ddpm_url"], tmp_path / "model")
+    (tmp_path / "model" / "scheduler" / "scheduler_config.json").write_text("{")
+    source = f"{{kind: folder, url: {tmp_path}/nothing}}"
+    assert main(["generate", "--ddpm", str(tmp_path / "model"), "--dry-run"]) == 2
+    assert main(["train", "--dry-run", "--set", f"data.unlabelled={source}"]) == 2
+    told = heard()
+    assert f"{tmp_path}/model" in told and f"{tmp_path}/nothing" in told
+    assert not singing(told)

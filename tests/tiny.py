@@ -1,0 +1,48 @@
+"""Models with random weights, small enough to make an image in milliseconds."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from factory.config import parse_config
+from factory.data.toy import CLASSES, PALETTE
+from factory.diffusion.checkpoints import load_model, save_model
+from factory.diffusion.unet import UNet
+from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble
+from factory.labeling.features import descriptor_dim
+
+TREE: dict[str, dict[str, Any]] = {
+    "data": {"image_size": 16},
+    "unet": {
+        "block_out_channels": [16, 32],
+        "layers_per_block": 1,
+        "attention_levels": [1],
+        "norm_num_groups": 8,
+    },
+    "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
+    "features": {"timesteps": [10, 40], "blocks": [1, 2]},
+}
+"""Their config."""
+
+
+def save_models(folder: Path) -> dict[str, str]:
+    """A DDPM and an ensemble on its features below folder; the config's `models` section."""
+    config = parse_config(TREE)
+    torch.manual_seed(0)
+    ddpm_url, ensemble_url = str(folder / "ddpm"), str(folder / "ensemble")
+    save_model(UNet(config.unet), config.diffusion, 16, ddpm_url)
+    learned = EnsembleConfig(
+        class_names=CLASSES,
+        palette=PALETTE,
+        image_size=16,
+        timesteps=(10, 40),
+        blocks=(1, 2),
+        noise_seed=0,
+        descriptor_dim=descriptor_dim(config.unet, (10, 40), (1, 2)),
+        num_members=3,
+        hidden=(8, 4),
+        ddpm_hash=load_model(ddpm_url).model_hash,
+    )
+    save_ensemble(Ensemble(learned), ensemble_url)
+    return {"ddpm_url": ddpm_url, "ensemble_url": ensemble_url}

@@ -1,0 +1,106 @@
+"""The rules of the zoo: whatever is put in, this is how it is answered."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from cases import Case
+
+from factory.cli import main
+from factory.errors import UserError
+
+MAX_LINES = 51
+MAX_LINE = 700
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder that a case is made in, and the working folder, so that no write goes unseen."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+@pytest.fixture
+def command(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int | str | None, str, str]]:
+    """Runs a command: its exit code, what it says on stdout, and on stderr.
+
+    Nothing is written anywhere, no Ray is started, and nobody sees a traceback.
+    """
+
+    def run(*arguments: str) -> tuple[int | str | None, str, str]:
+        before, ray_before = _content(place), _ray_is_up()
+        try:
+            code: int | str | None = main(arguments)
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        assert _content(place) == before, "something was written"
+        assert _ray_is_up() == ray_before, "Ray was started"
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(command: Callable[..., tuple[int | str | None, str, str]]) -> Callable[..., None]:
+    """Asserts that a command says exactly what the case expects, and stops with code 2."""
+
+    def run(case: Case, *arguments: str) -> None:
+        code, out, err = command(*arguments)
+        assert code == 2, (code, out, err)
+        assert not out, "a refusal goes to stderr"
+        marks = "error: ", "factory"
+        told = [line for line in err.splitlines() if not line.startswith("usage: ")]
+        assert all(line.startswith(marks) for line in told), f"not one line a problem: {err}"
+        check_told(case, told)
+
+    return run
+
+
+@pytest.fixture
+def refused_by(capsys: pytest.CaptureFixture[str], place: Path) -> Callable[..., None]:
+    """The same for a function that no command calls."""
+
+    def run(case: Case, call: Callable[[], object]) -> None:
+        before = _content(place)
+        with pytest.raises(UserError) as refusal:
+            call()
+        assert capsys.readouterr() == ("", "")
+        assert _content(place) == before, "something was written"
+        check_told(case, list(refusal.value.problems))
+
+    return run
+
+
+def check_told(case: Case, lines: list[str]) -> None:
+    """Each expected problem is one line with its place, reason and remedy; there are no others."""
+    text = "\n".join(lines)
+    assert 0 < len(lines) <= MAX_LINES and max(map(len, lines)) <= MAX_LINE, text
+    assert "".join(lines).isprintable(), repr(text)
+    for words in case.told:
+        found = [line for line in lines if all(word in line for word in words)]
+        assert len(found) == 1, f"{words} should be in one line of:\n{text}"
+    assert len(lines) == len(case.told), f"{len(case.told)} problems were expected:\n{text}"
+
+
+def _content(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Everything below the folder, links not followed: type and mode, size, time of change."""
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        for name in folders + names:
+            with suppress(FileNotFoundError):
+                stat = os.lstat(f"{parent}/{name}")
+                time = 0 if name in folders else stat.st_mtime_ns
+                found[f"{parent}/{name}"] = (stat.st_mode, stat.st_size, time)
+    return found
+
+
+def _ray_is_up() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()

@@ -1,0 +1,286 @@
+"""Folders whose images and masks do not come together: all of it is told at once."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cases import IMAGE, MASK, Case, case, encoded, files, ids, noise, put, table
+
+CLASSES = ["background", "thing"]
+DEEP = "[" * 100_000
+
+
+def pairs(folder: Path, *names: str, classes: object = CLASSES) -> Path:
+    put(folder, "classes.json", classes)
+    for i, name in enumerate(names or ("a", "b")):
+        put(folder, f"images/{name}.png", encoded(noise(seed=i)))
+        put(folder, f"masks/{name}.png", MASK)
+    return folder
+
+
+def without_mask(folder: Path) -> None:
+    (pairs(folder) / "masks/a.png").unlink()
+
+
+def without_image(folder: Path) -> None:
+    (pairs(folder) / "images/a.png").unlink()
+
+
+def same_stem(part: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        put(pairs(folder), f"{part}/a.PNG", MASK)
+
+    return make
+
+
+def other_case(folder: Path) -> None:
+    (pairs(folder, "IMG") / "masks/IMG.png").rename(folder / "masks/img.png")
+
+
+def hidden_masks(folder: Path) -> None:
+    (pairs(folder, "a") / "masks/a.png").rename(folder / "masks/._a.png")
+
+
+def no_masks_folder(folder: Path) -> None:
+    pairs(folder, "a")
+    (folder / "masks/a.png").unlink()
+    (folder / "masks").rmdir()
+
+
+def endless(folder: Path) -> None:
+    """Links that lead round in circles, and no masks."""
+    pairs(folder, "a")
+    (folder / "images/round").symlink_to("../images")
+    (folder / "masks/a.png").unlink()
+    (folder / "masks/round").symlink_to("round")
+
+
+def five_problems(folder: Path) -> None:
+    pairs(folder, *"abcdef")
+    (folder / "masks/a.png").unlink()
+    (folder / "images/b.png").unlink()
+    put(folder, "images/c.bmp", encoded(noise(), "BMP"))
+    put(folder, "images/d.png", b"")
+    put(folder, "masks/e.png", encoded(ids(value=9)))
+
+
+CLASS_FILE = "/classes.json"
+NAMED = [
+    case(
+        "an image without a mask",
+        without_mask,
+        ("/images/a.png", "has no mask a.png", "Add it, or list the images to use"),
+    ),
+    case(
+        "a mask without an image",
+        without_image,
+        ("/masks/a.png", "mask without an image", "Add the image, or remove the mask"),
+    ),
+    case(
+        "two images of one stem",
+        same_stem("images"),
+        ("/images/a.PNG, ", "have the same stem a", "Keep one"),
+    ),
+    case(
+        "two masks of one stem",
+        same_stem("masks"),
+        ("/masks/a.PNG, ", "have the same stem a", "Keep one"),
+    ),
+    case(
+        "a name in other case",
+        other_case,
+        ("/images/IMG.png", "has no mask IMG.png", "Did you mean img.png?"),
+        ("/masks/img.png", "mask without an image", "remove the mask"),
+    ),
+    case(
+        "masks that are hidden", hidden_masks, ("/masks", "no masks in it", "Put the masks there")
+    ),
+    case(
+        "no folder of masks", no_masks_folder, ("/masks", "no such folder", "Put the masks there")
+    ),
+    case(
+        "links that lead round in circles",
+        endless,
+        ("/masks", "no masks in it", "Put the masks there"),
+    ),
+    case(
+        "five problems at once",
+        five_problems,
+        ("/images/a.png", "has no mask", "Add it"),
+        ("/masks/b.png", "without an image", "remove"),
+        ("/images/c.bmp, ", "same stem c", "Keep one"),
+        ("/images/d.png", "empty", "Replace"),
+        ("/masks/e.png", "ids 9", "Renumber"),
+    ),
+    case(
+        "a file in place of the folder",
+        lambda folder: put(folder.parent, folder.name, "x"),
+        (CLASS_FILE, "cannot be read", "must be a JSON file of class names"),
+        ("/pairs", "is a file", "Name the folder"),
+    ),
+    case(
+        "images in another folder",
+        lambda folder: pairs(folder).joinpath("images").rename(folder / "photos"),
+        ("/images", "no such folder", "set `images:` to the right one"),
+    ),
+]
+
+
+def classes(name: str, content: object, what: str, remedy: str) -> Case:
+    return case(
+        f"classes: {name}",
+        lambda folder: pairs(folder, classes=content),
+        (CLASS_FILE, what, remedy),
+    )
+
+
+def no_classes(folder: Path) -> None:
+    (pairs(folder) / "classes.json").unlink()
+
+
+def folder_of_classes(folder: Path) -> None:
+    no_classes(folder)
+    (folder / "classes.json").mkdir()
+
+
+TABLE = "expected a JSON object of id: name, or a list of names"
+CLASSES_FILES = [
+    classes("no JSON", "background, thing", "not JSON", 'Write {"0"'),
+    classes("empty", b"", "not JSON", 'Write {"0"'),
+    classes("binary", b"\xff\xfe\0", "cannot be read", "must be a JSON file"),
+    classes("nested without end", DEEP, "recursion depth", "must be a JSON file"),
+    classes("gaps", {"0": "a", "2": "b"}, "must be 0..1 without gaps", "0..1"),
+    classes("an id twice", '{"0": "a", "0": "b"}', "occurs twice", 'Write {"0"'),
+    classes("a name twice", ["a", "a"], "of different names", "2 to 255"),
+    classes("only one", ["a"], "needs 2 to 255 classes", "2 to 255"),
+    classes("too many", [str(i) for i in range(256)], "needs 2 to 255 classes", "2 to 255"),
+    classes("none", [], "needs 2 to 255 classes", "2 to 255"),
+    classes("names that are no text", [True, False], TABLE, "list of names"),
+    classes("a number", 5, TABLE, "list of names"),
+    case("classes: missing", no_classes, (CLASS_FILE, "No such file", "must be a JSON file")),
+    case("classes: a folder", folder_of_classes, (CLASS_FILE, "Is a dir", "must be a JSON file")),
+]
+
+
+def names(name: str, content: object, *told: tuple[str, str, str]) -> Case:
+    return case(f"names: {name}", lambda folder: put(pairs(folder), "names.json", content), *told)
+
+
+NAMES_FILE = "/names.json"
+LIST = "must be a JSON list of image file names"
+NAMES_FILES = [
+    names(
+        "a file that is not there", ["c.png"], (NAMES_FILE, "names c.png, which is not in", "end")
+    ),
+    names("no ending", ["a"], (NAMES_FILE, "names a, which is not in", "Did you mean a.png?")),
+    names("a path out of the folder", ["../masks/a.png"], (NAMES_FILE, "which is not in", "names")),
+    names("an absolute path", ["/etc/passwd"], (NAMES_FILE, "which is not in", "Names are file")),
+    names("one twice", ["a.png", "a.png"], (NAMES_FILE, "names a.png 2 times", "Name it once")),
+    names("several lists", {"x": ["a.png"]}, (NAMES_FILE, "holds the lists x", "Set names_key")),
+    names("no names", [], (NAMES_FILE, "expected a list", "one or more file names")),
+    names("numbers", [1], (NAMES_FILE, "expected a list", "one or more file names")),
+    names("no JSON", "a.png", (NAMES_FILE, "cannot be read", LIST)),
+    names("binary", b"\xff\xfe\0", (NAMES_FILE, "cannot be read", LIST)),
+    names("nested without end", DEEP, (NAMES_FILE, "recursion depth", LIST)),
+    names(
+        "three strangers",
+        ["x", "y", "a.png", "z"],
+        *((NAMES_FILE, f"names {n},", "file names") for n in "xyz"),
+    ),
+]
+
+
+def fit(folder: Path, **more: str) -> list[str]:
+    source = {"kind": "pairs", "url": folder, "classes_url": folder / "classes.json", **more}
+    text = ", ".join(f"{key}: {value}" for key, value in source.items())
+    return ["fit", "--dry-run", "--out", "ensemble", f"--set=data.labelled={{{text}}}"]
+
+
+@table(NAMED + CLASSES_FILES)
+def test_pairs_that_do_not_come_together_stop_a_fit(
+    case: Case, refused: Callable[..., None], place: Path
+) -> None:
+    case.make(place / "pairs")
+    refused(case, *fit(place / "pairs"))
+
+
+@table(NAMES_FILES)
+def test_lists_of_names_that_lead_nowhere_stop_a_fit(
+    case: Case, refused: Callable[..., None], place: Path
+) -> None:
+    case.make(place / "pairs")
+    refused(case, *fit(place / "pairs", names_url=f"{place}/pairs/names.json"))
+
+
+def loop(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "round").symlink_to(".")
+
+
+FOLDERS = [
+    case("nothing", lambda folder: None, ("/photos", "no such folder", "Check the url")),
+    case("an empty folder", os.mkdir, ("/photos", "no images in it", "Put the images there")),
+    case(
+        "a file",
+        lambda folder: put(folder.parent, "photos", IMAGE),
+        ("/photos", "is a file", "Name the folder"),
+    ),
+    case(
+        "other formats",
+        files(a_tif=b"x", b_gif=b"x", c_txt=b"x"),
+        ("/photos", "no images in it", ".png .jpg .jpeg .webp .bmp"),
+    ),
+    case(
+        "hidden files alone",
+        lambda folder: put(folder, "._a.png", IMAGE),
+        ("/photos", "no images in it", "Put the images there"),
+    ),
+    case("a link to itself", loop, ("/photos", "no images in it", "Put the images there")),
+    case("pairs", pairs, ("/photos", "would read masks as images", "Use kind: pairs")),
+]
+
+
+@table(FOLDERS)
+def test_folders_without_images_stop_a_training(
+    case: Case, refused: Callable[..., None], place: Path
+) -> None:
+    case.make(place / "photos")
+    source = f"{{kind: folder, url: {place}/photos}}"
+    refused(case, "train", "--dry-run", "--out", "run", f"--set=data.unlabelled={source}")
+
+
+def evaluate(folder: Path) -> list[str]:
+    """On the toy domain's models."""
+    source = f"{{kind: pairs, url: {folder}, classes_url: {folder}/classes.json}}"
+    return ["evaluate", "--dry-run", "--out", "scores", f"--set=data.test={source}"]
+
+
+def test_test_images_of_other_classes_stop_an_evaluation(
+    refused: Callable[..., None], place: Path
+) -> None:
+    told = "data.test", "not those that the ensemble was fitted on", "Name the matching ensemble"
+    refused(case("other classes", pairs, told), *evaluate(pairs(place / "pairs")))
+
+
+def test_test_images_among_the_training_images_stop_an_evaluation(
+    refused: Callable[..., None], place: Path
+) -> None:
+    same = (
+        "--set=data.labelled={kind: toy, num: 3, seed: 3}",
+        "--set=data.test={kind: toy, num: 2, seed: 3}",
+    )
+    told = [(f"test image toy-3-00000{i}", "is the training image", "Leave one") for i in range(2)]
+    refused(case("overlap", pairs, *told), "evaluate", "--dry-run", "--out", "scores", *same)
+
+
+def test_a_folder_cannot_label(refused: Callable[..., None], place: Path) -> None:
+    put(place, "photos/a.png", IMAGE)
+    told = "/photos", "kind folder has no masks", "Use kind: pairs"
+    refused(
+        case("no masks", pairs, told),
+        "fit",
+        "--dry-run",
+        "--out",
+        "ensemble",
+        f"--set=data.labelled={{kind: folder, url: {place}/photos}}",
+    )

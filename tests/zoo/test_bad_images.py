@@ -1,0 +1,279 @@
+"""Images that cannot be learned from: each is named, with the reason, before anything starts."""
+
+import io
+import os
+import pickle
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import END, IMAGE, Case, case, encoded, header, noise, png, put, table
+from PIL import Image
+
+from factory.data.decoding import MAX_BYTES
+from factory.images import MAX_PIXELS
+
+JPEG = encoded(noise(64, 64), "JPEG")
+GIVE_UP = "Replace or remove"
+FORMATS = "not a PNG/JPEG/WEBP/BMP image"
+FRAMES = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+
+
+def bad(name: str, data: bytes, what: str, file: str = "bad.png", remedy: str = GIVE_UP) -> Case:
+    """One bad file beside a good one."""
+
+    def make(folder: Path) -> None:
+        put(folder, "good.png", IMAGE)
+        put(folder, file, data)
+
+    return case(name, make, (f"/{file}", what, remedy))
+
+
+def cut(form: str, left: float) -> bytes:
+    data = encoded(noise(64, 64), form)
+    return data[: int(len(data) * left)]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+
+
+def moving(form: str) -> bytes:
+    return encoded(FRAMES[0], form, save_all=True, append_images=FRAMES[1:])
+
+
+def text_bomb() -> bytes:
+    """A comment of a few KiB that inflates to 40 MiB."""
+    body = b"note\0\0" + zlib.compress(bytes(40 * 2**20), 9)
+    return png(header(1, 1), (b"zTXt", body), (b"IDAT", zlib.compress(b"\0\0")), END)
+
+
+def pixel_bomb() -> bytes:
+    """Real pixels, one bit each: twice as many as are allowed, in some 16 KiB."""
+    buffer = io.BytesIO()
+    Image.new("1", (26_000, 5_000)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def damaged_exif() -> bytes:
+    return encoded(noise(), exif=b"Exif\0\0no TIFF at all")
+
+
+def npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, noise())
+    return buffer.getvalue()
+
+
+CONTENTS = [
+    bad("an empty file", b"", "empty file"),
+    bad("a web page named jpg", b"<html>404</html>", f"{FORMATS} (starts with b'<html>", "bad.jpg"),
+    bad("one byte", b"\x89", FORMATS),
+    bad("spaces", b" " * 100, FORMATS),
+    bad("a drawing as SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>", FORMATS),
+    bad("PostScript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", FORMATS, "bad.jpg"),
+    bad("a PDF", encoded(noise(), "PDF"), FORMATS, "bad.jpeg"),
+    bad("a still GIF", encoded(noise(), "GIF"), FORMATS),
+    bad("a moving GIF", moving("GIF"), FORMATS),
+    bad("a TIFF of two pages", moving("TIFF"), FORMATS),
+    bad("an icon", encoded(noise(), "ICO"), FORMATS),
+    bad("JPEG 2000", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), FORMATS, "bad.jpg"),
+    bad("HEIC", b"\0\0\0\x18ftypheic" + bytes(40), FORMATS, "bad.jpg"),
+    bad("a pickle", pickle.dumps([1, 2]), FORMATS),
+    bad("an array of numpy's", npy(), FORMATS),
+    bad("a JPEG cut in its middle", cut("JPEG", 0.5), "damaged image", "bad.jpg"),
+    bad("a JPEG that lacks its last bytes", JPEG[:-100], "truncated", "bad.jpg"),
+    bad("a JPEG that is all header", JPEG[:200], "damaged image", "bad.jpg"),
+    bad("a PNG cut in its middle", cut("PNG", 0.5), "damaged image"),
+    bad("a PNG that is its signature", b"\x89PNG\r\n\x1a\n", "damaged image"),
+    bad("a PNG without pixels", png(header(8, 8), END), "damaged image"),
+    bad("a PNG with a flipped bit in its pixels", flipped(encoded(noise()), 60), "damaged image"),
+    bad("a PNG with a flipped bit in its header", flipped(encoded(noise()), 18), "damaged image"),
+    bad("a PNG without height", png(header(8, 0), (b"IDAT", b""), END), "damaged image"),
+    bad("a cut WebP", cut("WEBP", 0.5), "damaged image", "bad.webp"),
+    bad("a cut BMP", cut("BMP", 0.5), "damaged image", "bad.bmp"),
+    bad(
+        "a BMP of a size beyond its bytes",
+        b"BM"
+        + struct.pack(
+            "<IIIIiiHHIIIIII", 54, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 0, 0, 0, 0, 0, 0
+        ),
+        "pixels",
+        "bad.bmp",
+    ),
+    bad("a moving PNG", moving("PNG"), "animation of 2 frames"),
+    bad("a moving WebP", moving("WEBP"), "animation of 2 frames", "bad.webp"),
+    bad(
+        "a claim of more pixels than we take",
+        png(header(9000, 8000), END),
+        f"9000x8000 pixels, more than {MAX_PIXELS}",
+    ),
+    bad(
+        "a claim of more pixels than Pillow takes",
+        png(header(60_000, 60_000), END),
+        f"more than {MAX_PIXELS} pixels",
+    ),
+    bad("a decompression bomb of pixels", pixel_bomb(), f"more than {MAX_PIXELS} pixels"),
+    bad("a decompression bomb of text", text_bomb(), "damaged image"),
+    bad("EXIF data that point nowhere", damaged_exif(), "damaged EXIF", remedy="Save it again"),
+]
+
+
+def five_bad(folder: Path) -> None:
+    for name, data in {
+        "a.png": b"",
+        "b.jpg": b"<html>",
+        "c.png": cut("PNG", 0.5),
+        "d.webp": moving("WEBP"),
+        "sub/e.png": png(header(9000, 8000), END),
+    }.items():
+        put(folder, name, data)
+    put(folder, "good.png", IMAGE)
+
+
+def very_many(folder: Path) -> None:
+    for i in range(60):
+        put(folder, f"{i:03d}.png", b"")
+
+
+def special(kind: str) -> Callable[[Path], None]:
+    """What is no regular file: to read it is to wait or to be flooded."""
+
+    def make(folder: Path) -> None:
+        put(folder, "good.png", IMAGE)
+        file = folder / "odd.png"
+        if kind == "pipe":
+            os.mkfifo(file)
+        elif kind == "vast":
+            file.touch()
+            os.truncate(file, 10 * 2**40)
+        else:
+            file.symlink_to(
+                {"device": "/dev/zero", "broken": "nowhere.png", "loop": "odd.png"}[kind]
+            )
+
+    return make
+
+
+def named(name: bytes) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        put(folder, "good.png", IMAGE)
+        put(folder, name, b"")
+
+    return make
+
+
+IRREGULAR = "no regular file"
+FILES = [
+    case(
+        "five bad files at once",
+        five_bad,
+        ("/a.png", "empty file", GIVE_UP),
+        ("/b.jpg", FORMATS, GIVE_UP),
+        ("/c.png", "damaged image", GIVE_UP),
+        ("/d.webp", "animation", GIVE_UP),
+        ("/sub/e.png", "9000x8000", GIVE_UP),
+    ),
+    case(
+        "more bad files than fit a screen",
+        very_many,
+        *((f"/{i:03d}.png", "empty file", GIVE_UP) for i in range(50)),
+        ("10", "more", ""),
+    ),
+    case("a pipe that nobody writes to", special("pipe"), ("/odd.png", IRREGULAR, "emove")),
+    case("an endless device", special("device"), ("/odd.png", IRREGULAR, "emove")),
+    case("a link to nothing", special("broken"), ("/odd.png", "No such file", "Restore or remove")),
+    case("a link to itself", special("loop"), ("/odd.png", "symbolic links", "Restore or remove")),
+    case(
+        "a file of ten terabytes",
+        special("vast"),
+        ("/odd.png", f"more than {MAX_BYTES} bytes", "emove"),
+    ),
+    case(
+        "a bad file of a name that is no text",
+        named(b"\xff\xfe.png"),
+        ("/\\udcff\\udcfe.png", "empty file", GIVE_UP),
+    ),
+    case(
+        "a bad file of a name of two lines",
+        named(b"a\nb.png"),
+        ("/a\\nb.png", "empty file", GIVE_UP),
+    ),
+    case(
+        "a bad file whose name paints the terminal",
+        named(b"\x1b[31mred.png"),
+        ("/\\x1b[31mred.png", "empty file", GIVE_UP),
+    ),
+]
+
+
+def arguments(folder: Path) -> list[str]:
+    source = f"{{kind: folder, url: {folder}/photos}}"
+    return ["--set", f"data.unlabelled={source}", "--set", "data.image_size=16"]
+
+
+@table(CONTENTS + FILES)
+def test_bad_images_stop_a_training_before_it_starts(
+    case: Case, refused: Callable[..., None], place: Path
+) -> None:
+    case.make(place / "photos")
+    refused(case, "train", "--dry-run", "--out", "run", *arguments(place))
+
+
+def test_inspect_lists_the_same_problems_and_what_is_good(
+    command: Callable[..., tuple[int, str, str]], place: Path
+) -> None:
+    five_bad(place / "photos")
+    code, out, err = command("inspect", *arguments(place), *TOY)
+    assert (code, err) == (2, "")
+    problems = [line for line in out.splitlines() if line.startswith("  problem: ")]
+    assert [line.split("/photos/")[1].split(":")[0] for line in problems] == [
+        "a.png",
+        "b.jpg",
+        "c.png",
+        "d.webp",
+        "sub/e.png",
+    ]
+    assert "images   1" in out
+
+
+TOY = [f"--set=data.{name}={{kind: toy, num: 1}}" for name in ("labelled", "test")]
+
+
+def orientated() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(noise(16, 24), exif=exif)
+
+
+ODD: dict[str, tuple[dict[str, bytes], str]] = {
+    "grey": ({"a.png": encoded(noise()[..., 0])}, "mode L: grey is replicated"),
+    "one bit": ({"a.png": encoded(Image.new("1", (16, 16)))}, "mode 1: grey is replicated"),
+    "16-bit grey": ({"a.png": encoded(Image.fromarray(np.zeros((16, 16), np.uint16)))}, "by 257"),
+    "CMYK": ({"a.jpg": encoded(Image.new("CMYK", (16, 16)), "JPEG")}, "without a colour profile"),
+    "alpha": ({"a.png": encoded(Image.new("RGBA", (16, 16)))}, "transparent pixels show white"),
+    "grey with alpha": ({"a.png": encoded(Image.new("LA", (16, 16)))}, "transparent pixels"),
+    "a palette": ({"a.png": encoded(Image.new("P", (16, 16)))}, "mode P: "),
+    "turned by EXIF": ({"a.png": orientated()}, "turned upright"),
+    "of two pictures": ({"a.jpg": moving("MPO")}, "smaller than 16 pixels"),
+    "oblong": ({"a.png": encoded(noise(16, 24))}, "only their centred square"),
+    "small": ({"a.png": encoded(noise(4, 4))}, "were enlarged"),
+    "twice": ({"a.png": IMAGE, "b.png": IMAGE}, "same pixels as another one"),
+    "hidden files": ({"a.png": IMAGE, "._a.png": b"\0", ".DS_Store": b"", "Thumbs.db": b""}, ""),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_images_are_used_and_inspect_tells_how(
+    kind: str, command: Callable[..., tuple[int, str, str]], place: Path
+) -> None:
+    content, note = ODD[kind]
+    for name, data in content.items():
+        put(place / "photos", name, data)
+    code, out, err = command("inspect", *arguments(place), *TOY)
+    assert (code, err) == (0, "")
+    told = out.partition("data.labelled")[0]
+    assert note in told and ("note: " in told) == bool(note)

@@ -1,0 +1,226 @@
+"""Places that cannot be, may not be, or are taken: told before anything is written."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import pytest
+from cases import Told, case, put
+
+SECRET = "hunter2"
+PROTOCOL = "is not one of file, s3, gs, gcs, az, abfs, hf, memory"
+
+# URL: what is wrong with it, what to do.
+URLS: dict[str, tuple[str, str]] = {
+    "": ("an empty path", "name a folder or a URL"),
+    "  ": ("an empty path", "name a folder or a URL"),
+    "s3:/bucket/x": ("neither a path nor a URL", "./NAME"),
+    "s3:bucket/x": ("neither a path nor a URL", "./NAME"),
+    "file:/tmp/x": ("neither a path nor a URL", "./NAME"),
+    "C:\\data\\out": ("neither a path nor a URL", "./NAME"),
+    "C:/data/out": ("neither a path nor a URL", "./NAME"),
+    "s4://bucket/x": (PROTOCOL, "Give a path, or a URL"),
+    "S3://bucket/x": (PROTOCOL, "Give a path, or a URL"),
+    "s3a://bucket/x": (PROTOCOL, "Give a path, or a URL"),
+    "://bucket/x": (PROTOCOL, "Give a path, or a URL"),
+    "http://host/x": (PROTOCOL, "Give a path, or a URL"),
+    "https://169.254.169.254/latest": (PROTOCOL, "Give a path, or a URL"),
+    "ftp://host/x": (PROTOCOL, "Give a path, or a URL"),
+    "ssh://host/x": (PROTOCOL, "Give a path, or a URL"),
+    "github://owner/x": (PROTOCOL, "Give a path, or a URL"),
+    "reference://x.json": (PROTOCOL, "Give a path, or a URL"),
+    "pipe://cat x": (PROTOCOL, "Give a path, or a URL"),
+    "data://text/plain,x": (PROTOCOL, "Give a path, or a URL"),
+    "simplecache::s3://bucket/x": ("simplecache::s3", "Give a path, or a URL"),
+    "zip://a.txt::s3://bucket/x.zip": ("must not carry", "environment"),
+    "s3://bucket/x.zip::zip": ("::", "Name the place itself"),
+    "zip::x": ("::", "Choose another name"),
+    "s3://bucket/../other": ("`..` are not followed", "Name the place itself"),
+    "s3://": ("names no bucket", "s3://bucket/prefix"),
+    "s3:///x": ("names no bucket", "s3://bucket/prefix"),
+    "gs://": ("names no bucket", "gs://bucket/prefix"),
+    "file://host/x": ("names no machine", "file:///folder"),
+    "~nobody-of-this-name/x": ("no such home folder", "./NAME"),
+    "out\nside": ("control characters", "Choose another name"),
+    "out\0side": ("control characters", "Choose another name"),
+    "\x1b[2Jout": ("control characters", "Choose another name"),
+    f"s3://user:{SECRET}@bucket/x": ("must not carry a user name or a secret", "environment"),
+    f"s3://key@bucket/{SECRET}": ("must not carry a user name or a secret", "environment"),
+    f"s3://bucket/x?X-Amz-Signature={SECRET}": ("must not carry", "environment"),
+    f"https://user:{SECRET}@host/x": ("must not carry a user name or a secret", "environment"),
+}
+FLAGS = {
+    "generate.url": ["generate", "--out={}"],
+    "models.ddpm_url": ["generate", "--ddpm={}"],
+    "train.url": ["train", "--out={}"],
+    "models.ensemble_url": ["fit", "--out={}"],
+    "evaluate.url": ["evaluate", "--out={}"],
+}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_that_cannot_be_a_place_is_refused_and_repeats_no_secret(
+    url: str, refused: Callable[..., None], command: Callable[..., tuple[int, str, str]]
+) -> None:
+    key = list(FLAGS)[list(URLS).index(url) % len(FLAGS)]
+    name, flag = FLAGS[key]
+    arguments = name, "--dry-run", flag.format(url)
+    refused(case("url", str, (f"config: {key}", *URLS[url])), *arguments)
+    assert SECRET not in command(*arguments)[2]
+
+
+def test_bad_urls_in_a_source_are_all_told_at_once(refused: Callable[..., None]) -> None:
+    source = "{kind: pairs, url: 'http://x', classes_url: 's3://', names_url: 'ftp://x'}"
+    told = [
+        (f"data.test.{key}", what, "")
+        for key, what in {"url": "'http'", "classes_url": "no bucket", "names_url": "'ftp'"}.items()
+    ]
+    refused(case("three", str, *told), "evaluate", "--dry-run", f"--set=data.test={source}")
+
+
+@pytest.mark.parametrize("protocol", ["http", "reference", "simplecache::s3"])
+def test_a_config_is_not_read_from_anywhere(protocol: str, refused: Callable[..., None]) -> None:
+    url = f"{protocol}://host/run.yaml"
+    told = url, "is not one of", "Give a path, or a URL of one of these"
+    refused(case("config", str, told), "generate", "--dry-run", "--config", url)
+
+
+def taken(folder: Path) -> None:
+    """Files of someone else where data would go."""
+    put(folder, "data/train-00000.parquet", b"PAR1")
+
+
+def under_a_file(folder: Path) -> None:
+    put(folder.parent, folder.name, "a file")
+
+
+CANNOT = "cannot be written"
+REMEDY = "Name a place that you may write to"
+TAKEN = "not made by this factory"
+PLACES: dict[str, tuple[str, Callable[[Path], None], Told]] = {
+    "generate into a file": ("", under_a_file, ("/out", CANNOT, REMEDY)),
+    "generate below a file": ("/a/b", under_a_file, ("/out/a/b", CANNOT, REMEDY)),
+    "train below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
+    "fit below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
+    "evaluate below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
+    "generate among foreign files": ("", taken, ("/out", TAKEN, "Choose another --out")),
+    "generate where run.json is cut": (
+        "",
+        lambda f: put(f, "_factory/run.json", "{"),
+        ("run.json", "is damaged", "choose another"),
+    ),
+    "generate where run.json is of another kind": (
+        "",
+        lambda f: put(f, "_factory/run.json", {}),
+        ("run.json", "is damaged", "choose another"),
+    ),
+    "train where run.json is cut": (
+        "",
+        lambda f: put(f, "run.json", "{"),
+        ("/run.json", "not readable as JSON", "another --out"),
+    ),
+    "train where another run lies": (
+        "",
+        lambda f: put(f, "run.json", {"train": {"seed": 1}}),
+        ("/out", "another config", "--out"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_place_that_is_taken_or_cannot_be_written_is_left_alone(
+    name: str, refused: Callable[..., None], place: Path
+) -> None:
+    below, make, told = PLACES[name]
+    make(place / "out")
+    refused(
+        case(name, str, told),
+        name.split()[0],
+        "--dry-run",
+        f"--out={place}/out{below}",
+        "--set=data.test={kind: toy, num: 1}",
+        "--set=data.labelled={kind: toy, num: 1, seed: 9}",
+    )
+
+
+@pytest.mark.parametrize("kind", ["read-only", "full"])
+def test_a_disk_that_takes_nothing_is_told_beforehand(
+    kind: str, refused: Callable[..., None], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = {"read-only": errno.EROFS, "full": errno.ENOSPC}[kind]
+
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    told = "/out", os.strerror(number), REMEDY
+    refused(case(kind, str, told), "train", "--dry-run", f"--out={place}/out")
+
+
+def test_a_store_whose_package_is_missing_is_told_with_it(
+    refused: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "adlfs", None)
+    told = "az://box/x", "adlfs", "Install"
+    refused(case("az", str, told), "train", "--dry-run", "--out=az://box/x")
+
+
+BUCKETS = {
+    "generate.url": (["generate", "--out={}/x"], (CANNOT, REMEDY)),
+    "train.url": (["train", "--out={}/x"], (CANNOT, REMEDY)),
+    "models.ddpm_url": (["generate", "--out=out", "--ddpm={}/x"], ("no model folder", "Name")),
+    "models.ensemble_url": (["generate", "--out=out", "--ensemble={}/x"], ("no ensemble", "Name")),
+    "data.unlabelled": (
+        ["train", "--out=out", "--set=data.unlabelled={{kind: folder, url: {}/x}}"],
+        ("no such folder", "Check the url"),
+    ),
+    "config": (["train", "--config={}/x"], ("no such config file", "")),
+}
+
+
+@pytest.mark.parametrize("key", BUCKETS)
+def test_a_bucket_that_is_not_there_is_named(
+    key: str, refused: Callable[..., None], s3_bucket: str
+) -> None:
+    (command, *flags), told = BUCKETS[key]
+    url = "s3://nothing-of-this-name"
+    flags = [flag.format(url) for flag in flags]
+    refused(case(key, str, (f"{url}/x", *told)), command, "--dry-run", *flags)
+
+
+@pytest.mark.parametrize("key", ["generate.url", "train.url", "models.ensemble_url", "config"])
+def test_a_store_that_cannot_be_reached_is_named(
+    key: str, refused: Callable[..., None], s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    (command, *flags), _ = BUCKETS[key]
+    url = "s3://bucket"
+    flags = [flag.format(url) for flag in flags]
+    refused(case(key, str, (f"{url}/x", "connect", "")), command, "--dry-run", *flags)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+DATASETS = {"nothing": lambda folder: None, "an empty folder": Path.mkdir, "a file": under_a_file}
+
+
+@pytest.mark.parametrize("name", ["report", "status", "verify", "repair"])
+@pytest.mark.parametrize("kind", DATASETS)
+def test_a_place_without_a_dataset_is_no_dataset(
+    name: str, kind: str, refused: Callable[..., None], place: Path
+) -> None:
+    DATASETS[kind](place / "out")
+    told = "/out", "holds no dataset of this factory", "Check the place, or make one"
+    refused(case(kind, str, told), name, f"{place}/out")
+
+
+@pytest.mark.parametrize("name", ["report", "status", "verify", "repair", "gc"])
+@pytest.mark.parametrize("url", ["https://host/x", "s3://", "reference://x", "", "s3:/bucket"])
+def test_a_dataset_is_not_looked_for_anywhere(
+    name: str, url: str, refused: Callable[..., None]
+) -> None:
+    refused(case(url, str, ("", *URLS.get(url, ("", "")))), name, url)

@@ -29,6 +29,7 @@ from factory.diffusion.samplers import (
     dpm_solver,
     log_snr_timesteps,
     quadratic_timesteps,
+    sde_dpm_solver,
     uniform_timesteps,
     unipc,
 )
@@ -42,6 +43,7 @@ SOLVERS: dict[str, Callable[..., torch.Tensor]] = {
     "UniPC-2": partial(unipc, order=2),
     "UniPC-3": partial(unipc, order=3),
 }
+SDE = "SDE-DPM-Solver++(2M)"
 GRIDS = {
     "uniform": uniform_timesteps,
     "quadratic": quadratic_timesteps,
@@ -118,6 +120,7 @@ def frechet_rows(model: Model, config: Config, given: argparse.Namespace) -> tup
     rows = []
     for passes in given.passes:
         settings = [("DDIM", uniform_timesteps, eta) for eta in given.etas]
+        settings.append((SDE, uniform_timesteps, 1.0))
         settings += [(solver, log_snr_timesteps, 0.0) for solver in list(SOLVERS)[1:]]
         for solver, grid, eta in settings:
             images = sampled(model, given, solver, passes, eta, grid)
@@ -154,13 +157,14 @@ def sampled(
             continue
         seeds = range(start, start + BATCH)
         shape = (3, model.image_size, model.image_size)
-        options = {"eta": eta, "noise": step_noise(seeds, shape, DEVICE)}
-        x_0 = SOLVERS[solver](
+        noise = step_noise(seeds, shape, DEVICE)
+        options = {"DDIM": {"eta": eta, "noise": noise}, SDE: {"noise": noise}}
+        x_0 = {**SOLVERS, SDE: sde_dpm_solver}[solver](
             _autocast(model),
             schedule,
             normal_noise(seeds, shape, stream=0).to(DEVICE),
             timesteps,
-            **(options if solver == "DDIM" else {}),
+            **options.get(solver, {}),
         )
         batches.append(to_uint8(x_0).cpu())
         if file:

@@ -273,8 +273,9 @@ class Generate(Section):
     batch_size: Count | Literal["auto"] = "auto"
     """Part of the plan: the last batch of a shard is padded, so kernels see one shape. auto: by
     image size and device."""
-    sampler: Literal["unipc", "dpm_solver", "ddim", "ddpm"] = "ddim"
-    """unipc, dpm_solver (DPM-Solver++(2M)): second order, 10 to 20 passes; ddim: see eta; ddpm:
+    sampler: Literal["sde_dpm_solver", "unipc", "dpm_solver", "ddim", "ddpm"] = "sde_dpm_solver"
+    """sde_dpm_solver (SDE-DPM-Solver++(2M)): second order, with noise, which forgives a model its
+    short training; unipc, dpm_solver (DPM-Solver++(2M)): second order without; ddim: see eta; ddpm:
     every timestep."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     """ddim's noise: 0 = deterministic, 1 = ancestral, which forgives a model its short training."""

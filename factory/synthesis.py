@@ -29,6 +29,7 @@ from factory.diffusion.samplers import (
     ddim,
     dpm_solver,
     log_snr_timesteps,
+    sde_dpm_solver,
     uniform_timesteps,
     unipc,
 )
@@ -146,7 +147,8 @@ def _grid(generate: Generate, schedule: Schedule, pinned: Sequence[int]) -> Sequ
     """The sampler's timesteps, which contain those of the features; all of them told as []."""
     if generate.sampler == "ddpm":
         return ()
-    grid = uniform_timesteps if generate.sampler == "ddim" else log_snr_timesteps
+    noisy = generate.sampler in ("ddim", "sde_dpm_solver")
+    grid = uniform_timesteps if noisy else log_snr_timesteps
     return grid(schedule, generate.num_sampling_steps, pinned)
 
 
@@ -275,6 +277,8 @@ class _Batch:
             solver = unipc if sampler == "unipc" else dpm_solver
             return solver(self, schedule, x_t, timesteps)
         noise = step_noise(self.seeds, self.shape, x_t.device)
+        if sampler == "sde_dpm_solver":
+            return sde_dpm_solver(self, schedule, x_t, timesteps, noise)
         eta = 1.0 if sampler == "ddpm" else self.recipe["eta"]
         return ddim(self, schedule, x_t, timesteps, eta, noise)
 

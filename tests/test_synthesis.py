@@ -66,7 +66,7 @@ def test_the_plan_tells_what_decides_the_bytes(models, plan) -> None:
     assert Plan.model_validate_json(told.model_dump_json()) == told
 
 
-@pytest.mark.parametrize("sampler", ["unipc", "dpm_solver", "ddim"])
+@pytest.mark.parametrize("sampler", ["sde_dpm_solver", "unipc", "dpm_solver", "ddim"])
 @pytest.mark.parametrize("steps", [3, 5, 20])
 def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int) -> None:
     grid = plan(generate={"sampler": sampler, "num_sampling_steps": steps}).recipe[
@@ -82,7 +82,7 @@ def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int)
     [
         {"generate": {"seed": 1}},
         {"generate": {"sampler": "dpm_solver"}},
-        {"generate": {"eta": 0.5}},
+        {"generate": {"sampler": "ddim"}},
         {"generate": {"num_sampling_steps": 6}},
         {"generate": {"batch_size": 4}},
         {"generate": {"precision": "bf16"}},
@@ -95,11 +95,20 @@ def test_whatever_changes_the_bytes_changes_the_plan(plan, section: dict) -> Non
     assert plan(**section).run_id != plan().run_id
 
 
+def test_eta_belongs_to_the_plan_of_the_sampler_that_has_one(plan) -> None:
+    ids = {
+        sampler: {plan(generate={"sampler": sampler, "eta": eta}).run_id for eta in (0.5, 1.0)}
+        for sampler in ("ddim", "sde_dpm_solver")
+    }
+    assert (len(ids["ddim"]), len(ids["sde_dpm_solver"])) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("sampler", "source"),
     [
         ("unipc", "trajectory"),
         ("dpm_solver", "trajectory"),
+        ("sde_dpm_solver", "renoise"),
         ("ddim", "renoise"),
         ("ddpm", "renoise"),
     ],
@@ -210,6 +219,7 @@ def test_another_seed_makes_other_images(models, plan) -> None:
     [
         ("unipc", "renoise", "soft"),
         ("unipc", "trajectory", "soft"),
+        ("sde_dpm_solver", "renoise", "soft"),
         ("dpm_solver", "renoise", "soft"),
         ("dpm_solver", "trajectory", "hard"),
         ("ddim", "renoise", "hard"),

@@ -88,6 +88,32 @@ def dpm_solver(
     return cleaner(x_t, len(timesteps) - 1)
 
 
+def sde_dpm_solver(
+    epsilon_fn: EpsilonFn,
+    schedule: Schedule,
+    x_t: torch.Tensor,
+    timesteps: Sequence[int],
+    noise: NoiseFn,
+    clip: bool = True,
+) -> torch.Tensor:
+    """SDE-DPM-Solver++(2M): `dpm_solver` for the reverse SDE (Lu et al. 2022, section 4.4).
+
+    noise(t): (B, C, H, W) standard normal, added at timestep t. What it adds corrects errors of
+    earlier steps, as ancestral sampling does, and each step is second order in x_0.
+    """
+    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=2)
+    x_t = x_t.clone()
+    for i, t in enumerate(timesteps):
+        x_0 = cleaner(x_t, i)
+        if i == len(timesteps) - 1:
+            return x_0
+        grid = [_log_snr(schedule, t) for t in timesteps[max(0, i - 1) : i + 2]]
+        kept, weights, deviation = _sde_weights(grid)
+        _combine(x_t, kept, weights, cleaner.kept)
+        x_t.add_(noise(t), alpha=deviation)
+    raise AssertionError("a grid has a timestep")
+
+
 def unipc(
     epsilon_fn: EpsilonFn,
     schedule: Schedule,
@@ -194,6 +220,19 @@ def _dpm_weights(grid: Sequence[_LogSnr]) -> tuple[float, list[float]]:
         d_1 = -first * r_0 / (r_0 + r_1) - second / (r_0 + r_1)
         weights = [weights[0] + d_0 / r_0, d_1 / r_1 - d_0 / r_0, -d_1 / r_1]
     return sigma / sigma_last, weights
+
+
+def _sde_weights(grid: Sequence[_LogSnr]) -> tuple[float, list[float], float]:
+    """The step onto the grid's last point: of x_t, of each known x_0, the newest first, and the
+    deviation of the noise."""
+    lambdas = [point[0] for point in grid]
+    (_, alpha, sigma), (_, _, sigma_last) = grid[-1], grid[-2]
+    h = lambdas[-1] - lambdas[-2]
+    weights = [-alpha * math.expm1(-2 * h)]
+    if len(grid) == 3:
+        slope = weights[0] / (2 * (lambdas[1] - lambdas[0]) / h)
+        weights = [weights[0] + slope, -slope]
+    return sigma / sigma_last * math.exp(-h), weights, sigma * math.sqrt(-math.expm1(-2 * h))
 
 
 def _unipc_weights(grid: Sequence[_LogSnr], corrects: bool) -> tuple[float, list[float]]:

@@ -19,6 +19,7 @@ from factory.diffusion.samplers import (
     dpm_solver,
     log_snr_timesteps,
     quadratic_timesteps,
+    sde_dpm_solver,
     uniform_timesteps,
     unipc,
 )
@@ -105,7 +106,7 @@ def test_ddpm_equals_diffusers_over_every_timestep(
 # diffusers makes a numpy array of a torch tensor in the way of numpy 1.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("num_steps", [2, 3, 8, 13])
-@pytest.mark.parametrize("solver", ["2M", "3M", "UniPC-2", "UniPC-3"])
+@pytest.mark.parametrize("solver", ["2M", "3M", "SDE-2M", "UniPC-2", "UniPC-3"])
 @torch.inference_mode()
 def test_multistep_solvers_equal_diffusers(
     solver: str, num_steps: int, diffusers: ModuleType, network: EpsilonFn, x_t: torch.Tensor
@@ -124,7 +125,7 @@ def test_multistep_solvers_equal_diffusers(
         scheduler = diffusers.DPMSolverMultistepScheduler(
             SHORT.num_timesteps,
             **common,
-            algorithm_type="dpmsolver++",
+            algorithm_type="sde-dpmsolver++" if solver == "SDE-2M" else "dpmsolver++",
             solver_order=order,
             solver_type="midpoint",
         )
@@ -134,8 +135,12 @@ def test_multistep_solvers_equal_diffusers(
     for t in timesteps:
         alpha, sigma = schedule.alpha_sigma(t)
         x_0 = (theirs - sigma * network(theirs, torch.full((2,), t))) / alpha
-        theirs = scheduler.step(x_0.clamp(-1, 1), t, theirs).prev_sample
-    given = ours(network, schedule, x_t, timesteps, order)
+        more = {"variance_noise": noise(t)} if solver == "SDE-2M" else {}
+        theirs = scheduler.step(x_0.clamp(-1, 1), t, theirs, **more).prev_sample
+    if solver == "SDE-2M":
+        given = sde_dpm_solver(network, schedule, x_t, timesteps, noise)
+    else:
+        given = ours(network, schedule, x_t, timesteps, order)
     torch.testing.assert_close(given, theirs, atol=5e-5, rtol=0)
 
 
@@ -158,7 +163,17 @@ def perfect(schedule: Schedule, x_0: torch.Tensor) -> EpsilonFn:
 
 
 @pytest.mark.parametrize("timesteps", [(59, 0), (59, 30, 10), tuple(range(59, -1, -1))])
-@pytest.mark.parametrize("sampler", [ddpm, ddim, dpm_solver, partial(dpm_solver, order=3), unipc])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        ddpm,
+        ddim,
+        partial(sde_dpm_solver, noise=noise),
+        dpm_solver,
+        partial(dpm_solver, order=3),
+        unipc,
+    ],
+)
 def test_a_perfect_denoiser_recovers_the_image(
     sampler: Callable[..., torch.Tensor], timesteps: tuple[int, ...], x_t: torch.Tensor
 ) -> None:
@@ -303,7 +318,9 @@ def test_log_snr_grid_is_even_in_log_snr_and_the_uniform_one_in_time() -> None:
     assert float(roots.max() / roots.min()) < 1.1
 
 
-@pytest.mark.parametrize("sampler", [ddim, dpm_solver, unipc])
+@pytest.mark.parametrize(
+    "sampler", [ddim, partial(sde_dpm_solver, noise=noise), dpm_solver, unipc]
+)
 def test_without_clipping_what_leaves_the_range_stays_outside(
     sampler: Callable[..., torch.Tensor], x_t: torch.Tensor
 ) -> None:
@@ -319,12 +336,14 @@ def test_without_clipping_what_leaves_the_range_stays_outside(
 @torch.inference_mode()
 def test_what_a_sampler_is_given_stays_as_it_was(network: EpsilonFn, x_t: torch.Tensor) -> None:
     schedule, before = linear_schedule(SHORT), x_t.clone()
-    for sampler in (ddim, dpm_solver, unipc):
+    for sampler in (ddim, partial(sde_dpm_solver, noise=noise), dpm_solver, unipc):
         sampler(network, schedule, x_t, (59, 40, 20, 5))
         assert torch.equal(x_t, before)
 
 
-@pytest.mark.parametrize("sampler", [ddim, dpm_solver, unipc])
+@pytest.mark.parametrize(
+    "sampler", [ddim, partial(sde_dpm_solver, noise=noise), dpm_solver, unipc]
+)
 def test_the_network_is_asked_once_a_timestep_in_the_grids_order(
     sampler: Callable[..., torch.Tensor], x_t: torch.Tensor
 ) -> None:

@@ -318,9 +318,7 @@ def test_log_snr_grid_is_even_in_log_snr_and_the_uniform_one_in_time() -> None:
     assert float(roots.max() / roots.min()) < 1.1
 
 
-@pytest.mark.parametrize(
-    "sampler", [ddim, partial(sde_dpm_solver, noise=noise), dpm_solver, unipc]
-)
+@pytest.mark.parametrize("sampler", [ddim, partial(sde_dpm_solver, noise=noise), dpm_solver, unipc])
 def test_without_clipping_what_leaves_the_range_stays_outside(
     sampler: Callable[..., torch.Tensor], x_t: torch.Tensor
 ) -> None:
@@ -341,9 +339,7 @@ def test_what_a_sampler_is_given_stays_as_it_was(network: EpsilonFn, x_t: torch.
         assert torch.equal(x_t, before)
 
 
-@pytest.mark.parametrize(
-    "sampler", [ddim, partial(sde_dpm_solver, noise=noise), dpm_solver, unipc]
-)
+@pytest.mark.parametrize("sampler", [ddim, partial(sde_dpm_solver, noise=noise), dpm_solver, unipc])
 def test_the_network_is_asked_once_a_timestep_in_the_grids_order(
     sampler: Callable[..., torch.Tensor], x_t: torch.Tensor
 ) -> None:

@@ -1,0 +1,136 @@
+"""The ledger's speed: deciding what to resume, proving bytes, and its share of a run's time.
+
+Shards here are random bytes with true receipts, so that nothing but the ledger is measured; only
+the last row makes real pairs, of the toy models.
+"""
+
+import argparse
+import hashlib
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import measuring
+import numpy as np
+import torch
+from measuring import Row
+
+from factory import production
+from factory.config import load_config
+from factory.production import ShardMaker
+from factory.shards.ledger import Plan, finish_run, pending_shards, plan_files, start_run
+from factory.shards.receipts import Receipt, receipt_name, to_json
+from factory.shards.schema import sample_key
+from factory.shards.status import status
+from factory.shards.verification import verify
+from factory.synthesis import Synthesizer, load_models, make_plan
+
+
+def main() -> None:
+    arguments = measuring.parser(__doc__ or "")
+    arguments.add_argument("--receipts", type=int, default=10_000)
+    arguments.add_argument("--gigabytes", type=float, default=2.0)
+    given = arguments.parse_args()
+    torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = many_receipts(f"{folder}/many", given)
+        rows.append(much_data(f"{folder}/much", given))
+        rows.append(protocol_share(f"{folder}/pairs", given))
+    notes = [f"Medians of {given.runs} runs; files in the page cache."]
+    measuring.report("Ledger", rows, given.json, notes)
+
+
+def dataset(url: str, num_shards: int, shard_bytes: int) -> Plan:
+    """A finished dataset of random bytes."""
+    plan = Plan(
+        num=num_shards,
+        samples_per_shard=1,
+        format="webdataset",
+        class_names=("a", "b"),
+        palette=((0, 0, 0), (255, 0, 0)),
+        recipe={"seed": 0},
+    )
+    start_run(url, plan, "{}\n", {})
+    rng = np.random.default_rng(0)
+    for name in ("data", "_factory/shards"):
+        Path(url, name).mkdir(parents=True)
+    for spec in plan.shards():
+        data = rng.bytes(shard_bytes)
+        key = sample_key(spec.start)
+        receipt = Receipt(
+            run_id=plan.run_id,
+            shard=spec.shard,
+            path=spec.path,
+            rows=1,
+            bytes=shard_bytes,
+            sha256=hashlib.sha256(data).hexdigest(),
+            first_key=key,
+            last_key=key,
+            class_pixels=[1, 1],
+            uncertainty_mean=0.0,
+            uncertainty_max=0.0,
+            seconds=1.0,
+            host="here",
+        )
+        Path(url, spec.path).write_bytes(data)
+        Path(url, receipt_name(spec.shard)).write_bytes(to_json(receipt.model_dump(mode="json")))
+    return plan
+
+
+def many_receipts(url: str, given: argparse.Namespace) -> list[Row]:
+    plan = dataset(url, given.receipts, 100)
+    assert not pending_shards(url, plan) and plan_files(plan)
+
+    def seconds(work: Any) -> float:
+        return statistics.median(measuring.seconds(work) for _ in range(given.runs))
+
+    count = f"{given.receipts:,} receipts"
+    return [
+        Row(f"resume: {count}", seconds(lambda: pending_shards(url, plan)), None, "s", "<= 5 s"),
+        Row(f"status: {count}", seconds(lambda: status(url)), None, "s"),
+        Row(f"finish: {count}", seconds(lambda: finish_run(url, plan, "", "mit")), None, "s"),
+        Row(f"verify: {count}", seconds(lambda: verify(url)), None, "s"),
+    ]
+
+
+def much_data(url: str, given: argparse.Namespace) -> Row:
+    """On one core: hashing would use them all."""
+    shard_bytes = 2**28
+    plan = dataset(url, max(1, round(given.gigabytes * 1e9 / shard_bytes)), shard_bytes)
+    finish_run(url, plan, "", "mit")
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(everywhere)})
+    seconds = statistics.median(measuring.seconds(lambda: verify(url)) for _ in range(given.runs))
+    os.sched_setaffinity(0, everywhere)
+    rate = plan.num_shards * shard_bytes / 1e9 / seconds
+    return Row("verify --level hash, one core", rate, None, "GB/s", ">= 1 GB/s")
+
+
+def protocol_share(url: str, given: argparse.Namespace) -> Row:
+    """Check, hash, write and receipt of a shard, beside the making of its pairs."""
+    keys = [("generate.num", 256), ("generate.samples_per_shard", 256), ("generate.url", url)]
+    config = load_config(None, keys)
+    models = load_models(config)
+    plan = make_plan(config, models)
+    start_run(url, plan, "{}\n", {})
+    maker = ShardMaker(Synthesizer(models, plan), plan, url)
+    spent: list[float] = []
+    honest = production.publish
+
+    def timed(*rest: Any, **more: Any) -> Receipt:
+        started = time.perf_counter()
+        receipt = honest(*rest, **more)
+        spent.append(time.perf_counter() - started)
+        return receipt
+
+    production.publish = timed
+    whole = measuring.seconds(lambda: maker.make(plan.shard(0)))
+    share = 100 * spent[0] / whole
+    return Row("publishing's share of a shard of 256 pairs", share, None, "% of time", "<= 1 %")
+
+
+if __name__ == "__main__":
+    main()

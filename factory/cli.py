@@ -335,6 +335,8 @@ def _told(found: "Verification", given: argparse.Namespace) -> int:
             print(f"`factory repair {given.url}` makes them again; foreign files it leaves alone")
         return 1
     if not found.finished:
+        if found.unproven:
+            print(f"{len(found.unproven):,} shards lie there without a receipt, unproven")
         print("unfinished; the same `factory generate` goes on")
         return 3
     return 0

@@ -181,8 +181,8 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
         ShardActor,
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
-            min_size=knobs.min_actors,
-            max_size=knobs.max_actors,
+            min_size=min(knobs.min_actors, len(shards)),
+            max_size=min(knobs.max_actors, len(shards)),
             max_tasks_in_flight_per_actor=CALLS_AT_ONCE,
             max_concurrent_calls_per_actor=CALLS_AT_ONCE,
             enable_true_multi_threading=True,

@@ -45,7 +45,7 @@ def repair(
     tell(f"repair | {len(names)} files are not as they were, {len(shards)} shards to make again")
     if shards:
         make_shards(config, plan, shards, replace=True)
-    if names and not pending_shards(url, plan):
+    if (names or shards) and not pending_shards(url, plan):
         complete(config, plan)
     return verify(url, level)
 
@@ -74,8 +74,9 @@ def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, An
 
 
 def _shards_to_make(plan: Plan, found: Verification, names: Collection[str]) -> list[int]:
-    """Those with bad bytes, and those whose bad receipt no manifest restores."""
+    """Those with bad bytes, those whose bad receipt no manifest restores, and those without one."""
     shards = {finding.shard for finding in found.findings if finding.shard is not None}
+    shards.update(found.unproven)
     if found.manifest is None:
         shards |= {spec.shard for spec in plan.shards() if receipt_name(spec.shard) in names}
     return sorted(shards)

@@ -126,6 +126,22 @@ def test_an_unfinished_dataset_keeps_its_gaps(tiny_config, without_ray, monkeypa
     assert not (folder / SHARD).exists()
 
 
+def test_a_foreign_file_at_the_name_of_a_shard_gives_way(tiny_config, without_ray) -> None:
+    config = tiny_config(generate={"num": 10})
+    generate(config)
+    folder = Path(config.generate.url)
+    before = contents(folder)
+    for name in ("_SUCCESS", "_factory/manifest.json", RECEIPT):
+        (folder / name).unlink()
+    (folder / SHARD).write_bytes(b"foreign")
+    assert verify(str(folder)).unproven == [1]
+    with pytest.raises(GenerationFailed, match="factory repair"):
+        generate(config)
+    assert (folder / SHARD).read_bytes() == b"foreign"
+    assert repair(str(folder)).finished
+    assert contents(folder)[SHARD] == before[SHARD]
+
+
 def test_models_that_give_other_bytes_change_nothing(dataset, tiny_config) -> None:
     cut(dataset / SHARD)
     before = contents(dataset)

@@ -71,6 +71,8 @@ class Verification:
     """That were looked at."""
     num_bytes: int
     findings: list[Finding]
+    unproven: list[int]
+    """Shards that lie there without a receipt to hold them against: in the making, or foreign."""
 
 
 def verify(url: str, level: Level = "hash") -> Verification:
@@ -86,7 +88,7 @@ def verify(url: str, level: Level = "hash") -> Verification:
     plan, of_plan = _plan(url, manifest, {finding.name for finding in findings})
     findings += of_plan
     if plan is None:
-        return Verification(None, None, False, 0, 0, findings)
+        return Verification(None, None, False, 0, 0, findings, [])
     if manifest:
         receipts = {receipt.shard: receipt for receipt in manifest.receipts}
         more = fitting_receipts(url, plan) if manifest.plan.num < plan.num else {}
@@ -108,6 +110,7 @@ def verify(url: str, level: Level = "hash") -> Verification:
         num_shards=len(receipts),
         num_bytes=sum(receipt.bytes for receipt in receipts.values()),
         findings=sorted(unique.values(), key=lambda finding: finding.name),
+        unproven=[s.shard for s in plan.shards() if s.path in there and s.shard not in receipts],
     )
 
 

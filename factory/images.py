@@ -5,6 +5,7 @@ Shapes: H height, W width, B batch, C classes.
 
 import io
 import struct
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,7 +25,7 @@ MAX_PIXELS = 64_000_000
 _SIGNATURES = b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM"
 """How files of READABLE_FORMATS start."""
 DEFLATE_LEVEL = 1
-"""ISA-L's, 0..3. What other levels, filters and libraries cost: `benchmarks/writing.py`."""
+"""zlib's. ISA-L is faster, but there the same pixels do not always give the same bytes."""
 
 _GREY, _RGB = 0, 2
 _PLAIN, _UP = 0, 2
@@ -56,7 +57,7 @@ def to_channels_last_arrays(x_0: torch.Tensor) -> UInt8:
 def encode_png(pixels: UInt8) -> bytes:
     """(H, W, 3) RGB or (H, W) ids, both at least 1 -> a plain 8-bit PNG.
 
-    The same pixels give the same bytes, as long as isal's version and the processor's kind stay.
+    The same pixels give the same bytes, as long as zlib's version stays.
     """
     assert pixels.dtype == np.uint8 and pixels.shape[2:] in ((), (3,)), (pixels.dtype, pixels.shape)
     height, width = pixels.shape[:2]
@@ -67,7 +68,13 @@ def encode_png(pixels: UInt8) -> bytes:
     lines[:, 1:] = rows
     if color == _RGB:
         lines[1:, 1:] -= rows[:-1]
-    return _png(width, height, color, isal_zlib.compress(lines, DEFLATE_LEVEL))
+    return _png(width, height, color, _deflated(lines))
+
+
+def _deflated(lines: UInt8) -> bytes:
+    # Runs alone are looked for: on filtered rows that is as small as level 1, and faster.
+    deflater = zlib.compressobj(DEFLATE_LEVEL, strategy=zlib.Z_RLE)
+    return deflater.compress(lines.data) + deflater.flush()
 
 
 def decode_png(data: bytes) -> UInt8:

@@ -72,7 +72,7 @@ def encode_png(pixels: UInt8) -> bytes:
 
 
 def _deflated(lines: UInt8) -> bytes:
-    # Runs alone are looked for: on filtered rows that is as small as level 1, and faster.
+    # Runs alone are looked for: a filter leaves many, and searching for more takes time.
     deflater = zlib.compressobj(DEFLATE_LEVEL, strategy=zlib.Z_RLE)
     return deflater.compress(lines.data) + deflater.flush()
 

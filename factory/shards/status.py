@@ -1,4 +1,4 @@
-"""How far a dataset has come, from two listings: no receipt is read."""
+"""How far a dataset has come, from listings alone: no receipt is read."""
 
 from dataclasses import dataclass
 

@@ -19,12 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import deflate
 import measuring
 import numpy as np
 import pyarrow as pa
 import torch
 import webdataset
-from isal import isal_zlib
 from measuring import Row
 from PIL import Image
 
@@ -46,14 +46,14 @@ NUM_FRAME_BYTES = 57
 """Of a PNG around its one deflated chunk."""
 
 FILTERS = {"no filter": 0, "left": 1, "up": 2, "Paeth": 4}
-DEFLATES: dict[str, Callable[[UInt8], bytes]] = {
+DEFLATES: dict[str, Callable[[UInt8], bytes | bytearray]] = {
     "zlib 1": lambda lines: zlib.compress(lines, 1),
     "zlib 6": lambda lines: zlib.compress(lines, 6),
     "zlib, runs only": lambda lines: with_strategy(lines, zlib.Z_RLE),
     "zlib, Huffman only": lambda lines: with_strategy(lines, zlib.Z_HUFFMAN_ONLY),
-    "ISA-L 1": lambda lines: isal_zlib.compress(lines, 1),
-    "ISA-L 2": lambda lines: isal_zlib.compress(lines, 2),
-    "ISA-L 3": lambda lines: isal_zlib.compress(lines, 3),
+    "libdeflate 1": lambda lines: deflate.zlib_compress(lines, 1),
+    "libdeflate 2": lambda lines: deflate.zlib_compress(lines, 2),
+    "libdeflate 6": lambda lines: deflate.zlib_compress(lines, 6),
 }
 PILLOW: dict[str, dict[str, int]] = {
     "Pillow's defaults": {},
@@ -255,14 +255,14 @@ def encoders() -> dict[str, Callable[[UInt8], bytes]]:
     for name, options in PILLOW.items():
         chosen[name] = partial(pillow_png, **options)
     for filter in FILTERS:
-        for deflate in DEFLATES:
-            chosen[f"{filter}, {deflate}"] = partial(framed, filter, deflate)
+        for method in DEFLATES:
+            chosen[f"{filter}, {method}"] = partial(framed, filter, method)
     return chosen
 
 
-def framed(filter: str, deflate: str, pixels: UInt8) -> bytes:
+def framed(filter: str, method: str, pixels: UInt8) -> bytes:
     """As many bytes as a PNG of these settings has."""
-    return bytes(NUM_FRAME_BYTES) + DEFLATES[deflate](filtered(filter, pixels))
+    return bytes(NUM_FRAME_BYTES) + DEFLATES[method](filtered(filter, pixels))
 
 
 def filtered(filter: str, pixels: UInt8) -> UInt8:

@@ -38,7 +38,7 @@ from factory.shards.receipts import Manifest
 from factory.synthesis import Synthesizer, load_models, make_plan
 from factory.tally import Tally
 
-_VERSIONS = ("torch", "ray", "pyarrow", "pillow", "isal", "numpy", "safetensors")
+_VERSIONS = ("torch", "ray", "pyarrow", "pillow", "deflate", "numpy", "safetensors")
 
 
 class GenerationFailed(Exception):

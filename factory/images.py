@@ -5,14 +5,14 @@ Shapes: H height, W width, B batch, C classes.
 
 import io
 import struct
-import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
+import deflate
 import numpy as np
 import numpy.typing as npt
 import torch
-from isal import isal_zlib
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from factory.classes import IGNORE_ID, Classes
@@ -25,7 +25,7 @@ MAX_PIXELS = 64_000_000
 _SIGNATURES = b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM"
 """How files of READABLE_FORMATS start."""
 DEFLATE_LEVEL = 1
-"""zlib's. ISA-L is faster, but there the same pixels do not always give the same bytes."""
+"""libdeflate's, 1..12. What other levels, filters and libraries cost: `benchmarks/writing.py`."""
 
 _GREY, _RGB = 0, 2
 _PLAIN, _UP = 0, 2
@@ -57,7 +57,7 @@ def to_channels_last_arrays(x_0: torch.Tensor) -> UInt8:
 def encode_png(pixels: UInt8) -> bytes:
     """(H, W, 3) RGB or (H, W) ids, both at least 1 -> a plain 8-bit PNG.
 
-    The same pixels give the same bytes, as long as zlib's version stays.
+    The same pixels give the same bytes, as long as libdeflate's version stays.
     """
     assert pixels.dtype == np.uint8 and pixels.shape[2:] in ((), (3,)), (pixels.dtype, pixels.shape)
     height, width = pixels.shape[:2]
@@ -68,13 +68,7 @@ def encode_png(pixels: UInt8) -> bytes:
     lines[:, 1:] = rows
     if color == _RGB:
         lines[1:, 1:] -= rows[:-1]
-    return _png(width, height, color, _deflated(lines))
-
-
-def _deflated(lines: UInt8) -> bytes:
-    # Runs alone are looked for: a filter leaves many, and searching for more takes time.
-    deflater = zlib.compressobj(DEFLATE_LEVEL, strategy=zlib.Z_RLE)
-    return deflater.compress(lines.data) + deflater.flush()
+    return _png(width, height, color, deflate.zlib_compress(lines, DEFLATE_LEVEL))
 
 
 def decode_png(data: bytes) -> UInt8:
@@ -102,12 +96,12 @@ def _decode_own(data: bytes) -> UInt8 | None:
     if data != _png(width, height, color, body):
         return None
     size = height * (1 + width * _channels(color))
-    inflater = isal_zlib.decompressobj()
     try:
-        inflated = inflater.decompress(body, size + 1)
-    except isal_zlib.error:  # type: ignore[misc]  # its stub takes the class for an instance
+        inflated = deflate.zlib_decompress(body, size)
+    except deflate.DeflateError:
         return None
-    if len(inflated) != size or not inflater.eof or inflater.unused_data:
+    # The checksum comes last: behind it nothing else may lie.
+    if len(inflated) != size or body[-4:] != deflate.adler32(inflated).to_bytes(4):
         return None
     lines = np.frombuffer(inflated, np.uint8).reshape(height, -1)
     if (lines[:, 0] != _FILTERS[color]).any():
@@ -121,20 +115,24 @@ def _decode_own(data: bytes) -> UInt8 | None:
     return rows.reshape(height, width, 3)
 
 
-def _png(width: int, height: int, color: int, body: bytes) -> bytes:
+def _png(width: int, height: int, color: int, body: bytes | bytearray) -> bytes:
     """The file around the deflated lines."""
+    return b"".join([_head(width, height, color), *_chunk(b"IDAT", body), _END])
+
+
+@lru_cache(maxsize=64)
+def _head(width: int, height: int, color: int) -> bytes:
+    """Signature and first chunk."""
     header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
-    chunks = _chunk(b"IHDR", header), _chunk(b"IDAT", body), _chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    return b"".join([b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header)])
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    named = kind + body
-    return b"%b%b%b" % (
-        len(body).to_bytes(4),
-        named,
-        isal_zlib.crc32(named).to_bytes(4),
-    )
+def _chunk(kind: bytes, body: bytes | bytearray) -> Iterable[bytes | bytearray]:
+    checksum = deflate.crc32(body, deflate.crc32(kind))
+    return len(body).to_bytes(4), kind, body, checksum.to_bytes(4)
+
+
+_END = b"".join(_chunk(b"IEND", b""))
 
 
 def _channels(color: int) -> int:

@@ -80,6 +80,16 @@ def test_png_gives_the_pixels_back_and_the_same_bytes_each_time() -> None:
         assert images.encode_png(pixels.copy()) == data
 
 
+def test_what_lay_in_memory_before_changes_no_byte_of_a_png() -> None:
+    generator = np.random.default_rng(0)
+    slope = np.indices((24, 24, 3)).sum(axis=0).astype(np.uint8)
+    expected = images.encode_png(slope)
+    for _ in range(200):
+        dirt = [generator.integers(0, 256, 2**power, dtype=np.uint8) for power in range(10, 19)]
+        del dirt
+        assert images.encode_png(slope.copy()) == expected
+
+
 @pytest.mark.parametrize(
     "view",
     [

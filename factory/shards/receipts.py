@@ -6,6 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from factory import storage
@@ -96,7 +97,7 @@ def measure(plan: Plan, spec: ShardSpec, data: bytes) -> dict[str, Any]:
         "sha256": hashlib.sha256(data).hexdigest(),
         "first_key": keys[0],
         "last_key": keys[-1],
-        "class_pixels": [sum(column) for column in zip(*pixels, strict=True)],
+        "class_pixels": np.sum(pixels, axis=0).tolist(),
         "uncertainty_mean": math.fsum(uncertainties) / len(keys),
         "uncertainty_max": max(uncertainties),
     }

@@ -79,21 +79,22 @@ class Sample:
         labels: list[int] = np.flatnonzero(self._counts[:IGNORE_ID]).tolist()
         return labels
 
-    def class_pixels(self, num_classes: int) -> list[int]:
-        """Pixels per class id. Raises DamagedShard where the mask holds other ids, 255 aside."""
+    def class_pixels(self, num_classes: int) -> npt.NDArray[np.int64]:
+        """(C,) pixels per class id. Raises DamagedShard where the mask holds others, 255 aside."""
         if self._counts[num_classes:IGNORE_ID].any():
             raise DamagedShard(
                 f"sample {self.key}: ids {self.labels} in a mask of {num_classes} classes"
             )
-        pixels: list[int] = self._counts[:num_classes].tolist()
-        return pixels
+        return self._counts[:num_classes]
 
     def class_fractions(self, num_classes: int) -> list[float]:
-        """Share of all pixels, ignored ones included, per class id; each in 0..1.
+        """Share of all pixels, ignored ones included, per class id; float32 values in 0..1.
 
         Raises DamagedShard where the mask holds other ids, 255 aside.
         """
-        return [count / self.mask.size for count in self.class_pixels(num_classes)]
+        shares = self.class_pixels(num_classes) / self.mask.size
+        fractions: list[float] = shares.astype(np.float32).tolist()
+        return fractions
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,6 @@ def check_sample(sample: Sample, num_classes: int) -> None:
 def to_fields(sample: Sample, num_classes: int) -> dict[str, Any]:
     """All columns but image and mask; floats hold float32 values in every format."""
     height, width = sample.mask.shape
-    fractions = sample.class_fractions(num_classes)
     return {
         "key": sample.key,
         "labels": sample.labels,
@@ -134,7 +134,7 @@ def to_fields(sample: Sample, num_classes: int) -> dict[str, Any]:
         "width": width,
         "seed": sample.seed,
         "uncertainty": float(np.float32(sample.uncertainty)),
-        "class_fractions": np.array(fractions, np.float32).tolist(),
+        "class_fractions": sample.class_fractions(num_classes),
         "model_id": sample.model_id,
     }
 

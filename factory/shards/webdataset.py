@@ -29,8 +29,9 @@ def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str,
         contents = sample.image_png, sample.mask_png, _JSON.encode(fields).encode()
         for suffix, content in zip(_SUFFIXES, contents, strict=True):
             parts += [_header(fields["key"] + suffix, len(content)), content, _padding(content)]
-    data = b"".join([*parts, bytes(2 * _BLOCK)])
-    return data + bytes(-len(data) % _RECORD)
+    end = bytes(2 * _BLOCK)
+    size = sum(map(len, parts)) + len(end)
+    return b"".join([*parts, end, bytes(-size % _RECORD)])
 
 
 def iterate(data: bytes) -> Iterator[Sample]:

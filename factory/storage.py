@@ -186,7 +186,9 @@ def write_new(url: str, data: bytes) -> None:
         # Asked first for the sake of stores that replace in spite of mode="create".
         if fs.exists(path):
             raise FileExistsError(url)
+        faults.hit("write.before")
         fs.pipe_file(path, data, mode="create")
+        faults.hit("write.after")
 
 
 def write(url: str, data: bytes) -> None:
@@ -196,7 +198,9 @@ def write(url: str, data: bytes) -> None:
         _write_local(Path(path), data, replace=True)
         return
     with _os_errors(url):
+        faults.hit("write.before")
         fs.pipe_file(path, data)
+        faults.hit("write.after")
 
 
 def _write_local(path: Path, data: bytes, replace: bool) -> None:

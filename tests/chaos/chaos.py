@@ -6,13 +6,14 @@ same command is run undisturbed (after a corruption, `factory repair` before it)
 dataset then has the root hash and the very bytes of an undisturbed one, `verify` names nothing, and
 whoever read the shards while all this went on never saw other bytes than the final ones.
 
-Processes are real and killed by real signals. Shards are made by their own loop instead of Ray's
-actors, which would take ten seconds to start; `tests/test_generation.py` kills those.
+Processes are real and killed by real signals; datasets lie on disk, in an object store that
+stumbles, or on an S3 server on loopback. Shards are made by their own loop instead of Ray's actors,
+which would take ten seconds to start; `tests/test_generation.py` kills those.
 """
 
 import argparse
-import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import random
@@ -29,13 +30,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import fsspec
+
+from factory import storage
+from factory.shards.verification import verify
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
+BUCKET = "chaos"
 NUM, PER_SHARD = 26, 4
 DEADLINE_SECONDS = 120
 _forkserver = multiprocessing.get_context("forkserver")
+
+
+Store = Literal["disk", "object store", "S3"]
 
 
 @dataclass
@@ -46,18 +56,33 @@ class Run:
     folder: Path
     options: list[str]
     rng: random.Random
-    remote: bool = False
-    """Whether the dataset lies in an object store instead of on disk."""
+    store: Store = "disk"
     notes: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return "memory://dataset" if self.remote else str(self.folder / "dataset")
+        """As the command is told it."""
+        return "memory://dataset" if self.store == "object store" else self.seen_url
 
     @property
-    def dataset(self) -> Path:
-        """Where its files really lie."""
-        return self.folder / "dataset"
+    def seen_url(self) -> str:
+        """Where the harness finds its files, without stumbling."""
+        if self.store == "S3":
+            return f"s3://{BUCKET}/{self.folder.name}-{self.number}"
+        return str(self.folder / "dataset")
+
+    @property
+    def log(self) -> Path:
+        """What its processes said."""
+        return self.folder / "log.txt"
+
+    def moment(self) -> float:
+        """Seconds after which a command is likely to be under way."""
+        return self.rng.uniform(0.0, 2.5 if self.store == "S3" else 0.8)
+
+    def place(self, name: str) -> str:
+        """Of a file of the dataset, as the harness finds it."""
+        return f"{self.seen_url}/{name}"
 
     def start(
         self,
@@ -66,15 +91,21 @@ class Run:
         more: Sequence[str] = (),
         **circumstances: Any,
     ) -> ForkServerProcess:
-        """The command in a process of its own; see `_command` for circumstances."""
+        """The command in a process of its own; see `_Circumstances`."""
         arguments = [command]
         if command == "generate":
             arguments += ["--out", self.url, "--num", str(num), *self.options, *more]
         else:
             arguments += [self.url, *more]
         seed = self.rng.randrange(2**32)
-        kwargs = {"remote": str(self.folder) if self.remote else "", "seed": seed, **circumstances}
-        process = _forkserver.Process(target=_command, args=(arguments,), kwargs=kwargs)
+        given = _Circumstances(
+            log=str(self.log),
+            environment={n: v for n, v in os.environ.items() if n.startswith("AWS_")},
+            flaky_root=str(self.folder) if self.store == "object store" else "",
+            seed=seed,
+            **circumstances,
+        )
+        process = _forkserver.Process(target=_command, args=(arguments, given))
         process.start()
         return process
 
@@ -90,18 +121,27 @@ class Run:
         return process.exitcode
 
 
-def _command(
-    arguments: list[str],
-    remote: str,
-    seed: int,
-    faults: str = "",
-    rate: float = 0.0,
-    largest_file: int = 0,
-    tears: bool = False,
-) -> None:
-    """In the child: the command line, with faults (`factory.faults`), a share of storage calls that
-    go wrong, files that may not grow beyond some bytes, as on a full disk, and writes that are
-    visible while they are half done."""
+@dataclass(frozen=True)
+class _Circumstances:
+    """Of a command in a process of its own."""
+
+    log: str
+    environment: dict[str, str]
+    flaky_root: str
+    """Where the files of an object store that stumbles lie; "" for other stores."""
+    seed: int
+    faults: str = ""
+    """Of `factory.faults`."""
+    rate: float = 0.0
+    """Share of the calls of such a store that go wrong."""
+    largest_file: int = 0
+    """Files may not grow beyond so many bytes, as on a full disk; 0: any size."""
+    tears: bool = False
+    """Whether writes are visible while they are half done."""
+
+
+def _command(arguments: list[str], given: _Circumstances) -> None:
+    """In the child: the command line, with what goes wrong."""
     import fsspec
     import in_process
     import torch
@@ -110,18 +150,19 @@ def _command(
     from factory import cli, generation, repair, storage
 
     torch.set_num_threads(1)
-    log = os.open(Path(os.environ["CHAOS_LOG"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(given.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if faults:
-        os.environ["FACTORY_FAULTS"] = faults
-    if largest_file:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    if remote:
-        FlakyFileSystem.root, FlakyFileSystem.rate = Path(remote), rate
-        FlakyFileSystem.rng = random.Random(seed)
+    os.environ.update(given.environment)
+    if given.faults:
+        os.environ["FACTORY_FAULTS"] = given.faults
+    if given.largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (given.largest_file, given.largest_file))
+    if given.flaky_root:
+        FlakyFileSystem.root, FlakyFileSystem.rate = Path(given.flaky_root), given.rate
+        FlakyFileSystem.rng = random.Random(given.seed)
         fsspec.register_implementation("memory", FlakyFileSystem, clobber=True)
-    if tears:
+    if given.tears:
         storage._write_local = _torn_write
     for module in (generation, repair):
         module.make_shards = in_process.make_shards  # type: ignore[attr-defined]
@@ -146,7 +187,7 @@ def _torn_write(path: Path, data: bytes, replace: bool) -> None:
 
 def killed_at_a_random_moment(run: Run) -> None:
     process = run.start()
-    time.sleep(run.rng.uniform(0, 0.8))
+    time.sleep(run.moment())
     process.kill()
     run.finish(process)
 
@@ -162,7 +203,7 @@ def killed_at_a_point(run: Run) -> None:
 
 def told_to_end(run: Run) -> None:
     process = run.start()
-    time.sleep(run.rng.uniform(0.05, 0.8))
+    time.sleep(0.05 + run.moment())
     number = run.rng.choice([signal.SIGTERM, signal.SIGINT])
     assert process.pid is not None
     if process.is_alive():
@@ -182,7 +223,7 @@ def storage_stumbles_and_the_process_dies(run: Run) -> None:
 def two_at_once(run: Run) -> None:
     processes = [run.start() for _ in range(2)]
     if run.rng.random() < 0.5:
-        time.sleep(run.rng.uniform(0, 0.6))
+        time.sleep(run.moment())
         processes[0].kill()
     for process in processes:
         run.finish(process)
@@ -195,7 +236,7 @@ def disk_full(run: Run) -> None:
 def smaller_then_extended(run: Run) -> None:
     # Whole shards, so that the extended dataset is that of the larger command.
     num = PER_SHARD * run.rng.randint(1, NUM // PER_SHARD)
-    if not (run.dataset / "_factory" / "run.json").exists():
+    if not storage.exists(run.place("_factory/run.json")):
         run.finish(run.start(num=num))
     faults = f"{run.rng.choice(POINTS)}:{run.rng.randint(1, 6)}"
     run.finish(run.start(more=["--extend"], faults=faults))
@@ -207,25 +248,27 @@ def corrupted(run: Run) -> None:
         killed_at_a_point(run)
     else:
         run.finish(run.start())
-    files = sorted(p for p in run.dataset.rglob("*") if p.is_file() and not p.name.startswith("."))
-    mendable = [p for p in files if p.parent.name in ("data", "shards")]
-    if (run.dataset / "_SUCCESS").exists():
+    places = storage.list_files(run.seen_url, recursive=True)
+    files = [place.removeprefix(run.place("")) for place in places]
+    mendable = [name for name in files if name.startswith(("data/", "_factory/shards/"))]
+    if "_SUCCESS" in files:
         mendable = files
     if not mendable:
         return
-    path = run.rng.choice(mendable)
-    content = bytearray(path.read_bytes())
+    name = run.rng.choice(mendable)
+    content = bytearray(storage.read_bytes(run.place(name)))
     how = run.rng.choice(["flip", "cut", "empty", "lose"])
-    run.notes.append(f"{how} {path.relative_to(run.dataset)}")
+    run.notes.append(f"{how} {name}")
     if how == "lose":
-        path.unlink()
+        storage.remove(run.place(name))
         return
     if how == "flip" and content:
         content[run.rng.randrange(len(content))] ^= 1 << run.rng.randrange(8)
-    path.write_bytes(content if how == "flip" else content[: len(content) // 2 * (how == "cut")])
+    kept = len(content) if how == "flip" else len(content) // 2 * (how == "cut")
+    storage.write(run.place(name), bytes(content[:kept]))
 
 
-LOCAL = (
+ON_DISK = (
     killed_at_a_random_moment,
     killed_at_a_point,
     told_to_end,
@@ -234,21 +277,30 @@ LOCAL = (
     smaller_then_extended,
     corrupted,
 )
-REMOTE = (
+IN_AN_OBJECT_STORE = (
     storage_stumbles,
     storage_stumbles_and_the_process_dies,
     two_at_once,
     smaller_then_extended,
     killed_at_a_random_moment,
 )
-FAULTS: list[tuple[Callable[[Run], None], bool]] = [
-    *((fault, False) for fault in LOCAL),
-    *((fault, True) for fault in REMOTE),
+ON_S3 = (
+    killed_at_a_random_moment,
+    killed_at_a_point,
+    told_to_end,
+    two_at_once,
+    smaller_then_extended,
+    corrupted,
+)
+FAULTS: list[tuple[Callable[[Run], None], Store]] = [
+    *((fault, "disk") for fault in ON_DISK),
+    *((fault, "object store") for fault in IN_AN_OBJECT_STORE),
+    *((fault, "S3") for fault in ON_S3),
 ]
 
 
-def name_of(fault: Callable[[Run], None], remote: bool) -> str:
-    return fault.__name__.replace("_", " ") + (", object store" if remote else "")
+def name_of(fault: Callable[[Run], None], store: Store) -> str:
+    return f"{fault.__name__.replace('_', ' ')}, {store}"
 
 
 # One run
@@ -259,22 +311,21 @@ def chaos(
 ) -> dict[str, Any]:
     """What came of run `number`; expected: sha256 of the undisturbed dataset's shards, and root."""
     rng = random.Random(number)
-    fault, remote = FAULTS[number % len(FAULTS)]
-    run = Run(number, folder, options, rng, remote)
+    fault, store = FAULTS[number % len(FAULTS)]
+    run = Run(number, folder, options, rng, store)
     torn: list[str] = []
     started = time.monotonic()
-    os.environ["CHAOS_LOG"] = str(folder / "log.txt")
-    with _reader(run.dataset / "data", expected, torn, fault is not corrupted):
+    with _reader(run, expected, torn, fault is not corrupted):
         for _ in range(rng.randint(1, 3) if fault is not corrupted else 1):
             fault(run)
-        if fault is corrupted and (run.dataset / "_factory").exists():
+        if fault is corrupted and storage.list_files(run.place("_factory"), recursive=True):
             run.finish(run.start("repair"))
         more = ["--extend"] if fault is smaller_then_extended else []
         code = run.finish(run.start(more=more))
     wrong = torn + ([f"exit code {code}"] if code else _wrong(run, expected))
     return {
         "run": number,
-        "fault": name_of(fault, remote),
+        "fault": name_of(fault, store),
         "seconds": round(time.monotonic() - started, 2),
         "wrong": wrong,
         "notes": run.notes,
@@ -283,36 +334,37 @@ def chaos(
 
 def _wrong(run: Run, expected: dict[str, str]) -> list[str]:
     """Everything in which the dataset is not the undisturbed one."""
-    from factory.shards.verification import verify
-
-    found = verify(str(run.dataset), "decode")
+    found = verify(run.seen_url, "decode")
     wrong = [f"{finding.name}: {finding.what}" for finding in found.findings]
-    root = json.loads((run.dataset / "_SUCCESS").read_text())["root"]
+    root = json.loads(storage.read_text(run.place("_SUCCESS")))["root"]
     if root != expected["root"]:
         wrong.append(f"root {root}")
-    there = {p.name: _sha256(p) for p in (run.dataset / "data").iterdir() if p.name[0] != "."}
+    there = shards_of(run)
     if there != {name: sha256 for name, sha256 in expected.items() if name != "root"}:
         wrong.append(f"shards {sorted(there)}")
     return wrong
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def shards_of(run: Run) -> dict[str, str]:
+    """sha256 of the visible files in data/, by name."""
+    places = storage.list_files(run.place("data"), recursive=True)
+    return {storage.name_of(place): storage.sha256_of(place) for place in places}
 
 
 @contextmanager
-def _reader(data: Path, expected: dict[str, str], torn: list[str], watches: bool) -> Iterator[None]:
+def _reader(run: Run, expected: dict[str, str], torn: list[str], watches: bool) -> Iterator[None]:
     """Somebody who reads every shard that is visible, all the time."""
     ended = threading.Event()
 
     def read_on() -> None:
-        while not ended.wait(0.01):
-            for name in expected:
+        # A server on loopback has other things to do.
+        while not ended.wait(0.1 if run.store == "S3" else 0.01):
+            for name in expected.keys() - {"root"}:
                 try:
-                    content = (data / name).read_bytes()
+                    seen = storage.sha256_of(run.place(f"data/{name}"))
                 except (FileNotFoundError, NotADirectoryError):
                     continue
-                if hashlib.sha256(content).hexdigest() != expected[name]:
+                if seen != expected[name]:
                     torn.append(f"torn read of {name}")
 
     reader = threading.Thread(target=read_on)
@@ -333,13 +385,35 @@ def prepare(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Tiny models, and an undisturbed dataset: the command's options, and what it gives."""
     options = tiny_options(folder)
     undisturbed = Run(-1, folder, options, random.Random(-1))
-    os.environ["CHAOS_LOG"] = str(folder / "log.txt")
-    _forkserver.set_forkserver_preload(["factory.repair", "in_process", "flaky", "torch"])
+    _forkserver.set_forkserver_preload(["factory.repair", "in_process", "flaky", "torch", "s3fs"])
     code = undisturbed.finish(undisturbed.start())
-    assert code == 0, (folder / "log.txt").read_text()
-    expected = {p.name: _sha256(p) for p in sorted((undisturbed.dataset / "data").iterdir())}
-    success = json.loads((undisturbed.dataset / "_SUCCESS").read_text())
-    return options, {**expected, "root": success["root"]}
+    assert code == 0, undisturbed.log.read_text()
+    success = json.loads(storage.read_text(undisturbed.place("_SUCCESS")))
+    return options, {**shards_of(undisturbed), "root": success["root"]}
+
+
+@contextmanager
+def s3_server() -> Iterator[None]:
+    """An S3 server on loopback with the bucket, which s3fs finds by the environment."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ.update(
+        AWS_ENDPOINT_URL=f"http://{host}:{port}",
+        AWS_ACCESS_KEY_ID="testing",
+        AWS_SECRET_ACCESS_KEY="testing",
+        AWS_DEFAULT_REGION="us-east-1",
+    )
+    make_bucket()
+    yield
+    server.stop()
+
+
+def make_bucket() -> None:
+    fsspec.filesystem("s3").mkdir(BUCKET)
 
 
 def tiny_options(folder: Path) -> list[str]:
@@ -373,7 +447,7 @@ def main() -> None:
         else []
     )
     missing = sorted(set(range(given.runs)) - {result["run"] for result in done})
-    with tempfile.TemporaryDirectory() as scratch:
+    with s3_server(), tempfile.TemporaryDirectory() as scratch:
         options, expected = prepare(Path(scratch, "undisturbed"))
         for number in missing:
             folder = Path(scratch, str(number))
@@ -385,6 +459,8 @@ def main() -> None:
             if result["wrong"]:
                 print(f"run {number}: {result}\n{(folder / 'log.txt').read_text()[-2000:]}")
             shutil.rmtree(folder)
+            if len(done) % 50 == 0:
+                print(f"{sum(not r['wrong'] for r in done)} of {len(done)} runs held", flush=True)
     print(table(done))
     sys.exit(any(result["wrong"] for result in done))
 

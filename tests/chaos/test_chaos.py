@@ -10,7 +10,10 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[str, str]]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, s3_bucket: str
+) -> tuple[list[str], dict[str, str]]:
+    chaos.make_bucket()
     return chaos.prepare(tmp_path_factory.mktemp("undisturbed"))
 
 
@@ -31,7 +34,7 @@ def test_the_harness_notices_a_store_that_shows_half_a_shard(
         # Plan, config, environment; then a shard and its receipt in turns.
         run.finish(run.start(faults="write.before:6", tears=True))
 
-    monkeypatch.setattr(chaos, "FAULTS", [(torn, False)])
+    monkeypatch.setattr(chaos, "FAULTS", [(torn, "disk")])
     wrong = chaos.chaos(0, tmp_path, options, expected)["wrong"]
     assert "exit code 3" in wrong and any("torn read" in told for told in wrong)
 

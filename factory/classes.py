@@ -4,6 +4,9 @@ import colorsys
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from factory.errors import UserError
 
@@ -12,7 +15,9 @@ IGNORE_ID = 255
 
 MAX_CLASSES = 255
 
-Color = tuple[int, int, int]
+Intensity = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[Intensity, Intensity, Intensity]
+"""RGB."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from factory import storage
-from factory.classes import MAX_CLASSES, Classes
+from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import MAX_IMAGE_SIZE, Ordinal, Width
 from factory.diffusion.checkpoints import Model, checked_tensors
 from factory.errors import UserError
@@ -29,8 +29,6 @@ WEIGHTS = "ensemble.safetensors"
 _COUNTS = "norm_1.num_batches_tracked", "norm_2.num_batches_tracked"
 """Buffers that only training uses; they are not stored."""
 
-Level = Annotated[int, Field(ge=0, le=255)]
-
 
 class EnsembleConfig(BaseModel):
     """What an ensemble's weights mean; its folder's `config.json`."""
@@ -38,7 +36,7 @@ class EnsembleConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     class_names: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_CLASSES)]
-    palette: tuple[tuple[Level, Level, Level], ...]
+    palette: tuple[Color, ...]
     image_size: Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)]
     timesteps: Annotated[tuple[Ordinal, ...], Field(min_length=1)]
     blocks: Annotated[tuple[Ordinal, ...], Field(min_length=1)]

@@ -40,6 +40,7 @@ __all__ = [
     "ShardConflict",
     "ShardSpec",
     "check_run",
+    "files_of",
     "finish_run",
     "pending_shards",
     "publish",
@@ -351,6 +352,14 @@ def read_plan(url: str) -> Plan:
             f"{url}: holds no dataset of this factory (no {RUN}). "
             "Check the place, or make one with `factory generate`."
         ) from None
+
+
+def files_of(url: str) -> list[storage.Entry]:
+    """All files below the place, hidden ones too. Raises UserError where there is no dataset."""
+    there = storage.entries(url)
+    if not any(entry.name.startswith("_factory/") for entry in there):
+        read_plan(url)
+    return there
 
 
 def read_receipts(url: str) -> dict[int, Receipt]:

@@ -3,7 +3,7 @@
 import time
 
 from factory import storage
-from factory.shards.ledger import read_plan
+from factory.shards.ledger import files_of
 from factory.shards.verification import LEFTOVER
 
 OLD_SECONDS = 24 * 3600.0
@@ -15,12 +15,9 @@ def leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[storage
 
     Raises UserError where there is no dataset.
     """
-    there = storage.entries(url)
-    if not any(entry.name.startswith("_factory/") for entry in there):
-        read_plan(url)
     return [
         entry
-        for entry in there
+        for entry in files_of(url)
         if LEFTOVER.search(entry.name)
         and entry.modified is not None
         and time.time() - entry.modified >= older_than_seconds

@@ -11,12 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from factory.classes import MAX_CLASSES, Classes
+from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
 from factory.shards import parquet, webdataset
 from factory.shards.schema import EncodedSample, Sample, encode_sample
-
-Level = Annotated[int, Field(ge=0, le=255)]
 
 MAX_SHARDS = 100_000
 """The driver keeps a little of each; files should be large anyway."""
@@ -58,8 +56,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     samples_per_shard: Annotated[int, Field(ge=1)]
     format: Literal["parquet", "webdataset"]
     class_names: tuple[str, ...]
-    palette: tuple[tuple[Level, Level, Level], ...]
-    """RGB 0..255, one a class."""
+    palette: tuple[Color, ...]
+    """One a class."""
     recipe: Annotated[dict[str, Any], BeforeValidator(_plain)]
     """JSON of everything else that decides the bytes: seed, sampler, hashes of the models."""
 

@@ -21,6 +21,7 @@ from factory.shards.ledger import (
     MANIFEST,
     RUN,
     SUCCESS,
+    files_of,
     known_files,
     plan_files,
     read_plan,
@@ -81,9 +82,7 @@ def verify(url: str, level: Level = "hash") -> Verification:
 
     Raises UserError where there is no dataset.
     """
-    there = {entry.name: entry for entry in storage.entries(url)}
-    if not any(name.startswith("_factory/") for name in there):
-        read_plan(url)
+    there = {entry.name: entry for entry in files_of(url)}
     manifest, findings = _manifest(url, there)
     plan, of_plan = _plan(url, manifest, {finding.name for finding in findings})
     findings += of_plan

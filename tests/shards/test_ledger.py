@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import Barrier
 
 import pytest
+from moto.backends import get_backend
 from pydantic import ValidationError
 
 from factory import storage
@@ -24,6 +25,7 @@ from factory.shards.ledger import (
     read_receipts,
     start_run,
 )
+from factory.shards.receipts import receipt_name
 from factory.shards.schema import DamagedShard
 
 
@@ -602,3 +604,26 @@ def test_an_altered_manifest_is_noticed(place, plan, write_dataset):
 def test_the_package_needs_no_ray():
     code = "import factory.shards.reader, sys; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_to_resume_is_decided_by_pages_of_listings_alone(make_plan, s3_bucket) -> None:
+    plan, url = make_plan(num=2500, samples_per_shard=1), f"{s3_bucket}/many"
+    store = get_backend("s3")["123456789012"]["aws"]
+    for spec in plan.shards():
+        for name in (spec.path, receipt_name(spec.shard)):
+            store.put_object("factory", f"many/{name}", b"x")
+    asked: list[str] = []
+    fs, _ = storage.filesystem(url)
+    assert fs.exists(url)
+    events = fs.s3.meta.events
+
+    def note(model, **_) -> None:
+        asked.append(model.name)
+
+    events.register("before-call.s3", note)
+    try:
+        assert pending_shards(url, plan) == []
+    finally:
+        events.unregister("before-call.s3", note)
+    # Of 1,000 names each, as S3 has them.
+    assert asked == ["ListObjectsV2"] * 2 * 3

@@ -1,9 +1,12 @@
 """Claims about factory.repair: what is damaged becomes what it was, and nothing else is touched."""
 
+import os
+import random
 import shutil
 from pathlib import Path
 
 import pytest
+from mutations import mutated
 
 from factory import synthesis
 from factory.cli import main
@@ -11,6 +14,8 @@ from factory.errors import UserError
 from factory.generation import GenerationFailed, generate
 from factory.repair import repair
 from factory.shards.verification import verify
+
+NUM_REPAIRS = int(os.environ.get("NUM_REPAIRS", "25"))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,18 @@ def test_what_is_damaged_comes_back_byte_for_byte(dataset, without_ray, damage, 
     assert (found.findings, found.finished) == ([], True)
     assert contents(dataset) == before
     assert without_ray == ([shards] if shards else [])
+
+
+def test_the_bytes_come_back_after_any_random_mutation(dataset) -> None:
+    before = contents(dataset)
+    rng = random.Random(1)
+    for _ in range(NUM_REPAIRS):
+        with mutated(dataset, rng) as (what, concerned):
+            left = {finding.name for finding in repair(str(dataset)).findings}
+            # Foreign files are told and left.
+            assert left == concerned - before.keys(), f"{what}: {left}"
+            after = contents(dataset)
+            assert {name: after.get(name) for name in before} == before, what
 
 
 def test_a_whole_dataset_is_left_alone(dataset, without_ray) -> None:

@@ -27,7 +27,7 @@ RUNS ?= 1000
 chaos: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/chaos/chaos.py --runs $(RUNS)
 
-BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead
+BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead ledger
 OURS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
 PAPERS := $(if $(DDPM_SEGMENTATION),--ddpm-segmentation $(DDPM_SEGMENTATION))
 

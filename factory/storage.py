@@ -12,11 +12,11 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -204,10 +204,9 @@ def write(url: str, data: bytes) -> None:
 
 
 def _write_local(path: Path, data: bytes, replace: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with _opened(temporary) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -220,6 +219,16 @@ def _write_local(path: Path, data: bytes, replace: bool) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A new file, and its folders."""
+    for _ in range(9):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Another run's `check_writable` may take an empty folder away again.
+        with suppress(FileNotFoundError):
+            return path.open("xb")
+    return path.open("xb")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -378,7 +387,8 @@ def check_writable(url: str) -> bool:
         ) from None
     finally:
         for folder in missing:
-            if folder.is_dir():
+            # Another run may have filled it meanwhile, or removed it.
+            with suppress(OSError):
                 folder.rmdir()
 
 

@@ -27,6 +27,7 @@ diffusion.samplers
 diffusion.optimization
 diffusion.checkpoints
 diffusion.importers
+diffusion.run_checkpoints
 diffusion.training
 labeling.*
 shards.*

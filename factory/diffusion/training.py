@@ -3,34 +3,33 @@
 The run's folder:
 
     run.json                 what was asked; another config in the same place is refused
-    checkpoints/             Ray Train's: weights, EMA, optimiser, step
+    checkpoints/step-*/      weights, EMA, optimiser, step; sha256.json, last, proves them whole
     samples/, metrics.jsonl  what it looks like so far
     model/                   the result, in diffusers' layout
+    ray/                     Ray Train's mark, by which it sees that all nodes share the place
+
+Ray Train is not told of the checkpoints: it would go on from what a list of its own names, without
+looking at it, and not start at all where the list is torn or names what is gone. Here whatever is
+whole counts, and nothing else does.
 """
 
 import json
 import logging
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray.train
 import ray.train.torch
 import torch
 from pyarrow.fs import FSSpecHandler, PyFileSystem
-from ray.train import (
-    Checkpoint,
-    CheckpointConfig,
-    FailureConfig,
-    RunConfig,
-    ScalingConfig,
-)
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
 
 from factory import cluster, storage
 from factory.config import Config, parse_config
@@ -44,14 +43,21 @@ from factory.diffusion.optimization import (
     load_state,
     new_state,
     resident_images,
-    save_state,
     train_step,
 )
 from factory.diffusion.process import linear_schedule, normal_noise, sample_seed, step_noise
+from factory.diffusion.run_checkpoints import (
+    newest_checkpoint,
+    on_this_machine,
+    save_checkpoint,
+    saving,
+)
 from factory.diffusion.samplers import ddim, uniform_timesteps
 from factory.errors import UserError
 from factory.images import encode_png, tile, to_channels_last_arrays
 from factory.progress import duration, tell
+
+T = TypeVar("T")
 
 # What may differ when the same run goes on; everything else decides its weights.
 _FREE_KEYS = {
@@ -87,21 +93,26 @@ def check(config: Config) -> None:
 
 
 def train(config: Config) -> str:
-    """Trains to train.num_steps, going on from the run's last checkpoint; returns the model's url.
+    """Trains to train.num_steps, from the newest whole checkpoint on; returns the model's url.
 
     Raises UserError before anything is started; Ray's TrainingFailedError where workers die more
-    often than train.max_failures allows.
+    often than train.max_failures allows, where a checkpoint or the model cannot be saved, and
+    where no checkpoint is whole and more than the first one is lost.
     """
     check(config)
     cluster.connect(for_training=True)
-    storage.write(storage.join(config.train.url, "run.json"), identity_json(config))
+    place = storage.join(config.train.url, "run.json")
+    with saving("what was asked", place):
+        storage.write(place, identity_json(config))
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={"config": config.model_dump(mode="json")},
         scaling_config=_scaling(config),
         run_config=_run_config(config),
     )
-    trainer.fit()
+    problem = trainer.fit().return_value
+    if problem is not None:
+        raise TrainingFailedError(problem)
     return model_url(config)
 
 
@@ -189,36 +200,62 @@ def _run_config(config: Config) -> RunConfig:
     fs, path = storage.filesystem(config.train.url)
     local = storage.is_local(config.train.url)
     return RunConfig(
-        name="checkpoints",
+        name="ray",
         storage_path=path,
         storage_filesystem=None if local else PyFileSystem(FSSpecHandler(fs)),
         failure_config=FailureConfig(max_failures=config.train.max_failures),
-        checkpoint_config=CheckpointConfig(num_to_keep=config.train.num_checkpoints_to_keep),
         logging_config=LoggingConfig(log_level="ERROR"),
     )
 
 
-def _train_worker(worker_config: dict[str, Any]) -> None:
-    """What every worker runs; rank 0 also tells, draws and saves."""
+class _Stopped(Exception):
+    """Raised on all workers at the same point: none waits for another one."""
+
+
+def _train_worker(worker_config: dict[str, Any]) -> str | None:
+    """What every worker runs; rank 0 also tells, draws and saves.
+
+    Returns why it had to stop, None if it did not: Ray would start a worker that raises again,
+    which makes no room on a full disk.
+    """
     config = parse_config(worker_config["config"])
     context = ray.train.get_context()
     rank = context.get_world_rank()
     device = ray.train.torch.get_device()
     torch.set_num_threads(config.train.cpus_per_worker)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    state = _restored_state(config, device)
-    if rank == 0 and state.step:
-        tell(f"train | going on from step {state.step:,}")
-    if state.step < config.train.num_steps:
-        _train_on(config, state, rank, context.get_world_size(), device)
+    try:
+        state = _restored_state(config, rank, device)
+        if rank == 0 and state.step:
+            tell(f"train | going on from step {state.step:,}")
+        if state.step < config.train.num_steps:
+            _train_on(config, state, rank, context.get_world_size(), device)
+        _on_rank_0(rank, lambda: _write_result(config, state))
+    except _Stopped as stopped:
+        return str(stopped)
+    return None
+
+
+def _on_rank_0(rank: int, work: Callable[[], T]) -> T:
+    """What work() gives on rank 0, for all workers; they wait for it, and where it raises
+    UserError, all of them raise _Stopped."""
+    outcome: T | None = None
+    problem: str | None = None
     if rank == 0:
-        _write_result(config, state)
+        try:
+            outcome = work()
+        except UserError as error:
+            problem = str(error)
+    outcome, problem = broadcast_from_rank_zero((outcome, problem))
+    if problem is not None:
+        raise _Stopped(problem)
+    return outcome
 
 
 def _train_on(
     config: Config, state: TrainState, rank: int, num_ranks: int, device: torch.device
 ) -> None:
-    """Steps to train.num_steps, telling, drawing and reporting on the way."""
+    """Steps to train.num_steps, telling, drawing and saving on the way."""
     images = resident_images(config, device)
     network = fast_network(state.unet, config.train, ray.train.torch.prepare_model)
     schedule = linear_schedule(config.diffusion).to(device)
@@ -233,16 +270,18 @@ def _train_on(
             if state.step % config.train.sample_steps == 0:
                 _write_sheet(config, state, device)
         if _due(config, state.step):
-            _report(config, state, rank)
+            _on_rank_0(rank, lambda: _save(config, state))
 
 
-def _restored_state(config: Config, device: torch.device) -> TrainState:
+def _restored_state(config: Config, rank: int, device: torch.device) -> TrainState:
     initial = config.train.initial_model_url
     state = new_state(config, device, load_model(initial).unet if initial else None)
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            load_state(state, Path(folder))
+    place = _on_rank_0(
+        rank, lambda: newest_checkpoint(checkpoints_url(config), config.train.checkpoint_steps)
+    )
+    if place is not None:
+        with on_this_machine(place) as folder:
+            load_state(state, folder)
     return state
 
 
@@ -250,17 +289,18 @@ def _due(config: Config, step: int) -> bool:
     return step % config.train.checkpoint_steps == 0 or step == config.train.num_steps
 
 
-def _report(config: Config, state: TrainState, rank: int) -> None:
-    """Hands the checkpoint to Ray Train: a barrier over all workers."""
-    metrics = {"step": state.step}
-    if rank != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        save_state(state, Path(folder))
-        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+def _save(config: Config, state: TrainState) -> None:
+    train = config.train
+    save_checkpoint(state, checkpoints_url(config), train.num_checkpoints_to_keep)
     lines = "".join(json.dumps(entry) + "\n" for entry in state.history)
-    storage.write(storage.join(config.train.url, "metrics.jsonl"), lines.encode())
+    place = storage.join(train.url, "metrics.jsonl")
+    with saving("the metrics", place):
+        storage.write(place, lines.encode())
+
+
+def checkpoints_url(config: Config) -> str:
+    """Where the run's checkpoints are."""
+    return storage.join(config.train.url, "checkpoints")
 
 
 class _Progress:
@@ -330,7 +370,11 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
     unet.train()
     rows = [pictures[i : i + _SHEET_ROWS] for i in range(0, len(pictures), _SHEET_ROWS)]
     place = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")
-    storage.write(place, encode_png(tile(rows, scale=2)))
+    try:
+        storage.write(place, encode_png(tile(rows, scale=2)))
+    except OSError as error:
+        # Nobody needs it to go on; the next checkpoint may find room again.
+        tell(f"train | {place}: not written ({storage.reason(error)})")
 
 
 def _write_result(config: Config, state: TrainState) -> None:
@@ -340,11 +384,12 @@ def _write_result(config: Config, state: TrainState) -> None:
         f"Unlabelled images: {config.data.unlabelled.kind} "
         f"{storage.name_of(config.data.unlabelled.url or '')}.\n"
     )
-    save_model(
-        state.ema_unet,
-        config.diffusion,
-        config.data.image_size,
-        model_url(config),
-        WEIGHTS_DTYPES[config.train.weights_dtype],
-        card,
-    )
+    with saving("the model", model_url(config)):
+        save_model(
+            state.ema_unet,
+            config.diffusion,
+            config.data.image_size,
+            model_url(config),
+            WEIGHTS_DTYPES[config.train.weights_dtype],
+            card,
+        )

@@ -8,8 +8,10 @@ ever deleted.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -293,6 +295,11 @@ def finish_run(url: str, plan: Plan, description: str, license: str) -> Manifest
     summary = to_json(manifest.model_dump(mode="json"))
     for name, content in {**files, MANIFEST: summary, SUCCESS: success_of(manifest)}.items():
         storage.write(storage.join(url, name), content)
+    later = _read_plan(url)
+    if plan_files(later) != plan_files(plan):
+        # Extended, and perhaps finished, while these were written over the larger one's files.
+        with suppress(Incomplete):
+            finish_run(url, later, description, license)
     return manifest
 
 
@@ -327,6 +334,15 @@ def success_of(manifest: Manifest) -> bytes:
             "manifest_sha256": hashlib.sha256(summary).hexdigest(),
         }
     )
+
+
+def read_success(url: str) -> dict[str, Any]:
+    """What `_SUCCESS` says; nothing where it is missing or damaged."""
+    try:
+        content = json.loads(storage.read_bytes(storage.join(url, SUCCESS)))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _read_plan(url: str) -> Plan:

@@ -1,9 +1,9 @@
-"""How far a dataset has come, from listings alone: no receipt is read."""
+"""How far a dataset has come, from listings, plan and `_SUCCESS`: no receipt is read."""
 
 from dataclasses import dataclass
 
 from factory import storage
-from factory.shards.ledger import SUCCESS, pending_shards, read_plan
+from factory.shards.ledger import pending_shards, read_plan, read_success
 from factory.shards.plan import Plan
 from factory.shards.receipts import SHARDS
 
@@ -18,7 +18,7 @@ class Status:
     shards_done: int
     pairs_done: int
     finished: bool
-    """Whether `_SUCCESS` is there and no shard is pending."""
+    """Whether `_SUCCESS` is there, of as many pairs as the plan has, and no shard is pending."""
     pairs_per_second: float | None
     """Over the last hundred shards, by the store's clock; None where it cannot tell."""
 
@@ -39,7 +39,7 @@ def status(url: str) -> Status:
         plan=plan,
         shards_done=plan.num_shards - len(pending),
         pairs_done=plan.num - left,
-        finished=not pending and storage.exists(storage.join(url, SUCCESS)),
+        finished=not pending and read_success(url).get("rows") == plan.num,
         pairs_per_second=_rate(url, plan),
     )
 

@@ -105,7 +105,10 @@ def verify(url: str, level: Level = "hash") -> Verification:
     return Verification(
         plan=plan,
         manifest=manifest,
-        finished=SUCCESS in there and MANIFEST in there and len(receipts) == plan.num_shards,
+        finished=SUCCESS in there
+        and MANIFEST in there
+        and len(receipts) == plan.num_shards
+        and (manifest is None or manifest.plan.num == plan.num),
         num_shards=len(receipts),
         num_bytes=sum(receipt.bytes for receipt in receipts.values()),
         findings=sorted(unique.values(), key=lambda finding: finding.name),

@@ -1,5 +1,7 @@
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from factory import storage
+from factory.cli import main
 from factory.config import Config, dump_config, parse_config
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.training import check, model_url, train
@@ -48,7 +51,7 @@ def config_at(url: Path | str, num_steps: int = 8, **train_keys: object) -> Conf
 
 def last_checkpoint(config: Config) -> dict[str, torch.Tensor]:
     """All tensors of the newest checkpoint: weights, EMA, optimiser."""
-    folder = sorted((Path(config.train.url) / "checkpoints").glob("checkpoint_2*"))[-1]
+    folder = sorted((Path(config.train.url) / "checkpoints").iterdir())[-1]
     assert json.loads((folder / "state.json").read_text())["step"] == config.train.num_steps
     return {
         f"{file.stem}.{key}": value
@@ -70,14 +73,25 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(ray_session, tmp_path_factory) -> Config:
+    """The config of a finished run, all of whose checkpoints are there."""
+    config = config_at(tmp_path_factory.mktemp("undisturbed"), num_checkpoints_to_keep=4)
+    assert train(config) == model_url(config)
+    return config
+
+
+def assert_ended_like(undisturbed: Config, config: Config) -> None:
+    assert_equal(last_checkpoint(config), last_checkpoint(undisturbed))
+    first = load_model(model_url(undisturbed)).unet.state_dict()
+    assert_equal(first, load_model(model_url(config)).unet.state_dict())
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undisturbed_one(
-    ray_session, ray_workers, tmp_path, capfd
+    undisturbed, ray_session, ray_workers, tmp_path, capfd
 ) -> None:
-    undisturbed = config_at(tmp_path / "undisturbed")
-    assert train(undisturbed) == model_url(undisturbed)
-
     killed = config_at(tmp_path / "killed")
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(killed))
@@ -87,8 +101,12 @@ def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undistur
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    snapshot = Path(killed.train.url) / "checkpoints" / "checkpoint_manager_snapshot.json"
-    wait_until(snapshot.exists)
+    proofs = Path(killed.train.url) / "checkpoints"
+
+    def newest() -> str:
+        return max((str(file) for file in proofs.glob("step-*/sha256.json")), default="")
+
+    wait_until(lambda: newest() != "")
     driver.kill()
     assert driver.wait() == -signal.SIGKILL
     # The dead driver's workers go with it; the new ones are not to be mixed up with them.
@@ -98,8 +116,8 @@ def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undistur
 
     def kill_a_worker() -> None:
         wait_until(lambda: len(ray_workers("RayTrainWorker")) == 2)
-        before = snapshot.stat().st_mtime_ns
-        wait_until(lambda: snapshot.stat().st_mtime_ns != before)
+        before = newest()
+        wait_until(lambda: newest() != before)
         worker = ray_workers("RayTrainWorker")[-1]
         hit.append(worker.pid)
         worker.send_signal(signal.SIGKILL)
@@ -109,9 +127,53 @@ def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undistur
     train(killed)
     killer.join()
     assert hit
-    assert_equal(last_checkpoint(killed), last_checkpoint(undisturbed))
-    first = load_model(model_url(undisturbed)).unet.state_dict()
-    assert_equal(first, load_model(model_url(killed)).unet.state_dict())
+    assert_ended_like(undisturbed, killed)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_undisturbed_one(
+    undisturbed, ray_workers, tmp_path, capfd
+) -> None:
+    config = config_at(tmp_path / "run")
+    shutil.copytree(undisturbed.train.url, config.train.url)
+    checkpoints = Path(config.train.url) / "checkpoints"
+    shutil.rmtree(checkpoints / "step-0000008")
+    shutil.rmtree(model_url(config))
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    wait_until(lambda: not ray_workers("RayTrainWorker"))
+
+    def let_workers_write_no_more_than_60_kb() -> None:
+        wait_until(lambda: len(ray_workers("RayTrainWorker")) == 2)
+        for worker in ray_workers("RayTrainWorker"):
+            resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    filler = threading.Thread(target=let_workers_write_no_more_than_60_kb)
+    filler.start()
+    capfd.readouterr()
+    assert main(["train", "--config", str(file)]) == 1
+    filler.join()
+    told = capfd.readouterr()
+    assert [line for line in told.err.splitlines() if "error" in line] == [
+        line for line in told.err.splitlines() if line.startswith("error: training failed: ")
+    ]
+    assert "the checkpoint of step 8 could not be saved" in told.err
+    assert "File too large" in told.err and "run the same command again" in told.err
+    assert "Traceback" not in told.out + told.err
+    assert sorted(folder.name for folder in checkpoints.iterdir()) == [
+        "step-0000002",
+        "step-0000004",
+        "step-0000006",
+    ]
+
+    weights = checkpoints / "step-0000006" / "unet.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert main(["train", "--config", str(file)]) == 0
+    told = capfd.readouterr()
+    assert f"{weights.parent}: left aside, unet.safetensors is not as it was written" in told.out
+    assert "going on from step 4" in told.out
+    assert_ended_like(undisturbed, config)
 
 
 @pytest.mark.ray

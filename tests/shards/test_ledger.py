@@ -25,7 +25,7 @@ from factory.shards.ledger import (
     read_receipts,
     start_run,
 )
-from factory.shards.receipts import receipt_name
+from factory.shards.receipts import receipt_name, to_json
 from factory.shards.schema import DamagedShard
 
 
@@ -352,6 +352,10 @@ BAD_RECEIPTS = {
     "other shard": lambda content: json.dumps({**content, "shard": 0}).encode(),
     "no such shard": lambda content: json.dumps({**content, "shard": 99}).encode(),
     "other rows": lambda content: json.dumps({**content, "rows": 2}).encode(),
+    "more drawn again": lambda content: to_json({**content, "redrawn": 7}),
+    "other pixels": lambda content: to_json(
+        {**content, "class_pixels": [9, *content["class_pixels"][1:]]}
+    ),
     "other hash": lambda content: json.dumps({**content, "sha256": "0" * 64}).encode(),
 }
 

@@ -1,0 +1,146 @@
+"""The checkpoints of a training run: whole and proven whole, or left aside.
+
+step-0000200/    weights, EMA and optimiser as safetensors, state.json; sha256.json, written
+                 last, proves them
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from factory import storage
+from factory.diffusion.optimization import TrainState, save_state
+from factory.errors import UserError
+from factory.progress import tell
+
+_FILES = ("unet.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
+_PROOF = "sha256.json"
+
+
+def save_checkpoint(state: TrainState, url: str, num_to_keep: int) -> None:
+    """Writes url/step-NNNNNNN, then deletes older ones, but not the newest num_to_keep.
+
+    Raises UserError where it cannot be written; then the older ones stay.
+    """
+    place = _place_of(url, state.step)
+    what = f"the checkpoint of step {state.step:,}"
+    with saving(what, tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder:
+        save_state(state, Path(folder))
+        with saving(what, place):
+            _write(Path(folder), place)
+    try:
+        for step in [step for step in _steps(url) if step <= state.step][:-num_to_keep]:
+            fs, path = storage.filesystem(_place_of(url, step))
+            fs.rm(path, recursive=True)
+    except OSError as error:
+        tell(f"train | {url}: old checkpoints cannot be deleted ({storage.reason(error)})")
+
+
+def newest_checkpoint(url: str, affordable_steps: int) -> str | None:
+    """The place of the newest whole checkpoint below url, None where a run begins at step 0.
+
+    Newer ones that are not as they were written are told and left alone; the run overwrites them
+    when it comes to their step. Raises UserError where one cannot be read, and where none is whole
+    although one is of more than affordable_steps: a run that begins anew must be wanted.
+    """
+    place = url
+    try:
+        steps = _steps(url)
+        for step in reversed(steps):
+            place = _place_of(url, step)
+            damage = _damage(place)
+            if damage is None:
+                return place
+            tell(f"train | {place}: left aside, {damage}")
+    except OSError as error:
+        raise UserError(
+            f"{place}: cannot be read ({storage.reason(error)}). Run the same command again when "
+            "it can, or move it aside to go on from an older one."
+        ) from None
+    if steps and steps[-1] > affordable_steps:
+        raise UserError(
+            f"{url}: none of its {len(steps)} checkpoints is whole, the newest is of step "
+            f"{steps[-1]:,}. Copy one back, or delete this folder to begin again at step 0."
+        )
+    if steps:
+        tell("train | no checkpoint is whole; beginning again at step 0")
+    return None
+
+
+def _place_of(url: str, step: int) -> str:
+    return storage.join(url, f"step-{step:07d}")
+
+
+def _steps(url: str) -> list[int]:
+    """Steps of all checkpoints, whole or not, ascending."""
+    names = {entry.name.partition("/")[0] for entry in storage.entries(url)}
+    return sorted(int(name[5:]) for name in names if re.fullmatch(r"step-\d{7,}", name))
+
+
+def _write(folder: Path, place: str) -> None:
+    """The folder's files to a place, the proof last. Raises OSError; then no part stays in the
+    way on this machine's disk, which may be full."""
+    digests = {}
+    try:
+        for name in _FILES:
+            data = (folder / name).read_bytes()
+            digests[name] = hashlib.sha256(data).hexdigest()
+            storage.patiently(partial(storage.write, storage.join(place, name), data))
+        proof = json.dumps(digests, indent=2).encode()
+        storage.patiently(partial(storage.write, storage.join(place, _PROOF), proof))
+    except OSError:
+        if storage.is_local(place):
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _damage(place: str) -> str | None:
+    """What is wrong with a checkpoint, None where it is as it was written.
+
+    Raises OSError where it cannot be read, which proves nothing.
+    """
+    name = _PROOF
+    try:
+        digests = json.loads(storage.patiently(partial(storage.read_text, f"{place}/{name}")))
+        for name in _FILES:
+            digest = storage.patiently(partial(storage.sha256_of, f"{place}/{name}"))
+            if digest != digests[name]:
+                return f"{name} is not as it was written"
+    except FileNotFoundError:
+        return f"{name} is missing"
+    except (ValueError, KeyError, TypeError):
+        return f"{_PROOF} is damaged"
+    return None
+
+
+@contextmanager
+def on_this_machine(place: str) -> Iterator[Path]:
+    """A folder with the checkpoint's files: the place itself, or a copy while the context lasts."""
+    if storage.is_local(place):
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _FILES:
+            data = storage.patiently(partial(storage.read_bytes, storage.join(place, name)))
+            (Path(folder) / name).write_bytes(data)
+        yield Path(folder)
+
+
+@contextmanager
+def saving(what: str, place: str) -> Iterator[None]:
+    """Around whatever writes to a place, which may have no room: a UserError tells it."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{place}: {what} could not be saved ({storage.reason(error)}). Whole checkpoints are "
+            "kept: make room, or mend what is said, then run the same command again."
+        ) from None

@@ -1,0 +1,517 @@
+"""Claims about orders: however starts, kills, damage, repairs and other runs interleave, the same
+command ends with the same bytes.
+
+The fast sister of `chaos.py`: in this process, without Ray, with exact orders instead of chance.
+The sampled pictures are kept from one run; packing, ledger, verification and repair are honest.
+`INTERLEAVINGS=2000 pytest tests/chaos/test_interleavings.py` is the long version.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import chaos
+import in_process
+import pytest
+import tiny
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from interleaving import Interleaving, Killed, Process, contents
+
+from factory import faults, generation, production, repair, storage
+from factory.config import Config, parse_config
+from factory.errors import UserError
+from factory.shards import ledger
+from factory.shards.leftovers import remove_leftovers
+from factory.shards.plan import Plan, ShardSpec
+from factory.shards.receipts import Receipt, measure
+from factory.shards.schema import Sample
+from factory.shards.status import status
+from factory.shards.verification import LEFTOVER, Verification, verify
+from factory.synthesis import Models, Synthesizer, load_models, make_plan
+
+FEW = 25
+EXAMPLES = int(os.environ.get("INTERLEAVINGS", FEW))
+"""Of sequences of steps. Few are the same each time; more of them are others each time."""
+STEPS = 8
+PER_SHARD = 2
+SIZES = (2, 4, 7)
+"""Pairs. Whole shards but for the largest, so an extended dataset is that of the larger command."""
+MOST_MOMENTS = 70
+"""A little more than the largest command has."""
+
+
+@dataclass
+class World:
+    """Models and the undisturbed datasets, by number of pairs."""
+
+    folder: Path
+    models: dict[str, str]
+    shards: dict[str, bytes]
+    """By name; a smaller dataset has the first ones."""
+    roots: dict[int, str]
+
+    def config(self, place: Path, num: int, seed: int = 0) -> Config:
+        generate = {
+            "url": str(place),
+            "num": num,
+            "seed": seed,
+            "extend": True,
+            "samples_per_shard": PER_SHARD,
+            "batch_size": 2,
+            "precision": "fp32",
+            "num_sampling_steps": 5,
+        }
+        return parse_config({**tiny.TREE, "models": self.models, "generate": generate})
+
+
+class Kept:
+    """Stands in for a Synthesizer: the samples that it made once."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.kept = samples
+
+    def samples(self, spec: ShardSpec, made: Callable[[int, int], None]) -> Iterator[Sample]:
+        yield from self.kept[spec.start : spec.stop]
+        made(spec.stop - spec.start, 0)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("interleavings")
+    set_hypothesis_home_dir(folder / "hypothesis")
+    made = World(folder, tiny.save_models(folder / "models"), {}, {})
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (generation, repair):
+            patch.setattr(module, "make_shards", in_process.make_shards)
+        for num in SIZES:
+            place = folder / str(num)
+            made.roots[num] = generation.generate(made.config(place, num)).root
+        made.shards = {path.name: path.read_bytes() for path in (place / "data").iterdir()}
+        models = load_models(made.config(place, num))
+        _keep_models(patch, models, made.config(place, num))
+        yield made
+
+
+def _keep_models(patch: pytest.MonkeyPatch, models: Models, config: Config) -> None:
+    """They and what they make are the same each time; one shard is made at a time; and nothing
+    waits for a disk, which only the loss of power would tell."""
+    plan = make_plan(config, models)
+    honest = Synthesizer(models, plan)
+    kept = Kept([sample for spec in plan.shards() for sample in honest.samples(spec)])
+    for module in (generation, repair, in_process):
+        patch.setattr(module, "load_models", lambda config: models)
+    patch.setattr(in_process, "Synthesizer", lambda models, plan: kept)
+    patch.setattr(in_process, "CALLS_AT_ONCE", 1)
+    patch.setattr(os, "fsync", lambda descriptor: None)
+
+
+Command = tuple[str, Any]
+DEATHS = st.none() | st.integers(1, MOST_MOMENTS)
+GENERATE = st.tuples(st.just("generate"), st.sampled_from(SIZES))
+LEVELS = st.sampled_from(["size", "hash", "decode"])
+OTHERS = (
+    st.tuples(st.just("verify"), LEVELS)
+    | st.tuples(st.just("repair"), LEVELS)
+    | st.tuples(st.sampled_from(["status", "gc"]), st.none())
+)
+COMPANY = st.lists(st.tuples(GENERATE | GENERATE | OTHERS, DEATHS), min_size=1, max_size=2)
+TURNS = st.lists(st.integers(1, MOST_MOMENTS), min_size=1, max_size=5)
+
+DATA = ("data", "shards")
+"""Folders whose files can be mended before the dataset is finished."""
+DAMAGE = st.sampled_from(["flip", "cut", "empty", "lose", "swap", "foreign"])
+PLACES = st.integers(0, 100)
+BITS = st.integers(0, 100_000)
+
+
+class Interleavings(RuleBasedStateMachine):
+    """One dataset and all that happens to it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.folder = Path(tempfile.mkdtemp(dir=world.folder))
+        self.place = self.folder / "dataset"
+        self.url = str(self.place)
+        self.damaged: set[str] = set()
+        self.only_lost = True
+        self.seen: dict[str, bytes] = {}
+        self.held = 0
+        self.complete = 0
+        """Pairs of the largest command that has ended well."""
+
+    # What it knows of the place.
+
+    def files(self) -> dict[str, bytes]:
+        """By name; without what killed processes leave."""
+        found = {
+            path.relative_to(self.place).as_posix(): c for path, c in contents(self.place).items()
+        }
+        return {name: content for name, content in found.items() if not LEFTOVER.search(name)}
+
+    def num(self) -> int:
+        """Pairs that the place is to hold; 0 if it is free."""
+        if not self.damaged and (self.place / ledger.RUN).exists():
+            self.held = ledger.read_plan(self.url).num
+        return self.held
+
+    def settled(self) -> bool:
+        """Whether all is finished, the last extension, too."""
+        success = self.place / ledger.SUCCESS
+        return success.exists() and json.loads(success.read_bytes())["rows"] == self.num()
+
+    # Rules.
+
+    def resumable(self) -> bool:
+        return not self.damaged or self.only_lost
+
+    @precondition(resumable)
+    @rule(num=st.sampled_from(SIZES), dies=DEATHS)
+    def start(self, num: int, dies: int | None) -> None:
+        """Also a resumption and an extension; killed or not."""
+        self.run([Process(self.command("generate", max(num, self.num())), dies)], [], {num})
+
+    @precondition(lambda self: not self.damaged)
+    @rule(num=st.sampled_from(SIZES), dies=DEATHS, company=COMPANY, turns=TURNS)
+    def start_in_company(
+        self,
+        num: int,
+        dies: int | None,
+        company: list[tuple[Command, int | None]],
+        turns: list[int],
+    ) -> None:
+        there = self.num()
+        commands: list[tuple[Command, int | None]] = [(("generate", num), dies), *company]
+        commands = [
+            ((name, max(what, there) if name == "generate" else what), dies)
+            for (name, what), dies in commands
+        ]
+        nums = {what for (name, what), _ in commands if name == "generate"}
+        processes = [Process(self.command(*command), dies) for command, dies in commands]
+        self.run(processes, turns, nums)
+
+    @precondition(lambda self: self.num() and not self.damaged)
+    @rule(num=st.sampled_from(SIZES))
+    def another_plan(self, num: int) -> None:
+        before = contents(self.place)
+        with pytest.raises(UserError, match="another plan"):
+            generation.generate(self.world.config(self.place, num, seed=1))
+        assert contents(self.place) == before
+
+    @precondition(lambda self: self.num() > SIZES[0] and not self.damaged)
+    @rule()
+    def a_smaller_one(self) -> None:
+        before = contents(self.place)
+        with pytest.raises(UserError, match="are asked for"):
+            generation.generate(self.world.config(self.place, SIZES[0]))
+        assert contents(self.place) == before
+
+    @precondition(lambda self: self.num() and not self.damaged)
+    @rule(level=LEVELS)
+    def look(self, level: Any) -> None:
+        before = contents(self.place)
+        found = verify(self.url, level)
+        self.check_found(found, self.complete < self.num())
+        assert status(self.url).finished == self.settled()
+        assert found.findings or found.finished == self.settled()
+        assert contents(self.place) == before
+
+    @precondition(lambda self: self.num() and not self.damaged)
+    @rule()
+    def collect_leftovers(self) -> None:
+        kept = self.files()
+        remove_leftovers(self.url, older_than_seconds=0)
+        assert {
+            p.relative_to(self.place).as_posix(): c for p, c in contents(self.place).items()
+        } == kept
+
+    @precondition(lambda self: self.num() and not self.damaged)
+    @rule(how=DAMAGE, where=PLACES, bit=BITS, times=st.integers(1, 3))
+    def damage(self, how: str, where: int, bit: int, times: int) -> None:
+        """Shards and receipts; of a finished dataset one other file at most."""
+        files, settled = self.files(), self.settled()
+        mendable = sorted(n for n in files if Path(n).parent.name in DATA)
+        if how == "foreign" and not settled:
+            plan = ledger.read_plan(self.url)
+            mendable = [spec.path for spec in plan.shards()]
+            mendable += [ledger.receipt_name(spec.shard) for spec in plan.shards()]
+        for i in range(times):
+            names = sorted(files) if settled and not i else mendable
+            if names:
+                name = names[(where + i) % len(names)]
+                self.damaged |= strike(self.place, name, mendable, how, bit)
+        now = self.files()
+        self.only_lost = how == "lose" and all(Path(n).parent.name in DATA for n in self.damaged)
+        self.seen = {name: c for name, c in now.items() if name not in self.damaged}
+
+    @precondition(lambda self: self.damaged)
+    @rule(dies=DEATHS)
+    def mend(self, dies: int | None) -> None:
+        """Until it comes to its end."""
+        process = Process(self.command("repair", "decode"), dies)
+        self.run([process], [], set())
+        if isinstance(process.outcome, Verification):
+            self.damaged.clear()
+
+    # How a step is run, and what came of it.
+
+    def command(self, name: str, what: Any) -> Callable[[], Any]:
+        commands: dict[str, Callable[[], Any]] = {
+            "generate": lambda: generation.generate(self.world.config(self.place, what)),
+            "repair": lambda: repair.repair(self.url, what),
+            "verify": lambda: verify(self.url, what),
+            "status": lambda: status(self.url),
+            "gc": lambda: remove_leftovers(self.url),
+        }
+        return commands[name]
+
+    def run(self, processes: list[Process], turns: list[int], nums: set[int]) -> None:
+        interleaving = Interleaving(self.place, self.check_visible)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(faults, "hit", interleaving)
+            interleaving.run(processes, turns)
+        # A smaller command may have died while it wrote the last files over a larger one's.
+        doubtful = len(nums) > 1 and any(isinstance(each.outcome, Killed) for each in processes)
+        finishing = doubtful or self.complete < max([self.num(), *nums])
+        for process in processes:
+            self.judge(process.outcome, nums, finishing)
+        self.complete = 0 if doubtful else self.complete
+
+    def judge(self, outcome: Any, nums: set[int], finishing: bool) -> None:
+        """Raises what no command may raise."""
+        if isinstance(outcome, ledger.Manifest):
+            self.complete = max(self.complete, outcome.plan.num)
+            self.damaged.clear()
+        elif isinstance(outcome, Verification):
+            self.check_found(outcome, finishing)
+        elif isinstance(outcome, UserError):
+            told = str(outcome)
+            early = "holds no dataset" in told or "no such config file" in told
+            raced = len(nums) > 1 and ("are asked for" in told or "another run extends" in told)
+            if not early and not raced:
+                raise outcome
+        elif isinstance(outcome, BaseException) and not isinstance(outcome, Killed):
+            raise outcome
+
+    def check_found(self, found: Verification, finishing: bool) -> None:
+        """Nothing; but where the last files were cut short, it may well say that they are."""
+        wrong = [each for each in found.findings if not (finishing and each.name in REWRITTEN)]
+        assert wrong == []
+
+    # Invariants.
+
+    def check_visible(self) -> None:
+        """What a reader sees at any moment."""
+        for path in (self.place / "data").glob("train-*"):
+            if f"data/{path.name}" not in self.damaged:
+                assert path.read_bytes() == self.world.shards[path.name], f"{path.name} is torn"
+        for receipt in (self.place / ledger.SHARDS).glob("*.json"):
+            shard = f"data/train-{receipt.stem}.parquet"
+            known = {shard, f"{ledger.SHARDS}/{receipt.name}"} & self.damaged
+            assert known or (self.place / shard).exists(), f"{shard} comes after its receipt"
+
+    @invariant()
+    def shards_are_whole(self) -> None:
+        self.check_visible()
+
+    @invariant()
+    def nothing_is_lost_or_foreign(self) -> None:
+        now = self.files()
+        assert self.seen.keys() <= now.keys()
+        changed = {name for name, content in self.seen.items() if now[name] != content}
+        assert changed <= REWRITTEN, f"{sorted(changed)} were replaced"
+        assert all(ours(name) for name in now)
+        self.seen = {name: now[name] for name in now.keys() - self.damaged}
+
+    @invariant()
+    def what_is_finished_stays_finished(self) -> None:
+        if self.complete and not self.damaged:
+            assert ledger.read_manifest(self.url).rows >= self.complete
+
+    @invariant()
+    def success_means_all_is_there(self) -> None:
+        if self.damaged or not (self.place / ledger.SUCCESS).exists():
+            return
+        manifest = ledger.read_manifest(self.url)
+        assert manifest.root == self.world.roots[manifest.rows]
+        names = {*manifest.files, *(receipt.path for receipt in manifest.receipts)}
+        assert names <= self.files().keys()
+        self.check_found(verify(self.url), self.complete < self.num())
+
+    def teardown(self) -> None:
+        """The same command, undisturbed, ends with the bytes of an undisturbed run."""
+        if sys.exc_info()[0] is None:
+            if self.damaged:
+                self.mend(None)
+            num = self.num() or SIZES[0]
+            assert (
+                generation.generate(self.world.config(self.place, num)).root
+                == (self.world.roots[num])
+            )
+            wanted = dict(sorted(self.world.shards.items())[: -(-num // PER_SHARD)])
+            assert {p.name: p.read_bytes() for p in self.place.glob("data/train*")} == wanted
+            assert verify(self.url, "decode").findings == []
+        shutil.rmtree(self.folder)
+
+
+REWRITTEN = {"README.md", ledger.MANIFEST, ledger.SUCCESS}
+"""Files that an extension writes anew."""
+
+
+def ours(name: str) -> bool:
+    folder, _, last = name.rpartition("/")
+    if folder in ("data", ledger.SHARDS, ledger.EXTENSIONS):
+        return last.removeprefix("train-")[:5].isdigit()
+    small = {ledger.RUN, ledger.CONFIG, ledger.ENVIRONMENT, ledger.MANIFEST, ledger.SUCCESS}
+    return name in {*small, "README.md", "id2label.json", "label2id.json", "palette.json"}
+
+
+def strike(place: Path, name: str, others: list[str], how: str, bit: int) -> set[str]:
+    """Damages the file; the names of files that are not as they were."""
+    path = place / name
+    before = path.read_bytes() if path.exists() else None
+    content = bytearray(before or b"")
+    if how == "lose":
+        path.unlink(missing_ok=True)
+    elif how == "swap":
+        other = others[bit % len(others)] if others else name
+        theirs = (place / other).read_bytes() if (place / other).exists() else bytes(content)
+        (place / other).write_bytes(content)
+        path.write_bytes(theirs)
+        return {name, other} if theirs != content else set()
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content:
+            content[bit // 8 % len(content)] ^= 1 << bit % 8
+        half = bytes(content[: len(content) // 2])
+        path.write_bytes({"flip": content, "cut": half, "empty": b"", "foreign": b"foreign"}[how])
+    return {name}
+
+
+def explore(world: World, examples: int, shrinks: bool = True) -> None:
+    """Raises what the shortest failing sequence of steps raises, with the steps in its notes."""
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=STEPS,
+        derandomize=EXAMPLES == FEW,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink] if shrinks else [Phase.generate],
+        report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    run_state_machine_as_test(lambda: Interleavings(world), settings=chosen)
+
+
+@pytest.mark.timeout(0)
+def test_whatever_is_interleaved_the_same_command_ends_with_the_same_bytes(world) -> None:
+    explore(world, EXAMPLES)
+
+
+def check(machine: Interleavings) -> None:
+    """All claims, at a place that nothing works at."""
+    for claim in (
+        machine.shards_are_whole,
+        machine.nothing_is_lost_or_foreign,
+        machine.what_is_finished_stays_finished,
+        machine.success_means_all_is_there,
+        lambda: machine.num() and machine.look("hash"),
+        machine.teardown,
+    ):
+        claim()
+
+
+def test_an_extension_may_be_killed_at_each_of_its_moments(world) -> None:
+    moments, killed = 0, True
+    while killed:
+        moments += 1
+        machine = Interleavings(world)
+        machine.start(4, None)
+        extension = Process(machine.command("generate", 7), dies=moments)
+        machine.run([extension], [], {7})
+        killed = isinstance(extension.outcome, Killed)
+        check(machine)
+    assert moments > 30
+
+
+def test_a_larger_run_may_start_and_end_at_each_moment_of_a_smaller_one(world) -> None:
+    moments, met = 0, True
+    while met:
+        moments += 1
+        machine = Interleavings(world)
+        smaller, larger = (Process(machine.command("generate", num)) for num in (4, 7))
+        machine.run([smaller, larger], [moments], {4, 7})
+        met = smaller.moments >= moments
+        check(machine)
+    assert moments > 30
+
+
+def test_of_two_plans_at_once_one_is_refused(world) -> None:
+    for moment in range(1, 20):
+        place = Interleavings(world).place
+        processes = [
+            Process(partial(generation.generate, world.config(place, 4, seed))) for seed in (0, 1)
+        ]
+        interleaving = Interleaving(place, lambda: None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(faults, "hit", interleaving)
+            interleaving.run(processes, [moment])
+        refused, made = sorted((each.outcome for each in processes), key=_is_manifest)
+        assert isinstance(refused, UserError) and "another plan" in str(refused)
+        assert ledger.read_manifest(str(place)) == made
+        found = verify(str(place), "decode")
+        assert (found.findings, found.finished) == ([], True)
+
+
+def _is_manifest(outcome: Any) -> bool:
+    return isinstance(outcome, ledger.Manifest)
+
+
+def test_a_killed_process_leaves_its_temporary_file_until_it_is_collected(world) -> None:
+    machine = Interleavings(world)
+    machine.start(2, dies=3)
+    left = [path.name for path in contents(machine.place)]
+    assert len(left) == 1 and LEFTOVER.search(left[0])
+    machine.start(2, None)
+    assert left[0] in {path.name for path in contents(machine.place)}
+    machine.collect_leftovers()
+    machine.teardown()
+
+
+def receipt_first(
+    url: str, plan: Plan, spec: ShardSpec, data: bytes, *, seconds: float, host: str, **more: Any
+) -> Receipt:
+    receipt = Receipt(**measure(plan, spec, data), seconds=seconds, host=host)
+    ledger._publish_receipt(url, plan, receipt)
+    return ledger.publish(url, plan, spec, data, seconds=seconds, host=host, **more)
+
+
+MUTANTS: dict[str, tuple[Any, str, Any, str]] = {
+    "receipts come first": (production, "publish", receipt_first, "comes after its receipt"),
+    "files are replaced": (storage, "write_new", storage.write, "were replaced"),
+    "halves are visible": (storage, "_write_local", chaos._torn_write, "is torn"),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_machine_notices_that(mutant, world, monkeypatch) -> None:
+    module, name, changed, told = MUTANTS[mutant]
+    monkeypatch.setattr(module, name, changed)
+    with pytest.raises(AssertionError, match=told):
+        explore(world, 100, shrinks=False)

@@ -9,9 +9,9 @@ import fsspec
 import in_process
 import psutil
 import pytest
+import s3
 import tiny
 import torch
-from moto.server import ThreadedMotoServer
 
 from factory import generation, repair
 from factory.config import Config, parse_config
@@ -24,25 +24,9 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def s3_bucket() -> Iterator[str]:
     """A bucket of an S3 server on loopback, which s3fs finds in every process of the session."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    given = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    fsspec.filesystem("s3").mkdir("factory")
-    yield "s3://factory"
-    server.stop()
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name)
-        else:
-            os.environ[name] = value
+    with s3.server():
+        fsspec.filesystem("s3").mkdir("factory")
+        yield "s3://factory"
 
 
 @pytest.fixture(scope="session")

@@ -109,9 +109,11 @@ def _damage(place: str) -> str | None:
     """
     name = _PROOF
     try:
-        digests = json.loads(storage.patiently(partial(storage.read_text, f"{place}/{name}")))
+        digests = json.loads(
+            storage.patiently(partial(storage.read_text, storage.join(place, name)))
+        )
         for name in _FILES:
-            digest = storage.patiently(partial(storage.sha256_of, f"{place}/{name}"))
+            digest = storage.patiently(partial(storage.sha256_of, storage.join(place, name)))
             if digest != digests[name]:
                 return f"{name} is not as it was written"
     except FileNotFoundError:

@@ -170,21 +170,22 @@ def pending_shards(url: str, plan: Plan) -> list[ShardSpec]:
 
     Costs two listings, however many there are; what receipts say is read when the run finishes.
     """
-    there = _sizes(url)
-    return [
-        spec
-        for spec in plan.shards()
-        if not (there.get(spec.path) and there.get(receipt_name(spec.shard)))
-    ]
+    return pending_among(plan, published(url))
 
 
-def _sizes(url: str) -> dict[str, int]:
-    """Bytes of the files in data/ and of the receipts, by name."""
+def published(url: str) -> dict[str, storage.Entry]:
+    """The files in data/ and the receipts, by name; two listings."""
     return {
-        f"{folder}/{entry.name}": entry.size
+        f"{folder}/{entry.name}": entry
         for folder in ("data", SHARDS)
         for entry in storage.entries(storage.join(url, folder))
     }
+
+
+def pending_among(plan: Plan, there: Mapping[str, storage.Entry]) -> list[ShardSpec]:
+    """`pending_shards` of what is `published`."""
+    filled = {name for name, entry in there.items() if entry.size}
+    return [spec for spec in plan.shards() if not filled >= {spec.path, receipt_name(spec.shard)}]
 
 
 def publish(
@@ -264,11 +265,13 @@ def finish_run(url: str, plan: Plan, description: str, license: str) -> Manifest
     """
     if plan_files(_read_plan(url)) != plan_files(plan):
         check_run(url, plan)
-    done, there = fitting_receipts(url, plan), _sizes(url)
+    done, there = fitting_receipts(url, plan), published(url)
     missing = [
         spec.shard
         for spec in plan.shards()
-        if spec.shard not in done or there.get(spec.path) != done[spec.shard].bytes
+        if spec.shard not in done
+        or spec.path not in there
+        or there[spec.path].size != done[spec.shard].bytes
     ]
     if missing:
         raise Incomplete(url, plan, missing)

@@ -1,9 +1,10 @@
 """How far a dataset has come, from listings, plan and `_SUCCESS`: no receipt is read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from factory import storage
-from factory.shards.ledger import pending_shards, read_plan, read_success
+from factory.shards.ledger import pending_among, published, read_plan, read_success
 from factory.shards.plan import Plan
 from factory.shards.receipts import SHARDS
 
@@ -33,19 +34,20 @@ class Status:
 def status(url: str) -> Status:
     """Raises UserError where there is no dataset."""
     plan = read_plan(url)
-    pending = pending_shards(url, plan)
+    there = published(url)
+    pending = pending_among(plan, there)
     left = sum(spec.stop - spec.start for spec in pending)
     return Status(
         plan=plan,
         shards_done=plan.num_shards - len(pending),
         pairs_done=plan.num - left,
         finished=not pending and read_success(url).get("rows") == plan.num,
-        pairs_per_second=_rate(url, plan),
+        pairs_per_second=_rate(plan, there),
     )
 
 
-def _rate(url: str, plan: Plan) -> float | None:
-    receipts = storage.entries(storage.join(url, SHARDS))
+def _rate(plan: Plan, there: Mapping[str, storage.Entry]) -> float | None:
+    receipts = [entry for name, entry in there.items() if name.startswith(f"{SHARDS}/")]
     times = sorted(entry.modified for entry in receipts if entry.modified is not None)[-_RECENT:]
     if len(times) < 2 or times[-1] <= times[0]:
         return None

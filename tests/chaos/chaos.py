@@ -392,26 +392,6 @@ def prepare(folder: Path) -> tuple[list[str], dict[str, str]]:
     return options, {**shards_of(undisturbed), "root": success["root"]}
 
 
-@contextmanager
-def s3_server() -> Iterator[None]:
-    """An S3 server on loopback with the bucket, which s3fs finds by the environment."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    os.environ.update(
-        AWS_ENDPOINT_URL=f"http://{host}:{port}",
-        AWS_ACCESS_KEY_ID="testing",
-        AWS_SECRET_ACCESS_KEY="testing",
-        AWS_DEFAULT_REGION="us-east-1",
-    )
-    make_bucket()
-    yield
-    server.stop()
-
-
 def make_bucket() -> None:
     fsspec.filesystem("s3").mkdir(BUCKET)
 
@@ -447,7 +427,11 @@ def main() -> None:
         else []
     )
     missing = sorted(set(range(given.runs)) - {result["run"] for result in done})
-    with s3_server(), tempfile.TemporaryDirectory() as scratch:
+    import s3
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with s3.server(), tempfile.TemporaryDirectory() as scratch:
+        make_bucket()
         options, expected = prepare(Path(scratch, "undisturbed"))
         for number in missing:
             folder = Path(scratch, str(number))

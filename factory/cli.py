@@ -1,7 +1,7 @@
 """The `factory` command: a thin face over the functions of the package.
 
 Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete but resumable,
-130 and 143 for Ctrl-C and SIGTERM.
+130 and 143 for Ctrl-C and SIGTERM, 141 where whoever read the output went away.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from factory import storage
 from factory.config import Config, dump_config, load_config, parse_count, parse_override
-from factory.errors import UserError
+from factory.errors import UserError, shown
 
 if TYPE_CHECKING:
     from factory.shards.verification import Verification
@@ -86,33 +86,76 @@ def job(command: str) -> NoReturn:
 
 def run(command: str, given: argparse.Namespace) -> int:
     """The command, with its errors told as the exit codes promise."""
-    signal.signal(signal.SIGTERM, _terminated)
-    signal.signal(signal.SIGINT, _interrupted)
+    signalled = _ends_by_signals()
     try:
-        return _COMMANDS[command](given)
+        code = _COMMANDS[command](given)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        terminated = signal.SIGTERM in signalled
+        word = "terminated" if terminated else "interrupted"
+        print(f"{word}; run the same command again to go on", file=sys.stderr)
+        return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+    except BrokenPipeError:
+        # Of `| head`, which has seen enough; Python would complain when it empties its buffer.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        return _failed(command, _line(error))
+    except _rays_errors() as error:
+        return _failed(command, _line(error))
 
 
-def _terminated(number: int, frame: Any) -> NoReturn:
-    print("terminated; run the same command again to go on", file=sys.stderr)
-    _next_ends_at_once(number)
-    sys.exit(128 + number)
+def _failed(command: str, why: object) -> int:
+    """Tells why a command failed after it was begun; its exit code."""
+    print(f"error: {why}", file=sys.stderr)
+    if command != "generate":
+        return 1
+    print("finished shards are kept; run the same command again to resume", file=sys.stderr)
+    return 3
 
 
-def _interrupted(number: int, frame: Any) -> NoReturn:
-    _next_ends_at_once(number)
-    raise KeyboardInterrupt
+def _line(error: BaseException) -> str:
+    """What went wrong, where, and whether to wait, on one line."""
+    told = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError):
+        if error.filename and error.strerror:
+            told = f"{error.filename}: {error.strerror}"
+        if storage.is_transient(error):
+            told = f"{told.rstrip('.')}. Run the same command again when it can be reached."
+    return shown(told)
 
 
-def _next_ends_at_once(number: int) -> None:
-    """Ending in order takes Ray some seconds; who signals again does not want to wait."""
-    signal.signal(number, lambda number, frame: os._exit(128 + number))
+def _rays_errors() -> tuple[type[BaseException], ...]:
+    """None where Ray was not even imported."""
+    ray = sys.modules.get("ray")
+    return (ray.exceptions.RayError,) if ray else ()
+
+
+def _ends_by_signals() -> list[int]:
+    """Lets SIGTERM end the process as Ctrl-C does, in order; the list grows by what was received.
+
+    Ending in order takes Ray some seconds: who signals again does not want to wait.
+    """
+    signalled: list[int] = []
+
+    def end(number: int, frame: Any) -> NoReturn:
+        signalled.append(number)
+        _both(lambda number, frame: os._exit(128 + number))
+        # Ray lets it through; of a SystemExit it would make one with another code.
+        raise KeyboardInterrupt
+
+    _both(end)
+    return signalled
+
+
+def _both(handler: Callable[[int, Any], Any]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -208,18 +251,28 @@ def _train(config: Config) -> int:
 
     from factory.diffusion.training import train
 
+    _check_outlives("train.url", config.train.url)
     try:
         print(train(config))
     except TrainingFailedError as error:
-        print(f"error: training failed: {error}", file=sys.stderr)
-        return 1
+        return _failed("train", f"training failed: {error}")
     return 0
 
 
 def _check_train(config: Config) -> None:
     from factory.diffusion.training import check
 
+    _check_outlives("train.url", config.train.url)
     check(config)
+
+
+def _check_outlives(key: str, url: str) -> None:
+    """Raises UserError where what Ray's workers write would be lost to all others."""
+    if not storage.outlives_this_process(url):
+        raise UserError(
+            f"{key}: {url}: memory:// is gone with the process that wrote it. "
+            "Name a path or a bucket."
+        )
 
 
 def _fit(config: Config) -> int:
@@ -252,21 +305,18 @@ def _generate(config: Config) -> int:
     from factory.generation import GenerationFailed, generate
     from factory.shards.ledger import Incomplete
 
+    _check_outlives("generate.url", config.generate.url)
     try:
         generate(config)
-    except (GenerationFailed, Incomplete, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        print(
-            "finished shards are kept; run the same command again to resume",
-            file=sys.stderr,
-        )
-        return 3
+    except (GenerationFailed, Incomplete) as error:
+        return _failed("generate", error)
     return 0
 
 
 def _check_generate(config: Config) -> None:
     from factory.generation import check
 
+    _check_outlives("generate.url", config.generate.url)
     check(config)
 
 
@@ -308,13 +358,13 @@ def _verify(given: argparse.Namespace) -> int:
 def _repair(given: argparse.Namespace) -> int:
     from factory.generation import GenerationFailed
     from factory.repair import repair
+    from factory.shards.ledger import Incomplete
 
     overrides = [parse_override(text) for text in given.set]
     try:
         found = repair(storage.normalize(given.url), given.level, given.config, overrides)
-    except GenerationFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (GenerationFailed, Incomplete) as error:
+        return _failed("repair", error)
     return _told(found, given)
 
 

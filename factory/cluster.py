@@ -4,13 +4,19 @@ import ipaddress
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import ray
 from ray._private import ray_constants
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from factory.errors import UserError
+
+_ANSWER_SECONDS = 15.0
+"""That a cluster has to take a connection."""
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SCHEDULER_EVENTS": "0",
@@ -32,6 +38,8 @@ def connect(for_training: bool = False) -> None:
     listens on loopback alone, asks for a token, and ends with the process. A cluster that asks for
     none is joined with a warning.
 
+    Raises UserError where no cluster answers at RAY_ADDRESS.
+
     for_training: its processes silence what Ray Train says of the missing dashboard. They cost a
     second more to start: Ray has workers waiting, but none with a hook.
     """
@@ -41,8 +49,7 @@ def connect(for_training: bool = False) -> None:
         os.environ.setdefault(name, value)
     on_terminate = signal.getsignal(signal.SIGTERM)
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level=logging.WARNING)
-        _warn_of_open_cluster(os.environ["RAY_ADDRESS"])
+        _join(os.environ["RAY_ADDRESS"])
     else:
         # Where clusters are possible at all, Ray listens on every network that the machine is in.
         ray_constants.ENABLE_RAY_CLUSTER = False
@@ -57,6 +64,44 @@ def connect(for_training: bool = False) -> None:
         )
     # Ray has put its own in place, which ends with another exit code.
     signal.signal(signal.SIGTERM, on_terminate)
+
+
+def _join(address: str) -> None:
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        if port.isdigit():
+            # Ray would knock for many minutes.
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+        ray.init(logging_level=logging.WARNING)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"RAY_ADDRESS={address}: no Ray cluster answers there ({error}). Start one, correct "
+            "the address, or unset it to run on this machine alone."
+        ) from None
+    _warn_of_open_cluster(address)
+
+
+def live_nodes() -> dict[str, str]:
+    """Addresses of the nodes that are there, by their ids."""
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+
+
+def this_node() -> str:
+    """The id of the node on which this process runs."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def at_node(node: str) -> NodeAffinitySchedulingStrategy:
+    """For a task or an actor that must run there."""
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def nodes_without(path: str) -> list[str]:
+    """Addresses of the nodes that do not find a file of this machine."""
+    sees = ray.remote(num_cpus=0)(os.path.exists)
+    nodes = live_nodes()
+    seen = ray.get([sees.options(scheduling_strategy=at_node(id)).remote(path) for id in nodes])
+    return sorted(address for address, sees in zip(nodes.values(), seen, strict=True) if not sees)
 
 
 def _warn_of_open_cluster(address: str) -> None:

@@ -190,8 +190,9 @@ class Train(Section):
     ema_decay: Fraction = 0.999
     """Reached gradually: after n steps the decay is min(ema_decay, (1 + n) / (10 + n))."""
     horizontal_flip: bool = True
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """bf16: autocast; weights, EMA and optimiser stay float32."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """bf16: autocast; weights, EMA and optimiser stay float32. auto: bf16 on GPUs and on CPUs with
+    instructions for it, as each worker finds its own."""
     compile: bool = True
     """On GPUs; where that is not possible it says so and goes on without."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"

@@ -1,5 +1,6 @@
 """The one kind of error that a user can cause and the command line knows how to tell."""
 
+import errno
 from collections.abc import Sequence
 
 MAX_LENGTH = 600
@@ -49,6 +50,19 @@ class Problems:
         """Raises UserError with all that was noted, if anything was."""
         if self.found:
             raise UserError(self.found)
+
+
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of a GPU: torch says so in words only."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in told for words in _OUT_OF_MEMORY)
+    )
 
 
 def shown(line: str) -> str:

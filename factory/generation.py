@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from factory.errors import UserError
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
 from factory.shards.ledger import (
+    RUN,
     Incomplete,
     check_run,
     finish_run,
@@ -38,6 +39,9 @@ from factory.shards.receipts import Manifest
 from factory.synthesis import Synthesizer, load_models, make_plan
 from factory.tally import Tally
 
+_LOOK_SECONDS = 10.0
+"""Between an actor's looks at how long a shard usually takes, until the first one is finished."""
+_NOT_SHARED = "Name a path that all nodes share, or a URL such as s3://bucket/prefix."
 _VERSIONS = ("torch", "ray", "pyarrow", "pillow", "deflate", "numpy", "safetensors")
 
 
@@ -60,7 +64,7 @@ def check(config: Config) -> Plan:
             f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
             "two commands on one dataset at once there."
         )
-    return check_run(url, plan, config.generate.extend)
+    return storage.patiently(lambda: check_run(url, plan, config.generate.extend))
 
 
 def generate(config: Config) -> Manifest:
@@ -78,26 +82,24 @@ def generate(config: Config) -> Manifest:
     )
     if pending:
         make_shards(config, plan, pending)
-    manifest = complete(config, plan)
+    manifest = complete(config, plan, made=pending)
     tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
     return manifest
 
 
-def complete(config: Config, plan: Plan) -> Manifest:
+def complete(config: Config, plan: Plan, made: Collection[int]) -> Manifest:
     """Finishes the run. Where a receipt turns out to be of no use, its shard is made again.
 
-    Raises GenerationFailed, Incomplete, OSError.
+    made: the shards that are known to lie there as they should. Raises GenerationFailed,
+    Incomplete, OSError.
     """
-    told = _description(config, plan), config.generate.license
-
-    def finish() -> Manifest:
-        return storage.patiently(lambda: finish_run(config.generate.url, plan, *told))
-
+    url, told = config.generate.url, (_description(config, plan), config.generate.license)
     try:
-        return finish()
+        return storage.patiently(lambda: finish_run(url, plan, *told, proven=made))
     except Incomplete as incomplete:
         make_shards(config, plan, incomplete.shards)
-        return finish()
+        known = {*made, *incomplete.shards}
+        return storage.patiently(lambda: finish_run(url, plan, *told, proven=known))
 
 
 def environment() -> dict[str, str]:
@@ -107,7 +109,9 @@ def environment() -> dict[str, str]:
 
 
 def _tally() -> Any:
-    return ray.remote(num_cpus=0)(Tally).remote()
+    # Beside the driver: other nodes come and go.
+    beside = cluster.at_node(cluster.this_node())
+    return ray.remote(num_cpus=0, scheduling_strategy=beside)(Tally).remote()
 
 
 class ShardActor:
@@ -123,10 +127,13 @@ class ShardActor:
         limit = self.max_tries * 2 * self.knobs.max_actors
         if ray.get(tally.start_actor.remote()) > limit:
             raise GenerationFailed(f"{limit} actors died, and no shard was finished in between")
+        _check_shared(self.knobs.url)
         torch.set_num_threads(max(1, int(self.knobs.cpus_per_actor)))
         told = Plan.model_validate(plan)
         synthesizer = Synthesizer(load_models(parsed), told)
         self.maker = ShardMaker(synthesizer, told, self.knobs.url, replace)
+        if self.knobs.shard_deadline_seconds == "auto":
+            threading.Thread(target=self._limit_first_shards, daemon=True).start()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Runs in production.CALLS_AT_ONCE threads. Returns the shard, and its failure or ""."""
@@ -134,7 +141,8 @@ class ShardActor:
         spec = self.maker.plan.shard(shard)
         failure = ""
         try:
-            receipt = self.maker.make(spec, self.tally.made.remote, partial(self._begin, shard))
+            made = partial(self.tally.made.remote, shard)
+            receipt = self.maker.make(spec, made, partial(self._begin, shard))
             ray.get(self.tally.finished.remote(receipt.seconds))
         except SHARD_FAILURES as error:
             failure = advice(error, self.maker.plan)
@@ -152,7 +160,8 @@ class ShardActor:
 
     def _begin(self, shard: int) -> float | None:
         """How many seconds the shard may take."""
-        tries, error, usual = ray.get(self.tally.try_shard.remote(shard))
+        here, nodes = cluster.this_node(), list(cluster.live_nodes())
+        tries, error, usual = ray.get(self.tally.try_shard.remote(shard, here, nodes))
         if tries > self.max_tries:
             raise GenerationFailed(
                 f"shard {shard}: its actor died or hung {tries - 1} times while making it. "
@@ -161,14 +170,32 @@ class ShardActor:
         deadline = self.knobs.shard_deadline_seconds
         return usual if deadline == "auto" else deadline
 
+    def _limit_first_shards(self) -> None:
+        """Those that are begun before any is finished."""
+        while (usual := ray.get(self.tally.deadline_seconds.remote())) is None:
+            time.sleep(_LOOK_SECONDS)
+        self.maker.deadlines.limit(usual)
+
+
+def _check_shared(url: str) -> None:
+    """Raises GenerationFailed where the driver's place is not this node's: each would write on a
+    disk of its own."""
+    if not storage.patiently(lambda: storage.exists(storage.join(url, RUN))):
+        raise GenerationFailed(f"{url}: {platform.node()} finds no {RUN} there. {_NOT_SHARED}")
+
 
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
     """Makes these shards with the actors of a pool; raises GenerationFailed where one is not.
 
-    replace: as `publish` has it.
+    replace: as `publish` has it. Raises UserError where not all nodes share the place.
     """
     cluster.connect()
     knobs = config.generate
+    has_others = storage.is_local(knobs.url) and len(cluster.live_nodes()) > 1
+    if has_others and (strangers := cluster.nodes_without(storage.join(knobs.url, RUN))):
+        raise UserError(
+            f"generate.url: {knobs.url} is not shared by {', '.join(strangers)}. {_NOT_SHARED}"
+        )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -227,7 +254,11 @@ def _progress(config: Config, plan: Plan, tally: Any, shards: Sequence[int]) -> 
 
     def tell_on() -> None:
         while not stopped.wait(config.generate.progress_seconds):
-            pairs, shards, again = ray.get(tally.read.remote())
+            try:
+                pairs, shards, again = ray.get(tally.read.remote())
+            except ray.exceptions.RayError:
+                # The job ends with a reason of its own.
+                return
             rate = pairs / (time.monotonic() - started)
             left = duration((plan.num - num_done - pairs) / rate) if pairs else "unknown"
             tell(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from factory import faults, storage
+from factory.errors import is_out_of_memory
 from factory.shards.ledger import ShardConflict, publish
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import Receipt
@@ -41,13 +42,13 @@ SHARD_FAILURES = (
 def advice(error: BaseException, plan: Plan) -> str:
     """The error on one line, with what to do where a setting helps."""
     told = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, MemoryError):
-        return f"out of memory. Lower generate.max_actors or generate.samples_per_shard. {told}"
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f"out of GPU memory with generate.batch_size = {plan.recipe['batch_size']}. Start a "
             f"dataset at another --out with a smaller one: it is part of the plan. {told}"
         )
+    if is_out_of_memory(error):
+        return f"out of memory. Lower generate.max_actors or generate.samples_per_shard. {told}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {told}. Free some space, then run the same command again."
     return told
@@ -149,27 +150,37 @@ class Deadlines:
     """Ends this process where a piece of work outlasts its time, even one that hangs in C."""
 
     def __init__(self) -> None:
-        self._ends: dict[object, float] = {}
+        self._pieces: dict[object, tuple[float, float | None]] = {}
+        """When each began, and how many seconds it was given."""
+        self._usual: float | None = None
         self._lock = threading.Lock()
 
     @contextmanager
     def within(self, seconds: float | None) -> Iterator[None]:
-        """The body may take so long; None: as long as it likes."""
+        """The body may take so long; None: as long as it likes, until `limit` is called."""
         key = object()
+        with self._lock:
+            self._pieces[key] = time.monotonic(), seconds
+            self._set_timer()
         try:
-            self._change(key, None if seconds is None else time.monotonic() + seconds)
             yield
         finally:
-            self._change(key, None)
+            with self._lock:
+                del self._pieces[key]
+                self._set_timer()
 
-    def _change(self, key: object, end: float | None) -> None:
+    def limit(self, seconds: float) -> None:
+        """What was given no time, or will be given none, may take so long from its beginning."""
         with self._lock:
-            self._ends.pop(key, None)
-            if end is not None:
-                self._ends[key] = end
-            # One timer a process: it is set for whichever piece ends first.
-            if self._ends:
-                left = max(1e-3, min(self._ends.values()) - time.monotonic())
-                faulthandler.dump_traceback_later(left, exit=True)
-            else:
-                faulthandler.cancel_dump_traceback_later()
+            self._usual = seconds
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        # One timer a process: it is set for whichever piece ends first.
+        given = [(began, seconds or self._usual) for began, seconds in self._pieces.values()]
+        ends = [began + seconds for began, seconds in given if seconds is not None]
+        if ends:
+            left = max(1e-3, min(ends) - time.monotonic())
+            faulthandler.dump_traceback_later(left, exit=True)
+        else:
+            faulthandler.cancel_dump_traceback_later()

@@ -1,6 +1,7 @@
 """Makes a damaged dataset what it was: exactly the bad files are made again, byte for byte."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from factory import storage
@@ -33,20 +34,22 @@ def repair(
     The config is the dataset's own, unless a file is named. Small files come back from the
     manifest, shards from the models, and only where these give the very bytes that the receipt is
     for. Files of unknown origin are left alone, and so are shards that were never made. Raises
-    UserError where plan, config or models are lost or others; GenerationFailed.
+    UserError where plan, config or models are lost or others; GenerationFailed, Incomplete;
+    OSError from the storage.
     """
     before = verify(url, level)
     names = {finding.name for finding in before.findings}
     _restore(url, before.manifest, names)
     config = _config(url, config_file, overrides)
-    plan = check_run(url, make_plan(config, load_models(config)))
-    start_run(url, plan, dump_config(config), environment())
+    wanted = make_plan(config, load_models(config))
+    plan = storage.patiently(partial(check_run, url, wanted))
+    storage.patiently(partial(start_run, url, plan, dump_config(config), environment()))
     shards = _shards_to_make(plan, before, names)
     tell(f"repair | {len(names)} files are not as they were, {len(shards)} shards to make again")
     if shards:
         make_shards(config, plan, shards, replace=True)
-    if (names or shards) and not pending_shards(url, plan):
-        complete(config, plan)
+    if (names or shards) and not storage.patiently(partial(pending_shards, url, plan)):
+        complete(config, plan, made=shards)
     return verify(url, level)
 
 
@@ -58,12 +61,12 @@ def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> Non
     for receipt in manifest.receipts:
         known[receipt_name(receipt.shard)] = to_json(receipt.model_dump(mode="json"))
     for name in set(names) & set(known):
-        storage.write(storage.join(url, name), known[name])
+        storage.patiently(partial(storage.write, storage.join(url, name), known[name]))
 
 
 def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, Any]]) -> Config:
     """With the place and the size that the dataset has."""
-    size = [("generate.url", url), ("generate.num", read_plan(url).num)]
+    size = [("generate.url", url), ("generate.num", storage.patiently(lambda: read_plan(url)).num)]
     try:
         return load_config(config_file or storage.join(url, CONFIG), [*overrides, *size])
     except UserError as error:

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 import numpy as np
@@ -37,15 +38,15 @@ def write_report(url: str, num_samples: int = 64) -> str:
     """Writes the page of a finished dataset below url; returns its place.
 
     Raises UserError where there is no dataset, it is unfinished, or a shard is damaged, and for
-    what is no place of ours.
+    what is no place of ours. Raises OSError from the storage.
     """
     assert num_samples >= 1, num_samples
     url = storage.normalize(url)
-    manifest = read_manifest(url)
+    manifest = storage.patiently(partial(read_manifest, url))
     plan = manifest.plan
     page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples))
     place = storage.join(url, PAGE)
-    storage.write(place, page.encode())
+    storage.patiently(partial(storage.write, place, page.encode()))
     return place
 
 
@@ -79,7 +80,7 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
 def _indexed(
     url: str, plan: Plan, manifest: Manifest, spec: ShardSpec
 ) -> Iterator[tuple[int, Sample]]:
-    data = read_shard(url, manifest.receipts[spec.shard])
+    data = storage.patiently(partial(read_shard, url, manifest.receipts[spec.shard]))
     try:
         yield from enumerate(plan.iterate(data), start=spec.start)
     except DamagedShard as error:
@@ -297,8 +298,9 @@ def _versions(url: str) -> str:
 
 def _note(url: str, name: str) -> str:
     """A text file of the run; what is not UTF-8 in it is marked."""
+    place = storage.join(url, "_factory", name)
     try:
-        return storage.read_bytes(storage.join(url, "_factory", name)).decode("utf-8", "replace")
+        return storage.patiently(partial(storage.read_bytes, place)).decode("utf-8", "replace")
     except FileNotFoundError:
         return "not recorded"
 

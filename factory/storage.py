@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, TypeVar
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from factory import faults
 from factory.errors import UserError
@@ -128,17 +129,72 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return fs, str(path)
 
 
+def outlives_this_process(url: str) -> bool:
+    """Whether other processes, and later ones, find what is written there."""
+    return not isinstance(filesystem(url)[0], MemoryFileSystem)
+
+
 @contextmanager
 def _os_errors(url: str) -> Iterator[None]:
-    """Stores' packages have errors of their own, of broken connections for one: OSErrors now."""
+    """Stores' packages have errors of their own, of broken connections for one: OSErrors now, that
+    name the place, and of the kind PermissionError where the store does not let us in."""
     try:
         yield
-    except (OSError, UserError):
+    except (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, UserError):
         raise
     except Exception as error:
         if is_local(url):
             raise
-        raise OSError(f"{url}: {type(error).__name__}: {error}") from error
+        if _is_refusal(error):
+            why = reason(error).rstrip(".")
+            raise PermissionError(errno.EACCES, f"{why}. {_RENEW}", url) from error
+        if isinstance(error, OSError):
+            raise _named(error, url) from error.__cause__
+        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", url) from error
+
+
+def _named(error: OSError, place: str) -> OSError:
+    """The error with the place that it is about: of a full disk, the system does not say which."""
+    if error.strerror is None:
+        return OSError(errno.EIO, str(error) or type(error).__name__, place)
+    error.filename = error.filename or place
+    return error
+
+
+_RENEW = "If the credentials have expired, renew them and run the same command again."
+_NO_CREDENTIALS = {
+    *("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"),
+    *("TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"),
+    *("DefaultCredentialsError", "RefreshError", "ClientAuthenticationError"),
+}
+"""Names of what the packages of S3, GCS and Azure raise without asking the store."""
+_MALFORMED = {"ParamValidationError", "InvalidURL"}
+_PATIENCE = (408, 409, 412, 425, 429)
+"""HTTP statuses 4xx after which the same call may succeed."""
+_TORN = {"RequestTimeout", "BadDigest", "IncompleteBody"}
+"""S3's codes with status 400 of what was broken on its way."""
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether a store turned the call down for good, or there is nothing to turn to it with."""
+    if isinstance(error, PermissionError) or type(error).__name__ in _NO_CREDENTIALS:
+        return True
+    if isinstance(error, TimeoutError | FileNotFoundError | FileExistsError):
+        return False
+    status, code = _answer(error) or _answer(getattr(error, "__cause__", None)) or (0, "")
+    return 400 <= status < 500 and status not in (404, *_PATIENCE) and code not in _TORN
+
+
+def _answer(error: BaseException | None) -> tuple[int, str] | None:
+    """HTTP status and code of an S3 server; the status alone of others."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return int(status), str(response.get("Error", {}).get("Code", ""))
+    for name in ("status_code", "code", "status"):
+        if isinstance(status := getattr(error, name, None), int):
+            return status, ""
+    return None
 
 
 def read_bytes(url: str) -> bytes:
@@ -148,9 +204,13 @@ def read_bytes(url: str) -> bytes:
         with _os_errors(url):
             data: bytes = fs.cat_file(path)
     except NotADirectoryError as error:
-        # Below a file there is no file.
-        raise FileNotFoundError(*error.args) from None
+        raise _below_a_file(error) from None
     return data
+
+
+def _below_a_file(error: NotADirectoryError) -> FileNotFoundError:
+    """Below a file there is no file."""
+    return FileNotFoundError(error.errno, error.strerror, error.filename)
 
 
 def read_text(url: str) -> str:
@@ -216,6 +276,8 @@ def _write_local(path: Path, data: bytes, replace: bool) -> None:
         else:
             os.link(temporary, path)
         faults.hit("write.after")
+    except OSError as error:
+        raise _named(error, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
@@ -294,11 +356,11 @@ def _modified(info: Mapping[str, Any]) -> float | None:
     """Every store has a name of its own for it."""
     for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
         value = info.get(key)
-        if isinstance(value, str):
+        if value and isinstance(value, str):
             value = datetime.fromisoformat(value)
         if isinstance(value, datetime):
             return value.timestamp()
-        if value is not None:
+        if value not in (None, ""):
             return float(value)
     return None
 
@@ -307,14 +369,32 @@ def sha256_of(url: str) -> str:
     """Of a file's bytes, as 64 hex digits. Raises FileNotFoundError."""
     if not is_local(url):
         return hashlib.sha256(read_bytes(url)).hexdigest()
-    with Path(url).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with Path(url).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except NotADirectoryError as error:
+        raise _below_a_file(error) from None
 
 
 def remove(url: str) -> None:
     """Deletes a file. Raises FileNotFoundError."""
     fs, path = filesystem(url)
-    fs.rm_file(path)
+    with _os_errors(url):
+        fs.rm_file(path)
+
+
+def clock_of(url: str) -> float | None:
+    """What time it is where files below url get their times from, as `Entry.modified` has it.
+
+    Writes a small file and removes it. This machine's clock may be days off the store's.
+    """
+    probe = join(url, f"probe-{uuid.uuid4().hex}")
+    fs, path = filesystem(probe)
+    write_new(probe, b"probe")
+    with _os_errors(probe):
+        modified = _modified(fs.info(path))
+    remove(probe)
+    return modified
 
 
 _PERMANENT = (
@@ -331,34 +411,60 @@ _PERMANENT_NUMBERS = (
     errno.EROFS,
     errno.EACCES,
     errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOSYS,
+    errno.ENOTSUP,
 )
-TRIES = 8
-"""Of work whose storage stumbles: over one to two minutes, with pauses of up to half a minute."""
+TRIES = 10
+"""Of work whose storage stumbles, over 75 to 151 seconds: any outage of a minute is survived."""
+_FIRST_TRIES = 5
+"""Where somebody waits for the answer, over 7 to 15 seconds."""
+_LONGEST_PAUSE_SECONDS = 30.0
 
 
 def is_transient(error: OSError) -> bool:
     """Whether the same call may well succeed a little later."""
-    return not isinstance(error, _PERMANENT) and error.errno not in _PERMANENT_NUMBERS
+    if isinstance(error, _PERMANENT) or error.errno in _PERMANENT_NUMBERS:
+        return False
+    malformed = type(error.__cause__).__name__ in _MALFORMED
+    return not malformed and not _is_refusal(error) and not _is_refusal(error.__cause__)
 
 
-def patiently(work: Callable[[], T]) -> T:
-    """work(), which may be done again, until its storage does not stumble; a few times at most.
+def patiently(work: Callable[[], T], tries: int = TRIES) -> T:
+    """work(), which may be done again, until its storage does not stumble; so often at most.
 
     Raises OSError: at once where no repetition helps, or the last one's.
     """
-    for attempt in range(TRIES):
+    for attempt in range(tries):
         try:
             return work()
         except OSError as error:
-            if attempt == TRIES - 1 or not is_transient(error):
+            if attempt == tries - 1 or not is_transient(error):
                 raise
-            time.sleep(random.uniform(0, min(30.0, 2.0**attempt)))
+            longest = min(_LONGEST_PAUSE_SECONDS, 2.0**attempt)
+            # At least half of it: chance must not make the whole shorter than an outage.
+            time.sleep(random.uniform(longest / 2, longest))
     raise AssertionError("the last try returns or raises")
 
 
 def reason(error: Exception) -> str:
     """What went wrong while reading or writing, in words that do not repeat the place."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def refusal(url: str, error: Exception, cannot: str, remedy: str) -> UserError:
+    """What to tell of a place that `patiently` could not reach, or that "cannot be ..." for good.
+
+    >>> print(refusal("s3://b", PermissionError(13, "Denied"), "read", "Check the place."))
+    s3://b: cannot be read (Denied). Check the place.
+    """
+    why = reason(error).rstrip(".")
+    if isinstance(error, OSError) and is_transient(error):
+        return UserError(
+            f"{url}: cannot be reached now ({why}). Check the place and the network, or run the "
+            "same command again later."
+        )
+    return UserError(f"{url}: cannot be {cannot} ({why}). {remedy}")
 
 
 def check_writable(url: str) -> bool:
@@ -368,23 +474,16 @@ def check_writable(url: str) -> bool:
     writers at once one is told. Raises UserError naming the place and the reason.
     """
     probe = join(url, f"probe-{uuid.uuid4().hex}")
-    fs, path = filesystem(probe)
+    _, path = filesystem(probe)
     missing = _missing_folders(Path(path).parent) if is_local(url) else []
     # Every store's package has errors of its own, of missing credentials for one.
     refusals = OSError if is_local(url) else Exception
     try:
-        write_new(probe, b"probe")
-        if read_bytes(probe) != b"probe":
-            raise UserError(f"{url}: what was written there could not be read back.")
-        exclusive = is_local(url) or _creates_only(fs, path)
-        fs.rm_file(path)
-        return exclusive
+        return patiently(lambda: _probe(url, probe), _FIRST_TRIES)
     except UserError:
         raise
     except refusals as error:
-        raise UserError(
-            f"{url}: cannot be written ({reason(error)}). Name a place that you may write to."
-        ) from None
+        raise refusal(url, error, "written", "Name a place that you may write to.") from None
     finally:
         for folder in missing:
             # Another run may have filled it meanwhile, or removed it.
@@ -392,9 +491,26 @@ def check_writable(url: str) -> bool:
                 folder.rmdir()
 
 
-def _creates_only(fs: fsspec.AbstractFileSystem, path: str) -> bool:
+_PROBE = b"probe"
+
+
+def _probe(url: str, probe: str) -> bool:
+    """As `check_writable`; may be done again, whatever was done before the storage stumbled."""
+    with suppress(FileExistsError):
+        write_new(probe, _PROBE)
+    if read_bytes(probe) != _PROBE:
+        raise UserError(f"{url}: what was written there could not be read back.")
+    exclusive = is_local(url) or _creates_only(probe)
+    remove(probe)
+    return exclusive
+
+
+def _creates_only(probe: str) -> bool:
+    """Whether the store, asked to create a file that is there, says so."""
+    fs, path = filesystem(probe)
     try:
-        fs.pipe_file(path, b"again", mode="create")
+        with _os_errors(probe):
+            fs.pipe_file(path, _PROBE, mode="create")
     except FileExistsError:
         return True
     return False

@@ -19,11 +19,11 @@ from factory.config import Config, Generate
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.compilation import compiled
 from factory.diffusion.process import (
+    NoiseAhead,
     Schedule,
     linear_schedule,
     normal_noise,
     sample_seed,
-    step_noise,
 )
 from factory.diffusion.samplers import (
     ddim,
@@ -39,6 +39,7 @@ from factory.labeling.ensemble import Ensemble, check_fits, load_ensemble
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
 from factory.labeling.stage import load_ddpm
+from factory.precision import in_bf16
 from factory.shards.plan import MAX_SHARDS, Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
@@ -46,6 +47,9 @@ Network = Callable[
     [torch.Tensor, torch.Tensor, Collection[int]], tuple[torch.Tensor, dict[int, torch.Tensor]]
 ]
 
+METHOD = 2
+"""Grows when the same settings give other bytes than before: datasets of older code are then
+refused, not mixed with new shards."""
 MAX_REDRAWS = 3
 """Of a sample that is not finite."""
 _BATCH_PIXELS = {"cpu": 2**17, "cuda": 2**21}
@@ -93,6 +97,7 @@ def make_plan(config: Config, models: Models) -> Plan:
         class_names=learned.class_names,
         palette=learned.palette,
         recipe={
+            "method": METHOD,
             "seed": generate.seed,
             "image_size": models.ddpm.image_size,
             "sampler": generate.sampler,
@@ -118,17 +123,13 @@ def _feature_source(config: Config) -> str:
 def _execution(generate: Generate, image_size: int) -> dict[str, Any]:
     """How the network is run, with what is left to us chosen: other kernels round otherwise."""
     device = "cuda" if generate.gpus_per_actor else "cpu"
-    batch_size, precision, compile = generate.batch_size, generate.precision, generate.compile
+    batch_size, compile = generate.batch_size, generate.compile
     if batch_size == "auto":
         batch_size = max(1, _BATCH_PIXELS[device] // image_size**2)
-    if precision == "auto":
-        # Without instructions for it, a CPU takes many times longer in bfloat16.
-        fast = device == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
-        precision = "bf16" if fast else "fp32"
     return {
         "device": device,
         "batch_size": min(batch_size, generate.samples_per_shard),
-        "precision": precision,
+        "precision": "bf16" if in_bf16(generate.precision, device) else "fp32",
         "compiled": device == "cuda" if compile == "auto" else compile,
     }
 
@@ -166,9 +167,10 @@ class Synthesizer:
             self.network = compiled(self.network)
         self.ensemble = models.ensemble.to(self.device)
         self.learned = models.ensemble.config
-        self.schedule = linear_schedule(models.ddpm.diffusion)
+        self.schedule = linear_schedule(models.ddpm.diffusion).to(self.device)
         self.model_id = models.model_id
-        self.noise = shared_noise(self.learned.noise_seed, self.learned.image_size)
+        noise = shared_noise(self.learned.noise_seed, self.learned.image_size)
+        self.noise = noise.to(self.device)
 
     def samples(
         self, spec: ShardSpec, made: Callable[[int, int], None] = lambda num, redrawn: None
@@ -197,9 +199,18 @@ class Synthesizer:
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """The network's prediction and decoder maps, in the plan's precision."""
-        bf16 = self.recipe["precision"] == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        with self._precision():
             return self.network(x_t, t, tuple(blocks))
+
+    def renoised_maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
+        """The maps of images (B, 3, S, S) in the descriptor's order, in the plan's precision."""
+        timesteps, blocks = self.learned.timesteps, self.learned.blocks
+        with self._precision():
+            return renoised_maps(self.unet, self.schedule, x_0, self.noise, timesteps, blocks)
+
+    def _precision(self) -> torch.autocast:
+        bf16 = self.recipe["precision"] == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
 
 def _memory_format(device: torch.device, image_size: int) -> torch.memory_format:
@@ -276,11 +287,14 @@ class _Batch:
         if sampler in ("unipc", "dpm_solver"):
             solver = unipc if sampler == "unipc" else dpm_solver
             return solver(self, schedule, x_t, timesteps)
-        noise = step_noise(self.seeds, self.shape, x_t.device)
-        if sampler == "sde_dpm_solver":
-            return sde_dpm_solver(self, schedule, x_t, timesteps, noise)
-        eta = 1.0 if sampler == "ddpm" else self.recipe["eta"]
-        return ddim(self, schedule, x_t, timesteps, eta, noise)
+        if self.recipe["eta"] == 0:
+            return ddim(self, schedule, x_t, timesteps)
+        # The last step lands on the image, without noise.
+        with NoiseAhead(self.seeds, self.shape, x_t.device, timesteps[:-1]) as noise:
+            if sampler == "sde_dpm_solver":
+                return sde_dpm_solver(self, schedule, x_t, timesteps, noise)
+            eta = 1.0 if sampler == "ddpm" else self.recipe["eta"]
+            return ddim(self, schedule, x_t, timesteps, eta, noise)
 
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         timestep, learned = next(self.upcoming), self.synthesizer.learned
@@ -296,11 +310,4 @@ class _Batch:
         learned = self.synthesizer.learned
         if self.recipe["feature_source"] == "trajectory":
             return [self.kept[t][block] for t in learned.timesteps for block in learned.blocks]
-        return renoised_maps(
-            self.synthesizer.unet,
-            self.synthesizer.schedule,
-            to_signed(to_uint8(x_0)),
-            self.synthesizer.noise,
-            learned.timesteps,
-            learned.blocks,
-        )
+        return self.synthesizer.renoised_maps(to_signed(to_uint8(x_0)))

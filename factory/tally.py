@@ -4,7 +4,8 @@ A module of its own: the process that runs it imports nothing heavy.
 """
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Collection
 
 DEADLINE_FACTOR = 10
 """Times the median shard; what takes longer hangs."""
@@ -15,19 +16,27 @@ class Tally:
     """Lives beside the driver, one for all actors of a job."""
 
     def __init__(self) -> None:
-        self.pairs = 0
+        self.pairs: Counter[int] = Counter()
+        """Per shard."""
         self.shards = 0
-        self.tries: Counter[int] = Counter()
+        self.begun = 0
+        self.places: dict[int, list[str]] = defaultdict(list)
+        """Per shard, the nodes that tried it."""
         self.errors: dict[int, str] = {}
         self.starts = 0
         self.failures_in_a_row = 0
         self.durations: list[float] = []
 
-    def try_shard(self, shard: int) -> tuple[int, str, float | None]:
-        """A shard is begun: how often it was, this time included; what its last try reported; and
-        how many seconds it may take, None as long as no shard is finished."""
-        self.tries[shard] += 1
-        return self.tries[shard], self.errors.get(shard, ""), self.deadline_seconds()
+    def try_shard(
+        self, shard: int, node: str, nodes: Collection[str]
+    ) -> tuple[int, str, float | None]:
+        """A shard is begun at a node, one of those that are there: how often it was, this time
+        included; what its last try reported; and how many seconds it may take, None as long as no
+        shard is finished. Tries do not count where the node is lost: the shard is not to blame."""
+        self.begun += 1
+        self.pairs.pop(shard, None)
+        self.places[shard] = [place for place in self.places[shard] if place in nodes] + [node]
+        return len(self.places[shard]), self.errors.get(shard, ""), self.deadline_seconds()
 
     def deadline_seconds(self) -> float | None:
         """By the median of the shards so far."""
@@ -38,16 +47,16 @@ class Tally:
 
     def num_tries(self) -> int:
         """How often any shard has been begun."""
-        return sum(self.tries.values())
+        return self.begun
 
     def start_actor(self) -> int:
         """How many actors were started since a shard was last finished."""
         self.starts += 1
         return self.starts
 
-    def made(self, num: int) -> None:
-        """num more pairs; fewer where a shard is begun again."""
-        self.pairs += num
+    def made(self, shard: int, num: int) -> None:
+        """num more pairs of a shard."""
+        self.pairs[shard] += num
 
     def finished(self, seconds: float) -> None:
         """One more shard, made in so long."""
@@ -68,4 +77,4 @@ class Tally:
 
     def read(self) -> tuple[int, int, int]:
         """Pairs, shards, repeated tries."""
-        return self.pairs, self.shards, sum(self.tries.values()) - len(self.tries)
+        return sum(self.pairs.values()), self.shards, self.begun - len(self.places)

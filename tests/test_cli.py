@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 import yaml
 from PIL import Image
 
+from factory import cluster, storage
 from factory.cli import main
 from factory.config import Config, dump_config
 from factory.diffusion.checkpoints import load_model, save_model
@@ -221,3 +225,135 @@ def test_every_job_is_a_script_that_answers_a_mistake_without_starting_anything(
     assert done.returncode == 2
     assert done.stderr == "error: config: generate.nun: unknown key. Did you mean generate.num?\n"
     assert not list(tmp_path.iterdir())
+
+
+# Failures after the start: one line, no traceback
+
+
+def failed(capsys, arguments: list[str], code: int) -> str:
+    """The one line that a command says on stderr, before what it says to go on."""
+    assert main(arguments) == code
+    line, *more = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert more == (
+        ["finished shards are kept; run the same command again to resume"] * (code == 3)
+    )
+    return line
+
+
+def refuse(*rest, **more):
+    raise PermissionError(errno.EACCES, "Permission denied", "/place/file")
+
+
+def stumble(*rest, **more):
+    raise OSError(errno.EBUSY, "Please reduce your request rate", "s3://bucket/file")
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "repair", "gc", "report"])
+def test_a_dataset_that_cannot_be_read_is_told_on_one_line(command, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+    for name in ("entries", "read_bytes"):
+        monkeypatch.setattr(storage, name, refuse)
+    told = failed(capsys, [command, str(tmp_path)], 1)
+    assert told == "error: /place/file: Permission denied"
+    for name in ("entries", "read_bytes"):
+        monkeypatch.setattr(storage, name, stumble)
+    told = failed(capsys, [command, str(tmp_path)], 1)
+    assert told.startswith("error: s3://bucket/file: Please reduce")
+    assert told.endswith("Run the same command again when it can be reached.")
+
+
+def full(*rest, **more):
+    raise OSError(errno.ENOSPC, "No space left on device", "/place/file")
+
+
+def test_a_full_disk_after_fitting_or_measuring_is_told_on_one_line(
+    pairs, tiny_models, capsys, monkeypatch, tiny_config, tmp_path
+):
+    monkeypatch.setattr(storage, "check_writable", lambda url: True)
+    monkeypatch.setattr(storage, "write", full)
+    told = "error: /place/file: No space left on device"
+    assert failed(capsys, fit_arguments(pairs, tiny_models), 1) == told
+    toy = {"kind": "toy", "num": 1}
+    data = {"image_size": 16, "labelled": {**toy, "seed": 1}, "test": {**toy, "seed": 2}}
+    config = tiny_config(data=data, evaluate={"url": str(tmp_path / "scores")})
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert failed(capsys, ["evaluate", "--config", str(tmp_path / "config.yaml")], 1) == told
+
+
+def test_a_storage_that_fails_while_generate_is_checked_leaves_it_resumable(
+    tiny_config, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "config.yaml").write_text(dump_config(tiny_config()))
+    monkeypatch.setattr(storage, "list_files", refuse)
+    arguments = ["generate", "--config", str(tmp_path / "config.yaml"), "--dry-run"]
+    assert failed(capsys, arguments, 3) == "error: /place/file: Permission denied"
+
+
+@pytest.mark.parametrize("kind", [ConnectionError, ray.exceptions.RaySystemError])
+def test_a_cluster_that_cannot_be_joined_is_told_on_one_line(
+    kind, tiny_config, tmp_path, capsys, monkeypatch
+):
+    def connect(**given):
+        raise kind("nobody answers\nat this address")
+
+    monkeypatch.setattr(cluster, "connect", connect)
+    config = tiny_config(train={"url": str(tmp_path / "run")})
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    told = failed(capsys, ["train", "--config", str(tmp_path / "config.yaml")], 1)
+    assert "nobody answers at this address" in told
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize("command", ["generate", "train"])
+def test_the_memory_of_one_process_is_no_place_for_what_others_make(command, more, refused):
+    told = refused(command, "--out", "memory://box/x", *more)
+    assert "gone with the process" in told and "Name a path or a bucket" in told
+
+
+def test_output_that_nobody_reads_any_more_is_no_failure(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "factory.cli", "generate", "--print-config"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+SLOW = """
+import time
+from factory import cli
+
+def slow(given):
+    try:
+        print("begun", flush=True)
+        time.sleep(600)
+    finally:
+        print("ending", flush=True)
+        time.sleep(600)
+
+cli._COMMANDS["gc"] = slow
+cli.main(["gc", "nowhere"])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_process_at_once(number, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    ) as process:
+        for line in ("begun\n", "ending\n"):
+            assert process.stdout.readline() == line
+            process.send_signal(number)
+        assert process.wait(timeout=120) == 128 + number
+        assert "Traceback" not in process.stderr.read()

@@ -1,10 +1,12 @@
 """Claims about factory.errors."""
 
+import errno
 import pickle
 
 import pytest
+import torch
 
-from factory.errors import MAX_LENGTH, Problems, UserError, shown
+from factory.errors import MAX_LENGTH, Problems, UserError, is_out_of_memory, shown
 
 
 def test_all_problems_are_told_one_a_line() -> None:
@@ -56,3 +58,29 @@ def test_a_long_line_keeps_its_ends_and_stays_as_it_is_when_shown_again() -> Non
 def test_problems_are_kept_as_shown_and_keep_their_own_lines() -> None:
     assert UserError("a\nb\tc").problems == ("a\nb\\tc",)
     assert UserError(["a" * 10_000]).problems == (shown("a" * 10_000),)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory"),
+            True,
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_memory_that_ran_out_is_known_by_type_or_words(error: Exception, is_it: bool) -> None:
+    assert is_out_of_memory(error) is is_it
+
+
+def test_torch_really_says_so_on_a_cpu() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 
-from factory import generation, storage
+from factory import cluster, generation, storage
 from factory.config import Config, dump_config
 from factory.errors import UserError
 from factory.generation import GenerationFailed, check, generate
@@ -117,10 +118,10 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed(
         )
         wait_until(lambda before=before: len(receipts()) > before)
         driver.send_signal(number)
-        assert driver.wait(timeout=60) == code
+        assert driver.wait(timeout=20) == code
     first = {i: r.sha256 for i, r in read_receipts(config.generate.url).items()}
     assert 3 <= len(first) < len(expected)
-    generate(config)
+    generate(tiny_config(generate=with_actors(2)))
     assert data_hashes(config) == expected
     kept = read_receipts(config.generate.url)
     assert all(kept[i].sha256 == sha256 for i, sha256 in first.items())
@@ -196,6 +197,68 @@ def test_an_actor_that_outlasts_the_deadline_is_replaced_and_at_last_told(
     hangs = with_actors(1, num=1, max_shard_retries=1, shard_deadline_seconds=0.01)
     with pytest.raises(GenerationFailed, match="shard 0: its actor died or hung 2 times"):
         generate(tiny_config(generate=hangs))
+
+
+@pytest.mark.ray
+def test_a_shard_that_hangs_once_is_made_by_another_actor(
+    expected, tiny_config, tmp_path, monkeypatch
+) -> None:
+    hung = tmp_path / "hung"
+
+    class HangsOnce(generation.ShardActor):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.samples = self.maker.synthesizer.samples
+            self.maker.synthesizer.samples = self.hanging
+
+        def hanging(self, spec: Any, made: Any) -> Any:
+            if spec.shard == 2 and not hung.exists():
+                hung.touch()
+                time.sleep(600)
+            return self.samples(spec, made)
+
+    monkeypatch.setattr(generation, "ShardActor", HangsOnce)
+    config = tiny_config(generate=with_actors(1, shard_deadline_seconds=10))
+    generate(config)
+    assert hung.exists() and data_hashes(config) == expected
+
+
+@pytest.mark.ray
+def test_a_lost_node_costs_nothing_but_time(expected, tiny_config, tmp_path) -> None:
+    config = tiny_config(generate=with_actors(2, max_shard_retries=0))
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    lost = nodes.add_node(num_cpus=1)
+    try:
+        driver = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "jobs" / "generate.py"), "--config", str(file)],
+            env={**os.environ, "RAY_ADDRESS": nodes.address},
+        )
+        receipts = Path(config.generate.url) / "_factory" / "shards"
+        wait_until(lambda: receipts.is_dir() and len(list(receipts.iterdir())) >= 2)
+        nodes.remove_node(lost, allow_graceful=False)
+        assert driver.wait(timeout=120) == 0
+    finally:
+        nodes.shutdown()
+    assert data_hashes(config) == expected
+
+
+@pytest.mark.ray
+def test_a_place_that_a_node_does_not_share_is_refused(
+    ray_session, tiny_config, monkeypatch
+) -> None:
+    config = tiny_config()
+    there = Path(config.generate.url) / "_factory" / "run.json"
+    [address] = cluster.live_nodes().values()
+    assert cluster.nodes_without(str(there)) == [address]
+    monkeypatch.setattr(cluster, "live_nodes", lambda: {"one": address, "other": "10.0.0.2"})
+    monkeypatch.setattr(cluster, "nodes_without", lambda path: ["10.0.0.2"])
+    with pytest.raises(UserError, match=r"is not shared by 10\.0\.0\.2\. Name a path"):
+        generate(config)
+    generation._check_shared(config.generate.url)
+    with pytest.raises(GenerationFailed, match="finds no _factory/run"):
+        generation._check_shared(str(there.parent))
 
 
 @pytest.mark.ray

@@ -18,7 +18,7 @@ errors faults
 classes storage differences
 images
 config
-progress embedded tally
+progress precision embedded tally
 data.*
 cluster
 diffusion.unet diffusion.compilation

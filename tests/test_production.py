@@ -212,6 +212,24 @@ def test_a_process_that_outlasts_its_deadline_ends_and_says_where_it_hung() -> N
     assert "Timeout" in done.stderr and 'File "<string>", line 11' in done.stderr
 
 
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_what_was_given_no_time_may_be_limited_later(order: str) -> None:
+    code = f"""
+import time
+from factory.production import Deadlines
+deadlines = Deadlines()
+if {order!r} == "before":
+    deadlines.limit(0.2)
+with deadlines.within(600), deadlines.within(None):
+    print("alive", flush=True)
+    deadlines.limit(0.2)
+    time.sleep(600)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "alive\n")
+    assert "Timeout" in done.stderr
+
+
 def test_begins_tells_how_long_the_shard_may_take(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,18 +1,22 @@
 """Claims about factory.repair: what is damaged becomes what it was, and nothing else is touched."""
 
+import errno
 import os
 import random
 import shutil
 from pathlib import Path
 
 import pytest
+from folders import contents
 from mutations import mutated
 
-from factory import synthesis
+from factory import repair as repairing
+from factory import storage, synthesis
 from factory.cli import main
 from factory.errors import UserError
 from factory.generation import GenerationFailed, generate
 from factory.repair import repair
+from factory.shards.ledger import Incomplete, read_plan
 from factory.shards.verification import verify
 
 NUM_REPAIRS = int(os.environ.get("NUM_REPAIRS", "25"))
@@ -33,14 +37,6 @@ def dataset(kept: Path, tiny_config, without_ray, tmp_path: Path) -> Path:
         Path(config.generate.url).rename(kept)
     without_ray.clear()
     return Path(shutil.copytree(kept, tmp_path / "copy"))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def cut(path: Path) -> None:
@@ -201,3 +197,39 @@ def test_a_place_without_a_dataset_is_a_mistake(tmp_path, capsys) -> None:
     for command in ("verify", "status", "repair", "gc"):
         assert main([command, str(tmp_path / "no")]) == 2
         assert "holds no dataset" in capsys.readouterr().err
+
+
+def test_what_still_fails_while_mending_is_told_on_one_line(dataset, capsys, monkeypatch) -> None:
+    plan = read_plan(str(dataset))
+
+    def incomplete(*rest, **more):
+        raise Incomplete(str(dataset), plan, [1])
+
+    def full(url: str, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", url)
+
+    for place, name, fails in ((repairing, "complete", incomplete), (storage, "write", full)):
+        cut(dataset / "_SUCCESS")
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, fails)
+            assert main(["repair", str(dataset)]) == 1
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 1 and told[0].startswith(f"error: {dataset}")
+
+
+def test_storage_that_stumbles_while_mending_is_asked_again(dataset, monkeypatch) -> None:
+    before = contents(dataset)
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+    for name in (RECEIPT, "_factory/env.json"):
+        cut(dataset / name)
+    honest, stumbled = storage.write, set()
+
+    def write(url: str, data: bytes) -> None:
+        if url not in stumbled:
+            stumbled.add(url)
+            raise OSError("503 SlowDown")
+        honest(url, data)
+
+    monkeypatch.setattr(storage, "write", write)
+    assert repair(str(dataset)).findings == []
+    assert contents(dataset) == before and stumbled

@@ -1,10 +1,27 @@
 """Claims about factory.storage."""
 
+import errno
 import os
+import time
 import uuid
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+    TokenRetrievalError,
+)
+from fsspec.exceptions import FSTimeoutError
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
+from s3fs.errors import translate_boto_error
 
 from factory import storage
 from factory.errors import UserError
@@ -128,3 +145,228 @@ def test_reasons_do_not_repeat_the_place() -> None:
     assert storage.reason(FileNotFoundError(2, "No such file", "/a/b")) == "No such file"
     assert storage.reason(OSError()) == "OSError"
     assert storage.reason(ValueError("odd")) == "odd"
+
+
+# A store that stumbles, or turns us down
+
+
+class Store(MemoryFileSystem):
+    """An object store whose next calls end with these errors, or well."""
+
+    cachable = False
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    errors: ClassVar[list[Exception | None]] = []
+    replaces: ClassVar[bool] = False
+    """Whether it replaces files in spite of create-only writes."""
+
+    def _stumble(self) -> None:
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        self._stumble()
+        return bool(super().exists(path, **kwargs))
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        self._stumble()
+        super().pipe_file(path, value, mode="overwrite" if self.replaces else mode, **kwargs)
+
+    def cat_file(self, path: str, **kwargs: Any) -> bytes:
+        self._stumble()
+        return bytes(super().cat_file(path, **kwargs))
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> type[Store]:
+    """Behind memory://."""
+    monkeypatch.setitem(_registry, "memory", Store)
+    for name, value in {"store": {}, "pseudo_dirs": [""], "errors": [], "replaces": False}.items():
+        monkeypatch.setattr(Store, name, value)
+    return Store
+
+
+class Clock:
+    """Stands still while nobody sleeps; luck: where in its range each pause falls."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, luck: float = 0.0) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(storage.time, "sleep", self.sleep)
+        monkeypatch.setattr(storage.random, "uniform", lambda low, high: low + luck * (high - low))
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.5, 1.0])
+def test_any_outage_of_a_minute_is_survived_with_few_calls(
+    luck: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, calls = Clock(monkeypatch, luck), []
+
+    def work() -> str:
+        calls.append(clock.now)
+        if clock.now < 60:
+            raise OSError("503 SlowDown")
+        return "done"
+
+    assert storage.patiently(work) == "done"
+    assert len(calls) <= storage.TRIES
+    assert max(after - before for before, after in pairwise(calls)) <= 30
+
+
+@pytest.mark.parametrize("luck", [0.0, 1.0])
+def test_an_outage_that_lasts_is_told_after_minutes(
+    luck: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, luck)
+
+    def work() -> None:
+        raise OSError("503 SlowDown")
+
+    with pytest.raises(OSError, match="503"):
+        storage.patiently(work)
+    assert 60 < clock.now < 180
+
+
+def answer(code: str, status: int) -> OSError:
+    """As s3fs raises what an S3 server answered."""
+    told = {"Error": {"Code": code, "Message": "the server's words"}}
+    response = {**told, "ResponseMetadata": {"HTTPStatusCode": status}}
+    error = translate_boto_error(ClientError(response, "PutObject"))
+    assert isinstance(error, OSError)
+    return error
+
+
+REFUSALS = [
+    answer("ExpiredToken", 400),
+    answer("ExpiredTokenException", 400),
+    answer("TokenRefreshRequired", 400),
+    answer("InvalidAccessKeyId", 403),
+    answer("InvalidClientTokenId", 403),
+    answer("SignatureDoesNotMatch", 403),
+    answer("AccessDenied", 403),
+    answer("KMS.DisabledException", 400),
+    answer("403", 403),
+    # Of a HEAD there are no words; expired credentials are answered so.
+    answer("400", 400),
+    NoCredentialsError(),
+    PartialCredentialsError(provider="env", cred_var="key"),
+    TokenRetrievalError(provider="sso", error_msg="expired"),
+]
+STUMBLES = [
+    answer("SlowDown", 503),
+    answer("503", 503),
+    answer("InternalError", 500),
+    answer("RequestTimeout", 400),
+    answer("BadDigest", 400),
+    answer("ConditionalRequestConflict", 409),
+    EndpointConnectionError(endpoint_url="https://s3"),
+    ReadTimeoutError(endpoint_url="https://s3"),
+    ConnectionResetError("reset by peer"),
+    TimeoutError("timed out"),
+    FSTimeoutError(),
+]
+
+
+def kind(error: Exception) -> str:
+    response = getattr(error.__cause__, "response", None)
+    return response["Error"]["Code"] if response else type(error).__name__
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=kind)
+def test_what_a_store_refuses_is_told_at_once_with_what_to_do(
+    error: Exception, store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    store.errors[:] = [error]
+    with pytest.raises(PermissionError) as raised:
+        storage.patiently(partial(storage.write, "memory://b/x", b"x"))
+    assert not storage.is_transient(raised.value) and not clock.now
+    assert "memory://b/x" in str(raised.value) and "renew them" in str(raised.value)
+    store.errors[:] = [error]
+    with pytest.raises(UserError, match=r"^memory://b: cannot be written .* renew them"):
+        storage.check_writable("memory://b")
+    assert not clock.now
+
+
+@pytest.mark.parametrize("error", [e for e in REFUSALS if isinstance(e, OSError)], ids=kind)
+def test_s3s_own_refusals_are_permanent(error: OSError) -> None:
+    assert not storage.is_transient(error)
+
+
+@pytest.mark.parametrize("error", STUMBLES, ids=kind)
+def test_a_store_that_stumbles_once_is_asked_again(
+    error: Exception, store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    for num_good in range(4):
+        store.errors[:] = [*[None] * num_good, error]
+        assert storage.check_writable("memory://b")
+        assert not store.errors and clock.now
+        assert storage.entries("memory://b") == []
+
+
+def test_a_missing_bucket_is_told_at_once(
+    store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    store.errors[:] = [answer("NoSuchBucket", 404)]
+    with pytest.raises(UserError, match="cannot be written"):
+        storage.check_writable("memory://b")
+    assert not clock.now
+
+
+def test_a_store_that_cannot_be_reached_for_long_is_no_mistake_of_the_place(
+    store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    store.errors[:] = [answer("SlowDown", 503) for _ in range(99)]
+    with pytest.raises(UserError, match=r"memory://b: cannot be reached now .* same command again"):
+        storage.check_writable("memory://b")
+
+
+def test_a_store_without_create_only_writes_is_found_out(store: type[Store]) -> None:
+    assert storage.check_writable("memory://b")
+    store.replaces = True
+    assert not storage.check_writable("memory://b")
+    assert storage.entries("memory://b") == []
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        # As the system says it: without a name.
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (storage.write, storage.write_new):
+        with pytest.raises(OSError, match="No space left") as raised:
+            write(str(tmp_path / "weights"), b"x")
+        assert str(tmp_path / "weights") in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_below_a_file_there_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    for read in (storage.read_bytes, storage.sha256_of):
+        with pytest.raises(FileNotFoundError):
+            read(str(tmp_path / "file" / "below"))
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1])
+def test_a_places_clock_is_not_this_processes(
+    place: str, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write(f"{place}/x", b"x")
+    honest = time.time
+    monkeypatch.setattr(time, "time", lambda: honest() + days * 86400)
+    now, [entry] = storage.clock_of(place), storage.entries(place)
+    assert now is not None and entry.modified is not None
+    assert 0 <= now - entry.modified < 3600
+    assert [entry.name for entry in storage.entries(place)] == ["x"]
+
+
+def test_memory_alone_does_not_outlive_the_process(tmp_path: Path) -> None:
+    assert storage.outlives_this_process(str(tmp_path))
+    assert not storage.outlives_this_process("memory://b")

@@ -275,8 +275,9 @@ def test_renoised_features_are_those_of_the_stored_image(
     told = one_batch(plan, "renoise", vote)
     calls = recorded(models, monkeypatch)
     samples = made(models, told)
-    assert [kind for kind, _, _ in calls] == ["epsilon_and_features"] * STEPS + ["features"]
-    assert len(calls[-1][1]) == 2 * len(TIMESTEPS)
+    kinds = ["epsilon_and_features"] * STEPS + ["features"] * len(TIMESTEPS)
+    assert [kind for kind, _, _ in calls] == kinds
+    assert tuple((len(x_t), t) for _, x_t, t in calls[STEPS:]) == tuple((2, t) for t in TIMESTEPS)
 
     pixels = torch.from_numpy(np.stack([sample.image for sample in samples]))
     maps = renoised_maps(
@@ -288,6 +289,18 @@ def test_renoised_features_are_those_of_the_stored_image(
         BLOCKS,
     )
     assert_labels(samples, models, maps, vote)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize("source", ["renoise", "trajectory"])
+def test_every_pass_of_the_network_is_in_the_plans_precision(
+    models, plan, monkeypatch, source: str, precision: str
+) -> None:
+    seen: list[torch.dtype] = []
+    models.ddpm.unet.conv_in.register_forward_hook(lambda *call: seen.append(call[-1].dtype))
+    made(models, one_batch(plan, source, precision=precision))
+    assert len(seen) == STEPS + (len(TIMESTEPS) if source == "renoise" else 0)
+    assert set(seen) == {torch.bfloat16 if precision == "bf16" else torch.float32}
 
 
 def test_trajectory_features_are_read_in_passing_without_extra_passes(

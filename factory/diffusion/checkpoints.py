@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -110,7 +111,7 @@ def save_model(
         ),
     }
     for name, data in files.items():
-        storage.write(storage.join(url, name), data)
+        storage.patiently(partial(storage.write, storage.join(url, name), data))
 
 
 def load_model(url: str) -> Model:
@@ -167,23 +168,18 @@ def _scheduler_file(url: str) -> str:
 
 def _read(url: str) -> bytes:
     try:
-        return storage.read_bytes(url)
+        return storage.patiently(partial(storage.read_bytes, url))
     except FileNotFoundError:
         raise UserError(f"{url}: is missing; the model folder is incomplete. {_COPY}") from None
     except OSError as error:
-        raise _unreadable(url, error) from None
+        raise storage.refusal(url, error, "read", f"Check the place. {_COPY}") from None
 
 
 def _exists(url: str) -> bool:
     try:
-        return storage.exists(url)
+        return storage.patiently(partial(storage.exists, url))
     except OSError as error:
-        raise _unreadable(url, error) from None
-
-
-def _unreadable(url: str, error: OSError) -> UserError:
-    why = storage.reason(error)
-    return UserError(f"{url}: cannot be read ({why}). Check the place. {_COPY}")
+        raise storage.refusal(url, error, "read", f"Check the place. {_COPY}") from None
 
 
 def _read_json(url: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ Result = TypeVar("Result")
 
 CACHE = Path("~/.cache/factory/inductor")
 """What was compiled once is found there again by later processes of the machine."""
+_MAX_SHAPES = 256
+"""Of a network in one process, batches with and without its maps counted each; torch has 8."""
 
 
 class CannotCompile(Exception):
@@ -26,17 +28,21 @@ def compiled(network: Callable[..., Result]) -> Callable[..., Result]:
     Compiled kernels round otherwise: whoever promises equal bytes must not fall back silently.
     """
     # The compiler takes a second to import: only for whoever compiles.
-    from torch._dynamo.exc import TorchDynamoException
+    import torch._dynamo as dynamo
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE.expanduser()))
     fast = torch.compile(network, dynamic=False, fullgraph=True)
 
     def call(*args: Any) -> Result:
         try:
-            return fast(*args)
-        except TorchDynamoException as error:
-            # Who failed, then why.
-            reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
+            # In each call: another thread would not see what is set here for good.
+            with dynamo.config.patch(recompile_limit=_MAX_SHAPES):
+                return fast(*args)
+        except (TorchDynamoException, FailOnRecompileLimitHit) as error:
+            # Who failed, then why; of a limit, its cause says which.
+            told = error.__cause__ if isinstance(error, FailOnRecompileLimitHit) else error
+            reason = " ".join(line.strip() for line in str(told).strip().splitlines()[:2])
             raise CannotCompile(
                 f"the network cannot be compiled here ({reason}). Turn it off: "
                 "--set generate.compile=false."

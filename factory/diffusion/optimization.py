@@ -23,6 +23,7 @@ from factory.diffusion.compilation import compiled_or_not
 from factory.diffusion.process import EpsilonFn, Schedule, epsilon_loss, sample_seed
 from factory.diffusion.unet import UNet
 from factory.images import to_signed
+from factory.precision import in_bf16
 
 CHECKPOINT_FILES = (
     "unet.safetensors",
@@ -58,7 +59,7 @@ def new_state(config: Config, device: torch.device, initial: UNet | None = None)
     if initial is not None:
         unet.load_state_dict(initial.state_dict())
     unet.to(device)
-    ema = AveragedModel(unet, multi_avg_fn=_warmed_up_ema(config.train.ema_decay))
+    ema = AveragedModel(unet)
     optimizer = torch.optim.AdamW(
         unet.parameters(),
         lr=config.train.learning_rate,
@@ -66,21 +67,6 @@ def new_state(config: Config, device: torch.device, initial: UNet | None = None)
         fused=True,
     )
     return TrainState(unet, ema, optimizer)
-
-
-def _warmed_up_ema(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An average that forgets its random start: decay min(decay, (1 + n) / (10 + n)).
-
-    n counts the updates before; at n = 0 torch copies the weights instead.
-    """
-
-    @torch.no_grad()
-    def update(averages: Any, parameters: Any, num_averaged: Any) -> None:
-        n = float(num_averaged)
-        weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n))
-        torch._foreach_lerp_(averages, parameters, weight)
-
-    return update
 
 
 def resident_images(config: Config, device: torch.device) -> torch.Tensor:
@@ -160,7 +146,8 @@ def train_step(
         flipped = torch.rand(len(x_0), device=x_0.device) < 0.5
         x_0 = torch.where(flipped[:, None, None, None], x_0.flip(3), x_0)
     t = torch.randint(schedule.num_timesteps, (len(x_0),), device=x_0.device)
-    with torch.autocast(x_0.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+    bf16 = in_bf16(train.precision, x_0.device.type)
+    with torch.autocast(x_0.device.type, torch.bfloat16, enabled=bf16):
         loss = epsilon_loss(network, schedule, x_0, t, torch.randn_like(x_0))
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -168,9 +155,23 @@ def train_step(
     for group in state.optimizer.param_groups:
         group["lr"] = train.learning_rate * min(1.0, (state.step + 1) / train.warmup_steps)
     state.optimizer.step()
-    state.ema.update_parameters(state.unet)
+    _average(state, train.ema_decay)
     state.step += 1
     return loss.detach()
+
+
+@torch.no_grad()
+def _average(state: TrainState, decay: float) -> None:
+    """Moves the average to the weights: by 1 - min(decay, (1 + n) / (10 + n)) after n steps.
+
+    So it forgets its random start; at n = 0 it becomes the weights. Counted in Python: torch's
+    `update_parameters` takes the count to the device and, to choose a decay by it, back again.
+    """
+    n = state.step
+    weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n)) if n else 1.0
+    averages, weights = state.ema.module.parameters(), state.unet.parameters()
+    torch._foreach_lerp_(list(averages), list(weights), weight)
+    state.ema.n_averaged += 1
 
 
 def save_state(state: TrainState, folder: Path) -> None:

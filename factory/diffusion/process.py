@@ -4,8 +4,12 @@ Shapes: B batch, C channels, H height, W width. Images x_0 are in [-1, 1].
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +25,15 @@ NoiseFn = Callable[[int], torch.Tensor]
 
 _MASK64 = (1 << 64) - 1
 _RETRY_SHIFT = 48
+_NUM_BUFFERS = 2
+"""Batches of noise that lie ready, or are being drawn."""
+_NUM_THREADS = {"cpu": 1, "cuda": 4}
+"""That draw noise: of a GPU a step is soon over."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """alpha_bars (T,) float64, the share of signal at each timestep; samplers want a CPU's."""
+    """alpha_bars (T,) float64, the share of signal at each timestep."""
 
     alpha_bars: torch.Tensor
 
@@ -39,7 +47,13 @@ class Schedule:
 
     def alpha_bar(self, t: int) -> float:
         """alpha_bar at t; 1 at t = -1, the clean image."""
-        return 1.0 if t < 0 else float(self.alpha_bars[t])
+        return 1.0 if t < 0 else self._values[t]
+
+    @cached_property
+    def _values(self) -> list[float]:
+        """Read at once: a sampler that read them one by one would wait for a device at each."""
+        values: list[float] = self.alpha_bars.tolist()
+        return values
 
     def alpha_sigma(self, t: int) -> tuple[float, float]:
         """(sqrt(alpha_bar), sqrt(1 - alpha_bar)): x_t = alpha x_0 + sigma epsilon."""
@@ -103,17 +117,96 @@ def normal_noise(seeds: Sequence[int], shape: Sequence[int], stream: int) -> tor
     stream: 0 for x_T, t + 1 for the noise that an ancestral step at timestep t adds. Drawn from
     Philox, a counter-based generator: no state, any order, any batch.
     """
-    # As uint64: numpy makes a list with a number above 2**63 float64, which rounds it.
-    keys = [np.array([seed, stream], dtype=np.uint64) for seed in seeds]
-    rows = [
-        np.random.Generator(np.random.Philox(key=key)).standard_normal(
-            tuple(shape), dtype=np.float32
-        )
-        for key in keys
-    ]
-    return torch.from_numpy(np.stack(rows))
+    noise = torch.empty((len(seeds), *shape))
+    _draw(seeds, stream, noise.numpy())
+    return noise
+
+
+def _draw(seeds: Sequence[int], stream: int, rows: np.ndarray[Any, Any]) -> None:
+    """Fills a row for each seed; numpy lets other threads run meanwhile."""
+    for seed, row in zip(seeds, rows, strict=True):
+        # As uint64: numpy makes a list with a number above 2**63 float64, which rounds it.
+        key = np.array([seed, stream], dtype=np.uint64)
+        np.random.Generator(np.random.Philox(key=key)).standard_normal(out=row, dtype=np.float32)
 
 
 def step_noise(seeds: Sequence[int], shape: Sequence[int], device: torch.device) -> NoiseFn:
-    """The noise that a sampler adds to these samples at each timestep t: their stream t + 1."""
+    """The noise that a sampler adds to these samples at each timestep t: their stream t + 1.
+
+    Drawn when it is asked for, while the device waits: for a sheet now and then.
+    """
     return lambda t: normal_noise(seeds, shape, stream=t + 1).to(device)
+
+
+class NoiseAhead:
+    """`step_noise`, drawn by threads up to two steps before the sampler asks for it.
+
+    `with NoiseAhead(...) as noise`: the threads end with the block. Ask in the timesteps' order;
+    some may be left out. An answer holds until the next, which takes its place, on a GPU in the
+    device's own order. What fails in a thread is raised where its noise is asked for.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        device: torch.device,
+        timesteps: Iterable[int],
+    ) -> None:
+        self.seeds = seeds
+        self.answer = torch.empty((len(seeds), *shape), device=device)
+        self.free = [_Buffer(self.answer) for _ in range(_NUM_BUFFERS)]
+        self.coming = iter(timesteps)
+        self.drawn: deque[tuple[int, _Buffer, list[Future[None]]]] = deque()
+        self.num_threads = _NUM_THREADS.get(device.type, 1)
+        self.threads = ThreadPoolExecutor(self.num_threads, "noise")
+
+    def __enter__(self) -> NoiseFn:
+        self._draw_ahead()
+        return self._noise
+
+    def __exit__(self, *error: object) -> None:
+        self.threads.shutdown(cancel_futures=True)
+
+    def _draw_ahead(self) -> None:
+        """Lets the threads fill every free buffer, each thread its share of the rows."""
+        share = -(-len(self.seeds) // self.num_threads)
+        shares = [slice(start, start + share) for start in range(0, len(self.seeds), share)]
+        while self.free and (t := next(self.coming, None)) is not None:
+            buffer = self.free.pop()
+            parts = [self.threads.submit(buffer.fill, self.seeds, t + 1, part) for part in shares]
+            self.drawn.append((t, buffer, parts))
+
+    def _noise(self, t: int) -> torch.Tensor:
+        drawn_at = None
+        while drawn_at != t:
+            drawn_at, buffer, parts = self.drawn.popleft()
+            for part in parts:
+                part.result()
+            buffer.copy_to(self.answer)
+            self.free.append(buffer)
+            self._draw_ahead()
+        return self.answer
+
+
+class _Buffer:
+    """A batch of noise on its way to the device: filled by threads, read by the device."""
+
+    def __init__(self, like: torch.Tensor) -> None:
+        on_gpu = like.device.type == "cuda"
+        # From pinned memory a GPU copies by itself.
+        self.noise = torch.empty(like.shape, pin_memory=on_gpu)
+        self.rows = self.noise.numpy()
+        self.copied = torch.cuda.Event(blocking=True) if on_gpu else None
+
+    def fill(self, seeds: Sequence[int], stream: int, part: slice) -> None:
+        """Draws a part of the rows, once what was here before has been copied."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        _draw(seeds[part], stream, self.rows[part])
+
+    def copy_to(self, answer: torch.Tensor) -> None:
+        """Copies all of it; on a GPU when the device gets there."""
+        answer.copy_(self.noise, non_blocking=True)
+        if self.copied is not None:
+            self.copied.record(torch.cuda.current_stream(answer.device))

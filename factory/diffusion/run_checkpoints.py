@@ -17,11 +17,10 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from factory import storage
-from factory.diffusion.optimization import TrainState, save_state
+from factory.diffusion.optimization import CHECKPOINT_FILES, TrainState, save_state
 from factory.errors import UserError
 from factory.progress import tell
 
-_FILES = ("unet.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
 _PROOF = "sha256.json"
 
 
@@ -90,7 +89,7 @@ def _write(folder: Path, place: str) -> None:
     way on this machine's disk, which may be full."""
     digests = {}
     try:
-        for name in _FILES:
+        for name in CHECKPOINT_FILES:
             data = (folder / name).read_bytes()
             digests[name] = hashlib.sha256(data).hexdigest()
             storage.patiently(partial(storage.write, storage.join(place, name), data))
@@ -112,7 +111,7 @@ def _damage(place: str) -> str | None:
         digests = json.loads(
             storage.patiently(partial(storage.read_text, storage.join(place, name)))
         )
-        for name in _FILES:
+        for name in CHECKPOINT_FILES:
             digest = storage.patiently(partial(storage.sha256_of, storage.join(place, name)))
             if digest != digests[name]:
                 return f"{name} is not as it was written"
@@ -130,7 +129,7 @@ def on_this_machine(place: str) -> Iterator[Path]:
         yield Path(place)
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name in _FILES:
+        for name in CHECKPOINT_FILES:
             data = storage.patiently(partial(storage.read_bytes, storage.join(place, name)))
             (Path(folder) / name).write_bytes(data)
         yield Path(folder)

@@ -5,8 +5,9 @@ order, predict x_0 there and clip it to [-1, 1], as Ho et al. (2020) do, and end
 Without `clip` the deterministic ones solve the probability-flow ODE as it is, whose solution leaves
 [-1, 1] where the network has learned too little.
 Coefficients are Python floats, the timesteps lie on the device before the first step, and what a
-step makes goes into buffers made once: the loop never waits for the device, and allocates nothing
-but what the network does.
+step makes goes into buffers made once: the loop asks the device for nothing, and allocates nothing
+but what the network does. Noise too, if `process.NoiseAhead` gives it; its buffers are two, so a
+sampler that adds noise runs two steps ahead of a GPU, and no further.
 
 Shapes: x_T (B, C, H, W) standard normal -> x_0 (B, C, H, W), in [-1, 1] if clipped.
 """

@@ -29,7 +29,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
-from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from factory import cluster, storage
 from factory.config import Config, parse_config
@@ -53,7 +53,7 @@ from factory.diffusion.run_checkpoints import (
     saving,
 )
 from factory.diffusion.samplers import ddim, uniform_timesteps
-from factory.errors import UserError
+from factory.errors import UserError, is_out_of_memory
 from factory.images import encode_png, tile, to_channels_last_arrays
 from factory.progress import duration, tell
 
@@ -104,16 +104,30 @@ def train(config: Config) -> str:
     place = storage.join(config.train.url, "run.json")
     with saving("what was asked", place):
         storage.write(place, identity_json(config))
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         _train_worker,
         train_loop_config={"config": config.model_dump(mode="json")},
         scaling_config=_scaling(config),
         run_config=_run_config(config),
     )
-    problem = trainer.fit().return_value
+    try:
+        problem = trainer.fit().return_value
+    except WorkerGroupError as error:
+        raise TrainingFailedError(_reason(error)) from error
     if problem is not None:
         raise TrainingFailedError(problem)
     return model_url(config)
+
+
+class _Trainer(TorchTrainer):  # type: ignore[misc]  # Ray is untyped
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Ours stays in place: Ctrl-C ends the command with its own exit code."""
+
+
+def _reason(error: WorkerGroupError) -> str:
+    """What went wrong in the workers, without Ray's frames around it."""
+    told = {str(failure).strip().splitlines()[-1] for failure in error.worker_failures.values()}
+    return "; ".join(sorted(told)) or str(error)
 
 
 def _check_tensorboard(config: Config) -> None:
@@ -233,6 +247,14 @@ def _train_worker(worker_config: dict[str, Any]) -> str | None:
         _on_rank_0(rank, lambda: _write_result(config, state))
     except _Stopped as stopped:
         return str(stopped)
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise MemoryError(
+                f"out of memory with train.batch_size = {config.train.batch_size} over "
+                f"{config.train.num_workers} workers. Lower it, or raise train.num_workers, "
+                f"in a run at another --out: both are part of the run. {error}"
+            ) from None
+        raise
     return None
 
 

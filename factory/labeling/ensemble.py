@@ -9,6 +9,7 @@ Shapes: N pixels, D descriptor, K members, H1, H2 hidden, C classes.
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -169,15 +170,15 @@ def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def save_ensemble(ensemble: Ensemble, url: str, dtype: torch.dtype = torch.float32) -> None:
-    """Writes the folder: weights, in dtype, then config.json."""
+    """Writes the folder: weights, in dtype, then config.json. Raises OSError."""
     tensors = {
         key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
         for key, value in ensemble.state_dict().items()
         if key not in _COUNTS
     }
-    storage.write(storage.join(url, WEIGHTS), save(tensors))
     config = json.dumps(ensemble.config.model_dump(mode="json"), indent=2) + "\n"
-    storage.write(storage.join(url, "config.json"), config.encode())
+    for name, data in {WEIGHTS: save(tensors), "config.json": config.encode()}.items():
+        storage.patiently(partial(storage.write, storage.join(url, name), data))
 
 
 def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
@@ -187,18 +188,18 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
     """
     url = storage.normalize(url)
     try:
-        config_data = storage.read_bytes(storage.join(url, "config.json"))
-        weights = storage.read_bytes(storage.join(url, WEIGHTS))
+        config_data, weights = (
+            storage.patiently(partial(storage.read_bytes, storage.join(url, name)))
+            for name in ("config.json", WEIGHTS)
+        )
     except FileNotFoundError:
         raise UserError(
             f"{url}: no ensemble: config.json and {WEIGHTS} are not both there. "
             "Name a folder that `factory fit` wrote."
         ) from None
     except OSError as error:
-        raise UserError(
-            f"{url}: cannot be read ({storage.reason(error)}). "
-            "Name a folder that `factory fit` wrote."
-        ) from None
+        remedy = "Name a folder that `factory fit` wrote."
+        raise storage.refusal(url, error, "read", remedy) from None
     config = _parse(config_data, url)
     if config.ddpm_hash != ddpm_hash:
         raise UserError(
@@ -263,11 +264,13 @@ def check_fits(config: EnsembleConfig, model: Model, url: str) -> None:
 
 def check_replaceable(url: str) -> None:
     """Raises UserError where `save_ensemble` would replace the config of something else."""
+    remedy = "Choose another --out."
     try:
-        _parse(storage.read_bytes(storage.join(url, "config.json")), url)
+        config = storage.patiently(partial(storage.read_bytes, storage.join(url, "config.json")))
+        _parse(config, url)
     except FileNotFoundError:
         return
-    except (UserError, OSError):
-        raise UserError(
-            f"{url}: holds a config.json that is not an ensemble's. Choose another --out."
-        ) from None
+    except OSError as error:
+        raise storage.refusal(f"{url}/config.json", error, "read", remedy) from None
+    except UserError:
+        raise UserError(f"{url}: holds a config.json that is not an ensemble's. {remedy}") from None

@@ -46,20 +46,17 @@ def renoised_maps(
     timesteps: Sequence[int],
     blocks: Sequence[int],
 ) -> list[torch.Tensor]:
-    """Maps (B, C_m, h_m, w_m) of images noised to each timestep; timesteps outermost.
+    """Maps (B, C_m, h_m, w_m) float32 of images noised to each timestep; timesteps outermost.
 
-    x_0: (B, 3, S, S) in [-1, 1]; noise: (3, S, S). The U-Net stops after the last block.
+    x_0: (B, 3, S, S) in [-1, 1]; noise: (3, S, S). The U-Net stops after the last block. A timestep
+    is a pass of its own, so that memory is that of one.
     """
-    num_images = len(x_0)
-    t = torch.tensor(timesteps, device=x_0.device).repeat_interleave(num_images)
-    repeated = x_0.repeat(len(timesteps), 1, 1, 1)
-    x_t = q_sample(schedule, repeated, t, noise.to(x_0.device).expand_as(repeated))
-    maps = unet.features(x_t, t, blocks)
-    return [
-        maps[block].float()[i * num_images : (i + 1) * num_images]
-        for i in range(len(timesteps))
-        for block in blocks
-    ]
+    noise, found = noise.to(x_0.device), []
+    for timestep in timesteps:
+        t = torch.full((len(x_0),), timestep, device=x_0.device)
+        maps = unet.features(q_sample(schedule, x_0, t, noise.expand_as(x_0)), t, blocks)
+        found += [maps[block].float() for block in blocks]
+    return found
 
 
 def pixel_descriptors(

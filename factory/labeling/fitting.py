@@ -38,6 +38,7 @@ from factory.labeling.features import (
     renoised_maps,
     shared_noise,
 )
+from factory.precision import in_bf16
 
 Maps = Sequence[torch.Tensor]
 """(B, C_m, h_m, w_m) float32 of B images, in the descriptor's order."""
@@ -162,7 +163,7 @@ def map_passes(
     In the precision of fitting where its knobs are given, else in float32.
     """
     device = next(model.unet.parameters()).device
-    bf16 = knobs is not None and in_bf16(knobs, device)
+    bf16 = knobs is not None and in_bf16(knobs.precision, device.type)
     noise = shared_noise(learned.noise_seed, learned.image_size)
     schedule = linear_schedule(model.diffusion)
     step = max(1, _PIXELS_PER_PASS // learned.image_size**2)
@@ -315,6 +316,7 @@ def fit_pool(
 ) -> Ensemble:
     """The ensemble fitted to the pool, on its device, in eval mode."""
     device, num_axes = pool.coordinates.device, pool.coordinates.shape[1]
+    bf16 = in_bf16(knobs.precision, device.type)
     ensemble = Ensemble(learned.model_copy(update={"descriptor_dim": num_axes}))
     ensemble.to(device).train()
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=knobs.learning_rate, fused=True)
@@ -322,7 +324,7 @@ def fit_pool(
     started = time.monotonic()
     for step in range(1, knobs.num_steps + 1):
         coordinates, labels = pool.draw(knobs.pixels_per_step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=in_bf16(knobs, device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = ensemble(coordinates.float())
         loss = members_loss(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
@@ -334,14 +336,6 @@ def fit_pool(
             told = f"fit | step {step}/{knobs.num_steps} | loss {float(loss.detach()):.4f}"
             tell(f"{told} | {seconds:.1f}s")
     return pool.axes.unfolded(ensemble, learned)
-
-
-def in_bf16(knobs: Knobs, device: torch.device) -> bool:
-    """Whether products of matrices are computed in bfloat16."""
-    if knobs.precision != "auto":
-        return knobs.precision == "bf16"
-    # Without instructions for it, a CPU takes many times longer in bfloat16.
-    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def members_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

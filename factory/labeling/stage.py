@@ -37,7 +37,7 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
 
 
 def fit(config: Config) -> str:
-    """Fits and writes the ensemble; returns its url. Raises UserError."""
+    """Fits and writes the ensemble; returns its url. Raises UserError; OSError while writing."""
     model, labelled, url = check_fit(config)
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes")
     ensemble = fit_ensemble(model, labelled, config, tell)
@@ -59,8 +59,11 @@ def check_evaluate(config: Config) -> tuple[Model, Ensemble, Labelled]:
 
 
 def evaluate(config: Config) -> list[str]:
-    """Measures on data.test, writes metrics.json and sheet.png; returns the scores as lines."""
+    """Measures on data.test, writes metrics.json and sheet.png; returns the scores as lines.
+
+    Raises UserError; OSError while writing.
+    """
     model, ensemble, test = check_evaluate(config)
     found = evaluation.evaluate(model, ensemble, test, config)
-    evaluation.write_evaluation(found, test, config)
+    storage.patiently(lambda: evaluation.write_evaluation(found, test, config))
     return [*evaluation.table(found, test), config.evaluate.url]

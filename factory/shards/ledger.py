@@ -9,7 +9,8 @@ ever deleted.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -54,6 +55,8 @@ __all__ = [
 ]
 
 MAX_DIFFERENCES_TOLD = 20
+_NUM_HASHERS = 4
+"""Each holds a shard in memory."""
 
 RUN = "_factory/run.json"
 EXTENSIONS = "_factory/extensions"
@@ -68,12 +71,14 @@ class ShardConflict(Exception):
 
 
 class Incomplete(Exception):
-    """Shards of the plan are missing or cut short; `shards` are their numbers."""
+    """Shards of the plan are missing or altered; `shards` are their numbers."""
 
     def __init__(self, url: str, plan: Plan, shards: Sequence[int]) -> None:
         self.shards = shards
         some = ", ".join(plan.shard(i).path for i in shards[:5]) + (", ..." * (len(shards) > 5))
-        super().__init__(f"{url}: {len(shards)} of {plan.num_shards} shards are missing: {some}")
+        super().__init__(
+            f"{url}: {len(shards)} of {plan.num_shards} shards are missing or altered: {some}"
+        )
 
 
 class Extension(BaseModel, frozen=True, extra="forbid"):
@@ -257,11 +262,14 @@ def _publish_receipt(url: str, plan: Plan, receipt: Receipt) -> Receipt:
     return receipt
 
 
-def finish_run(url: str, plan: Plan, description: str, license: str) -> Manifest:
-    """Checks that every shard is there with its receipt, and completes the dataset.
+def finish_run(
+    url: str, plan: Plan, description: str, license: str, proven: Collection[int] = ()
+) -> Manifest:
+    """Checks that every shard is there as its receipt has it, and completes the dataset.
 
-    `_SUCCESS` comes last. Safe to call again. Raises Incomplete; UserError where the dataset was
-    extended meanwhile.
+    `_SUCCESS` comes last. Safe to call again. proven: shards whose bytes need no reading, as they
+    were just written; in a dataset that was completed before, none is read. Raises Incomplete;
+    UserError where the dataset was extended meanwhile.
     """
     if plan_files(_read_plan(url)) != plan_files(plan):
         check_run(url, plan)
@@ -276,6 +284,10 @@ def finish_run(url: str, plan: Plan, description: str, license: str) -> Manifest
     if missing:
         raise Incomplete(url, plan, missing)
     receipts = [done[i] for i in range(plan.num_shards)]
+    if read_success(url).get("root") != root_of(receipts):
+        altered = _altered(url, [r for r in receipts if r.shard not in proven])
+        if altered:
+            raise Incomplete(url, plan, altered)
     config_yaml, env_json = (
         storage.read_text(storage.join(url, name)) for name in (CONFIG, ENVIRONMENT)
     )
@@ -302,8 +314,20 @@ def finish_run(url: str, plan: Plan, description: str, license: str) -> Manifest
     if plan_files(later) != plan_files(plan):
         # Extended, and perhaps finished, while these were written over the larger one's files.
         with suppress(Incomplete):
-            finish_run(url, later, description, license)
+            finish_run(url, later, description, license, proven)
     return manifest
+
+
+def _altered(url: str, receipts: Sequence[Receipt]) -> list[int]:
+    """Shards whose bytes are not those that their receipts are for."""
+
+    def is_altered(receipt: Receipt) -> bool:
+        place = storage.join(url, receipt.path)
+        return storage.patiently(lambda: storage.sha256_of(place)) != receipt.sha256
+
+    with ThreadPoolExecutor(_NUM_HASHERS) as pool:
+        found = pool.map(is_altered, receipts)
+        return [receipt.shard for receipt, bad in zip(receipts, found, strict=True) if bad]
 
 
 def _descriptions(plan: Plan, description: str, license: str) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from factory import storage
 from factory.shards.ledger import pending_among, published, read_plan, read_success
@@ -32,16 +33,17 @@ class Status:
 
 
 def status(url: str) -> Status:
-    """Raises UserError where there is no dataset."""
-    plan = read_plan(url)
-    there = published(url)
+    """Raises UserError where there is no dataset, OSError from the storage."""
+    plan = storage.patiently(partial(read_plan, url))
+    there = storage.patiently(partial(published, url))
+    success = storage.patiently(partial(read_success, url))
     pending = pending_among(plan, there)
     left = sum(spec.stop - spec.start for spec in pending)
     return Status(
         plan=plan,
         shards_done=plan.num_shards - len(pending),
         pairs_done=plan.num - left,
-        finished=not pending and read_success(url).get("rows") == plan.num,
+        finished=not pending and success.get("rows") == plan.num,
         pairs_per_second=_rate(plan, there),
     )
 

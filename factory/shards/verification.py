@@ -7,11 +7,11 @@ dataset's own place, and changes nothing.
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -32,7 +32,7 @@ from factory.shards.receipts import (
     NUM_READERS,
     Manifest,
     Receipt,
-    fitting_receipts,
+    fitting_receipt,
     measure,
     receipt_name,
     root_of,
@@ -41,6 +41,7 @@ from factory.shards.receipts import (
 from factory.shards.schema import DamagedShard
 
 Level = Literal["size", "hash", "decode"]
+T = TypeVar("T")
 
 LEFTOVER = re.compile(r"(^|/)(\..+\.[0-9a-f]{32}\.tmp|probe-[0-9a-f]{32})$")
 """Names of what a killed process may leave behind; no reader takes it for data."""
@@ -80,25 +81,21 @@ def verify(url: str, level: Level = "hash") -> Verification:
     """Looks at every file. Levels: shards are there in their size; with their sha256; and each
     sample decodes and adds up to the receipt. All small files are compared byte for byte.
 
-    Raises UserError where there is no dataset.
+    Raises UserError where there is no dataset; OSError where the storage cannot be reached, while a
+    single file that cannot be read is a finding.
     """
-    there = {entry.name: entry for entry in files_of(url)}
+    there = {entry.name: entry for entry in storage.patiently(partial(files_of, url))}
     manifest, findings = _manifest(url, there)
     plan, of_plan = _plan(url, manifest, {finding.name for finding in findings})
     findings += of_plan
     if plan is None:
         return Verification(None, None, False, 0, 0, findings, [])
-    if manifest:
-        receipts = {receipt.shard: receipt for receipt in manifest.receipts}
-        more = fitting_receipts(url, plan) if manifest.plan.num < plan.num else {}
+    receipts = {receipt.shard: receipt for receipt in manifest.receipts} if manifest else {}
+    if manifest is None or manifest.plan.num < plan.num:
+        more, of_receipts = _receipts(url, plan, there)
         receipts = {**more, **receipts}
-    else:
-        receipts = fitting_receipts(url, plan)
-        findings += [
-            Finding(receipt_name(shard), "altered: it does not fit the plan")
-            for shard in range(plan.num_shards)
-            if receipt_name(shard) in there and shard not in receipts
-        ]
+        # With a manifest, those of an extension may be in the making.
+        findings += [] if manifest else of_receipts
     findings += _shards(url, plan, receipts.values(), there, level)
     findings += _strangers(plan, manifest, there)
     unique = {finding.name: finding for finding in reversed(findings)}
@@ -121,13 +118,19 @@ def _manifest(url: str, there: dict[str, storage.Entry]) -> tuple[Manifest | Non
     if MANIFEST not in there:
         lost = [Finding(MANIFEST, "missing")] if SUCCESS in there else []
         return None, lost
-    manifest = _consistent(storage.read_bytes(storage.join(url, MANIFEST)))
+    content = _read(url, MANIFEST)
+    if isinstance(content, Finding):
+        return None, [content]
+    manifest = _consistent(content)
     if manifest is None:
         return None, [Finding(MANIFEST, "altered")]
     findings = list(_small_files(url, manifest))
     if SUCCESS not in there:
         return manifest, [*findings, Finding(SUCCESS, "missing")]
-    if storage.read_bytes(storage.join(url, SUCCESS)) == success_of(manifest):
+    success = _read(url, SUCCESS)
+    if isinstance(success, Finding):
+        return manifest, [*findings, success]
+    if success == success_of(manifest):
         return manifest, findings
     if findings:
         # One of two is wrong, and the other files are against this one.
@@ -167,15 +170,30 @@ def _small_files(url: str, manifest: Manifest) -> Iterator[Finding]:
     with ThreadPoolExecutor(NUM_READERS) as pool:
         found = pool.map(partial(_sha256, url), wanted)
         for (name, sha256), seen in zip(wanted.items(), found, strict=True):
-            if seen != sha256:
-                yield Finding(name, "altered" if seen else "missing")
+            if isinstance(seen, Finding):
+                yield seen
+            elif seen != sha256:
+                yield Finding(name, "altered")
 
 
-def _sha256(url: str, name: str) -> str | None:
+def _sha256(url: str, name: str) -> str | Finding:
+    return _attempt(name, partial(storage.sha256_of, storage.join(url, name)))
+
+
+def _read(url: str, name: str) -> bytes | Finding:
+    return _attempt(name, partial(storage.read_bytes, storage.join(url, name)))
+
+
+def _attempt(name: str, read: Callable[[], T]) -> T | Finding:
+    """What reading a file gives. Raises OSError where it may be whole, but cannot be reached."""
     try:
-        return storage.sha256_of(storage.join(url, name))
+        return storage.patiently(read)
     except (FileNotFoundError, IsADirectoryError):
-        return None
+        return Finding(name, "missing")
+    except OSError as error:
+        if storage.is_transient(error):
+            raise
+        return Finding(name, f"cannot be read: {storage.reason(error)}")
 
 
 def _plan(
@@ -185,10 +203,30 @@ def _plan(
     if manifest and not plan_files(manifest.plan).keys().isdisjoint(bad):
         return manifest.plan, []
     try:
-        return read_plan(url), []
+        plan = _attempt(RUN, partial(read_plan, url))
     except UserError as error:
-        # With a manifest, what is wrong is a later extension: a stranger, as far as that knows.
-        return (manifest.plan, []) if manifest else (None, [Finding(RUN, str(error))])
+        plan = Finding(RUN, str(error))
+    if isinstance(plan, Plan):
+        return plan, []
+    # With a manifest, what is wrong is a later extension: a stranger, as far as that knows.
+    return (manifest.plan, []) if manifest else (None, [plan])
+
+
+def _receipts(
+    url: str, plan: Plan, there: dict[str, storage.Entry]
+) -> tuple[dict[int, Receipt], list[Finding]]:
+    """Those that fit the plan, by shard, and what is wrong with the others that are there."""
+    names = [receipt_name(spec.shard) for spec in plan.shards()]
+
+    def look(name: str) -> Receipt | Finding:
+        found = _attempt(name, lambda: fitting_receipt(url, name, plan))
+        return found or Finding(name, "altered: it does not fit the plan")
+
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        found = list(pool.map(look, (name for name in names if name in there)))
+    receipts = [receipt for receipt in found if isinstance(receipt, Receipt)]
+    findings = [finding for finding in found if isinstance(finding, Finding)]
+    return {receipt.shard: receipt for receipt in receipts}, findings
 
 
 def _shards(
@@ -216,14 +254,16 @@ def _fault(
         return f"altered: {entry.size:,} bytes, {receipt.bytes:,} were written"
     if level == "size":
         return None
-    place = storage.join(url, receipt.path)
+    if level == "hash":
+        sha256 = _sha256(url, receipt.path)
+        if isinstance(sha256, Finding):
+            return sha256.what
+        return None if sha256 == receipt.sha256 else f"altered: sha256 is {sha256}"
+    data = _read(url, receipt.path)
+    if isinstance(data, Finding):
+        return data.what
     try:
-        if level == "hash":
-            sha256 = storage.sha256_of(place)
-            return None if sha256 == receipt.sha256 else f"altered: sha256 is {sha256}"
-        measured = measure(plan, plan.shard(receipt.shard), storage.read_bytes(place))
-    except (FileNotFoundError, IsADirectoryError):
-        return "missing"
+        measured = measure(plan, plan.shard(receipt.shard), data)
     except DamagedShard as error:
         return f"altered: {error}"
     wanted = receipt.content

@@ -12,6 +12,7 @@ which would take ten seconds to start; `tests/test_generation.py` kills those.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -26,8 +27,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Literal
@@ -58,18 +60,20 @@ class Run:
     rng: random.Random
     store: Store = "disk"
     notes: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    """What should not have been."""
 
     @property
     def url(self) -> str:
         """As the command is told it."""
-        return "memory://dataset" if self.store == "object store" else self.seen_url
+        return "gs://bucket/dataset" if self.store == "object store" else self.seen_url
 
     @property
     def seen_url(self) -> str:
         """Where the harness finds its files, without stumbling."""
         if self.store == "S3":
             return f"s3://{BUCKET}/{self.folder.name}-{self.number}"
-        return str(self.folder / "dataset")
+        return str(self.folder / ("bucket/dataset" if self.store == "object store" else "dataset"))
 
     @property
     def log(self) -> Path:
@@ -120,6 +124,13 @@ class Run:
         assert process.exitcode is not None
         return process.exitcode
 
+    def ends(self, process: ForkServerProcess, *codes: int) -> int:
+        """`finish` of what may end with one of these codes alone."""
+        code = self.finish(process)
+        if code not in codes:
+            self.wrong.append(f"exit code {code}")
+        return code
+
 
 @dataclass(frozen=True)
 class _Circumstances:
@@ -161,7 +172,7 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
     if given.flaky_root:
         FlakyFileSystem.root, FlakyFileSystem.rate = Path(given.flaky_root), given.rate
         FlakyFileSystem.rng = random.Random(given.seed)
-        fsspec.register_implementation("memory", FlakyFileSystem, clobber=True)
+        fsspec.register_implementation("gs", FlakyFileSystem, clobber=True)
     if given.tears:
         storage._write_local = _torn_write
     for module in (generation, repair):
@@ -212,7 +223,7 @@ def told_to_end(run: Run) -> None:
 
 
 def storage_stumbles(run: Run) -> None:
-    run.finish(run.start(rate=0.2))
+    run.ends(run.start(rate=0.2), 0, 3)
 
 
 def storage_stumbles_and_the_process_dies(run: Run) -> None:
@@ -230,7 +241,7 @@ def two_at_once(run: Run) -> None:
 
 
 def disk_full(run: Run) -> None:
-    run.finish(run.start(largest_file=run.rng.choice([0, 300, 2_000, 4_000]) + 1))
+    run.ends(run.start(largest_file=run.rng.choice([0, 300, 2_000, 4_000]) + 1), 0, 2, 3)
 
 
 def smaller_then_extended(run: Run) -> None:
@@ -266,6 +277,9 @@ def corrupted(run: Run) -> None:
         content[run.rng.randrange(len(content))] ^= 1 << run.rng.randrange(8)
     kept = len(content) if how == "flip" else len(content) // 2 * (how == "cut")
     storage.write(run.place(name), bytes(content[:kept]))
+    if "_SUCCESS" not in files and run.finish(run.start()) == 0:
+        # What is complete is whole.
+        run.wrong += [finding.what for finding in verify(run.seen_url).findings]
 
 
 ON_DISK = (
@@ -313,18 +327,18 @@ def chaos(
     rng = random.Random(number)
     fault, store = FAULTS[number % len(FAULTS)]
     run = Run(number, folder, options, rng, store)
-    torn: list[str] = []
     started = time.monotonic()
-    with _reader(run, expected, torn, fault is not corrupted):
+    with _reader(run, expected) if fault is not corrupted else nullcontext():
         for _ in range(rng.randint(1, 3) if fault is not corrupted else 1):
             fault(run)
         if fault is corrupted and storage.list_files(run.place("_factory"), recursive=True):
             run.finish(run.start("repair"))
         more = ["--extend"] if fault is smaller_then_extended else []
-        code = run.finish(run.start(more=more))
-    wrong = torn + ([f"exit code {code}"] if code else _wrong(run, expected))
+        code = run.ends(run.start(more=more), 0)
+    wrong = run.wrong + ([] if code else _wrong(run, expected))
     return {
         "run": number,
+        "code": code_version(),
         "fault": name_of(fault, store),
         "seconds": round(time.monotonic() - started, 2),
         "wrong": wrong,
@@ -352,30 +366,37 @@ def shards_of(run: Run) -> dict[str, str]:
 
 
 @contextmanager
-def _reader(run: Run, expected: dict[str, str], torn: list[str], watches: bool) -> Iterator[None]:
+def _reader(run: Run, expected: dict[str, str]) -> Iterator[None]:
     """Somebody who reads every shard that is visible, all the time."""
     ended = threading.Event()
 
+    def read(name: str) -> int:
+        """How many shards were read: one or, where there is none, none."""
+        try:
+            seen = storage.sha256_of(run.place(f"data/{name}"))
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            run.wrong.append(f"{name} cannot be read: {error}")
+            return 0
+        if seen != expected[name]:
+            run.wrong.append(f"torn read of {name}")
+        return 1
+
     def read_on() -> None:
+        num = 0
         # A server on loopback has other things to do.
         while not ended.wait(0.1 if run.store == "S3" else 0.01):
-            for name in expected.keys() - {"root"}:
-                try:
-                    seen = storage.sha256_of(run.place(f"data/{name}"))
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                if seen != expected[name]:
-                    torn.append(f"torn read of {name}")
+            num += sum(read(name) for name in expected.keys() - {"root"})
+        run.notes.append(f"{num} shards read")
 
     reader = threading.Thread(target=read_on)
-    if watches:
-        reader.start()
+    reader.start()
     try:
         yield
     finally:
         ended.set()
-        if watches:
-            reader.join()
+        reader.join()
 
 
 # Many runs
@@ -390,6 +411,19 @@ def prepare(folder: Path) -> tuple[list[str], dict[str, str]]:
     assert code == 0, undisturbed.log.read_text()
     success = json.loads(storage.read_text(undisturbed.place("_SUCCESS")))
     return options, {**shards_of(undisturbed), "root": success["root"]}
+
+
+@cache
+def code_version() -> str:
+    """Of all that a run tries, 12 hex digits: results of other code prove nothing of this one."""
+    here = Path(__file__).parent
+    files = [
+        *(here.parents[1] / "factory").rglob("*.py"),
+        *here.parent.glob("*.py"),
+        *here.glob("*.py"),
+    ]
+    content = b"".join(file.read_bytes() for file in sorted(files))
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def make_bucket() -> None:
@@ -421,11 +455,8 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("out/chaos.jsonl"))
     given = arguments.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    done = (
-        [json.loads(line) for line in given.out.read_text().splitlines()]
-        if given.out.exists()
-        else []
-    )
+    lines = given.out.read_text().splitlines() if given.out.exists() else []
+    done = [result for result in map(json.loads, lines) if result["code"] == code_version()]
     missing = sorted(set(range(given.runs)) - {result["run"] for result in done})
     import s3
 

@@ -15,9 +15,9 @@ from fsspec import AbstractFileSystem
 
 
 class FlakyFileSystem(AbstractFileSystem):
-    """`memory://NAME` lies below `root`. rate: share of the calls that go wrong."""
+    """`gs://NAME` lies below `root`. rate: share of the calls that go wrong."""
 
-    protocol = "memory"
+    protocol = "gs"
     cachable = False
     root = Path()
     rate = 0.0
@@ -25,7 +25,7 @@ class FlakyFileSystem(AbstractFileSystem):
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        return "/" + str(path).removeprefix("memory://").strip("/")
+        return "/" + str(path).removeprefix("gs://").strip("/")
 
     def _place(self, path: str) -> Path:
         return self.root / self._strip_protocol(path).lstrip("/")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from folders import contents
+
 FOREVER = 1_000_000
 
 
@@ -30,7 +32,7 @@ class Process:
     moments: int = 0
     left: int = 0
     """Moments until it is another one's turn."""
-    corpse: dict[Path, bytes] | None = None
+    corpse: dict[str, bytes] | None = None
     """All files of the place at its death."""
     goes: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     pauses: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -87,15 +89,11 @@ class Interleaving:
             process.pauses.acquire()
             if process.left >= 0:
                 waiting.append(process)
-            for path, content in (process.corpse or {}).items():
+            for name, content in (process.corpse or {}).items():
+                path = self.place / name
                 if not path.exists():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(content)
         self.running = None
         for thread in threads:
             thread.join()
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    """All files below it."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

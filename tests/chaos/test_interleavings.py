@@ -21,6 +21,7 @@ import chaos
 import in_process
 import pytest
 import tiny
+from folders import contents
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -31,7 +32,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from interleaving import Interleaving, Killed, Process, contents
+from interleaving import Interleaving, Killed, Process
 
 from factory import faults, generation, production, repair, storage
 from factory.config import Config, parse_config
@@ -160,9 +161,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def files(self) -> dict[str, bytes]:
         """By name; without what killed processes leave."""
-        found = {
-            path.relative_to(self.place).as_posix(): c for path, c in contents(self.place).items()
-        }
+        found = contents(self.place)
         return {name: content for name, content in found.items() if not LEFTOVER.search(name)}
 
     def num(self) -> int:
@@ -237,9 +236,7 @@ class Interleavings(RuleBasedStateMachine):
     def collect_leftovers(self) -> None:
         kept = self.files()
         remove_leftovers(self.url, older_than_seconds=0)
-        assert {
-            p.relative_to(self.place).as_posix(): c for p, c in contents(self.place).items()
-        } == kept
+        assert contents(self.place) == kept
 
     @precondition(lambda self: self.num() and not self.damaged)
     @rule(how=DAMAGE, where=PLACES, bit=BITS, times=st.integers(1, 3))
@@ -486,10 +483,10 @@ def _is_manifest(outcome: Any) -> bool:
 def test_a_killed_process_leaves_its_temporary_file_until_it_is_collected(world) -> None:
     machine = Interleavings(world)
     machine.start(2, dies=3)
-    left = [path.name for path in contents(machine.place)]
+    left = list(contents(machine.place))
     assert len(left) == 1 and LEFTOVER.search(left[0])
     machine.start(2, None)
-    assert left[0] in {path.name for path in contents(machine.place)}
+    assert left[0] in contents(machine.place)
     machine.collect_leftovers()
     machine.teardown()
 

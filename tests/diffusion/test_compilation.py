@@ -50,6 +50,25 @@ def test_a_compiled_network_says_the_same_and_is_compiled_once_a_shape(
     assert len(compilations) == 1
 
 
+def test_a_process_may_meet_many_shapes(compiler: Callable[[Any], list[int]]) -> None:
+    compilations = compiler(lambda graph, inputs: graph.forward)
+    for num in range(2, 14):
+        # As new synthesizers do: all of them share the network's code.
+        assert compiled(network)(torch.ones(num)).shape == (num,)
+    assert len(compilations) == 12
+
+
+def test_more_shapes_than_torch_keeps_are_refused_as_any_failure_is(
+    compiler: Callable[[Any], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(lambda graph, inputs: graph.forward)
+    monkeypatch.setattr(compilation, "_MAX_SHAPES", 2)
+    fast = compiled(network)
+    with pytest.raises(CannotCompile, match=r"limit exceeded.*generate\.compile=false"):
+        for num in range(2, 6):
+            fast(torch.ones(num))
+
+
 def test_where_it_cannot_be_compiled_the_reason_and_the_remedy_are_told(
     compiler: Callable[[Any], list[int]],
 ) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from factory import precision
 from factory.config import Config, parse_config
 from factory.diffusion.optimization import (
     CHECKPOINT_FILES,
@@ -251,3 +253,33 @@ def test_training_starts_from_the_seed_or_from_an_initial_model(images: torch.Te
         )
     run(config, begun, images, 1)
     assert not torch.equal(begun.unet.conv_in.weight, other.unet.conv_in.weight)
+
+
+@pytest.mark.parametrize(("has", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_left_to_itself_a_step_is_in_bf16_where_the_processor_is_made_for_it(
+    has: bool, dtype: torch.dtype, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        precision.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True} if has else {}
+    )
+    config = tiny(precision="auto")
+    state, seen = new_state(config, CPU), []
+    state.unet.conv_in.register_forward_hook(lambda *call: seen.append(call[-1].dtype))
+    run(config, state, images, 2)
+    assert seen == [dtype, dtype]
+
+
+class NothingRead(TorchDispatchMode):
+    """Refuses what would make the host wait: a number read from a tensor."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.ops.aten._local_scalar_dense.default, "a tensor is read"
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_step_waits_for_the_device(images: torch.Tensor) -> None:
+    config = tiny()
+    state, schedule = new_state(config, CPU), linear_schedule(config.diffusion)
+    with NothingRead():
+        for _ in range(3):
+            train_step(state, state.unet, schedule, images, config.train)

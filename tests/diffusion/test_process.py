@@ -1,5 +1,6 @@
 """Claims about factory.diffusion.process."""
 
+import threading
 from itertools import product
 from types import ModuleType
 
@@ -7,13 +8,16 @@ import pytest
 import torch
 
 from factory.config import Diffusion
+from factory.diffusion import process
 from factory.diffusion.process import (
+    NoiseAhead,
     Schedule,
     epsilon_loss,
     linear_schedule,
     normal_noise,
     q_sample,
     sample_seed,
+    step_noise,
 )
 
 SCHEDULES = [Diffusion(), Diffusion(num_timesteps=50, beta_start=1e-3, beta_end=0.3)]
@@ -146,3 +150,98 @@ def test_noise_is_standard_normal_and_its_streams_are_uncorrelated() -> None:
     assert float((one**4).mean()) == pytest.approx(3, abs=0.1)
     assert float((one * other).mean()) == pytest.approx(0, abs=0.01)
     assert float((one[1:] * one[:-1]).mean()) == pytest.approx(0, abs=0.01)
+
+
+def noise_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("noise")]
+
+
+@pytest.mark.parametrize("num_threads", [1, 3, 4, 9])
+@pytest.mark.parametrize("left_out", [(), (40,), (59, 40, 7)])
+def test_noise_drawn_ahead_is_that_drawn_when_it_is_asked_for(
+    num_threads: int, left_out: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(process._NUM_THREADS, "cpu", num_threads)
+    seeds, shape, device = [sample_seed(1, i) for i in range(5)], (3, 4, 4), torch.device("cpu")
+    timesteps = (59, 40, 21, 20, 7, 3)
+    at_once = step_noise(seeds, shape, device)
+    with NoiseAhead(seeds, shape, device, timesteps) as noise:
+        for t in (t for t in timesteps if t not in left_out):
+            assert torch.equal(noise(t), at_once(t))
+
+
+def test_the_noise_of_no_more_than_two_steps_is_drawn_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(process, "_draw", lambda seeds, stream, rows: drawn.append(stream - 1))
+    with NoiseAhead([1, 2], (3,), torch.device("cpu"), range(9, 0, -1)) as noise:
+        for num_asked, t in enumerate(range(9, 0, -1)):
+            assert len(drawn) <= num_asked + 2
+            noise(t)
+    assert drawn == list(range(9, 0, -1))
+
+
+def test_the_threads_that_draw_end_with_the_block_even_where_it_raises() -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        NoiseAhead([1], (3,), torch.device("cpu"), range(9, 0, -1)) as noise,
+    ):
+        noise(9)
+        assert noise_threads()
+        raise ZeroDivisionError
+    assert not noise_threads()
+
+
+def test_what_fails_in_a_thread_is_raised_where_its_noise_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = process._draw
+
+    def draw(seeds, stream, rows) -> None:
+        if stream == 8 + 1:
+            raise MemoryError("no room")
+        honest(seeds, stream, rows)
+
+    monkeypatch.setattr(process, "_draw", draw)
+    with NoiseAhead([1], (3,), torch.device("cpu"), range(9, 0, -1)) as noise:
+        noise(9)
+        with pytest.raises(MemoryError, match="no room"):
+            noise(8)
+    assert not noise_threads()
+
+
+class Event:
+    """Of a GPU that never gets to a copy before it is waited for."""
+
+    def __init__(self, blocking: bool) -> None:
+        self.told: list[str] = []
+
+    def synchronize(self) -> None:
+        self.told.append("waited")
+
+    def record(self, stream: object) -> None:
+        self.told.append("copied")
+
+
+def test_no_noise_is_drawn_over_a_copy_that_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process.torch.cuda, "current_stream", lambda device: device)
+    noise = NoiseAhead([1, 2], (3,), torch.device("cpu"), range(9, 0, -1))
+    for buffer in noise.free:
+        buffer.copied = Event(blocking=True)
+    events = [buffer.copied for buffer in noise.free]
+    with noise as ask:
+        for t in range(9, 4, -1):
+            ask(t)
+    for event in events:
+        assert event.told[0] == "waited" and event.told.count("copied") >= 2
+        pairs = zip(event.told, event.told[1:], strict=False)
+        assert all(pair in {("waited", "copied"), ("copied", "waited")} for pair in pairs)
+
+
+def test_a_schedule_is_read_from_its_device_once() -> None:
+    schedule = linear_schedule(Diffusion())
+    given = [schedule.alpha_bar(t) for t in (0, 500, 999)]
+    assert given == [float(schedule.alpha_bars[t]) for t in (0, 500, 999)]
+    schedule.alpha_bars.zero_()
+    assert [schedule.alpha_bar(t) for t in (0, 500, 999)] == given

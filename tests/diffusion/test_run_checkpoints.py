@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from folders import contents
 
 from factory import storage
 from factory.config import Config, parse_config
@@ -66,10 +67,6 @@ def names(url: str) -> list[str]:
     return sorted({entry.name.partition("/")[0] for entry in storage.entries(url)})
 
 
-def contents(url: str) -> dict[Path, bytes]:
-    return {file: file.read_bytes() for file in Path(url).rglob("*") if file.is_file()}
-
-
 def cut(folder: Path) -> None:
     file = folder / "optimizer.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
@@ -121,10 +118,10 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
     assert newest.name == "step-0000006"
     assert capsys.readouterr().out == ""
     damage(newest)
-    before = contents(run_url)
+    before = contents(Path(run_url))
     assert newest_checkpoint(run_url, 2) == str(newest.with_name("step-0000004"))
     assert capsys.readouterr().out == f"train | {newest}: left aside, {told}\n"
-    assert contents(run_url) == before
+    assert contents(Path(run_url)) == before
 
 
 def test_what_is_saved_is_what_is_loaded(run_url) -> None:
@@ -188,7 +185,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path, s3_bucket, place) -> Non
 def test_a_save_on_a_full_disk_is_told_and_leaves_all_as_it_was(
     run_url, monkeypatch, num_writes
 ) -> None:
-    before = contents(run_url)
+    before = contents(Path(run_url))
     write, left = storage.write, iter(range(num_writes))
 
     def write_until_full(url: str, data: bytes) -> None:
@@ -204,7 +201,7 @@ def test_a_save_on_a_full_disk_is_told_and_leaves_all_as_it_was(
         told.value
     )
     assert "make room" in str(told.value) and "run the same command again" in str(told.value)
-    assert contents(run_url) == before
+    assert contents(Path(run_url)) == before
     monkeypatch.undo()
     save_checkpoint(state, run_url, num_to_keep=1)
     assert names(run_url) == ["step-0000008"]

@@ -1,7 +1,8 @@
 """Claims about factory.diffusion.samplers, with diffusers' schedulers as the reference."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -9,10 +10,18 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from factory.config import Diffusion
 from factory.config import UNet as UNetConfig
-from factory.diffusion.process import EpsilonFn, Schedule, linear_schedule, normal_noise
+from factory.diffusion.process import (
+    EpsilonFn,
+    NoiseAhead,
+    Schedule,
+    linear_schedule,
+    normal_noise,
+    step_noise,
+)
 from factory.diffusion.samplers import (
     ddim,
     ddpm,
@@ -357,3 +366,76 @@ def test_pinning_moves_no_more_points_than_it_must() -> None:
     schedule = linear_schedule(Diffusion())
     free, pinned = (set(log_snr_timesteps(schedule, 20, pins)) for pins in ((), (50, 150, 250)))
     assert len(free & pinned) >= 17
+
+
+class Recorded(TorchDispatchMode):
+    """What is asked of the device: what allocates, or makes the host wait, gives something new."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # Views, and what is written in place, are aliases of what was there.
+        if any(returned.alias_info is None for returned in func._schema.returns):
+            self.new.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+STEPS = (59, 40, 20, 12, 5)
+NoiseMaker = Callable[..., Any]
+
+
+@contextmanager
+def drawn_when_asked(*given: Any) -> Iterator[Callable[[int], torch.Tensor]]:
+    yield step_noise(*given[:3])
+
+
+def asked_by(sampler: Callable[..., torch.Tensor], noise_maker: NoiseMaker) -> list[str]:
+    """What a sampler asks for, beside aliases, from the network's first pass to its last."""
+    schedule, x_t = linear_schedule(SHORT), normal_noise([1, 2], SHAPE[1:], stream=0)
+    timesteps = tuple(range(59, -1, -1)) if sampler is ddpm else STEPS
+    recorded, passes = Recorded(), []
+
+    def epsilon_fn(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        passes.append(t)
+        if len(passes) == 1:
+            recorded.__enter__()
+        elif len(passes) == len(timesteps):
+            recorded.__exit__(None, None, None)
+        return epsilon
+
+    epsilon = torch.ones_like(x_t)
+    with noise_maker([1, 2], SHAPE[1:], x_t.device, timesteps[:-1]) as noise:
+        how: dict[str, Any] = {} if sampler is ddpm else {"timesteps": timesteps}
+        if sampler in (ddpm, sde_dpm_solver) or getattr(sampler, "keywords", {}).get("eta"):
+            how["noise"] = noise
+        sampler(epsilon_fn, schedule, x_t, **how)
+    assert len(passes) == len(timesteps)
+    return recorded.new
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        ddpm,
+        ddim,
+        partial(ddim, eta=1.0),
+        sde_dpm_solver,
+        dpm_solver,
+        partial(dpm_solver, order=3),
+        unipc,
+        partial(unipc, order=3),
+    ],
+)
+@pytest.mark.parametrize("grad", [False, True])
+def test_no_step_waits_for_the_device_or_allocates_anything(
+    sampler: Callable[..., torch.Tensor], grad: bool
+) -> None:
+    with torch.inference_mode(not grad):
+        assert asked_by(sampler, NoiseAhead) == []
+
+
+def test_noise_drawn_when_it_is_asked_for_is_allocated_at_each_step() -> None:
+    """What the claim above would tell of."""
+    assert set(asked_by(sde_dpm_solver, drawn_when_asked)) == {"aten.empty.memory_format"}

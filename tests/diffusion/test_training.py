@@ -132,6 +132,26 @@ def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undistur
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
+def test_a_training_that_is_interrupted_says_so_by_its_exit_code(ray_session, tmp_path) -> None:
+    config = config_at(tmp_path / "run", 10_000, num_workers=1)
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    driver = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "jobs" / "train_diffusion.py"), "--config", str(file)],
+        env={**os.environ, "RAY_ADDRESS": ray_session},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: any(Path(config.train.url).glob("checkpoints/step-*/sha256.json")))
+    driver.send_signal(signal.SIGINT)
+    _, told = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "run the same command again to go on" in told and "Traceback" not in told
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
 def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_undisturbed_one(
     undisturbed, ray_workers, tmp_path, capfd
 ) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,6 +110,7 @@ def test_joining_a_cluster_that_asks_for_no_token_is_warned_of_once(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setattr(cluster, "is_token_auth_enabled", lambda: with_token)
+    monkeypatch.setattr(cluster.socket, "create_connection", lambda *given: socket.socket())
     cluster.connect()
     (options,) = given
     assert set(options) == {"logging_level"}

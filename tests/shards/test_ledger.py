@@ -229,6 +229,20 @@ def test_a_dataset_grows_by_the_shards_that_are_missing(place, plan, make_plan, 
     assert check_run(place, make_plan(num=20), extend=True).extended_from == (7, 12)
 
 
+def test_a_shard_that_was_altered_in_an_unfinished_run_is_not_sealed(place, plan, encode) -> None:
+    start(place, plan)
+    for spec in plan.shards():
+        put(place, plan, spec, encode(plan, spec))
+    shard = storage.join(place, plan.shard(1).path)
+    honest = storage.read_bytes(shard)
+    storage.write(shard, honest[:-9] + b"x" + honest[-8:])
+    with pytest.raises(Incomplete, match=r"1 of 3 shards are missing or altered: .*train-00001"):
+        finish_run(place, plan, "", "mit", proven=[0, 2])
+    assert not storage.exists(storage.join(place, "_SUCCESS"))
+    storage.write(shard, honest)
+    finish_run(place, plan, "", "mit")
+
+
 def test_full_shards_extended_are_those_of_the_larger_dataset(tmp_path, make_plan, encode):
     small, large = make_plan(num=6), make_plan(num=9)
     one, other = str(tmp_path / "one"), str(tmp_path / "other")

@@ -161,3 +161,112 @@ def test_gc_takes_old_leftovers_and_nothing_else(tmp_path, make_plan, write_data
     assert {entry.name for entry in remove_leftovers(url)} == set(old)
     assert {entry.name for entry in storage.entries(url)} == before - set(old)
     assert {name for name in named(url)} == {"data/mine.tmp", "probe-mine"}
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_gc_goes_by_the_stores_clock(tmp_path, make_plan, write_dataset, monkeypatch, days):
+    url = str(tmp_path / "out")
+    write_dataset(url, make_plan())
+    hexa = "0123456789abcdef" * 2
+    young, old = f"data/.a.parquet.{hexa}.tmp", f"data/.b.parquet.{hexa}.tmp"
+    for name in (young, old):
+        storage.write(f"{url}/{name}", b"xyz")
+    os.utime(f"{url}/{old}", (time.time() - 1.5 * 86400,) * 2)
+    honest = time.time
+    monkeypatch.setattr(time, "time", lambda: honest() + days * 86400)
+    there = {entry.name for entry in storage.entries(url)}
+    assert [entry.name for entry in leftovers(url)] == [old]
+    assert {entry.name for entry in storage.entries(url)} == there
+    # Where nothing can be written, by the youngest file.
+    monkeypatch.setattr(storage, "write_new", refused)
+    assert [entry.name for entry in leftovers(url)] == [old]
+
+
+# Files that cannot be read, and storage that stumbles
+
+
+def refused(url, *rest):
+    raise PermissionError(13, "Permission denied", url)
+
+
+def refuse_to_read(monkeypatch, name: str) -> None:
+    """Only the file of this name."""
+    for read in ("read_bytes", "sha256_of"):
+        honest = getattr(storage, read)
+        monkeypatch.setattr(
+            storage,
+            read,
+            lambda url, honest=honest: refused(url) if url.endswith(name) else honest(url),
+        )
+
+
+@pytest.mark.parametrize("level", ["hash", "decode"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_file_that_cannot_be_read_is_named(
+    place, make_plan, write_dataset, monkeypatch, level, finished
+):
+    plan = make_plan()
+    write_dataset(place, plan)
+    names = [plan.shard(1).path, "_factory/shards/00001.json", "_factory/run.json"]
+    if finished:
+        names += ["_factory/manifest.json", "_SUCCESS"]
+    else:
+        for name in ("_factory/manifest.json", "_SUCCESS"):
+            storage.remove(f"{place}/{name}")
+    for name in names:
+        with monkeypatch.context() as patch:
+            refuse_to_read(patch, name)
+            assert named(place, level) == {name: "cannot be read: Permission denied"}
+
+
+def test_a_folder_at_a_files_name_is_named(tmp_path, make_plan, write_dataset):
+    url, plan = tmp_path / "out", make_plan()
+    write_dataset(str(url), plan)
+    for name in (plan.shard(1).path, "_factory/shards/00001.json"):
+        (url / name).unlink()
+        (url / name).mkdir()
+        assert named(str(url))[name] == "missing"
+    for folder, name in (("data", plan.shard(0).path), ("_factory/shards", "00000.json")):
+        (url / folder).rename(tmp_path / "away")
+        (url / folder).write_bytes(b"a file")
+        assert any(
+            file.endswith(name) and what == "missing" for file, what in named(str(url)).items()
+        )
+        (url / folder).unlink()
+        (tmp_path / "away").rename(url / folder)
+
+
+@pytest.mark.parametrize("look", [verify, status, leftovers, remove_leftovers])
+def test_storage_that_stumbles_is_asked_again(place, make_plan, write_dataset, monkeypatch, look):
+    write_dataset(place, make_plan())
+    undisturbed, stumbled = look(place), set()
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+
+    def stumbling(name):
+        honest = getattr(storage, name)
+
+        def call(url, *rest, **more):
+            # Each call of each place goes wrong once.
+            if (name, url) not in stumbled:
+                stumbled.add((name, url))
+                raise OSError("503 SlowDown")
+            return honest(url, *rest, **more)
+
+        monkeypatch.setattr(storage, name, call)
+
+    for name in ("read_bytes", "sha256_of", "entries", "list_files"):
+        stumbling(name)
+    assert look(place) == undisturbed
+    assert stumbled
+
+
+def test_an_outage_proves_no_damage(place, make_plan, write_dataset, monkeypatch):
+    write_dataset(place, make_plan())
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+
+    def never(url):
+        raise OSError("503 SlowDown")
+
+    monkeypatch.setattr(storage, "sha256_of", never)
+    with pytest.raises(OSError, match="503"):
+        verify(place)

@@ -1,0 +1,82 @@
+"""Claims about models and reports behind storage that stumbles."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from factory import storage
+from factory.diffusion.checkpoints import load_model, save_model
+from factory.errors import UserError
+from factory.generation import generate
+from factory.labeling.ensemble import load_ensemble, save_ensemble
+from factory.report import write_report
+
+CALLS = ("exists", "read_bytes", "write")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[float]]:
+    """Each call of each place fails so often at first; returns the pauses between tries."""
+    pauses: list[float] = []
+    monkeypatch.setattr(storage.time, "sleep", pauses.append)
+
+    def fail(times: float, error: OSError | None = None) -> list[float]:
+        for name in CALLS:
+            monkeypatch.setattr(
+                storage, name, _failing(name, times, error or OSError("503 SlowDown"))
+            )
+        return pauses
+
+    return fail
+
+
+def _failing(name: str, times: float, error: OSError) -> Callable[..., object]:
+    honest, failures = getattr(storage, name), {}
+
+    def call(url: str, *rest: bytes) -> object:
+        failures[url] = failures.get(url, 0) + 1
+        if failures[url] <= times:
+            raise error
+        return honest(url, *rest)
+
+    return call
+
+
+def test_models_are_read_and_written_again_after_stumbles(tiny_models, tmp_path, failing) -> None:
+    model = load_model(tiny_models["ddpm_url"])
+    _, ensemble_hash = load_ensemble(tiny_models["ensemble_url"], model.model_hash)
+    pauses = failing(2)
+    assert load_model(tiny_models["ddpm_url"]).model_hash == model.model_hash
+    ensemble, again = load_ensemble(tiny_models["ensemble_url"], model.model_hash)
+    assert again == ensemble_hash and pauses
+    save_model(model.unet, model.diffusion, 16, str(tmp_path / "ddpm"))
+    save_ensemble(ensemble, str(tmp_path / "ensemble"))
+    assert load_model(str(tmp_path / "ddpm")).model_hash == model.model_hash
+    assert load_ensemble(str(tmp_path / "ensemble"), model.model_hash)[1] == ensemble_hash
+
+
+def test_an_outage_is_no_mistake_of_the_model(tiny_models, failing) -> None:
+    failing(99)
+    told = r"cannot be reached now \(503 SlowDown\)\. .*same command again"
+    with pytest.raises(UserError, match=told):
+        load_model(tiny_models["ddpm_url"])
+    with pytest.raises(UserError, match=told):
+        load_ensemble(tiny_models["ensemble_url"], "any")
+
+
+def test_a_model_that_may_not_be_read_is_told_at_once(tiny_models, failing) -> None:
+    pauses = failing(99, PermissionError(errno.EACCES, "Permission denied"))
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        load_model(tiny_models["ddpm_url"])
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        load_ensemble(tiny_models["ensemble_url"], "any")
+    assert not pauses
+
+
+def test_a_report_is_written_in_spite_of_stumbles(tiny_config, without_ray, failing) -> None:
+    config = tiny_config(generate={"num": 4})
+    generate(config)
+    pauses = failing(1)
+    assert write_report(config.generate.url).endswith("index.html")
+    assert pauses

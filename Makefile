@@ -2,7 +2,9 @@
 # make test: the tests. Both set up their own environment first.
 # make chaos RUNS=1000: kills, full disks, bad storage and damage, again and again; goes on where it was
 #   stopped, and ends with a table.
-# make bench: every benchmark; DIFFUSESEG=PATH and DDPM_SEGMENTATION=PATH name checkouts to compare with.
+# make bench: every benchmark, also after one that fails; DIFFUSESEG=PATH and DDPM_SEGMENTATION=PATH name
+#   checkouts to compare with, DDPM=FOLDER, ENSEMBLE=FOLDER and CONFIG=FILE other models than the toy ones
+#   and their images.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -27,20 +29,27 @@ RUNS ?= 1000
 chaos: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/chaos/chaos.py --runs $(RUNS)
 
-BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead ledger
-OURS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
+BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead ledger same_bytes
+SEEDS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
 PAPERS := $(if $(DDPM_SEGMENTATION),--ddpm-segmentation $(DDPM_SEGMENTATION))
+MODEL := $(if $(DDPM),--ddpm $(DDPM)) $(if $(CONFIG),--config $(CONFIG))
+MODELS := $(if $(and $(DDPM),$(ENSEMBLE)),--ddpm $(DDPM) --ensemble $(ENSEMBLE))
 
-bench: $(VENV)/.test
-	@for name in $(BENCHMARKS); do \
+bench: $(VENV)/.bench
+	@failed=; \
+	for name in $(BENCHMARKS); do \
 	  case $$name in \
-	    pairs|fitting|training) peer="$(OURS)" ;; \
-	    labelling) peer="$(PAPERS)" ;; \
-	    solver) peer="--samples 200 --passes 10" ;; \
-	    *) peer= ;; \
+	    labelling) options="$(PAPERS)" ;; \
+	    pairs) options="$(SEEDS) $(MODELS)" ;; \
+	    training) options="$(SEEDS)" ;; \
+	    fitting) options="$(SEEDS) $(MODEL)" ;; \
+	    features|same_bytes) options="$(MODELS)" ;; \
+	    solver) options="$(MODEL) --samples 200 --passes 10" ;; \
+	    *) options= ;; \
 	  esac; \
-	  $(BIN)/python benchmarks/$$name.py $$peer --json out/bench/$$name.json || exit 1; \
-	done
+	  $(BIN)/python benchmarks/$$name.py $$options --json out/bench/$$name.json || failed="$$failed $$name"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make bench: failed:$$failed" >&2; exit 1; fi
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -56,6 +65,10 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e ".[test,lint]"
+	touch $@ $(VENV)/.core
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e ".[bench]"
 	touch $@ $(VENV)/.core
 
 clean:

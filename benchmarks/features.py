@@ -7,6 +7,8 @@ class that most of the 16 soft votes have. `ours` is the trajectory, `other` one
 floor is one of the 16 against the consensus of the other 15.
 """
 
+import argparse
+
 import measuring
 import torch
 import torch.nn.functional as F
@@ -22,15 +24,19 @@ from factory.synthesis import Models, Synthesizer, load_models, make_plan
 NUM_PASSES = 16
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     arguments = measuring.parser(__doc__ or "")
     arguments.add_argument("--ddpm", help="a model folder; absent: the embedded toy models")
     arguments.add_argument("--ensemble", help="its ensemble")
     arguments.add_argument("--images", type=int, default=64)
-    arguments.add_argument("--set", action="append", default=[], help="generate's keys, as a=b")
-    given = arguments.parse_args()
+    measuring.add_set(arguments)
+    return arguments
+
+
+def main() -> None:
+    given = parser().parse_args()
     torch.set_num_threads(given.threads)
-    chosen = [text.partition("=")[::2] for text in given.set]
     config = load_config(
         None,
         [
@@ -39,7 +45,7 @@ def main() -> None:
             ("generate.num", given.images),
             ("generate.samples_per_shard", given.images),
             ("features.source", "trajectory"),
-            *((f"generate.{key}", value) for key, value in chosen),
+            *given.set,
         ],
     )
     models = load_models(config)

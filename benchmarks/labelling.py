@@ -31,11 +31,16 @@ Label = Callable[[], torch.Tensor]
 """-> (S, S) class ids by majority."""
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     arguments = measuring.parser(__doc__ or "")
     measuring.add_ddpm_segmentation(arguments)
     arguments.add_argument("--memory-of", choices=("ours", "paper"), help=argparse.SUPPRESS)
-    given = arguments.parse_args()
+    return arguments
+
+
+def main() -> None:
+    given = parser().parse_args()
     torch.set_num_threads(given.threads)
     if given.memory_of:
         print(json.dumps(peak_megabytes(given.memory_of, given.ddpm_segmentation)))

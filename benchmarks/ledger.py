@@ -29,11 +29,16 @@ from factory.shards.verification import verify
 from factory.synthesis import Synthesizer, load_models, make_plan
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     arguments = measuring.parser(__doc__ or "")
     arguments.add_argument("--receipts", type=int, default=10_000)
     arguments.add_argument("--gigabytes", type=float, default=2.0)
-    given = arguments.parse_args()
+    return arguments
+
+
+def main() -> None:
+    given = parser().parse_args()
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as folder:
         rows = many_receipts(f"{folder}/many", given)

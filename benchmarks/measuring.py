@@ -8,14 +8,20 @@ import argparse
 import gc
 import json
 import platform
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from factory.config import parse_override
+from factory.errors import UserError
 
 MORE_IS_BETTER = ("/s", "%", "IoU")
 
@@ -53,7 +59,10 @@ def parser(about: str) -> argparse.ArgumentParser:
 def add_diffuseseg(arguments: argparse.ArgumentParser) -> None:
     """The seed project's checkout, whose own code is the other side."""
     arguments.add_argument(
-        "--diffuseseg", type=Path, metavar="PATH", help="a checkout of harish-jhr/DiffuseSeg"
+        "--diffuseseg",
+        type=_checkout("utils"),
+        metavar="PATH",
+        help="a checkout of harish-jhr/DiffuseSeg",
     )
 
 
@@ -61,10 +70,40 @@ def add_ddpm_segmentation(arguments: argparse.ArgumentParser) -> None:
     """The paper's checkout, whose own code is the other side."""
     arguments.add_argument(
         "--ddpm-segmentation",
-        type=Path,
+        type=_checkout("src"),
         metavar="PATH",
         help="a checkout of yandex-research/ddpm-segmentation",
     )
+
+
+def add_set(arguments: argparse.ArgumentParser) -> None:
+    """Overrides of a config's keys, as (key, value)."""
+    arguments.add_argument(
+        "--set",
+        type=_override,
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        help="override a config key",
+    )
+
+
+def _checkout(folder: str) -> Callable[[str], Path]:
+    """A place that has this folder."""
+
+    def path(text: str) -> Path:
+        if not (Path(text) / folder).is_dir():
+            raise argparse.ArgumentTypeError(f"{text} has no folder {folder}: not a checkout of it")
+        return Path(text)
+
+    return path
+
+
+def _override(text: str) -> tuple[str, Any]:
+    try:
+        return parse_override(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -88,6 +127,23 @@ def alternating(
     return statistics.median(mine), statistics.median(theirs)
 
 
+@contextmanager
+def reporting(title: str, json_file: Path | None) -> Iterator[tuple[list[Row], list[str]]]:
+    """Rows and notes to fill, reported at the end of the block.
+
+    What is there is reported, too, where the block fails, is interrupted or terminated.
+    """
+    rows: list[Row] = []
+    notes: list[str] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield rows, notes
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if rows:
+            report(title, rows, json_file, notes)
+
+
 def report(
     title: str, rows: Sequence[Row], json_file: Path | None, notes: Sequence[str] = ()
 ) -> None:
@@ -95,7 +151,7 @@ def report(
     print(f"\n### {title}\n\n{machine()}\n")
     table = [("", "ours", "other", "ratio", "goal")]
     for row in rows:
-        ratio = "" if row.ratio is None else f"{row.ratio:.3g}x"
+        ratio = "" if row.ratio is None else f"{float(f'{row.ratio:.3g}'):,g}x"
         other = "" if row.other is None else f"{row.other:.4g} {row.unit}"
         table.append((row.name, f"{row.ours:.4g} {row.unit}", other, ratio, row.goal or ""))
     widths = [max(len(line[i]) for line in table) for i in range(5)]

@@ -35,13 +35,18 @@ class Run:
     """What it printed last."""
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     arguments = measuring.parser(__doc__ or "")
     arguments.add_argument("--shards", type=int, default=6)
     arguments.add_argument("--samples-per-shard", type=int, default=48)
     arguments.add_argument("--set", action="append", default=[], help="config keys, as a.b=c")
     arguments.add_argument("--loop", help=argparse.SUPPRESS)
-    given = arguments.parse_args()
+    return arguments
+
+
+def main() -> None:
+    given = parser().parse_args()
     keys = [
         f"generate.num={given.shards * given.samples_per_shard}",
         f"generate.samples_per_shard={given.samples_per_shard}",

@@ -4,14 +4,16 @@ B: root mean square distance, in units of [-1, 1], of images after 10 passes to 
 1000-step ODE solution from the same noise; for the ODE itself, and with x_0 clipped at every step,
 as `generate` samples. C: Frechet distance to real images of few-step settings
 against ancestral sampling over all timesteps (Heusel et al. 2017, equation 6), in the fixed
-feature space of `features`, which needs no download.
+feature space of `features`, which needs no download. Where a run is stopped, the table holds what
+is known by then; with --keep the same command goes on.
 """
 
 import argparse
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import measuring
 import numpy as np
@@ -34,6 +36,7 @@ from factory.diffusion.samplers import (
     unipc,
 )
 from factory.images import to_signed, to_uint8
+from factory.precision import in_bf16
 
 PINNED = (250, 150, 50)
 SOLVERS: dict[str, Callable[..., torch.Tensor]] = {
@@ -47,35 +50,48 @@ SDE = "SDE-DPM-Solver++(2M)"
 GRIDS = {
     "uniform": uniform_timesteps,
     "quadratic": quadratic_timesteps,
-    "log SNR": log_snr_timesteps,
+    "log-SNR": log_snr_timesteps,
 }
 EVERY = 1000
-BATCH = 50
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+BATCH = {"cpu": 50, "cuda": 500}[DEVICE.type]
+IN_BF16 = in_bf16("auto", DEVICE.type)
+WITHIN = 1.05
+"""How far the guard lets the distance of a setting go beyond that of all timesteps."""
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     arguments = measuring.parser(__doc__ or "")
     arguments.add_argument("--ddpm", default=embedded.DDPM_URL, help="a model folder")
     arguments.add_argument("--config", help="its images, for C; absent: the toy domain")
-    arguments.add_argument("--images", type=int, default=32, help="of B")
+    arguments.add_argument("--images", type=int, default=32, help="of B; 0 leaves it out")
     arguments.add_argument("--samples", type=int, default=2000, help="of C; 0 leaves it out")
     arguments.add_argument("--passes", type=int, nargs="+", default=[10, 20], help="of C")
     arguments.add_argument("--etas", type=float, nargs="+", default=[0.0, 0.5, 1.0], help="of C")
     arguments.add_argument(
+        "--grid", choices=GRIDS, help="of C; absent: as `generate` has it, log-SNR without noise"
+    )
+    arguments.add_argument(
         "--keep", type=Path, help="folder of C's samples: what is there is not sampled again"
     )
-    given = arguments.parse_args()
+    return arguments
+
+
+def main() -> None:
+    given = parser().parse_args()
     torch.set_num_threads(given.threads)
     model = load_model(given.ddpm)
     model.unet.to(DEVICE)
-    rows, notes = ode_rows(model, given.images, clip=False)
-    told, more = ode_rows(model, given.images, clip=True)
-    rows, notes = rows + told, notes + more
-    if given.samples:
-        told, note = frechet_rows(model, load_config(given.config), given)
-        rows, notes = rows + told, [*notes, note]
-    measuring.report("Solvers", rows, given.json, notes)
+    with measuring.reporting("Solvers", given.json) as (rows, notes):
+        for clip in (False, True) if given.images else ():
+            told, more = ode_rows(model, given.images, clip)
+            rows += told
+            notes += more
+        if given.samples:
+            for row, note in frechet_rows(model, load_config(given.config), given):
+                rows.append(row)
+                notes.append(note)
 
 
 @torch.inference_mode()
@@ -108,32 +124,53 @@ def ode_rows(model: Model, num_images: int, clip: bool) -> tuple[list[Row], list
     ]
 
 
-def frechet_rows(model: Model, config: Config, given: argparse.Namespace) -> tuple[list[Row], str]:
-    """C: settings against all timesteps; ours and other are Frechet distances to real images."""
-    size = model.image_size
+def frechet_rows(
+    model: Model, config: Config, given: argparse.Namespace
+) -> Iterator[tuple[Row, str]]:
+    """C: settings against all timesteps; ours and other are Frechet distances to real images.
+
+    Each row with a note, the first of all timesteps against other real images.
+    """
     source = config.data.unlabelled.model_copy(update={"num": 2 * given.samples})
-    real = torch.from_numpy(read_images(source, size)).permute(0, 3, 1, 2)
-    halves = real[: given.samples], real[given.samples : 2 * given.samples]
-    statistics = [moments(half) for half in halves]
-    whole = sampled(model, given, "DDIM", EVERY, 1.0, uniform_timesteps)
-    base = frechet(statistics[0], moments(whole))
-    rows = []
-    for passes in given.passes:
-        settings = [("DDIM", uniform_timesteps, eta) for eta in given.etas]
-        settings.append((SDE, uniform_timesteps, 1.0))
-        settings += [(solver, log_snr_timesteps, 0.0) for solver in list(SOLVERS)[1:]]
-        for solver, grid, eta in settings:
-            images = sampled(model, given, solver, passes, eta, grid)
-            distance = frechet(statistics[0], moments(images))
-            how = f", eta {eta:g}" if solver == "DDIM" else ""
-            name = f"C {solver}{how}, {passes} passes; other: ancestral, {EVERY}"
-            rows.append(Row(name, distance, base, "FD", ">= 0.95x"))
-    floor = frechet(*statistics)
-    return rows, (
-        f"C: {given.samples} samples a setting, bf16; {len(halves[0])} real images; another "
-        f"{len(halves[1])} real images are {floor:.4g} away: the floor. `ratio` below 0.95 is "
-        "more than 5 % worse than all timesteps."
+    images = torch.from_numpy(read_images(source, model.image_size)).permute(0, 3, 1, 2)
+    real, others = images[: given.samples], images[given.samples : 2 * given.samples]
+    there = moments(features(real))
+
+    def distances(*setting: Any) -> tuple[float, str]:
+        """Of the samples, and what it is for their halves alone."""
+        seen = features(sampled(model, given, *setting))
+        whole, *halves = (frechet(there, moments(part)) for part in (seen, *seen.chunk(2)))
+        return whole, f"{whole:.4g}; halves alone {', '.join(f'{half:.4g}' for half in halves)}"
+
+    base, told = distances("DDIM", EVERY, 1.0, uniform_timesteps)
+    floor = frechet(there, moments(features(others)))
+    yield (
+        Row(f"C ancestral, {EVERY}; other: as many real images", base, floor, "FD"),
+        (
+            f"C: {given.samples} samples a setting, {'bf16' if IN_BF16 else 'fp32'}, against "
+            f"{len(real)} real images. `ratio` below {1 / WITHIN:.3f} is a distance more than "
+            f"{WITHIN - 1:.0%} above that of all timesteps: {told}."
+        ),
     )
+    for solver, passes, eta, grid in settings(given):
+        how = f", eta {eta:g}" if solver == "DDIM" else ""
+        name = f"C {solver}{how}, {grid} grid, {passes} passes"
+        distance, told = distances(solver, passes, eta, GRIDS[grid])
+        goal = f"<= {WITHIN}x the distance"
+        yield (
+            Row(f"{name}; other: ancestral, {EVERY}", distance, base, "FD", goal),
+            (f"{name}: {told}."),
+        )
+
+
+def settings(given: argparse.Namespace) -> Iterator[tuple[str, int, float, str]]:
+    """Of C: solver, passes, eta, grid; those that add noise first."""
+    for passes in given.passes:
+        for eta in given.etas:
+            yield "DDIM", passes, eta, given.grid or "uniform"
+        yield SDE, passes, 1.0, given.grid or "uniform"
+        for solver in list(SOLVERS)[1:]:
+            yield solver, passes, 0.0, given.grid or "log-SNR"
 
 
 @torch.inference_mode()
@@ -150,12 +187,12 @@ def sampled(
     timesteps = grid(schedule, passes, PINNED)
     batches = []
     for start in range(0, given.samples, BATCH):
-        named = repr((model.model_hash, solver, timesteps, eta, start)).encode()
+        seeds = range(start, min(start + BATCH, given.samples))
+        named = repr((model.model_hash, solver, timesteps, eta, seeds, IN_BF16)).encode()
         file = given.keep and given.keep / f"{hashlib.sha256(named).hexdigest()[:20]}.npy"
         if file and file.exists():
             batches.append(torch.from_numpy(np.load(file)))
             continue
-        seeds = range(start, start + BATCH)
         shape = (3, model.image_size, model.image_size)
         noise = step_noise(seeds, shape, DEVICE)
         options = {"DDIM": {"eta": eta, "noise": noise}, SDE: {"noise": noise}}
@@ -171,12 +208,12 @@ def sampled(
             file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file.with_suffix(".partial.npy"), batches[-1].numpy())
             file.with_suffix(".partial.npy").rename(file)
-    return torch.cat(batches)[: given.samples]
+    return torch.cat(batches)
 
 
 def _autocast(model: Model) -> EpsilonFn:
     def epsilon_fn(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(DEVICE.type, torch.bfloat16):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=IN_BF16):
             return model.unet(x_t, t)
 
     return epsilon_fn
@@ -205,9 +242,9 @@ def features(images: torch.Tensor) -> torch.Tensor:
     return torch.cat(found)
 
 
-def moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and covariance of the images' features."""
-    x = features(images).double()
+def moments(seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and covariance of images' features (N, 176)."""
+    x = seen.double()
     return x.mean(dim=0), x.T.cov()
 
 

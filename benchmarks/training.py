@@ -2,8 +2,9 @@
 
 The other side is the seed project's own training loop (batch decoded from PNG by its DataLoader,
 fp32, Adam, the loss fetched every step) on its own network; ours trains the same network as
-`factory train` trains ours: uint8 images in memory, bfloat16, fused AdamW, EMA. Then our face
-network alone, on the images of a config or random ones.
+`factory train` trains ours: uint8 images in memory, bfloat16 where it is fast, fused AdamW, EMA.
+Both take turns; medians are told. Then our face network alone, on the images of a config or random
+ones.
 """
 
 import argparse
@@ -13,12 +14,14 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import measuring
 import numpy as np
 import torch
 import yaml
+from diffuseseg import load_module
 from measuring import Row
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,20 +38,32 @@ from factory.diffusion.optimization import (
 )
 from factory.diffusion.process import linear_schedule
 from factory.images import encode_png
+from factory.precision import in_bf16
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+MATRIX_SIZE = {"cpu": 4096, "cuda": 16384}
+"""Large enough that starting a product costs nothing beside it."""
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+SEED_STEPS = 3
+"""Of the seed's, each turn; the first one warms up."""
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     arguments = measuring.parser(__doc__ or "")
     measuring.add_diffuseseg(arguments)
     arguments.add_argument("--config", default="configs/faces64.yaml")
     arguments.add_argument("--data", action="store_true", help="the config's images, not random")
     arguments.add_argument("--batch-size", type=int, help="absent: the config's")
     arguments.add_argument("--seed-batch", type=int, default=2, help="its memory allows no more")
-    given = arguments.parse_args()
+    measuring.add_set(arguments)
+    return arguments
+
+
+def main() -> None:
+    given = parser().parse_args()
     torch.set_num_threads(given.threads)
-    config = load_config(given.config)
+    config = load_config(given.config, given.set)
     rows, notes = face_rows(config, given)
     rows.append(seed_row(config, given))
     measuring.report("Training", rows, given.json, notes)
@@ -80,15 +95,24 @@ def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], lis
     seconds = [measuring.seconds(step) for _ in range(max(given.runs, 5))]
     rate = train.batch_size / statistics.median(seconds)
     flops = 3 * forward_flops(state.unet, size)
-    peak = matrix_rate()
+    precision = "bf16" if in_bf16(train.precision, DEVICE.type) else "fp32"
+    matrix_size = MATRIX_SIZE[DEVICE.type]
+    peak = matrix_rate(matrix_size, DTYPES[precision])
     share = sum(waited) / sum(seconds)
     return [
         Row(f"our network, batch {train.batch_size}", rate, None, "images/s"),
         Row("waiting for data", share * 100, None, "%", "< 2 %"),
-        Row("of the bf16 matrix rate", rate * flops / peak * 100, None, "%", ">= 35 % on a GPU"),
+        Row(
+            f"of the {precision} matrix rate",
+            rate * flops / peak * 100,
+            None,
+            "%",
+            ">= 35 % of bf16's on a GPU",
+        ),
     ], [
-        f"{flops / 1e9:.1f} GFLOP an image and step (three forward passes); a bf16 product of "
-        f"4096x4096 matrices reaches {peak / 1e12:.3g} TFLOP/s here. Precision {train.precision}."
+        f"{flops / 1e9:.1f} GFLOP an image and step (three forward passes); a {precision} product "
+        f"of {matrix_size}x{matrix_size} matrices reaches {peak / 1e12:.3g} TFLOP/s here. Widths "
+        f"{list(config.unet.block_out_channels)}, {size} px."
     ]
 
 
@@ -113,9 +137,9 @@ def forward_flops(unet: torch.nn.Module, size: int) -> float:
     return float(counter.get_total_flops())
 
 
-def matrix_rate(size: int = 4096) -> float:
-    """FLOP/s of a product of square bfloat16 matrices, the best of five."""
-    a = torch.randn(size, size, device=DEVICE).bfloat16()
+def matrix_rate(size: int, dtype: torch.dtype) -> float:
+    """FLOP/s of a product of square matrices, the best of five."""
+    a = torch.randn(size, size, device=DEVICE).to(dtype)
 
     def product() -> None:
         a @ a
@@ -135,7 +159,7 @@ def seed_row(config: Config, given: argparse.Namespace) -> Row:
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, fused=True)
     state = TrainState(unet, AveragedModel(unet), optimizer)  # type: ignore[arg-type]
     network = fast_network(unet, train)
-    images = random_images(64, 8)[:batch]
+    images = random_images(64, batch)
     schedule = linear_schedule(config.diffusion).to(DEVICE)
 
     def step() -> None:
@@ -143,19 +167,22 @@ def seed_row(config: Config, given: argparse.Namespace) -> Row:
         finish()
 
     step()
-    ours = batch / statistics.median(measuring.seconds(step) for _ in range(3))
     if given.diffuseseg is None:
         measuring.absent("the seed's training", "--diffuseseg")
-        return Row(name, ours, None, "images/s")
-    return Row(name, ours, batch / seed_step_seconds(given.diffuseseg, batch), "images/s")
+        ours = [measuring.seconds(step) for _ in range(given.runs)]
+        return Row(name, batch / statistics.median(ours), None, "images/s")
+    module, ours, theirs = load_module(given.diffuseseg, "DDPM-train"), [], []
+    for _ in range(given.runs):
+        ours += [measuring.seconds(step) for _ in range(SEED_STEPS - 1)]
+        theirs += seed_step_seconds(module, given.diffuseseg, batch)
+    rates = [batch / statistics.median(side) for side in (ours, theirs)]
+    return Row(name, *rates, "images/s")
 
 
-def seed_step_seconds(path: Path, batch: int, num_steps: int = 4) -> float:
-    """Median seconds of a step of its own `train`, between the losses that it reports."""
-    from diffuseseg import load_module
-
+def seed_step_seconds(module: ModuleType, path: Path, batch: int) -> list[float]:
+    """Seconds of steps of its own `train`, between the losses that it reports."""
     with tempfile.TemporaryDirectory() as folder:
-        pixels = random_images(64, batch * num_steps).permute(0, 2, 3, 1).cpu().numpy()
+        pixels = random_images(64, batch * SEED_STEPS).permute(0, 2, 3, 1).cpu().numpy()
         for i, image in enumerate(pixels):
             (Path(folder) / f"{i}.png").write_bytes(encode_png(np.ascontiguousarray(image)))
         told = yaml.safe_load((path / "utils" / "config.yaml").read_text())
@@ -168,12 +195,11 @@ def seed_step_seconds(path: Path, batch: int, num_steps: int = 4) -> float:
         }
         file = Path(folder) / "config.yaml"
         file.write_text(yaml.safe_dump(told))
-        module = load_module(path, "DDPM-train")
         times: list[float] = []
         module.wandb = _Log(times)  # type: ignore[attr-defined]
         module.tqdm = lambda loader: loader  # type: ignore[attr-defined]
         module.train(argparse.Namespace(config_path=str(file)))
-    return statistics.median(b - a for a, b in pairwise(times))
+    return [after - before for before, after in pairwise(times)]
 
 
 class _Log:

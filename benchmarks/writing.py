@@ -9,6 +9,7 @@ wall time longer. ShardWriter gives each member a PAX header, for its time in fr
 `both PNGs` compares what the pictures alone take.
 """
 
+import argparse
 import io
 import statistics
 import tempfile
@@ -63,14 +64,19 @@ PILLOW: dict[str, dict[str, int]] = {
 }
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     arguments = measuring.parser("What it costs to write a pair.")
     arguments.set_defaults(threads=1)
     arguments.add_argument(
         "--images", type=Path, metavar="FOLDER", help="with images/ and masks/; else drawn faces"
     )
     arguments.add_argument("--num", type=int, default=400, help="pairs of 64 px; fewer of 256 px")
-    options = arguments.parse_args()
+    return arguments
+
+
+def main() -> None:
+    options = parser().parse_args()
     torch.set_num_threads(options.threads)
     pa.set_cpu_count(options.threads)
     source = "drawn faces" if options.images is None else "the given pictures, scaled where needed"

@@ -1,0 +1,91 @@
+"""Are shards that are made twice on this machine's device the same bytes?
+
+Without Ray. The first time one process makes all shards, the second time two processes at once make
+every other one, as two actors would.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import measuring
+import torch
+from measuring import Row
+
+from factory.config import load_config
+from factory.synthesis import Synthesizer, load_models, make_plan
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
+    arguments = measuring.parser(__doc__ or "")
+    arguments.set_defaults(threads=1)
+    arguments.add_argument("--ddpm", help="a model folder; absent: the embedded toy models")
+    arguments.add_argument("--ensemble", help="its ensemble")
+    arguments.add_argument("--shards", type=int, default=4)
+    arguments.add_argument("--samples-per-shard", type=int, default=64)
+    measuring.add_set(arguments)
+    arguments.add_argument("--make", type=int, nargs="+", help=argparse.SUPPRESS)
+    return arguments
+
+
+def main() -> None:
+    given = parser().parse_args()
+    if given.make is not None:
+        make(given)
+        return
+    numbers = range(given.shards)
+    first = hashes([numbers])
+    second = hashes([numbers[0::2], numbers[1::2]] if given.shards > 1 else [numbers])
+    equal = sum(first[number] == second[number] for number in numbers)
+    processor = "GPU" if torch.cuda.is_available() else "CPU"
+    measuring.report(
+        "Bytes of shards made twice",
+        [Row("shards of the same bytes", 100 * equal / given.shards, None, "%", "100 %")],
+        given.json,
+        [
+            f"{given.shards} shards of {given.samples_per_shard} pairs on the {processor}: first "
+            "by one process, then by two at once."
+        ],
+    )
+
+
+def hashes(parts: Sequence[Sequence[int]]) -> dict[int, str]:
+    """sha256 of each shard; a process for each part makes its shards, all at once."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--make"]
+    processes = [
+        subprocess.Popen([*command, *map(str, part)], stdout=subprocess.PIPE, text=True)
+        for part in parts
+    ]
+    found: dict[int, str] = {}
+    for process, part in zip(processes, parts, strict=True):
+        told, _ = process.communicate()
+        if process.returncode:
+            sys.exit(f"a process that made shards {list(part)} failed")
+        found |= zip(part, told.split(), strict=True)
+    return found
+
+
+def make(given: argparse.Namespace) -> None:
+    """Prints the sha256 of the bytes of some shards, a line each."""
+    torch.set_num_threads(given.threads)
+    keys = {
+        "models.ddpm_url": given.ddpm,
+        "models.ensemble_url": given.ensemble,
+        "generate.num": given.shards * given.samples_per_shard,
+        "generate.samples_per_shard": given.samples_per_shard,
+        "generate.gpus_per_actor": int(torch.cuda.is_available()),
+    }
+    config = load_config(None, [*keys.items(), *given.set])
+    models = load_models(config)
+    plan = make_plan(config, models)
+    synthesizer = Synthesizer(models, plan)
+    for number in given.make:
+        data = plan.encode(list(synthesizer.samples(plan.shard(number))))
+        print(hashlib.sha256(data).hexdigest(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@
 #   stopped, and ends with a table.
 # make bench: every benchmark, also after one that fails; DIFFUSESEG=PATH and DDPM_SEGMENTATION=PATH name
 #   checkouts to compare with, DDPM=FOLDER, ENSEMBLE=FOLDER and CONFIG=FILE other models than the toy ones
-#   and their images.
+#   and their images, THREADS=1 another number of threads.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -33,6 +33,7 @@ BENCHMARKS := labelling pairs fitting training writing features solver ray_overh
 SEEDS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
 PAPERS := $(if $(DDPM_SEGMENTATION),--ddpm-segmentation $(DDPM_SEGMENTATION))
 MODEL := $(if $(DDPM),--ddpm $(DDPM)) $(if $(CONFIG),--config $(CONFIG))
+THREAD := $(if $(THREADS),--threads $(THREADS))
 MODELS := $(if $(and $(DDPM),$(ENSEMBLE)),--ddpm $(DDPM) --ensemble $(ENSEMBLE))
 
 bench: $(VENV)/.bench
@@ -47,7 +48,7 @@ bench: $(VENV)/.bench
 	    solver) options="$(MODEL) --samples 200 --passes 10" ;; \
 	    *) options= ;; \
 	  esac; \
-	  $(BIN)/python benchmarks/$$name.py $$options --json out/bench/$$name.json || failed="$$failed $$name"; \
+	  $(BIN)/python benchmarks/$$name.py $$options $(THREAD) --json out/bench/$$name.json || failed="$$failed $$name"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "make bench: failed:$$failed" >&2; exit 1; fi
 

@@ -93,9 +93,10 @@ def test_a_killed_actor_costs_nothing_but_time(expected, tiny_config, ray_worker
 
 
 @pytest.mark.ray
-def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed(
+def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed_and_tells_no_secret(
     expected, tiny_config, ray_session, tmp_path
 ) -> None:
+    secret = "canary-4e1f"
     config = tiny_config(generate=with_actors(1))
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(config))
@@ -112,7 +113,12 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed(
         before = len(receipts())
         driver = subprocess.Popen(
             [sys.executable, str(REPOSITORY / "jobs" / "generate.py"), "--config", str(file)],
-            env={**os.environ, "RAY_ADDRESS": ray_session},
+            env={
+                **os.environ,
+                "RAY_ADDRESS": ray_session,
+                "AWS_SECRET_ACCESS_KEY": secret,
+                "HF_TOKEN": secret,
+            },
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -125,6 +131,9 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed(
     assert data_hashes(config) == expected
     kept = read_receipts(config.generate.url)
     assert all(kept[i].sha256 == sha256 for i, sha256 in first.items())
+    logs = Path(ray.worker.global_worker.node.get_session_dir_path())
+    told = [file for file in logs.rglob("*") if file.is_file()]
+    assert len(told) > 10 and not [file for file in told if secret.encode() in file.read_bytes()]
 
 
 @pytest.mark.ray

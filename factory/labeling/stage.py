@@ -1,5 +1,7 @@
 """Stage 2 as commands: `factory fit` and `factory evaluate`."""
 
+import numpy as np
+
 from factory import embedded, storage
 from factory.config import Config
 from factory.data.inspection import check_disjoint
@@ -40,9 +42,17 @@ def fit(config: Config) -> str:
     """Fits and writes the ensemble; returns its url. Raises UserError; OSError while writing."""
     model, labelled, url = check_fit(config)
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes")
+    if absent := _absent(labelled):
+        tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
     ensemble = fit_ensemble(model, labelled, config, tell)
     save_ensemble(ensemble, url, WEIGHTS_DTYPES[config.ensemble.weights_dtype])
     return url
+
+
+def _absent(labelled: Labelled) -> list[str]:
+    """Classes without a pixel."""
+    present = set(np.unique(labelled.masks).tolist())
+    return [name for i, name in enumerate(labelled.classes.names) if i not in present]
 
 
 def check_evaluate(config: Config) -> tuple[Model, Ensemble, Labelled]:

@@ -21,6 +21,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -168,6 +169,11 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
     if given.faults:
         os.environ["FACTORY_FAULTS"] = given.faults
     if given.largest_file:
+        # What it says goes through a pipe: its words must not stop at the full disk.
+        spoken = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log).stdin
+        assert spoken is not None
+        os.dup2(spoken.fileno(), 1)
+        os.dup2(spoken.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (given.largest_file, given.largest_file))
     if given.flaky_root:
         FlakyFileSystem.root, FlakyFileSystem.rate = Path(given.flaky_root), given.rate

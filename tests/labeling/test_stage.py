@@ -63,6 +63,7 @@ def pairs(tmp_path: Path) -> dict[str, object]:
 def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_path, capsys) -> None:
     config = make()
     assert stage.fit(config) == str(tmp_path / "ensemble")
+    assert "fit | warning: no pixel of hat, which can never be learned" in capsys.readouterr().out
     model = load_model(tiny_models["ddpm_url"])
     ensemble, _ = load_ensemble(str(tmp_path / "ensemble"), model.model_hash)
     assert ensemble.config.class_names == toy.CLASSES

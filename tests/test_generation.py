@@ -228,7 +228,7 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
             return self.samples(spec, made)
 
     monkeypatch.setattr(generation, "ShardActor", HangsOnce)
-    config = tiny_config(generate=with_actors(1, shard_deadline_seconds=10))
+    config = tiny_config(generate=with_actors(1, shard_deadline_seconds=30))
     generate(config)
     assert hung.exists() and data_hashes(config) == expected
 

@@ -101,7 +101,7 @@ def nodes_without(path: str) -> list[str]:
     sees = ray.remote(num_cpus=0)(os.path.exists)
     nodes = live_nodes()
     seen = ray.get([sees.options(scheduling_strategy=at_node(id)).remote(path) for id in nodes])
-    return sorted(address for address, sees in zip(nodes.values(), seen, strict=True) if not sees)
+    return sorted(address for address, found in zip(nodes.values(), seen, strict=True) if not found)
 
 
 def _warn_of_open_cluster(address: str) -> None:

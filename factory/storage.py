@@ -388,9 +388,9 @@ def clock_of(url: str) -> float | None:
 
     Writes a small file and removes it. This machine's clock may be days off the store's.
     """
-    probe = join(url, f"probe-{uuid.uuid4().hex}")
+    probe = _probe_below(url)
     fs, path = filesystem(probe)
-    write_new(probe, b"probe")
+    write_new(probe, _PROBE)
     with _os_errors(probe):
         modified = _modified(fs.info(path))
     remove(probe)
@@ -473,7 +473,7 @@ def check_writable(url: str) -> bool:
     Returns whether the store itself creates a file only where there is none, so that of two
     writers at once one is told. Raises UserError naming the place and the reason.
     """
-    probe = join(url, f"probe-{uuid.uuid4().hex}")
+    probe = _probe_below(url)
     _, path = filesystem(probe)
     missing = _missing_folders(Path(path).parent) if is_local(url) else []
     # Every store's package has errors of its own, of missing credentials for one.
@@ -492,6 +492,11 @@ def check_writable(url: str) -> bool:
 
 
 _PROBE = b"probe"
+
+
+def _probe_below(url: str) -> str:
+    """A place that nobody else writes to."""
+    return join(url, f"probe-{uuid.uuid4().hex}")
 
 
 def _probe(url: str, probe: str) -> bool:

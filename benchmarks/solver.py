@@ -164,11 +164,12 @@ def frechet_rows(
 
 
 def settings(given: argparse.Namespace) -> Iterator[tuple[str, int, float, str]]:
-    """Of C: solver, passes, eta, grid; those that add noise first."""
+    """Of C: solver, passes, eta, grid; those that add noise first, at all numbers of passes."""
     for passes in given.passes:
         for eta in given.etas:
             yield "DDIM", passes, eta, given.grid or "uniform"
         yield SDE, passes, 1.0, given.grid or "uniform"
+    for passes in given.passes:
         for solver in list(SOLVERS)[1:]:
             yield solver, passes, 0.0, given.grid or "log-SNR"
 

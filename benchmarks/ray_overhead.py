@@ -38,7 +38,7 @@ class Run:
 def parser() -> argparse.ArgumentParser:
     """The command line's."""
     arguments = measuring.parser(__doc__ or "")
-    arguments.add_argument("--shards", type=int, default=6)
+    arguments.add_argument("--shards", type=int, default=14)
     arguments.add_argument("--samples-per-shard", type=int, default=48)
     arguments.add_argument("--set", action="append", default=[], help="config keys, as a.b=c")
     arguments.add_argument("--loop", help=argparse.SUPPRESS)

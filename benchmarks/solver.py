@@ -29,6 +29,7 @@ from factory.diffusion.process import EpsilonFn, linear_schedule, normal_noise, 
 from factory.diffusion.samplers import (
     ddim,
     dpm_solver,
+    high_noise_timesteps,
     log_snr_timesteps,
     quadratic_timesteps,
     sde_dpm_solver,
@@ -51,6 +52,7 @@ GRIDS = {
     "uniform": uniform_timesteps,
     "quadratic": quadratic_timesteps,
     "log-SNR": log_snr_timesteps,
+    "high-noise": high_noise_timesteps,
 }
 EVERY = 1000
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,9 +71,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--samples", type=int, default=2000, help="of C; 0 leaves it out")
     arguments.add_argument("--passes", type=int, nargs="+", default=[10, 20], help="of C")
     arguments.add_argument("--etas", type=float, nargs="+", default=[0.0, 0.5, 1.0], help="of C")
-    arguments.add_argument(
-        "--grid", choices=GRIDS, help="of C; absent: as `generate` has it, log-SNR without noise"
-    )
+    arguments.add_argument("--grid", choices=GRIDS, help="of C; absent: as `generate` has it")
     arguments.add_argument(
         "--keep", type=Path, help="folder of C's samples: what is there is not sampled again"
     )
@@ -168,7 +168,7 @@ def settings(given: argparse.Namespace) -> Iterator[tuple[str, int, float, str]]
     for passes in given.passes:
         for eta in given.etas:
             yield "DDIM", passes, eta, given.grid or "uniform"
-        yield SDE, passes, 1.0, given.grid or "uniform"
+        yield SDE, passes, 1.0, given.grid or "high-noise"
     for passes in given.passes:
         for solver in list(SOLVERS)[1:]:
             yield solver, passes, 0.0, given.grid or "log-SNR"

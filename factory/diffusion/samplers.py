@@ -281,25 +281,38 @@ def log_snr_timesteps(
     return _with_pinned(ideal, pinned, schedule.num_timesteps)
 
 
+def high_noise_timesteps(
+    schedule: Schedule, num_steps: int, pinned: Iterable[int] = ()
+) -> tuple[int, ...]:
+    """num_steps decreasing timesteps from T - 1, denser towards it, containing `pinned`.
+
+    (T - 1) (1 - u)^0.6 for even u. Colours and composition are decided where noise is high, and
+    what a sampler adds there corrects them (docs/performance.md, goal C).
+    """
+    return _power_timesteps(schedule, num_steps, pinned, 0.6)
+
+
 def quadratic_timesteps(
     schedule: Schedule, num_steps: int, pinned: Iterable[int] = ()
 ) -> tuple[int, ...]:
     """num_steps decreasing timesteps from T - 1, evenly spaced in sqrt(t), containing `pinned`."""
+    return _power_timesteps(schedule, num_steps, pinned, 2)
+
+
+def _power_timesteps(
+    schedule: Schedule, num_steps: int, pinned: Iterable[int], power: float
+) -> tuple[int, ...]:
     last = schedule.num_timesteps - 1
-    ideal = [round(last * (1 - i / num_steps) ** 2) for i in range(num_steps)]
+    ideal = [round(last * (1 - i / num_steps) ** power) for i in range(num_steps)]
     return _with_pinned(ideal, pinned, schedule.num_timesteps)
 
 
 def uniform_timesteps(
     schedule: Schedule, num_steps: int, pinned: Iterable[int] = ()
 ) -> tuple[int, ...]:
-    """num_steps decreasing timesteps from T - 1 to 0, evenly spaced, containing `pinned`.
-
-    It ends at 0: images predicted at t = 50, where a grid of 20 that ends before its last step
-    does, are measurably further from real ones (docs/performance.md).
-    """
+    """num_steps decreasing timesteps from T - 1, evenly spaced, containing `pinned`."""
     last = schedule.num_timesteps - 1
-    ideal = [round(last * (1 - i / max(1, num_steps - 1))) for i in range(num_steps)]
+    ideal = [round(last - i * schedule.num_timesteps / num_steps) for i in range(num_steps)]
     return _with_pinned(ideal, pinned, schedule.num_timesteps)
 
 

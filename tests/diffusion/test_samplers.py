@@ -26,6 +26,7 @@ from factory.diffusion.samplers import (
     ddim,
     ddpm,
     dpm_solver,
+    high_noise_timesteps,
     log_snr_timesteps,
     quadratic_timesteps,
     sde_dpm_solver,
@@ -69,7 +70,8 @@ def test_ddim_equals_diffusers(
         SHORT.num_timesteps, **BETAS, clip_sample=True, timestep_spacing="trailing"
     )
     scheduler.set_timesteps(num_steps)
-    timesteps = scheduler.timesteps.tolist()
+    timesteps = uniform_timesteps(schedule, num_steps)
+    assert list(timesteps) == scheduler.timesteps.tolist()
     theirs = x_t
     for t in timesteps:
         epsilon = network(theirs, torch.full((2,), t))
@@ -247,7 +249,9 @@ def test_multistep_solvers_are_closer_to_the_fine_solution_than_ddim_at_equal_pa
     assert ours < 0.7 * error(ddim, uniform_timesteps)
 
 
-grids = pytest.mark.parametrize("grid", [log_snr_timesteps, quadratic_timesteps, uniform_timesteps])
+grids = pytest.mark.parametrize(
+    "grid", [high_noise_timesteps, log_snr_timesteps, quadratic_timesteps, uniform_timesteps]
+)
 
 
 def check(timesteps: Sequence[int], num_timesteps: int, num_steps: int, pinned: set[int]) -> None:
@@ -316,14 +320,15 @@ def test_pins_given_twice_or_in_any_order_make_the_same_grid(grid: Grid) -> None
     assert grid(schedule, 10, [250, 50, 150, 50]) == grid(schedule, 10, [50, 150, 250])
 
 
-def test_log_snr_grid_is_even_in_log_snr_and_the_uniform_one_in_time() -> None:
+def test_each_grid_is_even_in_what_it_is_named_for() -> None:
     schedule = linear_schedule(Diffusion())
     alpha_bars = torch.tensor([schedule.alpha_bar(t) for t in log_snr_timesteps(schedule, 10)])
     steps = torch.logit(alpha_bars).diff()
     assert float(steps.max() / steps.min()) < 1.1
-    assert uniform_timesteps(schedule, 10) == tuple(range(999, -1, -111))
-    roots = torch.tensor(quadratic_timesteps(schedule, 10)).sqrt().diff()
-    assert float(roots.max() / roots.min()) < 1.1
+    assert uniform_timesteps(schedule, 10) == tuple(range(999, 0, -100))
+    for grid, power in ((quadratic_timesteps, 2), (high_noise_timesteps, 0.6)):
+        steps = (torch.tensor(grid(schedule, 10)) ** (1 / power)).diff()
+        assert float(steps.max() / steps.min()) < 1.1
 
 
 @pytest.mark.parametrize("sampler", [ddim, partial(sde_dpm_solver, noise=noise), dpm_solver, unipc])

@@ -5,8 +5,8 @@
 Ours is the factory's own path, from noise to the bytes of a shard. Both networks are measured with
 the fewest passes: 10 by DPM-Solver++(2M), labels from the maps that sampling passes by. Our face
 network also as `generate` samples when nothing is set, 20 passes of SDE-DPM-Solver++(2M) and
-re-noised ones for the labels, and with 50 passes of that, where the quality guard of `solver.py`
-is met. The seed's is its own code: 1000 passes, three more for the features, ten MLPs and a vote.
+re-noised ones for the labels, which meets the quality guard of `solver.py`, and with 50 passes of
+that. The seed's is its own code: 1000 passes, three more for the features, ten MLPs and a vote.
 """
 
 import argparse
@@ -47,7 +47,7 @@ FEWEST_PASSES: dict[str, Any] = {
     "generate.num_sampling_steps": 10,
     "features.source": "trajectory",
 }
-GUARDED = {"generate.num_sampling_steps": 50}
+MORE_PASSES = {"generate.num_sampling_steps": 50}
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def shards(models: Models, given: Namespace) -> Iterator[tuple[str, "Shard", str
     for name, passes, keys in (
         ("10 passes", 10, FEWEST_PASSES),
         ("as shipped (20 passes)", 20, {}),
-        ("50 passes", 50, GUARDED),
+        ("50 passes", 50, MORE_PASSES),
     ):
         shard = Shard(faces, max(1, given.faces * 10 // passes), keys)
         yield f"our 64 px face network, ten members, {name}", shard, ">= 1000x"

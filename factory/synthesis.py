@@ -53,8 +53,13 @@ METHOD = 2
 refused, not mixed with new shards."""
 MAX_REDRAWS = 3
 """Of a sample that is not finite."""
-_GRIDS = {"ddim": uniform_timesteps, "sde_dpm_solver": high_noise_timesteps}
-"""Of the samplers for which log SNR is not the best (docs/performance.md)."""
+_GRIDS = {
+    "ddim": uniform_timesteps,
+    "sde_dpm_solver": high_noise_timesteps,
+    "unipc": log_snr_timesteps,
+    "dpm_solver": log_snr_timesteps,
+}
+"""What each sampler walks (docs/performance.md)."""
 _BATCH_PIXELS = {"cpu": 2**17, "cuda": 2**21}
 """Of images that go through the network together: 32 of 64 px on a CPU, 512 on a GPU."""
 
@@ -151,8 +156,7 @@ def _grid(generate: Generate, schedule: Schedule, pinned: Sequence[int]) -> Sequ
     """The sampler's timesteps, which contain those of the features; all of them told as []."""
     if generate.sampler == "ddpm":
         return ()
-    grid = _GRIDS.get(generate.sampler, log_snr_timesteps)
-    return grid(schedule, generate.num_sampling_steps, pinned)
+    return _GRIDS[generate.sampler](schedule, generate.num_sampling_steps, pinned)
 
 
 class Synthesizer:

@@ -10,6 +10,11 @@ from factory import synthesis
 from factory.config import Config
 from factory.data.toy import CLASSES
 from factory.diffusion.process import linear_schedule, sample_seed
+from factory.diffusion.samplers import (
+    high_noise_timesteps,
+    log_snr_timesteps,
+    uniform_timesteps,
+)
 from factory.errors import UserError
 from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
@@ -75,6 +80,21 @@ def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int)
     assert set(TIMESTEPS) <= set(grid)
     assert len(set(grid)) == len(grid) == steps and grid == sorted(grid, reverse=True)
     assert grid[0] == 99 and grid[-1] >= 0
+
+
+@pytest.mark.parametrize(
+    ("sampler", "grid"),
+    [
+        ("sde_dpm_solver", high_noise_timesteps),
+        ("ddim", uniform_timesteps),
+        ("unipc", log_snr_timesteps),
+        ("dpm_solver", log_snr_timesteps),
+    ],
+)
+def test_each_sampler_walks_its_own_grid(plan, models, sampler, grid) -> None:
+    expected = grid(linear_schedule(models.ddpm.diffusion), 20, TIMESTEPS)
+    told = plan(generate={"sampler": sampler, "num_sampling_steps": 20})
+    assert told.recipe["sampling_timesteps"] == list(expected)
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,9 @@ class Generate(Section):
     compile: bool | Literal["auto"] = "auto"
     """Part of the plan. auto: on GPUs. What was compiled is kept in ~/.cache/factory/inductor."""
     min_actors: Count = 1
+    """Where this machine alone has no room for so many, nothing is started."""
     max_actors: Count = 2
+    """Asked for at once, where there are as many shards; they begin as room is found for them."""
     cpus_per_actor: Annotated[float, Field(gt=0, le=256)] = 1.0
     gpus_per_actor: Annotated[float, Field(ge=0, le=8)] = 0.0
     max_shard_retries: Annotated[int, Field(ge=0)] = 2

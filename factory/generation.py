@@ -207,9 +207,10 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     ).map_batches(
         ShardActor,
         batch_size=1,
+        # All are asked for at once and begin as room is found for them: a pool that grows by itself
+        # adds an actor when its tasks wait, and here none is sent that would.
         compute=ray.data.ActorPoolStrategy(
-            min_size=min(knobs.min_actors, len(shards)),
-            max_size=min(knobs.max_actors, len(shards)),
+            size=min(knobs.max_actors, len(shards)),
             max_tasks_in_flight_per_actor=CALLS_AT_ONCE,
             max_concurrent_calls_per_actor=CALLS_AT_ONCE,
             enable_true_multi_threading=True,

@@ -5,10 +5,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
@@ -38,6 +40,24 @@ def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def watching(look: Callable[[], object]) -> Iterator[None]:
+    """Calls look again and again while the body runs."""
+    stop = threading.Event()
+
+    def look_on() -> None:
+        while not stop.wait(0.05):
+            look()
+
+    watcher = threading.Thread(target=look_on)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+
+
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[str, dict[str, str]]:
     """Hashes of the dataset that one actor makes, kept for the tests that disturb it."""
@@ -61,10 +81,26 @@ def expected(ray_session, tiny_config, undisturbed) -> dict[str, str]:
     return undisturbed["hashes"]
 
 
+def nodes_at_work() -> list[int]:
+    """For each actor that makes shards below this process, the process of its node."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "MapWorker" in " ".join(process.cmdline()):
+                found.append(process.ppid())
+    return found
+
+
 @pytest.mark.ray
-def test_two_actors_make_the_same_bytes_as_one(expected, tiny_config, capsys) -> None:
-    config = tiny_config(generate=with_actors(2))
-    manifest = generate(config)
+def test_the_pool_reaches_max_actors_and_makes_the_same_bytes_as_one(
+    expected, tiny_config, capsys
+) -> None:
+    # min_actors is 1.
+    config = tiny_config(generate=with_actors(1, max_actors=2))
+    seen: list[int] = []
+    with watching(lambda: seen.append(len(nodes_at_work()))):
+        manifest = generate(config)
+    assert max(seen) == 2
     assert data_hashes(config) == expected
     assert len(expected) == 8
     assert manifest.rows == 30
@@ -235,7 +271,7 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
 
 @pytest.mark.ray
 def test_a_lost_node_costs_nothing_but_time(expected, tiny_config, tmp_path) -> None:
-    config = tiny_config(generate=with_actors(2, max_shard_retries=0))
+    config = tiny_config(generate=with_actors(1, max_actors=2, num=60, max_shard_retries=0))
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(config))
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -247,11 +283,14 @@ def test_a_lost_node_costs_nothing_but_time(expected, tiny_config, tmp_path) -> 
         )
         receipts = Path(config.generate.url) / "_factory" / "shards"
         wait_until(lambda: receipts.is_dir() and len(list(receipts.iterdir())) >= 2)
+        wait_until(lambda: len(set(nodes_at_work())) == 2)
         nodes.remove_node(lost, allow_graceful=False)
         assert driver.wait(timeout=120) == 0
     finally:
         nodes.shutdown()
-    assert data_hashes(config) == expected
+    made = data_hashes(config)
+    # The smaller dataset's last shard is shorter.
+    assert len(made) == 15 and len(made.items() & expected.items()) == len(expected) - 1
 
 
 @pytest.mark.ray

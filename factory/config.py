@@ -77,6 +77,21 @@ def _unquoted(problem: str) -> PydanticCustomError:
     return PydanticCustomError("url", "{problem}", {"problem": problem})
 
 
+def _schedulable(value: float) -> float:
+    if 0 < value < 1e-4:
+        raise ValueError(f"must be at least 0.0001, which is as fine as Ray counts, got {value:g}")
+    return value
+
+
+def _gpus(value: float) -> float:
+    if value > 1 and value != int(value):
+        raise ValueError(
+            "must be at most 1, or whole: an actor uses one GPU, of which several may have a "
+            f"share each, got {value:g}"
+        )
+    return value
+
+
 def _some(values: tuple[int, ...]) -> tuple[int, ...]:
     if not values:
         raise ValueError("must name at least one")
@@ -290,8 +305,13 @@ class Generate(Section):
     """Where this machine alone has no room for so many, nothing is started."""
     max_actors: Count = 2
     """Asked for at once, where there are as many shards; they begin as room is found for them."""
-    cpus_per_actor: Annotated[float, Field(gt=0, le=256)] = 1.0
-    gpus_per_actor: Annotated[float, Field(ge=0, le=8)] = 0.0
+    cpus_per_actor: Annotated[float, Field(gt=0, le=256), AfterValidator(_schedulable)] = 1.0
+    """Threads of an actor, rounded down, one at least."""
+    gpus_per_actor: Annotated[
+        float, Field(ge=0, le=8), AfterValidator(_schedulable), AfterValidator(_gpus)
+    ] = 0.0
+    """An actor uses one GPU: 1 for one of its own, 0.5 for two actors on each, every one with that
+    share of the memory. 2 and more keep the others idle."""
     max_shard_retries: Annotated[int, Field(ge=0)] = 2
     """How often a shard is tried again after its actor died or failed, before the job stops."""
     max_failed_shards: Annotated[int, Field(ge=0)] = 3

@@ -312,8 +312,13 @@ class _Batch:
         return epsilon
 
     def _maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
-        """In the descriptor's order; re-noised are the images as stored, rounded to uint8."""
+        """In the descriptor's order; re-noised are the images as stored, rounded to uint8.
+
+        Those of the trajectory are given away: a shard has many batches, and room for the maps of
+        one.
+        """
         learned = self.synthesizer.learned
         if self.recipe["feature_source"] == "trajectory":
-            return [self.kept[t][block] for t in learned.timesteps for block in learned.blocks]
+            kept, self.kept = self.kept, {}
+            return [kept[t][block] for t in learned.timesteps for block in learned.blocks]
         return self.synthesizer.renoised_maps(to_signed(to_uint8(x_0)))

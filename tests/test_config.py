@@ -150,6 +150,24 @@ def test_an_unknown_key_is_told_with_its_path_and_the_nearest_name(
     assert refusal(tree) == (f"config: {path}: unknown key. Did you mean {near}?",)
 
 
+@pytest.mark.parametrize("share", [0, 0.0001, 0.25, 1, 2, 8.0])
+def test_an_actor_has_a_share_of_a_gpu_or_whole_ones(share: float) -> None:
+    assert parse_config({"generate": {"gpus_per_actor": share}}).generate.gpus_per_actor == share
+
+
+@pytest.mark.parametrize("share", [1.5, 2.0001])
+def test_a_fraction_of_a_gpu_above_one_is_refused_since_an_actor_uses_one(share: float) -> None:
+    (problem,) = refusal({"generate": {"gpus_per_actor": share}})
+    assert problem.startswith("config: generate.gpus_per_actor: must be at most 1, or whole")
+    assert "an actor uses one GPU" in problem
+
+
+@pytest.mark.parametrize("key", ["gpus_per_actor", "cpus_per_actor"])
+def test_a_share_that_is_finer_than_ray_counts_is_refused(key: str) -> None:
+    (problem,) = refusal({"generate": {key: 0.00005}})
+    assert f"generate.{key}: must be at least 0.0001" in problem
+
+
 def test_an_unknown_key_like_no_other_is_told_with_the_known_ones() -> None:
     (problem,) = refusal({"diffusion": {"xyzzy": 1}})
     assert problem == (

@@ -47,9 +47,10 @@ def evaluate(model: Model, ensemble: Ensemble, test: Labelled, config: Config) -
         )
         with torch.inference_mode():
             labels = label_maps(ensemble, image_maps(model, ensemble.config, images), size)
+        parts = (labels.soft, labels.hard, labels.uncertainty)
+        found = [part.cpu().numpy() for part in parts]
         for i in range(len(images)):
-            by_soft, by_hard = labels.soft[i].numpy(), labels.hard[i].numpy()
-            uncertainty = labels.uncertainty[i].numpy()
+            by_soft, by_hard, uncertainty = (part[i] for part in found)
             soft = soft + confusion_matrix(masks[i], by_soft, num_classes)
             hard = hard + confusion_matrix(masks[i], by_hard, num_classes)
             if len(rows) < config.evaluate.num_pictures:

@@ -191,6 +191,10 @@ class ChosenPixels:
     def __len__(self) -> int:
         return len(self.places)
 
+    def to(self, device: torch.device) -> "ChosenPixels":
+        """The same there, for draws on that device."""
+        return ChosenPixels(*(p.to(device) for p in (self.places, self.labels, self.weights)))
+
 
 def choose_pixels(labels: torch.Tensor, num: int) -> ChosenPixels:
     """At most num random pixels of N images; labels (N, S * S) uint8, 255 = ignore.
@@ -256,13 +260,13 @@ class PixelPool:
     coordinates: torch.Tensor
     """(P, Q) bfloat16, on the device that fits."""
     pixels: ChosenPixels
+    """There, too."""
     axes: Axes
 
     def draw(self, num: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Coordinates (num, Q) bfloat16 and labels (num,) of random pixels."""
         rows = torch.multinomial(self.pixels.weights, num, replacement=True)
-        device = self.coordinates.device
-        return self.coordinates[rows.to(device)], self.pixels.labels[rows].to(device)
+        return self.coordinates[rows], self.pixels.labels[rows]
 
 
 def read_pool(passes: Iterable[Maps], pixels: ChosenPixels, learned: EnsembleConfig) -> PixelPool:
@@ -280,7 +284,7 @@ def read_pool(passes: Iterable[Maps], pixels: ChosenPixels, learned: EnsembleCon
         coordinates[start : start + len(places)] = axes.coordinates(maps, places, size)
         start += len(places)
     assert start == len(pixels), "the maps are those of the images that the pixels are of"
-    return PixelPool(coordinates, pixels, axes)
+    return PixelPool(coordinates, pixels.to(coordinates.device), axes)
 
 
 def with_places(

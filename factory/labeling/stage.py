@@ -1,6 +1,10 @@
 """Stage 2 as commands: `factory fit` and `factory evaluate`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
+import torch
 
 from factory import embedded, storage
 from factory.config import Config
@@ -25,6 +29,23 @@ def load_ddpm(config: Config) -> Model:
     return load_model(config.models.ddpm_url or embedded.DDPM_URL)
 
 
+def _device() -> torch.device:
+    """The GPU, where there is one that torch can use."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _room_on(device: torch.device, key: str) -> Iterator[None]:
+    """Around what needs memory of the device; raises UserError where there is too little."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{device} has too little memory: {' '.join(str(error).split())} Lower {key}, free the "
+            "GPU of other programs, or set CUDA_VISIBLE_DEVICES= for the CPU."
+        ) from None
+
+
 def check_fit(config: Config) -> tuple[Model, Labelled, str]:
     """Model, training images and the ensemble's place; raises UserError, writes nothing."""
     url = config.models.ensemble_url
@@ -41,10 +62,13 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
 def fit(config: Config) -> str:
     """Fits and writes the ensemble; returns its url. Raises UserError; OSError while writing."""
     model, labelled, url = check_fit(config)
-    tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes")
+    device = _device()
+    tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes | on {device}")
     if absent := _absent(labelled):
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
-    ensemble = fit_ensemble(model, labelled, config, tell)
+    with _room_on(device, "ensemble.pool_gib"):
+        model.unet.to(device)
+        ensemble = fit_ensemble(model, labelled, config, tell)
     save_ensemble(ensemble, url, WEIGHTS_DTYPES[config.ensemble.weights_dtype])
     return url
 
@@ -74,6 +98,10 @@ def evaluate(config: Config) -> list[str]:
     Raises UserError; OSError while writing.
     """
     model, ensemble, test = check_evaluate(config)
-    found = evaluation.evaluate(model, ensemble, test, config)
+    device = _device()
+    with _room_on(device, "evaluate.batch_size"):
+        model.unet.to(device)
+        ensemble.to(device)
+        found = evaluation.evaluate(model, ensemble, test, config)
     storage.patiently(lambda: evaluation.write_evaluation(found, test, config))
     return [*evaluation.table(found, test), config.evaluate.url]

@@ -1,0 +1,104 @@
+"""Claims about stage 2 on a GPU, on one made of Python."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from standin import CUDA, StandIn
+
+from factory.config import Config
+from factory.data.sources import read_labelled
+from factory.errors import UserError
+from factory.labeling import evaluation, fitting, stage
+from factory.labeling.ensemble import load_ensemble
+from factory.labeling.evaluation import Evaluation
+from factory.synthesis import load_models
+
+DATA = {
+    "image_size": 16,
+    "labelled": {"kind": "toy", "num": 3, "seed": 2},
+    "test": {"kind": "toy", "num": 3, "seed": 3},
+}
+FIT = {"num_members": 3, "hidden": [8, 4], "num_steps": 4, "pixels_per_step": 64}
+
+
+@pytest.fixture
+def config(tiny_config: Callable[..., Config], tiny_models: dict[str, str], tmp_path: Path):
+    """Tiny models on a few drawings; the ensemble that is fitted goes to a place of its own."""
+    models = {**tiny_models, "ensemble_url": str(tmp_path / "ensemble")}
+    return tiny_config(
+        data=DATA,
+        models=models,
+        ensemble={**FIT, "precision": "fp32"},
+        evaluate={"url": str(tmp_path / "evaluation"), "num_pictures": 2, "batch_size": 2},
+    )
+
+
+def test_fit_uses_the_gpu_and_learns_what_a_cpu_learns(config: Config, gpu: StandIn) -> None:
+    stage.fit(config)
+    assert gpu.peak_bytes > 0
+    model = stage.load_ddpm(config)
+    on_gpu, _ = load_ensemble(config.models.ensemble_url, model.model_hash)
+    labelled = read_labelled(config.data.labelled, 16)
+    on_cpu = fitting.fit_ensemble(model, labelled, config, lambda line: None)
+    ours = on_gpu.state_dict()
+    for name, value in on_cpu.state_dict().items():
+        if "num_batches" not in name:
+            torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-3)
+
+
+def test_no_step_of_a_fit_waits_for_the_device(config: Config, gpu: StandIn) -> None:
+    def waits(num_steps: int) -> int:
+        model = stage.load_ddpm(config)
+        model.unet.to(CUDA)
+        knobs = config.ensemble.model_copy(update={"num_steps": num_steps})
+        labelled = read_labelled(config.data.labelled, 16)
+        gpu.waits.clear()
+        told = config.model_copy(update={"ensemble": knobs})
+        fitting.fit_ensemble(model, labelled, told, lambda line: None)
+        return sum(gpu.waits.values())
+
+    waits(1)  # Makes the tables that are kept.
+    assert waits(2) == waits(6)
+
+
+def test_evaluate_uses_the_gpu_and_says_what_a_cpu_says(
+    config: Config, tiny_models: dict[str, str], gpu: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config.model_copy(update={"models": config.models.model_copy(update=tiny_models)})
+    found: list[Evaluation] = []
+    honest = evaluation.evaluate
+    monkeypatch.setattr(
+        stage.evaluation, "evaluate", lambda *given: found.append(honest(*given)) or found[0]
+    )
+    stage.evaluate(config)
+    assert gpu.peak_bytes > 0
+    models = load_models(config)
+    on_cpu = honest(models.ddpm, models.ensemble, read_labelled(config.data.test, 16), config)
+    gap = np.abs(found[0].soft.confusion - on_cpu.soft.confusion).sum()
+    assert gap <= 0.005 * on_cpu.soft.confusion.sum()
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [(stage.fit, "ensemble.pool_gib"), (stage.evaluate, "evaluate.batch_size")],
+)
+def test_too_little_memory_of_a_gpu_is_told_with_what_to_lower(
+    config: Config,
+    tiny_models: dict[str, str],
+    command: Callable[[Config], object],
+    key: str,
+    gpu: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(stage, "fit_ensemble", full)
+    monkeypatch.setattr(stage.evaluation, "evaluate", full)
+    if command is stage.evaluate:
+        config = config.model_copy(update={"models": config.models.model_copy(update=tiny_models)})
+    with pytest.raises(UserError, match=rf"too little memory.*{key}.*CUDA_VISIBLE_DEVICES"):
+        command(config)

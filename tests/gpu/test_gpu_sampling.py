@@ -1,0 +1,87 @@
+"""Claims about stage 3 on a GPU, on one made of Python."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from standin import StandIn
+
+from factory.config import Config
+from factory.shards.plan import Plan
+from factory.shards.schema import Sample
+from factory.synthesis import Synthesizer, load_models, make_plan
+
+FEATURES = {"timesteps": (10, 40), "blocks": (1, 2)}
+SETTINGS = [
+    (sampler, source)
+    for sampler in ("sde_dpm_solver", "unipc", "dpm_solver", "ddim")
+    for source in ("renoise", "trajectory")
+] + [("ddpm", "trajectory")]
+
+
+Planned = tuple[Plan, Callable[..., Synthesizer]]
+
+
+@pytest.fixture
+def plan(
+    tiny_config: Callable[..., Config],
+) -> Callable[..., tuple[Plan, Callable[..., Synthesizer]]]:
+    """A plan for a GPU, and what makes its samples, there or elsewhere."""
+
+    def make(source: str = "auto", **generate: object):
+        config = tiny_config(
+            features={**FEATURES, "source": source},
+            generate={"num": 4, "compile": False, "gpus_per_actor": 1, **generate},
+        )
+        told = make_plan(config, load_models(config))
+
+        def synthesizer(**recipe: object) -> Synthesizer:
+            other = told.model_copy(update={"recipe": {**told.recipe, **recipe}})
+            return Synthesizer(load_models(config), other)
+
+        return told, synthesizer
+
+    return make
+
+
+@pytest.mark.parametrize(("sampler", "source"), SETTINGS)
+def test_a_gpus_samples_are_those_of_a_cpu_but_for_rounding(
+    sampler: str, source: str, plan, gpu: StandIn
+) -> None:
+    num = 2 if sampler == "ddpm" else 4
+    told, synthesizer = plan(source, sampler=sampler, num=num, samples_per_shard=num)
+    spec = told.shard(0)
+    on_gpu = list(synthesizer().samples(spec))
+    assert_alike(on_gpu, list(synthesizer(device="cpu").samples(spec)))
+
+
+def assert_alike(some: Sequence[Sample], others: Sequence[Sample]) -> None:
+    assert len(some) == len(others) > 0
+    for one, other in zip(some, others, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+        assert (one.mask == other.mask).mean() > 0.99
+        assert one.uncertainty == pytest.approx(other.uncertainty, rel=0.01)
+
+
+@pytest.mark.parametrize("sampler", ["sde_dpm_solver", "unipc", "dpm_solver", "ddim"])
+def test_a_batch_waits_for_the_device_as_often_whatever_its_steps(
+    sampler: str, plan, gpu: StandIn
+) -> None:
+    def waits(num_steps: int) -> int:
+        told, synthesizer = plan(sampler=sampler, num_sampling_steps=num_steps)
+        made_by = synthesizer()
+        gpu.waits.clear()
+        list(made_by.samples(told.shard(0)))
+        return sum(gpu.waits.values())
+
+    waits(4)  # Makes the tables that are kept.
+    assert waits(4) == waits(7)
+
+
+@pytest.mark.parametrize("source", ["renoise", "trajectory"])
+def test_the_maps_of_a_batch_are_let_go_before_the_next(source: str, plan, gpu: StandIn) -> None:
+    told, synthesizer = plan(source, sampler="unipc", num=12, samples_per_shard=12)
+    made_by, alive = synthesizer(), []
+    list(made_by.samples(told.shard(0), lambda num, redrawn: alive.append(gpu.live_bytes())))
+    assert len(alive) == 6
+    assert max(alive) <= 1.05 * alive[0], alive

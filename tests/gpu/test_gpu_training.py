@@ -1,0 +1,98 @@
+"""Claims about stage 1 on a GPU, on one made of Python."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from standin import CUDA, StandIn
+
+from factory.config import Config, parse_config
+from factory.diffusion.optimization import (
+    fast_network,
+    load_state,
+    new_state,
+    save_state,
+    train_step,
+)
+from factory.diffusion.process import linear_schedule
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def config() -> Config:
+    return parse_config(
+        {
+            "data": {"image_size": 8},
+            "unet": {"block_out_channels": [8, 16], "attention_levels": [1], "norm_num_groups": 4},
+            "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
+            "features": {"timesteps": [10]},
+            "train": {"batch_size": 4, "precision": "fp32", "compile": False},
+        }
+    )
+
+
+class Run:
+    """A training on images that lie on the device."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8, generator=generator)
+        self.config, self.images = config, images.to(device)
+        self.schedule = linear_schedule(config.diffusion).to(device)
+        self.state = new_state(config, device)
+
+    def steps(self, num: int) -> list[torch.Tensor]:
+        """Their losses, on the device."""
+        network, train = fast_network(self.state.unet, self.config.train), self.config.train
+        return [
+            train_step(self.state, network, self.schedule, self.images, train) for _ in range(num)
+        ]
+
+
+def resumed(run: Run, folder: Path) -> Run:
+    """The same run, gone on from a checkpoint by another process."""
+    save_state(run.state, folder)
+    other = Run(run.config, run.images.device)
+    load_state(other.state, folder)
+    return other
+
+
+def test_the_losses_are_those_of_a_cpu(config: Config, gpu: StandIn) -> None:
+    on_cpu, on_gpu = (Run(config, device).steps(3) for device in (CPU, CUDA))
+    torch.testing.assert_close([loss.cpu() for loss in on_gpu], on_cpu, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_resumes_and_repeats_the_run_that_was_not_stopped(
+    config: Config, gpu: StandIn, tmp_path: Path
+) -> None:
+    run = Run(config, CUDA)
+    run.steps(2)
+    other = resumed(run, tmp_path)
+    expected, losses = (one.steps(2) for one in (run, other))
+    assert [float(loss) for loss in losses] == [float(loss) for loss in expected]
+
+
+def test_weights_averages_and_moments_lie_alike_also_after_a_resume(
+    config: Config, gpu: StandIn, tmp_path: Path
+) -> None:
+    run = Run(config, CUDA)
+    run.steps(1)
+    other = resumed(run, tmp_path)
+    other.steps(0)
+    state = other.state
+    averages = state.ema.module.parameters()
+    for parameter, average in zip(state.unet.parameters(), averages, strict=True):
+        moment = state.optimizer.state[parameter]["exp_avg"]
+        assert parameter.stride() == average.stride() == moment.stride()
+
+
+def test_no_step_waits_for_the_device_and_the_average_moves_in_one_launch(
+    config: Config, gpu: StandIn
+) -> None:
+    run = Run(config, CUDA)
+    run.steps(1)
+    gpu.waits.clear()
+    run.steps(2)
+    assert not gpu.slow, gpu.slow
+    assert not gpu.waits, gpu.waits

@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -69,6 +70,10 @@ _ABOUT = {
     "repair": "make exactly the bad or missing files of a dataset again, byte for byte",
     "gc": "delete what killed processes left behind, but no data",
 }
+_NOT_ON_WINDOWS = (
+    "Windows itself is not supported: the files, signals and compilers of Linux are needed. "
+    "Run it in WSL2 (`wsl --install`, then install it there as README.md tells)."
+)
 _LEVELS = ("size", "hash", "decode")
 
 
@@ -86,6 +91,9 @@ def job(command: str) -> NoReturn:
 
 def run(command: str, given: argparse.Namespace) -> int:
     """The command, with its errors told as the exit codes promise."""
+    if sys.platform == "win32":
+        print(f"error: {_NOT_ON_WINDOWS}", file=sys.stderr)
+        return 2
     signalled = _ends_by_signals()
     try:
         code = _COMMANDS[command](given)
@@ -139,9 +147,12 @@ def _rays_errors() -> tuple[type[BaseException], ...]:
 def _ends_by_signals() -> list[int]:
     """Lets SIGTERM end the process as Ctrl-C does, in order; the list grows by what was received.
 
-    Ending in order takes Ray some seconds: who signals again does not want to wait.
+    Ending in order takes Ray some seconds: who signals again does not want to wait. In another
+    thread than the main one, signals are the business of whoever started it.
     """
     signalled: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        return signalled
 
     def end(number: int, frame: Any) -> NoReturn:
         signalled.append(number)

@@ -3,13 +3,19 @@
 import ipaddress
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir
 from ray._private import ray_constants
+from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -34,11 +40,11 @@ _TRAINING = {"worker_process_setup_hook": "factory.cluster.quiet_worker"}
 def connect(for_training: bool = False) -> None:
     """Joins the cluster of RAY_ADDRESS (`ray job submit` sets it), else starts a local one.
 
-    Does nothing where this process is connected already. The local cluster has no dashboard,
-    listens on loopback alone, asks for a token, and ends with the process. A cluster that asks for
-    none is joined with a warning.
+    Does nothing where this process is connected already; may be called in any thread. The local
+    cluster has no dashboard, listens on loopback alone, asks for a token, and ends with the
+    process. A cluster that asks for none is joined with a warning.
 
-    Raises UserError where no cluster answers at RAY_ADDRESS.
+    Raises UserError where no cluster lets us in at RAY_ADDRESS, and where Ray cannot start here.
 
     for_training: its processes silence what Ray Train says of the missing dashboard. They cost a
     second more to start: Ray has workers waiting, but none with a hook.
@@ -47,14 +53,33 @@ def connect(for_training: bool = False) -> None:
         return
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    # Of other threads than the main one it would say that it leaves SIGTERM alone.
+    _quiet("ray._private.worker")
+    with _sigterm_kept():
+        if address := os.environ.get("RAY_ADDRESS"):
+            _join(address)
+        else:
+            _start(for_training)
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray puts its own handler in place, in the main thread, which ends with another exit code."""
     on_terminate = signal.getsignal(signal.SIGTERM)
-    if os.environ.get("RAY_ADDRESS"):
-        _join(os.environ["RAY_ADDRESS"])
-    else:
-        # Where clusters are possible at all, Ray listens on every network that the machine is in.
-        ray_constants.ENABLE_RAY_CLUSTER = False
-        # Ray turns its token on by itself for a local cluster; it need not say so.
-        _quiet("ray._private.authentication.authentication_token_setup")
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)
+
+
+def _start(for_training: bool) -> None:
+    # Where clusters are possible at all, Ray listens on every network that the machine is in.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    # Ray turns its token on by itself for a local cluster; it need not say so.
+    _quiet("ray._private.authentication.authentication_token_setup")
+    try:
+        _hold_token()
         ray.init(
             address="local",
             include_dashboard=False,
@@ -62,8 +87,26 @@ def connect(for_training: bool = False) -> None:
             logging_level=logging.WARNING,
             runtime_env=_TRAINING if for_training else None,
         )
-    # Ray has put its own in place, which ends with another exit code.
-    signal.signal(signal.SIGTERM, on_terminate)
+    except ray.exceptions.AuthenticationError as error:
+        raise UserError(f"Ray's token: {_first_sentence(error)}. Mend or unset it.") from None
+    # When a process of its own does not start, Ray raises a plain Exception.
+    except Exception as error:
+        raise UserError(
+            f"Ray cannot start on this machine ({_one_line(error)}). Its processes meet in "
+            f"{get_default_ray_temp_dir()}: set RAY_TMPDIR to a folder with a path of at most 35 "
+            "characters that you may write to. Nothing was started."
+        ) from None
+
+
+def _hold_token() -> None:
+    """Where the user has no token, makes one for this process and those that it starts.
+
+    Ray would write it into a home folder that may be read-only, or not there at all.
+    """
+    tokens = AuthenticationTokenLoader.instance()
+    if not tokens.has_token(ignore_auth_mode=True):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        tokens.reset_cache()
 
 
 def _join(address: str) -> None:
@@ -73,12 +116,26 @@ def _join(address: str) -> None:
             # Ray would knock for many minutes.
             socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
         ray.init(logging_level=logging.WARNING)
-    except (OSError, ValueError) as error:
+    except ray.exceptions.AuthenticationError as error:
         raise UserError(
-            f"RAY_ADDRESS={address}: no Ray cluster answers there ({error}). Start one, correct "
-            "the address, or unset it to run on this machine alone."
+            f"RAY_ADDRESS={address}: the cluster does not let us in ({_first_sentence(error)}). "
+            "Bring its token as the file ~/.ray/auth_token, or name the file in "
+            "RAY_AUTH_TOKEN_PATH, and set RAY_AUTH_MODE=token."
+        ) from None
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise UserError(
+            f"RAY_ADDRESS={address}: no Ray cluster answers there ({_one_line(error)}). Start one, "
+            "correct the address, or unset it to run on this machine alone."
         ) from None
     _warn_of_open_cluster(address)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _first_sentence(error: Exception) -> str:
+    return _one_line(error).partition(". ")[0]
 
 
 def live_nodes() -> dict[str, str]:

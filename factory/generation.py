@@ -74,8 +74,11 @@ def generate(config: Config) -> Manifest:
     """
     plan = check(config)
     url = config.generate.url
-    storage.patiently(lambda: start_run(url, plan, dump_config(config), environment()))
     pending = [spec.shard for spec in storage.patiently(lambda: pending_shards(url, plan))]
+    if pending:
+        # First: a plan that is left behind would be in the way of the next one.
+        cluster.connect()
+    storage.patiently(lambda: start_run(url, plan, dump_config(config), environment()))
     tell(
         f"generate | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
         f"shards are there | {url}"
@@ -280,8 +283,8 @@ def _progress(config: Config, plan: Plan, tally: Any, shards: Sequence[int]) -> 
 def _check_capacity(config: Config) -> None:
     """Raises UserError where this machine alone can never run the smallest pool."""
     knobs = config.generate
-    if os.environ.get("RAY_ADDRESS"):
-        # A cluster may grow.
+    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
+        # A cluster may grow, and the caller's own may be one.
         return
     for resource, there, each, key in (
         ("CPUs", os.cpu_count() or 1, knobs.cpus_per_actor, "cpus_per_actor"),

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -309,6 +310,34 @@ def test_a_cluster_that_cannot_be_joined_is_told_on_one_line(
 def test_the_memory_of_one_process_is_no_place_for_what_others_make(command, more, refused):
     told = refused(command, "--out", "memory://box/x", *more)
     assert "gone with the process" in told and "Name a path or a bucket" in told
+
+
+@pytest.mark.parametrize("command", ["generate", "train"])
+def test_a_cluster_that_does_not_answer_leaves_nothing_behind(
+    command, refused, tiny_config, tmp_path, monkeypatch
+):
+    toy = {"kind": "toy", "num": 1}
+    config = tiny_config(data={"image_size": 16, "unlabelled": toy})
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    arguments = ["--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "out")]
+    assert "RAY_ADDRESS=127.0.0.1:9: no Ray cluster answers" in refused(command, *arguments)
+
+
+def test_windows_is_refused_with_the_way_out(refused, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    told = refused("generate", "--num", "5")
+    assert told.startswith("error: Windows") and "WSL2" in told and len(told.splitlines()) == 1
+
+
+def test_a_command_runs_in_any_thread_and_leaves_signals_alone_there(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    codes = []
+    another = threading.Thread(target=lambda: codes.append(main(["generate", "--print-config"])))
+    another.start()
+    another.join()
+    assert codes == [0] and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_output_that_nobody_reads_any_more_is_no_failure(tmp_path):

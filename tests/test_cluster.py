@@ -1,10 +1,16 @@
 """Claims about factory.cluster, each in a process that has no Ray yet."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
+
+from factory import cluster
 
 CONNECT = """
 from factory import cluster
@@ -16,16 +22,73 @@ except UserError as error:
 """
 
 
-@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:9", "[::1]:9", "nowhere.invalid:6379"])
-def test_an_address_at_which_no_cluster_answers_is_refused(address: str) -> None:
-    environment = {**os.environ, "RAY_ADDRESS": address}
+def connect(**given: str) -> str:
+    """What `cluster.connect` says in a process with these environment variables."""
+    names = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
         [sys.executable, "-c", CONNECT],
-        env=environment,
+        env={**kept, **given},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"RAY_ADDRESS={address}: no Ray cluster answers there (")
-    assert "unset it to run on this machine alone" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:9", "[::1]:9", "nowhere.invalid:6379"])
+def test_an_address_at_which_no_cluster_answers_is_refused(address: str) -> None:
+    told = connect(RAY_ADDRESS=address)
+    assert told.startswith(f"RAY_ADDRESS={address}: no Ray cluster answers there (")
+    assert "unset it to run on this machine alone" in told
+
+
+def test_a_cluster_whose_token_we_lack_says_where_to_put_it(tmp_path: Path) -> None:
+    # Whoever is there is not asked without a token.
+    given = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        told = connect(RAY_ADDRESS=address, **given)
+    assert told.startswith(f"RAY_ADDRESS={address}: the cluster does not let us in (")
+    assert "~/.ray/auth_token" in told and "RAY_AUTH_TOKEN_PATH" in told
+
+
+def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = str(tmp_path / "token")
+    told = connect(RAY_AUTH_TOKEN_PATH=missing)
+    assert told.startswith("Ray's token: RAY_AUTH_TOKEN_PATH is set but") and missing in told
+
+
+@pytest.mark.parametrize("folder", ["file/below", "x" * 90])
+def test_a_temporary_folder_that_ray_cannot_use_is_named(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    place = str(tmp_path / folder)
+    told = connect(TMPDIR=place)
+    assert told.startswith("Ray cannot start on this machine (")
+    assert f"Its processes meet in {place}/ray: set RAY_TMPDIR to a folder" in told
+
+
+def test_ray_is_started_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cluster._QUIET.items():
+        monkeypatch.setenv(name, os.environ.get(name, value))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster.ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_hold_token", lambda: None)
+    started: list[threading.Thread] = []
+
+    def init(**options: object) -> None:
+        started.append(threading.current_thread())
+        if started[-1] is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    before = signal.getsignal(signal.SIGTERM)
+    # As Streamlit and FastAPI call: what is raised in there would fail the test.
+    another = threading.Thread(target=cluster.connect)
+    another.start()
+    another.join()
+    cluster.connect()
+    assert started == [another, threading.main_thread()]
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -35,6 +35,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     # Set for good in a process that starts a cluster of its own.
     monkeypatch.setattr(cluster.ray_constants, "ENABLE_RAY_CLUSTER", True)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster, "_hold_token", lambda: None)
     for name in cluster._QUIET:
         monkeypatch.setenv(name, os.environ.get(name, cluster._QUIET[name]))
     before = signal.getsignal(signal.SIGTERM)
@@ -57,25 +58,49 @@ def test_a_local_cluster_is_on_loopback_without_a_dashboard(
     }  # fmt: skip
 
 
-@pytest.mark.ray
-def test_a_local_cluster_really_listens_on_loopback_alone_and_asks_for_a_token() -> None:
-    code = """
-import json, psutil, ray
+REALLY = """
+import json, os, pathlib, psutil, ray
 from factory import cluster
 cluster.connect()
+assert ray.get(ray.remote(os.path.exists).remote("/"))
 processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
 found = [c for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"]
-print(json.dumps([cluster.is_token_auth_enabled(), [c.laddr.ip for c in found]]))
+session = ray._private.worker.global_worker.node.get_session_dir_path()
+files = [file for file in pathlib.Path(session).rglob("*") if file.is_file()]
+token = os.environ["RAY_AUTH_TOKEN"].encode()
+print(json.dumps({
+    "asks for a token": cluster.is_token_auth_enabled(),
+    "listens at": [c.laddr.ip for c in found],
+    "files": len(files),
+    "that tell the token": [str(file) for file in files if token in file.read_bytes()],
+    "arguments with it": [p.pid for p in processes if token.decode() in " ".join(p.cmdline())],
+}))
 ray.shutdown()
 """
-    names = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
-    environment = {name: value for name, value in os.environ.items() if name not in names}
+
+
+@pytest.mark.ray
+def test_a_local_cluster_really_listens_on_loopback_alone_and_asks_for_a_token_in_memory(
+    tmp_path: Path,
+) -> None:
+    names = ("RAY_ADDRESS", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in names and not name.startswith("RAY_AUTH")
+    }
+    # No home that could hold the token as a file.
+    (tmp_path / "file").write_text("")
+    environment["HOME"] = str(tmp_path / "file" / "home")
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-c", REALLY], env=environment, capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    with_token, addresses = json.loads(done.stdout.splitlines()[-1])
-    assert with_token
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["asks for a token"] is True
+    assert found["files"] > 5
+    assert found["that tell the token"] == found["arguments with it"] == []
+    addresses = found["listens at"]
     assert len(addresses) >= 5
     for address in addresses:
         assert ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback, addresses

@@ -4,20 +4,32 @@ Every rule about what is accepted stands here. What is not raises `images.Unread
 the reason and the remedy, as the end of a sentence that starts with the file's name.
 """
 
+import os
+import stat
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from factory import images
-from factory.classes import IGNORE_ID
+from factory import images, storage
+from factory.classes import IGNORE_ID, Color
 from factory.images import UInt8, UnreadableImage
 
 MAX_BYTES = 8 * images.MAX_PIXELS
 """Of a file: as many as the pixels take that we accept, stored plainly in 16-bit RGBA."""
+MIN_LEVELS = 16
+"""Of grey that must be left of a 16-bit image that has more."""
 MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
 _NUM_IDS_SHOWN = 8
+_MIN_GREY = 100
+"""Values from here on look like grey levels rather than ids."""
+_DEPTH_AT = 24
+"""Of the byte in a PNG that holds its bits a channel."""
+_BLACK = (0, 0, 0)
 _TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,55 +52,100 @@ class Stored:
     """Whether its EXIF orientation says that it is not stored upright."""
 
 
+@dataclass(frozen=True)
+class Mask:
+    """A mask as it is used, and what its file says of it."""
+
+    ids: Image.Image
+    """Upright, of mode L, value = class id, 255 = ignore."""
+    present: tuple[int, ...]
+    """The ids that occur."""
+    colors: Mapping[int, Color]
+    """Of the ids that occur, as the palette of the file has them; empty without a palette."""
+    turned: bool
+    """Whether its EXIF orientation says that it is not stored upright."""
+
+
+def read_file(url: str) -> bytes:
+    """A file's bytes. Raises OSError; UnreadableImage for what has no end: a pipe, a device, a vast
+    file."""
+    if storage.is_local(url):
+        found = os.stat(url)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableImage("is no regular file. Remove it.")
+        if found.st_size > MAX_BYTES:
+            raise UnreadableImage(f"has more than {MAX_BYTES} bytes. Remove it.")
+    return storage.read_bytes(url)
+
+
 def decode_rgb(data: bytes) -> tuple[Image.Image, Stored]:
     """An upright RGB image, and how it was stored.
 
     EXIF orientation is applied, grey is replicated, 16-bit grey is divided by 257, transparent
-    pixels show white, CMYK is converted without a colour profile. Raises UnreadableImage.
+    pixels show white, CMYK is converted without a colour profile. Raises UnreadableImage, also
+    where 16 bits a channel hold so few and so small values that 8 bits would lose them.
     """
     image = _open(data)
     size, mode, form = image.size, image.mode, image.format or "unknown"
     image, turned = _upright(image)
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips at 255
-        grey = np.asarray(image, np.float32).clip(0, 65535) / 257
-        image = Image.fromarray(np.rint(grey).astype(np.uint8))
+        image = _8_bit_grey(np.asarray(image))
+    elif form == "PNG" and data[_DEPTH_AT] == 16:
+        _check_upper_bits(image)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return image.convert("RGB"), Stored(size, mode, form, turned)
 
 
-def decode_ids(data: bytes, num_classes: int) -> Image.Image:
-    """An upright mask of mode L, value = class id, 255 = ignore.
+def decode_mask(data: bytes, num_classes: int) -> Mask:
+    """A mask, upright.
 
     Reads PNG of mode L, P (the indices, not the colours) and 1 (0 and 1). Raises UnreadableImage
-    for all else, and for ids that are neither below num_classes nor 255.
+    for all else, for ids that are neither below num_classes nor 255, and for palettes that number
+    colours rather than classes.
     """
     image = _open(data)
     if image.format != "PNG":
-        raise UnreadableImage(f"a mask must be PNG, this is {image.format}. {MASK_REMEDY}")
+        lossy = image.format == "JPEG"
+        raise UnreadableImage(
+            f"a mask must be PNG, this is {image.format}. {MASK_REMEDY}"
+            + (" JPEG blurs ids: of two classes, write 1 where it is above 127." if lossy else "")
+        )
     if image.mode not in ("1", "L", "P"):
         raise UnreadableImage(f"a mask of mode {image.mode} has no class ids. {MASK_REMEDY}")
-    if image.mode == "L" and data[24] != 8:  # IHDR's bit depth; Pillow spreads 0..3 over 0..255
-        raise UnreadableImage(f"a mask of {data[24]}-bit grey. {MASK_REMEDY}")
-    ids = np.asarray(_upright(image)[0]).astype(np.uint8)
-    _check_ids(ids, num_classes)
-    return Image.fromarray(ids)
+    if image.mode == "L" and data[_DEPTH_AT] != 8:  # Pillow spreads 0..3 over 0..255
+        raise UnreadableImage(f"a mask of {data[_DEPTH_AT]}-bit grey. {MASK_REMEDY}")
+    palette = image.getpalette() if image.mode == "P" else None
+    upright, turned = _upright(image)
+    ids = np.asarray(upright).astype(np.uint8)
+    present = tuple(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
+    _check_ids(present, num_classes, palette is not None)
+    colors = _colors(palette or [])
+    used = {i: colors[i] for i in present if i in colors}
+    _check_palette(colors.get(0), used)
+    return Mask(Image.fromarray(ids), present, used, turned)
 
 
-def match_size(mask: Image.Image, image: Image.Image) -> Image.Image:
-    """The mask at the image's size: the same, or a whole factor smaller in both directions.
+def match_size(mask: Mask, image: Image.Image, stored: Stored) -> Image.Image:
+    """The ids at the upright image's size: the same, or a whole factor smaller in both directions.
 
-    Raises UnreadableImage for other sizes.
+    Raises UnreadableImage for other sizes, and where the image is turned upright and nothing tells
+    whether the mask lies as the stored pixels or as the upright ones.
     """
-    factor = image.width // mask.width
-    if image.size != (mask.width * factor, mask.height * factor):
+    if not _fits(mask.ids.size, image.size):
         raise UnreadableImage(
-            f"the mask has {mask.width}x{mask.height} pixels, its image {image.width}x"
+            f"the mask has {mask.ids.width}x{mask.ids.height} pixels, its image {image.width}x"
             f"{image.height}: they must be equal, or the image 2, 3, ... times as large in both "
             "directions. Save the mask at its image's size, without smoothing."
         )
-    return mask.resize(image.size, Image.Resampling.NEAREST)
+    if stored.turned and not mask.turned and _fits(mask.ids.size, stored.size):
+        raise UnreadableImage(
+            "its image is turned upright, as its EXIF orientation says, the mask has none, and "
+            "both ways round it fits. Save the image upright, without EXIF orientation, so that "
+            "it lies as its mask does."
+        )
+    return mask.ids.resize(image.size, Image.Resampling.NEAREST)
 
 
 def square_rgb(image: Image.Image, size: int) -> UInt8:
@@ -118,15 +175,78 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
     return (image, False) if turn is None else (image.transpose(turn), True)
 
 
-def _check_ids(ids: UInt8, num_classes: int) -> None:
-    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist()
+def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:
+    """Whether the size is the other one, or a whole factor smaller in both directions."""
+    factor = large[0] // small[0]
+    return large == (small[0] * factor, small[1] * factor)
+
+
+def _8_bit_grey(values: npt.NDArray[Any]) -> Image.Image:
+    """16-bit grey divided by 257. Raises UnreadableImage where that would leave too little."""
+    values = values.clip(0, 65535)
+    used = np.flatnonzero(np.bincount(values.ravel(), minlength=65536))
+    num_left = len(np.unique(_divided(used)))
+    if num_left < len(used) and (num_left < MIN_LEVELS or used[-1] < 2**12):
+        raise UnreadableImage(
+            f"16-bit grey that uses {used[0]}..{used[-1]} of 0..65535: of its {len(used)} grey "
+            f"levels {num_left} would be left. Spread the values that matter over 0..65535, or "
+            "save them as 8-bit grey."
+        )
+    return Image.fromarray(_divided(values))
+
+
+def _divided(values: npt.NDArray[Any]) -> UInt8:
+    rounded: UInt8 = np.rint(values.astype(np.float32) / 257).astype(np.uint8)
+    return rounded
+
+
+def _check_upper_bits(image: Image.Image) -> None:
+    """Of 16-bit colours Pillow reads the upper 8 bits: something must be there."""
+    colors = image.convert("RGB") if image.mode != "LA" else image.getchannel("L")
+    extrema = np.ravel(colors.getextrema())
+    if extrema.max() < MIN_LEVELS:
+        raise UnreadableImage(
+            f"16-bit colours that all lie below {(int(extrema.max()) + 1) * 256} of 65535: of "
+            f"their levels at most {int(extrema.max()) + 1} would be left. Spread the values that "
+            "matter over 0..65535, or save them as 8-bit colours."
+        )
+
+
+def _check_ids(present: tuple[int, ...], num_classes: int, palette: bool) -> None:
     unknown = [i for i in present if i >= num_classes and i != IGNORE_ID]
     if not unknown:
         return
     shown = ", ".join(map(str, unknown[:_NUM_IDS_SHOWN]))
     if len(unknown) > _NUM_IDS_SHOWN:
         shown += f" and {len(unknown) - _NUM_IDS_SHOWN} more (were the edges smoothed?)"
+    hint = ""
+    if palette:
+        hint = (
+            " They are indices of its palette, whose colours are not read: do its indices number "
+            "colours instead of classes?"
+        )
+    elif 2 <= len(present) <= num_classes and unknown[-1] >= _MIN_GREY:
+        levels = ", ".join(map(str, present))
+        ids = ", ".join(map(str, range(len(present))))
+        hint = f" If the values {levels} stand for classes, write {ids}."
     raise UnreadableImage(
-        f"ids {shown} are not classes: classes are 0..{num_classes - 1}, {IGNORE_ID} is ignored. "
-        "Renumber the mask, or name these classes in classes_url."
+        f"ids {shown} are not classes: classes are 0..{num_classes - 1}, {IGNORE_ID} is ignored."
+        f"{hint} Renumber the mask, or name these classes in classes_url."
     )
+
+
+def _colors(palette: Sequence[int]) -> dict[int, Color]:
+    """index -> RGB."""
+    triples = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
+    return dict(enumerate(triples))
+
+
+def _check_palette(first: Color | None, used: Mapping[int, Color]) -> None:
+    """Where a palette follows the ids, black is background, class 0, if it is a class at all."""
+    black = [i for i, color in used.items() if color == _BLACK and i != IGNORE_ID]
+    if black and first != _BLACK:
+        raise UnreadableImage(
+            f"its palette has {first} at index 0 and black at index {black[0]}, so it seems to "
+            "number colours, not classes; what is read is the index. Renumber the mask by class "
+            f"ids. {MASK_REMEDY}"
+        )

@@ -165,6 +165,7 @@ def _notes(
     repeats = num - len({image.tobytes() for image in content.images})
     if repeats:
         yield f"{repeats} images have the same pixels as another one."
+    yield from content.notes
     yield from _conversions(size, content)
     if content.masks is not None and num:
         ignored = float((content.masks == IGNORE_ID).mean())

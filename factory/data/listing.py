@@ -15,6 +15,15 @@ from factory.errors import Problems
 from factory.images import IMAGE_SUFFIXES
 
 Part = Literal["images", "masks"]
+PICTURE_SUFFIXES = (
+    *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".jxl", ".jfif"),
+    *(".npy", ".npz", ".dcm", ".dicom", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mrc"),
+    *(".svs", ".ndpi", ".czi", ".lif", ".nd2", ".vsi", ".exr", ".hdr", ".pgm", ".ppm", ".pbm"),
+    *(".pnm", ".tga", ".ico", ".psd", ".dng", ".cr2", ".nef", ".arw", ".raw", ".svg", ".pdf"),
+)
+"""Endings of pictures that are not read: files that are missed, where others are noise."""
+JUNK_FOLDERS = ("__MACOSX", "@eaDir")
+"""What macOS and NAS boxes put among people's files."""
 _NUM_SEARCHED = 5  # searching for similar names is slow among many files
 
 
@@ -26,6 +35,18 @@ class File:
     """Path below the folder of the images."""
     url: str
     mask_url: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds: paths below it."""
+
+    read: dict[str, str]
+    """Of the files whose ending is read -> URL, sorted."""
+    missed: tuple[str, ...]
+    """Of pictures whose ending is not read, sorted."""
+    others: tuple[str, ...]
+    """Of all other files, sorted."""
 
 
 def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]:
@@ -40,23 +61,49 @@ def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]
     if storage.is_local(source.url) and os.path.isfile(source.url):
         problems.add(f"{source.url}: is a file. Name the folder that holds it.")
         return []
-    images = _list(source, "images", problems)
-    masks = _list(source, "masks", problems) if labelled else {}
-    if not images or (labelled and not masks):
+    if labelled and _folder(source, "images") == _folder(source, "masks"):
+        problems.add(
+            f"{_folder(source, 'masks')}: holds images and masks in one folder, and each image "
+            "would be its own mask. Put the masks into a folder of their own, each under its "
+            "image's name, and name it in `masks:`."
+        )
         return []
-    if _mixes_masks(source, images):
+    images = _list(source, "images", problems)
+    masks = _list(source, "masks", problems) if labelled else Listing({}, (), ())
+    if not images.read or (labelled and not masks.read):
+        return []
+    if _mixes_masks(source, images.read):
         problems.add(
             f"{source.url}: holds {source.images}/ and {source.masks}/, and kind folder would read "
             f"masks as images. Use kind: pairs, or url: {source.url}/{source.images}."
         )
         return []
-    names = _choose(source, list(images), problems)
+    _check_missed(source, images, problems)
+    names = _choose(source, list(images.read), problems)
     mask_urls = _pair(source, names, images, masks, problems) if labelled else {}
     return [
-        File(name, images[name], mask_urls.get(name))
+        File(name, images.read[name], mask_urls.get(name))
         for name in sorted(names)
         if name in mask_urls or not labelled
     ]
+
+
+def missed_pictures(source: Source) -> str | None:
+    """A sentence on pictures beside the images whose endings are not read, if there are a few.
+
+    Where there are more, and where there is no image at all, `find_files` finds a problem.
+    """
+    if source.kind == "toy" or source.names_url is not None:
+        return None  # a list says which are meant
+    folder = _folder(source, "images")
+    try:
+        found = _listing(source, folder)
+    except OSError:
+        return None  # `find_files` says why
+    missed = found.missed
+    if not missed or len(missed) > len(found.read):
+        return None
+    return f"{folder}: {_by_ending(missed)} are not read. What is read: {_ENDINGS}."
 
 
 def _folder(source: Source, part: Part) -> str:
@@ -67,17 +114,39 @@ def _folder(source: Source, part: Part) -> str:
     return storage.join(source.url, *PurePosixPath(below).parts)
 
 
-def _list(source: Source, part: Part, problems: Problems) -> dict[str, str]:
-    """Path below the folder -> URL, sorted; none is a problem."""
+def _list(source: Source, part: Part, problems: Problems) -> Listing:
+    """The files of a part; none that are read is a problem."""
     folder = _folder(source, part)
     try:
-        urls = storage.list_files(folder, IMAGE_SUFFIXES, recursive=source.kind == "folder")
-        if not urls:
-            problems.add(_why_empty(source, part))
+        found = _listing(source, folder)
+        if not found.read:
+            problems.add(_why_empty(source, part, found))
     except OSError as error:
         problems.add(f"{folder}: cannot be listed ({storage.reason(error)}). Check permissions.")
-        return {}
-    return {url[len(folder) + 1 :]: url for url in urls}
+        return Listing({}, (), ())
+    return found
+
+
+def _listing(source: Source, folder: str) -> Listing:
+    """Raises OSError."""
+    urls = storage.list_files(folder, recursive=source.kind == "folder")
+    every = {url[len(folder) + 1 :]: url for url in urls}
+    names = [n for n in every if not set(JUNK_FOLDERS) & set(PurePosixPath(n).parts)]
+    read = {name: every[name] for name in names if name.lower().endswith(IMAGE_SUFFIXES)}
+    missed = [name for name in names if name.lower().endswith(PICTURE_SUFFIXES)]
+    others = [name for name in names if name not in read and name not in set(missed)]
+    return Listing(read, tuple(missed), tuple(others))
+
+
+def _check_missed(source: Source, images: Listing, problems: Problems) -> None:
+    """A few pictures that are not read are told; where they are the most, the others are not what
+    the folder is about."""
+    if source.names_url is None and len(images.missed) > len(images.read):
+        problems.add(
+            f"{_folder(source, 'images')}: {_by_ending(images.missed)} are not read, and only "
+            f"{len(images.read)} other images are. Convert them to PNG, or list the images to use "
+            "in names_url."
+        )
 
 
 def _mixes_masks(source: Source, images: Iterable[str]) -> bool:
@@ -85,21 +154,32 @@ def _mixes_masks(source: Source, images: Iterable[str]) -> bool:
     return source.kind == "folder" and {source.images, source.masks} <= tops
 
 
-def _why_empty(source: Source, part: Part) -> str:
+def _why_empty(source: Source, part: Part, found: Listing) -> str:
     assert source.url is not None, "Source checks it"
     folder = _folder(source, part)
-    suffixes = " ".join(IMAGE_SUFFIXES)
     if not storage.exists(source.url):
-        return f"{source.url}: no such folder. Check the url; it must hold {part} ({suffixes})."
+        return f"{source.url}: no such folder. Check the url; it must hold {part} ({_ENDINGS})."
     missing = f"no {part} in it" if storage.exists(folder) else "no such folder"
+    if found.missed or found.others:
+        missing += f", but {_by_ending(found.missed + found.others)}, which are not read"
     everything = storage.list_files(source.url, IMAGE_SUFFIXES, recursive=True)
     others = {url[len(source.url) + 1 :].rpartition("/")[0] or "." for url in everything}
     others -= {source.images, source.masks}
     if source.kind == "pairs" and others:
-        remedy = f"There are images in {_some(sorted(others))}: set `{part}:` to the right one."
+        remedy = f"There are images in {some(sorted(others))}: set `{part}:` to the right one."
     else:
-        remedy = f"Put the {part} there, in one of these formats: {suffixes}."
+        formats = _ENDINGS if part == "images" else "one .png an image, value = class id"
+        remedy = f"Put the {part} there, in a format that is read: {formats}."
     return f"{folder}: {missing}. {remedy}"
+
+
+_ENDINGS = " ".join(IMAGE_SUFFIXES)
+
+
+def _by_ending(names: Iterable[str]) -> str:
+    """How many files of each ending: 3 .tif, 1 .gif."""
+    endings = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
+    return some([f"{count:,} {ending}" for ending, count in endings.most_common()])
 
 
 def _choose(source: Source, available: list[str], problems: Problems) -> list[str]:
@@ -129,7 +209,7 @@ def _read_names(url: str, key: str | None, problems: Problems) -> list[str]:
     if isinstance(content, dict):
         if key not in content:
             problems.add(
-                f"{url}: holds the lists {_some(list(content))}. Set names_key to one, not {key!r}."
+                f"{url}: holds the lists {some(list(content))}. Set names_key to one, not {key!r}."
             )
             return []
         content = content[key]
@@ -148,32 +228,33 @@ def _read_names(url: str, key: str | None, problems: Problems) -> list[str]:
 
 
 def _pair(
-    source: Source,
-    names: list[str],
-    images: dict[str, str],
-    masks: dict[str, str],
-    problems: Problems,
+    source: Source, names: list[str], images: Listing, masks: Listing, problems: Problems
 ) -> dict[str, str]:
     """Image name -> URL of the one mask with the same stem; what has no partner is a problem."""
-    masks_of, images_of = _by_stem(masks), _by_stem(images)
+    masks_of, images_of = _by_stem(masks.read), _by_stem(images.read)
     chosen = {_stem(name) for name in names}
     missing = [name for name in names if _stem(name) not in masks_of]
     for i, name in enumerate(missing):
-        near = _near(name, list(masks)) if i < _NUM_SEARCHED else ""
+        near = _near(name, [*masks.read, *masks.missed]) if i < _NUM_SEARCHED else ""
         problems.add(
-            f"{images[name]}: has no mask {_stem(name)}.png in {_folder(source, 'masks')}.{near} "
-            "Add it, or list the images to use in names_url."
+            f"{images.read[name]}: has no mask {_stem(name)}.png in {_folder(source, 'masks')}."
+            f"{near} Add it, or list the images to use in names_url."
         )
     if source.names_url is None:
-        for name, url in masks.items():
+        unread = {_stem(name): name for name in images.missed}
+        for name, url in masks.read.items():
             if _stem(name) not in images_of:
-                problems.add(f"{url}: mask without an image. Add the image, or remove the mask.")
-    for urls, stems in ((images, images_of), (masks, masks_of)):
+                other = unread.get(_stem(name))
+                there = f" There is {other}, whose ending is not read." if other else ""
+                problems.add(
+                    f"{url}: mask without an image.{there} Add the image, or remove the mask."
+                )
+    for found, stems in ((images, images_of), (masks, masks_of)):
         for stem, same in stems.items():
             if stem in chosen and len(same) > 1:
-                places = ", ".join(urls[name] for name in same)
+                places = ", ".join(found.read[name] for name in same)
                 problems.add(f"{places}: have the same stem {stem}. Keep one of them.")
-    return {name: masks[masks_of[_stem(name)][0]] for name in names if _stem(name) in masks_of}
+    return {name: masks.read[masks_of[_stem(name)][0]] for name in names if _stem(name) in masks_of}
 
 
 def _stem(name: str) -> str:
@@ -195,5 +276,6 @@ def _near(name: str, candidates: list[str]) -> str:
     return f" Did you mean {near}?" if near else ""
 
 
-def _some(names: list[str], num: int = 6) -> str:
+def some(names: list[str], num: int = 6) -> str:
+    """The names, or the first of them and how many more there are."""
     return ", ".join(names[:num]) + (f" and {len(names) - num} more" if len(names) > num else "")

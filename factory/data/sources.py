@@ -4,9 +4,8 @@ Everything wrong in a source is found in one pass, a line per offending file. `r
 is good together with the problems, for `inspection`; `read_images` and `read_labelled` refuse.
 """
 
-import os
-import stat
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,11 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from factory import storage
-from factory.classes import IGNORE_ID, MAX_CLASSES, Classes, parse_classes
+from factory.classes import IGNORE_ID, MAX_CLASSES, Classes, Color, parse_classes
 from factory.config import Source
-from factory.data import decoding, listing, toy
+from factory.data import decoding, listing, losses, stray_masks, toy
 from factory.data.decoding import Stored
 from factory.data.listing import File
+from factory.data.losses import Losses
 from factory.errors import Problems, UserError, shown
 from factory.images import UInt8, UnreadableImage
 
@@ -37,6 +37,8 @@ class Labelled:
     names: tuple[str, ...]
     """File names, sorted; of drawings toy-{seed}-{index}."""
     classes: Classes
+    notes: tuple[str, ...] = ()
+    """What is lost or left out, as `Content.notes`."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,12 +57,15 @@ class Content:
     stored: tuple[Stored, ...]
     """How each image was stored."""
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What is no mistake but must be known wherever the source is used: sentences on files that are
+    not read, pixels and regions that are lost, ids that may be meant otherwise."""
 
     @property
     def labelled(self) -> Labelled:
         """As images with masks, where they were asked for and there are classes."""
         assert self.masks is not None and self.classes is not None
-        return Labelled(self.images, self.masks, self.names, self.classes)
+        return Labelled(self.images, self.masks, self.names, self.classes, self.notes)
 
 
 def read_images(source: Source, size: int) -> UInt8:
@@ -100,10 +105,15 @@ def read(source: Source, size: int, labelled: bool) -> Content:
     problems = Problems()
     classes = _read_classes(source, problems) if labelled else None
     files = listing.find_files(source, labelled, problems)
+    missed = listing.missed_pictures(source)
+    if not labelled and source.names_url is None:
+        assert source.url is not None, "Source checks it"
+        if problem := stray_masks.masks_among(source.url, files):
+            problems.add(problem)
+            files = []
     content = _decode(files, size, labelled, classes, problems)
-    if content.masks is not None:
-        _check_binary(source, content.masks, problems)
-    return replace(content, problems=tuple(problems.found))
+    notes = ([missed] if missed else []) + list(content.notes)
+    return replace(content, problems=tuple(problems.found), notes=tuple(notes))
 
 
 def _draw(source: Source, size: int, labelled: bool) -> Content:
@@ -146,42 +156,48 @@ def _decode(
     masks = np.zeros((len(files) if labelled else 0, size, size), np.uint8)
     num_classes = len(classes) if classes else MAX_CLASSES
 
-    def decode(i: int) -> tuple[Stored | None, list[str]]:
-        image = stored = None
+    def decode(i: int) -> _Decoded:
+        image = stored = mask = lost = None
         found = Problems()
         with _noting(files[i].url, found):
-            image, stored = decoding.decode_rgb(_read(files[i].url))
+            image, stored = decoding.decode_rgb(decoding.read_file(files[i].url))
             images[i] = decoding.square_rgb(image, size)
         if mask_url := files[i].mask_url:
             with _noting(mask_url, found):
-                mask = decoding.decode_ids(_read(mask_url), num_classes)
-                if image:
-                    masks[i] = decoding.square_ids(decoding.match_size(mask, image), size)
-        return stored, found.found
+                mask = decoding.decode_mask(decoding.read_file(mask_url), num_classes)
+                if image and stored:
+                    ids = decoding.match_size(mask, image, stored)
+                    masks[i] = decoding.square_ids(ids, size)
+                    lost = losses.measure(np.asarray(ids), size)
+        facts = (mask.present, mask.colors) if mask else ((), {})
+        return _Decoded(files[i], stored, *facts, lost, tuple(found.found))
 
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         results = list(pool.map(decode, range(len(files))))
-    problems.found.extend(line for _, found in results for line in found)
-    good = [i for i, (_, found) in enumerate(results) if not found]
+    problems.found.extend(line for result in results for line in result.problems)
+    good = [i for i, result in enumerate(results) if not result.problems]
+    notes = _judge_masks([results[i] for i in good], classes, size, problems) if labelled else []
     return Content(
         images=images if len(good) == len(files) else images[good],
         masks=(masks if len(good) == len(files) else masks[good]) if labelled else None,
         names=tuple(files[i].name for i in good),
         classes=classes,
-        stored=tuple(stored for stored, found in results if stored and not found),
+        stored=tuple(stored for i in good if (stored := results[i].stored)),
         problems=(),
+        notes=tuple(notes),
     )
 
 
-def _read(url: str) -> bytes:
-    """Raises UnreadableImage for what has no end: a pipe, a device, a vast file."""
-    if storage.is_local(url):
-        found = os.stat(url)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnreadableImage("is no regular file. Remove it.")
-        if found.st_size > decoding.MAX_BYTES:
-            raise UnreadableImage(f"has more than {decoding.MAX_BYTES} bytes. Remove it.")
-    return storage.read_bytes(url)
+@dataclass(frozen=True)
+class _Decoded:
+    """What one image and its mask are, beside their pixels."""
+
+    file: File
+    stored: Stored | None
+    present: tuple[int, ...]
+    colors: Mapping[int, Color]
+    lost: Losses | None
+    problems: tuple[str, ...]
 
 
 @contextmanager
@@ -195,11 +211,67 @@ def _noting(url: str, problems: Problems) -> Iterator[None]:
         problems.add(f"{url}: cannot be read ({storage.reason(error)}). Restore or remove it.")
 
 
-def _check_binary(source: Source, masks: UInt8, problems: Problems) -> None:
-    """Refuses masks of 0 and 255 alone: foreground written as white, which would be ignored."""
-    ignored = masks == IGNORE_ID
-    if ignored.any() and not masks[~ignored].any():
+def _judge_masks(
+    decoded: Sequence[_Decoded], classes: Classes | None, size: int, problems: Problems
+) -> list[str]:
+    """What only all masks together show: problems are added, notes returned."""
+    notes = _check_white(decoded, problems)
+    _check_palettes(decoded, problems)
+    if classes:
+        notes += [
+            f"class {name} (id {i}) is learned like any other. Where nothing is to be learned, "
+            f"write {IGNORE_ID}."
+            for i, name in enumerate(classes.names)
+            if re.sub("[^a-z]", "", name.lower()) in _NO_CLASSES
+        ]
+        notes += losses.told(losses.total(d.lost for d in decoded if d.lost), classes.names, size)
+    return notes
+
+
+_NO_CLASSES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare", "nolabel"}
+
+
+def _check_white(decoded: Sequence[_Decoded], problems: Problems) -> list[str]:
+    """Refuses masks of 0 and 255 alone: foreground written as white, which would be ignored.
+
+    Where other masks have 255 beside a class other than 0, it is meant as ignored: that is noted.
+    """
+    white = [d.file for d in decoded if IGNORE_ID in d.present and {*d.present} <= {0, IGNORE_ID}]
+    if not white:
+        return []
+    told = (
+        f"{len(white):,} of {len(decoded):,} masks hold only 0 and 255, and 255 means ignore "
+        f"({listing.some([storage.name_of(file.mask_url or '') for file in white])})"
+    )
+    if any(IGNORE_ID in d.present and len(d.present) > 1 + (0 in d.present) for d in decoded):
+        return [f"{told}: nothing but class 0 is learned from them."]
+    folder = (white[0].mask_url or "").rpartition("/")[0]
+    problems.add(
+        f"{folder}: {told}: nothing but class 0 would be learned from them. Write 1 instead of "
+        "255, or list the images to use in names_url."
+    )
+    return []
+
+
+def _check_palettes(decoded: Sequence[_Decoded], problems: Problems) -> None:
+    """Refuses masks whose palettes number the same colours differently from file to file."""
+    color_of: dict[int, tuple[Color, str]] = {}
+    index_of: dict[Color, tuple[int, str]] = {}
+    for d in decoded:
+        url = d.file.mask_url or ""
+        repeated = len(set(d.colors.values())) < len(d.colors)
+        for i, color in d.colors.items():
+            known, first = color_of.setdefault(i, (color, url))
+            if known != color:
+                problem = f"index {i} is the colour {color} here and {known} in {first}"
+                break
+            other, first = index_of.setdefault(color, (i, url))
+            if other != i and not repeated:
+                problem = f"the colour {color} is index {i} here and {other} in {first}"
+                break
+        else:
+            continue
         problems.add(
-            f"{source.url}: the masks hold only 0 and 255, and 255 means ignore: nothing but class "
-            "0 would be learned. Write 1 instead of 255."
+            f"{url}: the palettes of these masks differ: {problem}, so the indices number colours, "
+            f"not classes. Renumber the masks by class ids. {decoding.MASK_REMEDY}"
         )

@@ -33,6 +33,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from factory import cluster, storage
 from factory.config import Config, parse_config
+from factory.data.listing import missed_pictures
 from factory.data.sources import read_images
 from factory.differences import differences
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
@@ -53,7 +54,7 @@ from factory.diffusion.run_checkpoints import (
     saving,
 )
 from factory.diffusion.samplers import ddim, uniform_timesteps
-from factory.errors import UserError, is_out_of_memory
+from factory.errors import UserError, is_out_of_memory, shown
 from factory.images import encode_png, tile, to_channels_last_arrays
 from factory.progress import duration, tell
 
@@ -86,6 +87,8 @@ def check(config: Config) -> None:
     """Raises UserError for all that would stop `train`; starts and writes nothing."""
     if config.data.unlabelled.kind != "toy":
         read_images(config.data.unlabelled, config.data.image_size)
+    if missed := missed_pictures(config.data.unlabelled):
+        tell(f"train | {shown(missed)}")
     _check_tensorboard(config)
     _check_initial_model(config)
     storage.check_writable(config.train.url)

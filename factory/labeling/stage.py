@@ -11,7 +11,7 @@ from factory.config import Config
 from factory.data.inspection import check_disjoint
 from factory.data.sources import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
-from factory.errors import UserError
+from factory.errors import UserError, shown
 from factory.labeling import evaluation
 from factory.labeling.ensemble import (
     Ensemble,
@@ -64,6 +64,7 @@ def fit(config: Config) -> str:
     model, labelled, url = check_fit(config)
     device = _device()
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes | on {device}")
+    _tell_notes("fit | data.labelled", labelled)
     if absent := _absent(labelled):
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
     with _room_on(device, "ensemble.pool_gib"):
@@ -71,6 +72,11 @@ def fit(config: Config) -> str:
         ensemble = fit_ensemble(model, labelled, config, tell)
     save_ensemble(ensemble, url, WEIGHTS_DTYPES[config.ensemble.weights_dtype])
     return url
+
+
+def _tell_notes(prefix: str, read: Labelled) -> None:
+    for note in read.notes:
+        tell(f"{prefix}: {shown(note)}")
 
 
 def _absent(labelled: Labelled) -> list[str]:
@@ -98,6 +104,7 @@ def evaluate(config: Config) -> list[str]:
     Raises UserError; OSError while writing.
     """
     model, ensemble, test = check_evaluate(config)
+    _tell_notes("evaluate | data.test", test)
     device = _device()
     with _room_on(device, "evaluate.batch_size"):
         model.unet.to(device)

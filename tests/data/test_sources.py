@@ -175,6 +175,45 @@ def test_the_centred_square_is_scaled(tmp_path: Path) -> None:
     assert small.shape == (4, 4, 3) and small.min() > 80
 
 
+@pytest.mark.parametrize("top", [255, 1023, 4095])
+def test_few_values_in_16_bits_are_refused_with_the_levels_that_would_be_left(
+    tmp_path: Path, top: int
+) -> None:
+    values = np.arange(top + 1, dtype=np.uint16)
+    put(tmp_path, a_png=encoded(Image.fromarray(np.resize(values, (64, 64)))))
+    problem = only_problem(folder(tmp_path), labelled=False)
+    left = len(np.unique(np.rint(values / 257)))
+    assert f"uses 0..{top} of 0..65535: of its {top + 1} grey levels {left} would" in problem
+    assert "Spread the values that matter over 0..65535" in problem
+
+
+def test_a_16_bit_image_that_loses_no_level_is_read_however_few_it_has(tmp_path: Path) -> None:
+    values = np.array([[0, 257 * 3], [257 * 3, 0]], np.uint16)
+    assert read_one(tmp_path, encoded(Image.fromarray(values)), 2)[0, 1, 0] == 3
+
+
+def colours_of_16_bits(top: int) -> bytes:
+    """4x4 pixels of 0..top in 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    rows = np.linspace(0, top, 48).astype(">u2").reshape(4, 12)
+    body = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
+    data = chunk(b"IDAT", zlib.compress(body))
+    return b"\x89PNG\r\n\x1a\n" + header + data + chunk(b"IEND", b"")
+
+
+def test_dark_colours_of_16_bits_are_refused_bright_ones_read(tmp_path: Path) -> None:
+    assert read_one(tmp_path, colours_of_16_bits(65535), 4).max() == 255
+    put(tmp_path, a_png=colours_of_16_bits(1023))
+    problem = only_problem(folder(tmp_path), labelled=False)
+    assert "16-bit colours that all lie below 1024 of 65535" in problem and "at most 4" in problem
+
+
 # The rules for masks
 
 
@@ -259,18 +298,193 @@ def test_two_bit_grey_masks_are_refused_because_they_are_read_as_0_to_255(tmp_pa
     assert "2-bit grey" in only_problem(pairs(tmp_path))
 
 
-def test_masks_of_0_and_255_alone_get_a_hint(tmp_path: Path) -> None:
+def put_masks(folder: Path, *rows: list[int]) -> Source:
+    """A source of masks a, b, c, ... of one row each, beside flat images."""
+    for name, row in zip("abcdefgh", rows, strict=False):
+        put(folder / "images", **{f"{name}_png": encode_png(flat(1, 1, len(row)))})
+        put(folder / "masks", **{f"{name}_png": encode_png(ids(row))})
+    return pairs(folder)
+
+
+def test_masks_of_0_and_255_alone_are_named_and_counted(tmp_path: Path) -> None:
+    source = put_masks(tmp_path, [0, 255], [0, 1], [255, 255], [0, 0])
+    problem = only_problem(source)
+    assert "2 of 4 masks hold only 0 and 255" in problem and "(a.png, c.png)" in problem
+    assert "Write 1 instead of 255" in problem
+
+
+def test_one_mask_of_ids_does_not_hide_the_white_ones(tmp_path: Path) -> None:
+    assert "1 of 2 masks" in only_problem(put_masks(tmp_path, [0, 255], [1, 1]))
+
+
+def test_where_others_ignore_255_a_mask_of_0_and_255_is_told_not_refused(tmp_path: Path) -> None:
+    read = sources.read_labelled(put_masks(tmp_path, [0, 255], [0, 1], [2, 255]), 1)
+    assert len(read) == 3
+    assert any("1 of 3 masks hold only 0 and 255" in note for note in read.notes)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ([0, 128, 255], "ids 128 are.*values 0, 128, 255 stand for classes, write 0, 1, 2"),
+        ([0, 127, 254], "ids 127, 254 are not classes.*write 0, 1, 2"),
+        ([0, 254], "ids 254 are not classes.*values 0, 254 stand for classes, write 0, 1"),
+    ],
+)  # fmt: skip
+def test_grey_levels_for_classes_are_refused_with_the_ids_to_write(
+    tmp_path: Path, row: list[int], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        sources.read_labelled(put_masks(tmp_path, row, [0, 1, 1]), 1)
+
+
+def test_a_jpeg_mask_is_refused_with_the_threshold(tmp_path: Path) -> None:
     put(tmp_path / "images", a_png=encode_png(flat(1)))
-    mask = np.zeros((8, 8), np.uint8)
-    mask[2:5] = 255
-    put(tmp_path / "masks", a_png=encode_png(mask))
-    assert "Write 1 instead of 255" in only_problem(pairs(tmp_path))
-    put(tmp_path / "images", b_png=encode_png(flat(1)))
-    put(tmp_path / "masks", b_png=encode_png(flat(1)[..., 0]))
-    assert len(sources.read_labelled(pairs(tmp_path), 8)) == 2
+    put(tmp_path / "masks", a_jpg=encoded(flat(255)[..., 0], "JPEG"))
+    assert "this is JPEG" in (problem := only_problem(pairs(tmp_path))) and "above 127" in problem
+
+
+def put_palettes(folder: Path, *masks: tuple[list[int], list[int]]) -> Source:
+    """A source of palette masks of one row each, with these palettes."""
+    for name, (row, palette) in zip("abcdefgh", masks, strict=False):
+        mask = Image.fromarray(ids(row))
+        mask.putpalette(palette)
+        put(folder / "images", **{f"{name}_png": encode_png(flat(1, 1, len(row)))})
+        put(folder / "masks", **{f"{name}_png": encoded(mask)})
+    return pairs(folder)
+
+
+BLACK, RED, BLUE = [0, 0, 0], [200, 0, 0], [0, 0, 200]
+
+
+def test_palettes_that_differ_from_file_to_file_are_refused(tmp_path: Path) -> None:
+    source = put_palettes(
+        tmp_path,
+        ([0, 1, 2], BLACK + RED + BLUE),
+        ([0, 1, 2], BLACK + BLUE + RED),
+        ([0, 1, 1], BLACK + RED),
+    )
+    problem = only_problem(source)
+    assert problem.startswith(
+        f"{tmp_path}/masks/b.png: the palettes of these masks differ: index 1"
+    )
+    assert "(0, 0, 200) here and (200, 0, 0) in" in problem and "masks/a.png" in problem
+
+
+def test_a_colour_of_two_indices_in_two_files_is_refused(tmp_path: Path) -> None:
+    source = put_palettes(
+        tmp_path, ([0, 1], BLACK + RED), ([0, 0], BLACK), ([0, 2], BLACK + BLUE + RED)
+    )
+    assert "colour (200, 0, 0) is index 2 here and 1 in" in only_problem(source)
+
+
+def test_a_palette_whose_black_is_not_class_0_is_refused(tmp_path: Path) -> None:
+    source = put_palettes(tmp_path, ([0, 1, 2], BLUE + RED + BLACK), ([0, 1, 1], BLUE + RED))
+    problem = only_problem(source)
+    assert "its palette has (0, 0, 200) at index 0 and black at index 2" in problem
+    assert "Renumber the mask by class ids" in problem
+
+
+def test_palettes_that_hold_more_colours_than_are_used_may_differ_there(tmp_path: Path) -> None:
+    source = put_palettes(
+        tmp_path,
+        ([0, 1], BLACK + RED + BLUE),
+        ([0, 1, 255, 1], (BLACK + RED) * 128),
+        ([1, 1], BLACK + RED + BLACK),
+    )
+    assert len(sources.read_labelled(source, 1)) == 3
+
+
+def test_indices_beyond_the_classes_name_the_palette(tmp_path: Path) -> None:
+    problem = only_problem(put_palettes(tmp_path, ([0, 3], BLACK + RED + BLUE + RED)))
+    assert "ids 3 are not classes" in problem and "indices of its palette" in problem
+
+
+def test_classes_that_mean_ignored_are_told(tmp_path: Path) -> None:
+    source = put_masks(tmp_path, [0, 1])
+    (tmp_path / "classes.json").write_text('["Unlabelled", "thing"]')
+    note = sources.read_labelled(source, 2).notes[0]
+    assert note.startswith("class Unlabelled (id 0) is learned like any other")
+
+
+def turned(pixels: UInt8, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(pixels, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape"), [(6, (8, 8)), (3, (8, 8)), (3, (8, 12)), (4, (12, 8))]
+)
+def test_a_mask_that_fits_its_turned_image_both_ways_is_refused(
+    tmp_path: Path, orientation: int, shape: tuple[int, int]
+) -> None:
+    put(tmp_path / "images", a_png=turned(flat(1, *shape), orientation))
+    put(tmp_path / "masks", a_png=encode_png(np.zeros(shape, np.uint8)))
+    problem = only_problem(pairs(tmp_path))
+    assert problem.startswith(f"{tmp_path}/masks/a.png: its image is turned upright")
+    assert "Save the image upright" in problem
+
+
+def test_a_mask_that_is_turned_itself_or_fits_one_way_is_read(tmp_path: Path) -> None:
+    left = np.zeros((8, 8), np.uint8)
+    left[:, :4] = 1
+    put(tmp_path / "images", a_png=turned(flat(1), 6), b_png=turned(flat(1, 8, 12), 6))
+    put(tmp_path / "masks", a_png=turned(left, 6), b_png=encode_png(np.zeros((12, 8), np.uint8)))
+    read = sources.read_labelled(pairs(tmp_path), 8)
+    assert read.masks[0].tolist() == [[1] * 8] * 4 + [[0] * 8] * 4
+
+
+def test_small_objects_and_wide_ones_that_are_lost_are_told(tmp_path: Path) -> None:
+    wide = np.zeros((8, 24), np.uint8)
+    wide[:, :4] = 2
+    wide[3:5, 11:13] = 1
+    put(tmp_path / "images", a_png=encode_png(flat(1, 8, 24)))
+    put(tmp_path / "masks", a_png=encode_png(wide))
+    read = sources.read_labelled(pairs(tmp_path), 2)
+    told = " ".join(read.notes)
+    assert "class thing: 1 of 1 connected regions vanish when they are scaled to 2 px" in told
+    assert "class other: 100.00% of its pixels lie outside the centred square" in told
+    assert sources.read_labelled(pairs(tmp_path, num=1), 8).notes[0].startswith("class background")
 
 
 # What is refused
+
+
+def test_a_few_pictures_that_are_not_read_are_told_with_their_endings(tmp_path: Path) -> None:
+    for name in "abc":
+        put(tmp_path, **{f"{name}_png": encode_png(flat(1)), f"{name}_txt": b"x"})
+    put(tmp_path, d_tif=b"x", e_TIF=b"x", f_npy=b"x", g_db=b"x")
+    put(tmp_path / "__MACOSX", h_tif=b"x")
+    put(tmp_path / ".ipynb_checkpoints", i_tif=b"x")
+    (tmp_path / "._j.tif").write_bytes(b"x")
+    content = sources.read(folder(tmp_path), 8, labelled=False)
+    assert not content.problems and len(content.images) == 3
+    assert content.notes[0].startswith(f"{tmp_path}: 2 .tif, 1 .npy are not read.")
+    (tmp_path / "names.json").write_text('["a.png"]')
+    listed = folder(tmp_path, names_url=str(tmp_path / "names.json"))
+    assert sources.read(listed, 8, labelled=False).notes == ()
+
+
+def test_more_pictures_that_are_not_read_than_are_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, a_png=encode_png(flat(1)), b_dcm=b"x", c_dcm=b"x")
+    problem = only_problem(folder(tmp_path), labelled=False)
+    assert "2 .dcm are not read, and only 1 other images are" in problem and "PNG" in problem
+
+
+def test_a_partner_that_is_not_read_is_named(tmp_path: Path) -> None:
+    put(tmp_path / "images", a_tif=b"x", b_png=encode_png(flat(1)), c_png=encode_png(flat(1)))
+    mask = encode_png(flat(1)[..., 0])
+    put(tmp_path / "masks", a_png=mask, b_png=mask, c_tif=b"x")
+    missing, stray = problems_of(pairs(tmp_path))
+    assert "c.png: has no mask c.png" in missing and "Did you mean c.tif?" in missing
+    assert "mask without an image. There is a.tif, whose ending is not read." in stray
+
+
+def test_an_image_is_never_its_own_mask(tmp_path: Path) -> None:
+    put(tmp_path, a_png=encode_png(flat(1)[..., 0]), b_png=encode_png(flat(1)[..., 0]))
+    problem = only_problem(pairs(tmp_path, images="", masks="."))
+    assert "each image would be its own mask" in problem and "`masks:`" in problem
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""Claims about masks that lie among images: found by what they hold and where they lie."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from factory.config import Source
+from factory.data import sources
+from factory.data.stray_masks import looks_like_mask
+from factory.errors import UserError
+
+
+def photo(i: int, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def mask(i: int, mode: str = "P") -> Image.Image:
+    ids = np.zeros((32, 32), np.uint8)
+    ids[i % 16 :, 8:24] = 1
+    if mode != "P":
+        return Image.fromarray(ids * np.uint8(255)).convert(mode)
+    picture = Image.fromarray(ids)
+    picture.putpalette([0, 0, 0, 128, 0, 0])
+    return picture
+
+
+def drawing(i: int) -> Image.Image:
+    """Eight flat colours, other ones each time."""
+    return photo(i).quantize(8)
+
+
+def put(root: Path, name: str, picture: Image.Image) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    picture.save(root / name)
+
+
+def problem(root: Path, **more: str) -> str:
+    """What is told of the folder, read as images; "" if it is read."""
+    source = Source(kind="folder", url=str(root), **more)  # type: ignore[arg-type]
+    try:
+        sources.read_images(source, 8)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+LAYOUTS = {
+    "VOC": ("JPEGImages/{}.jpg", ["SegmentationClass/{}.png", "SegmentationObject/{}.png"]),
+    "Cityscapes": (
+        "leftImg8bit/train/aachen/aachen_{}_leftImg8bit.png",
+        ["gtFine/train/aachen/aachen_{}_gtFine_labelIds.png"],
+    ),
+    "DSB2018": ("{0}/images/{0}.png", ["{0}/masks/a{0}.png", "{0}/masks/b{0}.png"]),
+    "one folder": ("{}.jpg", ["{}_mask.png"]),
+    "one folder, other words": ("{}.jpg", ["{}_segmentation.png"]),
+    "one folder, the same name": ("{}.jpg", ["{}.png"]),
+    "folders of any name": ("pictures/{}.jpg", ["second/{}.png"]),
+    "folders of any name, a longer one": ("pictures/{}.jpg", ["second/{}_x.png"]),
+    "parts": ("CelebA-HQ-img/{}.jpg", ["CelebAMask-HQ-mask-anno/0/0000{}_hair.png"]),
+}
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_root_of_images_and_masks_is_refused_naming_both(
+    layout: str, mode: str, tmp_path: Path
+) -> None:
+    image, masks = LAYOUTS[layout]
+    for i in range(4):
+        put(tmp_path, image.format(i), photo(i))
+        for name in masks:
+            put(tmp_path, name.format(i), mask(i, mode))
+    told = problem(tmp_path)
+    assert f"{len(masks) * 4} files in" in told and "look like masks" in told
+    assert str(Path(image.format(0)).parent) in told
+    assert str(Path(masks[0].format(0)).parent) in told
+    assert "list" in told and "names_url" in told
+
+
+def test_the_url_to_name_instead_is_told_and_works(tmp_path: Path) -> None:
+    for i in range(3):
+        put(tmp_path, f"JPEGImages/{i}.jpg", photo(i))
+        put(tmp_path, f"SegmentationClass/{i}.png", mask(i))
+    assert f"Set url: {tmp_path}/JPEGImages, " in problem(tmp_path)
+    assert problem(tmp_path / "JPEGImages") == ""
+
+
+def test_images_that_a_list_names_are_read(tmp_path: Path) -> None:
+    for i in range(3):
+        put(tmp_path, f"{i}.jpg", photo(i))
+        put(tmp_path, f"{i}_mask.png", mask(i))
+    (tmp_path / "names.json").write_text('["0.jpg", "2.jpg"]')
+    assert problem(tmp_path, names_url=str(tmp_path / "names.json")) == ""
+
+
+def test_masks_among_the_images_of_pairs_are_refused_too(tmp_path: Path) -> None:
+    for i in range(3):
+        put(tmp_path, f"images/{i}.png", photo(i))
+        put(tmp_path, f"images/{i}_mask.png", mask(i))
+    source = Source(kind="pairs", url=str(tmp_path), classes_url=str(tmp_path / "c.json"))
+    with pytest.raises(UserError, match="look like masks"):
+        sources.read_images(source, 8)
+
+
+PLAIN = {
+    "grey": lambda i: photo(i, "L"),
+    "drawings of few colours": drawing,
+    "drawings of one bit": lambda i: photo(i, "1"),
+    "masks alone": mask,
+}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_a_plain_folder_of_anything_is_read(kind: str, tmp_path: Path) -> None:
+    for i in range(6):
+        put(tmp_path, f"{'ab'[i % 2]}/{i}.png", PLAIN[kind](i))
+    assert problem(tmp_path) == ""
+
+
+def test_photographs_are_no_masks_whatever_their_names_say(tmp_path: Path) -> None:
+    for i in range(4):
+        put(tmp_path, f"{i}.jpg", photo(i))
+        put(tmp_path, f"{i}_mask.jpg", photo(9 + i))
+        put(tmp_path, f"labels/{i}.png", photo(19 + i, "L"))
+    assert problem(tmp_path) == ""
+
+
+def test_folders_of_classes_whose_names_repeat_are_read(tmp_path: Path) -> None:
+    for i in range(6):
+        put(tmp_path, f"cats/{i}.png", photo(i))
+        put(tmp_path, f"dogs/{i}.png", photo(9 + i))
+    assert problem(tmp_path) == ""
+
+
+def test_a_drawing_that_happens_to_have_a_photographs_name_is_read(tmp_path: Path) -> None:
+    for i in range(20):
+        put(tmp_path, f"{i}.jpg", photo(i))
+    put(tmp_path, "7.png", drawing(7))
+    assert problem(tmp_path) == ""
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP"])
+def test_a_mask_is_told_from_a_photograph(form: str) -> None:
+    def encoded(picture: Image.Image) -> bytes:
+        buffer = io.BytesIO()
+        picture.save(buffer, form)
+        return buffer.getvalue()
+
+    assert looks_like_mask(encoded(mask(3, "L")))
+    assert looks_like_mask(encoded(mask(3, "RGB")))
+    assert not looks_like_mask(encoded(photo(3)))
+    assert not looks_like_mask(encoded(photo(3, "L")))
+
+
+def test_instance_ids_in_16_bits_look_like_masks() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.repeat(np.arange(64, dtype=np.uint16) * 1000, 64).reshape(64, 64)).save(
+        buffer, "PNG"
+    )
+    assert looks_like_mask(buffer.getvalue())

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray
@@ -17,15 +18,20 @@ from ray._common.utils import get_default_ray_temp_dir
 from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from factory import ray_messages
 from factory.errors import UserError
 
 _ANSWER_SECONDS = 15.0
 """That a cluster has to take a connection."""
+_NODE_SECONDS = 60.0
+"""That a node has to start a process and look for a file."""
+WAITING_SECONDS = 30.0
+"""Between two lines that tell what is waited for."""
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SCHEDULER_EVENTS": "0",
     "RAY_COLOR_PREFIX": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
@@ -49,6 +55,7 @@ def connect(for_training: bool = False) -> None:
     for_training: its processes silence what Ray Train says of the missing dashboard. They cost a
     second more to start: Ray has workers waiting, but none with a hook.
     """
+    ray_messages.quiet()
     if ray.is_initialized():
         return
     for name, value in _QUIET.items():
@@ -138,6 +145,46 @@ def _first_sentence(error: Exception) -> str:
     return _one_line(error).partition(". ")[0]
 
 
+@dataclass(frozen=True)
+class Room:
+    """What processes need, or what is there for them."""
+
+    cpus: float
+    gpus: float
+
+    def __str__(self) -> str:
+        return f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
+
+
+def room() -> Room:
+    """What all nodes of the cluster have together, in use or not."""
+    there = ray.cluster_resources()
+    return Room(there.get("CPU", 0.0), there.get("GPU", 0.0))
+
+
+def waiting_line(what: str, num_ready: int, num_wanted: int, asked: Room, there: Room) -> str:
+    """For those who wait for nodes: how many processes are wanted and ready, what was asked for
+    them and what the cluster has. To be told at once, and every WAITING_SECONDS."""
+    return (
+        f"waiting for {what}: {num_ready} of {num_wanted} are ready; {asked} are asked for, "
+        f"the cluster has {there}"
+    )
+
+
+def node_names() -> dict[str, str]:
+    """By their ids, what nodes are called, lost ones too: the address, and the name if it has
+    another one."""
+    return {
+        node["NodeID"]: " ".join(dict.fromkeys((node["NodeManagerAddress"], node["NodeName"])))
+        for node in ray.nodes()
+    }
+
+
+def may_grow() -> bool:
+    """Whether nodes may join later: not where Ray was started on this machine for this process."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
 def live_nodes() -> dict[str, str]:
     """Addresses of the nodes that are there, by their ids."""
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
@@ -153,12 +200,23 @@ def at_node(node: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
-def nodes_without(path: str) -> list[str]:
-    """Addresses of the nodes that do not find a file of this machine."""
-    sees = ray.remote(num_cpus=0)(os.path.exists)
-    nodes = live_nodes()
-    seen = ray.get([sees.options(scheduling_strategy=at_node(id)).remote(path) for id in nodes])
-    return sorted(address for address, found in zip(nodes.values(), seen, strict=True) if not found)
+def nodes_without(path: str) -> tuple[list[str], list[str]]:
+    """Addresses of the nodes that do not find a file of this machine, and of those that did not
+    answer in time."""
+    sees = ray.remote(num_cpus=0, max_retries=0)(os.path.exists)
+    asked = {
+        sees.options(scheduling_strategy=at_node(id)).remote(path): address
+        for id, address in live_nodes().items()
+    }
+    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_NODE_SECONDS)
+    without, lost = [], [asked[answer] for answer in silent]
+    for answer in answered:
+        try:
+            if not ray.get(answer):
+                without.append(asked[answer])
+        except RayError:
+            lost.append(asked[answer])
+    return sorted(without), sorted(lost)
 
 
 def _warn_of_open_cluster(address: str) -> None:

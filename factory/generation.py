@@ -1,28 +1,27 @@
-"""The factory on Ray Data: one row is one shard, a pool of actors makes them, the ledger counts.
+"""The factory on Ray: a pool of actors makes the shards, the ledger counts.
 
-Ray Data only schedules. An actor makes its shard and publishes it by itself; small rows come back.
-So a lost actor costs one shard, a lost driver the shards in flight, and the same command resumes.
+Ray only schedules. An actor makes its shard and publishes it by itself; nothing comes back but
+numbers. So a lost actor costs the shards that it was at, a lost driver those of all actors, and the
+same command resumes.
 """
 
-import logging
 import os
 import platform
-import re
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import closing
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import ray
-import ray.data
 import torch
 
-from factory import cluster, storage
-from factory.config import Config, dump_config, parse_config
+from factory import cluster, pool, storage
+from factory.config import Config, Generate, dump_config, parse_config
+from factory.dispatcher import Limits, Progress, Turn
 from factory.errors import UserError
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
@@ -37,7 +36,7 @@ from factory.shards.ledger import (
 from factory.shards.plan import Plan
 from factory.shards.receipts import Manifest
 from factory.synthesis import Synthesizer, load_models, make_plan
-from factory.tally import Tally
+from factory.watching import Watch, Whole
 
 _LOOK_SECONDS = 10.0
 """Between an actor's looks at how long a shard usually takes, until the first one is finished."""
@@ -111,25 +110,15 @@ def environment() -> dict[str, str]:
     return {"python": sys.version.split()[0], "machine": platform.machine(), **names}
 
 
-def _tally() -> Any:
-    # Beside the driver: other nodes come and go.
-    beside = cluster.at_node(cluster.this_node())
-    return ray.remote(num_cpus=0, scheduling_strategy=beside)(Tally).remote()
-
-
 class ShardActor:
-    """Loads the models once; each call makes and publishes one shard."""
+    """Loads the models once; makes and publishes shards, in CALLS_AT_ONCE threads."""
 
     def __init__(
-        self, config: dict[str, Any], plan: dict[str, Any], tally: Any, replace: bool
+        self, config: dict[str, Any], plan: dict[str, Any], replace: bool, dispatcher: Any
     ) -> None:
         parsed = parse_config(config)
         self.knobs = parsed.generate
-        self.tally = tally
-        self.max_tries = self.knobs.max_shard_retries + 1
-        limit = self.max_tries * 2 * self.knobs.max_actors
-        if ray.get(tally.start_actor.remote()) > limit:
-            raise GenerationFailed(f"{limit} actors died, and no shard was finished in between")
+        self.dispatcher = dispatcher
         _check_shared(self.knobs.url)
         torch.set_num_threads(max(1, int(self.knobs.cpus_per_actor)))
         told = Plan.model_validate(plan)
@@ -138,44 +127,32 @@ class ShardActor:
         if self.knobs.shard_deadline_seconds == "auto":
             threading.Thread(target=self._limit_first_shards, daemon=True).start()
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Runs in production.CALLS_AT_ONCE threads. Returns the shard, and its failure or ""."""
-        shard = int(batch["shard"][0])
-        spec = self.maker.plan.shard(shard)
-        failure = ""
+    def make(self, turn: Turn) -> None:
+        """Makes the turn's shard, or tells why it failed for good."""
+        plan, told = self.maker.plan, self.dispatcher
         try:
-            made = partial(self.tally.made.remote, shard)
-            receipt = self.maker.make(spec, made, partial(self._begin, shard))
-            ray.get(self.tally.finished.remote(receipt.seconds))
+            receipt = self.maker.make(
+                plan.shard(turn.shard),
+                made=lambda num: told.made.remote(turn.number, num),
+                begins=lambda: self._begin(turn),
+            )
+            ray.get(told.finished.remote(turn.number, receipt.rows, receipt.seconds))
         except SHARD_FAILURES as error:
-            failure = advice(error, self.maker.plan)
-            failures = ray.get(self.tally.failed.remote(shard, failure))
-            if failures > self.knobs.max_failed_shards:
-                raise GenerationFailed(
-                    f"{failures} shards failed and none succeeded in between; the last one, shard "
-                    f"{shard}: {failure}"
-                ) from error
+            ray.get(told.failed.remote(turn.number, advice(error, plan)))
         except RuntimeError as error:
             # Of CUDA, for one, after which this process is of no use.
-            ray.get(self.tally.died_of.remote(shard, advice(error, self.maker.plan)))
+            ray.get(told.died_of.remote(turn.number, advice(error, plan)))
             os._exit(1)
-        return {"shard": [shard], "failure": [failure]}
 
-    def _begin(self, shard: int) -> float | None:
+    def _begin(self, turn: Turn) -> float | None:
         """How many seconds the shard may take."""
-        here, nodes = cluster.this_node(), list(cluster.live_nodes())
-        tries, error, usual = ray.get(self.tally.try_shard.remote(shard, here, nodes))
-        if tries > self.max_tries:
-            raise GenerationFailed(
-                f"shard {shard}: its actor died or hung {tries - 1} times while making it. "
-                + (error or "Where memory is short, lower generate.max_actors.")
-            )
+        self.dispatcher.begin.remote(turn.number)
         deadline = self.knobs.shard_deadline_seconds
-        return usual if deadline == "auto" else deadline
+        return turn.seconds if deadline == "auto" else deadline
 
     def _limit_first_shards(self) -> None:
         """Those that are begun before any is finished."""
-        while (usual := ray.get(self.tally.deadline_seconds.remote())) is None:
+        while (usual := ray.get(self.dispatcher.deadline_seconds.remote())) is None:
             time.sleep(_LOOK_SECONDS)
         self.maker.deadlines.limit(usual)
 
@@ -194,90 +171,79 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     """
     cluster.connect()
     knobs = config.generate
-    has_others = storage.is_local(knobs.url) and len(cluster.live_nodes()) > 1
-    if has_others and (strangers := cluster.nodes_without(storage.join(knobs.url, RUN))):
-        raise UserError(
-            f"generate.url: {knobs.url} is not shared by {', '.join(strangers)}. {_NOT_SHARED}"
-        )
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = knobs.no_progress_timeout_seconds
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    tally = _tally()
-    made = ray.data.from_items(
-        [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
-    ).map_batches(
-        ShardActor,
-        batch_size=1,
-        # All are asked for at once and begin as room is found for them: a pool that grows by itself
-        # adds an actor when its tasks wait, and here none is sent that would.
-        compute=ray.data.ActorPoolStrategy(
-            size=min(knobs.max_actors, len(shards)),
-            max_tasks_in_flight_per_actor=CALLS_AT_ONCE,
-            max_concurrent_calls_per_actor=CALLS_AT_ONCE,
-            enable_true_multi_threading=True,
-        ),
-        num_cpus=knobs.cpus_per_actor,
-        num_gpus=knobs.gpus_per_actor or None,
-        fn_constructor_kwargs={
-            "config": config.model_dump(mode="json"),
-            "plan": plan.model_dump(mode="json"),
-            "tally": tally,
-            "replace": replace,
-        },
+    _check_nodes_share(knobs.url)
+    limits = Limits(
+        tries=knobs.max_shard_retries + 1,
+        failed_shards=knobs.max_failed_shards,
+        starts=(knobs.max_shard_retries + 1) * 2 * knobs.max_actors,
     )
-    with _progress(config, plan, tally, shards):
-        try:
-            rows = list(made.iter_rows())
-        except (
-            ray.exceptions.RayError,
-            ray.data.exceptions.UserCodeException,
-        ) as error:
-            raise GenerationFailed(_reason(error)) from error
-    failures = {row["shard"]: row["failure"] for row in rows if row["failure"]}
-    if failures:
-        told = "\n".join(f"  shard {shard}: {why}" for shard, why in sorted(failures.items()))
-        raise GenerationFailed(f"{len(failures)} of {plan.num_shards} shards failed:\n{told}")
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong in the actor, without Ray's frames and names around it."""
-    told = re.findall(r"^(?!ray\.)[\w.]+: (.+)$", str(error), flags=re.MULTILINE)
-    return told[-1] if told else str(error).strip().splitlines()[-1]
-
-
-@contextmanager
-def _progress(config: Config, plan: Plan, tally: Any, shards: Sequence[int]) -> Iterator[None]:
-    """Tells a line every generate.progress_seconds while the body makes the shards."""
-    specs = [plan.shard(shard) for shard in shards]
-    num_done = plan.num - sum(spec.stop - spec.start for spec in specs)
-    shards_done = plan.num_shards - len(specs)
-    stopped = threading.Event()
-    started = time.monotonic()
-
-    def tell_on() -> None:
-        while not stopped.wait(config.generate.progress_seconds):
-            try:
-                pairs, shards, again = ray.get(tally.read.remote())
-            except ray.exceptions.RayError:
-                # The job ends with a reason of its own.
-                return
-            rate = pairs / (time.monotonic() - started)
-            left = duration((plan.num - num_done - pairs) / rate) if pairs else "unknown"
-            tell(
-                f"generate | shards {shards_done + shards:,}/{plan.num_shards:,} | "
-                f"{num_done + pairs:,}/{plan.num:,} pairs | {rate:.2f} pairs/s | ETA {left} | "
-                f"tried again {again}"
-            )
-
-    teller = threading.Thread(target=tell_on, name="progress", daemon=True)
-    teller.start()
+    size = _size(knobs, len(shards))
+    content = config.model_dump(mode="json"), plan.model_dump(mode="json"), replace
+    watch = Watch(_whole(plan, shards), size, knobs.progress_seconds)
     try:
-        yield
-    finally:
-        stopped.set()
-        teller.join(timeout=10)
+        with closing(pool.make(shards, limits, partial(ShardActor, *content), size)) as looks:
+            for last in looks:
+                watch.look(last)
+                _check_moves(watch, knobs)
+    except pool.PoolFailed as error:
+        raise GenerationFailed(str(error)) from None
+    _check_all_made(last, plan)
+
+
+def _size(knobs: Generate, num_shards: int) -> pool.Size:
+    """All actors that are allowed and of use; on this machine alone, all that it has room for."""
+    num = min(knobs.max_actors, num_shards)
+    if not cluster.may_grow():
+        there = cluster.room()
+        fitting = int(there.cpus / knobs.cpus_per_actor)
+        if knobs.gpus_per_actor:
+            fitting = min(fitting, int(there.gpus / knobs.gpus_per_actor))
+        if max(1, fitting) < num:
+            num = max(1, fitting)
+            tell(f"generate | {num} actors at once: this machine has no room for more")
+    return pool.Size(num, CALLS_AT_ONCE, knobs.cpus_per_actor, knobs.gpus_per_actor)
+
+
+def _whole(plan: Plan, shards: Sequence[int]) -> Whole:
+    pairs = sum(spec.stop - spec.start for spec in map(plan.shard, shards))
+    return Whole(plan.num, plan.num_shards, plan.num - pairs, plan.num_shards - len(shards))
+
+
+def _check_moves(watch: Watch, knobs: Generate) -> None:
+    """Raises GenerationFailed where nothing was finished for too long."""
+    if watch.still_seconds() > knobs.no_progress_timeout_seconds:
+        raise GenerationFailed(
+            f"no shard was finished for {duration(watch.still_seconds())}, which is more than "
+            f"generate.no_progress_timeout_seconds = {knobs.no_progress_timeout_seconds:g}. Raise "
+            "it if shards are slow or nodes come late"
+        )
+
+
+def _check_all_made(last: Progress, plan: Plan) -> None:
+    """Raises GenerationFailed with what ended the job, or with each shard that failed."""
+    if last.ended:
+        raise GenerationFailed(last.ended)
+    if last.num_failures:
+        told = [f"  shard {shard}: {why}" for shard, why in sorted(last.failures.items())]
+        if last.num_failures > len(told):
+            told.append(f"  and {last.num_failures - len(told):,} more")
+        raise GenerationFailed(
+            f"{last.num_failures} of {plan.num_shards} shards failed:\n" + "\n".join(told)
+        )
+
+
+def _check_nodes_share(url: str) -> None:
+    """Raises UserError where a path of this machine is not that of all nodes."""
+    if not storage.is_local(url) or len(cluster.live_nodes()) == 1:
+        return
+    strangers, silent = cluster.nodes_without(storage.join(url, RUN))
+    if strangers:
+        raise UserError(
+            f"generate.url: {url} is not shared by {', '.join(strangers)}. {_NOT_SHARED}"
+        )
+    if silent:
+        # An actor there looks by itself, when it is started.
+        tell(f"warning: {', '.join(silent)} did not answer whether {url} is shared there")
 
 
 def _check_capacity(config: Config) -> None:

@@ -22,7 +22,6 @@ from factory.generation import GenerationFailed, check, generate
 from factory.repair import repair
 from factory.shards.ledger import read_manifest, read_receipts, start_run
 from factory.shards.verification import verify
-from factory.tally import Tally
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -175,36 +174,21 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed_and_tel
 
 @pytest.mark.ray
 def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
-    ray_session, tiny_config, ray_workers, monkeypatch
+    ray_session, tiny_config, monkeypatch
 ) -> None:
-    handles: list[Any] = []
+    class Kills(generation.ShardActor):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.maker.synthesizer.samples = self.killing
 
-    class WatchedTally:
-        @staticmethod
-        def remote() -> Any:
-            handles.append(ray.remote(num_cpus=0)(Tally).remote())
-            return handles[0]
+        def killing(self, spec: Any, made: Any) -> Any:
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGKILL)
 
+    monkeypatch.setattr(generation, "ShardActor", Kills)
     config = tiny_config(generate=with_actors(1, max_shard_retries=1, num=1, batch_size=1))
-    stop = threading.Event()
-
-    def kill_when_begun() -> None:
-        killed = 0
-        while not stop.wait(0.02):
-            if killed < 2 and handles and ray.get(handles[0].num_tries.remote()) > killed:
-                killed += 1
-                for worker in ray_workers("MapWorker"):
-                    worker.send_signal(signal.SIGKILL)
-
-    monkeypatch.setattr(generation, "_tally", WatchedTally.remote)
-    killer = threading.Thread(target=kill_when_begun)
-    killer.start()
-    try:
-        with pytest.raises(GenerationFailed, match="shard 0: its actor died or hung 2 times"):
-            generate(config)
-    finally:
-        stop.set()
-        killer.join()
+    with pytest.raises(GenerationFailed, match="shard 0: its actor died or hung 2 times"):
+        generate(config)
     assert not (Path(config.generate.url) / "_SUCCESS").exists()
 
 
@@ -300,9 +284,9 @@ def test_a_place_that_a_node_does_not_share_is_refused(
     config = tiny_config()
     there = Path(config.generate.url) / "_factory" / "run.json"
     [address] = cluster.live_nodes().values()
-    assert cluster.nodes_without(str(there)) == [address]
+    assert cluster.nodes_without(str(there)) == ([address], [])
     monkeypatch.setattr(cluster, "live_nodes", lambda: {"one": address, "other": "10.0.0.2"})
-    monkeypatch.setattr(cluster, "nodes_without", lambda path: ["10.0.0.2"])
+    monkeypatch.setattr(cluster, "nodes_without", lambda path: (["10.0.0.2"], []))
     with pytest.raises(UserError, match=r"is not shared by 10\.0\.0\.2\. Name a path"):
         generate(config)
     generation._check_shared(config.generate.url)

@@ -18,9 +18,11 @@ errors faults
 classes storage differences
 images
 config
-progress precision embedded tally
+progress precision embedded dispatcher ray_messages
 data.*
 cluster
+pool
+watching
 diffusion.unet diffusion.compilation
 diffusion.process
 diffusion.samplers
@@ -37,7 +39,7 @@ generation
 repair report
 cli
 """
-RAY_AT_MODULE_LEVEL = {"cluster", "diffusion.training", "generation"}
+RAY_AT_MODULE_LEVEL = {"ray_messages", "cluster", "pool", "diffusion.training", "generation"}
 
 
 def modules() -> dict[str, ast.Module]:

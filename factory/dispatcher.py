@@ -1,0 +1,287 @@
+"""Hands out the shards of a job one by one, counts what is made, and bounds failures.
+
+Plain Python: the process that runs it imports nothing heavy. What it holds grows with the number of
+actors and of failed shards, not with the number of shards.
+"""
+
+import bisect
+import random
+import statistics
+import time
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+DEADLINE_FACTOR = 10
+"""Times the median shard; what takes longer hangs."""
+SHORTEST_DEADLINE_SECONDS = 600.0
+NUM_DURATIONS = 1000
+"""That the median is taken of, drawn evenly from all: in 19 of 20 cases, between 46.9 and 53.1 % of
+all shards took less time than it says."""
+NUM_FAILURES_TOLD = 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a job stops, beside having no shard left."""
+
+    tries: int
+    """Of one shard, each ended by the death of its actor."""
+    failed_shards: int
+    """Each for good, in a row."""
+    starts: int
+    """Of actors, in a row, without a shard finished in between."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One try of one shard."""
+
+    number: int
+    """No other turn of the job has it."""
+    shard: int
+    seconds: float | None
+    """That it may take; None as long as no shard is finished."""
+
+
+@dataclass
+class _Try:
+    """A turn that is taken, and not yet given back."""
+
+    shard: int
+    seat: int
+    node: str
+    pairs: int = 0
+    is_begun: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of a job, at one moment."""
+
+    pairs: int
+    shards: int
+    """Finished."""
+    again: int
+    """Tries beyond the first of each shard."""
+    seconds: float
+    """Since the first shard was begun."""
+    num_actors: int
+    """That are ready to make shards."""
+    lost: dict[str, list[int]]
+    """The shards that are begun again since the last look because their node is gone, by nodes."""
+    failures: dict[int, str]
+    """Of the first NUM_FAILURES_TOLD shards that failed for good, by their numbers."""
+    num_failures: int
+    ended: str
+    """Why the job stops before all shards are made; empty as long as it goes on."""
+    is_complete: bool
+    """Whether every shard is finished or has failed for good."""
+
+
+class Dispatcher:
+    """One for all actors of a job.
+
+    An actor makes several shards at once, each at a seat. Whoever sits there takes a turn, which is
+    one shard, and gives it back when it is finished or has failed. Where the actor dies its seats
+    are taken again, by itself when it is started again, and what was being made there is begun
+    again; where the node is lost, whoever takes the next turn begins it again.
+    """
+
+    def __init__(self, shards: Iterable[range], limits: Limits) -> None:
+        self._limits = limits
+        self._waiting = deque(shards)
+        self._waiting_again: deque[int] = deque()
+        self._turns: dict[int, _Try] = {}
+        """Those that are taken, by number."""
+        self._num_turns = 0
+        self._deaths: Counter[int] = Counter()
+        """Of actors, for each shard that is neither finished nor failed."""
+        self._errors: dict[int, str] = {}
+        """What an actor said before it ended itself, by such shards."""
+        self._actors: dict[str, str] = {}
+        """The node of each actor that is ready, by its id."""
+        self._durations = _Durations()
+        self._started: float | None = None
+        self._pairs = self._shards = self._again = 0
+        self._starts = self._failures_in_a_row = self._num_failures = 0
+        self._failures: dict[int, str] = {}
+        self._lost: dict[str, list[int]] = {}
+        self._ended = ""
+
+    def start_actor(self) -> None:
+        """An actor is being started, for the first time or again."""
+        self._starts += 1
+        if self._starts > self._limits.starts:
+            self._end(f"{self._starts - 1} actors died, and no shard was finished in between")
+
+    def actor_is_ready(self, actor: str, node: str) -> None:
+        """An actor has all that it needs."""
+        self._actors[actor] = node
+
+    def take(self, seat: int, node: str) -> Turn | None:
+        """The next turn of a seat; None where no shard is left to begin, or the job has ended.
+
+        A turn that the seat has not given back is lost: the actor died that had taken it.
+        """
+        for number in [n for n, turn in self._turns.items() if turn.seat == seat]:
+            self._died(number)
+        shard = None if self._ended else self._next_shard()
+        if shard is None:
+            return None
+        self._num_turns += 1
+        self._turns[self._num_turns] = _Try(shard, seat, node)
+        return Turn(self._num_turns, shard, self.deadline_seconds())
+
+    def _next_shard(self) -> int | None:
+        if self._waiting_again:
+            return self._waiting_again.popleft()
+        while self._waiting:
+            shards = self._waiting.popleft()
+            if len(shards) > 1:
+                self._waiting.appendleft(shards[1:])
+            if shards:
+                return shards[0]
+        return None
+
+    def begin(self, number: int) -> None:
+        """The shard of a turn is begun: from now on it is to blame where its actor dies."""
+        if self._started is None:
+            self._started = time.monotonic()
+        if number in self._turns:
+            self._turns[number].is_begun = True
+
+    def made(self, number: int, num: int) -> None:
+        """num more pairs of a turn's shard are made."""
+        if number in self._turns:
+            self._turns[number].pairs += num
+
+    def finished(self, number: int, pairs: int, seconds: float) -> None:
+        """The turn's shard, of so many pairs, lies there; it took so long.
+
+        Where the turn was given to another seat meanwhile, that one counts.
+        """
+        self._starts = self._failures_in_a_row = 0
+        self._durations.add(seconds)
+        if number in self._turns:
+            self._settle(number)
+            self._shards += 1
+            self._pairs += pairs
+
+    def failed(self, number: int, error: str) -> None:
+        """The turn's shard failed for good."""
+        if number not in self._turns:
+            return
+        shard = self._settle(number)
+        self._num_failures += 1
+        if len(self._failures) < NUM_FAILURES_TOLD:
+            self._failures[shard] = error
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row > self._limits.failed_shards:
+            self._end(
+                f"{self._failures_in_a_row} shards failed and none succeeded in between; the last "
+                f"one, shard {shard}: {error}"
+            )
+
+    def died_of(self, number: int, error: str) -> None:
+        """The actor will end itself because of this error; the turn is lost with it."""
+        if number in self._turns:
+            self._errors[self._turns[number].shard] = error
+
+    def deadline_seconds(self) -> float | None:
+        """How long a shard may take, by the median of those so far; None as long as there is none.
+
+        Of more than NUM_DURATIONS shards, the median is that of a sample.
+        """
+        usual = self._durations.median()
+        return None if usual is None else max(SHORTEST_DEADLINE_SECONDS, DEADLINE_FACTOR * usual)
+
+    def has_turn(self, seat: int) -> bool:
+        """Whether the seat has not given back its last turn."""
+        return any(turn.seat == seat for turn in self._turns.values())
+
+    def keep_nodes(self, nodes: Collection[str]) -> None:
+        """No other nodes are there any more: what was being made on them is begun again."""
+        for number in [n for n, turn in self._turns.items() if turn.node not in nodes]:
+            turn = self._turns.pop(number)
+            # The shard is not to blame, so the try does not count.
+            self._again += turn.is_begun
+            self._waiting_again.append(turn.shard)
+            self._lost.setdefault(turn.node, []).append(turn.shard)
+        self._actors = {actor: node for actor, node in self._actors.items() if node in nodes}
+
+    def progress(self) -> Progress:
+        """How far the job is; what was lost with nodes is told once."""
+        lost, self._lost = self._lost, {}
+        return Progress(
+            pairs=self._pairs + sum(turn.pairs for turn in self._turns.values()),
+            shards=self._shards,
+            again=self._again,
+            seconds=0.0 if self._started is None else time.monotonic() - self._started,
+            num_actors=len(self._actors),
+            lost=lost,
+            failures=dict(self._failures),
+            num_failures=self._num_failures,
+            ended=self._ended,
+            is_complete=not (self._turns or self._waiting or self._waiting_again),
+        )
+
+    def _died(self, number: int) -> None:
+        """The actor of a turn, while its node goes on."""
+        turn = self._turns.pop(number)
+        self._waiting_again.append(turn.shard)
+        if not turn.is_begun:
+            return
+        self._again += 1
+        self._deaths[turn.shard] += 1
+        if self._deaths[turn.shard] >= self._limits.tries:
+            self._end(
+                f"shard {turn.shard}: its actor died or hung {self._deaths[turn.shard]} times "
+                "while making it. "
+                + (
+                    self._errors.get(turn.shard)
+                    or "Where memory is short, lower generate.max_actors."
+                )
+            )
+
+    def _settle(self, number: int) -> int:
+        """Forgets a turn and what was noted of its shard, whose number is returned."""
+        shard = self._turns.pop(number).shard
+        self._deaths.pop(shard, None)
+        self._errors.pop(shard, None)
+        return shard
+
+    def _end(self, reason: str) -> None:
+        self._ended = self._ended or reason
+
+
+@dataclass
+class _Durations:
+    """A sample of NUM_DURATIONS, drawn evenly from however many were added."""
+
+    num: int = 0
+    kept: list[float] = field(default_factory=list)
+    """Sorted."""
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def add(self, seconds: float) -> None:
+        self.num += 1
+        if len(self.kept) == NUM_DURATIONS:
+            if self.rng.random() >= NUM_DURATIONS / self.num:
+                return
+            del self.kept[self.rng.randrange(NUM_DURATIONS)]
+        bisect.insort(self.kept, seconds)
+
+    def median(self) -> float | None:
+        return statistics.median(self.kept) if self.kept else None
+
+
+def runs(numbers: Sequence[int]) -> list[range]:
+    """The same numbers, in the same order, as ranges of consecutive ones."""
+    found: list[range] = []
+    start = 0
+    for i in range(1, len(numbers) + 1):
+        if i == len(numbers) or numbers[i] != numbers[i - 1] + 1:
+            found.append(range(numbers[start], numbers[i - 1] + 1))
+            start = i
+    return found if numbers else []

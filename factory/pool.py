@@ -1,0 +1,155 @@
+"""A pool of Ray Data actors that make the shards of a job.
+
+Ray Data asks for the actors, places them as room is found, and starts them again where they die. A
+row is a seat: whoever sits there takes turns at the dispatcher's until no shard is left. So a row
+costs the same whether there are ten shards or a million, the last shards are spread evenly, and
+those of a lost node are begun again by the others.
+
+Ray Data runs beside the dispatcher in a process of its own, which owns the actors: when it is
+ended, so are they, whatever they wait for.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+from ray import cloudpickle
+from ray.exceptions import RayError, UserCodeException
+
+from factory import cluster, ray_messages
+from factory.dispatcher import Dispatcher, Limits, Progress, Turn, runs
+
+_LOOK_SECONDS = 1.0
+"""Between two looks at the job, unless it ends."""
+
+
+class PoolFailed(Exception):
+    """The actors cannot go on; the message says why."""
+
+
+class Maker(Protocol):
+    """What an actor needs to make shards: models in memory, for one."""
+
+    def make(self, turn: Turn) -> None:
+        """Makes a turn's shard and tells the dispatcher; runs in a thread for each seat."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a pool: how many actors, and what each needs."""
+
+    num_actors: int
+    seats: int
+    """In each actor: how many shards it makes at once."""
+    cpus: float
+    gpus: float
+
+
+class _Seat:
+    """In an actor: the maker, and those who sit there."""
+
+    def __init__(self, open_maker: bytes, dispatcher: Any) -> None:
+        ray.get(dispatcher.start_actor.remote())
+        self.dispatcher = dispatcher
+        self.node = cluster.this_node()
+        self.maker: Maker = cloudpickle.loads(open_maker)(dispatcher)
+        actor = ray.get_runtime_context().get_actor_id()
+        ray.get(dispatcher.actor_is_ready.remote(actor, self.node))
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Runs in a thread for each seat."""
+        seat = int(row["seat"][0])
+        while (turn := ray.get(self.dispatcher.take.remote(seat, self.node))) is not None:
+            self.maker.make(turn)
+        return {"seat": [seat]}
+
+
+class _Coordinator(Dispatcher):
+    """The dispatcher, and the pool that it serves."""
+
+    def take(self, seat: int, node: str) -> Turn | None:
+        """As the dispatcher's; a shard is not blamed for the loss of its node."""
+        if self.has_turn(seat):
+            self.keep_nodes(cluster.live_nodes())
+        return super().take(seat, node)
+
+    def look(self) -> Progress:
+        """How far the job is. What was being made on lost nodes is begun again."""
+        self.keep_nodes(cluster.live_nodes())
+        return self.progress()
+
+    @ray.method(concurrency_group="pool")  # type: ignore[untyped-decorator]
+    def run(self, open_maker: bytes, size: Size) -> None:
+        """Returns when no seat finds a shard any more. Raises PoolFailed.
+
+        open_maker: pickled, as only the actors need what it imports. Called with the dispatcher's
+        handle it returns their Maker.
+        """
+        import ray.data
+
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        # It counts rows, which last as long as the job.
+        context.execution_no_progress_timeout_s = -1
+        seats = [{"seat": seat} for seat in range(size.num_actors * size.seats)]
+        taken = ray.data.from_items(seats, override_num_blocks=len(seats)).map_batches(
+            _Seat,
+            batch_size=1,
+            # All are asked for at once, so that a cluster brings their nodes up together.
+            compute=ray.data.ActorPoolStrategy(
+                size=size.num_actors,
+                max_tasks_in_flight_per_actor=size.seats,
+                max_concurrent_calls_per_actor=size.seats,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=size.cpus,
+            num_gpus=size.gpus or None,
+            fn_constructor_kwargs={
+                "open_maker": open_maker,
+                "dispatcher": ray.get_runtime_context().current_actor,
+            },
+        )
+        try:
+            taken.materialize()
+        except (RayError, UserCodeException) as error:
+            raise PoolFailed(ray_messages.reason(error)) from None
+
+
+@contextmanager
+def _coordinator(shards: Sequence[int], limits: Limits) -> Iterator[Any]:
+    """Beside the driver, as other nodes come and go; ended with all actors at the end."""
+    beside = cluster.at_node(cluster.this_node())
+    remote = ray.remote(num_cpus=0, scheduling_strategy=beside, concurrency_groups={"pool": 1})(
+        _Coordinator
+    )
+    coordinator = remote.remote(runs(shards), limits)
+    try:
+        yield coordinator
+    finally:
+        ray.kill(coordinator)
+
+
+def make(
+    shards: Sequence[int], limits: Limits, open_maker: Callable[[Any], Maker], size: Size
+) -> Generator[Progress, None, None]:
+    """Has the shards made; tells about once a second how far they are, and at the end.
+
+    Raises PoolFailed where actors cannot be started, or the process that coordinates them died.
+    """
+    with _coordinator(shards, limits) as coordinator:
+        try:
+            running = coordinator.run.remote(cloudpickle.dumps(open_maker), size)
+            while True:
+                left, _ = ray.wait([running], timeout=_LOOK_SECONDS)
+                progress = ray.get(coordinator.look.remote())
+                yield progress
+                if progress.is_complete or progress.ended:
+                    return
+                if left:
+                    # Raises what made it end early.
+                    ray.get(running)
+        except RayError as error:
+            raise PoolFailed(ray_messages.reason(error)) from None

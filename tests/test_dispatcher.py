@@ -1,0 +1,236 @@
+"""Claims about factory.dispatcher: every shard is made once, and failures are bounded."""
+
+import random
+import statistics
+import subprocess
+import sys
+import tracemalloc
+
+import pytest
+
+from factory.dispatcher import (
+    DEADLINE_FACTOR,
+    NUM_FAILURES_TOLD,
+    SHORTEST_DEADLINE_SECONDS,
+    Dispatcher,
+    Limits,
+    Progress,
+    runs,
+)
+
+
+def of(*shards: int, tries: int = 3, failed_shards: int = 3, starts: int = 12) -> Dispatcher:
+    return Dispatcher(runs(shards), Limits(tries, failed_shards, starts))
+
+
+def begin(dispatcher: Dispatcher, seat: int, node: str = "a") -> int:
+    """Begins a shard at the seat; the turn's number."""
+    turn = dispatcher.take(seat, node)
+    assert turn is not None
+    dispatcher.begin(turn.number)
+    return turn.number
+
+
+def shard_at(dispatcher: Dispatcher, seat: int, node: str = "a") -> int | None:
+    """The shard that the seat is given."""
+    turn = dispatcher.take(seat, node)
+    return turn and turn.shard
+
+
+def look(dispatcher: Dispatcher, *nodes: str) -> Progress:
+    dispatcher.keep_nodes(nodes)
+    return dispatcher.progress()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "joined"),
+    [
+        ([], []),
+        ([4], [range(4, 5)]),
+        ([0, 1, 2, 5, 7, 8], [range(3), range(5, 6), range(7, 9)]),
+        (range(9), [range(9)]),
+    ],
+)
+def test_runs_hold_the_same_numbers(numbers, joined) -> None:
+    assert runs(numbers) == joined
+    assert [number for run in joined for number in run] == list(numbers)
+
+
+def test_each_shard_is_given_once_and_then_none() -> None:
+    dispatcher = of(0, 1, 5)
+    turns = [dispatcher.take(seat, "a") for seat in range(3)]
+    assert [turn.shard for turn in turns] == [0, 1, 5]
+    assert dispatcher.take(3, "a") is None and not look(dispatcher, "a").is_complete
+    for turn in turns:
+        dispatcher.finished(turn.number, 4, 1.0)
+    assert look(dispatcher, "a").is_complete
+    assert look(dispatcher, "a").shards == 3 and look(dispatcher, "a").pairs == 12
+
+
+def test_a_seat_that_is_taken_anew_begins_the_same_shard_again() -> None:
+    dispatcher = of(3, 4)
+    begin(dispatcher, seat=0)
+    assert shard_at(dispatcher, seat=0) == 3
+    assert shard_at(dispatcher, seat=1) == 4
+    assert look(dispatcher, "a").again == 1
+
+
+def test_a_shard_that_kills_its_actors_ends_the_job_with_what_the_last_one_said() -> None:
+    dispatcher = of(3, tries=2)
+    first = begin(dispatcher, seat=0)
+    dispatcher.died_of(first, "CUDA error")
+    begin(dispatcher, seat=0)
+    assert not look(dispatcher, "a").ended
+    assert dispatcher.take(0, "a") is None
+    told = look(dispatcher, "a").ended
+    assert told == "shard 3: its actor died or hung 2 times while making it. CUDA error"
+
+
+def test_a_shard_that_only_waited_in_a_dead_actor_is_not_to_blame() -> None:
+    dispatcher = of(3, tries=1)
+    dispatcher.take(0, "a")
+    assert shard_at(dispatcher, seat=0) == 3
+    assert not look(dispatcher, "a").ended and look(dispatcher, "a").again == 0
+
+
+def test_shards_of_a_lost_node_are_given_to_the_next_who_asks() -> None:
+    dispatcher = of(3, 4, tries=1)
+    begin(dispatcher, seat=0, node="lost")
+    begin(dispatcher, seat=1, node="a")
+    assert dispatcher.take(2, "a") is None
+    progress = look(dispatcher, "a")
+    assert progress.lost == {"lost": [3]} and not progress.is_complete
+    assert look(dispatcher, "a").lost == {}, "told once"
+    assert shard_at(dispatcher, seat=2) == 3, "without a restart of its actor"
+
+
+def test_a_lost_node_is_not_held_against_its_shard() -> None:
+    dispatcher = of(3, tries=2)
+    for node in ("a", "b", "c"):
+        begin(dispatcher, seat=0, node=node)
+        dispatcher.keep_nodes({"d"})
+    begin(dispatcher, seat=0, node="d")
+    assert look(dispatcher, "d").again == 3 and not look(dispatcher, "d").ended
+
+
+def test_a_shard_that_is_finished_twice_counts_once() -> None:
+    dispatcher = of(3)
+    given_up = begin(dispatcher, seat=0, node="frozen")
+    dispatcher.keep_nodes({"a"})
+    again = begin(dispatcher, seat=1)
+    dispatcher.finished(given_up, 4, 1.0)
+    dispatcher.finished(again, 4, 1.0)
+    progress = look(dispatcher, "a")
+    assert (progress.shards, progress.pairs, progress.is_complete) == (1, 4, True)
+
+
+def test_pairs_of_a_shard_that_is_begun_again_are_not_counted_twice() -> None:
+    dispatcher = of(1)
+    for _ in range(2):
+        dispatcher.made(begin(dispatcher, seat=0), 4)
+    assert look(dispatcher, "a").pairs == 4
+
+
+def test_time_counts_from_the_first_shard_that_is_begun() -> None:
+    dispatcher = of(1)
+    dispatcher.take(0, "a")
+    assert look(dispatcher, "a").seconds == 0
+    dispatcher.begin(1)
+    assert look(dispatcher, "a").seconds > 0
+
+
+def test_actors_are_counted_while_their_node_is_there() -> None:
+    dispatcher = of(1)
+    for actor, node in (("x", "a"), ("y", "b"), ("x", "a")):
+        dispatcher.actor_is_ready(actor, node)
+    assert look(dispatcher, "a", "b").num_actors == 2
+    assert look(dispatcher, "b").num_actors == 1
+
+
+def test_the_deadline_follows_the_median_shard() -> None:
+    dispatcher = of(1, 2, 3)
+    assert dispatcher.deadline_seconds() is None
+    dispatcher.finished(begin(dispatcher, seat=0), 4, 1.0)
+    assert dispatcher.deadline_seconds() == SHORTEST_DEADLINE_SECONDS
+    for seconds in (900.0, 1000.0):
+        dispatcher.finished(begin(dispatcher, seat=0), 4, seconds)
+    assert dispatcher.deadline_seconds() == DEADLINE_FACTOR * 900.0
+
+
+def test_the_median_of_many_shards_is_near_the_true_one() -> None:
+    dispatcher, rng = of(1), random.Random(1)
+    durations = [rng.lognormvariate(7.0, 1.0) for _ in range(50_000)]
+    # As they may come: the fast ones first.
+    durations.sort()
+    for seconds in durations:
+        dispatcher.finished(0, 0, seconds)
+    usual = dispatcher.deadline_seconds() / DEADLINE_FACTOR
+    low, *_, high = statistics.quantiles(durations, n=1000)[468:532]
+    assert low < usual < high
+
+
+def test_only_failures_in_a_row_end_the_job() -> None:
+    dispatcher = of(*range(9), failed_shards=2)
+    for seat in range(2):
+        dispatcher.failed(begin(dispatcher, seat), "x")
+    dispatcher.finished(begin(dispatcher, 0), 4, 1.0)
+    for seat in range(2):
+        dispatcher.failed(begin(dispatcher, seat), "x")
+    assert not look(dispatcher, "a").ended
+    dispatcher.failed(begin(dispatcher, 0), "the disk is full")
+    told = look(dispatcher, "a").ended
+    assert told.startswith("3 shards failed and none succeeded in between; the last one, shard 5")
+    assert told.endswith("the disk is full")
+    assert dispatcher.take(0, "a") is None
+
+
+def test_of_many_failures_the_first_are_told_and_all_counted() -> None:
+    dispatcher = of(*range(100))
+    for shard in range(50):
+        dispatcher.failed(begin(dispatcher, 0), f"reason {shard}")
+        dispatcher.finished(begin(dispatcher, 0), 4, 1.0)
+    progress = look(dispatcher, "a")
+    assert progress.is_complete and progress.num_failures == 50
+    assert list(progress.failures) == list(range(0, 2 * NUM_FAILURES_TOLD, 2))
+
+
+def test_actors_that_never_finish_a_shard_end_the_job() -> None:
+    dispatcher = of(1, 2, starts=2)
+    for _ in range(2):
+        dispatcher.start_actor()
+    dispatcher.finished(begin(dispatcher, 0), 4, 1.0)
+    for _ in range(2):
+        dispatcher.start_actor()
+    assert not look(dispatcher, "a").ended
+    dispatcher.start_actor()
+    told = look(dispatcher, "a").ended
+    assert told == "2 actors died, and no shard was finished in between"
+
+
+def test_memory_does_not_grow_with_the_number_of_shards() -> None:
+    def peak(num_shards: int) -> int:
+        tracemalloc.start()
+        dispatcher = (
+            of(*range(num_shards))
+            if num_shards < 10
+            else Dispatcher([range(num_shards)], Limits(3, 3, 12))
+        )
+        while (turn := dispatcher.take(0, "a")) is not None:
+            dispatcher.begin(turn.number)
+            dispatcher.made(turn.number, 4)
+            dispatcher.finished(turn.number, 4, 1.0)
+        return tracemalloc.get_traced_memory()[1]
+
+    try:
+        small, large = peak(3_000), peak(30_000)
+    finally:
+        tracemalloc.stop()
+    assert large < small + 20_000
+
+
+def test_its_process_imports_nothing_heavy() -> None:
+    code = (
+        "import factory.pool, sys; sys.exit(any(m in sys.modules for m in "
+        "('torch', 'numpy', 'pandas', 'ray.data')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,101 @@
+"""Claims about factory.ray_messages: what Ray says is left out by what it says, or shown."""
+
+from typing import Any
+
+import pytest
+from ray._private import worker
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from factory import ray_messages
+
+OF_NO_CONCERN = [
+    "[2026-01-01 00:00:00,000 E 1 1] core_worker.cc:2465: Actor with class name: 'MapWorker(x)' "
+    "and ID: '1' has constructor arguments in the object store and max_restarts > 0. If the ...",
+    ":event_summary:Adding 2 node(s) of type gpu_spot.",
+    ":event_summary:Removing 4 nodes of type gpu_spot (idle).",
+    ":event_summary:Resized to 4 CPUs.",
+    "Raylet is terminated. Termination is unexpected. Possible reasons include: ...\n [state-dump]",
+    "    [state-dump] 	ObjectManager.UpdateAvailableMemory - 1 total (0 active)",
+    "The node with node id: 1 and address: 10.0.0.2 and node name: 10.0.0.2 has been marked dead "
+    "because the detector has missed too many heartbeats from it.",
+    "Task MapWorker(x).submit failed. There are infinite retries remaining, so the task will be "
+    "retried. Error: The actor is temporarily unavailable",
+]
+SHOWN = [
+    ":event_summary:Error: No available node types can fulfill resource request {'CPU': 2.0}.",
+    "A worker died or was killed while executing a task by an unexpected system error.",
+    "file_system_monitor.cc:116: /tmp/ray is over 95% full, available space: 0 GB",
+    "Timeout (0:10:00)!",
+    "2 Workers (tasks / actors) killed due to memory pressure (OOM)",
+]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that Ray would print."""
+    lines: list[str] = []
+
+    def honest(data: dict[str, Any], *rest: Any, **more: Any) -> None:
+        lines.extend(data["lines"])
+
+    monkeypatch.setattr(worker, "print_worker_logs", honest)
+    return lines
+
+
+def test_what_concerns_no_user_is_left_out_and_the_rest_is_shown(told, capsys) -> None:
+    ray_messages.quiet()
+    ray_messages.quiet()
+    data = {"pid": 1, "ip": "10.0.0.1", "is_err": True, "lines": [*OF_NO_CONCERN, *SHOWN]}
+    worker.print_worker_logs(data, None, ignore_prefix=False)
+    assert told == SHOWN
+    assert worker.print_worker_logs.__name__ == "print_worker_logs"
+
+
+def test_ray_prints_by_the_function_that_is_replaced(told, capsys) -> None:
+    ray_messages.quiet()
+    for is_err in (False, True):
+        data = {"pid": "raylet", "is_err": is_err, "lines": [OF_NO_CONCERN[4], f"x{is_err}"]}
+        worker.print_to_stdstream(data, ignore_prefix=False)
+    assert told == ["xFalse", "xTrue"]
+
+
+def task_error(cause: Exception, text: str) -> RayTaskError:
+    return RayTaskError("make", text, cause, pid=1, ip="10.0.0.1")
+
+
+def test_the_reason_is_the_error_at_the_bottom() -> None:
+    try:
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise ValueError("outer") from error
+    except ValueError as error:
+        assert ray_messages.reason(error) == "[Errno 28] No space left on device"
+
+
+def test_the_reason_of_an_error_in_another_process_is_its_own_not_rays_hint() -> None:
+    text = (
+        "ray::MapWorker.__init__() (pid=1, ip=10.0.0.1)\n"
+        '  File "pool.py", line 1, in __init__\n'
+        "factory.diffusion.compilation.CannotCompile: no compiler; install one\n"
+        "To change retry attempts, configure `ray.data.DataContext.get_current()`"
+    )
+    error = ActorDiedError(task_error(RuntimeError("no compiler; install one"), text))
+    assert ray_messages.reason(error) == "no compiler; install one"
+
+
+def test_the_reason_of_a_killed_process_says_that_it_was_killed() -> None:
+    class Died(ActorDiedError):
+        def __str__(self) -> str:
+            return (
+                "The actor died unexpectedly before finishing this task.\n"
+                "\tclass_name: _Coordinator\n\tactor_id: 1f\n\tpid: 7\n\tip: 10.0.0.1\n"
+                "The actor is dead because its worker process has died. Worker exit type: "
+                "SYSTEM_ERROR Worker exit detail: the process was killed."
+            )
+
+    assert ray_messages.reason(Died()) == (
+        "The actor died unexpectedly before finishing this task. The actor is dead because its "
+        "worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: the process "
+        "was killed."
+    )

@@ -47,8 +47,8 @@ class Size:
     gpus: float
 
 
-class _Seat:
-    """In an actor: the maker, and those who sit there."""
+class Seats:
+    """In an actor: its maker, and whoever makes shards with it."""
 
     def __init__(self, open_maker: bytes, dispatcher: Any) -> None:
         ray.get(dispatcher.start_actor.remote())
@@ -66,7 +66,7 @@ class _Seat:
         return {"seat": [seat]}
 
 
-class _Coordinator(Dispatcher):
+class Coordinator(Dispatcher):
     """The dispatcher, and the pool that it serves."""
 
     def take(self, seat: int, node: str) -> Turn | None:
@@ -96,7 +96,7 @@ class _Coordinator(Dispatcher):
         context.execution_no_progress_timeout_s = -1
         seats = [{"seat": seat} for seat in range(size.num_actors * size.seats)]
         taken = ray.data.from_items(seats, override_num_blocks=len(seats)).map_batches(
-            _Seat,
+            Seats,
             batch_size=1,
             # All are asked for at once, so that a cluster brings their nodes up together.
             compute=ray.data.ActorPoolStrategy(
@@ -123,7 +123,7 @@ def _coordinator(shards: Sequence[int], limits: Limits) -> Iterator[Any]:
     """Beside the driver, as other nodes come and go; ended with all actors at the end."""
     beside = cluster.at_node(cluster.this_node())
     remote = ray.remote(num_cpus=0, scheduling_strategy=beside, concurrency_groups={"pool": 1})(
-        _Coordinator
+        Coordinator
     )
     coordinator = remote.remote(runs(shards), limits)
     try:

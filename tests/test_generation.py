@@ -15,7 +15,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from factory import cluster, generation, storage
+from factory import cli, cluster, generation, storage
 from factory.config import Config, dump_config
 from factory.errors import UserError
 from factory.generation import GenerationFailed, check, generate
@@ -227,6 +227,43 @@ def test_an_actor_that_outlasts_the_deadline_is_replaced_and_at_last_told(
     hangs = with_actors(1, num=1, max_shard_retries=1, shard_deadline_seconds=0.01)
     with pytest.raises(GenerationFailed, match="shard 0: its actor died or hung 2 times"):
         generate(tiny_config(generate=hangs))
+
+
+@pytest.mark.ray
+def test_a_job_in_which_nothing_is_finished_for_too_long_ends_resumable_and_names_the_key(
+    ray_session, tiny_config, monkeypatch, tmp_path, capsys
+) -> None:
+    class NeverReady(generation.ShardActor):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            time.sleep(600)
+
+    monkeypatch.setattr(generation, "ShardActor", NeverReady)
+    config = tiny_config(generate=with_actors(1, no_progress_timeout_seconds=3))
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert cli.main(["generate", "--config", str(tmp_path / "config.yaml")]) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2 and "generate.no_progress_timeout_seconds = 3. Raise it" in told[0]
+    assert "run the same command again" in told[1]
+
+
+@pytest.mark.ray
+def test_when_the_coordinator_is_killed_the_job_ends_with_that_reason_and_no_actor_stays(
+    ray_session, tiny_config, ray_workers
+) -> None:
+    config = tiny_config(generate=with_actors(2))
+
+    def kill() -> None:
+        receipts = Path(config.generate.url) / "_factory" / "shards"
+        wait_until(lambda: receipts.is_dir() and any(receipts.iterdir()))
+        [coordinator] = ray_workers("ray::Coordinator")
+        coordinator.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(GenerationFailed, match="worker process has died"):
+        generate(config)
+    killer.join()
+    wait_until(lambda: not ray_workers("MapWorker"))
 
 
 @pytest.mark.ray

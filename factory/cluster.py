@@ -181,8 +181,9 @@ def node_names() -> dict[str, str]:
 
 
 def may_grow() -> bool:
-    """Whether nodes may join later: not where Ray was started on this machine for this process."""
-    return bool(os.environ.get("RAY_ADDRESS"))
+    """Whether nodes may join later: not where `connect` started Ray on this machine."""
+    # Such a cluster cannot be joined.
+    return bool(ray_constants.ENABLE_RAY_CLUSTER)
 
 
 def live_nodes() -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Any
 import ray
 import torch
 
-from factory import cluster, pool, storage
+from factory import __version__, cluster, pool, storage
 from factory.config import Config, Generate, dump_config, parse_config
 from factory.dispatcher import Limits, Progress, Turn
 from factory.errors import UserError
@@ -107,7 +107,8 @@ def complete(config: Config, plan: Plan, made: Collection[int]) -> Manifest:
 def environment() -> dict[str, str]:
     """What the run was made with: versions and processor, nothing of the user's environment."""
     names = {name: version(name) for name in _VERSIONS}
-    return {"python": sys.version.split()[0], "machine": platform.machine(), **names}
+    python = {"python": sys.version.split()[0], "machine": platform.machine()}
+    return {"synthetic-data-factory": __version__, **python, **names}
 
 
 class ShardActor:

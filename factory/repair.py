@@ -13,6 +13,7 @@ from factory.shards.ledger import (
     CONFIG,
     check_run,
     known_files,
+    made_by_another,
     pending_shards,
     read_plan,
     start_run,
@@ -20,7 +21,7 @@ from factory.shards.ledger import (
 from factory.shards.plan import Plan
 from factory.shards.receipts import Manifest, receipt_name, to_json
 from factory.shards.verification import Level, Verification, verify
-from factory.synthesis import load_models, make_plan
+from factory.synthesis import METHOD, load_models, make_plan
 
 
 def repair(
@@ -34,12 +35,15 @@ def repair(
     The config is the dataset's own, unless a file is named. Small files come back from the
     manifest, shards from the models, and only where these give the very bytes that the receipt is
     for. Files of unknown origin are left alone, and so are shards that were never made. Raises
-    UserError where plan, config or models are lost or others; GenerationFailed, Incomplete;
+    UserError where plan, config or models are lost or others, or another version of this package
+    made the dataset and more than the manifest knows is lost; GenerationFailed, Incomplete;
     OSError from the storage.
     """
     before = verify(url, level)
     names = {finding.name for finding in before.findings}
     _restore(url, before.manifest, names)
+    if before.plan is not None and before.plan.method != METHOD:
+        return _without_models(url, level)
     config = _config(url, config_file, overrides)
     wanted = make_plan(config, load_models(config))
     plan = storage.patiently(partial(check_run, url, wanted))
@@ -51,6 +55,15 @@ def repair(
     if (names or shards) and not storage.patiently(partial(pending_shards, url, plan)):
         complete(config, plan, made=shards)
     return verify(url, level)
+
+
+def _without_models(url: str, level: Level) -> Verification:
+    """What can be done where the models that are installed give other bytes."""
+    after = verify(url, level)
+    if after.findings and after.plan:
+        names = ", ".join(finding.name for finding in after.findings[:3])
+        raise UserError(f"{url}: cannot make {names} again: {made_by_another(after.plan, METHOD)}")
+    return after
 
 
 def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> None:

@@ -48,7 +48,7 @@ Network = Callable[
     [torch.Tensor, torch.Tensor, Collection[int]], tuple[torch.Tensor, dict[int, torch.Tensor]]
 ]
 
-METHOD = 2
+METHOD = 3
 """Grows when the same settings give other bytes than before: datasets of older code are then
 refused, not mixed with new shards."""
 MAX_REDRAWS = 3

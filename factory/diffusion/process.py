@@ -23,7 +23,9 @@ EpsilonFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 NoiseFn = Callable[[int], torch.Tensor]
 """t -> (B, C, H, W) standard normal: what a sampler adds at that timestep."""
 
-_MASK64 = (1 << 64) - 1
+_SEED_BITS = 63
+"""So that a seed is an int64 of no sign, which every reader of Parquet and JSON takes as it is."""
+_SEED_MASK = (1 << _SEED_BITS) - 1
 _RETRY_SHIFT = 48
 _NUM_BUFFERS = 2
 """Batches of noise that lie ready, or are being drawn."""
@@ -96,18 +98,19 @@ def epsilon_loss(
 
 
 def sample_seed(run_seed: int, index: int, retry: int = 0) -> int:
-    """The uint64 that alone decides a sample's noise; different for every (index, retry) of a run.
+    """0..2^63-1, which alone decides a sample's noise; different for every (index, retry) of a run.
 
-    A bijection of the index (SplitMix64's finaliser), so two samples never share a stream.
+    A bijection of the index, so two samples never share a stream.
     """
-    assert 0 <= index < 1 << _RETRY_SHIFT and 0 <= retry < 1 << (64 - _RETRY_SHIFT)
-    return _mix64((index | retry << _RETRY_SHIFT) ^ _mix64(run_seed & _MASK64))
+    assert 0 <= index < 1 << _RETRY_SHIFT and 0 <= retry < 1 << (_SEED_BITS - _RETRY_SHIFT)
+    return _mixed((index | retry << _RETRY_SHIFT) ^ _mixed(run_seed & _SEED_MASK))
 
 
-def _mix64(z: int) -> int:
-    z = (z + 0x9E3779B97F4A7C15) & _MASK64
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
+def _mixed(z: int) -> int:
+    """SplitMix64's finaliser on 63 bits: odd factors and shifted copies can be undone there too."""
+    z = (z + 0x9E3779B97F4A7C15) & _SEED_MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _SEED_MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _SEED_MASK
     return z ^ (z >> 31)
 
 

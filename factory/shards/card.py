@@ -32,9 +32,9 @@ pixel classifiers on that model's own features labelled them. No person checked 
 | `key` | unique name: the nine-digit index of the sample |
 | `image` | RGB picture, PNG |
 | `mask` | 8-bit grey PNG of the same size; value = class id, 255 = ignore |
-| `labels` | class ids present in the mask, sorted |
+| `labels` | class ids present in the mask, sorted, then -1 up to the number of classes |
 | `height`, `width` | pixels |
-| `seed` | the random stream of this sample (unsigned 64 bit{seed_note}) |
+| `seed` | the random stream of this sample |
 | `uncertainty` | disagreement of the ensemble: Jensen-Shannon divergence in nats, mean over the \
 most uncertain 10 % of the pixels; filter by it |
 | `class_fractions` | share of all pixels per class id |
@@ -134,7 +134,6 @@ def dataset_card(
     body = _BODY.format(
         description=escape_markdown(description),
         num=num,
-        seed_note=", as text" if tar else "",
         layout=_TAR_LAYOUT if tar else _PARQUET_LAYOUT,
         loading=_TAR_LOADING if tar else _PARQUET_LOADING,
         classes=_class_table(classes),
@@ -166,12 +165,12 @@ def _class_table(classes: Classes) -> str:
     )
 
 
-def _fields(classes: Classes, seed: str) -> list[dict[str, Any]]:
+def _fields(classes: Classes) -> list[dict[str, Any]]:
     return [
         {"name": "labels", "list": {"class_label": {"names": classes.id2label}}},
         {"name": "height", "dtype": "int32"},
         {"name": "width", "dtype": "int32"},
-        {"name": "seed", "dtype": seed},
+        {"name": "seed", "dtype": "int64"},
         {"name": "uncertainty", "dtype": "float32"},
         {"name": "class_fractions", "list": "float32"},
         {"name": "model_id", "dtype": "string"},
@@ -183,7 +182,7 @@ def _features(classes: Classes) -> list[dict[str, Any]]:
         {"name": "key", "dtype": "string"},
         {"name": "image", "dtype": "image"},
         {"name": "mask", "dtype": "image"},
-        *_fields(classes, "uint64"),
+        *_fields(classes),
     ]
 
 
@@ -193,7 +192,7 @@ def _tar_features(classes: Classes) -> list[dict[str, Any]]:
         {"name": "mask.png", "dtype": "image"},
         {
             "name": "json",
-            "struct": [{"name": "key", "dtype": "string"}, *_fields(classes, "string")],
+            "struct": [{"name": "key", "dtype": "string"}, *_fields(classes)],
         },
         {"name": "__key__", "dtype": "string"},
         {"name": "__url__", "dtype": "string"},

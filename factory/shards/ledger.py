@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from factory import faults, storage
+from factory import __version__, faults, storage
 from factory.differences import differences
 from factory.errors import UserError
 from factory.shards.plan import Plan, ShardSpec
@@ -55,6 +55,8 @@ __all__ = [
 ]
 
 MAX_DIFFERENCES_TOLD = 20
+_VERSIONS: dict[object, str] = {1: "version 0.1.0", 2: "version 0.1.0"}
+"""Of this package, by the method of their datasets, whose _factory/env.json does not tell."""
 _NUM_HASHERS = 4
 """Each holds a shard in memory."""
 
@@ -109,6 +111,11 @@ def check_run(url: str, plan: Plan, extend: bool = False) -> Plan:
                 "Choose another --out."
             ) from None
         return plan
+    if there.method != plan.method:
+        raise UserError(
+            f"{url}: holds a dataset that cannot be added to: "
+            f"{made_by_another(there, plan.method)} Or choose another --out."
+        )
     # By id: to Python, 1 and 1.0 would be equal.
     if there.run_id != plan.run_id:
         raise UserError(
@@ -126,6 +133,16 @@ def check_run(url: str, plan: Plan, extend: bool = False) -> Plan:
             f"Add --extend to make the {plan.num - there.num:,} that are missing."
         )
     return there if plan.num == there.num else there.extended(plan.num)
+
+
+def made_by_another(there: Plan, method: object) -> str:
+    """Why a dataset of another method than the one that is installed is read, but never mixed."""
+    version = _VERSIONS.get(there.method, "the version that _factory/env.json names")
+    return (
+        f"{version} of this package made it (method {there.method}), and {__version__} makes other "
+        f"bytes of the same settings (method {method}). Both read and verify it; to resume, extend "
+        f"or repair it, install {version}."
+    )
 
 
 def _told(there: Plan, plan: Plan) -> list[str]:

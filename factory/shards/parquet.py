@@ -11,12 +11,13 @@ from factory.shards.schema import (
     PICTURE,
     PICTURES,
     ROW,
+    ROW_OF_0_1,
     TOLD,
     DamagedShard,
     EncodedSample,
     Sample,
     arrow_schema,
-    from_fields,
+    decode_sample,
 )
 
 ROWS_PER_GROUP = 100
@@ -78,14 +79,14 @@ def _pictures(pngs: list[bytes], keys: list[str], suffix: str) -> pa.Array:
     return pa.StructArray.from_arrays(parts, fields=list(PICTURE))
 
 
-def iterate(data: bytes) -> Iterator[Sample]:
-    """The samples in order, a few in memory at a time.
+def rows(data: bytes) -> Iterator[EncodedSample]:
+    """The samples in order, a few in memory at a time; their fields are those of `TOLD`.
 
     Raises DamagedShard where the bytes are torn, altered, or no Parquet of ours.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        if not file.schema_arrow.equals(ROW):
+        if not any(file.schema_arrow.equals(row) for row in (ROW, ROW_OF_0_1)):
             raise DamagedShard(f"not a Parquet shard: its columns are {file.schema_arrow.names}")
         # All columns are read, and so checked, though some are not looked at.
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
@@ -93,7 +94,7 @@ def iterate(data: bytes) -> Iterator[Sample]:
             images, masks = (batch.column(name).flatten()[0].to_pylist() for name in PICTURES)
             for row, image_png, mask_png in zip(told, images, masks, strict=True):
                 fields = dict(zip(TOLD, row, strict=True))
-                yield from_fields(fields, image_png or b"", mask_png or b"")
+                yield EncodedSample(fields, image_png or b"", mask_png or b"")
     except DamagedShard:
         raise
     except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
@@ -102,5 +103,5 @@ def iterate(data: bytes) -> Iterator[Sample]:
 
 
 def decode(data: bytes) -> list[Sample]:
-    """All samples in order. Raises DamagedShard as `iterate` does."""
-    return list(iterate(data))
+    """All samples in order. Raises DamagedShard as `rows` and `decode_sample` do."""
+    return [decode_sample(row) for row in rows(data)]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
 from factory.shards import parquet, webdataset
-from factory.shards.schema import EncodedSample, Sample, encode_sample
+from factory.shards.schema import EncodedSample, Sample, decode_sample, encode_sample
 
 MAX_SHARDS = 100_000
 """The driver keeps a little of each; files should be large anyway."""
@@ -101,6 +101,11 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return Plan(**{**self.model_dump(), "num": num, "extended_from": ends})
 
     @property
+    def method(self) -> object:
+        """Of the recipe: other methods make other bytes of the same settings."""
+        return self.recipe.get("method")
+
+    @property
     def classes(self) -> Classes:
         """Names and colours together."""
         return Classes(self.class_names, self.palette)
@@ -149,7 +154,14 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """Both steps: `encode_sample` for each, then `pack`. Raises DamagedShard."""
         return self.pack([self.encode_sample(sample) for sample in samples])
 
+    def rows(self, data: bytes) -> Iterator[EncodedSample]:
+        """The samples of a shard's bytes as they are stored, in order, few in memory.
+
+        Raises DamagedShard.
+        """
+        rows: Iterator[EncodedSample] = _FORMATS[self.format].rows(data)
+        return rows
+
     def iterate(self, data: bytes) -> Iterator[Sample]:
         """The samples of a shard's bytes, in order, few in memory. Raises DamagedShard."""
-        samples: Iterator[Sample] = _FORMATS[self.format].iterate(data)
-        return samples
+        return map(decode_sample, self.rows(data))

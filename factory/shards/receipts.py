@@ -3,11 +3,19 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError, computed_field, model_validator
+from pydantic import (
+    BaseModel,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
 
 from factory import storage
 from factory.errors import UserError
@@ -15,6 +23,9 @@ from factory.shards.plan import Plan, ShardSpec, canonical
 from factory.shards.schema import DamagedShard, check_sample, sample_key
 
 NUM_READERS = 16
+NUM_QUANTILES = 20
+"""Values of uncertainty that a receipt keeps at most, so that readers know a dataset's range and
+shares without reading its shards."""
 SHARDS = "_factory/shards"
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,6 +46,10 @@ class Receipt(BaseModel, frozen=True, extra="forbid"):
     """Pixels per class id; ignored ones are in none."""
     uncertainty_mean: float
     uncertainty_max: float
+    uncertainty_min: float | None = None
+    """None in receipts of version 0.1."""
+    uncertainty_quantiles: list[float] | None = None
+    """Of `quantiles`; None in receipts of version 0.1."""
     redrawn: int = 0
     """Samples that were drawn again by rule, because a first draw was unfit."""
     seconds: float
@@ -47,6 +62,11 @@ class Receipt(BaseModel, frozen=True, extra="forbid"):
         if isinstance(fields, dict):
             return {name: value for name, value in fields.items() if name != "seal"}
         return fields
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So an older receipt is spelled, and sealed, as it was.
+        return {name: value for name, value in handler(self).items() if value is not None}
 
     @property
     def content(self) -> dict[str, Any]:
@@ -114,7 +134,16 @@ def measure(plan: Plan, spec: ShardSpec, data: bytes) -> dict[str, Any]:
         "class_pixels": np.sum(pixels, axis=0).tolist(),
         "uncertainty_mean": math.fsum(uncertainties) / len(keys),
         "uncertainty_max": max(uncertainties),
+        "uncertainty_min": min(uncertainties),
+        "uncertainty_quantiles": quantiles(uncertainties),
     }
+
+
+def quantiles(values: Sequence[float]) -> list[float]:
+    """The middles of up to NUM_QUANTILES equal parts of the values in order; each stands for its
+    part. All of them where they are no more than that."""
+    ordered, num = sorted(values), min(len(values), NUM_QUANTILES)
+    return [ordered[(2 * i + 1) * len(ordered) // (2 * num)] for i in range(num)]
 
 
 def receipt_name(shard: int) -> str:

@@ -33,13 +33,19 @@ ROW = pa.schema(
         ("labels", pa.list_(pa.int64())),
         ("height", pa.int32()),
         ("width", pa.int32()),
-        ("seed", pa.uint64()),
+        ("seed", pa.int64()),
         ("uncertainty", pa.float32()),
         ("class_fractions", pa.list_(pa.float32())),
         ("model_id", pa.string()),
     ]
 )
-"""The Parquet row."""
+"""The Parquet row. Its lists have one length throughout a dataset, so that rows make batches."""
+
+ROW_OF_0_1 = ROW.set(ROW.get_field_index("seed"), pa.field("seed", pa.uint64()))
+"""As version 0.1 wrote it, whose `labels` had as many elements as a mask had classes."""
+
+NO_CLASS = -1
+"""Fills `labels` up to the number of classes; no class to `datasets` either."""
 
 TOLD = ("key", "seed", "uncertainty", "model_id")
 """The fields that do not follow from the pictures."""
@@ -63,7 +69,7 @@ class Sample:
     mask: UInt8
     """(H, W) class ids; 255 belongs to no class."""
     seed: int
-    """0..2^64-1: the random stream that made it."""
+    """0..2^63-1 (in datasets of version 0.1, 0..2^64-1): the random stream that made it."""
     uncertainty: float
     """Nats, float32: mean Jensen-Shannon divergence of the 10 % most uncertain pixels."""
     model_id: str
@@ -102,7 +108,7 @@ class EncodedSample:
     """A sample as every format stores it."""
 
     fields: dict[str, Any]
-    """Of `to_fields`."""
+    """Of `to_fields`; where they were read, at least those of `TOLD`."""
     image_png: bytes
     mask_png: bytes
 
@@ -129,7 +135,7 @@ def to_fields(sample: Sample, num_classes: int) -> dict[str, Any]:
     height, width = sample.mask.shape
     return {
         "key": sample.key,
-        "labels": sample.labels,
+        "labels": sample.labels + [NO_CLASS] * (num_classes - len(sample.labels)),
         "height": height,
         "width": width,
         "seed": sample.seed,
@@ -170,6 +176,11 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
     return Sample(key, image, mask, seed, uncertainty, model_id)
 
 
+def decode_sample(encoded: EncodedSample) -> Sample:
+    """The sample that was encoded. Raises DamagedShard as `from_fields` does."""
+    return from_fields(encoded.fields, encoded.image_png, encoded.mask_png)
+
+
 def arrow_schema(classes: Classes, run: Mapping[str, str]) -> pa.Schema:
     """The Parquet row, with the metadata by which `datasets` decodes it without further words.
 
@@ -196,7 +207,7 @@ def _features(classes: Classes) -> dict[str, Any]:
         "labels": {"feature": label, "_type": "List"},
         "height": value("int32"),
         "width": value("int32"),
-        "seed": value("uint64"),
+        "seed": value("int64"),
         "uncertainty": value("float32"),
         "class_fractions": {"feature": value("float32"), "_type": "List"},
         "model_id": value("string"),

@@ -267,7 +267,8 @@ def _fault(
     except DamagedShard as error:
         return f"altered: {error}"
     wanted = receipt.content
-    wrong = sorted(key for key, value in measured.items() if value != wanted[key])
+    # A receipt of an older version tells less.
+    wrong = sorted(key for key in measured.keys() & wanted.keys() if measured[key] != wanted[key])
     return f"altered: {', '.join(wrong)} as its receipt does not have it" if wrong else None
 
 

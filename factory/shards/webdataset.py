@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 
 from factory.classes import Classes
-from factory.shards.schema import DamagedShard, EncodedSample, Sample, from_fields
+from factory.shards.schema import DamagedShard, EncodedSample, Sample, decode_sample
 
 _SUFFIXES = (".image.png", ".mask.png", ".json")
 _JSON = json.JSONEncoder(sort_keys=True, allow_nan=False)
@@ -24,17 +24,19 @@ def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str,
     del classes, run
     parts = []
     for sample in samples:
-        # As text: JSON readers, `datasets` among them, stumble over integers from 2^63 on.
-        fields = {**sample.fields, "seed": str(sample.fields["seed"])}
-        contents = sample.image_png, sample.mask_png, _JSON.encode(fields).encode()
+        contents = sample.image_png, sample.mask_png, _JSON.encode(sample.fields).encode()
         for suffix, content in zip(_SUFFIXES, contents, strict=True):
-            parts += [_header(fields["key"] + suffix, len(content)), content, _padding(content)]
+            parts += [
+                _header(sample.fields["key"] + suffix, len(content)),
+                content,
+                _padding(content),
+            ]
     end = bytes(2 * _BLOCK)
     size = sum(map(len, parts)) + len(end)
     return b"".join([*parts, end, bytes(-size % _RECORD)])
 
 
-def iterate(data: bytes) -> Iterator[Sample]:
+def rows(data: bytes) -> Iterator[EncodedSample]:
     """The samples in order, one in memory at a time; nothing is ever extracted.
 
     Raises DamagedShard where the bytes are torn or no tar of ours.
@@ -49,7 +51,7 @@ def iterate(data: bytes) -> Iterator[Sample]:
             fields = json.loads(text)
             if not isinstance(fields, dict) or fields.get("key") != key:
                 raise DamagedShard(f"{json_name} does not hold the fields of {key}")
-            yield from_fields(fields, image_png, mask_png)
+            yield EncodedSample(fields, image_png, mask_png)
     except StopIteration:
         raise DamagedShard("a tar whose last sample lacks members") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -57,8 +59,8 @@ def iterate(data: bytes) -> Iterator[Sample]:
 
 
 def decode(data: bytes) -> list[Sample]:
-    """All samples in order. Raises DamagedShard as `iterate` does."""
-    return list(iterate(data))
+    """All samples in order. Raises DamagedShard as `rows` and `decode_sample` do."""
+    return [decode_sample(row) for row in rows(data)]
 
 
 def _members(data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -102,7 +102,7 @@ def test_the_schema_is_the_one_that_datasets_writes(classes):
             "labels": List(ClassLabel(names=list(classes.names))),
             "height": Value("int32"),
             "width": Value("int32"),
-            "seed": Value("uint64"),
+            "seed": Value("int64"),
             "uncertainty": Value("float32"),
             "class_fractions": List(Value("float32")),
             "model_id": Value("string"),

@@ -65,6 +65,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def some(names: Sequence[str], num: int = 6) -> str:
+    """The names, or the first of them and how many more there are."""
+    rest = len(names) - num
+    return ", ".join(names[:num]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def shown(line: str) -> str:
     """The line as a terminal may show it: escapes for unprintable characters, line ends among
     them, and without its middle where it is longer than MAX_LENGTH."""

@@ -11,7 +11,8 @@ from typing import Literal
 
 from factory import storage
 from factory.config import Source
-from factory.errors import Problems
+from factory.data import stray_masks
+from factory.errors import Problems, some
 from factory.images import IMAGE_SUFFIXES
 
 Part = Literal["images", "masks"]
@@ -80,6 +81,11 @@ def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]
         return []
     _check_missed(source, images, problems)
     names = _choose(source, list(images.read), problems)
+    if not labelled and source.names_url is None:
+        chosen = {name: images.read[name] for name in names}
+        if problem := stray_masks.masks_among(_folder(source, "images"), chosen):
+            problems.add(problem)
+            return []
     mask_urls = _pair(source, names, images, masks, problems) if labelled else {}
     return [
         File(name, images.read[name], mask_urls.get(name))
@@ -274,8 +280,3 @@ def _near(name: str, candidates: list[str]) -> str:
     same = (other for other in candidates if _stem(other).casefold() == stem)
     near = next(same, None) or next(iter(difflib.get_close_matches(name, candidates, 1)), None)
     return f" Did you mean {near}?" if near else ""
-
-
-def some(names: list[str], num: int = 6) -> str:
-    """The names, or the first of them and how many more there are."""
-    return ", ".join(names[:num]) + (f" and {len(names) - num} more" if len(names) > num else "")

@@ -15,11 +15,11 @@ import numpy as np
 from factory import storage
 from factory.classes import IGNORE_ID, MAX_CLASSES, Classes, Color, parse_classes
 from factory.config import Source
-from factory.data import decoding, listing, losses, stray_masks, toy
+from factory.data import decoding, listing, losses, toy
 from factory.data.decoding import Stored
 from factory.data.listing import File
 from factory.data.losses import Losses
-from factory.errors import Problems, UserError, shown
+from factory.errors import Problems, UserError, shown, some
 from factory.images import UInt8, UnreadableImage
 
 MAX_LINES = 50
@@ -106,11 +106,6 @@ def read(source: Source, size: int, labelled: bool) -> Content:
     classes = _read_classes(source, problems) if labelled else None
     files = listing.find_files(source, labelled, problems)
     missed = listing.missed_pictures(source)
-    if not labelled and source.names_url is None:
-        assert source.url is not None, "Source checks it"
-        if problem := stray_masks.masks_among(source.url, files):
-            problems.add(problem)
-            files = []
     content = _decode(files, size, labelled, classes, problems)
     notes = ([missed] if missed else []) + list(content.notes)
     return replace(content, problems=tuple(problems.found), notes=tuple(notes))
@@ -241,7 +236,7 @@ def _check_white(decoded: Sequence[_Decoded], problems: Problems) -> list[str]:
         return []
     told = (
         f"{len(white):,} of {len(decoded):,} masks hold only 0 and 255, and 255 means ignore "
-        f"({listing.some([storage.name_of(file.mask_url or '') for file in white])})"
+        f"({some([storage.name_of(file.mask_url or '') for file in white])})"
     )
     if any(IGNORE_ID in d.present and len(d.present) > 1 + (0 in d.present) for d in decoded):
         return [f"{told}: nothing but class 0 is learned from them."]

@@ -8,15 +8,15 @@ alone is enough: drawings have few colours, too.
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import lru_cache
 
 import numpy as np
 
 from factory import images
 from factory.data import decoding
-from factory.data.listing import File, some
+from factory.errors import some
 from factory.images import UnreadableImage
 
 MAX_COLORS = 64
@@ -28,6 +28,7 @@ _WORDS = {
     *("instances", "parsing"),
 }
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SEPARATOR = re.compile(r"[^0-9a-z]+")
 _MAX_GROUPS, _FILES_A_GROUP = 32, 8
 """How many are looked into."""
 _MIN_PAIRED = 0.25
@@ -37,27 +38,27 @@ _NUM_TOP, _TOP_SHARE = 4, 0.95
 
 @dataclass(frozen=True)
 class _Suspect:
-    """A file that may be a mask by its name; image: the one that it has the name of."""
+    """The name of a file that may be a mask by it; image: of the one that it has the name of."""
 
-    file: File
-    image: File | None
+    name: str
+    image: str | None
 
 
-def masks_among(url: str, files: Sequence[File]) -> str | None:
-    """What is wrong where masks lie among the images below url: both folders, and what to do.
+def masks_among(folder: str, files: Mapping[str, str]) -> str | None:
+    """What is wrong where masks lie among the images of a folder: both places, and what to do.
 
-    Looks into a few files of each folder; those that cannot be read are left to others.
+    files: path below the folder -> URL. Looks into a few of each place; those that cannot be read
+    are left to others.
     """
-    found = [group for group in _groups(files) if _are_masks(group)]
+    found = [group for group in _groups(list(files)) if _are_masks(group, files)]
     if not found:
         return None
-    names = {suspect.file.name for group in found for suspect in group}
-    masks = sorted(names)
-    rest = [file.name for file in files if file.name not in names]
+    masks = sorted({suspect.name for group in found for suspect in group})
+    rest = sorted(set(files) - set(masks))
     return (
-        f"{url}: {len(masks):,} files in {_folders(masks)} look like masks of the images in "
-        f"{_folders(rest)} (such as {masks[0]}), and kind folder would read them as images. "
-        f"{_remedy(url, masks, rest)}"
+        f"{folder}: {len(masks):,} files in {_places(masks)} look like masks of the images in "
+        f"{_places(rest)} (such as {masks[0]}), and would be read as images. "
+        f"{_remedy(folder, masks, rest)}"
     )
 
 
@@ -82,46 +83,50 @@ def looks_like_mask(data: bytes) -> bool:
     return bool(top >= _TOP_SHARE * image.width * image.height)
 
 
-def _groups(files: Sequence[File]) -> list[list[_Suspect]]:
+def _groups(names: Sequence[str]) -> list[list[_Suspect]]:
     """Suspects that are alike: of one folder or part of a name that says mask, or of one folder."""
     groups: dict[str, list[_Suspect]] = defaultdict(list)
-    for file in files:
-        if says := _says_mask(file.name):
-            groups[says].append(_Suspect(file, None))
-    if sum(map(len, groups.values())) == len(files):
+    for name in names:
+        if says := _says_mask(name):
+            groups[says].append(_Suspect(name, None))
+    if sum(map(len, groups.values())) == len(names):
         groups.clear()  # then it tells nothing
-    named = {suspect.file.name for group in groups.values() for suspect in group}
-    for folder, paired in _paired([file for file in files if file.name not in named]).items():
-        groups[folder] += paired
+    named = {suspect.name for group in groups.values() for suspect in group}
+    groups.update(_paired([name for name in names if name not in named]))
     step = max(1, len(groups) // _MAX_GROUPS)
     return list(groups.values())[::step]
 
 
 def _says_mask(name: str) -> str:
     """The first folder, or the end of the name, that says mask; "" where none does."""
-    path = PurePosixPath(name)
-    for i, part in enumerate((*path.parts[:-1], path.stem)):
-        words = [word.lower() for word in _WORD.findall(part)]
-        for word in words:
-            if word in _WORDS or word.endswith(("mask", "masks")):
-                return f"{i} {part}" if i < len(path.parts) - 1 else f"{i} * {word}"
-    return ""
+    *folders, file = name.split("/")
+    for i, folder in enumerate(folders):
+        if _mask_word(folder):
+            return f"{i} {folder}"
+    word = _mask_word(os.path.splitext(file)[0])
+    return f"{len(folders)} *{word}" if word else ""
 
 
-def _paired(files: Sequence[File]) -> dict[str, list[_Suspect]]:
+@lru_cache(maxsize=2**16)
+def _mask_word(text: str) -> str:
+    words = (word.lower() for word in _WORD.findall(text))
+    return next((w for w in words if w in _WORDS or w.endswith(("mask", "masks"))), "")
+
+
+def _paired(names: Sequence[str]) -> dict[str, list[_Suspect]]:
     """Top folder and ending -> files that have the name of another one, or that and more, if they
     are many there."""
-    by_stem: dict[str, list[File]] = defaultdict(list)
-    for file in files:
-        by_stem[_stem(file)].append(file)
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_stem[_stem(name)].append(name)
     found: dict[tuple[str, str], list[_Suspect]] = defaultdict(list)
-    for file in files:
-        others = [other for other in by_stem[_stem(file)] if other is not file]
-        others += [other for cut in _cuts(_stem(file)) for other in by_stem.get(cut, [])]
-        if others:
-            ending = PurePosixPath(file.name).suffix
-            found[_top(file.name), ending].append(_Suspect(file, others[0]))
-    sizes = Counter(_top(file.name) for file in files)
+    for name in names:
+        same = next((other for other in by_stem[_stem(name)] if other != name), None)
+        cuts = (by_stem[cut][0] for cut in _cuts(_stem(name)) if cut in by_stem)
+        if image := same or next(cuts, None):
+            ending = os.path.splitext(name)[1]
+            found[_top(name), ending].append(_Suspect(name, image))
+    sizes = Counter(map(_top, names))
     return {
         f"{top}/*{ending}": few
         for (top, ending), few in found.items()
@@ -129,45 +134,45 @@ def _paired(files: Sequence[File]) -> dict[str, list[_Suspect]]:
     }
 
 
-def _stem(file: File) -> str:
-    return PurePosixPath(file.name).stem.casefold()
+def _stem(name: str) -> str:
+    return os.path.splitext(os.path.basename(name))[0].casefold()
 
 
 def _cuts(stem: str) -> Iterator[str]:
     """The stem without what follows its last separator, its last two, ...: a_1_x -> a_1, a."""
-    for found in reversed(list(re.finditer(r"[^0-9a-z]+", stem))):
+    for found in reversed(list(_SEPARATOR.finditer(stem))):
         yield stem[: found.start()]
 
 
 def _top(name: str) -> str:
-    parts = PurePosixPath(name).parts
-    return parts[0] if len(parts) > 1 else "."
+    top, separator, _ = name.partition("/")
+    return top if separator else "."
 
 
-def _are_masks(group: Sequence[_Suspect]) -> bool:
-    """Whether most of a few look like masks, and the images beside them do not."""
+def _are_masks(group: Sequence[_Suspect], files: Mapping[str, str]) -> bool:
+    """Whether most of a few look like masks, and the images that they have the names of do not."""
     few = group[:: max(1, len(group) // _FILES_A_GROUP)]
     masks = [
-        _looks(suspect.file) and not (suspect.image and _looks(suspect.image)) for suspect in few
+        _looks(files[suspect.name]) and not (suspect.image and _looks(files[suspect.image]))
+        for suspect in few
     ]
     return 2 * sum(masks) > len(masks)
 
 
-def _looks(file: File) -> bool:
+def _looks(url: str) -> bool:
     try:
-        return looks_like_mask(decoding.read_file(file.url))
+        return looks_like_mask(decoding.read_file(url))
     except (OSError, UnreadableImage):
         return False
 
 
-def _folders(names: Sequence[str]) -> str:
+def _places(names: Sequence[str]) -> str:
     return some(sorted({os.path.dirname(name) or "." for name in names}))
 
 
-def _remedy(url: str, masks: Sequence[str], rest: Sequence[str]) -> str:
+def _remedy(folder: str, masks: Sequence[str], rest: Sequence[str]) -> str:
     """What to name instead: the folder of all images, if there are no masks below it."""
-    folder = os.path.commonpath([os.path.dirname(name) for name in rest]) if rest else ""
-    alone = folder and not any(f"{name}/".startswith(f"{folder}/") for name in masks)
-    if alone:
-        return f"Set url: {url}/{folder}, or list the images to use in names_url."
+    common = os.path.commonpath([os.path.dirname(name) for name in rest]) if rest else ""
+    if common and not any(name.startswith(f"{common}/") for name in masks):
+        return f"Set url: {folder}/{common}, or list the images to use in names_url."
     return "Put the images into a folder of their own, or list those to use in names_url."

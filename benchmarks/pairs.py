@@ -316,7 +316,7 @@ def pixels_row(models: Models, seed: EndToEnd | None, runs: int) -> Row:
 
     def ours() -> None:
         maps = renoised_maps(
-            models.ddpm.unet, schedule, x_0, noise, learned.timesteps, learned.blocks
+            models.ddpm.unet.features, schedule, x_0, noise, learned.timesteps, learned.blocks
         )
         label_maps(models.ensemble, maps, SIZE)
 

@@ -23,6 +23,7 @@ from factory import __version__, cluster, pool, storage
 from factory.config import Config, Generate, dump_config, parse_config
 from factory.dispatcher import Limits, Progress, Turn
 from factory.errors import UserError
+from factory.gpu_memory import limit_memory
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
 from factory.shards.ledger import (
@@ -122,6 +123,7 @@ class ShardActor:
         self.dispatcher = dispatcher
         _check_shared(self.knobs.url)
         torch.set_num_threads(max(1, int(self.knobs.cpus_per_actor)))
+        limit_memory(self.knobs.gpus_per_actor)
         told = Plan.model_validate(plan)
         synthesizer = Synthesizer(load_models(parsed), told)
         self.maker = ShardMaker(synthesizer, told, self.knobs.url, replace)

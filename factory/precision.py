@@ -1,14 +1,46 @@
 """In what precision a network runs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
 def in_bf16(precision: str, device: str) -> bool:
     """Whether products of matrices are computed in bfloat16 on a "cpu" or "cuda" device.
 
-    precision: bf16, fp32, or auto: bfloat16 where it is fast. A CPU without instructions for it
-    takes many times longer.
+    precision: bf16, fp32, or auto: bfloat16 where the processor is made for it. Another one takes
+    many times longer. Where no GPU is in sight, as at the head of a cluster, one is taken to be.
     """
-    if precision == "auto":
-        return device == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-    return precision == "bf16"
+    if precision != "auto":
+        return precision == "bf16"
+    if device == "cuda":
+        return not torch.cuda.is_available() or gpu_is_made_for_bf16()
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def gpu_is_made_for_bf16() -> bool:
+    """Whether this process's GPU computes in bfloat16, and not in another type that stands in."""
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def autocast(bf16: bool, device: str) -> torch.autocast:
+    """Around passes of a network on a "cpu" or "cuda" device, in bfloat16 or in float32.
+
+    From then on float32 is float32: left to itself, torch has a GPU's convolutions round what they
+    multiply to TF32, which keeps 10 bits of 23.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.autocast(device, torch.bfloat16, enabled=bf16)
+
+
+@contextmanager
+def products_in_tf32(allowed: bool) -> Iterator[None]:
+    """In the block, a GPU may round what products of float32 matrices multiply to TF32."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -7,8 +7,9 @@ Shapes: B batch, S image size.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,12 @@ import torch
 
 from factory import embedded
 from factory.config import Config, Generate
+from factory.diffusion import philox
 from factory.diffusion.checkpoints import Model
-from factory.diffusion.compilation import compiled
+from factory.diffusion.compilation import compiled_alike, one_first
 from factory.diffusion.process import (
     NoiseAhead,
+    NoiseFn,
     Schedule,
     linear_schedule,
     normal_noise,
@@ -35,12 +38,13 @@ from factory.diffusion.samplers import (
     unipc,
 )
 from factory.errors import UserError
+from factory.gpu_memory import automatic_batch
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
 from factory.labeling.ensemble import Ensemble, check_fits, load_ensemble
-from factory.labeling.features import renoised_maps, shared_noise
+from factory.labeling.features import FeaturesFn, renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
 from factory.labeling.stage import load_ddpm
-from factory.precision import in_bf16
+from factory.precision import autocast, gpu_is_made_for_bf16, in_bf16
 from factory.shards.plan import MAX_SHARDS, Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
@@ -60,8 +64,10 @@ _GRIDS = {
     "dpm_solver": log_snr_timesteps,
 }
 """What each sampler walks (docs/performance.md)."""
-_BATCH_PIXELS = {"cpu": 2**17, "cuda": 2**21}
-"""Of images that go through the network together: 32 of 64 px on a CPU, 512 on a GPU."""
+_BATCH_PIXELS = 2**17
+"""Of images that go through the network together on a CPU: 32 of 64 px."""
+_NOISE = {"cpu": "numpy's philox, ziggurat", "cuda": philox.NAME}
+"""Who draws it: a GPU would wait for the CPU's, and a CPU is faster at its own."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def make_plan(config: Config, models: Models) -> Plan:
             "sampler": generate.sampler,
             "eta": generate.eta if generate.sampler == "ddim" else None,
             "sampling_timesteps": sampling_timesteps,
-            **_execution(generate, models.ddpm.image_size),
+            **_execution(generate, models),
             "feature_source": _feature_source(config),
             "vote": config.ensemble.vote,
             "ddpm_sha256": models.ddpm.model_hash,
@@ -128,17 +134,23 @@ def _feature_source(config: Config) -> str:
     return source
 
 
-def _execution(generate: Generate, image_size: int) -> dict[str, Any]:
+def _execution(generate: Generate, models: Models) -> dict[str, Any]:
     """How the network is run, with what is left to us chosen: other kernels round otherwise."""
     device = "cuda" if generate.gpus_per_actor else "cpu"
+    bf16 = in_bf16(generate.precision, device)
     batch_size, compile = generate.batch_size, generate.compile
     if batch_size == "auto":
-        batch_size = max(1, _BATCH_PIXELS[device] // image_size**2)
+        unet, size = models.ddpm.unet.config, models.ddpm.image_size
+        learned = models.ensemble.config
+        batch_size = max(1, _BATCH_PIXELS // size**2)
+        if device == "cuda":
+            batch_size = automatic_batch(unet, size, learned.timesteps, learned.blocks, bf16)
     return {
         "device": device,
         "batch_size": min(batch_size, generate.samples_per_shard),
-        "precision": "bf16" if in_bf16(generate.precision, device) else "fp32",
+        "precision": "bf16" if bf16 else "fp32",
         "compiled": device == "cuda" if compile == "auto" else compile,
+        "noise": _NOISE[device],
     }
 
 
@@ -160,23 +172,54 @@ def _grid(generate: Generate, schedule: Schedule, pinned: Sequence[int]) -> Sequ
 
 
 class Synthesizer:
-    """Makes the samples of a plan's shards. One call of `samples` at a time."""
+    """Makes the samples of a plan's shards. One call of `samples` at a time.
+
+    Where the plan says that the network is compiled, making one takes a minute, once on a machine;
+    raises CannotCompile, and UserError where the GPU is not made for the plan's precision.
+    """
 
     def __init__(self, models: Models, plan: Plan) -> None:
         self.recipe: dict[str, Any] = plan.recipe
         self.device = torch.device(self.recipe["device"])
+        _check_precision(self.recipe)
         self.layout = _memory_format(self.device, self.recipe["image_size"])
         self.unet = models.ddpm.unet.to(self.device)
         self.unet.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.network: Network = self.unet.epsilon_and_features
-        if self.recipe["compiled"]:
-            self.network = compiled(self.network)
+        self.features: FeaturesFn = self.unet.features
+        self.draw: philox.Draw = philox.normal
         self.ensemble = models.ensemble.to(self.device)
         self.learned = models.ensemble.config
         self.schedule = linear_schedule(models.ddpm.diffusion).to(self.device)
         self.model_id = models.model_id
         noise = shared_noise(self.learned.noise_seed, self.learned.image_size)
         self.noise = noise.to(self.device)
+        if self.recipe["compiled"]:
+            self._compile()
+
+    @torch.inference_mode()
+    def _compile(self) -> None:
+        """All that runs compiled, by a pass of each: a shard has a deadline, this has none."""
+        self.network = compiled_alike(self.network)
+        self.features = compiled_alike(self.features)
+        self.draw = compiled_alike(self.draw)
+        batch = _Batch(self, range(self.recipe["batch_size"]))
+        x = torch.zeros((len(batch.indices), *batch.shape), device=self.device)
+        x = x.to(memory_format=self.layout)
+        with one_first():
+            if self.draws_itself:
+                batch.first_noise()
+            self.epsilon_and_features(x, x.new_zeros(len(x), dtype=torch.int64), ())
+            if self.recipe["feature_source"] == "renoise":
+                self.renoised_maps(x)
+            else:
+                t = x.new_zeros(len(x), dtype=torch.int64)
+                self.epsilon_and_features(x, t, self.learned.blocks)
+
+    @property
+    def draws_itself(self) -> bool:
+        """Whether the device draws the noise, not a thread of the CPU."""
+        return bool(self.recipe["noise"] == philox.NAME)
 
     def samples(
         self, spec: ShardSpec, made: Callable[[int, int], None] = lambda num, redrawn: None
@@ -188,18 +231,26 @@ class Synthesizer:
         """
         size = self.recipe["batch_size"]
         starts = range(spec.start, spec.stop, size)
-        with ThreadPoolExecutor(1, "noise") as ahead:
-            # The last batch is padded with samples past its end, which are dropped.
-            batches = [_Batch(self, range(start, start + size)) for start in starts]
-            following = ahead.submit(batches[0].first_noise)
-            for i, batch in enumerate(batches):
-                x_t = following.result()
-                if i + 1 < len(batches):
-                    following = ahead.submit(batches[i + 1].first_noise)
-                kept = min(size, spec.stop - starts[i])
+        # The last batch is padded with samples past its end, which are dropped.
+        batches = [_Batch(self, range(start, start + size)) for start in starts]
+        with ExitStack() as stack:
+            for batch, x_t in zip(batches, self._first_noise(batches, stack), strict=True):
+                kept = min(size, spec.stop - batch.indices[0])
                 samples, redrawn = batch.samples(x_t, kept)
                 yield from samples
                 made(kept, redrawn)
+
+    def _first_noise(self, batches: Sequence["_Batch"], stack: ExitStack) -> Iterator[torch.Tensor]:
+        """x_T of each batch; what a CPU draws, a thread draws while the batch before is sampled."""
+        if self.draws_itself:
+            yield from (batch.first_noise() for batch in batches)
+            return
+        ahead = stack.enter_context(ThreadPoolExecutor(1, "noise"))
+        following = ahead.submit(batches[0].first_noise)
+        for batch in batches[1:]:
+            x_t, following = following.result(), ahead.submit(batch.first_noise)
+            yield x_t
+        yield following.result()
 
     def epsilon_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
@@ -212,11 +263,18 @@ class Synthesizer:
         """The maps of images (B, 3, S, S) in the descriptor's order, in the plan's precision."""
         timesteps, blocks = self.learned.timesteps, self.learned.blocks
         with self._precision():
-            return renoised_maps(self.unet, self.schedule, x_0, self.noise, timesteps, blocks)
+            return renoised_maps(self.features, self.schedule, x_0, self.noise, timesteps, blocks)
 
     def _precision(self) -> torch.autocast:
-        bf16 = self.recipe["precision"] == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+        return autocast(self.recipe["precision"] == "bf16", self.device.type)
+
+
+def _check_precision(recipe: Mapping[str, Any]) -> None:
+    if recipe["device"] == "cuda" and recipe["precision"] == "bf16" and not gpu_is_made_for_bf16():
+        raise UserError(
+            f"generate.precision: the plan says bf16, which {torch.cuda.get_device_name()} has no "
+            "instructions for. Start a dataset at another --out with --set generate.precision=fp32."
+        )
 
 
 def _memory_format(device: torch.device, image_size: int) -> torch.memory_format:
@@ -239,9 +297,23 @@ class _Batch:
         self.shape = (3, self.recipe["image_size"], self.recipe["image_size"])
         self.kept: dict[int, dict[int, torch.Tensor]] = {}
 
+    @torch.inference_mode()
     def first_noise(self) -> torch.Tensor:
-        """x_T, on the CPU."""
+        """x_T, where it is drawn."""
+        if self.synthesizer.draws_itself:
+            return self._device_noise([0])(0)
         return normal_noise(self.seeds, self.shape, stream=0)
+
+    def _device_noise(self, streams: Sequence[int]) -> philox.DeviceNoise:
+        made_by = self.synthesizer
+        return philox.DeviceNoise(self.seeds, self.shape, streams, made_by.device, made_by.draw)
+
+    def _step_noise(self, timesteps: Sequence[int]) -> AbstractContextManager[NoiseFn]:
+        """What a sampler adds at these timesteps: their stream t + 1."""
+        if self.synthesizer.draws_itself:
+            noise = self._device_noise([t + 1 for t in timesteps])
+            return nullcontext(lambda t: noise(t + 1))
+        return NoiseAhead(self.seeds, self.shape, timesteps)
 
     def samples(self, x_t: torch.Tensor, num: int) -> tuple[list[Sample], int]:
         """The first num samples from x_T, and how many draws were not finite.
@@ -296,7 +368,7 @@ class _Batch:
         if self.recipe["eta"] == 0:
             return ddim(self, schedule, x_t, timesteps)
         # The last step lands on the image, without noise.
-        with NoiseAhead(self.seeds, self.shape, x_t.device, timesteps[:-1]) as noise:
+        with self._step_noise(timesteps[:-1]) as noise:
             if sampler == "sde_dpm_solver":
                 return sde_dpm_solver(self, schedule, x_t, timesteps, noise)
             eta = 1.0 if sampler == "ddpm" else self.recipe["eta"]

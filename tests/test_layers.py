@@ -23,7 +23,7 @@ data.*
 cluster
 pool
 watching
-diffusion.unet diffusion.compilation
+diffusion.unet diffusion.compilation diffusion.philox
 diffusion.process
 diffusion.samplers
 diffusion.optimization
@@ -33,6 +33,7 @@ diffusion.run_checkpoints
 diffusion.training
 labeling.*
 shards.*
+gpu_memory
 synthesis
 production
 generation

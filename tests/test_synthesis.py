@@ -9,6 +9,7 @@ import torch
 from factory import synthesis
 from factory.config import Config
 from factory.data.toy import CLASSES
+from factory.diffusion import compilation, philox
 from factory.diffusion.process import linear_schedule, sample_seed
 from factory.diffusion.samplers import (
     high_noise_timesteps,
@@ -154,16 +155,58 @@ def test_what_is_left_to_the_factory_is_chosen_once_and_told_in_the_plan(plan) -
     assert not plain["compiled"]
 
 
-def test_a_compiled_plan_runs_the_compiled_network(models, plan, monkeypatch) -> None:
-    calls = []
+@pytest.mark.parametrize("source", ["renoise", "trajectory"])
+def test_all_of_a_compiled_plan_is_compiled_before_its_first_shard(
+    source: str, models, plan, monkeypatch
+) -> None:
+    graphs: list[object] = []
 
-    def recorded(network):
-        return lambda *args: calls.append(args) or network(*args)
+    def counted(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
 
-    monkeypatch.setattr(synthesis, "compiled", recorded)
-    plain, fast = (plan(generate={"num": 2, "compile": compile}) for compile in (False, True))
-    assert_same(made(models, plain), made(models, fast))
-    assert len(calls) == STEPS
+    original = torch.compile
+    monkeypatch.setattr(
+        compilation.torch, "compile", lambda f, options, **how: original(f, backend=counted, **how)
+    )
+    monkeypatch.setattr(synthesis, "_memory_format", lambda *given: torch.channels_last)
+    torch.compiler.reset()
+    told = one_batch(plan, source, num=4, samples_per_shard=4, batch_size=2)
+    told.recipe["noise"] = philox.NAME
+    plain = made(models, told)
+    told.recipe["compiled"] = True
+    synthesizer = Synthesizer(models, told)
+    # The network; with its maps, or up to the last of them; and what draws the noise.
+    assert len(graphs) == 3
+    assert_same(list(synthesizer.samples(told.shard(0))), plain)
+    assert len(graphs) == 3
+
+
+def test_a_plan_of_bf16_is_refused_by_a_gpu_that_is_not_made_for_it(
+    models, plan, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    told = plan(generate={"gpus_per_actor": 1, "precision": "bf16"})
+    with pytest.raises(UserError, match=r"Tesla T4 has no .*another --out.*precision=fp32"):
+        Synthesizer(models, told)
+
+
+@pytest.mark.parametrize(("here", "made_for_it", "chosen"), [
+    (False, False, "bf16"), (True, True, "bf16"), (True, False, "fp32"),
+])  # fmt: skip
+def test_a_plan_for_the_gpu_at_hand_is_in_a_precision_that_it_is_made_for(
+    here: bool, made_for_it: bool, chosen: str, plan, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: made_for_it)
+    told = plan(generate={"gpus_per_actor": 1, "precision": "auto"})
+    assert told.recipe["precision"] == chosen
+
+
+def test_the_plan_names_who_draws_the_noise(plan) -> None:
+    assert plan().recipe["noise"] == "numpy's philox, ziggurat"
+    assert plan(generate={"gpus_per_actor": 1}).recipe["noise"] == "philox4x32-10, box-muller"
 
 
 def test_what_does_not_change_the_bytes_does_not_change_the_plan(plan) -> None:
@@ -301,7 +344,7 @@ def test_renoised_features_are_those_of_the_stored_image(
 
     pixels = torch.from_numpy(np.stack([sample.image for sample in samples]))
     maps = renoised_maps(
-        models.ddpm.unet,
+        models.ddpm.unet.features,
         linear_schedule(models.ddpm.diffusion),
         to_signed(pixels.permute(0, 3, 1, 2)),
         shared_noise(0, 16),

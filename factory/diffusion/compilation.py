@@ -1,11 +1,18 @@
 """The network compiled, where that pays: on a GPU, whose kernels torch then fuses."""
 
+import atexit
+import fcntl
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from factory.progress import tell
 
@@ -13,6 +20,7 @@ Result = TypeVar("Result")
 
 CACHE = Path("~/.cache/factory/inductor")
 """What was compiled once is found there again by later processes of the machine."""
+_PLACE = "TORCHINDUCTOR_CACHE_DIR"
 _MAX_SHAPES = 256
 """Of a network in one process, batches with and without its maps counted each; torch has 8."""
 
@@ -21,18 +29,19 @@ class CannotCompile(Exception):
     """The machine lacks what compiling needs; says what, and how to do without."""
 
 
-def compiled(network: Callable[..., Result]) -> Callable[..., Result]:
+def compiled(network: Callable[..., Result], **options: Any) -> Callable[..., Result]:
     """The network, compiled at its first call, which takes a minute; one shape, one compilation.
 
-    The call raises CannotCompile where that fails, on a machine without a C++ compiler for one.
-    Compiled kernels round otherwise: whoever promises equal bytes must not fall back silently.
+    options: of torch's inductor. The call raises CannotCompile where that fails, on a machine
+    without a C++ compiler for one. Compiled kernels round otherwise: whoever promises equal bytes
+    must not fall back silently.
     """
     # The compiler takes a second to import: only for whoever compiles.
     import torch._dynamo as dynamo
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE.expanduser()))
-    fast = torch.compile(network, dynamic=False, fullgraph=True)
+    cache_folder()
+    fast = torch.compile(network, dynamic=False, fullgraph=True, options=options)
 
     def call(*args: Any) -> Result:
         try:
@@ -40,28 +49,88 @@ def compiled(network: Callable[..., Result]) -> Callable[..., Result]:
             with dynamo.config.patch(recompile_limit=_MAX_SHAPES):
                 return fast(*args)
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-            # Who failed, then why; of a limit, its cause says which.
-            told = error.__cause__ if isinstance(error, FailOnRecompileLimitHit) else error
-            reason = " ".join(line.strip() for line in str(told).strip().splitlines()[:2])
+            # Of a limit, its cause says which.
+            cause = error.__cause__ if isinstance(error, FailOnRecompileLimitHit) else error
             raise CannotCompile(
-                f"the network cannot be compiled here ({reason}). Turn it off: "
-                "--set generate.compile=false."
-            ) from error
+                f"{_told(cause)}. Turn it off: --set generate.compile=false."
+            ) from cause
 
     return call
 
 
-def compiled_or_not(network: Callable[..., Result]) -> Callable[..., Result]:
-    """The network, compiled; where that fails it says so once, and goes on uncompiled."""
-    fast, slow = compiled(network), network
-    chosen = [fast]
+def compiled_alike(network: Callable[..., Result]) -> Callable[..., Result]:
+    """The network `compiled` to the same kernels wherever the same GPU and versions are.
 
-    def call(*args: Any) -> Result:
+    Left to itself, torch times some kernels in every process anew and takes the fastest, which
+    round otherwise. By as many threads as torch's own work has here.
+    """
+    return compiled(network, deterministic=True, compile_threads=torch.get_num_threads())
+
+
+@contextmanager
+def one_first() -> Iterator[None]:
+    """Around compiling: of a machine's processes one goes first, the others find its work done."""
+    with (cache_folder() / "lock").open("w") as file:
         try:
-            return chosen[0](*args)
-        except CannotCompile as error:
-            tell(f"train | slower, as {str(error).partition('. Turn')[0]}")
-            chosen[0] = slow
-            return slow(*args)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
 
-    return call
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept; for this process alone where no home can be written to."""
+    if _PLACE not in os.environ:
+        try:
+            folder = CACHE.expanduser()
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except (RuntimeError, OSError):
+            folder = Path(tempfile.mkdtemp(prefix="factory-inductor-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[_PLACE] = str(folder)
+    place = Path(os.environ[_PLACE])
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+class CompiledOrNot(nn.Module):
+    """A network that trains compiled; where that fails it says so once, and goes on uncompiled.
+
+    The first call tries the way back, too: torch compiles it only when it is walked. So whatever
+    distributes the network may be put around it.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._chosen: Callable[..., torch.Tensor] | None = None
+
+    def forward(self, *args: torch.Tensor) -> torch.Tensor:
+        if self._chosen is None:
+            self._chosen = self._fast(*args)
+        return self._chosen(*args)
+
+    def _fast(self, *args: torch.Tensor) -> Callable[..., torch.Tensor]:
+        devices = [args[0].device] if args[0].is_cuda else []
+        try:
+            fast = compiled(self.network)
+            # A step's random numbers are its own, whether it is a process's first or not.
+            with torch.random.fork_rng(devices):
+                # Not backward(), which would add to the gradients.
+                torch.autograd.grad(fast(*args).sum(), list(self.network.parameters()))
+        except torch.OutOfMemoryError:
+            raise
+        except CannotCompile as error:
+            tell(f"train | slower, as {_told(error.__cause__)}")
+            return self.network
+        except (RuntimeError, OSError, SubprocessError) as error:
+            tell(f"train | slower, as {_told(error)}")
+            return self.network
+        return fast
+
+
+def _told(error: BaseException | None) -> str:
+    """Who failed, then why, which are an error's first two lines."""
+    reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
+    return f"the network cannot be compiled here ({reason})"

@@ -27,10 +27,8 @@ _SEED_BITS = 63
 """So that a seed is an int64 of no sign, which every reader of Parquet and JSON takes as it is."""
 _SEED_MASK = (1 << _SEED_BITS) - 1
 _RETRY_SHIFT = 48
-_NUM_BUFFERS = 2
+_NUM_AHEAD = 2
 """Batches of noise that lie ready, or are being drawn."""
-_NUM_THREADS = {"cpu": 1, "cuda": 4}
-"""That draw noise: of a GPU a step is soon over."""
 
 
 @dataclass(frozen=True)
@@ -142,74 +140,42 @@ def step_noise(seeds: Sequence[int], shape: Sequence[int], device: torch.device)
 
 
 class NoiseAhead:
-    """`step_noise`, drawn by threads up to two steps before the sampler asks for it.
+    """The noise that a sampler adds on a CPU, drawn by a thread two steps before it is asked for.
 
-    `with NoiseAhead(...) as noise`: the threads end with the block. Ask in the timesteps' order;
-    some may be left out. An answer holds until the next, which takes its place, on a GPU in the
-    device's own order. What fails in a thread is raised where its noise is asked for.
+    `with NoiseAhead(...) as noise`: the thread ends with the block. Ask in the timesteps' order;
+    some may be left out. An answer holds until the next one is asked for. What fails in the thread
+    is raised where its noise is asked for. A GPU draws by itself: `philox.DeviceNoise`.
     """
 
     def __init__(
-        self,
-        seeds: Sequence[int],
-        shape: Sequence[int],
-        device: torch.device,
-        timesteps: Iterable[int],
+        self, seeds: Sequence[int], shape: Sequence[int], timesteps: Iterable[int]
     ) -> None:
         self.seeds = seeds
-        self.answer = torch.empty((len(seeds), *shape), device=device)
-        self.free = [_Buffer(self.answer) for _ in range(_NUM_BUFFERS)]
+        self.answer = torch.empty((len(seeds), *shape))
+        self.free = [torch.empty_like(self.answer) for _ in range(_NUM_AHEAD)]
         self.coming = iter(timesteps)
-        self.drawn: deque[tuple[int, _Buffer, list[Future[None]]]] = deque()
-        self.num_threads = _NUM_THREADS.get(device.type, 1)
-        self.threads = ThreadPoolExecutor(self.num_threads, "noise")
+        self.drawn: deque[tuple[int, torch.Tensor, Future[None]]] = deque()
+        self.thread = ThreadPoolExecutor(1, "noise")
 
     def __enter__(self) -> NoiseFn:
         self._draw_ahead()
         return self._noise
 
     def __exit__(self, *error: object) -> None:
-        self.threads.shutdown(cancel_futures=True)
+        self.thread.shutdown(cancel_futures=True)
 
     def _draw_ahead(self) -> None:
-        """Lets the threads fill every free buffer, each thread its share of the rows."""
-        share = -(-len(self.seeds) // self.num_threads)
-        shares = [slice(start, start + share) for start in range(0, len(self.seeds), share)]
+        """Lets the thread fill every free buffer."""
         while self.free and (t := next(self.coming, None)) is not None:
             buffer = self.free.pop()
-            parts = [self.threads.submit(buffer.fill, self.seeds, t + 1, part) for part in shares]
-            self.drawn.append((t, buffer, parts))
+            done = self.thread.submit(_draw, self.seeds, t + 1, buffer.numpy())
+            self.drawn.append((t, buffer, done))
 
     def _noise(self, t: int) -> torch.Tensor:
         drawn_at = None
         while drawn_at != t:
-            drawn_at, buffer, parts = self.drawn.popleft()
-            for part in parts:
-                part.result()
-            buffer.copy_to(self.answer)
-            self.free.append(buffer)
+            self.free.append(self.answer)
+            drawn_at, self.answer, done = self.drawn.popleft()
+            done.result()
             self._draw_ahead()
         return self.answer
-
-
-class _Buffer:
-    """A batch of noise on its way to the device: filled by threads, read by the device."""
-
-    def __init__(self, like: torch.Tensor) -> None:
-        on_gpu = like.device.type == "cuda"
-        # From pinned memory a GPU copies by itself.
-        self.noise = torch.empty(like.shape, pin_memory=on_gpu)
-        self.rows = self.noise.numpy()
-        self.copied = torch.cuda.Event(blocking=True) if on_gpu else None
-
-    def fill(self, seeds: Sequence[int], stream: int, part: slice) -> None:
-        """Draws a part of the rows, once what was here before has been copied."""
-        if self.copied is not None:
-            self.copied.synchronize()
-        _draw(seeds[part], stream, self.rows[part])
-
-    def copy_to(self, answer: torch.Tensor) -> None:
-        """Copies all of it; on a GPU when the device gets there."""
-        answer.copy_(self.noise, non_blocking=True)
-        if self.copied is not None:
-            self.copied.record(torch.cuda.current_stream(answer.device))

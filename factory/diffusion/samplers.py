@@ -6,8 +6,8 @@ Without `clip` the deterministic ones solve the probability-flow ODE as it is, w
 [-1, 1] where the network has learned too little.
 Coefficients are Python floats, the timesteps lie on the device before the first step, and what a
 step makes goes into buffers made once: the loop asks the device for nothing, and allocates nothing
-but what the network does. Noise too, if `process.NoiseAhead` gives it; its buffers are two, so a
-sampler that adds noise runs two steps ahead of a GPU, and no further.
+but what the network does. Noise too, if `process.NoiseAhead` gives it, or a device that draws it
+itself.
 
 Shapes: x_T (B, C, H, W) standard normal -> x_0 (B, C, H, W), in [-1, 1] if clipped.
 """

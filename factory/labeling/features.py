@@ -7,7 +7,7 @@ Shapes: B images, C_m channels of map m, D = sum of C_m, S image size, P pixels.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -15,7 +15,10 @@ import torch.nn.functional as F
 
 from factory.config import UNet as UNetConfig
 from factory.diffusion.process import Schedule, normal_noise, q_sample, sample_seed
-from factory.diffusion.unet import UNet, block_channels
+from factory.diffusion.unet import block_channels
+
+FeaturesFn = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], dict[int, torch.Tensor]]
+"""(x_t (B, C, H, W), t (B,), blocks) -> {block: its map}."""
 
 
 def default_blocks(config: UNetConfig) -> tuple[int, ...]:
@@ -39,23 +42,24 @@ def shared_noise(seed: int, image_size: int) -> torch.Tensor:
 
 
 def renoised_maps(
-    unet: UNet,
+    features: FeaturesFn,
     schedule: Schedule,
     x_0: torch.Tensor,
     noise: torch.Tensor,
     timesteps: Sequence[int],
     blocks: Sequence[int],
 ) -> list[torch.Tensor]:
-    """Maps (B, C_m, h_m, w_m) float32 of images noised to each timestep; timesteps outermost.
+    """Maps (B, C_m, h_m, w_m) of images noised to each timestep; timesteps outermost.
 
-    x_0: (B, 3, S, S) in [-1, 1]; noise: (3, S, S). The U-Net stops after the last block. A timestep
-    is a pass of its own, so that memory is that of one.
+    features: `UNet.features`, or the same compiled; the maps keep the type that they are computed
+    in. x_0: (B, 3, S, S) in [-1, 1]; noise: (3, S, S). The U-Net stops after the last block. A
+    timestep is a pass of its own, so that memory is that of one.
     """
     noise, found = noise.to(x_0.device), []
     for timestep in timesteps:
         t = torch.full((len(x_0),), timestep, device=x_0.device)
-        maps = unet.features(q_sample(schedule, x_0, t, noise.expand_as(x_0)), t, blocks)
-        found += [maps[block].float() for block in blocks]
+        maps = features(q_sample(schedule, x_0, t, noise.expand_as(x_0)), t, blocks)
+        found += [maps[block] for block in blocks]
     return found
 
 

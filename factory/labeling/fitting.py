@@ -38,7 +38,7 @@ from factory.labeling.features import (
     renoised_maps,
     shared_noise,
 )
-from factory.precision import in_bf16
+from factory.precision import autocast, in_bf16
 
 Maps = Sequence[torch.Tensor]
 """(B, C_m, h_m, w_m) float32 of B images, in the descriptor's order."""
@@ -170,11 +170,11 @@ def map_passes(
     for start in range(0, len(images), step):
         pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + step]))
         x_0 = to_signed(pixels.permute(0, 3, 1, 2)).contiguous().to(device)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.no_grad(), autocast(bf16, device.type):
             maps = renoised_maps(
-                model.unet, schedule, x_0, noise, learned.timesteps, learned.blocks
+                model.unet.features, schedule, x_0, noise, learned.timesteps, learned.blocks
             )
-        yield maps
+        yield [m.float() for m in maps]
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,7 @@ def fit_pool(
     started = time.monotonic()
     for step in range(1, knobs.num_steps + 1):
         coordinates, labels = pool.draw(knobs.pixels_per_step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with autocast(bf16, device.type):
             logits = ensemble(coordinates.float())
         loss = members_loss(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from factory.labeling.ensemble import Ensemble, FoldedEnsemble
+from factory.precision import products_in_tf32
 
 UNCERTAIN_SHARE = 0.1
 
@@ -134,7 +135,9 @@ def _projected(
         ]
         for i, (m, weight) in enumerate(chosen):
             columns = m.flatten(2).float().transpose(1, 2)
-            part.baddbmm_(columns, weight.T.expand(num_images, -1, -1), beta=min(i, 1))
+            # A map of bfloat16 is exact in TF32, which keeps more bits of a weight than it has.
+            with products_in_tf32(m.dtype is torch.bfloat16):
+                part.baddbmm_(columns, weight.T.expand(num_images, -1, -1), beta=min(i, 1))
         if start == 0:
             # Once: a pixel's shares of a resolution's cells sum to one.
             part.add_(ensemble.bias_1)

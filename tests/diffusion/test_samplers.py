@@ -392,7 +392,7 @@ NoiseMaker = Callable[..., Any]
 
 @contextmanager
 def drawn_when_asked(*given: Any) -> Iterator[Callable[[int], torch.Tensor]]:
-    yield step_noise(*given[:3])
+    yield step_noise(*given[:2], torch.device("cpu"))
 
 
 def asked_by(sampler: Callable[..., torch.Tensor], noise_maker: NoiseMaker) -> list[str]:
@@ -410,7 +410,7 @@ def asked_by(sampler: Callable[..., torch.Tensor], noise_maker: NoiseMaker) -> l
         return epsilon
 
     epsilon = torch.ones_like(x_t)
-    with noise_maker([1, 2], SHAPE[1:], x_t.device, timesteps[:-1]) as noise:
+    with noise_maker([1, 2], SHAPE[1:], timesteps[:-1]) as noise:
         how: dict[str, Any] = {} if sampler is ddpm else {"timesteps": timesteps}
         if sampler in (ddpm, sde_dpm_solver) or getattr(sampler, "keywords", {}).get("eta"):
             how["noise"] = noise

@@ -131,8 +131,6 @@ class StandIn:
             "is_available": lambda: True,
             "device_count": lambda: 1,
             "current_device": lambda: 0,
-            "current_stream": lambda device=None: None,
-            "Event": _Event,
             "synchronize": lambda device=None: self._wait("synchronize"),
             "mem_get_info": lambda device=None: (self.free_bytes, self.free_bytes),
             "is_bf16_supported": lambda including_emulation=True: self.bf16 or including_emulation,
@@ -144,6 +142,10 @@ class StandIn:
         self._alive = {k: v for k, v in self._alive.items() if not v[0].expired()}
         self._told_bytes = sum(num for _, num in self._alive.values())
         return self._told_bytes
+
+    def forget_peak(self) -> None:
+        """Has `peak_bytes` begin again at what is alive."""
+        self.peak_bytes = self.live_bytes()
 
     def run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """One operation, by the device's rules."""
@@ -255,19 +257,6 @@ class StandIn:
     def _is_pinned(self, tensor: torch.Tensor) -> bool:
         known = self._pinned.get(tensor.untyped_storage()._cdata)
         return known is not None and not known.expired()
-
-
-class _Event:
-    """Of a device that is done with everything at once."""
-
-    def __init__(self, blocking: bool = False) -> None:
-        pass
-
-    def record(self, stream: object) -> None:
-        pass
-
-    def synchronize(self) -> None:
-        pass
 
 
 def _held(value: Any) -> Any:

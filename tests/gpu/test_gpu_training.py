@@ -7,6 +7,7 @@ import torch
 from standin import CUDA, StandIn
 
 from factory.config import Config, parse_config
+from factory.diffusion.compilation import CompiledOrNot
 from factory.diffusion.optimization import (
     fast_network,
     load_state,
@@ -96,3 +97,10 @@ def test_no_step_waits_for_the_device_and_the_average_moves_in_one_launch(
     run.steps(2)
     assert not gpu.slow, gpu.slow
     assert not gpu.waits, gpu.waits
+
+
+def test_the_network_is_compiled_before_it_is_distributed(config: Config, gpu: StandIn) -> None:
+    given: list[object] = []
+    train = config.train.model_copy(update={"compile": True})
+    fast_network(new_state(config, CUDA).unet, train, lambda network: given.append(network))
+    assert isinstance(given[0], CompiledOrNot)

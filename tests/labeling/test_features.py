@@ -86,7 +86,7 @@ def test_maps_are_those_of_the_noised_image_with_timesteps_outermost(
         t = torch.full((3,), timestep)
         features = unet.features(q_sample(SCHEDULE, x_0, t, noise.expand(3, -1, -1, -1)), t, BLOCKS)
         wanted += [features[block] for block in BLOCKS]
-    given = renoised_maps(unet, SCHEDULE, x_0, noise, TIMESTEPS, BLOCKS)
+    given = renoised_maps(unet.features, SCHEDULE, x_0, noise, TIMESTEPS, BLOCKS)
     assert len(given) == len(wanted) == 4
     for ours, theirs in zip(given, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
@@ -94,17 +94,17 @@ def test_maps_are_those_of_the_noised_image_with_timesteps_outermost(
 
 def test_blocks_come_in_the_order_asked_for(unet: UNet, x_0: torch.Tensor) -> None:
     noise = shared_noise(7, 16)
-    forth = renoised_maps(unet, SCHEDULE, x_0, noise, (10,), (1, 3))
-    back = renoised_maps(unet, SCHEDULE, x_0, noise, (10,), (3, 1))
+    forth = renoised_maps(unet.features, SCHEDULE, x_0, noise, (10,), (1, 3))
+    back = renoised_maps(unet.features, SCHEDULE, x_0, noise, (10,), (3, 1))
     assert [m.shape for m in back] == [m.shape for m in forth[::-1]]
     assert torch.equal(back[0], forth[1]) and torch.equal(back[1], forth[0])
 
 
 def test_an_image_has_the_same_maps_in_whatever_batch(unet: UNet, x_0: torch.Tensor) -> None:
     noise = shared_noise(7, 16)
-    together = renoised_maps(unet, SCHEDULE, x_0, noise, TIMESTEPS, BLOCKS)
+    together = renoised_maps(unet.features, SCHEDULE, x_0, noise, TIMESTEPS, BLOCKS)
     for i in range(3):
-        alone = renoised_maps(unet, SCHEDULE, x_0[i : i + 1], noise, TIMESTEPS, BLOCKS)
+        alone = renoised_maps(unet.features, SCHEDULE, x_0[i : i + 1], noise, TIMESTEPS, BLOCKS)
         for a, b in zip(alone, together, strict=True):
             torch.testing.assert_close(a[0], b[i], rtol=1e-5, atol=1e-5)
 
@@ -129,7 +129,9 @@ def test_default_blocks_leave_out_the_first_and_the_last(levels: int, layers: in
 
 def test_the_dimension_is_that_of_the_maps(unet: UNet, x_0: torch.Tensor) -> None:
     for blocks in [(0,), (1, 3), (0, 1, 2, 3)]:
-        maps = renoised_maps(unet, SCHEDULE, x_0[:1], shared_noise(0, 16), TIMESTEPS, blocks)
+        maps = renoised_maps(
+            unet.features, SCHEDULE, x_0[:1], shared_noise(0, 16), TIMESTEPS, blocks
+        )
         assert descriptor_dim(SHAPE, TIMESTEPS, blocks) == sum(m.shape[1] for m in maps)
         channels = [block_channels(SHAPE)[block] for block in blocks] * 2
         heights = [16 // block_downscaling(SHAPE)[block] for block in blocks] * 2

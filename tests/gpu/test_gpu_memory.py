@@ -1,0 +1,91 @@
+"""Claims about factory.gpu_memory, on a GPU made of Python whose bytes can be counted."""
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from standin import CUDA, StandIn
+
+from factory.config import Config
+from factory.config import UNet as UNetConfig
+from factory.diffusion.unet import UNet
+from factory.gpu_memory import automatic_batch, limit_memory, map_bytes, pass_bytes
+from factory.labeling.features import default_blocks
+from factory.precision import autocast
+from factory.synthesis import load_models, make_plan
+
+SHAPES = [
+    UNetConfig(block_out_channels=(16, 32, 48), attention_levels=(2,), norm_num_groups=8),
+    UNetConfig(
+        block_out_channels=(16, 16, 64), layers_per_block=2, attention_levels=(), norm_num_groups=8
+    ),
+]
+"""Without attention over many places: the CPU holds what a GPU's kernel for it does not."""
+FACES = UNetConfig(
+    block_out_channels=(32, 64, 128, 192), attention_levels=(2, 3), norm_num_groups=16
+)
+WIDE_FACES = FACES.model_copy(update={"block_out_channels": (96, 192, 288, 384)})
+PUBLISHED = UNetConfig(
+    block_out_channels=(128, 128, 256, 256, 512, 512),
+    layers_per_block=2,
+    attention_levels=(4,),
+    norm_num_groups=32,
+)
+TIMESTEPS = (50, 150, 250)
+
+
+@pytest.mark.parametrize(("shape", "bf16"), list(product(SHAPES, [False, True])))
+@torch.inference_mode()
+def test_the_estimate_of_a_pass_is_what_it_holds(
+    shape: UNetConfig, bf16: bool, gpu: StandIn
+) -> None:
+    unet = UNet(shape).requires_grad_(False).to(CUDA, memory_format=torch.channels_last)
+    x_t, t = torch.zeros(8, 3, 32, 32, device=CUDA), torch.zeros(8, device=CUDA)
+    gpu.forget_peak()
+    before = gpu.live_bytes()
+    with autocast(bf16, "cuda"):
+        unet(x_t, t)
+    assert (gpu.peak_bytes - before) / 8 == pytest.approx(pass_bytes(shape, 32, bf16), rel=0.15)
+
+
+@pytest.mark.parametrize(("shape", "bf16"), list(product(SHAPES, [False, True])))
+@torch.inference_mode()
+def test_the_bytes_of_maps_are_theirs(shape: UNetConfig, bf16: bool, gpu: StandIn) -> None:
+    unet, blocks = UNet(shape).to(CUDA), default_blocks(shape)
+    with autocast(bf16, "cuda"):
+        maps = unet.features(
+            torch.zeros(2, 3, 32, 32, device=CUDA), torch.zeros(2, device=CUDA), blocks
+        )
+    assert sum(m.nbytes for m in maps.values()) == 2 * map_bytes(shape, 32, blocks, bf16)
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_size", "batch"),
+    [(FACES, 64, 512), (WIDE_FACES, 64, 256), (PUBLISHED, 256, 16)],
+)
+def test_the_automatic_batch_knows_the_network(
+    shape: UNetConfig, image_size: int, batch: int
+) -> None:
+    blocks = default_blocks(shape)
+    assert automatic_batch(shape, image_size, TIMESTEPS, blocks, bf16=True) == batch
+    assert automatic_batch(shape, image_size, TIMESTEPS, blocks, bf16=False) <= batch
+    assert automatic_batch(shape, 2048, TIMESTEPS, blocks, bf16=True) >= 1
+
+
+def test_the_plan_has_the_automatic_batch(tiny_config: Callable[..., Config]) -> None:
+    config = tiny_config(
+        generate={"batch_size": "auto", "gpus_per_actor": 1, "samples_per_shard": 100_000}
+    )
+    models = load_models(config)
+    learned, shape = models.ensemble.config, models.ddpm.unet.config
+    batch = automatic_batch(shape, 16, learned.timesteps, learned.blocks, bf16=False)
+    assert make_plan(config, models).recipe["batch_size"] == batch == 2**21 // 16**2
+
+
+@pytest.mark.parametrize(("share", "limit"), [(0.5, 0.45), (1, 1.0), (2, 1.0), (0, 1.0)])
+def test_an_actor_with_a_share_of_a_gpu_has_no_more_of_its_memory(
+    share: float, limit: float, gpu: StandIn
+) -> None:
+    limit_memory(share)
+    assert gpu.memory_fraction == limit

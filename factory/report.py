@@ -102,7 +102,7 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         _classes(plan.classes, manifest),
         _uncertainty(plan, manifest, seen),
         _making(url, plan, manifest),
-        _loading(plan, manifest),
+        _loading(plan),
     )
     return f"""<!doctype html>
 <html lang="en">
@@ -323,7 +323,7 @@ image, mask = dataset[0]["image{suffix}"], dataset[0]["mask{suffix}"]"""
 
 _PANDAS = """import pandas
 table = pandas.read_parquet("data")
-certain = table[table["uncertainty"] <= {limit}]"""
+certain = table[table["uncertainty"] <= table["uncertainty"].quantile(0.8)]"""
 
 _WEBDATASET = """import glob, webdataset
 shards = webdataset.WebDataset(sorted(glob.glob("data/*.tar")), shardshuffle=False)
@@ -331,16 +331,16 @@ png = next(iter(shards))["mask.png"]  # not decode("pil"): it makes masks RGB"""
 
 _TORCH = """from torch.utils.data import DataLoader
 from factory.shards.reader import ShardDataset
-batches = DataLoader(ShardDataset(".", max_uncertainty={limit}), batch_size=64)"""
+certain = ShardDataset(".", keep=0.8)  # the most certain 80 %
+batches = DataLoader(certain, batch_size=64)"""
 
 
-def _loading(plan: Plan, manifest: Manifest) -> str:
-    limit = f"{_mean_uncertainty(manifest):.2g}"
+def _loading(plan: Plan) -> str:
     tar = plan.format == "webdataset"
     ways = {
         "datasets": _DATASETS.format(suffix=".png" if tar else ""),
-        "webdataset" if tar else "pandas": _WEBDATASET if tar else _PANDAS.format(limit=limit),
-        "torch": _TORCH.format(limit=limit),
+        "webdataset" if tar else "pandas": _WEBDATASET if tar else _PANDAS,
+        "torch": _TORCH,
     }
     blocks = "".join(
         f"<div><h3>{name}</h3><pre>{escape(code)}</pre></div>" for name, code in ways.items()

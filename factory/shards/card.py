@@ -36,7 +36,7 @@ pixel classifiers on that model's own features labelled them. No person checked 
 | `height`, `width` | pixels |
 | `seed` | the random stream of this sample |
 | `uncertainty` | disagreement of the ensemble: Jensen-Shannon divergence in nats, mean over the \
-most uncertain 10 % of the pixels; filter by it |
+most uncertain 10 % of the pixels; filter by its quantiles |
 | `class_fractions` | share of all pixels per class id |
 | `model_id` | hash of the models that made the pair |
 
@@ -83,8 +83,8 @@ import ray.data                                        # pictures as {"bytes": .
 rows = ray.data.read_parquet("data")
 
 from factory.shards.reader import ShardDataset, read_dataset
-samples = ShardDataset(".", max_uncertainty=0.1)       # torch: uint8 tensors
-arrays = read_dataset(".", max_uncertainty=0.1)        # Ray Data: uint8 arrays
+samples = ShardDataset(".", keep=0.8)                  # torch; the most certain 80 %
+arrays = read_dataset(".", keep=0.8)                   # Ray Data: arrays, for iter_torch_batches
 ```"""
 
 _TAR_LOADING = """```python
@@ -104,8 +104,8 @@ table = pd.DataFrame(dataset["json"])                  # everything but the pict
 # In Parquet shards: df["mask"], not df.mask, which is a pandas method.
 
 from factory.shards.reader import ShardDataset, read_dataset
-samples = ShardDataset(".", max_uncertainty=0.1)       # torch: uint8 tensors
-arrays = read_dataset(".", max_uncertainty=0.1)        # Ray Data: uint8 arrays
+samples = ShardDataset(".", keep=0.8)                  # torch; the most certain 80 %
+arrays = read_dataset(".", keep=0.8)                   # Ray Data: arrays, for iter_torch_batches
 ```"""
 
 

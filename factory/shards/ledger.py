@@ -55,8 +55,6 @@ __all__ = [
 ]
 
 MAX_DIFFERENCES_TOLD = 20
-_VERSIONS: dict[object, str] = {1: "version 0.1.0", 2: "version 0.1.0"}
-"""Of this package, by the method of their datasets, whose _factory/env.json does not tell."""
 _NUM_HASHERS = 4
 """Each holds a shard in memory."""
 
@@ -137,7 +135,9 @@ def check_run(url: str, plan: Plan, extend: bool = False) -> Plan:
 
 def made_by_another(there: Plan, method: object) -> str:
     """Why a dataset of another method than the one that is installed is read, but never mixed."""
-    version = _VERSIONS.get(there.method, "the version that _factory/env.json names")
+    # Its _factory/env.json does not tell.
+    known = there.is_of_version_0_1
+    version = "version 0.1.0" if known else "the version that _factory/env.json names"
     return (
         f"{version} of this package made it (method {there.method}), and {__version__} makes other "
         f"bytes of the same settings (method {method}). Both read and verify it; to resume, extend "

@@ -106,6 +106,11 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return self.recipe.get("method")
 
     @property
+    def is_of_version_0_1(self) -> bool:
+        """Whether that version of this package made it: its seeds are unsigned."""
+        return self.method in (1, 2)
+
+    @property
     def classes(self) -> Classes:
         """Names and colours together."""
         return Classes(self.class_names, self.palette)

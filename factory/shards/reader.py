@@ -1,31 +1,38 @@
 """Datasets over shards, for torch and for Ray Data, from any storage and of both formats.
 
-Shapes: H height, W width. Every shard's sha256 is checked as it is read.
+Shapes: H height, W width, C classes. Every shard's sha256 is checked as it is read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
+from factory import storage
+from factory.errors import UserError
+from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.ledger import read_manifest, read_plan, read_receipts, read_shard
 from factory.shards.plan import Plan
 from factory.shards.receipts import Receipt
-from factory.shards.schema import Sample, to_fields
+from factory.shards.schema import EncodedSample, decode_sample, to_fields
 
 if TYPE_CHECKING:
     import ray.data
+
+_Rows = Iterator[EncodedSample]
 
 
 class ShardDataset(IterableDataset[dict[str, Any]]):
     """Samples of a finished dataset, as dicts.
 
     key: str; image: uint8 (3, H, W); mask: uint8 (H, W) class ids, 255 = ignore; uncertainty:
-    float, nats. Shards are dealt out to ranks and DataLoader workers, each to exactly one; where
-    these are more than shards, some get nothing, and ranks may get unequal numbers.
+    float, nats. Ranks get consecutive parts of all samples, and DataLoader workers parts of their
+    rank's, so any number of them has work; a shard that several need is read by each.
     """
 
     def __init__(
@@ -33,33 +40,48 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         url: str,
         *,
         max_uncertainty: float | None = None,
+        keep: float | None = None,
         shuffle: bool = False,
         shuffle_buffer: int = 1000,
         seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
+        equal_ranks: bool = True,
         partial: bool = False,
     ) -> None:
-        """max_uncertainty: leaves out what is more uncertain (nats). shuffle: by seed and epoch,
-        shards first, then samples in a buffer of shuffle_buffer. rank: 0..world_size-1. partial:
-        takes the shards that are done, where the dataset is unfinished.
+        """keep: only about this share of the samples, the most certain ones, above 0 and at most 1.
+        max_uncertainty: only what is no more uncertain, in nats.
 
-        Raises UserError where there is no dataset, or, without partial, an unfinished one.
+        shuffle: by seed and epoch, shards first, then samples in a buffer of shuffle_buffer.
+
+        rank: 0..world_size-1; both are those of torch.distributed where it is initialised, else 0
+        and 1. equal_ranks: every rank gives the same number of samples, as training with DDP needs
+        it: fewer than world_size samples are left out; where max_uncertainty or keep leaves some
+        out, the number is an estimate, and a rank may give some samples twice and leave out
+        others. Without equal_ranks every sample comes exactly once, over all ranks, whose numbers
+        differ.
+
+        partial: takes the shards that are done, where the dataset is unfinished.
+
+        Raises UserError where there is no dataset, or, without partial, an unfinished one; where
+        the filter keeps nothing; and where a rank would get nothing.
         """
-        assert 0 <= rank < world_size and shuffle_buffer >= 1, (
-            rank,
-            world_size,
-            shuffle_buffer,
-        )
         self.url = url
+        self.rank, self.world_size = _ranks(rank, world_size)
         self.plan = read_plan(url)
         self.receipts = _receipts(url, partial)
-        self.max_uncertainty = max_uncertainty
+        pairs = Uncertainties(url, self.plan, self.receipts)
+        self.num = pairs.num
+        self.limit = limit_of(pairs, max_uncertainty, keep)
+        self.num_per_rank: int | None = None
+        if equal_ranks and self.world_size > 1:
+            kept = self.num if self.limit is None else pairs.num_within(self.limit)
+            self.num_per_rank = _equal_part(kept, self.world_size, url)
+        if shuffle_buffer < 1:
+            raise UserError(f"shuffle_buffer = {shuffle_buffer}: must be at least 1.")
         self.shuffle = shuffle
         self.shuffle_buffer = shuffle_buffer
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
         # Shared, so that set_epoch reaches the workers that a DataLoader keeps alive.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()
@@ -72,50 +94,82 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         """Raises UserError where a shard is missing or altered."""
         worker = get_worker_info()
         num_workers, worker_id = (worker.num_workers, worker.id) if worker else (1, 0)
-        consumer = self.rank * num_workers + worker_id
         epoch = int(self._epoch)
         order = np.arange(len(self.receipts))
         if self.shuffle:
             # Not by consumer: all must agree on who reads what.
             np.random.default_rng([self.seed, epoch]).shuffle(order)
-        mine = [self.receipts[i] for i in order[consumer :: self.world_size * num_workers]]
-        samples = self._samples(mine)
+        receipts = [self.receipts[i] for i in order]
+        rows = self._part(receipts, num_workers, worker_id)
         if self.shuffle:
+            consumer = self.rank * num_workers + worker_id
             rng = np.random.default_rng([self.seed, epoch, consumer])
-            samples = _shuffled(samples, self.shuffle_buffer, rng)
-        return map(_to_tensors, samples)
+            rows = _shuffled(rows, self.shuffle_buffer, rng)
+        return map(_to_tensors, rows)
 
-    def _samples(self, receipts: list[Receipt]) -> Iterator[Sample]:
+    def _part(self, receipts: Sequence[Receipt], num_workers: int, worker: int) -> _Rows:
+        """What this worker of this rank gives, in the receipts' order."""
+        if self.num_per_rank is None:
+            mine = _parts(self.num, self.world_size * num_workers)[self.rank * num_workers + worker]
+            return self._kept(receipts, mine)
+        size = self.num // self.world_size
+        start = self.rank * size + _parts(size, num_workers)[worker].start
+        # After the last sample comes the first, again and again: some pass the limit.
+        laps = (self._kept(receipts, range(self.num)) for _ in repeat(None))
+        endless = chain(self._kept(receipts, range(start, self.num)), chain.from_iterable(laps))
+        return islice(endless, len(_parts(self.num_per_rank, num_workers)[worker]))
+
+    def _kept(self, receipts: Sequence[Receipt], wanted: range) -> _Rows:
+        """Of these samples of the shards in a row, those within the limit."""
+        end = 0
         for receipt in receipts:
-            yield from _kept(self.url, self.plan, receipt, self.max_uncertainty)
+            start, end = end, end + receipt.rows
+            if start < wanted.stop and wanted.start < end:
+                first, last = max(0, wanted.start - start), wanted.stop - start
+                yield from _rows(self.url, self.plan, receipt, self.limit, first, last)
 
 
-def read_dataset(url: str, max_uncertainty: float | None = None) -> "ray.data.Dataset":
-    """A finished dataset as Ray Data, one block or more a shard.
+def read_dataset(
+    url: str, max_uncertainty: float | None = None, keep: float | None = None
+) -> "ray.data.Dataset":
+    """A finished dataset as Ray Data, one block or more a shard, whose batches become tensors.
 
-    Columns as in the Parquet row, but image is uint8 (H, W, 3) and mask uint8 (H, W).
-    max_uncertainty: leaves out what is more uncertain (nats). Raises UserError where there is no
-    finished dataset.
+    Columns: index int64, which is the sample's key as a number; image uint8 (H, W, 3); mask uint8
+    (H, W); height, width int32; labels int64 (C,), the ids that occur, then -1; seed int64 (in
+    datasets of version 0.1 uint64); uncertainty float32; class_fractions float32 (C,). None is
+    text, which `iter_torch_batches` cannot take. max_uncertainty, keep: as for `ShardDataset`.
+    Raises UserError where there is no finished dataset, or the filter keeps nothing.
     """
     import ray.data
 
-    receipts = _receipts(url, partial=False)
+    plan, receipts = read_plan(url), _receipts(url, partial=False)
+    limit = limit_of(Uncertainties(url, plan, receipts), max_uncertainty, keep)
     shards = ray.data.from_items(
         [{"receipt": receipt.model_dump_json()} for receipt in receipts],
         override_num_blocks=len(receipts),
     )
-    return shards.flat_map(partial(_rows, url, read_plan(url), max_uncertainty))
+    return shards.flat_map(partial(_arrays, url, plan, limit))
 
 
-def _rows(
-    url: str, plan: Plan, max_uncertainty: float | None, row: dict[str, str]
+def _arrays(
+    url: str, plan: Plan, limit: float | None, row: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     receipt = Receipt.model_validate_json(row["receipt"])
-    for sample in _kept(url, plan, receipt, max_uncertainty):
+    unsigned = plan.is_of_version_0_1
+    for encoded in _rows(url, plan, receipt, limit, 0, receipt.rows):
+        sample = decode_sample(encoded)
         fields = to_fields(sample, len(plan.class_names))
-        # A bare int from 2^63 on fits no column.
-        fields["seed"] = np.uint64(sample.seed)
-        yield {**fields, "image": sample.image, "mask": sample.mask}
+        yield {
+            "index": np.int64(sample.key),
+            "image": sample.image,
+            "mask": sample.mask,
+            "height": np.int32(fields["height"]),
+            "width": np.int32(fields["width"]),
+            "labels": np.array(fields["labels"], np.int64),
+            "seed": np.uint64(sample.seed) if unsigned else np.int64(sample.seed),
+            "uncertainty": np.float32(sample.uncertainty),
+            "class_fractions": np.array(fields["class_fractions"], np.float32),
+        }
 
 
 def _receipts(url: str, partial: bool) -> list[Receipt]:
@@ -125,27 +179,57 @@ def _receipts(url: str, partial: bool) -> list[Receipt]:
     return read_manifest(url).receipts
 
 
-def _kept(
-    url: str, plan: Plan, receipt: Receipt, max_uncertainty: float | None
-) -> Iterator[Sample]:
-    for sample in plan.iterate(read_shard(url, receipt)):
-        if max_uncertainty is None or sample.uncertainty <= max_uncertainty:
-            yield sample
+def _rows(
+    url: str, plan: Plan, receipt: Receipt, limit: float | None, first: int, last: int
+) -> _Rows:
+    """Of the samples first..last-1 of a shard, those within the limit, still encoded."""
+    data = storage.patiently(partial(read_shard, url, receipt))
+    for row in islice(plan.rows(data), first, last):
+        if limit is None or row.uncertainty <= limit:
+            yield row
 
 
-def _shuffled(samples: Iterator[Sample], size: int, rng: np.random.Generator) -> Iterator[Sample]:
-    buffer: list[Sample] = []
-    for sample in samples:
+def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    if rank is None and world_size is None:
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank(), distributed.get_world_size()
+        return 0, 1
+    if rank is None or world_size is None or not 0 <= rank < world_size:
+        raise UserError(
+            f"rank = {rank}, world_size = {world_size}: give both, rank from 0 to world_size - 1; "
+            "or neither, and they are those of torch.distributed."
+        )
+    return rank, world_size
+
+
+def _equal_part(num: int, world_size: int, url: str) -> int:
+    if num < world_size:
+        raise UserError(
+            f"{url}: about {num:,} samples are fewer than {world_size} ranks. Use fewer ranks, or "
+            "keep more."
+        )
+    return num // world_size
+
+
+def _parts(num: int, count: int) -> list[range]:
+    """0..num-1 as count parts in a row, as equal as can be."""
+    return [range(i * num // count, (i + 1) * num // count) for i in range(count)]
+
+
+def _shuffled(rows: _Rows, size: int, rng: np.random.Generator) -> _Rows:
+    buffer: list[EncodedSample] = []
+    for row in rows:
         if len(buffer) < size:
-            buffer.append(sample)
+            buffer.append(row)
             continue
         i = int(rng.integers(size))
         yield buffer[i]
-        buffer[i] = sample
+        buffer[i] = row
     yield from (buffer[i] for i in rng.permutation(len(buffer)))
 
 
-def _to_tensors(sample: Sample) -> dict[str, Any]:
+def _to_tensors(encoded: EncodedSample) -> dict[str, Any]:
+    sample = decode_sample(encoded)
     # Copied: decoded pixels are read-only, and torch wants channels first.
     return {
         "key": sample.key,

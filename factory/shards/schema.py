@@ -112,6 +112,11 @@ class EncodedSample:
     image_png: bytes
     mask_png: bytes
 
+    @property
+    def uncertainty(self) -> float:
+        """Nats."""
+        return float(self.fields["uncertainty"])
+
 
 def sample_key(index: int) -> str:
     """The key of the index-th sample, such as "000000042": nine digits at least, no dots."""

@@ -103,6 +103,20 @@ def test_datasets_decodes_webdataset(tar, make_plan, check, datasets, streaming)
     )
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("place", ["parquet", "tar"])
+def test_datasets_rows_make_batches_as_they_are(place, streaming, request, datasets, make_samples):
+    from torch.utils.data import DataLoader
+
+    rows = datasets.load(request.getfixturevalue(place), streaming).with_format("torch")
+    batches = list(DataLoader(rows, batch_size=NUM))
+    assert len(batches) == 1
+    (batch,) = batches
+    fields = batch["json"] if place == "tar" else batch
+    assert [int(seed) for seed in fields["seed"]] == [s.seed for s in make_samples(NUM)]
+    assert batch["image.png" if place == "tar" else "image"].shape[0] == NUM
+
+
 @pytest.mark.parametrize("lost", ["README.md", "schema metadata"])
 def test_datasets_decodes_parquet_by_card_or_by_schema_alone(
     parquet, check, datasets, tmp_path, lost
@@ -186,7 +200,23 @@ def test_ray_reads_arrays_by_our_reader(request, check, ray_session, make_sample
     place = request.getfixturevalue(format)
     rows = read_dataset(place).take_all()
     assert type(rows[0]["seed"]) is not float
-    check((r["key"], r["image"], r["mask"], r) for r in rows)
-    kept = {s.key for s in make_samples(NUM) if s.uncertainty <= 0.5}
+    # Keys are numbers there, and the models' name is left out: neither would make a tensor.
+    told = ((f"{r['index']:09d}", r["image"], r["mask"], {**r, "model_id": "abc123"}) for r in rows)
+    check(told)
+    kept = {int(s.key) for s in make_samples(NUM) if s.uncertainty <= 0.5}
     assert 0 < len(kept) < NUM
-    assert {r["key"] for r in read_dataset(place, max_uncertainty=0.5).take_all()} == kept
+    some = read_dataset(place, max_uncertainty=0.5)
+    assert {r["index"] for r in some.take_all()} == kept
+    (batch,) = read_dataset(place, keep=0.6).iter_torch_batches(batch_size=NUM)
+    assert {name: (str(v.dtype), *v.shape[1:]) for name, v in batch.items()} == {
+        "index": ("torch.int64",),
+        "image": ("torch.uint8", 16, 16, 3),
+        "mask": ("torch.uint8", 16, 16),
+        "height": ("torch.int32",),
+        "width": ("torch.int32",),
+        "labels": ("torch.int64", 3),
+        "seed": ("torch.int64",),
+        "uncertainty": ("torch.float32",),
+        "class_fractions": ("torch.float32", 3),
+    }
+    assert len(batch["index"]) == 5

@@ -27,6 +27,12 @@ def keys(samples) -> list[str]:
     return [sample["key"] for sample in samples]
 
 
+def ranks(url, world_size, **options) -> list[ShardDataset]:
+    return [
+        ShardDataset(url, rank=rank, world_size=world_size, **options) for rank in range(world_size)
+    ]
+
+
 def test_samples_come_as_tensors_in_order(url, make_samples):
     read = list(ShardDataset(url))
     for got, put in zip(read, make_samples(NUM), strict=True):
@@ -47,14 +53,79 @@ def test_the_uncertain_are_left_out(url, make_samples):
     assert keys(ShardDataset(url, max_uncertainty=0.5)) == kept
 
 
+def test_a_share_keeps_that_many_of_the_most_certain(url, make_samples):
+    certain = sorted(make_samples(NUM), key=lambda sample: sample.uncertainty)
+    for keep in (0.05, 0.5, 0.8, 1):
+        kept = keys(ShardDataset(url, keep=keep))
+        assert kept == sorted(sample.key for sample in certain[: round(keep * NUM)])
+
+
+@pytest.mark.parametrize("read", [ShardDataset, read_dataset])
+def test_a_filter_that_keeps_nothing_tells_the_range(url, make_samples, read):
+    least = min(sample.uncertainty for sample in make_samples(NUM))
+    largest = max(sample.uncertainty for sample in make_samples(NUM))
+    told = rf"keeps none of 20 pairs: they have {least:.4g} to {largest:.4g} nats.*keep=0\.8"
+    with pytest.raises(UserError, match=told):
+        read(url, max_uncertainty=least * 0.999)
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("world_size", [1, 2, 3, 9])
-def test_ranks_share_the_samples_without_overlap_or_loss(url, world_size, shuffle):
-    parts = [
-        ShardDataset(url, rank=rank, world_size=world_size, shuffle=shuffle, shuffle_buffer=4)
-        for rank in range(world_size)
-    ]
+def test_unequal_ranks_share_the_samples_without_overlap_or_loss(url, world_size, shuffle):
+    parts = ranks(url, world_size, shuffle=shuffle, shuffle_buffer=4, equal_ranks=False)
     assert Counter(key for part in parts for key in keys(part)) == Counter(KEYS)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("world_size", [2, 3, 9])
+def test_ranks_get_equally_many_samples_and_none_twice(url, world_size, shuffle):
+    parts = [keys(part) for part in ranks(url, world_size, shuffle=shuffle, shuffle_buffer=4)]
+    assert {len(part) for part in parts} == {NUM // world_size}
+    assert max(Counter(key for part in parts for key in part).values()) == 1
+
+
+@pytest.mark.parametrize("filter", [{"keep": 0.6}, {"max_uncertainty": 0.3}])
+@pytest.mark.parametrize(("world_size", "num_workers"), [(2, 0), (3, 2)])
+def test_ranks_get_equally_many_batches_of_what_a_filter_keeps(
+    url, make_samples, filter, world_size, num_workers
+):
+    counts = set()
+    for part in ranks(url, world_size, **filter):
+        batches = list(DataLoader(part, batch_size=2, num_workers=num_workers))
+        counts.add((len(batches), sum(len(batch["key"]) for batch in batches)))
+        assert all(batch["uncertainty"].max() <= part.limit for batch in batches)
+    assert len(counts) == 1
+    kept = sum(sample.uncertainty <= part.limit for sample in make_samples(NUM))
+    assert abs(counts.pop()[1] - kept / world_size) <= 1.5
+
+
+def test_more_ranks_than_samples_are_refused(url):
+    assert keys(ShardDataset(url, rank=3, world_size=20)) == [KEYS[3]]
+    with pytest.raises(UserError, match=r"20 samples are fewer than 21 ranks"):
+        ShardDataset(url, rank=0, world_size=21)
+
+
+def test_more_workers_than_shards_all_have_work(tmp_path, make_plan, write_dataset):
+    place = str(tmp_path / "one")
+    write_dataset(place, make_plan(num=6, samples_per_shard=6))
+    read = keys(DataLoader(ShardDataset(place), batch_size=None, num_workers=2))
+    # The loader takes from its workers in turn.
+    assert read == [KEYS[i] for i in (0, 3, 1, 4, 2, 5)]
+
+
+def test_ranks_are_those_of_torch_distributed_where_it_is_initialised(url, monkeypatch):
+    assert keys(ShardDataset(url)) == KEYS
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    assert keys(ShardDataset(url)) == KEYS[5:10]
+    assert keys(ShardDataset(url, rank=0, world_size=1)) == KEYS
+
+
+@pytest.mark.parametrize("given", [{"rank": 1}, {"world_size": 2}, {"rank": 2, "world_size": 2}])
+def test_half_of_a_rank_or_one_beyond_is_refused(url, given):
+    with pytest.raises(UserError, match="from 0 to world_size - 1"):
+        ShardDataset(url, **given)
 
 
 def test_ranks_and_loader_workers_share_the_samples_and_hear_of_epochs(url):

@@ -1,0 +1,131 @@
+"""Which pairs a reader keeps: the most certain, by a bound in nats or as a share of all.
+
+Receipts tell how uncertain a dataset's pairs are, so no shard is read for it; receipts of version
+0.1 tell too little, and their shards are read once.
+"""
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from factory import storage
+from factory.errors import UserError
+from factory.shards.ledger import read_shard
+from factory.shards.plan import Plan
+from factory.shards.receipts import NUM_READERS, Receipt
+
+_FLOAT32_SLACK = 1e-6
+
+
+class Uncertainties:
+    """How uncertain the pairs of some shards are, in nats."""
+
+    def __init__(self, url: str, plan: Plan, receipts: Sequence[Receipt]) -> None:
+        self.url = url
+        self.plan = plan
+        self.receipts = receipts
+
+    @property
+    def num(self) -> int:
+        """Pairs in all."""
+        return sum(receipt.rows for receipt in self.receipts)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest."""
+        least = [receipt.uncertainty_min for receipt in self.receipts]
+        told = [value for value in least if value is not None]
+        largest = max(receipt.uncertainty_max for receipt in self.receipts)
+        return (min(told) if len(told) == len(least) else float(self._values[0])), largest
+
+    def reaches(self, limit: float) -> bool:
+        """Whether at least one pair is no more uncertain than that."""
+        # Some pair is no more uncertain than the mean: nothing need be read to know it.
+        within_mean = limit >= min(receipt.uncertainty_mean for receipt in self.receipts)
+        return within_mean or limit >= self.range[0]
+
+    def quantile(self, share: float) -> float:
+        """The bound that about that share of the pairs, 0..1, is within; at least one is."""
+        if share == 1:
+            return self.range[1]
+        reached = np.searchsorted(self._num_within, share * self.num - _FLOAT32_SLACK)
+        return float(self._values[min(int(reached), len(self._values) - 1)])
+
+    def num_within(self, limit: float) -> int:
+        """About how many pairs are no more uncertain than that."""
+        reached = int(np.searchsorted(self._values, limit, side="right"))
+        return round(float(self._num_within[reached - 1])) if reached else 0
+
+    @property
+    def _values(self) -> npt.NDArray[np.float64]:
+        return self._distribution[0]
+
+    @property
+    def _num_within(self) -> npt.NDArray[np.float64]:
+        return self._distribution[1]
+
+    @cached_property
+    def _distribution(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Values in ascending order, and how many pairs each and those before it stand for."""
+        with ThreadPoolExecutor(NUM_READERS) as pool:
+            known = list(pool.map(self._known, self.receipts))
+        values = np.concatenate(known)
+        stands_for = np.repeat(
+            [receipt.rows / len(each) for receipt, each in zip(self.receipts, known, strict=True)],
+            [len(each) for each in known],
+        )
+        order = np.argsort(values, kind="stable")
+        return values[order], np.cumsum(stands_for[order])
+
+    def _known(self, receipt: Receipt) -> npt.NDArray[np.float64]:
+        if receipt.uncertainty_quantiles is not None:
+            return np.array(receipt.uncertainty_quantiles)
+        data = storage.patiently(partial(read_shard, self.url, receipt))
+        return np.array([row.uncertainty for row in self.plan.rows(data)])
+
+
+def limit_of(
+    pairs: Uncertainties, max_uncertainty: float | None, keep: float | None
+) -> float | None:
+    """The largest uncertainty, in nats, that a reader keeps; None: all are kept.
+
+    max_uncertainty: nats; keep: a share of all pairs, 0..1. Raises UserError where both are given,
+    one is out of range, or nothing would be left.
+    """
+    if max_uncertainty is not None and keep is not None:
+        raise UserError("max_uncertainty and keep are two ways to say what is kept: give one.")
+    if keep is not None:
+        if not _is_number(keep) or not 0 < keep <= 1:
+            raise UserError(
+                f"keep = {keep!r}: must be a share above 0 and at most 1, such as 0.8 for the most "
+                "certain 80 %."
+            )
+        return None if keep == 1 else pairs.quantile(keep)
+    if max_uncertainty is not None:
+        _check_nats(pairs, max_uncertainty)
+    return max_uncertainty
+
+
+def _check_nats(pairs: Uncertainties, max_uncertainty: float) -> None:
+    url, most = pairs.url, math.log(len(pairs.plan.class_names))
+    remedy = "To keep a share, such as the most certain 80 %, give keep=0.8 instead."
+    if not _is_number(max_uncertainty) or not 0 <= max_uncertainty <= most + _FLOAT32_SLACK:
+        raise UserError(
+            f"max_uncertainty = {max_uncertainty!r}: must be nats, 0 to {most:.3g} for the "
+            f"{len(pairs.plan.class_names)} classes of {url}. {remedy}"
+        )
+    if not pairs.reaches(max_uncertainty):
+        least, largest = pairs.range
+        raise UserError(
+            f"{url}: max_uncertainty = {max_uncertainty:g} keeps none of {pairs.num:,} pairs: they "
+            f"have {least:.4g} to {largest:.4g} nats. Raise it. {remedy}"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(value)

@@ -1,0 +1,99 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from factory.errors import UserError
+from factory.shards import filtering
+from factory.shards.filtering import Uncertainties, limit_of
+from factory.shards.ledger import read_manifest, read_plan
+from factory.shards.reader import ShardDataset
+from factory.shards.receipts import NUM_QUANTILES, Receipt, quantiles
+
+
+def receipt(shard: int, values) -> Receipt:
+    """Of a shard with these uncertainties."""
+    return Receipt(
+        run_id="r",
+        shard=shard,
+        path="",
+        rows=len(values),
+        bytes=0,
+        sha256="",
+        first_key="",
+        last_key="",
+        class_pixels=[],
+        uncertainty_mean=float(np.mean(values)),
+        uncertainty_max=max(values),
+        uncertainty_min=min(values),
+        uncertainty_quantiles=quantiles(values),
+        seconds=0,
+        host="",
+    )
+
+
+@pytest.fixture
+def pairs(make_plan, monkeypatch) -> Uncertainties:
+    """30 shards of 200 pairs each, the later ones the more uncertain; none can be read."""
+    rng = np.random.default_rng(0)
+    values = [(rng.beta(2, 6, 200) * 0.5 + shard / 100).tolist() for shard in range(30)]
+    monkeypatch.setattr(filtering, "read_shard", None)
+    made = Uncertainties("there", make_plan(), [receipt(i, v) for i, v in enumerate(values)])
+    made.truth = np.sort(np.concatenate(values))
+    return made
+
+
+@pytest.mark.parametrize("keep", [0.001, 0.05, 0.37, 0.8, 0.99])
+def test_a_share_is_kept_to_a_hundredth_by_receipts_alone(pairs, keep):
+    limit = limit_of(pairs, None, keep)
+    assert np.mean(pairs.truth <= limit) == pytest.approx(keep, abs=0.01)
+    assert pairs.num_within(limit) == pytest.approx(keep * 6000, abs=60)
+    assert (pairs.truth <= limit).any()
+
+
+def test_the_range_is_told_exactly_by_receipts_alone(pairs):
+    assert pairs.range == (pairs.truth[0], pairs.truth[-1])
+    assert pairs.reaches(pairs.truth[0]) and not pairs.reaches(pairs.truth[0] * 0.99)
+    with pytest.raises(UserError, match=f"none of 6,000.*{pairs.truth[0]:.4g} to"):
+        limit_of(pairs, pairs.truth[0] * 0.99, None)
+
+
+def test_a_receipt_tells_few_pairs_all_and_many_by_their_middles():
+    few = [0.3, 0.1, 0.2]
+    assert quantiles(few) == sorted(few)
+    assert quantiles(range(NUM_QUANTILES * 5)) == list(range(2, NUM_QUANTILES * 5, 5))
+
+
+@pytest.mark.parametrize("keep", [0, -0.5, 1.01, 80, float("nan"), "0.8"])
+def test_a_share_that_is_none_is_refused(pairs, keep):
+    with pytest.raises(UserError, match=r"keep = .*such as 0\.8 for the most certain 80 %"):
+        limit_of(pairs, None, keep)
+
+
+@pytest.mark.parametrize("nats", [80, 1.2, -1, float("inf"), float("nan"), "0.1"])
+def test_a_bound_that_cannot_be_nats_is_refused_naming_the_share(pairs, nats):
+    with pytest.raises(UserError, match=r"must be nats, 0 to 1\.1 .*keep=0\.8"):
+        limit_of(pairs, nats, None)
+
+
+def test_two_bounds_at_once_are_refused(pairs):
+    with pytest.raises(UserError, match="give one"):
+        limit_of(pairs, 0.5, 0.5)
+
+
+@pytest.fixture(params=["parquet", "webdataset"])
+def old(request, tmp_path) -> str:
+    """A dataset of version 0.1, whose receipts have neither quantiles nor the least."""
+    there = Path(__file__).parent / "version_0_1" / request.param
+    return str(shutil.copytree(there, tmp_path / "old"))
+
+
+def test_datasets_of_version_0_1_are_read_for_what_their_receipts_do_not_tell(old):
+    plan, receipts = read_plan(old), read_manifest(old).receipts
+    samples = [s for r in receipts for s in plan.iterate(Path(old, r.path).read_bytes())]
+    values = sorted(sample.uncertainty for sample in samples)
+    assert [s["uncertainty"] for s in ShardDataset(old, max_uncertainty=values[0])] == values[:1]
+    assert len(list(ShardDataset(old, keep=0.6))) == 3
+    with pytest.raises(UserError, match=f"none of 5 pairs: they have {values[0]:.4g} to"):
+        ShardDataset(old, max_uncertainty=values[0] * 0.99)

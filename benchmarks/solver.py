@@ -84,7 +84,7 @@ def main() -> None:
     model = load_model(given.ddpm)
     model.unet.to(DEVICE)
     with measuring.reporting("Solvers", given.json) as (rows, notes):
-        for clip in (False, True) if given.images else ():
+        for clip in (None, 1.0) if given.images else ():
             told, more = ode_rows(model, given.images, clip)
             rows += told
             notes += more
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def ode_rows(model: Model, num_images: int, clip: bool) -> tuple[list[Row], list[str]]:
+def ode_rows(model: Model, num_images: int, clip: float | None) -> tuple[list[Row], list[str]]:
     """B, for every solver and grid, the best first; clip: whether x_0 is clipped at every step."""
     schedule = linear_schedule(model.diffusion)
     shape = (3, model.image_size, model.image_size)

@@ -1,7 +1,8 @@
 """The one kind of error that a user can cause and the command line knows how to tell."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 MAX_LENGTH = 600
 """Characters of a line that people read to its end."""
@@ -45,6 +46,14 @@ class Problems:
     def add(self, problem: str) -> None:
         """Notes one problem."""
         self.found.append(problem)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Notes the problems of a UserError that the body ends with."""
+        try:
+            yield
+        except UserError as error:
+            self.found.extend(error.problems)
 
     def raise_if_any(self) -> None:
         """Raises UserError with all that was noted, if anything was."""

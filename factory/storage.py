@@ -81,6 +81,8 @@ def _url_problem(protocol: str, rest: str) -> str | None:
             "a URL must not carry a user name or a secret, nor a query, which may be one. "
             "Use the environment or the cloud's own profile files."
         )
+    if protocol in ("http", "https") and authority in ("huggingface.co", "hf.co"):
+        return f"is a web page. Write hf://{'/'.join(rest.split('/')[1:3])}."
     if protocol not in PROTOCOLS:
         return (
             f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}. "
@@ -225,6 +227,13 @@ def exists(url: str) -> bool:
         return bool(fs.exists(path))
 
 
+def is_file(url: str) -> bool:
+    """Whether a file is there, and no folder."""
+    fs, path = filesystem(url)
+    with _os_errors(url):
+        return bool(fs.isfile(path))
+
+
 def size_of(url: str) -> int:
     """Bytes of a file. Raises FileNotFoundError."""
     fs, path = filesystem(url)
@@ -301,15 +310,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def list_files(url: str, suffixes: Iterable[str] = (), recursive: bool = False) -> list[str]:
+def list_files(
+    url: str, suffixes: Iterable[str] = (), recursive: bool = False, depth: int = 1
+) -> list[str]:
     """Places of the files below a folder, sorted; hidden ones (`.name`) are left out.
 
-    suffixes: lower-case endings to keep, all if empty. A missing folder has no files.
+    suffixes: lower-case endings to keep, all if empty. depth: how many levels deep, unless
+    recursive. A missing folder has no files.
     """
     fs, path = filesystem(url)
     try:
         with _os_errors(url):
-            found = fs.find(path, maxdepth=None if recursive else 1, detail=False)
+            found = fs.find(path, maxdepth=None if recursive else depth, detail=False)
     except FileNotFoundError:
         return []
     endings = tuple(suffixes)

@@ -117,6 +117,7 @@ def make_plan(config: Config, models: Models) -> Plan:
             "sampler": generate.sampler,
             "eta": generate.eta if generate.sampler == "ddim" else None,
             "sampling_timesteps": sampling_timesteps,
+            "clip": models.ddpm.clip,
             **_execution(generate, models),
             "feature_source": _feature_source(config),
             "vote": config.ensemble.vote,
@@ -356,23 +357,24 @@ class _Batch:
         ]
 
     def _x_0(self, x_t: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) in [-1, 1]."""
+        """(B, 3, S, S), in [-1, 1] unless the model asks for another `clip`."""
         schedule, sampler = self.synthesizer.schedule, self.recipe["sampler"]
+        clip = self.recipe["clip"]
         every = range(schedule.num_timesteps - 1, -1, -1)
         timesteps = self.recipe["sampling_timesteps"] or every
         # Known by its order: to ask the device for t would be to wait for it.
         self.upcoming = iter(timesteps)
         if sampler in ("unipc", "dpm_solver"):
             solver = unipc if sampler == "unipc" else dpm_solver
-            return solver(self, schedule, x_t, timesteps)
+            return solver(self, schedule, x_t, timesteps, clip=clip)
         if self.recipe["eta"] == 0:
-            return ddim(self, schedule, x_t, timesteps)
+            return ddim(self, schedule, x_t, timesteps, clip=clip)
         # The last step lands on the image, without noise.
         with self._step_noise(timesteps[:-1]) as noise:
             if sampler == "sde_dpm_solver":
-                return sde_dpm_solver(self, schedule, x_t, timesteps, noise)
+                return sde_dpm_solver(self, schedule, x_t, timesteps, noise, clip)
             eta = 1.0 if sampler == "ddpm" else self.recipe["eta"]
-            return ddim(self, schedule, x_t, timesteps, eta, noise)
+            return ddim(self, schedule, x_t, timesteps, eta, noise, clip)
 
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         timestep, learned = next(self.upcoming), self.synthesizer.learned

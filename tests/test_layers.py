@@ -25,6 +25,9 @@ pool
 watching
 diffusion.unet diffusion.compilation diffusion.philox
 diffusion.process
+diffusion.folders
+diffusion.fields
+diffusion.schedulers
 diffusion.samplers
 diffusion.optimization
 diffusion.checkpoints

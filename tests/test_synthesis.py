@@ -1,6 +1,7 @@
 """Claims about factory.synthesis: what one shard takes, without Ray."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,19 @@ def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int)
     assert set(TIMESTEPS) <= set(grid)
     assert len(set(grid)) == len(grid) == steps and grid == sorted(grid, reverse=True)
     assert grid[0] == 99 and grid[-1] >= 0
+
+
+@pytest.mark.parametrize("sampler", ["sde_dpm_solver", "unipc", "dpm_solver", "ddim", "ddpm"])
+def test_clipping_is_the_models_and_part_of_the_plan(tiny_config, models, sampler: str) -> None:
+    config = tiny_config(generate={"sampler": sampler})
+    clipped = made(models, make_plan(config, models))
+    free = replace(models, ddpm=replace(models.ddpm, clip=None))
+    plan = make_plan(config, free)
+    assert plan.recipe["clip"] is None and make_plan(config, models).recipe["clip"] == 1.0
+    assert differ(clipped, made(free, plan))
+    # A wide bound is never reached.
+    wide = replace(models, ddpm=replace(models.ddpm, clip=1e6))
+    assert_same(made(free, plan), made(wide, make_plan(config, wide)))
 
 
 @pytest.mark.parametrize(

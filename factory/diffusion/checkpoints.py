@@ -1,32 +1,41 @@
 """Model folders in diffusers' layout: `DDPMPipeline.from_pretrained` opens ours, we open theirs.
 
-    model_index.json  unet/{config.json, diffusion_pytorch_model.safetensors}
-    scheduler/scheduler_config.json  README.md
-
 Equal keys do not mean equal semantics, so `config.json` decides: a field that asks for something
 that our U-Net does not do is refused by name. Only safetensors are read, never a pickle.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from factory import storage
 from factory.config import MAX_IMAGE_SIZE, Diffusion, unet_problems
 from factory.config import UNet as UNetConfig
+from factory.diffusion.fields import KIND, refuse_differences, validated
+from factory.diffusion.folders import (
+    CONFIG,
+    COPY,
+    INDEX,
+    SCHEDULER,
+    WEIGHTS,
+    exists,
+    read,
+    read_json,
+    scheduler_file,
+    unet_folder,
+    weight_files,
+)
+from factory.diffusion.schedulers import read_schedule, schedule_json
 from factory.diffusion.unet import UNet
 from factory.errors import Problems, UserError
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-SCHEDULER = "scheduler/scheduler_config.json"
 MAX_TENSORS_TOLD = 20
 WEIGHTS_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -51,15 +60,7 @@ _UNET_FIELDS: dict[str, tuple[Any, Any]] = {
     "class_embed_type": (None, None),
     "num_class_embeds": (None, None),
 }
-_SCHEDULER_FIELDS: dict[str, tuple[Any, Any]] = {
-    "beta_schedule": ("linear", "linear"),
-    "prediction_type": ("epsilon", "epsilon"),
-    "trained_betas": (None, None),
-    "rescale_betas_zero_snr": (False, False),
-}
-_COPY = "Copy the model folder again."
 _REPLACE = "Copy the file again, or name another."
-_OTHER = "Use a model of the google/ddpm-* kind, or train one."
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _SHAPE_FIELDS = {"block_out_channels", "layers_per_block", "dropout", "norm_num_groups"}
 _READ_FIELDS = _SHAPE_FIELDS | {
@@ -70,6 +71,16 @@ _READ_FIELDS = _SHAPE_FIELDS | {
     "up_block_types",
     "num_train_timesteps",
 }
+_EMA_FIELDS = {
+    "decay",
+    "min_decay",
+    "optimization_step",
+    "update_after_step",
+    "use_ema_warmup",
+    "inv_gamma",
+    "power",
+}
+"""That diffusers adds where the weights are averages; they say how these were made."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,8 @@ class Model:
     image_size: int
     model_hash: str
     """sha256 over the configs and the weights, hex."""
+    clip: float | None = 1.0
+    """Sampling clips each predicted x_0 to [-clip, clip]; None: not at all."""
 
 
 def save_model(
@@ -98,10 +111,10 @@ def save_model(
     }
     files = {
         f"unet/{WEIGHTS}": save(tensors, metadata={"format": "pt"}),
-        "unet/config.json": _json(_unet_json(unet.config, image_size)),
-        SCHEDULER: _json(_scheduler_json(diffusion)),
+        f"unet/{CONFIG}": _json(_unet_json(unet.config, image_size)),
+        SCHEDULER: _json(schedule_json(diffusion)),
         "README.md": card.encode(),
-        "model_index.json": _json(
+        INDEX: _json(
             {
                 "_class_name": "DDPMPipeline",
                 "_diffusers_version": "0.36.0",
@@ -117,99 +130,64 @@ def save_model(
 def load_model(url: str) -> Model:
     """Opens a model folder. Raises UserError with all that is wrong with it."""
     url = storage.normalize(url)
-    folder = _unet_folder(url)
-    unet_json = _read_json(storage.join(folder, "config.json"))
-    scheduler_json = _read_json(_scheduler_file(url))
-    problems = Problems()
-    _refuse_differences(unet_json, _UNET_FIELDS, _READ_FIELDS, f"{folder}/config.json", problems)
-    _refuse_differences(scheduler_json, _SCHEDULER_FIELDS, None, _scheduler_file(url), problems)
+    folder, problems = unet_folder(url), Problems()
+    place, of_scheduler = storage.join(folder, CONFIG), scheduler_file(url)
+    unet_json, scheduler_json = read_json(place), read_json(of_scheduler)
+    with problems.collected():
+        _check_pipeline(url)
+    with problems.collected():
+        _check_fields(unet_json, place)
+    with problems.collected():
+        diffusion, clip = read_schedule(scheduler_json, of_scheduler)
     problems.raise_if_any()
-    unet_config = _unet_config(unet_json, f"{folder}/config.json")
-    image_size = _image_size(unet_json, unet_config, f"{folder}/config.json")
-    diffusion = _diffusion_config(scheduler_json, _scheduler_file(url))
-    data = _read(storage.join(folder, WEIGHTS))
-    with torch.device("meta"):
-        unet = UNet(unet_config, unet_json.get("in_channels", 3))
-    place = storage.join(folder, WEIGHTS)
-    expected = {key: value.shape for key, value in unet.state_dict().items()}
-    unet.load_state_dict(checked_tensors(_load_tensors(data, place), expected, place), assign=True)
+    unet_config = _unet_config(unet_json, place)
+    image_size = _image_size(unet_json, unet_config, place)
+    weights = [(file, read(file)) for file in weight_files(folder)]
     # The weights are hashed as read, so that the identity does not hang on what we make of them.
     configs = {"unet": unet_config.model_dump(), "diffusion": diffusion.model_dump()}
-    identity = _json({**configs, "image_size": image_size}) + data
-    return Model(
-        unet.eval().requires_grad_(False),
-        diffusion,
-        image_size,
-        hashlib.sha256(identity).hexdigest(),
+    identity = hashlib.sha256(_json({**configs, "image_size": image_size}))
+    for _, data in weights:
+        identity.update(data)
+    unet = _unet(unet_config, weights)
+    return Model(unet, diffusion, image_size, identity.hexdigest(), clip)
+
+
+def _unet(config: UNetConfig, weights: Sequence[tuple[str, bytes]]) -> UNet:
+    """weights: places and contents of files that together hold all tensors."""
+    with torch.device("meta"):
+        unet = UNet(config)
+    tensors = {key: value for file, data in weights for key, value in _load_tensors(data, file)}
+    expected = {key: value.shape for key, value in unet.state_dict().items()}
+    checked = checked_tensors(tensors, expected, ", ".join(file for file, _ in weights))
+    unet.load_state_dict(checked, assign=True)
+    return unet.eval().requires_grad_(False)
+
+
+def _check_pipeline(url: str) -> None:
+    """Raises UserError where the network draws something else than images."""
+    place = storage.join(url, INDEX)
+    if not exists(place):
+        return
+    others = sorted(
+        name
+        for name, made_by in read_json(place).items()
+        if not name.startswith("_") and name not in ("unet", "scheduler")
+        if isinstance(made_by, list) and any(made_by)
     )
-
-
-def _unet_folder(url: str) -> str:
-    for folder in (storage.join(url, "unet"), url):
-        if _exists(storage.join(folder, "config.json")):
-            break
-    else:
+    if others:
         raise UserError(
-            f"{url}: no model folder: neither unet/config.json nor config.json is there. "
-            "Name a folder in diffusers' layout, such as `factory train` writes."
+            f"{place}: has {', '.join(others)} beside unet and scheduler: its network is led by "
+            f"them, or draws codes that they decode, not images. {KIND}"
         )
-    if not _exists(storage.join(folder, WEIGHTS)):
-        raise UserError(
-            f"{folder}: no {WEIGHTS}. Only safetensors are read: save the model anew with "
-            "diffusers' save_pretrained(..., safe_serialization=True)."
-        )
-    return folder
 
 
-def _scheduler_file(url: str) -> str:
-    nested = storage.join(url, SCHEDULER)
-    return nested if _exists(nested) else storage.join(url, "scheduler_config.json")
-
-
-def _read(url: str) -> bytes:
-    try:
-        return storage.patiently(partial(storage.read_bytes, url))
-    except FileNotFoundError:
-        raise UserError(f"{url}: is missing; the model folder is incomplete. {_COPY}") from None
-    except OSError as error:
-        raise storage.refusal(url, error, "read", f"Check the place. {_COPY}") from None
-
-
-def _exists(url: str) -> bool:
-    try:
-        return storage.patiently(partial(storage.exists, url))
-    except OSError as error:
-        raise storage.refusal(url, error, "read", f"Check the place. {_COPY}") from None
-
-
-def _read_json(url: str) -> dict[str, Any]:
-    try:
-        content = json.loads(_read(url))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{url}: not JSON ({error}). {_COPY}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{url}: expected a JSON object. {_COPY}")
-    return content
-
-
-def _refuse_differences(
-    content: Mapping[str, Any],
-    fields: Mapping[str, tuple[Any, Any]],
-    also_read: set[str] | None,
-    place: str,
-    problems: Problems,
-) -> None:
-    """also_read: further known fields; None where unknown ones do not matter."""
-    for field, (ours, absent) in fields.items():
-        given = content.get(field, absent)
-        if given != ours:
-            problems.add(
-                f"{place}: {field} = {given!r} is another convention than ours ({ours!r}). {_OTHER}"
-            )
-    for field in content:
-        known = field.startswith("_") or field in fields or also_read is None or field in also_read
-        if not known and content[field] is not None:
-            problems.add(f"{place}: {field} = {content[field]!r} is not implemented. {_OTHER}")
+def _check_fields(content: Mapping[str, Any], place: str) -> None:
+    problems = Problems()
+    name = content.get("_class_name", "UNet2DModel")
+    if name != "UNet2DModel":
+        problems.add(f"{place}: _class_name = {name!r} is another network than UNet2DModel. {KIND}")
+    refuse_differences(content, _UNET_FIELDS, _READ_FIELDS | _EMA_FIELDS, place, problems)
+    problems.raise_if_any()
 
 
 def _unet_config(content: Mapping[str, Any], place: str) -> UNetConfig:
@@ -217,69 +195,47 @@ def _unet_config(content: Mapping[str, Any], place: str) -> UNetConfig:
         content.get(field) for field in ("block_out_channels", "down_block_types", "up_block_types")
     )
     if not isinstance(widths, list) or not isinstance(downs, list):
-        raise UserError(f"{place}: block_out_channels and down_block_types must be lists. {_COPY}")
+        raise UserError(f"{place}: block_out_channels and down_block_types must be lists. {COPY}")
     mirrored = [str(name).replace("Down", "Up") for name in reversed(downs)]
     known = all(name in ("DownBlock2D", "AttnDownBlock2D") for name in downs)
     if not known or len(downs) != len(widths) or ups != mirrored:
         raise UserError(
             f"{place}: block types {downs} / {ups} are not implemented: "
             "they must be (Attn)DownBlock2D, one a level, mirrored by (Attn)UpBlock2D. "
-            f"{_OTHER}"
+            f"{KIND}"
         )
-    if content.get("in_channels", 3) != 3 or content.get("out_channels", 3) != 3:
-        raise UserError(f"{place}: in_channels and out_channels must be 3. {_OTHER}")
+    channels = content.get("in_channels", 3), content.get("out_channels", 3)
+    if channels != (3, 3):
+        raise UserError(
+            f"{place}: in_channels and out_channels must be 3, those of a picture, and are "
+            f"{channels[0]} and {channels[1]}: a latent model's, which draws codes, have 4. {KIND}"
+        )
     shape = {field: content[field] for field in _SHAPE_FIELDS if field in content}
     attention = tuple(level for level, name in enumerate(downs) if name == "AttnDownBlock2D")
     shape = {"layers_per_block": 2, **shape, "attention_levels": attention}
-    unet = _validated(UNetConfig, shape, place)
+    unet = validated(UNetConfig, shape, place)
     problems = Problems()
     for problem in unet_problems(unet):
-        problems.add(f"{place}: {problem}. {_COPY}")
+        problems.add(f"{place}: {problem}. {COPY}")
     problems.raise_if_any()
     return unet
 
 
 def _image_size(content: Mapping[str, Any], unet: UNetConfig, place: str) -> int:
     size, divisor = content.get("sample_size"), 2 ** (len(unet.block_out_channels) - 1)
+    if isinstance(size, list) and len(size) == 2 and size[0] == size[1]:
+        size = size[0]
     if type(size) is not int or not 1 <= size <= MAX_IMAGE_SIZE or size % divisor:
         raise UserError(
-            f"{place}: sample_size = {size!r} must be a whole number divisible by {divisor}, and "
-            f"at most {MAX_IMAGE_SIZE}. {_COPY}"
+            f"{place}: sample_size = {size!r} must be a whole number, or two equal ones, divisible "
+            f"by {divisor}, and at most {MAX_IMAGE_SIZE}. {COPY}"
         )
     return size
 
 
-def _diffusion_config(content: Mapping[str, Any], place: str) -> Diffusion:
-    fields = {
-        "num_timesteps": content.get("num_train_timesteps", content.get("timesteps", 1000)),
-        "beta_start": content.get("beta_start", 1e-4),
-        "beta_end": content.get("beta_end", 0.02),
-    }
-    diffusion = _validated(Diffusion, fields, place)
-    if max(diffusion.beta_start, diffusion.beta_end) >= 1:
-        raise UserError(f"{place}: beta_start and beta_end must be below 1. {_COPY}")
-    return diffusion
-
-
-_Section = TypeVar("_Section", bound=BaseModel)
-
-
-def _validated(section: type[_Section], fields: Mapping[str, Any], place: str) -> _Section:
+def _load_tensors(data: bytes, place: str) -> list[tuple[str, torch.Tensor]]:
     try:
-        return section.model_validate(fields)
-    except ValidationError as error:
-        raise UserError(
-            [
-                f"{place}: {problem['loc'][0]} = {problem['input']!r}: "
-                f"{problem['msg'].removeprefix('Value error, ')}. {_COPY}"
-                for problem in error.errors()
-            ]
-        ) from None
-
-
-def _load_tensors(data: bytes, place: str) -> dict[str, torch.Tensor]:
-    try:
-        return {_new_name(key): value for key, value in load(data).items()}
+        return [(_new_name(key), value) for key, value in load(data).items()]
     except SafetensorError as error:
         raise UserError(f"{place}: damaged safetensors ({error}). Copy it again.") from None
 
@@ -343,19 +299,6 @@ def _unet_json(config: UNetConfig, image_size: int) -> dict[str, Any]:
         "dropout": config.dropout,
         "norm_num_groups": config.norm_num_groups,
         **{field: ours for field, (ours, _) in _UNET_FIELDS.items()},
-    }
-
-
-def _scheduler_json(diffusion: Diffusion) -> dict[str, Any]:
-    return {
-        "_class_name": "DDPMScheduler",
-        "_diffusers_version": "0.36.0",
-        "num_train_timesteps": diffusion.num_timesteps,
-        "beta_start": diffusion.beta_start,
-        "beta_end": diffusion.beta_end,
-        "variance_type": "fixed_small",
-        "clip_sample": True,
-        **{field: ours for field, (ours, _) in _SCHEDULER_FIELDS.items()},
     }
 
 

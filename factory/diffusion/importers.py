@@ -295,11 +295,8 @@ def load_diffuseseg_mlps(urls: Sequence[str]) -> dict[str, torch.Tensor]:
         )
     problems, members = Problems(), []
     for url in urls:
-        try:
+        with problems.collected():
             members.append(_folded_mlp(url))
-        except UserError as error:
-            for problem in error.problems:
-                problems.add(problem)
     problems.raise_if_any()
     weights_1, biases_1, weights_2, biases_2, weights_3, biases_3 = zip(*members, strict=True)
     return {

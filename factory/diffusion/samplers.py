@@ -1,9 +1,9 @@
 """Samplers: plain functions over a callable (x_t, t) -> epsilon.
 
 All walk a decreasing grid of integer timesteps, evaluate the network once at each of them in that
-order, predict x_0 there and clip it to [-1, 1], as Ho et al. (2020) do, and end on a clean image.
-Without `clip` the deterministic ones solve the probability-flow ODE as it is, whose solution leaves
-[-1, 1] where the network has learned too little.
+order, predict x_0 there and clip it to [-clip, clip], 1 as Ho et al. (2020) do, and end on a clean
+image. Without `clip` the deterministic ones solve the probability-flow ODE as it is, whose solution
+leaves [-1, 1] where the network has learned too little.
 Coefficients are Python floats, the timesteps lie on the device before the first step, and what a
 step makes goes into buffers made once: the loop asks the device for nothing, and allocates nothing
 but what the network does. Noise too, if `process.NoiseAhead` gives it, or a device that draws it
@@ -27,13 +27,15 @@ def ddpm(
     schedule: Schedule,
     x_t: torch.Tensor,
     noise: NoiseFn,
+    clip: float | None = 1.0,
 ) -> torch.Tensor:
     """Ancestral sampling over every timestep (Ho et al. 2020, algorithm 2).
 
     noise(t): (B, C, H, W) standard normal, added at timestep t > 0 with the posterior's variance
     (their equation 7).
     """
-    return ddim(epsilon_fn, schedule, x_t, range(schedule.num_timesteps - 1, -1, -1), 1.0, noise)
+    every = range(schedule.num_timesteps - 1, -1, -1)
+    return ddim(epsilon_fn, schedule, x_t, every, 1.0, noise, clip)
 
 
 def ddim(
@@ -43,7 +45,7 @@ def ddim(
     timesteps: Sequence[int],
     eta: float = 0.0,
     noise: NoiseFn | None = None,
-    clip: bool = True,
+    clip: float | None = 1.0,
 ) -> torch.Tensor:
     """DDIM (Song et al. 2021, equations 12 and 16): eta = 0 deterministic, eta = 1 ancestral.
 
@@ -73,7 +75,7 @@ def dpm_solver(
     x_t: torch.Tensor,
     timesteps: Sequence[int],
     order: int = 2,
-    clip: bool = True,
+    clip: float | None = 1.0,
 ) -> torch.Tensor:
     """DPM-Solver++(2M) or (3M): multistep over x_0 (Lu et al. 2022, algorithm 2 and appendix).
 
@@ -95,7 +97,7 @@ def sde_dpm_solver(
     x_t: torch.Tensor,
     timesteps: Sequence[int],
     noise: NoiseFn,
-    clip: bool = True,
+    clip: float | None = 1.0,
 ) -> torch.Tensor:
     """SDE-DPM-Solver++(2M): `dpm_solver` for the reverse SDE (Lu et al. 2022, section 4.4).
 
@@ -121,7 +123,7 @@ def unipc(
     x_t: torch.Tensor,
     timesteps: Sequence[int],
     order: int = 2,
-    clip: bool = True,
+    clip: float | None = 1.0,
 ) -> torch.Tensor:
     """UniPC over x_0 with B(h) = exp(h) - 1 (Zhao et al. 2023, algorithms 5 to 8, bh2).
 
@@ -155,7 +157,7 @@ class _Cleaner:
         schedule: Schedule,
         x_t: torch.Tensor,
         timesteps: Sequence[int],
-        clip: bool,
+        clip: float | None,
         num_kept: int,
     ) -> None:
         self.epsilon_fn = epsilon_fn
@@ -172,7 +174,7 @@ class _Cleaner:
         self.kept.insert(0, self.kept.pop())
         torch.sub(x_t, epsilon, alpha=sigma, out=self.kept[0])
         x_0 = self.kept[0].div_(alpha)
-        return x_0.clamp_(-1.0, 1.0) if self.clip else x_0
+        return x_0.clamp_(-self.clip, self.clip) if self.clip else x_0
 
 
 def _order(order: int, i: int, timesteps: Sequence[int]) -> int:

@@ -23,6 +23,8 @@ from factory import storage
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import MAX_IMAGE_SIZE, Ordinal, Width
 from factory.diffusion.checkpoints import Model, checked_tensors
+from factory.diffusion.folders import INDEX, exists
+from factory.diffusion.folders import WEIGHTS as DDPM_WEIGHTS
 from factory.errors import UserError
 from factory.labeling.features import descriptor_dim
 
@@ -194,8 +196,7 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
         )
     except FileNotFoundError:
         raise UserError(
-            f"{url}: no ensemble: config.json and {WEIGHTS} are not both there. "
-            "Name a folder that `factory fit` wrote."
+            f"{url}: no ensemble: config.json and {WEIGHTS} are not both there. {_remedy(url)}"
         ) from None
     except OSError as error:
         remedy = "Name a folder that `factory fit` wrote."
@@ -209,6 +210,15 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
     ensemble = _with_weights(config, weights, storage.join(url, WEIGHTS))
     content_hash = hashlib.sha256(config_data + weights).hexdigest()
     return ensemble.eval().requires_grad_(False), content_hash
+
+
+def _remedy(url: str) -> str:
+    """What to do about a place that holds no ensemble."""
+    if storage.patiently(partial(storage.is_file, url)):
+        return "It is a file: name the folder that holds both."
+    if any(exists(storage.join(url, name)) for name in (INDEX, "unet", DDPM_WEIGHTS)):
+        return "It holds a DDPM: name that as models.ddpm_url, and the ensemble here."
+    return "Name a folder that `factory fit` wrote."
 
 
 def _parse(data: bytes, url: str) -> EnsembleConfig:

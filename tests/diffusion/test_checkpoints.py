@@ -83,13 +83,23 @@ def test_a_saved_model_loads_to_the_same_frozen_network(saved: tuple[UNet, Path]
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"clip_sample": False}, {"clip_sample_range": 0.5}],
+    ids=["as saved", "unclipped", "clipped to a half"],
+)
 def test_diffusers_opens_our_folder_and_draws_our_samples(
-    saved: tuple[UNet, Path], diffusers: ModuleType, monkeypatch: pytest.MonkeyPatch
+    fields: dict[str, Any],
+    saved: tuple[UNet, Path],
+    folder: Path,
+    diffusers: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from diffusers.pipelines.ddpm import pipeline_ddpm
     from diffusers.schedulers import scheduling_ddpm
 
-    unet, folder = saved
+    edit(folder / SCHEDULER, **fields)
+    unet, clip = saved[0], load_model(str(folder)).clip
     pipeline = diffusers.DDPMPipeline.from_pretrained(str(folder))
     pipeline.set_progress_bar_config(disable=True)
     torch.testing.assert_close(pipeline.unet(x_t(), T).sample, unet(x_t(), T), atol=2e-5, rtol=0)
@@ -97,7 +107,9 @@ def test_diffusers_opens_our_folder_and_draws_our_samples(
     monkeypatch.setattr(pipeline_ddpm, "randn_tensor", lambda *a, **k: x_t())
     monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *a, **k: noise(next(timesteps)))
     theirs = pipeline(batch_size=2, num_inference_steps=12, output_type="np").images
-    ours = ddpm(unet, linear_schedule(SHORT), x_t(), noise)
+    ours = ddpm(unet, linear_schedule(SHORT), x_t(), noise, clip).clamp(-1, 1)
+    usual = ddpm(unet, linear_schedule(SHORT), x_t(), noise)
+    assert (clip == 1) == torch.equal(ours, usual), "clipping matters to these samples"
     torch.testing.assert_close(
         ours.permute(0, 2, 3, 1) / 2 + 0.5, torch.from_numpy(theirs), atol=5e-5, rtol=0
     )
@@ -207,7 +219,10 @@ def test_an_absent_field_means_what_it_means_to_diffusers(folder: Path) -> None:
         (CONFIG, {"in_channels": 6}, "must be 3"),
         (CONFIG, {"out_channels": 6}, "must be 3"),
         (CONFIG, {"sample_size": None}, "sample_size = None"),
-        (CONFIG, {"sample_size": [16, 16]}, "sample_size"),
+        (CONFIG, {"sample_size": [16, 32]}, "sample_size = [16, 32]"),
+        (CONFIG, {"sample_size": [16]}, "sample_size = [16]"),
+        (CONFIG, {"_class_name": "UNet2DConditionModel"}, "'UNet2DConditionModel' is another"),
+        (CONFIG, {"in_channels": 4, "out_channels": 4}, "are 4 and 4: a latent model's"),
         (CONFIG, {"sample_size": 15}, "sample_size = 15"),
         (CONFIG, {"class_embed_type": "timestep"}, "class_embed_type = 'timestep'"),
         (CONFIG, {"resnet_time_scale_shift": "scale_shift"}, "resnet_time_scale_shift"),
@@ -366,3 +381,26 @@ def test_the_old_names_of_attentions_tensors_are_read(tmp_path, tiny_models) -> 
     save_file(renamed, weights)
     x_t, t = torch.randn(1, 3, 16, 16), torch.tensor([7])
     assert torch.equal(load_model(str(folder)).unet(x_t, t), new.unet(x_t, t))
+
+
+def test_two_equal_numbers_are_a_square_images_size(saved: tuple[UNet, Path], folder: Path) -> None:
+    edit(folder / CONFIG, sample_size=[16, 16])
+    model = load_model(str(folder))
+    assert model.image_size == 16
+    assert model.model_hash == load_model(str(saved[1])).model_hash
+
+
+def test_problems_of_network_scheduler_and_pipeline_are_told_at_once(folder: Path) -> None:
+    edit(folder / CONFIG, freq_shift=0, act_fn="gelu")
+    edit(folder / SCHEDULER, _class_name="EDMEulerScheduler")
+    edit(folder / "model_index.json", vqvae=["diffusers", "VQModel"])
+    told = refused(folder)
+    assert len(told.splitlines()) == 4
+    assert "EDMEulerScheduler" in told and "has vqvae beside unet and scheduler" in told
+
+
+def test_a_pipeline_of_more_than_network_and_scheduler_is_refused(folder: Path) -> None:
+    edit(folder / "model_index.json", safety_checker=[None, None])
+    load_model(str(folder))
+    edit(folder / "model_index.json", text_encoder=["transformers", "CLIPTextModel"])
+    assert "has text_encoder beside" in refused(folder)

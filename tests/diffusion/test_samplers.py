@@ -338,7 +338,7 @@ def test_without_clipping_what_leaves_the_range_stays_outside(
     schedule = linear_schedule(SHORT)
     x_0 = torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)) * 6 - 3
     grid = (59, 40, 20, 5)
-    free = sampler(perfect(schedule, x_0), schedule, x_t, grid, clip=False)
+    free = sampler(perfect(schedule, x_0), schedule, x_t, grid, clip=None)
     torch.testing.assert_close(free, x_0, atol=1e-4, rtol=0)
     clipped = sampler(perfect(schedule, x_0), schedule, x_t, grid)
     torch.testing.assert_close(clipped, x_0.clamp(-1, 1), atol=1e-4, rtol=0)

@@ -1,0 +1,133 @@
+"""What a model's `scheduler_config.json` tells: the noise schedule that it was trained with.
+
+Samplers are ours: how a scheduler of diffusers would sample (its steps, their spacing, its solver)
+decides nothing here. What it says of the training, and of clipping, is kept or refused.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from factory.config import Diffusion
+from factory.diffusion.fields import KIND, refuse_differences, validated
+from factory.diffusion.folders import COPY
+from factory.errors import Problems, UserError
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    """What diffusers assumes of a scheduler where its config is silent."""
+
+    betas: tuple[float, float] = (1e-4, 0.02)
+    clips: bool = True
+    """Those that never clip leave it to our samplers, which do."""
+
+
+_SHARP = _Defaults(betas=(0.00085, 0.012))
+_SCHEDULERS = {
+    "DDIMInverseScheduler": _Defaults(),
+    "DDIMParallelScheduler": _Defaults(),
+    "DDIMScheduler": _Defaults(),
+    "DDPMParallelScheduler": _Defaults(),
+    "DDPMScheduler": _Defaults(),
+    "DEISMultistepScheduler": _Defaults(),
+    "DPMSolverMultistepInverseScheduler": _Defaults(),
+    "DPMSolverMultistepScheduler": _Defaults(),
+    "DPMSolverSDEScheduler": _SHARP,
+    "DPMSolverSinglestepScheduler": _Defaults(),
+    "EulerAncestralDiscreteScheduler": _Defaults(),
+    "EulerDiscreteScheduler": _Defaults(),
+    # The name of DDPMScheduler in diffusers' first months.
+    "GaussianDDPMScheduler": _Defaults(),
+    "HeunDiscreteScheduler": _Defaults(_SHARP.betas, clips=False),
+    "KDPM2AncestralDiscreteScheduler": _SHARP,
+    "KDPM2DiscreteScheduler": _SHARP,
+    "LMSDiscreteScheduler": _Defaults(),
+    "PNDMScheduler": _Defaults(),
+    "RePaintScheduler": _Defaults(),
+    "SASolverScheduler": _Defaults(),
+    "UniPCMultistepScheduler": _Defaults(),
+}
+"""Whose models predict the noise of a DDPM over a table of betas. Others share their fields."""
+
+_FIELDS: dict[str, tuple[Any, Any]] = {
+    "beta_schedule": ("linear", "linear"),
+    "prediction_type": ("epsilon", "epsilon"),
+    "trained_betas": (None, None),
+    "rescale_betas_zero_snr": (False, False),
+    "timestep_type": ("discrete", "discrete"),
+    "use_flow_sigmas": (False, False),
+}
+_VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
+
+
+def read_schedule(content: Mapping[str, Any], place: str) -> tuple[Diffusion, float | None]:
+    """The schedule, and where x_0 is clipped, as `Model` has both.
+
+    Raises UserError with all that asks for something else than a DDPM's linear betas.
+    """
+    name = content.get("_class_name")
+    if not isinstance(name, str) or name not in _SCHEDULERS:
+        raise UserError(
+            f"{place}: _class_name = {name!r} is not known to be the scheduler of a DDPM over a "
+            f"table of betas, whose network predicts the noise. {KIND}"
+        )
+    defaults, problems = _SCHEDULERS[name], Problems()
+    refuse_differences(content, _FIELDS, None, place, problems)
+    if content.get("thresholding"):
+        problems.add(
+            f"{place}: thresholding = {content['thresholding']!r} is not implemented. Set it to "
+            "false, and x_0 is clipped instead, which gives other images. Or use another model."
+        )
+    if content.get("variance_type") not in _VARIANCES:
+        problems.add(
+            f"{place}: variance_type = {content['variance_type']!r} needs a network that predicts "
+            f"variances. {KIND}"
+        )
+    clip = _clip(content, defaults, place, problems)
+    problems.raise_if_any()
+    return _diffusion(content, defaults, place), clip
+
+
+def _clip(
+    content: Mapping[str, Any], defaults: _Defaults, place: str, problems: Problems
+) -> float | None:
+    # The second name is that of diffusers' first months.
+    clips = content.get("clip_sample", content.get("clip_predicted_image", defaults.clips))
+    reach = content.get("clip_sample_range", 1.0)
+    if clips not in (True, False, None):
+        problems.add(f"{place}: clip_sample = {clips!r} must be true or false. {COPY}")
+    if type(reach) not in (int, float) or not 0 < reach < math.inf:
+        problems.add(f"{place}: clip_sample_range = {reach!r} must be a number above 0. {COPY}")
+        return None
+    return float(reach) if clips else None
+
+
+def _diffusion(content: Mapping[str, Any], defaults: _Defaults, place: str) -> Diffusion:
+    fields = {
+        "num_timesteps": content.get("num_train_timesteps", content.get("timesteps", 1000)),
+        "beta_start": content.get("beta_start", defaults.betas[0]),
+        "beta_end": content.get("beta_end", defaults.betas[1]),
+    }
+    diffusion = validated(Diffusion, fields, place)
+    if max(diffusion.beta_start, diffusion.beta_end) >= 1:
+        raise UserError(f"{place}: beta_start and beta_end must be below 1. {COPY}")
+    return diffusion
+
+
+def schedule_json(diffusion: Diffusion) -> dict[str, Any]:
+    """The content of the file for a model that was trained here."""
+    return {
+        "_class_name": "DDPMScheduler",
+        "_diffusers_version": "0.36.0",
+        "num_train_timesteps": diffusion.num_timesteps,
+        "beta_start": diffusion.beta_start,
+        "beta_end": diffusion.beta_end,
+        "variance_type": "fixed_small",
+        "clip_sample": True,
+        **{name: _FIELDS[name][0] for name in _WRITTEN},
+    }
+
+
+_WRITTEN = ("beta_schedule", "prediction_type", "trained_betas", "rescale_betas_zero_snr")

@@ -27,17 +27,19 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from factory.config import Config, load_config
+from factory.data.cache import cached_images
 from factory.diffusion.importers import DiffuseSegUNet, Shape
 from factory.diffusion.optimization import (
     TrainState,
     batch_indices,
     fast_network,
     new_state,
+    read_batch,
     resident_images,
     train_step,
 )
 from factory.diffusion.process import linear_schedule
-from factory.images import encode_png
+from factory.images import UInt8, encode_png
 from factory.precision import in_bf16
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,14 +79,14 @@ def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], lis
     state = new_state(config, DEVICE)
     network = fast_network(state.unet, train)
     size = config.data.image_size
-    images = resident_images(config, DEVICE) if given.data else random_images(size, 1024)
+    images = resident_images(pixels(config, given.data), DEVICE)
     schedule = linear_schedule(config.diffusion).to(DEVICE)
     waited = []
 
     def step() -> None:
         started = time.perf_counter()
         chosen = batch_indices(len(images), train, state.step, 0, 1)
-        batch = images[chosen.to(images.device)].to(DEVICE, non_blocking=True)
+        batch = read_batch(images, chosen, DEVICE)
         waited.append(time.perf_counter() - started)
         train_step(state, network, schedule, batch, train)
         finish()
@@ -114,6 +116,13 @@ def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], lis
         f"of {matrix_size}x{matrix_size} matrices reaches {peak / 1e12:.3g} TFLOP/s here. Widths "
         f"{list(config.unet.block_out_channels)}, {size} px."
     ]
+
+
+def pixels(config: Config, data: bool) -> UInt8:
+    """uint8 (N, S, S, 3): the config's images, or random ones."""
+    if data:
+        return cached_images(config.data, config.data.unlabelled).images
+    return random_images(config.data.image_size, 1024).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def random_images(size: int, num: int) -> torch.Tensor:

@@ -54,9 +54,15 @@ _FLAGS: dict[str, dict[str, tuple[str, str]]] = {
 }
 # Those that stand alone.
 _SWITCHES = {
+    "train": {
+        "--resume-anyway": (
+            "train.resume_anyway",
+            "go on with other workers, precision or rates; no longer bit-equal",
+        )
+    },
     "generate": {
         "--extend": ("generate.extend", "let a smaller dataset of this plan grow to --num")
-    }
+    },
 }
 _ABOUT = {
     "inspect": "check the images and masks of a config, naming every bad file",

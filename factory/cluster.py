@@ -8,21 +8,21 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray._private.utils import get_num_cpus
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory import ray_messages
-from factory.errors import UserError
+from factory.errors import Problems, UserError
 
 _ANSWER_SECONDS = 15.0
 """That a cluster has to take a connection."""
@@ -37,13 +37,13 @@ _QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Workers may wait for hours for one whose machine has images to decode, which says so itself.
+    "RAY_TRAIN_COLLECTIVE_WARN_INTERVAL_S": "86400",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
-_TRAINING = {"worker_process_setup_hook": "factory.cluster.quiet_worker"}
 
-
-def connect(for_training: bool = False) -> None:
+def connect() -> None:
     """Joins the cluster of RAY_ADDRESS (`ray job submit` sets it), else starts a local one.
 
     Does nothing where this process is connected already; may be called in any thread. The local
@@ -51,9 +51,6 @@ def connect(for_training: bool = False) -> None:
     process. A cluster that asks for none is joined with a warning.
 
     Raises UserError where no cluster lets us in at RAY_ADDRESS, and where Ray cannot start here.
-
-    for_training: its processes silence what Ray Train says of the missing dashboard. They cost a
-    second more to start: Ray has workers waiting, but none with a hook.
     """
     ray_messages.quiet()
     if ray.is_initialized():
@@ -66,7 +63,7 @@ def connect(for_training: bool = False) -> None:
         if address := os.environ.get("RAY_ADDRESS"):
             _join(address)
         else:
-            _start(for_training)
+            _start()
 
 
 @contextmanager
@@ -80,7 +77,7 @@ def _sigterm_kept() -> Iterator[None]:
             signal.signal(signal.SIGTERM, on_terminate)
 
 
-def _start(for_training: bool) -> None:
+def _start() -> None:
     # Where clusters are possible at all, Ray listens on every network that the machine is in.
     ray_constants.ENABLE_RAY_CLUSTER = False
     # Ray turns its token on by itself for a local cluster; it need not say so.
@@ -92,7 +89,6 @@ def _start(for_training: bool) -> None:
             include_dashboard=False,
             dashboard_host="127.0.0.1",
             logging_level=logging.WARNING,
-            runtime_env=_TRAINING if for_training else None,
         )
     except ray.exceptions.AuthenticationError as error:
         raise UserError(f"Ray's token: {_first_sentence(error)}. Mend or unset it.") from None
@@ -143,6 +139,28 @@ def _one_line(error: Exception) -> str:
 
 def _first_sentence(error: Exception) -> str:
     return _one_line(error).partition(". ")[0]
+
+
+def check_capacity(needed: Mapping[str, tuple[str, float]]) -> None:
+    """Raises UserError where this machine alone can never run what is asked for at once.
+
+    needed: "CPUs" and "GPUs" -> the keys that ask for them, and how many they ask for. With
+    RAY_ADDRESS all is possible: a cluster may grow, and the caller's own may be one.
+    """
+    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
+        return
+    import torch  # Most of what joins a cluster does without.
+
+    there = {"CPUs": get_num_cpus(override_docker_cpu_warning=True)}
+    there["GPUs"] = torch.cuda.device_count()
+    problems = Problems()
+    for resource, (keys, number) in needed.items():
+        if number > there[resource]:
+            problems.add(
+                f"{keys} = {number:g} {resource}, this machine has {there[resource]:g}. Lower one "
+                "of them, or set RAY_ADDRESS to a cluster."
+            )
+    problems.raise_if_any()
 
 
 @dataclass(frozen=True)
@@ -242,14 +260,6 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def quiet_worker() -> None:
-    """Runs in every process of a local cluster: silences what speaks of the missing dashboard."""
-    _quiet("ray.train.v2._internal.execution.controller.placement_group_cleaner")
-    _quiet("ray.train.v2._internal.callbacks.placement_group_callback", logging.CRITICAL)
-    # This one is named by its file.
-    _quiet(str(Path(ray.__file__).parent / "train/v2/_internal/execution/context.py"))
 
 
 def _quiet(logger: str, level: int = logging.ERROR) -> None:

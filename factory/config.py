@@ -72,6 +72,16 @@ def _url(value: object) -> str:
         raise _unquoted(str(error)) from None
 
 
+def _folder(value: object) -> str:
+    """A folder of each machine: one below ~ is below the home folder there."""
+    if isinstance(value, str) and value.startswith("~"):
+        return value
+    place = _url(value)
+    if not storage.is_local(place):
+        raise _unquoted("must be a folder of each machine, not a URL")
+    return place
+
+
 def _unquoted(problem: str) -> PydanticCustomError:
     """An error of a type of its own: the value may hold a secret, and is not told."""
     return PydanticCustomError("url", "{problem}", {"problem": problem})
@@ -106,6 +116,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Url = Annotated[str, BeforeValidator(_url)]
+Folder = Annotated[str, BeforeValidator(_folder)]
 
 
 class Section(BaseModel):
@@ -158,6 +169,11 @@ class Data(Section):
     """The few labelled images that the ensemble learns from."""
     test: Source = Source(kind="toy", num=100, seed=3)
     """Labelled images, none of them in `labelled`, for `factory evaluate`."""
+    cache_dir: Folder | None = None
+    """Where each machine keeps the decoded images that `train` reads; absent: factory/images in
+    $XDG_CACHE_HOME or ~/.cache. What was used longest ago is removed for what is new."""
+    cache_gib: Positive = 100.0
+    """That the cache may hold on each machine."""
 
 
 class UNet(Section):
@@ -220,6 +236,11 @@ class Train(Section):
     num_checkpoints_to_keep: Count = 2
     max_failures: Annotated[int, Field(ge=0)] = 3
     """How often a dead worker group is restarted from the last checkpoint."""
+    worker_wait_seconds: Positive = 3600.0
+    """How long a cluster may take to have room for all workers, at the start and after a loss."""
+    resume_anyway: bool = False
+    """Go on from the newest checkpoint although keys of this section, or the images, are others
+    than before; the result is then not bit-equal to an undisturbed run's, and its card says so."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `tensorboard`, and a local url)."""
 

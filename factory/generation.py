@@ -252,19 +252,13 @@ def _check_nodes_share(url: str) -> None:
 def _check_capacity(config: Config) -> None:
     """Raises UserError where this machine alone can never run the smallest pool."""
     knobs = config.generate
-    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
-        # A cluster may grow, and the caller's own may be one.
-        return
-    for resource, there, each, key in (
-        ("CPUs", os.cpu_count() or 1, knobs.cpus_per_actor, "cpus_per_actor"),
-        ("GPUs", torch.cuda.device_count(), knobs.gpus_per_actor, "gpus_per_actor"),
-    ):
-        needed = each * knobs.min_actors
-        if needed > there:
-            raise UserError(
-                f"generate.min_actors x generate.{key} = {needed:g} {resource}, this machine has "
-                f"{there:g}. Lower one of them, or set RAY_ADDRESS to a cluster."
-            )
+    keys = "generate.min_actors x generate."
+    cluster.check_capacity(
+        {
+            "CPUs": (f"{keys}cpus_per_actor", knobs.cpus_per_actor * knobs.min_actors),
+            "GPUs": (f"{keys}gpus_per_actor", knobs.gpus_per_actor * knobs.min_actors),
+        }
+    )
 
 
 def _below(url: str, folder: str) -> bool:

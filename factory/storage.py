@@ -11,7 +11,7 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -375,6 +375,40 @@ def _modified(info: Mapping[str, Any]) -> float | None:
         if value not in (None, ""):
             return float(value)
     return None
+
+
+_TAGS = ("ETag", "etag", "md5Hash", "blob_id", "content_md5", "generation")
+"""Stores' names for what changes with a file's content."""
+
+
+def versions(url: str, places: Sequence[str]) -> list[str]:
+    """What tells each of these files from another content at its place: its size, the time of its
+    last change, and its tag where the store gives one; empty for what cannot be looked at.
+
+    url: a folder above them all; elsewhere than on this machine it is listed, which is one call
+    for many files.
+    """
+    if is_local(url):
+        return [_local_version(place) for place in places]
+    fs, path = filesystem(url)
+    with _os_errors(url):
+        infos = {str(name): info for name, info in fs.find(path, detail=True).items()}
+    prefix = path.rstrip("/")
+    return [_version(infos.get(prefix + place.removeprefix(url), {})) for place in places]
+
+
+def _local_version(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    # Not by the time of writing alone, which can be set, and is when files are copied.
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    told = [info.get("size"), _modified(info), *(info.get(tag) for tag in _TAGS)]
+    return " ".join(f"{part}" for part in told if part is not None)
 
 
 def sha256_of(url: str) -> str:

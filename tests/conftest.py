@@ -21,6 +21,12 @@ from factory.shards.plan import Plan
 torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Images that tests decode are kept out of the user's own cache."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def s3_bucket() -> Iterator[str]:
     """A bucket of an S3 server on loopback, which s3fs finds in every process of the session."""
@@ -42,7 +48,6 @@ def ray_session(s3_bucket: str) -> Iterator[str]:
         num_cpus=2,
         include_dashboard=False,
         logging_level=logging.ERROR,
-        runtime_env={"worker_process_setup_hook": "factory.cluster.quiet_worker"},
     )
     yield context.address_info["gcs_address"]
     ray.shutdown()

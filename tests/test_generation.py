@@ -420,7 +420,7 @@ def test_a_pool_that_this_machine_can_never_run_is_refused(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(generation.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(generation.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(cluster, "get_num_cpus", lambda **_: 4)
     monkeypatch.setattr(generation.torch.cuda, "device_count", lambda: 4)
     check(tiny_config(generate={"min_actors": 2, resource: 2}))
     with pytest.raises(

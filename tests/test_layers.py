@@ -33,6 +33,8 @@ diffusion.optimization
 diffusion.checkpoints
 diffusion.importers
 diffusion.run_checkpoints
+diffusion.run_identity
+diffusion.training_worker
 diffusion.training
 labeling.*
 shards.*
@@ -43,7 +45,14 @@ generation
 repair report
 cli
 """
-RAY_AT_MODULE_LEVEL = {"ray_messages", "cluster", "pool", "diffusion.training", "generation"}
+RAY_AT_MODULE_LEVEL = {
+    "ray_messages",
+    "cluster",
+    "pool",
+    "diffusion.training",
+    "diffusion.training_worker",
+    "generation",
+}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -90,6 +90,14 @@ def read_labelled(source: Source, size: int) -> Labelled:
     return content.labelled
 
 
+def read_square(url: str, size: int, problems: Problems) -> UInt8 | None:
+    """One image as `read_images` has it, (size, size, 3); None for one with a problem, which is
+    noted."""
+    with _noting(url, problems):
+        return decoding.square_rgb(decoding.decode_rgb(decoding.read_file(url))[0], size)
+    return None
+
+
 def first_lines(problems: Sequence[str]) -> list[str]:
     """As many problems as people read at once, and how many more there are."""
     rest = len(problems) - MAX_LINES

@@ -18,11 +18,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from factory.config import Config, Train
-from factory.data.sources import read_images
 from factory.diffusion.compilation import CompiledOrNot
 from factory.diffusion.process import EpsilonFn, Schedule, epsilon_loss, sample_seed
 from factory.diffusion.unet import UNet
-from factory.images import to_signed
+from factory.images import UInt8, to_signed
 from factory.precision import autocast, in_bf16
 
 CHECKPOINT_FILES = (
@@ -31,6 +30,8 @@ CHECKPOINT_FILES = (
     "optimizer.safetensors",
     "state.json",
 )
+_COPIED_BYTES = 2**26
+"""To a GPU at once, so that no more of the images is in memory on their way."""
 
 
 @dataclass
@@ -73,16 +74,38 @@ def new_state(config: Config, device: torch.device, initial: UNet | None = None)
     return TrainState(unet, ema, optimizer)
 
 
-def resident_images(config: Config, device: torch.device) -> torch.Tensor:
-    """All images (N, 3, H, W) uint8, decoded once; on the device where they take up to half of it.
+def resident_images(pixels: UInt8, device: torch.device) -> torch.Tensor | UInt8:
+    """Images (N, S, S, 3) where steps read them: on a GPU where they take up to half of what is
+    free of it, else as they are, which is in a file that is mapped into memory."""
+    if device.type != "cuda" or pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return pixels
+    images = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    rows = max(1, _COPIED_BYTES // pixels[0].nbytes)
+    for start in range(0, len(pixels), rows):
+        images[start : start + rows] = torch.from_numpy(pixels[start : start + rows].copy())
+    return images
 
-    Else they stay in the machine's memory, and batches are brought over.
+
+def read_batch(
+    images: torch.Tensor | UInt8, chosen: torch.Tensor, device: torch.device
+) -> torch.Tensor:
+    """The chosen images (B, 3, S, S) uint8 on the device; the host does not wait for it.
+
+    images: what `resident_images` returned; chosen: (B,) indices on the CPU.
     """
-    pixels = read_images(config.data.unlabelled, config.data.image_size)
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    if device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
-        return images
-    return images.to(device)
+    if isinstance(images, torch.Tensor):
+        batch = images[_sent(chosen, device)]
+    else:
+        batch = _sent(torch.from_numpy(images[chosen.numpy()]), device)
+    return batch.permute(0, 3, 1, 2).contiguous()
+
+
+def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """On the device; a GPU fetches it by itself, which it only does from pinned memory."""
+    if device.type != "cuda":
+        return tensor
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return pinned.copy_(tensor).to(device, non_blocking=True)
 
 
 def fast_network(
@@ -175,6 +198,22 @@ def _average(state: TrainState, decay: float) -> None:
     averages, weights = state.ema.module.parameters(), state.unet.parameters()
     torch._foreach_lerp_(list(averages), list(weights), weight)
     state.ema.n_averaged += 1
+
+
+@torch.no_grad()
+def is_finite(state: TrainState) -> bool:
+    """Whether all weights, averages and moments are finite numbers; waits for the device.
+
+    A loss that is finite does not say so: it is of the weights before the step.
+    """
+    moments = (
+        value
+        for values in state.optimizer.state.values()
+        for name, value in values.items()
+        if name != "step"
+    )
+    tensors = (*state.unet.parameters(), *state.ema_unet.parameters(), *moments)
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 def save_state(state: TrainState, folder: Path) -> None:

@@ -17,18 +17,25 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from factory import storage
-from factory.diffusion.optimization import CHECKPOINT_FILES, TrainState, save_state
+from factory.diffusion.optimization import CHECKPOINT_FILES, TrainState, is_finite, save_state
 from factory.errors import UserError
 from factory.progress import tell
 
 _PROOF = "sha256.json"
 
 
+class NotFinite(Exception):
+    """A training has diverged: its state is not made of finite numbers any more."""
+
+
 def save_checkpoint(state: TrainState, url: str, num_to_keep: int) -> None:
     """Writes url/step-NNNNNNN, then deletes older ones, but not the newest num_to_keep.
 
-    Raises UserError where it cannot be written; then the older ones stay.
+    Raises NotFinite for a state that is of no use, UserError where it cannot be written; then the
+    older ones stay.
     """
+    if not is_finite(state):
+        raise NotFinite(f"the state of step {state.step:,} is not finite")
     place = _place_of(url, state.step)
     what = f"the checkpoint of step {state.step:,}"
     with saving(what, tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder:

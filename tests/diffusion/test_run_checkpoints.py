@@ -14,16 +14,17 @@ from folders import contents
 
 from factory import storage
 from factory.config import Config, parse_config
+from factory.data.sources import read_images
 from factory.diffusion.optimization import (
     TrainState,
     batch_indices,
     load_state,
     new_state,
-    resident_images,
+    read_batch,
     train_step,
 )
 from factory.diffusion.process import linear_schedule
-from factory.diffusion.run_checkpoints import newest_checkpoint, save_checkpoint
+from factory.diffusion.run_checkpoints import NotFinite, newest_checkpoint, save_checkpoint
 from factory.errors import UserError
 
 CPU = torch.device("cpu")
@@ -40,11 +41,11 @@ def config() -> Config:
 
 
 def stepped(state: TrainState, num_steps: int) -> TrainState:
-    images = resident_images(config(), CPU)
+    pixels = read_images(config().data.unlabelled, 16)
     train, schedule = config().train, linear_schedule(config().diffusion)
     while state.step < num_steps:
-        chosen = batch_indices(len(images), train, state.step, 0, 1)
-        train_step(state, state.unet, schedule, images[chosen], train)
+        chosen = batch_indices(len(pixels), train, state.step, 0, 1)
+        train_step(state, state.unet, schedule, read_batch(pixels, chosen, CPU), train)
     return state
 
 
@@ -205,6 +206,24 @@ def test_a_save_on_a_full_disk_is_told_and_leaves_all_as_it_was(
     monkeypatch.undo()
     save_checkpoint(state, run_url, num_to_keep=1)
     assert names(run_url) == ["step-0000008"]
+
+
+@pytest.mark.parametrize("part", ["weight", "average", "moment"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_never_saved_and_pushes_nothing_out(run_url, part, value) -> None:
+    state = stepped(new_state(config(), CPU), 8)
+    parameter = next(state.unet.parameters())
+    where = {
+        "weight": parameter,
+        "average": next(state.ema_unet.parameters()),
+        "moment": state.optimizer.state[parameter]["exp_avg"],
+    }[part]
+    with torch.no_grad():
+        where.view(-1)[3] = value
+    before = contents(Path(run_url))
+    with pytest.raises(NotFinite, match="step 8"):
+        save_checkpoint(state, run_url, num_to_keep=1)
+    assert contents(Path(run_url)) == before
 
 
 def killed_while_saving(state: TrainState, url: str, point: str) -> bool:

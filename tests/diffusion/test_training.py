@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,14 +13,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from folders import contents
 from safetensors.torch import load_file
 
-from factory import storage
+from factory import cluster, storage
 from factory.cli import main
 from factory.config import Config, dump_config, parse_config
 from factory.diffusion.checkpoints import load_model
-from factory.diffusion.training import check, model_url, train
+from factory.diffusion.training import check, train
+from factory.diffusion.training_worker import model_url
 from factory.errors import UserError
+from factory.precision import in_bf16
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -198,6 +202,114 @@ def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
+def test_a_training_that_diverges_keeps_the_last_good_checkpoint_and_tells_the_way_out(
+    undisturbed, tmp_path, capfd
+) -> None:
+    run = Path(shutil.copytree(undisturbed.train.url, tmp_path / "run"))
+    shutil.rmtree(run / "model")
+    good = contents(run / "checkpoints")
+    file = tmp_path / "config.yaml"
+    # The log comes after checkpoints, of which none may be of weights that are no numbers.
+    keys = {"learning_rate": 1e30, "log_steps": 6, "num_checkpoints_to_keep": 1}
+    file.write_text(dump_config(config_at(run, 14, **keys)))
+    capfd.readouterr()
+    assert main(["train", "--config", str(file)]) == 2
+    assert "go on from the newest checkpoint with --resume-anyway" in capfd.readouterr().err
+    assert main(["train", "--config", str(file), "--resume-anyway"]) == 1
+    told = capfd.readouterr()
+    (line,) = [line for line in told.err.splitlines() if "error" in line]
+    assert line.startswith("error: training failed: the training diverged: ")
+    assert "at step 10, with a learning rate of 1e+30" in line
+    assert f"The last good checkpoint is {run}/checkpoints/step-0000008. " in line
+    assert "lower train.learning_rate" in line and "--resume-anyway" in line
+    assert "Traceback" not in told.out
+    assert contents(run / "checkpoints") == good and not (run / "model").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_run_may_go_on_with_fewer_workers_and_its_card_says_so(
+    undisturbed, tmp_path, capfd
+) -> None:
+    run = Path(shutil.copytree(undisturbed.train.url, tmp_path / "run"))
+    capfd.readouterr()
+    was, now = ("bf16", "fp32") if in_bf16("auto", "cpu") else ("fp32", "bf16")
+    train(config_at(run, 10, num_workers=1, precision=now, resume_anyway=True))
+    told = capfd.readouterr().out
+    assert "train.num_workers: there 2, here 1" in told and "no longer bit-equal" in told
+    assert "going on from step 8" in told
+    card = (run / "model" / "README.md").read_text()
+    assert "Not bit-equal" in card and "from step 8 on: " in card
+    assert "train.num_workers: there 2, here 1" in card
+    assert f'train.precision: there "{was}", here "{now}"' in card
+    # From now on this is what the run is.
+    train(config_at(run, 12, num_workers=1, precision=now))
+    assert "no longer bit-equal" not in capfd.readouterr().out
+    assert (run / "model" / "README.md").read_text().count("from step") == 1
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_workers_for_whom_a_cluster_has_no_room_are_waited_for_so_long_and_no_longer(
+    ray_session, tmp_path, monkeypatch, capfd
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_session)
+    file = tmp_path / "config.yaml"
+    asked = config_at(tmp_path / "run", use_gpu=True, worker_wait_seconds=1)
+    file.write_text(dump_config(asked))
+    assert main(["train", "--config", str(file)]) == 1
+    told = capfd.readouterr()
+    (line,) = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    assert "waiting for workers: 0 of 2 are ready; 2 CPUs and 2 GPUs are asked for" in line
+    assert "the cluster has 2 CPUs and 0 GPUs" in line
+    assert "train.worker_wait_seconds = 1: start nodes" in line
+    assert "Traceback" not in told.out + told.err
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"cpus_per_worker": 500}, r"train\.num_workers x train\.cpus_per_worker = 1000 CPUs, "),
+        ({"use_gpu": True}, r"train\.num_workers with train\.use_gpu = 2 GPUs, this machine has 0"),
+    ],
+)
+def test_workers_that_this_machine_never_has_room_for_are_refused_at_once(
+    tmp_path, monkeypatch, keys, told
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    config = config_at(tmp_path / "run", **keys)
+    with pytest.raises(UserError, match=told):
+        check(config)
+    with pytest.raises(UserError, match=told):
+        train(config)
+    assert not (tmp_path / "run").exists()
+    # A cluster may grow.
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    check(config)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_beside_another_ray_instance_a_training_prints_its_own_lines_alone(
+    ray_session, tmp_path
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config_at(tmp_path / "run", 2, num_workers=1)))
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "jobs" / "train_diffusion.py"), "--config", str(file)],
+        env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    *lines, result = done.stdout.splitlines()
+    assert result == str(tmp_path / "run" / "model")
+    assert [line for line in lines if not re.search(r"(train|data) \| ", line)] == []
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
 def test_more_steps_go_on_from_where_a_finished_run_ended(ray_session, tmp_path, capfd) -> None:
     longer = config_at(tmp_path / "longer", 6, tensorboard=True)
     shorter = config_at(tmp_path / "shorter", 3)
@@ -227,20 +339,6 @@ def test_a_run_on_s3_goes_on_from_its_checkpoint(ray_session, s3_bucket, capfd) 
     lines = storage.read_text(f"{url}/metrics.jsonl").splitlines()
     assert [json.loads(line)["step"] for line in lines] == [2, 4]
     assert load_model(f"{url}/model").image_size == 16
-
-
-def test_a_run_of_another_config_is_refused_with_the_difference(tmp_path) -> None:
-    from factory.diffusion.training import identity_json
-
-    config = config_at(tmp_path / "run")
-    Path(config.train.url).mkdir()
-    (tmp_path / "run" / "run.json").write_bytes(identity_json(config))
-    check(config)
-    check(config_at(tmp_path / "run", num_steps=20, log_steps=1))
-    with pytest.raises(UserError, match=r"train\.learning_rate: there 0\.0006, here 0\.001"):
-        check(config_at(tmp_path / "run", learning_rate=1e-3))
-    with pytest.raises(UserError, match=r"train\.num_workers: there 2, here 1"):
-        check(config_at(tmp_path / "run", num_workers=1))
 
 
 def test_an_initial_model_of_another_shape_is_refused(tmp_path, tiny_models) -> None:

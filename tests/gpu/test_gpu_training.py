@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from standin import CUDA, StandIn
 
 from factory.config import Config, parse_config
+from factory.diffusion import optimization
 from factory.diffusion.compilation import CompiledOrNot
 from factory.diffusion.optimization import (
+    batch_indices,
     fast_network,
     load_state,
     new_state,
+    read_batch,
+    resident_images,
     save_state,
     train_step,
 )
@@ -104,3 +109,30 @@ def test_the_network_is_compiled_before_it_is_distributed(config: Config, gpu: S
     train = config.train.model_copy(update={"compile": True})
     fast_network(new_state(config, CUDA).unet, train, lambda network: given.append(network))
     assert isinstance(given[0], CompiledOrNot)
+
+
+@pytest.mark.parametrize("free_bytes", [2**30, 2**10])
+def test_a_batch_is_the_images_chosen_and_nobody_waits_for_it(
+    config: Config, gpu: StandIn, free_bytes: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    gpu.free_bytes = free_bytes
+    images = resident_images(pixels, CUDA)
+    assert isinstance(images, torch.Tensor) == (free_bytes == 2**30)
+    chosen = batch_indices(20, config.train, 7, 0, 1)
+    gpu.waits.clear()
+    batch = read_batch(images, chosen, CUDA)
+    assert not gpu.waits, gpu.waits
+    assert batch.device == CUDA
+    expected = torch.from_numpy(pixels[chosen.numpy()]).permute(0, 3, 1, 2)
+    assert torch.equal(batch.cpu(), expected)
+
+
+def test_images_come_to_the_device_once_and_a_part_at_a_time(
+    gpu: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimization, "_COPIED_BYTES", 600)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    images = resident_images(pixels, CUDA)
+    assert torch.equal(images.cpu(), torch.from_numpy(pixels))
+    assert gpu.live_bytes() == pixels.nbytes

@@ -43,19 +43,14 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize("for_training", [False, True])
-def test_a_local_cluster_is_on_loopback_without_a_dashboard(
-    for_training: bool, given: list[dict[str, Any]]
-) -> None:
-    cluster.connect(for_training)
+def test_a_local_cluster_is_on_loopback_without_a_dashboard(given: list[dict[str, Any]]) -> None:
+    cluster.connect()
     (options,) = given
     assert options["address"] == "local"
     assert options["include_dashboard"] is False and options["dashboard_host"] == "127.0.0.1"
     assert cluster.ray_constants.ENABLE_RAY_CLUSTER is False
     # Nothing that would turn off the token, which Ray turns on by itself.
-    assert set(options) == {
-        "address", "include_dashboard", "dashboard_host", "logging_level", "runtime_env"
-    }  # fmt: skip
+    assert set(options) == {"address", "include_dashboard", "dashboard_host", "logging_level"}
 
 
 REALLY = """

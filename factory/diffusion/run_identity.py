@@ -1,0 +1,134 @@
+"""What a training run was asked for, in its run.json, and whether it may go on as another one.
+
+The file holds all that decides the weights after a number of steps. Most of it is the config's;
+what is only found out, such as a worker's precision where that is `auto`, joins it later.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from factory import storage
+from factory.config import Config
+from factory.differences import differences
+from factory.diffusion.run_checkpoints import saving
+from factory.errors import UserError
+from factory.progress import tell
+
+# What may differ when the same run goes on; everything else decides its weights.
+_FREE_KEYS = {
+    "url",
+    "num_steps",
+    "log_steps",
+    "checkpoint_steps",
+    "sample_steps",
+    "num_checkpoints_to_keep",
+    "max_failures",
+    "tensorboard",
+    "use_gpu",
+    "compile",
+    "cpus_per_worker",
+    "worker_wait_seconds",
+    "resume_anyway",
+    "weights_dtype",
+    # Each worker finds out what `auto` is: what counts is what it found.
+    "precision",
+}
+_FIXED = ("data.", "unet.", "diffusion.")
+"""What even --resume-anyway does not change: another network, or one of something else."""
+_RESUMED = "resumed"
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """All keys of the config that decide the weights after a given number of steps."""
+    return {
+        "data": config.data.model_dump(mode="json", include={"image_size", "unlabelled"}),
+        "unet": config.unet.model_dump(mode="json"),
+        "diffusion": config.diffusion.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json", exclude=_FREE_KEYS),
+    }
+
+
+def check_run(config: Config, found: Mapping[str, str]) -> None:
+    """Raises UserError where another run is at train.url, unless it may go on as this one.
+
+    found: what is known of the run beside the config, by name, `train.precision` for one.
+    """
+    changed = _changed(_read(config), {**identity(config), **found})
+    fixed = [line for line in changed if line.startswith(_FIXED)]
+    if fixed or (changed and not config.train.resume_anyway):
+        raise UserError(_refusal(config, fixed or changed, bool(fixed)))
+
+
+def begin_run(config: Config) -> None:
+    """Writes run.json where there is none yet. Raises UserError where it cannot be written."""
+    if _read(config) is None:
+        _write(config, identity(config))
+
+
+def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:
+    """Notes what the run goes on with from this step, and what of it is new.
+
+    Raises UserError as `check_run` does.
+    """
+    check_run(config, found)
+    there = _read(config) or {}
+    now = {**identity(config), **found}
+    resumed = there.get(_RESUMED, [])
+    changed = _changed(there, now)
+    if changed and step:
+        resumed = [*resumed, {"step": step, "changed": changed}]
+        tell(
+            f"train | from step {step:,} on: {'; '.join(changed)}. The result is no longer "
+            "bit-equal to that of a run that nothing was changed in; its card says so"
+        )
+    if there != (content := {**there, **now, _RESUMED: resumed}):
+        _write(config, content)
+
+
+def departures(config: Config) -> list[str]:
+    """A line for each time that the run went on as another one."""
+    resumed = (_read(config) or {}).get(_RESUMED, [])
+    return [f"from step {entry['step']:,} on: {'; '.join(entry['changed'])}" for entry in resumed]
+
+
+def _changed(there: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
+    """What differs of all that both know; an older version knew less."""
+    both = [name for name in now if name in (there or {})]
+    return differences({name: (there or {})[name] for name in both}, {k: now[k] for k in both})
+
+
+def _refusal(config: Config, changed: list[str], fixed: bool) -> str:
+    remedy = "Name another --out, or set these keys back"
+    if not fixed:
+        remedy += (
+            ". Or go on from the newest checkpoint with --resume-anyway: the result is then no "
+            "longer bit-equal to that of a run that nothing was changed in"
+        )
+    return f"{config.train.url}: holds a run of another config: {'; '.join(changed)}. {remedy}."
+
+
+def _place(config: Config) -> str:
+    return storage.join(config.train.url, "run.json")
+
+
+def _read(config: Config) -> dict[str, Any] | None:
+    """The content of run.json, None where there is none. Raises UserError where it is damaged."""
+    place = _place(config)
+    if not storage.exists(place):
+        return None
+    try:
+        content = json.loads(storage.read_text(place))
+    except ValueError:
+        raise UserError(f"{place}: not readable as JSON. Name another --out.") from None
+    if not isinstance(content, dict) or not isinstance(train := content.get("train"), dict):
+        raise UserError(f"{place}: is not what a training writes there. Name another --out.")
+    # Older versions noted what was asked for, not what it came to.
+    asked = train.pop("precision", "auto")
+    return content if asked == "auto" else {"train.precision": asked, **content}
+
+
+def _write(config: Config, content: Mapping[str, Any]) -> None:
+    place = _place(config)
+    with saving("what was asked", place):
+        storage.write(place, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())

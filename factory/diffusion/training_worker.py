@@ -1,0 +1,331 @@
+"""What each worker of a training runs: it steps, and rank 0 also tells, draws and saves.
+
+Whatever stops one of them stops all at the same point: each waits for the others at every step.
+"""
+
+import json
+import logging
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed
+from ray.train.collective import barrier, broadcast_from_rank_zero
+
+from factory import storage
+from factory.config import Config, parse_config
+from factory.data.cache import Cached, cached_images
+from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
+from factory.diffusion.optimization import (
+    TrainState,
+    batch_indices,
+    fast_network,
+    is_finite,
+    load_state,
+    new_state,
+    read_batch,
+    resident_images,
+    train_step,
+)
+from factory.diffusion.process import linear_schedule, normal_noise, sample_seed, step_noise
+from factory.diffusion.run_checkpoints import (
+    NotFinite,
+    newest_checkpoint,
+    on_this_machine,
+    save_checkpoint,
+    saving,
+)
+from factory.diffusion.run_identity import departures, note_beginning
+from factory.diffusion.samplers import ddim, uniform_timesteps
+from factory.errors import UserError, is_out_of_memory
+from factory.images import UInt8, encode_png, tile, to_channels_last_arrays
+from factory.precision import in_bf16
+from factory.progress import duration, tell
+
+T = TypeVar("T")
+
+_SHEET_ROWS = 6
+
+
+def model_url(config: Config) -> str:
+    """Where `train` puts its result."""
+    return storage.join(config.train.url, "model")
+
+
+class _Stopped(Exception):
+    """Raised on all workers at the same point: none waits for another one."""
+
+
+def train_worker(worker_config: dict[str, Any]) -> str | None:
+    """What every worker runs; rank 0 also tells, draws and saves.
+
+    Returns why it had to stop, None if it did not: Ray would start a worker that raises again,
+    which makes no room on a full disk.
+    """
+    config = parse_config(worker_config["config"])
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    device = ray.train.torch.get_device()
+    torch.set_num_threads(config.train.cpus_per_worker)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    precision = "bf16" if in_bf16(config.train.precision, device.type) else "fp32"
+    try:
+        images = _on_all_ranks(
+            context.get_world_size(), lambda: _images_here(config, **worker_config["images"])
+        )
+        state = _restored_state(config, rank, device)
+        found = {"train.precision": precision, "images": images.told}
+        _on_rank_0(rank, lambda: note_beginning(config, found, state.step))
+        if rank == 0 and state.step:
+            tell(f"train | going on from step {state.step:,}")
+        if state.step < config.train.num_steps:
+            _train_on(config, state, images.images, rank, context.get_world_size(), device)
+        _on_rank_0(rank, lambda: _write_result(config, state))
+    except _Stopped as stopped:
+        return str(stopped)
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise MemoryError(
+                f"out of memory with train.batch_size = {config.train.batch_size} over "
+                f"{config.train.num_workers} workers. Lower it, or raise train.num_workers, "
+                f"in a run at another --out: both are part of the run. {error}"
+            ) from None
+        raise
+    return None
+
+
+def _on_rank_0(rank: int, work: Callable[[], T]) -> T:
+    """What work() gives on rank 0, for all workers; they wait for it, and where it raises
+    UserError, all of them raise _Stopped."""
+    outcome: T | None = None
+    problem: str | None = None
+    if rank == 0:
+        try:
+            outcome = work()
+        except UserError as error:
+            problem = str(error)
+    outcome, problem = broadcast_from_rank_zero((outcome, problem))
+    if problem is not None:
+        raise _Stopped(problem)
+    return outcome
+
+
+def _on_all_ranks(num_ranks: int, work: Callable[[], T]) -> T:
+    """What work() gives on this rank. Where it raises UserError on any, all raise _Stopped."""
+    outcome: T | None = None
+    problem: str | None = None
+    try:
+        outcome = work()
+    except UserError as error:
+        problem = str(error)
+    # Some may take hours longer than others; torch's own collectives give up before.
+    barrier()
+    problems = [problem] * num_ranks
+    if num_ranks > 1:
+        torch.distributed.all_gather_object(problems, problem)
+    if any(problems):
+        raise _Stopped("\n".join(sorted({told for told in problems if told})))
+    assert outcome is not None, "there was no problem"
+    return outcome
+
+
+def _images_here(config: Config, key: str, told: str) -> Cached:
+    """The images on this machine; raises UserError where they are not the driver's."""
+    images = cached_images(config.data, config.data.unlabelled, key)
+    if images.told != told:
+        raise UserError(
+            f"{platform.node()} finds other images than the driver: {images.told} instead of "
+            f"{told}. All nodes must see the same files at data.unlabelled.url and have the same "
+            "version of Pillow."
+        )
+    return images
+
+
+def _train_on(
+    config: Config,
+    state: TrainState,
+    pixels: UInt8,
+    rank: int,
+    num_ranks: int,
+    device: torch.device,
+) -> None:
+    """Steps to train.num_steps, telling, drawing and saving on the way."""
+    images = resident_images(pixels, device)
+    network = fast_network(state.unet, config.train, ray.train.torch.prepare_model)
+    schedule = linear_schedule(config.diffusion).to(device)
+    progress = _Progress(config, state)
+    while state.step < config.train.num_steps:
+        with progress.waiting():
+            chosen = batch_indices(len(images), config.train, state.step, rank, num_ranks)
+            batch = read_batch(images, chosen, device)
+        progress.loss += train_step(state, network, schedule, batch, config.train, rank)
+        if _due(config, state.step, config.train.log_steps):
+            loss = progress.mean_loss(state, num_ranks)
+            if not math.isfinite(loss):
+                _on_rank_0(rank, lambda: _stop_diverged(config, state, "the loss is not finite"))
+            if rank == 0:
+                progress.tell(state, loss)
+        if rank == 0 and state.step % config.train.sample_steps == 0:
+            _write_sheet(config, state, device)
+        if _due(config, state.step, config.train.checkpoint_steps):
+            _on_rank_0(rank, lambda: _save(config, state))
+
+
+def _restored_state(config: Config, rank: int, device: torch.device) -> TrainState:
+    initial = config.train.initial_model_url
+    state = new_state(config, device, load_model(initial).unet if initial else None)
+    place = _on_rank_0(
+        rank, lambda: newest_checkpoint(checkpoints_url(config), config.train.checkpoint_steps)
+    )
+    if place is not None:
+        with on_this_machine(place) as folder:
+            load_state(state, folder)
+        if not is_finite(state):
+            raise _Stopped(
+                f"{place}: holds values that are not finite, as the training diverged before it. "
+                "Delete it to go on from an older one."
+            )
+    return state
+
+
+def _due(config: Config, step: int, interval: int) -> bool:
+    """Whether a step is the last one, or one of those after which something is done."""
+    return step % interval == 0 or step == config.train.num_steps
+
+
+def _stop_diverged(config: Config, state: TrainState, what: str) -> NoReturn:
+    """Raises UserError: what went wrong, what is left, and how not to come here again."""
+    train, rate = config.train, state.optimizer.param_groups[0]["lr"]
+    good = newest_checkpoint(checkpoints_url(config), train.checkpoint_steps)
+    raise UserError(
+        f"the training diverged: {what} at step {state.step:,}, with a learning rate of {rate:g}. "
+        + (f"The last good checkpoint is {good}. " if good else "There is no checkpoint yet. ")
+        + "The same command would come here again: lower train.learning_rate or "
+        "train.max_grad_norm, raise train.warmup_steps"
+        + ("" if train.precision == "fp32" else ", or set train.precision=fp32")
+        + (", and go on from there with --resume-anyway." if good else ", at another --out.")
+    )
+
+
+def _save(config: Config, state: TrainState) -> None:
+    train = config.train
+    try:
+        save_checkpoint(state, checkpoints_url(config), train.num_checkpoints_to_keep)
+    except NotFinite:
+        _stop_diverged(config, state, "the weights are not finite")
+    lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in state.history)
+    place = storage.join(train.url, "metrics.jsonl")
+    with saving("the metrics", place):
+        storage.write(place, lines.encode())
+
+
+def checkpoints_url(config: Config) -> str:
+    """Where the run's checkpoints are."""
+    return storage.join(config.train.url, "checkpoints")
+
+
+class _Progress:
+    """One plain line every train.log_steps steps: loss, images/s, what is left."""
+
+    def __init__(self, config: Config, state: TrainState) -> None:
+        self.train = config.train
+        self.loss: torch.Tensor | float = 0.0
+        self.started = time.monotonic()
+        self.waited_seconds = 0.0
+        self.first_step = self.last_step = state.step
+        self.board = _tensorboard(config)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around whatever brings the next batch."""
+        started = time.monotonic()
+        yield
+        self.waited_seconds += time.monotonic() - started
+
+    def mean_loss(self, state: TrainState, num_ranks: int) -> float:
+        """Of all ranks since the last call, the same on each of them; waits for the device."""
+        loss = torch.as_tensor(self.loss) / (state.step - self.last_step) / num_ranks
+        if num_ranks > 1:
+            torch.distributed.all_reduce(loss)
+        self.loss, self.last_step = 0.0, state.step
+        return float(loss)
+
+    def tell(self, state: TrainState, loss: float) -> None:
+        """A line, on rank 0."""
+        seconds = time.monotonic() - self.started
+        rate = (state.step - self.first_step) / seconds
+        left = (self.train.num_steps - state.step) / rate
+        images_per_second = rate * self.train.batch_size
+        entry = {
+            "step": state.step,
+            "loss": loss,
+            "images_per_second": images_per_second,
+            "data_wait_share": self.waited_seconds / seconds,
+        }
+        state.history += (entry,)
+        tell(
+            f"train | step {state.step:,}/{self.train.num_steps:,} | loss {loss:.4f} | "
+            f"{images_per_second:.1f} images/s | waiting for data "
+            f"{entry['data_wait_share']:.1%} | ETA {duration(left)}"
+        )
+        if self.board is not None:
+            self.board.add_scalar("loss", loss, state.step)
+            self.board.add_scalar("images_per_second", images_per_second, state.step)
+
+
+def _tensorboard(config: Config) -> Any:
+    if not config.train.tensorboard or ray.train.get_context().get_world_rank() != 0:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(storage.join(config.train.url, "tensorboard"))
+
+
+def _write_sheet(config: Config, state: TrainState, device: torch.device) -> None:
+    """A sheet of samples of the averaged network, always from the same noise."""
+    schedule = linear_schedule(config.diffusion)
+    shape = (3, config.data.image_size, config.data.image_size)
+    seeds = [sample_seed(config.train.seed, index) for index in range(_SHEET_ROWS**2)]
+    noise = step_noise(seeds, shape, device)
+    steps = uniform_timesteps(schedule, min(20, schedule.num_timesteps))
+    unet = state.ema_unet.eval()
+    with torch.inference_mode():
+        x_t = normal_noise(seeds, shape, stream=0).to(device)
+        pictures = to_channels_last_arrays(ddim(unet, schedule, x_t, steps, 1.0, noise))
+    unet.train()
+    rows = [pictures[i : i + _SHEET_ROWS] for i in range(0, len(pictures), _SHEET_ROWS)]
+    place = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")
+    try:
+        storage.write(place, encode_png(tile(rows, scale=2)))
+    except OSError as error:
+        # Nobody needs it to go on; the next checkpoint may find room again.
+        tell(f"train | {place}: not written ({storage.reason(error)})")
+
+
+def _write_result(config: Config, state: TrainState) -> None:
+    card = (
+        f"# DDPM, {config.data.image_size} px, {state.step:,} steps of "
+        f"{config.train.batch_size} images\n\nThe averaged weights (EMA {config.train.ema_decay}). "
+        f"Unlabelled images: {config.data.unlabelled.kind} "
+        f"{storage.name_of(config.data.unlabelled.url or '')}.\n"
+    )
+    if changed := departures(config):
+        card += (
+            "\nNot bit-equal to a run that nothing was changed in: "
+            f"it went on with other settings {'; '.join(changed)}.\n"
+        )
+    with saving("the model", model_url(config)):
+        save_model(
+            state.ema_unet,
+            config.diffusion,
+            config.data.image_size,
+            model_url(config),
+            WEIGHTS_DTYPES[config.train.weights_dtype],
+            card,
+        )

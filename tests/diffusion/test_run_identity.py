@@ -1,0 +1,108 @@
+"""Claims about run.json: which run may go on where, and what it says of itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.config import Config, parse_config
+from factory.diffusion.run_identity import begin_run, check_run, departures, note_beginning
+from factory.errors import UserError
+
+
+def config_at(folder: Path, tree: dict[str, Any] | None = None, **train: object) -> Config:
+    return parse_config({**(tree or {}), "train": {"url": str(folder / "run"), **train}})
+
+
+def refusal(config: Config, found: dict[str, str] | None = None) -> str:
+    with pytest.raises(UserError) as told:
+        check_run(config, found or {})
+    return str(told.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a run that came to step 6 in bfloat16."""
+    config = config_at(tmp_path)
+    begin_run(config)
+    note_beginning(config, {"train.precision": "bf16", "images": "4 images"}, 0)
+    return tmp_path
+
+
+def test_a_run_of_another_config_is_refused_with_the_difference_and_the_way_on(folder) -> None:
+    check_run(config_at(folder), {})
+    check_run(config_at(folder, num_steps=20, log_steps=1, cpus_per_worker=2), {})
+    told = refusal(config_at(folder, learning_rate=1e-3, num_workers=2))
+    assert "train.learning_rate: there 0.0006, here 0.001" in told
+    assert "train.num_workers: there 1, here 2" in told
+    assert "Name another --out, or set these keys back. Or go on" in told
+    assert "--resume-anyway" in told
+
+
+def test_what_a_worker_found_counts_and_not_what_was_asked_for(folder) -> None:
+    check_run(config_at(folder, precision="bf16"), {"train.precision": "bf16"})
+    told = refusal(config_at(folder), {"train.precision": "fp32"})
+    assert 'train.precision: there "bf16", here "fp32"' in told and "--resume-anyway" in told
+
+
+def test_other_images_are_refused_unless_they_are_wanted(folder) -> None:
+    assert "images: there" in refusal(config_at(folder), {"images": "5 images"})
+    check_run(config_at(folder, resume_anyway=True), {"images": "5 images"})
+
+
+@pytest.mark.parametrize(
+    "tree", [{"unet": {"dropout": 0.2}}, {"data": {"unlabelled": {"kind": "toy", "num": 7}}}]
+)
+def test_another_network_or_source_is_refused_even_with_resume_anyway(folder, tree) -> None:
+    told = refusal(config_at(folder, tree, resume_anyway=True, num_workers=2))
+    assert next(iter(tree)) in told and "num_workers" not in told
+    assert "--resume-anyway" not in told
+
+
+def test_each_time_that_something_changes_is_noted_once(folder, capsys) -> None:
+    one = config_at(folder, num_workers=2, resume_anyway=True)
+    for _ in range(2):
+        note_beginning(one, {"train.precision": "bf16", "images": "4 images"}, 6)
+    assert "no longer bit-equal" in capsys.readouterr().out
+    other = config_at(folder, num_workers=4, resume_anyway=True)
+    note_beginning(other, {"train.precision": "fp32", "images": "4 images"}, 9)
+    assert departures(other) == [
+        "from step 6 on: train.num_workers: there 1, here 2",
+        "from step 9 on: train.num_workers: there 2, here 4; "
+        'train.precision: there "bf16", here "fp32"',
+    ]
+
+
+def test_a_run_without_a_step_yet_is_begun_as_the_other_one(folder) -> None:
+    other = config_at(folder, learning_rate=1e-5, resume_anyway=True)
+    note_beginning(other, {}, 0)
+    assert departures(other) == []
+    check_run(config_at(folder, learning_rate=1e-5), {})
+
+
+def test_a_run_json_of_before_goes_on(tmp_path) -> None:
+    config = config_at(tmp_path)
+    begin_run(config)
+    file = tmp_path / "run" / "run.json"
+    content = json.loads(file.read_text())
+    content["train"]["precision"] = "fp32"
+    file.write_text(json.dumps(content))
+    check_run(config, {})
+    check_run(config, {"train.precision": "fp32", "images": "4 images"})
+    assert "train.precision" in refusal(config, {"train.precision": "bf16"})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "not readable as JSON"),
+        ("{", "not readable as JSON"),
+        ("[]", "is not what a training writes there"),
+        ('{"train": 1}', "is not what a training writes there"),
+    ],
+)
+def test_a_damaged_run_json_is_named(tmp_path, text, told) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(text)
+    assert f"run.json: {told}. Name another --out." in refusal(config_at(tmp_path))

@@ -37,7 +37,7 @@ from factory import cluster, storage
 from factory.cluster import Room
 from factory.config import Config
 from factory.data import cache
-from factory.data.cache import cached_images
+from factory.data.cache import Cached, cached_images
 from factory.data.listing import missed_pictures
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
@@ -66,19 +66,26 @@ def train(config: Config) -> str:
     images = cached_images(config.data, config.data.unlabelled)
     _tell_missed(config)
     check_run(config, {**_asked_precision(config), "images": images.told})
-    if len(images.images) < config.train.batch_size:
-        tell(
-            f"train | only {len(images.images)} images for train.batch_size = "
-            f"{config.train.batch_size}: each step sees some of them more than once"
-        )
+    _tell_odd(config, len(images.images))
     cluster.connect()
     begin_run(config)
+    try:
+        problem = _trainer(config, images).fit().return_value
+    except WorkerGroupError as error:
+        raise TrainingFailedError(_reason(error)) from error
+    except ControllerError as error:
+        raise TrainingFailedError(str(error.controller_failure)) from error
+    if problem is not None:
+        raise TrainingFailedError(problem)
+    return model_url(config)
+
+
+def _trainer(config: Config, images: Cached) -> "_Trainer":
+    train, use_gpu = config.train, _uses_gpu(config)
+    tell(f"train | {train.num_workers} {'GPU' if use_gpu else 'CPU'} workers | {train.url}")
     # Read where the workers are started from.
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.train.worker_wait_seconds)
-    use_gpu = _uses_gpu(config)
-    kind = "GPU" if use_gpu else "CPU"
-    tell(f"train | {config.train.num_workers} {kind} workers | {config.train.url}")
-    trainer = _Trainer(
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(train.worker_wait_seconds)
+    return _Trainer(
         train_worker,
         train_loop_config={
             "config": config.model_dump(mode="json"),
@@ -87,15 +94,6 @@ def train(config: Config) -> str:
         scaling_config=_scaling(config, use_gpu),
         run_config=_run_config(config, use_gpu),
     )
-    try:
-        problem = trainer.fit().return_value
-    except WorkerGroupError as error:
-        raise TrainingFailedError(_reason(error)) from error
-    except ControllerError as error:
-        raise TrainingFailedError(str(error.controller_failure)) from error
-    if problem is not None:
-        raise TrainingFailedError(problem)
-    return model_url(config)
 
 
 class _Trainer(TorchTrainer):  # type: ignore[misc]  # Ray is untyped
@@ -173,6 +171,22 @@ def _check_capacity(config: Config) -> None:
 def _tell_missed(config: Config) -> None:
     if missed := missed_pictures(config.data.unlabelled):
         tell(f"data | {shown(missed)}")
+
+
+def _tell_odd(config: Config, num_images: int) -> None:
+    """What is possible, but hardly meant."""
+    train = config.train
+    if num_images < train.batch_size:
+        tell(
+            f"train | only {num_images} images for train.batch_size = {train.batch_size}: each "
+            "step sees some of them more than once"
+        )
+    if train.num_steps < train.warmup_steps:
+        reached = train.learning_rate * train.num_steps / train.warmup_steps
+        tell(
+            f"train | train.num_steps = {train.num_steps:,} end before train.warmup_steps = "
+            f"{train.warmup_steps:,}: the learning rate only comes to {reached:g}"
+        )
 
 
 def _check_tensorboard(config: Config) -> None:

@@ -93,8 +93,9 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
         if is_out_of_memory(error):
             raise MemoryError(
                 f"out of memory with train.batch_size = {config.train.batch_size} over "
-                f"{config.train.num_workers} workers. Lower it, or raise train.num_workers, "
-                f"in a run at another --out: both are part of the run. {error}"
+                f"{config.train.num_workers} workers. Lower it, or raise train.num_workers: both "
+                "are part of the run, so go on with --resume-anyway, or begin at another --out. "
+                f"{error}"
             ) from None
         raise
     return None

@@ -54,18 +54,17 @@ def main() -> None:
     ):
         pictures = Path(folder) / "pictures"
         rows.append(Row(f"making {given.images:,} files", make(pictures, given), None, "s"))
-        for num in (given.few, given.images, given.images):
+        for num, again in ((given.few, ""), (given.images, ""), (given.images, ", again")):
             command = training(Path(folder), pictures, num, given)
             seconds, peaks = watched(command)
-            name = f"{num:,} images"
+            name = f"{num:,} images{again}"
             rows.append(Row(f"{name}: the whole command", seconds, None, "s"))
             rows.append(Row(f"{name}: the worker's own memory", peaks[WORKER], None, "MiB"))
             rows.append(Row(f"{name}: the driver's own memory", peaks["driver"], None, "MiB"))
         decoded = given.images * given.size**2 * 3 / 2**20
         notes.append(
-            f"Decoded, {given.images:,} images take {decoded:,.0f} MiB. The last three rows are of "
-            f"a second run, which finds them decoded. {given.workers} workers; of several the "
-            "largest is told."
+            f"Decoded, {given.images:,} images take {decoded:,.0f} MiB. The second run on them "
+            f"finds them decoded. {given.workers} workers; of several the largest is told."
         )
 
 

@@ -9,6 +9,7 @@ The key is of all that decides the pixels: the source, the size, the way of deco
 file's name, size and time. Locks end with the process that holds them, however that ends.
 """
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -224,7 +225,7 @@ def _make(found: Listing, folder: Path, data: Data) -> None:
     tell(f"data | decoding {_size(found.num, data, needed)} into {folder}")
     try:
         making.mkdir(mode=0o700)
-        with (making / _IMAGES).open("wb", buffering=0) as file:
+        with (making / _IMAGES).open("w+b", buffering=0) as file:
             digest = _write_images(found, file, shape)
             os.fsync(file.fileno())
         about = {"digest": digest, "num": found.num, "image_size": data.image_size}
@@ -242,14 +243,22 @@ def _write_images(found: Listing, file: IO[bytes], shape: tuple[int, int, int, i
     np.lib.format.write_array_header_1_0(header, told)
     file.write(header.getvalue())
     start, each = len(header.getvalue()), math.prod(shape[1:])
-    if hasattr(os, "posix_fallocate"):
-        # All of it now: a disk that fills up meanwhile does not matter.
-        os.posix_fallocate(file.fileno(), 0, start + math.prod(shape))
+    _reserve(file, start + math.prod(shape))
 
     def write(i: int, image: UInt8) -> None:
         os.pwrite(file.fileno(), image.tobytes(), start + i * each)
 
     return _decode(found, write)
+
+
+def _reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Takes all the room now, so that a disk that fills up meanwhile does not matter."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            raise
 
 
 def _decode(found: Listing, use: Callable[[int, UInt8], None]) -> str:
@@ -321,7 +330,8 @@ def _to_remove(folder: Path, needed: int, data: Data) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [file.parent for file in folder.glob(f"*/{_IMAGES}")]
+    found = [file.parent for file in folder.glob(f"*/{_IMAGES}")]
+    return [entry for entry in found if entry.name != _MAKING]
 
 
 def _unused(folder: Path) -> list[Path]:

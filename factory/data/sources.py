@@ -94,7 +94,9 @@ def read_square(url: str, size: int, problems: Problems) -> UInt8 | None:
     """One image as `read_images` has it, (size, size, 3); None for one with a problem, which is
     noted."""
     with _noting(url, problems):
-        return decoding.square_rgb(decoding.decode_rgb(decoding.read_file(url))[0], size)
+        # Of a million objects of a bucket, some stumble.
+        data = storage.patiently(lambda: decoding.read_file(url))
+        return decoding.square_rgb(decoding.decode_rgb(data)[0], size)
     return None
 
 

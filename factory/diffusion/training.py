@@ -74,7 +74,7 @@ def train(config: Config) -> str:
     except WorkerGroupError as error:
         raise TrainingFailedError(_reason(error)) from error
     except ControllerError as error:
-        raise TrainingFailedError(str(error.controller_failure)) from error
+        raise TrainingFailedError(" ".join(str(error.controller_failure).split())) from error
     if problem is not None:
         raise TrainingFailedError(problem)
     return model_url(config)

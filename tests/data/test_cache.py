@@ -271,6 +271,37 @@ def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(
     assert entries(data) == []
 
 
+def test_a_file_system_that_reserves_no_room_is_used_all_the_same(data, monkeypatch) -> None:
+    def unable(*arguments: Any) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(cache.os, "posix_fallocate", unable)
+    assert len(cached_images(data, TOY).images) == 70
+
+
+def test_an_image_of_a_store_that_stumbles_is_asked_for_again(data, photos, monkeypatch) -> None:
+    read, stumbled = storage.read_bytes, []
+
+    def stumble(url: str) -> bytes:
+        if not stumbled and url.endswith("042.png"):
+            stumbled.append(url)
+            raise OSError(errno.EIO, "503 Slow Down")
+        return read(url)
+
+    monkeypatch.setattr(storage, "read_bytes", stumble)
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+    assert len(cached_images(data, photos).images) == 150
+    assert len(stumbled) == 1
+
+
+def test_without_a_home_folder_the_key_that_names_another_one_is_told(monkeypatch) -> None:
+    def nowhere(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nowhere)
+    assert refusal(cached_images, Data(image_size=16), TOY).startswith("data.cache_dir: ")
+
+
 @pytest.mark.parametrize("work", [check, cached_images])
 def test_a_folder_that_cannot_be_written_is_named_with_its_key(tmp_path, work) -> None:
     (tmp_path / "file").write_text("")

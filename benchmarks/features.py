@@ -19,6 +19,7 @@ from factory.diffusion.process import linear_schedule, normal_noise
 from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
+from factory.precision import autocast
 from factory.synthesis import Models, Synthesizer, load_models, make_plan
 
 NUM_PASSES = 16
@@ -45,16 +46,19 @@ def main() -> None:
             ("generate.num", given.images),
             ("generate.samples_per_shard", given.images),
             ("features.source", "trajectory"),
+            ("generate.gpus_per_actor", int(torch.cuda.is_available())),
             *given.set,
         ],
     )
     models = load_models(config)
     plan = make_plan(config, models)
-    samples = list(Synthesizer(models, plan).samples(plan.shard(0)))
+    # Which moves the models to its device, where the passes are made, too.
+    synthesizer = Synthesizer(models, plan)
+    samples = list(synthesizer.samples(plan.shard(0)))
     trajectory = torch.stack([torch.from_numpy(sample.mask) for sample in samples])
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples])
-    x_0 = to_signed(images.permute(0, 3, 1, 2))
-    rows, notes = agreement(models, x_0, trajectory)
+    x_0 = to_signed(images.permute(0, 3, 1, 2)).to(synthesizer.device)
+    rows, notes = agreement(models, x_0, trajectory.to(synthesizer.device))
     recipe = plan.recipe
     notes.append(
         f"{given.images} images of {recipe['image_size']} px; sampled by {recipe['sampler']}, eta "
@@ -99,14 +103,15 @@ def renoised(models: Models, x_0: torch.Tensor, noise: torch.Tensor) -> torch.Te
     """(B, S, S) class ids by soft vote, from one re-noised pass a timestep."""
     learned, masks = models.ensemble.config, []
     for images in x_0.split(16):
-        maps = renoised_maps(
-            models.ddpm.unet,
-            linear_schedule(models.ddpm.diffusion),
-            images,
-            noise,
-            learned.timesteps,
-            learned.blocks,
-        )
+        with autocast(False, images.device.type):
+            maps = renoised_maps(
+                models.ddpm.unet.features,
+                linear_schedule(models.ddpm.diffusion),
+                images,
+                noise,
+                learned.timesteps,
+                learned.blocks,
+            )
         masks.append(label_maps(models.ensemble, maps, learned.image_size).soft)
     return torch.cat(masks)
 

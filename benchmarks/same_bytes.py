@@ -1,13 +1,16 @@
 """Are shards that are made twice on this machine's device the same bytes?
 
 Without Ray. The first time one process makes all shards, the second time two processes at once make
-every other one, as two actors would.
+every other one, as two actors would. Each compiles for itself: a kernel that is chosen by timing
+would be chosen anew, by a quiet GPU the first time, by a busy one the second.
 """
 
 import argparse
 import hashlib
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 
 import measuring
@@ -55,16 +58,22 @@ def main() -> None:
 def hashes(parts: Sequence[Sequence[int]]) -> dict[int, str]:
     """sha256 of each shard; a process for each part makes its shards, all at once."""
     command = [sys.executable, __file__, *sys.argv[1:], "--make"]
-    processes = [
-        subprocess.Popen([*command, *map(str, part)], stdout=subprocess.PIPE, text=True)
-        for part in parts
-    ]
     found: dict[int, str] = {}
-    for process, part in zip(processes, parts, strict=True):
-        told, _ = process.communicate()
-        if process.returncode:
-            sys.exit(f"a process that made shards {list(part)} failed")
-        found |= zip(part, told.split(), strict=True)
+    with tempfile.TemporaryDirectory() as folder:
+        processes = [
+            subprocess.Popen(
+                [*command, *map(str, part)],
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": f"{folder}/{number}"},
+            )
+            for number, part in enumerate(parts)
+        ]
+        for process, part in zip(processes, parts, strict=True):
+            told, _ = process.communicate()
+            if process.returncode:
+                sys.exit(f"a process that made shards {list(part)} failed")
+            found |= zip(part, told.split(), strict=True)
     return found
 
 

@@ -25,7 +25,14 @@ from factory import embedded
 from factory.config import Config, load_config
 from factory.data.sources import read_images
 from factory.diffusion.checkpoints import Model, load_model
-from factory.diffusion.process import EpsilonFn, linear_schedule, normal_noise, step_noise
+from factory.diffusion.philox import DeviceNoise
+from factory.diffusion.process import (
+    EpsilonFn,
+    NoiseFn,
+    linear_schedule,
+    normal_noise,
+    step_noise,
+)
 from factory.diffusion.samplers import (
     ddim,
     dpm_solver,
@@ -37,7 +44,7 @@ from factory.diffusion.samplers import (
     unipc,
 )
 from factory.images import to_signed, to_uint8
-from factory.precision import in_bf16
+from factory.precision import autocast, in_bf16
 
 PINNED = (250, 150, 50)
 SOLVERS: dict[str, Callable[..., torch.Tensor]] = {
@@ -85,7 +92,8 @@ def main() -> None:
     model.unet.to(DEVICE)
     with measuring.reporting("Solvers", given.json) as (rows, notes):
         for clip in (None, 1.0) if given.images else ():
-            told, more = ode_rows(model, given.images, clip)
+            with autocast(False, DEVICE.type):
+                told, more = ode_rows(model, given.images, clip)
             rows += told
             notes += more
         if given.samples:
@@ -189,18 +197,20 @@ def sampled(
     batches = []
     for start in range(0, given.samples, BATCH):
         seeds = range(start, min(start + BATCH, given.samples))
-        named = repr((model.model_hash, solver, timesteps, eta, seeds, IN_BF16)).encode()
+        named = repr(
+            (model.model_hash, solver, timesteps, eta, seeds, IN_BF16, DEVICE.type)
+        ).encode()
         file = given.keep and given.keep / f"{hashlib.sha256(named).hexdigest()[:20]}.npy"
         if file and file.exists():
             batches.append(torch.from_numpy(np.load(file)))
             continue
         shape = (3, model.image_size, model.image_size)
-        noise = step_noise(seeds, shape, DEVICE)
+        noise = noise_of(seeds, shape, timesteps)
         options = {"DDIM": {"eta": eta, "noise": noise}, SDE: {"noise": noise}}
         x_0 = {**SOLVERS, SDE: sde_dpm_solver}[solver](
             _autocast(model),
             schedule,
-            normal_noise(seeds, shape, stream=0).to(DEVICE),
+            noise(-1),
             timesteps,
             **options.get(solver, {}),
         )
@@ -212,9 +222,17 @@ def sampled(
     return torch.cat(batches)
 
 
+def noise_of(seeds: Sequence[int], shape: Sequence[int], timesteps: Sequence[int]) -> NoiseFn:
+    """x_T at t = -1, and what is added at each timestep; drawn as `generate` does there."""
+    if DEVICE.type == "cpu":
+        return step_noise(seeds, shape, DEVICE)
+    drawn = DeviceNoise(seeds, shape, [t + 1 for t in (-1, *timesteps)], DEVICE)
+    return lambda t: drawn(t + 1)
+
+
 def _autocast(model: Model) -> EpsilonFn:
     def epsilon_fn(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=IN_BF16):
+        with autocast(IN_BF16, DEVICE.type):
             return model.unet(x_t, t)
 
     return epsilon_fn

@@ -10,7 +10,7 @@ those that are known, even where a later one fails or the time is up.
 import argparse
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +18,7 @@ import measuring
 import torch
 from measuring import Row
 from pairs import FEWEST_PASSES, face_models
+from torch.utils._pytree import tree_map_only
 
 from factory.config import load_config
 from factory.shards.plan import Plan
@@ -82,9 +83,7 @@ def plan_of(models: Models, recipe: str, batch_size: int, given: argparse.Namesp
 
 def pairs_per_second(models: Models, plan: Plan, cuda_graphs: bool) -> float:
     """Of the plan's first shard; its second warms up, and compiles."""
-    synthesizer = Synthesizer(models, plan)
-    if cuda_graphs:
-        use_cuda_graphs(synthesizer)
+    synthesizer = with_cuda_graphs(models, plan) if cuda_graphs else Synthesizer(models, plan)
     with ThreadPoolExecutor(1) as encoder:
         next(synthesizer.samples(plan.shard(1)))
         started = time.perf_counter()
@@ -96,21 +95,25 @@ def pairs_per_second(models: Models, plan: Plan, cuda_graphs: bool) -> float:
         return len(encoded) / (time.perf_counter() - started)
 
 
-def use_cuda_graphs(synthesizer: Synthesizer) -> None:
-    """Compiles to CUDA graphs, and copies what they give: the next replay overwrites it."""
+def with_cuda_graphs(models: Models, plan: Plan) -> Synthesizer:
+    """What it compiles is compiled to CUDA graphs; what they give is copied."""
     import torch._inductor.config  # takes a second
 
     torch._inductor.config.triton.cudagraphs = True
-    network = synthesizer.network
+    synthesizer = Synthesizer(models, plan)
+    for name in ("network", "features", "draw"):
+        setattr(synthesizer, name, copied(getattr(synthesizer, name)))
+    return synthesizer
 
-    def copied(
-        x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
-    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+
+def copied(graph: Callable[..., Any]) -> Callable[..., Any]:
+    """The next replay overwrites what a graph gives."""
+
+    def call(*given: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()
-        epsilon, maps = network(x_t, t, blocks)
-        return epsilon.clone(), {block: found.clone() for block, found in maps.items()}
+        return tree_map_only(torch.Tensor, torch.clone, graph(*given))
 
-    synthesizer.network = copied
+    return call
 
 
 if __name__ == "__main__":

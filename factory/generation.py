@@ -125,7 +125,10 @@ class ShardActor:
         torch.set_num_threads(max(1, int(self.knobs.cpus_per_actor)))
         limit_memory(self.knobs.gpus_per_actor)
         told = Plan.model_validate(plan)
-        synthesizer = Synthesizer(load_models(parsed), told)
+        try:
+            synthesizer = Synthesizer(load_models(parsed), told)
+        except torch.OutOfMemoryError as error:
+            raise GenerationFailed(advice(error, told)) from None
         self.maker = ShardMaker(synthesizer, told, self.knobs.url, replace)
         if self.knobs.shard_deadline_seconds == "auto":
             threading.Thread(target=self._limit_first_shards, daemon=True).start()

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
+import torch
 from ray.cluster_utils import Cluster
 
 from factory import cli, cluster, generation, storage
@@ -430,3 +431,18 @@ def test_a_pool_that_this_machine_can_never_run_is_refused(
     # It may be part of a larger cluster, whatever its address was told by.
     monkeypatch.setattr(generation.ray, "is_initialized", lambda: True)
     check(tiny_config(generate={"min_actors": 2, resource: 3}))
+
+
+def test_a_batch_that_does_not_fit_the_gpu_is_told_when_the_actor_starts(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    config = tiny_config()
+    plan = check(config)
+    monkeypatch.setattr(generation, "Synthesizer", full)
+    monkeypatch.setattr(generation, "_check_shared", lambda url: None)
+    content = config.model_dump(mode="json"), plan.model_dump(mode="json")
+    with pytest.raises(GenerationFailed, match=r"out of GPU memory with generate\.batch_size = 2"):
+        generation.ShardActor(*content, False, None)

@@ -38,9 +38,9 @@ def philox(counter: Words, key: tuple[torch.Tensor, torch.Tensor]) -> Words:
 def normal(seeds: torch.Tensor, stream: torch.Tensor, num: int) -> torch.Tensor:
     """Standard normal numbers (B, num) float32; each depends on seed, stream and column alone.
 
-    seeds: (B,) int64, the bits of seeds below 2^64; stream: () int64, at least 0. Column p is word
-    p % 4 of the block p // 4; pairs of words (a, b) become sqrt(-2 ln((a + 1/2) / 2^32)) times the
-    cosine, then the sine, of 2 pi b / 2^32, in float32.
+    seeds: (B,) int64 and stream: () int64 are at least 0. Column p is word p % 4 of block p // 4;
+    pairs of words (a, b) become sqrt(-2 ln((a + 1/2) / 2^32)) times the cosine, then the sine, of
+    2 pi b / 2^32, in float32.
     """
     block = torch.arange(-(-num // 4), device=seeds.device)
     key = (seeds & _WORD)[:, None], (seeds >> 32 & _WORD)[:, None]
@@ -70,9 +70,7 @@ class DeviceNoise:
         device: torch.device,
         draw: Draw = normal,
     ) -> None:
-        # The bits of a uint64, which torch has no integers for.
-        signed = [seed - (seed >> 63 << 64) for seed in seeds]
-        self.seeds = torch.tensor(signed, dtype=torch.int64).to(device)
+        self.seeds = torch.tensor(seeds, dtype=torch.int64).to(device)
         self.streams = dict(zip(streams, torch.tensor(streams).to(device).unbind(), strict=True))
         self.shape = tuple(shape)
         self.draw = draw

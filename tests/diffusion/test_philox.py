@@ -38,7 +38,7 @@ def test_the_words_are_those_of_random123s_known_answers(
 
 
 def test_a_pair_of_numbers_is_box_mullers_of_its_two_words() -> None:
-    seed, stream = 2**63 + 2**40 + 17, 2**33 + 5
+    seed, stream = 2**62 + 2**40 + 17, 2**33 + 5
     key = torch.tensor(seed & 0xFFFFFFFF), torch.tensor(seed >> 32)
     counter = torch.tensor(1), torch.tensor(0), torch.tensor(5), torch.tensor(2)
     a, b, c, d = map(int, philox(counter, key))
@@ -63,8 +63,8 @@ def test_noise_depends_on_seed_stream_and_position_alone() -> None:
 
 
 def test_noise_differs_between_seeds_and_between_streams() -> None:
-    # Neighbours at both ends of uint64: bits that are lost on the way would confuse them.
-    seeds = [0, 1, 2, 2**32, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1]
+    # Neighbours at both ends: bits that are lost on the way would confuse them.
+    seeds = [0, 1, 2, 2**31, 2**32, 2**32 + 1, 2**53, 2**53 + 1, 2**63 - 2, 2**63 - 1]
     noise = DeviceNoise(seeds, (4,), [0, 1, 2, 1000, 2**32], CPU)
     drawn = {tuple(row.tolist()) for stream in noise.streams for row in noise(stream)}
     assert len(drawn) == 5 * len(seeds)
@@ -75,7 +75,7 @@ def test_noise_differs_between_seeds_and_between_streams() -> None:
     [
         (0, 0, [0.9911377, -0.9246624, -0.6176088, -0.4820687]),
         (12345, 1000, [1.0295513, 0.0507931, -0.0281221, 1.5299186]),
-        (2**64 - 1, 0, [1.0985956, 0.6323023, 0.6458600, 0.7295111]),
+        (2**63 - 1, 0, [-1.5867542, -0.8442158, 0.2237888, 0.0773380]),
     ],
 )
 def test_noise_never_changes(seed: int, stream: int, values: list[float]) -> None:
@@ -84,7 +84,7 @@ def test_noise_never_changes(seed: int, stream: int, values: list[float]) -> Non
 
 
 def test_noise_is_standard_normal_and_its_streams_are_uncorrelated() -> None:
-    seeds = torch.tensor([sample_seed(3, index) >> 1 for index in range(16)])
+    seeds = torch.tensor([sample_seed(3, index) for index in range(16)])
     one, other = (normal(seeds, torch.tensor(t), 3 * 64 * 64).flatten() for t in (0, 1))
     assert float(one.mean()) == pytest.approx(0, abs=0.01)
     assert float(one.var()) == pytest.approx(1, abs=0.015)

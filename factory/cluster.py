@@ -21,7 +21,7 @@ from ray._private.utils import get_num_cpus
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from factory import ray_messages
+from factory import ray_messages, storage
 from factory.errors import Problems, UserError
 
 _ANSWER_SECONDS = 15.0
@@ -212,6 +212,24 @@ def live_nodes() -> dict[str, str]:
 def this_node() -> str:
     """The id of the node on which this process runs."""
     return str(ray.get_runtime_context().get_node_id())
+
+
+@contextmanager
+def naming_this_node() -> Iterator[None]:
+    """Around what a worker does with storage: where it finds no credentials, UserError says on
+    which node, and how they come there."""
+    try:
+        yield
+    except (OSError, UserError) as error:
+        why = storage.lack_of_credentials(error)
+        if why is None:
+            raise
+        here = this_node()
+        raise UserError(
+            f"node {node_names().get(here, here)} finds no credentials for the storage ({why}). "
+            "Workers do not inherit the environment of the shell that starts a command: give the "
+            "nodes a role, or pass variables with the job; see Credentials in docs/operations.md."
+        ) from None
 
 
 def at_node(node: str) -> NodeAffinitySchedulingStrategy:

@@ -121,12 +121,14 @@ class ShardActor:
         parsed = parse_config(config)
         self.knobs = parsed.generate
         self.dispatcher = dispatcher
-        _check_shared(self.knobs.url)
         torch.set_num_threads(max(1, int(self.knobs.cpus_per_actor)))
         limit_memory(self.knobs.gpus_per_actor)
         told = Plan.model_validate(plan)
+        with cluster.naming_this_node():
+            _check_shared(self.knobs.url)
+            models = load_models(parsed)
         try:
-            synthesizer = Synthesizer(load_models(parsed), told)
+            synthesizer = Synthesizer(models, told)
         except torch.OutOfMemoryError as error:
             raise GenerationFailed(advice(error, told)) from None
         self.maker = ShardMaker(synthesizer, told, self.knobs.url, replace)

@@ -177,6 +177,16 @@ _TORN = {"RequestTimeout", "BadDigest", "IncompleteBody"}
 """S3's codes with status 400 of what was broken on its way."""
 
 
+def lack_of_credentials(error: BaseException | None) -> str | None:
+    """What a store's package said, where an error comes from there being nothing to turn to the
+    store with; else None."""
+    while error is not None:
+        if type(error).__name__ in _NO_CREDENTIALS:
+            return " ".join(str(error).split()).rstrip(".")
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _is_refusal(error: BaseException | None) -> bool:
     """Whether a store turned the call down for good, or there is nothing to turn to it with."""
     if isinstance(error, PermissionError) or type(error).__name__ in _NO_CREDENTIALS:

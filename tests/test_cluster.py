@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from factory import cluster
+from factory import cluster, storage
+from factory.diffusion.checkpoints import load_model
+from factory.errors import UserError
 
 CONNECT = """
 from factory import cluster
@@ -92,3 +94,31 @@ def test_ray_is_started_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None
     cluster.connect()
     assert started == [another, threading.main_thread()]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class NoCredentialsError(Exception):
+    """As botocore calls it."""
+
+
+def test_a_worker_without_credentials_names_its_node_and_says_how_they_come_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*given: object, **named: object) -> None:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr(cluster, "this_node", lambda: "0af3")
+    monkeypatch.setattr(cluster, "node_names", lambda: {"0af3": "10.0.0.7 worker-3"})
+    filesystem = storage.filesystem("memory://bucket/x")[0]
+    monkeypatch.setattr(type(filesystem), "cat_file", refuse)
+    monkeypatch.setattr(type(filesystem), "exists", refuse)
+    for work in (storage.read_bytes, storage.exists, load_model):
+        with pytest.raises(UserError) as error, cluster.naming_this_node():
+            work("memory://bucket/x")
+        told = str(error.value)
+        assert "node 10.0.0.7 worker-3 finds no credentials" in told
+        assert "(Unable to locate credentials)" in told
+        assert "do not inherit the environment of the shell" in told
+        assert "docs/operations.md" in told
+    # Others are not for lack of credentials.
+    with pytest.raises(FileNotFoundError), cluster.naming_this_node():
+        storage.size_of("memory://bucket/x")

@@ -2,9 +2,8 @@
 
 import re
 import socket
-import subprocess
-import sys
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ import pytest
 import yaml
 from jsonschema import ValidationError  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "cluster.yaml").read_text()
+HEADER = TEXT.split("\ncluster_name:")[0]
 
 
 def resolved(text: str = TEXT) -> dict[str, Any]:
@@ -98,16 +99,35 @@ def test_nothing_listens_to_the_world(config: dict[str, Any]) -> None:
     assert not re.search(r"--publish|-p \d|--ray-client-server-port", told)
 
 
-def test_setup_installs_what_the_project_depends_on(config: dict[str, Any], tmp_path: Path) -> None:
-    to_file, install, *_ = config["setup_commands"]
-    there = tmp_path / "requirements.txt"
-    command = to_file.replace("/home/ray", str(ROOT)).replace("/tmp/requirements.txt", str(there))
-    command = command.replace("python -c", f"{sys.executable} -c")
-    subprocess.run(["bash", "-c", command], check=True, timeout=60)
+def locked() -> dict[str, str]:
+    """{name: version} of the lock."""
+    text = (ROOT / "requirements.lock").read_text()
+    return {canonicalize_name(n): v for n, v in re.findall(r"(?m)^([\w.-]+)==(\S+)", text)}
+
+
+def test_setup_installs_exact_versions_of_what_the_project_depends_on(
+    config: dict[str, Any],
+) -> None:
+    lock, torch, *more = config["setup_commands"]
+    assert config["file_mounts"]["/home/ray/requirements.lock"] == "requirements.lock"
+    assert lock == "pip install --require-hashes --requirement /home/ray/requirements.lock"
+    assert not any("pip" in command for command in more)
+    match = re.fullmatch(r"pip install torch==([\d.]+)", torch)
+    assert match
+    there = locked() | {"torch": match[1]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    expected = project["dependencies"] + project["optional-dependencies"]["s3"]
-    assert there.read_text().splitlines() == expected
-    assert "--requirement /tmp/requirements.txt" in install
+    # The launcher on the head needs boto3.
+    needed = [*project["dependencies"], *project["optional-dependencies"]["s3"], "boto3"]
+    for requirement in map(Requirement, needed):
+        assert requirement.specifier.contains(there[canonicalize_name(requirement.name)])
+
+
+def test_torch_brings_nothing_whose_version_is_open(config: dict[str, Any]) -> None:
+    # Of CUDA, torch itself names exact versions.
+    for requirement in map(Requirement, requires("torch") or []):
+        if not requirement.marker or requirement.marker.evaluate({"extra": ""}):
+            exact = [s.operator for s in requirement.specifier] == ["=="]
+            assert exact or canonicalize_name(requirement.name) in locked(), requirement
 
 
 def test_images_hold_the_ray_and_python_of_the_project(config: dict[str, Any]) -> None:
@@ -121,7 +141,14 @@ def test_images_hold_the_ray_and_python_of_the_project(config: dict[str, Any]) -
         )
 
 
+def test_the_command_that_is_shown_uses_all_nodes_and_no_more(config: dict[str, Any]) -> None:
+    [num_actors] = re.findall(r"--set generate\.max_actors=(\d+)", HEADER)
+    assert int(num_actors) == config["max_workers"] == config["available_node_types"]["gpu_spot"][
+        "max_workers"
+    ]  # fmt: skip
+    assert "--set generate.gpus_per_actor=1" in HEADER
+
+
 def test_the_header_tells_the_commands() -> None:
-    header = TEXT.split("\ncluster_name:")[0]
     for command in ("ray up", "ray dashboard", "ray job submit", "jobs/generate.py", "ray down"):
-        assert command in header
+        assert command in HEADER

@@ -18,7 +18,7 @@ import torch
 import torch.distributed
 from ray.train.collective import barrier, broadcast_from_rank_zero
 
-from factory import storage
+from factory import cluster, storage
 from factory.config import Config, parse_config
 from factory.data.cache import Cached, cached_images
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
@@ -108,7 +108,8 @@ def _on_rank_0(rank: int, work: Callable[[], T]) -> T:
     problem: str | None = None
     if rank == 0:
         try:
-            outcome = work()
+            with cluster.naming_this_node():
+                outcome = work()
         except UserError as error:
             problem = str(error)
     outcome, problem = broadcast_from_rank_zero((outcome, problem))
@@ -122,7 +123,8 @@ def _on_all_ranks(num_ranks: int, work: Callable[[], T]) -> T:
     outcome: T | None = None
     problem: str | None = None
     try:
-        outcome = work()
+        with cluster.naming_this_node():
+            outcome = work()
     except UserError as error:
         problem = str(error)
     # Some may take hours longer than others; torch's own collectives give up before.

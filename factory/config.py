@@ -277,7 +277,8 @@ class Ensemble(Section):
     pool_gib: Positive = 1.0
     """Memory for the pixels learned from, 1 KiB each: a random part of them where not all fit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of fitting, with its passes of the network. auto: bf16 on GPUs and CPUs made for it."""
+    """Of fitting, with its passes of the network. auto: bf16 on GPUs and CPUs made for it. Test
+    images are evaluated in fp32, generated ones labelled in generate.precision."""
     vote: Literal["hard", "soft"] = "soft"
     """hard: majority of the members, ties to the smallest id; soft: largest mean probability."""
     horizontal_flip: bool = True
@@ -309,7 +310,7 @@ class Generate(Section):
     """With the index, a sample's identity: the same pair always comes out the same."""
     batch_size: Count | Literal["auto"] = "auto"
     """Part of the plan: the last batch of a shard is padded, so kernels see one shape. auto: by
-    image size and device."""
+    image size; on a GPU by what the network takes, too: 8 GiB at most, as an estimate."""
     sampler: Literal["sde_dpm_solver", "unipc", "dpm_solver", "ddim", "ddpm"] = "sde_dpm_solver"
     """sde_dpm_solver (SDE-DPM-Solver++(2M)): second order, with noise, which forgives a model its
     short training; unipc, dpm_solver (DPM-Solver++(2M)): second order without; ddim: see eta; ddpm:
@@ -319,9 +320,11 @@ class Generate(Section):
     num_sampling_steps: Count = 20
     """Network passes an image; ddpm always makes all of diffusion's timesteps."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Part of the plan. auto: bf16 on GPUs and on CPUs with instructions for it."""
+    """Part of the plan. auto: bf16 on GPUs and CPUs made for it; a driver that has no GPU takes it
+    that the workers' are. fp32: never TF32."""
     compile: bool | Literal["auto"] = "auto"
-    """Part of the plan. auto: on GPUs. What was compiled is kept in ~/.cache/factory/inductor."""
+    """Part of the plan. auto: on GPUs, in an actor's first minutes; by cpus_per_actor threads. What
+    was compiled is kept in ~/.cache/factory/inductor."""
     min_actors: Count = 1
     """Where this machine alone has no room for so many, nothing is started."""
     max_actors: Count = 2

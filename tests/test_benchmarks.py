@@ -166,3 +166,24 @@ def test_an_override_that_is_no_key_and_value_is_refused(
         accept("training", ["--set", "batch"])
     assert ended.value.code == 2
     assert "section.key=value" in capsys.readouterr().err
+
+
+def test_bytes_are_compared_of_processes_that_compile_each_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    same_bytes, caches = importlib.import_module("same_bytes"), []
+
+    class Process:
+        returncode = 0
+
+        def __init__(self, command: list[str], env: dict[str, str], **how: object) -> None:
+            caches.append(env["TORCHINDUCTOR_CACHE_DIR"])
+            self.told = "\n".join(command[command.index("--make") + 1 :])
+
+        def communicate(self) -> tuple[str, None]:
+            return self.told, None
+
+    monkeypatch.setattr(same_bytes.subprocess, "Popen", Process)
+    for parts in ([range(3)], [range(0, 3, 2), range(1, 3, 2)]):
+        assert same_bytes.hashes(parts) == {0: "0", 1: "1", 2: "2"}
+    assert len(set(caches)) == 3

@@ -345,6 +345,9 @@ class Generate(Section):
     minutes at least."""
     no_progress_timeout_seconds: Positive = 6 * 3600.0
     """The job stops when no shard at all is finished for so long."""
+    allow_unlike_hardware: bool = False
+    """Whether actors may join whose hardware or library versions round otherwise than those of the
+    first: receipts then tell what each shard was made with, and only the like makes it again."""
     progress_seconds: Positive = 5.0
     license: str = "other"
     """Of the generated data, for its card (a Hugging Face licence id)."""

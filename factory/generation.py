@@ -7,7 +7,6 @@ same command resumes.
 
 import os
 import platform
-import sys
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -19,11 +18,12 @@ from typing import Any
 import ray
 import torch
 
-from factory import __version__, cluster, pool, storage
+from factory import cluster, pool, storage
 from factory.config import Config, Generate, dump_config, parse_config
 from factory.dispatcher import Limits, Progress, Turn
 from factory.errors import UserError
 from factory.gpu_memory import limit_memory
+from factory.hardware import libraries, processor
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
 from factory.shards.ledger import (
@@ -32,6 +32,7 @@ from factory.shards.ledger import (
     check_run,
     finish_run,
     pending_shards,
+    read_hardware,
     start_run,
 )
 from factory.shards.plan import Plan
@@ -42,7 +43,6 @@ from factory.watching import Watch, Whole
 _LOOK_SECONDS = 10.0
 """Between an actor's looks at how long a shard usually takes, until the first one is finished."""
 _NOT_SHARED = "Name a path that all nodes share, or a URL such as s3://bucket/prefix."
-_VERSIONS = ("torch", "ray", "pyarrow", "pillow", "deflate", "numpy", "safetensors")
 
 
 class GenerationFailed(Exception):
@@ -64,6 +64,7 @@ def check(config: Config) -> Plan:
             f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
             "two commands on one dataset at once there."
         )
+    storage.patiently(lambda: read_hardware(url))
     return storage.patiently(lambda: check_run(url, plan, config.generate.extend))
 
 
@@ -106,10 +107,15 @@ def complete(config: Config, plan: Plan, made: Collection[int]) -> Manifest:
 
 
 def environment() -> dict[str, str]:
-    """What the run was made with: versions and processor, nothing of the user's environment."""
-    names = {name: version(name) for name in _VERSIONS}
-    python = {"python": sys.version.split()[0], "machine": platform.machine()}
-    return {"synthetic-data-factory": __version__, **python, **names}
+    """What the driver runs with: versions and processor, nothing of the user's own environment."""
+    return {
+        **libraries(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **processor(),
+        "ray": version("ray"),
+        "safetensors": version("safetensors"),
+    }
 
 
 class ShardActor:
@@ -127,11 +133,16 @@ class ShardActor:
         with cluster.naming_this_node():
             _check_shared(self.knobs.url)
             models = load_models(parsed)
-        try:
-            synthesizer = Synthesizer(models, told)
-        except torch.OutOfMemoryError as error:
-            raise GenerationFailed(advice(error, told)) from None
-        self.maker = ShardMaker(synthesizer, told, self.knobs.url, replace)
+            try:
+                self.maker = ShardMaker(
+                    Synthesizer(models, told),
+                    told,
+                    self.knobs.url,
+                    replace,
+                    self.knobs.allow_unlike_hardware,
+                )
+            except torch.OutOfMemoryError as error:
+                raise GenerationFailed(advice(error, told)) from None
         if self.knobs.shard_deadline_seconds == "auto":
             threading.Thread(target=self._limit_first_shards, daemon=True).start()
 

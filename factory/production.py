@@ -19,6 +19,7 @@ import torch
 
 from factory import faults, storage
 from factory.errors import is_out_of_memory
+from factory.probe import join
 from factory.shards.ledger import ShardConflict, publish
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import Receipt
@@ -72,12 +73,18 @@ class Occupation:
 class ShardMaker:
     """Makes and publishes a plan's shards at url; `make` may run in CALLS_AT_ONCE threads.
 
-    replace: as `publish` has it, for a repair.
+    replace: as `publish` has it, for a repair. allow_unlike, and what is raised: as `join` has it.
     """
 
     def __init__(
-        self, synthesizer: Synthesizer, plan: Plan, url: str, replace: bool = False
+        self,
+        synthesizer: Synthesizer,
+        plan: Plan,
+        url: str,
+        replace: bool = False,
+        allow_unlike: bool = False,
     ) -> None:
+        self.made_with = join(url, plan, synthesizer, allow_unlike)
         self.synthesizer = synthesizer
         self.plan = plan
         self.url = url
@@ -140,6 +147,7 @@ class ShardMaker:
                 data,
                 seconds=round(time.monotonic() - started, 3),
                 host=socket.gethostname(),
+                made_with=self.made_with,
                 redrawn=redrawn,
                 replace=self.replace,
             )

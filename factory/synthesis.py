@@ -6,6 +6,7 @@ batches have a fixed shape that never crosses a shard.
 Shapes: B batch, S image size.
 """
 
+import copy
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,9 @@ _GRIDS = {
     "dpm_solver": log_snr_timesteps,
 }
 """What each sampler walks (docs/performance.md)."""
+_PROBE_PIXELS = 2**14
+"""Of a CPU's probe, where a batch of shards has more: from so many on, the toy network's numbers no
+longer depend on the batch, nor on the number of threads."""
 _BATCH_PIXELS = 2**17
 """Of images that go through the network together on a CPU: 32 of 64 px."""
 _NOISE = {"cpu": "numpy's philox, ziggurat", "cuda": philox.NAME}
@@ -253,6 +257,28 @@ class Synthesizer:
             yield x_t
         yield following.result()
 
+    @torch.inference_mode()
+    def probe(self) -> tuple[torch.Tensor, list[Sample]]:
+        """A batch that shows how this hardware rounds, made as shards are but in few passes of the
+        network: x_0 (B, 3, S, S) on the CPU, before it is rounded, and its finite samples.
+
+        Kernels are chosen by shape, so it is the plan's own batch, or on a CPU, where that would
+        take long, one of _PROBE_PIXELS.
+        """
+        size = self.recipe["batch_size"]
+        if self.device.type == "cpu" and not self.recipe["compiled"]:
+            size = min(size, max(1, _PROBE_PIXELS // self.recipe["image_size"] ** 2))
+        last, tapped = self.schedule.num_timesteps - 1, min(self.learned.timesteps)
+        brief = copy.copy(self)
+        brief.learned = self.learned.model_copy(update={"timesteps": (tapped,)})
+        brief.recipe = {**self.recipe, "sampling_timesteps": sorted({last, tapped}, reverse=True)}
+        batch = _Batch(brief, range(size))
+        x_0 = batch._x_0(batch.first_noise())
+        # The maps of one timestep stand for those of all: their kernels are the same.
+        maps = batch._maps(x_0) * len(self.learned.timesteps)
+        samples = [sample for sample in batch._labelled(x_0, maps) if sample is not None]
+        return x_0.cpu().contiguous(), samples
+
     def epsilon_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
@@ -343,9 +369,13 @@ class _Batch:
     @torch.inference_mode()
     def _draw(self, x_t: torch.Tensor) -> list[Sample | None]:
         """From x_T to the samples; None for those that are not finite."""
+        x_0 = self._x_0(x_t)
+        return self._labelled(x_0, self._maps(x_0))
+
+    def _labelled(self, x_0: torch.Tensor, maps: Sequence[torch.Tensor]) -> list[Sample | None]:
+        """The samples of images and their maps; None for those that are not finite."""
         made_by = self.synthesizer
-        x_0 = self._x_0(x_t.to(made_by.device, memory_format=made_by.layout))
-        labels = label_maps(made_by.ensemble, self._maps(x_0), self.recipe["image_size"])
+        labels = label_maps(made_by.ensemble, maps, self.recipe["image_size"])
         scores = labels.image_uncertainty()
         finite = (x_0.flatten(1).isfinite().all(dim=1) & scores.isfinite()).tolist()
         images = to_channels_last_arrays(x_0)
@@ -357,7 +387,9 @@ class _Batch:
         ]
 
     def _x_0(self, x_t: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S), in [-1, 1] unless the model asks for another `clip`."""
+        """From x_T, of any device, to images (B, 3, S, S) on the synthesizer's: in [-1, 1] unless the
+        model asks for another `clip`."""
+        x_t = x_t.to(self.synthesizer.device, memory_format=self.synthesizer.layout)
         schedule, sampler = self.synthesizer.schedule, self.recipe["sampler"]
         clip = self.recipe["clip"]
         every = range(schedule.num_timesteps - 1, -1, -1)

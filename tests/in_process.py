@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from factory.config import Config
 from factory.generation import GenerationFailed
+from factory.probe import UnlikeHardware
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.shards.plan import Plan
 from factory.synthesis import Synthesizer, load_models
@@ -13,7 +14,11 @@ from factory.synthesis import Synthesizer, load_models
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
     """Stands in for `factory.generation.make_shards`: a shard that fails stops no other."""
     synthesizer = Synthesizer(load_models(config), plan)
-    maker = ShardMaker(synthesizer, plan, config.generate.url, replace)
+    knobs = config.generate
+    try:
+        maker = ShardMaker(synthesizer, plan, knobs.url, replace, knobs.allow_unlike_hardware)
+    except UnlikeHardware as error:
+        raise GenerationFailed(str(error)) from error
 
     def failure(shard: int) -> str:
         try:

@@ -18,7 +18,7 @@ errors faults
 classes storage differences
 images
 config
-progress precision embedded dispatcher ray_messages
+progress precision embedded dispatcher ray_messages hardware
 data.*
 cluster
 pool
@@ -40,6 +40,7 @@ labeling.*
 shards.*
 gpu_memory
 synthesis
+probe
 production
 generation
 repair report

@@ -22,6 +22,7 @@ from factory.errors import UserError
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import (
     SHARDS,
+    MadeWith,
     Manifest,
     Receipt,
     fits,
@@ -62,6 +63,7 @@ RUN = "_factory/run.json"
 EXTENSIONS = "_factory/extensions"
 CONFIG = "_factory/config.yaml"
 ENVIRONMENT = "_factory/env.json"
+HARDWARE = "_factory/hardware.json"
 MANIFEST = "_factory/manifest.json"
 SUCCESS = "_SUCCESS"
 
@@ -86,6 +88,15 @@ class Extension(BaseModel, frozen=True, extra="forbid"):
 
     num: int
     """Samples in all from then on."""
+
+
+class Hardware(BaseModel, frozen=True, extra="forbid"):
+    """The content of HARDWARE: what the first process had that came to make shards."""
+
+    probe: str
+    """sha256 of what it made of a small batch: who gets another one rounds otherwise."""
+    made_with: MadeWith
+    host: str
 
 
 def check_run(url: str, plan: Plan, extend: bool = False) -> Plan:
@@ -177,6 +188,23 @@ def _create(url: str, name: str, content: bytes) -> bool:
     return False
 
 
+def read_hardware(url: str) -> Hardware | None:
+    """What the dataset's first process had; None before one came, and where older code made it.
+
+    Raises UserError where the file is damaged.
+    """
+    try:
+        return read_model(url, HARDWARE, Hardware)
+    except FileNotFoundError:
+        return None
+
+
+def claim_hardware(url: str, mine: Hardware) -> Hardware:
+    """mine, where it is the first to come; else what the first had. Raises UserError as above."""
+    _create(url, HARDWARE, to_json(mine.model_dump()))
+    return read_model(url, HARDWARE, Hardware)
+
+
 def plan_files(plan: Plan) -> dict[str, bytes]:
     """The files that hold the plan, by name: the first one and its extensions."""
     nums = [*plan.extended_from, plan.num]
@@ -218,6 +246,7 @@ def publish(
     *,
     seconds: float,
     host: str,
+    made_with: MadeWith | None = None,
     redrawn: int = 0,
     replace: bool = False,
 ) -> Receipt:
@@ -229,7 +258,13 @@ def publish(
     DamagedShard where the bytes do not keep the plan; ShardConflict where other bytes lie there;
     OSError from the storage.
     """
-    receipt = Receipt(**measure(plan, spec, data), redrawn=redrawn, seconds=seconds, host=host)
+    receipt = Receipt(
+        **measure(plan, spec, data),
+        redrawn=redrawn,
+        seconds=seconds,
+        host=host,
+        made_with=made_with,
+    )
     place = storage.join(url, spec.path)
     known = fitting_receipt(url, receipt_name(spec.shard), plan)
     if known is not None and known.sha256 != receipt.sha256:
@@ -241,12 +276,7 @@ def publish(
         there = storage.sha256_of(place)
         if there != receipt.sha256:
             if not replace:
-                raise ShardConflict(
-                    f"{place}: holds other bytes (sha256 {there}) than this run made "
-                    f"(sha256 {receipt.sha256}). Either the file was altered (`factory repair` "
-                    "makes it anew), or the same plan does not give the same bytes on this "
-                    "hardware or with these versions."
-                ) from None
+                raise ShardConflict(_conflict(url, place, there, receipt, known)) from None
             storage.write(place, data)
     faults.hit("shard.written")
     return _publish_receipt(url, plan, receipt)
@@ -260,9 +290,32 @@ def _check_receipt_is_wrong(place: str, known: Receipt, made: Receipt) -> None:
     if there != made.sha256:
         raise ShardConflict(
             f"{place}: its receipt is for other bytes (sha256 {known.sha256}) than this run made "
-            f"(sha256 {made.sha256}): the same plan does not give the same bytes on this hardware "
-            "or with these versions. _factory/env.json tells what it was made with."
+            f"(sha256 {made.sha256}). {_both_sides('It', known.made_with, made.made_with)}"
         )
+
+
+def _conflict(url: str, place: str, there: str, made: Receipt, known: Receipt | None) -> str:
+    told = f"{place}: holds other bytes (sha256 {there}) than this run made (sha256 {made.sha256})"
+    if known is not None:
+        return (
+            f"{told}, which its receipt is for. So the file was altered: `factory repair` makes it "
+            "anew."
+        )
+    first = read_hardware(url)
+    sides = _both_sides("The dataset", first.made_with if first else None, made.made_with)
+    return (
+        f"{told}, and has no receipt. Either it was altered (`factory repair` makes it anew), or "
+        f"made otherwise. {sides}"
+    )
+
+
+def _both_sides(what: str, there: MadeWith | None, here: MadeWith | None) -> str:
+    """Why the same plan may have given other bytes: what differs between there and here."""
+    if there is None:
+        return f"Nothing tells what hardware made it; {ENVIRONMENT} tells what the first run had."
+    if told := differences(there, here or {}):
+        return f"{what} was made with other hardware or versions: {'; '.join(told)}."
+    return f"{what} was made with hardware and versions of the same names as here."
 
 
 def _publish_receipt(url: str, plan: Plan, receipt: Receipt) -> Receipt:
@@ -308,8 +361,9 @@ def finish_run(
     config_yaml, env_json = (
         storage.read_text(storage.join(url, name)) for name in (CONFIG, ENVIRONMENT)
     )
+    hardware_json = _text_if_there(url, HARDWARE)
     files = _descriptions(plan, description, license)
-    told = {**plan_files(plan), CONFIG: config_yaml.encode(), ENVIRONMENT: env_json.encode()}
+    told = _word_for_word(plan, config_yaml, env_json, hardware_json)
     manifest = Manifest(
         run_id=plan.run_id,
         rows=sum(receipt.rows for receipt in receipts),
@@ -318,6 +372,7 @@ def finish_run(
         plan=plan,
         config_yaml=config_yaml,
         env_json=env_json,
+        hardware_json=hardware_json,
         files={
             name: hashlib.sha256(content).hexdigest() for name, content in {**told, **files}.items()
         },
@@ -359,12 +414,24 @@ def _descriptions(plan: Plan, description: str, license: str) -> dict[str, bytes
 
 
 def known_files(manifest: Manifest) -> dict[str, bytes]:
-    """What a manifest holds word for word, by name: plan, config and environment."""
-    return {
-        **plan_files(manifest.plan),
-        CONFIG: manifest.config_yaml.encode(),
-        ENVIRONMENT: manifest.env_json.encode(),
-    }
+    """What a manifest holds word for word, by name: plan, config, environment and hardware."""
+    return _word_for_word(
+        manifest.plan, manifest.config_yaml, manifest.env_json, manifest.hardware_json
+    )
+
+
+def _word_for_word(
+    plan: Plan, config_yaml: str, env_json: str, hardware_json: str | None
+) -> dict[str, bytes]:
+    texts = {CONFIG: config_yaml, ENVIRONMENT: env_json, HARDWARE: hardware_json}
+    files = {name: text.encode() for name, text in texts.items() if text is not None}
+    return {**plan_files(plan), **files}
+
+
+def _text_if_there(url: str, name: str) -> str | None:
+    with suppress(FileNotFoundError):
+        return storage.read_text(storage.join(url, name))
+    return None
 
 
 def success_of(manifest: Manifest) -> bytes:

@@ -29,10 +29,20 @@ shares without reading its shards."""
 SHARDS = "_factory/shards"
 
 Model = TypeVar("Model", bound=BaseModel)
+MadeWith = dict[str, str]
+"""Hardware and versions of libraries by short names, such as {"cpu": ..., "torch": ...}."""
 
 
-class Receipt(BaseModel, frozen=True, extra="forbid"):
-    """What was published: all of it follows from the plan, but seconds and host."""
+class _AsWritten(BaseModel, frozen=True, extra="forbid"):
+    """Spelled without the fields that are None, which files of older code lack."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
+class Receipt(_AsWritten, frozen=True):
+    """What was published: all of it follows from the plan, but seconds, host and made_with."""
 
     run_id: str
     shard: int
@@ -54,6 +64,8 @@ class Receipt(BaseModel, frozen=True, extra="forbid"):
     """Samples that were drawn again by rule, because a first draw was unfit."""
     seconds: float
     host: str
+    made_with: MadeWith | None = None
+    """Of the process that made the shard; None in receipts of older code."""
 
     @model_validator(mode="before")
     @classmethod
@@ -63,15 +75,10 @@ class Receipt(BaseModel, frozen=True, extra="forbid"):
             return {name: value for name, value in fields.items() if name != "seal"}
         return fields
 
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # So an older receipt is spelled, and sealed, as it was.
-        return {name: value for name, value in handler(self).items() if value is not None}
-
     @property
     def content(self) -> dict[str, Any]:
         """The part that every run of the plan reproduces."""
-        return self.model_dump(mode="json", exclude={"seconds", "host", "seal"})
+        return self.model_dump(mode="json", exclude={"seconds", "host", "made_with", "seal"})
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no property below a decorator
     @property
@@ -80,7 +87,7 @@ class Receipt(BaseModel, frozen=True, extra="forbid"):
         return hashlib.sha256(canonical(self.content).encode()).hexdigest()
 
 
-class Manifest(BaseModel, frozen=True, extra="forbid"):
+class Manifest(_AsWritten, frozen=True):
     """The whole dataset on one page: whatever else is lost of the ledger follows from it."""
 
     run_id: str
@@ -93,6 +100,8 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
     """`_factory/config.yaml`, word for word."""
     env_json: str
     """`_factory/env.json`, word for word."""
+    hardware_json: str | None = None
+    """`_factory/hardware.json`, word for word; None where older code made the dataset."""
     files: dict[str, str]
     """sha256 of every other file that was written, by name."""
     receipts: list[Receipt]

@@ -18,6 +18,9 @@ from pydantic import ValidationError
 from factory import storage
 from factory.errors import UserError
 from factory.shards.ledger import (
+    CONFIG,
+    ENVIRONMENT,
+    HARDWARE,
     MANIFEST,
     RUN,
     SUCCESS,
@@ -277,7 +280,7 @@ def _strangers(
 ) -> list[Finding]:
     """Files that no run of the plan writes; shards that lie there without a receipt may be in
     the making."""
-    ours = {MANIFEST, SUCCESS, "_factory/config.yaml", "_factory/env.json", *plan_files(plan)}
+    ours = {MANIFEST, SUCCESS, CONFIG, ENVIRONMENT, HARDWARE, *plan_files(plan)}
     ours |= {"README.md", "id2label.json", "label2id.json", "palette.json"}
     ours |= set(manifest.files) if manifest else set()
     for spec in plan.shards():

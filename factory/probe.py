@@ -1,0 +1,60 @@
+"""Holds the hardware of a process against what a dataset was begun with, before it makes a shard.
+
+Names of processors and versions tell what differs, but not whether that changes a bit of a shard.
+So a batch is made and its bytes are compared with those that the dataset's first process had.
+"""
+
+import hashlib
+import socket
+from functools import partial
+
+import torch
+
+from factory import storage
+from factory.differences import differences
+from factory.hardware import made_with
+from factory.progress import tell
+from factory.shards.ledger import Hardware, claim_hardware, read_hardware
+from factory.shards.plan import Plan
+from factory.synthesis import Synthesizer
+
+
+class UnlikeHardware(Exception):
+    """This process would make other bytes of the same plan than those before it."""
+
+
+def probe(synthesizer: Synthesizer, plan: Plan) -> str:
+    """sha256 of a batch as it goes into shards, and of its numbers before they are rounded."""
+    x_0, samples = synthesizer.probe()
+    digest = hashlib.sha256(x_0.numpy().tobytes())
+    digest.update(plan.encode(samples) if samples else b"")
+    return digest.hexdigest()
+
+
+def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> dict[str, str]:
+    """What this process makes shards with, which is like what the dataset at url was begun with.
+
+    The first to come decides that, create-only. Whatever differs by name is told. Raises
+    UnlikeHardware where the bytes of a probe differ, unless allow_unlike; UserError where the
+    ledger is damaged; OSError from the storage.
+    """
+    here = made_with(synthesizer.device.type, torch.get_num_threads())
+    host = socket.gethostname()
+    first = storage.patiently(partial(read_hardware, url))
+    if first is not None and (told := differences(first.made_with, here)):
+        tell(f"generate | {host} differs from {first.host}, which began: {'; '.join(told)}")
+    mine = Hardware(probe=probe(synthesizer, plan), made_with=here, host=host)
+    first = storage.patiently(partial(claim_hardware, url, mine))
+    if first.probe != mine.probe and not allow_unlike:
+        raise UnlikeHardware(_refusal(url, first, mine))
+    return here
+
+
+def _refusal(url: str, first: Hardware, mine: Hardware) -> str:
+    told = "; ".join(differences(first.made_with, mine.made_with)) or "the same by name"
+    return (
+        f"{url}: {mine.host} rounds otherwise than {first.host}, with which the dataset was begun, "
+        f"so its shards would hold other bytes ({told}). Use hardware and versions as there, or "
+        "start a dataset at another --out. To mix them, --set generate.allow_unlike_hardware=true: "
+        "receipts tell what each shard was made with, and only the like can repair it."
+    )

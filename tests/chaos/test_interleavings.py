@@ -21,6 +21,7 @@ import chaos
 import in_process
 import pytest
 import tiny
+import torch
 from folders import contents
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -84,8 +85,13 @@ class World:
 class Kept:
     """Stands in for a Synthesizer: the samples that it made once."""
 
-    def __init__(self, samples: list[Sample]) -> None:
-        self.kept = samples
+    def __init__(self, honest: Synthesizer, plan: Plan) -> None:
+        self.device = honest.device
+        self.kept = [sample for spec in plan.shards() for sample in honest.samples(spec)]
+        self.probed = honest.probe()
+
+    def probe(self) -> tuple[torch.Tensor, list[Sample]]:
+        return self.probed
 
     def samples(self, spec: ShardSpec, made: Callable[[int, int], None]) -> Iterator[Sample]:
         yield from self.kept[spec.start : spec.stop]
@@ -113,8 +119,7 @@ def _keep_models(patch: pytest.MonkeyPatch, models: Models, config: Config) -> N
     """They and what they make are the same each time; one shard is made at a time; and nothing
     waits for a disk, which only the loss of power would tell."""
     plan = make_plan(config, models)
-    honest = Synthesizer(models, plan)
-    kept = Kept([sample for spec in plan.shards() for sample in honest.samples(spec)])
+    kept = Kept(Synthesizer(models, plan), plan)
     for module in (generation, repair, in_process):
         patch.setattr(module, "load_models", lambda config: models)
     patch.setattr(in_process, "Synthesizer", lambda models, plan: kept)
@@ -375,7 +380,8 @@ def ours(name: str) -> bool:
     folder, _, last = name.rpartition("/")
     if folder in ("data", ledger.SHARDS, ledger.EXTENSIONS):
         return last.removeprefix("train-")[:5].isdigit()
-    small = {ledger.RUN, ledger.CONFIG, ledger.ENVIRONMENT, ledger.MANIFEST, ledger.SUCCESS}
+    small = {ledger.RUN, ledger.CONFIG, ledger.ENVIRONMENT, ledger.HARDWARE}
+    small |= {ledger.MANIFEST, ledger.SUCCESS}
     return name in {*small, "README.md", "id2label.json", "label2id.json", "palette.json"}
 
 

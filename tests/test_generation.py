@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import psutil
 import pytest
 import ray
 import torch
+from older import OLDER, needs_older
 from ray.cluster_utils import Cluster
 
 from factory import cli, cluster, generation, storage
@@ -313,6 +315,33 @@ def test_a_lost_node_costs_nothing_but_time(expected, tiny_config, tmp_path) -> 
     made = data_hashes(config)
     # The smaller dataset's last shard is shorter.
     assert len(made) == 15 and len(made.items() & expected.items()) == len(expected) - 1
+
+
+@needs_older
+@pytest.mark.ray
+def test_a_pool_over_two_kinds_of_cpu_ends_naming_both(tiny_config, tmp_path) -> None:
+    # So many shards that neither actor is done before the other is there.
+    config = tiny_config(generate=with_actors(2, num=2000))
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes.add_node(num_cpus=1, env_vars=OLDER)
+    try:
+        driver = subprocess.run(
+            [sys.executable, str(REPOSITORY / "jobs" / "generate.py"), "--config", str(file)],
+            env={**os.environ, "RAY_ADDRESS": nodes.address},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        nodes.shutdown()
+    assert driver.returncode == 3, driver.stderr
+    kinds = {'"DEFAULT"', f'"{torch.backends.cpu.get_cpu_capability()}"'}
+    both = {f"cpu_capability: there {a}, here {b}" for a, b in permutations(kinds)}
+    assert any(told in driver.stderr for told in both), driver.stderr
+    assert "generate.allow_unlike_hardware=true" in driver.stderr
+    made_with = [r.made_with or {} for r in read_receipts(config.generate.url).values()]
+    assert len({told["cpu_capability"] for told in made_with}) <= 1
 
 
 @pytest.mark.ray

@@ -350,6 +350,7 @@ def _report(given: argparse.Namespace) -> int:
 
 def _status(given: argparse.Namespace) -> int:
     from factory.progress import duration
+    from factory.shards.receipts import described
     from factory.shards.status import status
 
     told = status(storage.normalize(given.url))
@@ -358,6 +359,8 @@ def _status(given: argparse.Namespace) -> int:
     print(f"shards   {told.shards_done:,} done, {plan.num_shards - told.shards_done:,} missing")
     print(f"pairs    {told.pairs_done:,} of {plan.num:,}")
     print(f"rate     {f'{rate:.2f} pairs/s over the last shards' if rate else 'unknown'}")
+    if told.hardware is not None:
+        print(shown(f"begun    on {told.hardware.host}: {described(told.hardware.made_with)}"))
     if told.finished:
         print("complete")
         return 0

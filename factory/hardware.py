@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -77,11 +76,6 @@ def libraries() -> dict[str, str]:
         **versions,
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
     }
-
-
-def described(made_with: Mapping[str, str]) -> str:
-    """All of it on one line."""
-    return ", ".join(f"{name} {value}" for name, value in made_with.items())
 
 
 def _instructions() -> str:

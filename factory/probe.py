@@ -12,6 +12,7 @@ import torch
 
 from factory import storage
 from factory.differences import differences
+from factory.errors import shown
 from factory.hardware import made_with
 from factory.progress import tell
 from factory.shards.ledger import Hardware, claim_hardware, read_hardware
@@ -42,7 +43,8 @@ def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> 
     host = socket.gethostname()
     first = storage.patiently(partial(read_hardware, url))
     if first is not None and (told := differences(first.made_with, here)):
-        tell(f"generate | {host} differs from {first.host}, which began: {'; '.join(told)}")
+        began = shown(first.host)
+        tell(f"generate | {host} differs from {began}, which began: {'; '.join(told)}")
     mine = Hardware(probe=probe(synthesizer, plan), made_with=here, host=host)
     first = storage.patiently(partial(claim_hardware, url, mine))
     if first.probe != mine.probe and not allow_unlike:
@@ -53,7 +55,7 @@ def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> 
 def _refusal(url: str, first: Hardware, mine: Hardware) -> str:
     told = "; ".join(differences(first.made_with, mine.made_with)) or "the same by name"
     return (
-        f"{url}: {mine.host} rounds otherwise than {first.host}, with which the dataset was begun, "
+        f"{url}: {mine.host} rounds otherwise than {shown(first.host)}, which began the dataset, "
         f"so its shards would hold other bytes ({told}). Use hardware and versions as there, or "
         "start a dataset at another --out. To mix them, --set generate.allow_unlike_hardware=true: "
         "receipts tell what each shard was made with, and only the like can repair it."

@@ -6,7 +6,7 @@ from typing import Any
 
 from factory import storage
 from factory.config import Config, dump_config, load_config
-from factory.errors import UserError
+from factory.errors import UserError, shown
 from factory.generation import complete, environment, make_shards
 from factory.progress import tell
 from factory.shards.ledger import (
@@ -19,7 +19,7 @@ from factory.shards.ledger import (
     start_run,
 )
 from factory.shards.plan import Plan
-from factory.shards.receipts import Manifest, receipt_name, to_json
+from factory.shards.receipts import Manifest, Receipt, fitting_receipt, kinds, receipt_name, to_json
 from factory.shards.verification import Level, Verification, verify
 from factory.synthesis import METHOD, load_models, make_plan
 
@@ -51,6 +51,8 @@ def repair(
     shards = _shards_to_make(plan, before, names)
     tell(f"repair | {len(names)} files are not as they were, {len(shards)} shards to make again")
     if shards:
+        for kind in _made_with(url, plan, shards):
+            tell(shown(f"repair | made with {kind}"))
         make_shards(config, plan, shards, replace=True)
     if (names or shards) and not storage.patiently(partial(pending_shards, url, plan)):
         complete(config, plan, made=shards)
@@ -87,6 +89,15 @@ def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, An
             raise
         remedy = "Name the settings of the dataset with --config FILE."
         raise UserError([f"{problem} {remedy}" for problem in error.problems]) from None
+
+
+def _made_with(url: str, plan: Plan, shards: Sequence[int]) -> list[str]:
+    """What their receipts tell, for whoever looks for a machine that gives the same bytes."""
+
+    def receipt(shard: int) -> Receipt | None:
+        return storage.patiently(partial(fitting_receipt, url, receipt_name(shard), plan))
+
+    return kinds(found for found in map(receipt, shards) if found is not None)
 
 
 def _shards_to_make(plan: Plan, found: Verification, names: Collection[str]) -> list[int]:

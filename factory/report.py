@@ -26,6 +26,7 @@ from factory.shards.ledger import (
     read_manifest,
     read_shard,
 )
+from factory.shards.receipts import kinds
 from factory.shards.schema import DamagedShard, Sample
 
 MAX_SHARDS_READ = 8
@@ -276,7 +277,8 @@ def _making(url: str, plan: Plan, manifest: Manifest) -> str:
         else "unknown",
         "Actor time": f"{seconds:,.1f} s on {_count(hosts, 'host')}",
         "Drawn again by rule": _count(redrawn, "pair"),
-        "Versions": _versions(url),
+        "Made with": "; ".join(kinds(manifest.receipts)),
+        "Driver": _versions(url),
     }
     return _section(
         "How it was made",

@@ -387,8 +387,10 @@ class _Batch:
         ]
 
     def _x_0(self, x_t: torch.Tensor) -> torch.Tensor:
-        """From x_T, of any device, to images (B, 3, S, S) on the synthesizer's: in [-1, 1] unless the
-        model asks for another `clip`."""
+        """From x_T, of any device, to images (B, 3, S, S) on the synthesizer's.
+
+        They are in [-1, 1] unless the model asks for another `clip`.
+        """
         x_t = x_t.to(self.synthesizer.device, memory_format=self.synthesizer.layout)
         schedule, sampler = self.synthesizer.schedule, self.recipe["sampler"]
         clip = self.recipe["clip"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from folders import contents
 from older import OLDER, factory, needs_older
 
 from factory import probe as probing
+from factory.cli import main
 from factory.config import Config, dump_config, load_config
 from factory.generation import GenerationFailed, check, environment, generate
 from factory.probe import UnlikeHardware, join, probe
@@ -86,7 +88,7 @@ def test_a_probe_differs_where_shards_do_and_only_there(
 
 @needs_older
 def test_a_dataset_is_not_resumed_on_another_processor_without_a_word(
-    tiny_config: Callable[..., Config], tmp_path: Path, without_ray
+    tiny_config: Callable[..., Config], tmp_path: Path, without_ray, capsys
 ) -> None:
     config = tiny_config(generate={"num": 10})
     folder = begun(config, tmp_path)
@@ -106,9 +108,13 @@ def test_a_dataset_is_not_resumed_on_another_processor_without_a_word(
     kinds = {i: told["cpu_capability"] for i, told in made_with.items()}
     assert kinds == {0: capability, 1: "DEFAULT", 2: "DEFAULT"}
     whole = contents(folder)
+    assert "2 of 3 shards: " in (folder / "README.md").read_text()
+    assert main(["status", str(folder)]) == 0
+    assert f"begun    on {socket.gethostname()}: cpu " in capsys.readouterr().out
     (folder / "data/train-00001.parquet").unlink()
-    with pytest.raises(GenerationFailed, match="DEFAULT") as caught:
+    with pytest.raises(GenerationFailed) as caught:
         repair(str(folder))
+    assert "cpu_capability DEFAULT" in capsys.readouterr().out
     assert f'cpu_capability: there "DEFAULT", here "{capability}"' in str(caught.value)
     mended = factory("repair", str(folder), *ALLOWED, **OLDER)
     assert mended.returncode == 0, mended.stderr

@@ -69,7 +69,8 @@ def make(tmp_path: Path) -> Make:
         start_run(url, plan, CONFIG, {"torch": HOSTILE})
         for spec in plan.shards():
             data = plan.encode([draw(i) for i in range(spec.start, spec.stop)])
-            publish(url, plan, spec, data, seconds=2.0, host=HOSTILE)
+            made_with = {"gpu": HOSTILE, "torch": str(spec.shard % 2)}
+            publish(url, plan, spec, data, seconds=2.0, host=HOSTILE, made_with=made_with)
         if finish:
             finish_run(url, plan, "A test.", "cc0-1.0")
         return url
@@ -174,6 +175,12 @@ def test_pixels_without_any_class_give_no_shares() -> None:
 def test_throughput_is_pairs_per_second_of_an_actor(make: Make) -> None:
     _, page = read(write_report(make()))
     assert "1.25 pairs per actor-second" in page.text  # 10 pairs in 4 shards of 2 s
+
+
+def test_what_shards_were_made_with_is_told_kind_by_kind(make: Make) -> None:
+    _, page = read(write_report(make()))
+    for number in (0, 1):
+        assert f"2 of 4 shards: gpu {HOSTILE}, torch {number}" in page.text
 
 
 def test_a_second_report_replaces_the_first(make: Make) -> None:

@@ -28,6 +28,7 @@ from factory.shards.receipts import (
     fits,
     fitting_receipt,
     fitting_receipts,
+    kinds,
     measure,
     read_model,
     receipt_name,
@@ -362,7 +363,7 @@ def finish_run(
         storage.read_text(storage.join(url, name)) for name in (CONFIG, ENVIRONMENT)
     )
     hardware_json = _text_if_there(url, HARDWARE)
-    files = _descriptions(plan, description, license)
+    files = _descriptions(plan, description, license, receipts)
     told = _word_for_word(plan, config_yaml, env_json, hardware_json)
     manifest = Manifest(
         run_id=plan.run_id,
@@ -402,9 +403,11 @@ def _altered(url: str, receipts: Sequence[Receipt]) -> list[int]:
         return [receipt.shard for receipt, bad in zip(receipts, found, strict=True) if bad]
 
 
-def _descriptions(plan: Plan, description: str, license: str) -> dict[str, bytes]:
+def _descriptions(
+    plan: Plan, description: str, license: str, receipts: Sequence[Receipt]
+) -> dict[str, bytes]:
     labels = plan.classes.id2label
-    facts = {"num": str(plan.num), **plan.run}
+    facts = {"num": str(plan.num), **plan.run, "made with": "; ".join(kinds(receipts))}
     return {
         "id2label.json": to_json(labels),
         "label2id.json": to_json({label: int(i) for i, label in labels.items()}),

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -105,6 +106,20 @@ class Manifest(_AsWritten, frozen=True):
     files: dict[str, str]
     """sha256 of every other file that was written, by name."""
     receipts: list[Receipt]
+
+
+def described(made_with: MadeWith | None) -> str:
+    """All of it on one line, for people."""
+    return ", ".join(f"{name} {value}" for name, value in (made_with or {}).items()) or "not told"
+
+
+def kinds(receipts: Iterable[Receipt]) -> list[str]:
+    """What the shards were made with, a line each; how many with each where they were not alike."""
+    counted = Counter(described(receipt.made_with) for receipt in receipts)
+    if len(counted) == 1:
+        return list(counted)
+    total = counted.total()
+    return [f"{num:,} of {total:,} shards: {told}" for told, num in counted.most_common()]
 
 
 def root_of(receipts: list[Receipt]) -> str:

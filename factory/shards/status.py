@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from factory import storage
-from factory.shards.ledger import pending_among, published, read_plan, read_success
+from factory.shards.ledger import (
+    Hardware,
+    pending_among,
+    published,
+    read_hardware,
+    read_plan,
+    read_success,
+)
 from factory.shards.plan import Plan
 from factory.shards.receipts import SHARDS
 
@@ -19,6 +26,8 @@ class Status:
     plan: Plan
     shards_done: int
     pairs_done: int
+    hardware: Hardware | None
+    """What the first process had that came to make shards, where that is told."""
     finished: bool
     """Whether `_SUCCESS` is there, of as many pairs as the plan has, and no shard is pending."""
     pairs_per_second: float | None
@@ -43,6 +52,7 @@ def status(url: str) -> Status:
         plan=plan,
         shards_done=plan.num_shards - len(pending),
         pairs_done=plan.num - left,
+        hardware=storage.patiently(partial(read_hardware, url)),
         finished=not pending and success.get("rows") == plan.num,
         pairs_per_second=_rate(plan, there),
     )

@@ -13,11 +13,15 @@ from pydantic import ValidationError
 from factory import storage
 from factory.errors import UserError
 from factory.shards.ledger import (
+    HARDWARE,
+    Hardware,
     Incomplete,
     Plan,
     ShardConflict,
     check_run,
+    claim_hardware,
     finish_run,
+    known_files,
     pending_shards,
     publish,
     read_manifest,
@@ -25,7 +29,7 @@ from factory.shards.ledger import (
     read_receipts,
     start_run,
 )
-from factory.shards.receipts import receipt_name, to_json
+from factory.shards.receipts import receipt_name, root_of, to_json
 from factory.shards.schema import DamagedShard
 
 
@@ -465,6 +469,68 @@ def test_bytes_that_a_receipt_is_not_for_are_never_written(
         with pytest.raises(ShardConflict, match="receipt is for other bytes"):
             put(place, plan, spec, plan.encode(changed), replace=repairs)
     assert files(place) == before
+
+
+OLD_GPU, NEW_GPU = {"gpu": "NVIDIA L4", "cuda": "12.6"}, {"gpu": "NVIDIA H100", "cuda": "12.6"}
+BOTH_SIDES = 'gpu: there "NVIDIA L4", here "NVIDIA H100"'
+
+
+def test_a_conflict_with_a_receipt_names_what_either_side_was_made_with(
+    place, plan, make_samples, encode
+):
+    start(place, plan)
+    spec = plan.shard(0)
+    put(place, plan, spec, encode(plan, spec), made_with=OLD_GPU)
+    changed = plan.encode([replace(sample, seed=sample.seed ^ 1) for sample in make_samples(3)])
+    with pytest.raises(ShardConflict) as caught:
+        put(place, plan, spec, changed, made_with=NEW_GPU)
+    assert BOTH_SIDES in str(caught.value) and "cuda" not in str(caught.value)
+    with pytest.raises(ShardConflict, match="of the same names as here"):
+        put(place, plan, spec, changed, made_with=OLD_GPU)
+
+
+def test_a_conflict_with_a_shard_without_receipt_names_what_the_dataset_was_begun_with(
+    place, plan, encode
+):
+    start(place, plan)
+    spec = plan.shard(0)
+    storage.write_new(f"{place}/{spec.path}", b"other")
+    with pytest.raises(ShardConflict, match="Nothing tells what hardware made it"):
+        put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU)
+    claim_hardware(place, Hardware(probe="0", made_with=OLD_GPU, host="node"))
+    with pytest.raises(ShardConflict) as caught:
+        put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU)
+    assert BOTH_SIDES in str(caught.value)
+
+
+def test_an_altered_shard_is_called_altered_whatever_made_it(place, plan, encode):
+    start(place, plan)
+    spec = plan.shard(0)
+    put(place, plan, spec, encode(plan, spec), made_with=OLD_GPU)
+    storage.write(f"{place}/{spec.path}", b"other")
+    with pytest.raises(ShardConflict, match="the file was altered: `factory repair`"):
+        put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU)
+
+
+def test_what_made_a_shard_is_in_its_receipt_but_not_in_the_root(place, plan, encode):
+    start(place, plan)
+    receipts = [
+        put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU) for spec in plan.shards()
+    ]
+    manifest = finish_run(place, plan, "", "other")
+    assert all(receipt.made_with == NEW_GPU for receipt in manifest.receipts)
+    without = [receipt.model_copy(update={"made_with": None}) for receipt in receipts]
+    assert manifest.root == root_of(without)
+    assert receipts[0].seal == without[0].seal
+
+
+def test_first_hardware_is_kept_word_for_word_in_the_manifest(place, plan, encode):
+    start(place, plan)
+    claim_hardware(place, Hardware(probe="0", made_with=OLD_GPU, host="node"))
+    for spec in plan.shards():
+        put(place, plan, spec, encode(plan, spec))
+    manifest = finish_run(place, plan, "", "other")
+    assert known_files(manifest)[HARDWARE] == storage.read_bytes(f"{place}/{HARDWARE}")
 
 
 def test_a_shard_cut_short_does_not_count(place, plan, encode):

@@ -193,6 +193,9 @@ def test_all_of_a_compiled_plan_is_compiled_before_its_first_shard(
     # The network; with its maps, or up to the last of them; and what draws the noise.
     assert len(graphs) == 3
     assert_same(list(synthesizer.samples(told.shard(0))), plain)
+    for sampler in ("unipc", "dpm_solver", "ddim", "ddpm"):
+        told.recipe.update(sampler=sampler, eta=0.5)
+        assert len(list(synthesizer.samples(told.shard(0)))) == 4
     assert len(graphs) == 3
 
 

@@ -30,8 +30,15 @@ def load_ddpm(config: Config) -> Model:
 
 
 def _device() -> torch.device:
-    """The GPU, where there is one that torch can use."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU, where there is one that torch can use; says so where it cannot."""
+    if torch.cuda.is_available():
+        try:
+            # Of a GPU that is too old, or full, torch says so at the first operation.
+            torch.zeros(1, device="cuda").add_(1).cpu()
+            return torch.device("cuda")
+        except RuntimeError as error:
+            tell(f"warning: the GPU is left aside: {str(error).strip().splitlines()[0]}")
+    return torch.device("cpu")
 
 
 @contextmanager

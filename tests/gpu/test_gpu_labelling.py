@@ -81,6 +81,21 @@ def test_evaluate_uses_the_gpu_and_says_what_a_cpu_says(
     assert gap <= 0.005 * on_cpu.soft.confusion.sum()
 
 
+def test_a_gpu_that_torch_cannot_use_is_left_aside_and_told(
+    config: Config,
+    gpu: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def too_old(*given: object, **how: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
+
+    monkeypatch.setattr(stage.torch, "zeros", too_old)
+    assert stage._device() == torch.device("cpu")
+    told = capsys.readouterr().out
+    assert told == "warning: the GPU is left aside: CUDA error: no kernel image is available\n"
+
+
 @pytest.mark.parametrize(
     ("command", "key"),
     [(stage.fit, "ensemble.pool_gib"), (stage.evaluate, "evaluate.batch_size")],

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from factory import storage
-from factory.config import Config, dump_config, load_config, parse_count, parse_override
+from factory.config import Config, dump_config, load_config, parse_count, parse_override, required
 from factory.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -251,16 +251,23 @@ def _with_config(
 
 
 def _inspect(config: Config) -> int:
-    from factory.data.inspection import inspect, lines
+    from factory.data.inspection import between, inspect, lines
 
-    failed = False
-    for name, labelled in (("unlabelled", False), ("labelled", True), ("test", True)):
-        source = getattr(config.data, name)
-        found = inspect(source, config.data.image_size, labelled)
+    named = {name: getattr(config.data, name) for name in ("unlabelled", "labelled", "test")}
+    if not any(named.values()):
+        required(config, *(f"data.{name}" for name in named))
+    found = {}
+    for name, source in named.items():
+        if source is None:
+            print(f"data.{name} is not set")
+            continue
+        found[name] = inspect(source, config.data.image_size, labelled=name != "unlabelled")
         print(f"data.{name}:")
-        print("\n".join(f"  {line}" for line in lines(found)))
-        failed = failed or bool(found.problems)
-    return 2 if failed else 0
+        print("\n".join(f"  {line}" for line in lines(found[name])), flush=True)
+    notes, problems = between(found)
+    told = [*(f"note: {note}" for note in notes), *(f"problem: {line}" for line in problems)]
+    print("".join(f"{shown(line)}\n" for line in told), end="")
+    return 2 if problems or any(each.problems for each in found.values()) else 0
 
 
 def _train(config: Config) -> int:

@@ -1,7 +1,9 @@
 """Every knob of the factory, on one page.
 
-A config is one YAML file over the defaults below, which are the toy domain's; `--set a.b=c` and
-the short flags override it. Unknown keys are refused, and all problems are told at once.
+A config is one YAML file over the defaults below; `--set a.b=c` and the short flags override it.
+Where nothing of one's own is named (`_OWN`), the defaults are the toy domain (`_TOY`). Otherwise
+sources and models that are not named are not there, and `required` names those that a command
+needs. Unknown keys are refused, and all problems are told at once.
 Frozen; imports no torch, so that a mistake is answered at once.
 """
 
@@ -9,6 +11,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from os import PathLike
 from typing import Annotated, Any, Literal, get_args
@@ -34,6 +37,7 @@ MAX_YAML_BYTES = 2**18
 MAX_YAML_DEPTH = 20
 MAX_TOY_BYTES = 2**36
 """Drawings are held in memory."""
+TOY = "toy"
 _COUNT = r"((?:0|[1-9][0-9]*(?:_[0-9]+)*)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?)([kMG]?)"
 _SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -82,6 +86,10 @@ def _folder(value: object) -> str:
     return place
 
 
+def _model_url(value: object) -> str:
+    return TOY if value == TOY else _url(value)
+
+
 def _unquoted(problem: str) -> PydanticCustomError:
     """An error of a type of its own: the value may hold a secret, and is not told."""
     return PydanticCustomError("url", "{problem}", {"problem": problem})
@@ -117,6 +125,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Url = Annotated[str, BeforeValidator(_url)]
 Folder = Annotated[str, BeforeValidator(_folder)]
+ModelUrl = Annotated[str, BeforeValidator(_model_url)]
+"""A place, or `toy` for the embedded model; a folder of that name is ./toy."""
 
 
 class Section(BaseModel):
@@ -162,12 +172,13 @@ class Data(Section):
     """The images of the domain."""
 
     image_size: Annotated[Count, Field(le=MAX_IMAGE_SIZE)] = 32
-    """Height and width in pixels; larger or oblong images are cropped to a square and scaled."""
-    unlabelled: Source = Source(kind="toy", num=20_000, seed=1)
+    """Height and width in pixels; larger or oblong images are cropped to a square and scaled. For
+    images of one's own 64 if absent."""
+    unlabelled: Source | None = None
     """What the DDPM learns from."""
-    labelled: Source = Source(kind="toy", num=20, seed=2)
+    labelled: Source | None = None
     """The few labelled images that the ensemble learns from."""
-    test: Source = Source(kind="toy", num=100, seed=3)
+    test: Source | None = None
     """Labelled images, none of them in `labelled`, for `factory evaluate`."""
     cache_dir: Folder | None = None
     """Where each machine keeps the decoded images that `train` reads; absent: factory/images in
@@ -177,7 +188,11 @@ class Data(Section):
 
 
 class UNet(Section):
-    """The network's shape; names as in diffusers' `UNet2DModel`, google/ddpm-* conventions."""
+    """The network's shape; names as in diffusers' `UNet2DModel`, google/ddpm-* conventions.
+
+    For images of one's own, what is absent follows data.image_size: levels down to 8 pixels, six at
+    most, of 64, 128, 192 and then 256 channels, with attention at 16 pixels and below.
+    """
 
     block_out_channels: Annotated[tuple[Width, ...], Field(max_length=8), AfterValidator(_some)] = (
         64,
@@ -202,9 +217,10 @@ class Diffusion(Section):
 
 
 class Train(Section):
-    """Stage 1: fits the DDPM with Ray Train."""
+    """Stage 1: fits the DDPM with Ray Train. The defaults are for drawn faces; for images of one's
+    own num_steps is 20,000, learning_rate 2e-4 and warmup_steps 500 if absent."""
 
-    url: Url = storage.normalize("out/toy/ddpm")
+    url: Url = "out/run"
     """The run: checkpoints, sample sheets, metrics; the result is in its folder `model`."""
     initial_model_url: Url | None = None
     """A model folder to start from instead of random weights."""
@@ -246,12 +262,12 @@ class Train(Section):
 
 
 class Models(Section):
-    """The trained models that fit, evaluate and generate use."""
+    """The trained models that fit, evaluate and generate use; `toy` is the embedded one."""
 
-    ddpm_url: Url | None = None
-    """A DDPM in diffusers' layout; absent: the embedded toy model."""
-    ensemble_url: Url | None = None
-    """The ensemble's folder, written by fit; absent: the embedded toy ensemble."""
+    ddpm_url: ModelUrl | None = None
+    """A DDPM in diffusers' layout."""
+    ensemble_url: ModelUrl | None = None
+    """The ensemble's folder, written by fit."""
 
 
 class Features(Section):
@@ -291,7 +307,8 @@ class Ensemble(Section):
 class Evaluate(Section):
     """Measures the labels on `data.test`."""
 
-    url: Url = storage.normalize("out/toy/evaluation")
+    url: Url = "out/run/evaluation"
+    """Absent: the folder `evaluation` of train.url."""
     num_pictures: Count = 12
     """Rows of the picture sheet."""
     batch_size: Count = 16
@@ -300,8 +317,10 @@ class Evaluate(Section):
 class Generate(Section):
     """Stage 3: samples, labels and writes image/mask pairs."""
 
-    url: Url = storage.normalize("out/toy/dataset")
+    url: Url = "out/run/dataset"
+    """Absent: the folder `dataset` of train.url."""
     num: Count = 64
+    """For images of one's own 1000 if absent."""
     extend: bool = False
     """Whether a dataset of fewer pairs that lies at url may grow to num."""
     samples_per_shard: Count = 1000
@@ -357,7 +376,7 @@ class Config(Section):
     """One run, whole."""
 
     data: Data = Data()
-    unet: UNet = UNet(block_out_channels=(32, 64, 128), attention_levels=(1, 2), norm_num_groups=16)
+    unet: UNet = UNet()
     diffusion: Diffusion = Diffusion()
     train: Train = Train()
     models: Models = Models()
@@ -366,12 +385,154 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     generate: Generate = Generate()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, tree: Any) -> Any:
+        return _with_defaults(tree) if isinstance(tree, Mapping) else tree
+
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
         problems = list(_cross_problems(self))
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+_OWN = (
+    *("data.unlabelled", "data.labelled", "data.test"),
+    *("models.ddpm_url", "models.ensemble_url"),
+    *("train.url", "train.initial_model_url"),
+)
+"""Keys that name something of one's own, unless they name what is the toy domain's."""
+_TOY: dict[str, dict[str, Any]] = {
+    "data": {
+        "unlabelled": {"kind": "toy", "num": 20_000, "seed": 1},
+        "labelled": {"kind": "toy", "num": 20, "seed": 2},
+        "test": {"kind": "toy", "num": 100, "seed": 3},
+    },
+    "models": {"ddpm_url": TOY, "ensemble_url": TOY},
+    "train": {"url": "out/toy/ddpm"},
+    "evaluate": {"url": "out/toy/evaluation"},
+    "generate": {"url": "out/toy/dataset"},
+}
+_TOY_NETWORK = {
+    "block_out_channels": (32, 64, 128),
+    "attention_levels": (1, 2),
+    "norm_num_groups": 16,
+}
+_OWN_IMAGES: dict[str, dict[str, Any]] = {
+    "data": {"image_size": 64},
+    "train": {"num_steps": 20_000, "learning_rate": 2e-4, "warmup_steps": 500},
+    "generate": {"num": 1000},
+}
+_LEAST_PIXELS, _MOST_LEVELS, _ATTENTION_PIXELS = 8, 6, 16
+
+
+def _with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with those defaults that depend on what it names."""
+    full = {
+        name: dict(section) if isinstance(section, Mapping) else section
+        for name, section in tree.items()
+    }
+    models = full.get("models")
+    if isinstance(models, dict) and full.keys() >= Config.model_fields.keys():
+        # Whole, as version 0.1 stored it: there, nothing was the embedded model.
+        models.update({key: TOY for key, url in models.items() if url is None})
+    if not any(_is_own(_at(full, *key.split("."))) for key in _OWN):
+        _fill(full, _TOY)
+    unlabelled = _at(full, "data", "unlabelled")
+    if unlabelled is None or _is_own(unlabelled):
+        _fill(full, _OWN_IMAGES)
+        size, widths = _at(full, "data", "image_size"), _at(full, "unet", "block_out_channels")
+        _fill(full, {"unet": _network(size, widths)})
+    elif _at(full, "unet", "block_out_channels") is None:
+        _fill(full, {"unet": _TOY_NETWORK})
+    _fill(full, _below_run(_at(full, "train", "url")))
+    return full
+
+
+def _at(tree: Mapping[str, Any], section: str, key: str) -> Any:
+    """The value of a key, None where there is none."""
+    there = tree.get(section)
+    return there.get(key) if isinstance(there, Mapping) else getattr(there, key, None)
+
+
+def _fill(tree: dict[str, Any], defaults: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sets what is absent."""
+    for section, values in defaults.items():
+        there = tree.setdefault(section, {})
+        if isinstance(there, dict):
+            tree[section] = {**values, **there}
+
+
+def _is_own(value: Any) -> bool:
+    """Whether the value of one of the keys _OWN is not the toy domain's."""
+    kind = value.get("kind", TOY) if isinstance(value, Mapping) else getattr(value, "kind", value)
+    return kind is not None and kind != TOY
+
+
+def _network(image_size: Any, widths: Any) -> dict[str, Any]:
+    """The section unet for images of this size, of these widths if they are given; see `UNet`."""
+    try:
+        size = parse_count(image_size)
+    except ValueError:
+        return {}  # which is told where the size is
+    if not isinstance(widths, list | tuple):
+        levels = min(_MOST_LEVELS, 1 + int(math.log2(max(1, size / _LEAST_PIXELS))))
+        widths = tuple(64 * min(level + 1, 4) for level in range(levels))
+    small = (level for level in range(len(widths)) if size / 2**level <= _ATTENTION_PIXELS)
+    return {"block_out_channels": widths, "attention_levels": tuple(small)}
+
+
+def _below_run(url: Any) -> dict[str, dict[str, Any]]:
+    """The places that lie below train.url where they are not named."""
+    run = Train.model_fields["url"].default
+    with suppress(PydanticCustomError):  # which is told where the url is
+        run = run if url is None else _url(url)
+    return {
+        "train": {"url": run},
+        "evaluate": {"url": storage.join(run, "evaluation")},
+        "generate": {"url": storage.join(run, "dataset")},
+    }
+
+
+_REMEDIES = {
+    "data.unlabelled": "Name the images that the DDPM learns from: {{kind: folder, url: FOLDER}}.",
+    "data.labelled": (
+        "Name the images and masks that the ensemble learns from: "
+        "{{kind: pairs, url: FOLDER, classes_url: FILE}}."
+    ),
+    "data.test": (
+        "Name labelled images that are none of data.labelled: "
+        "{{kind: pairs, url: FOLDER, classes_url: FILE}}."
+    ),
+    "models.ddpm_url": (
+        "Name a DDPM's folder with --ddpm: {model} is where `factory train` puts its result; toy "
+        "is the embedded one."
+    ),
+    "models.ensemble_url": (
+        "Name the ensemble's folder, --out of `factory fit`, --ensemble of others."
+    ),
+}
+
+
+def required(config: Config, key: str, *others: str) -> Any:
+    """The value of a key that a command needs, others being those that it needs after it.
+
+    Raises UserError naming all that are not set, where this one is not.
+    """
+    if (value := _value(config, key)) is not None:
+        return value
+    model = storage.join(config.train.url, "model")
+    missing = [other for other in (key, *others) if _value(config, other) is None]
+    raise UserError(
+        [f"{name} is not set. {_REMEDIES[name].format(model=model)}" for name in missing]
+    )
+
+
+def _value(config: Config, key: str) -> Any:
+    section, name = key.split(".")
+    return getattr(getattr(config, section), name)
 
 
 def _cross_problems(config: Config) -> Sequence[str]:
@@ -385,8 +546,10 @@ def _cross_problems(config: Config) -> Sequence[str]:
         )
     for name in ("unlabelled", "labelled", "test"):
         source = getattr(config.data, name)
+        if source is None or source.kind != "toy":
+            continue
         num_bytes = (source.num or 0) * size**2 * 4
-        if source.kind == "toy" and num_bytes > MAX_TOY_BYTES:
+        if num_bytes > MAX_TOY_BYTES:
             found.append(
                 f"data.{name}.num: {source.num} drawings of {size}x{size} pixels take "
                 f"{num_bytes / 2**30:,.0f} GiB of memory, more than {MAX_TOY_BYTES / 2**30:.0f}: "
@@ -510,8 +673,16 @@ def parse_config(tree: Mapping[str, Any], place: str = "config") -> Config:
 
 def dump_config(config: Config) -> str:
     """The resolved config as YAML; `load_config` reads it back to an equal one."""
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    text: str = yaml.safe_dump(config_tree(config), sort_keys=False)
     return text
+
+
+def config_tree(config: Config) -> dict[str, Any]:
+    """The resolved config as nested values that JSON has; `parse_config` makes an equal one of it.
+
+    What is not set is left out.
+    """
+    return config.model_dump(mode="json", exclude_none=True)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -19,7 +19,7 @@ import ray
 import torch
 
 from factory import cluster, pool, storage
-from factory.config import Config, Generate, dump_config, parse_config
+from factory.config import TOY, Config, Generate, config_tree, dump_config, parse_config
 from factory.dispatcher import Limits, Progress, Turn
 from factory.errors import UserError
 from factory.gpu_memory import limit_memory
@@ -197,7 +197,7 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
         starts=(knobs.max_shard_retries + 1) * 2 * knobs.max_actors,
     )
     size = _size(knobs, len(shards))
-    content = config.model_dump(mode="json"), plan.model_dump(mode="json"), replace
+    content = config_tree(config), plan.model_dump(mode="json"), replace
     watch = Watch(_whole(plan, shards), size, knobs.progress_seconds)
     try:
         with closing(pool.make(shards, limits, partial(ShardActor, *content), size)) as looks:
@@ -285,9 +285,14 @@ def _below(url: str, folder: str) -> bool:
 
 def _description(config: Config, plan: Plan) -> str:
     source = config.data.unlabelled
-    where = "drawn faces" if source.kind == "toy" else storage.name_of(source.url or "")
+    if source is None:
+        model = f"the DDPM {storage.name_of(config.models.ddpm_url or TOY)}"
+    elif source.kind == "toy":
+        model = "a DDPM of drawn faces"
+    else:
+        model = f"a DDPM of {storage.name_of(source.url or '')}"
     size = plan.recipe["image_size"]
     return (
-        f"Synthetic {size}x{size} images with a class for every pixel: sampled from a DDPM of "
-        f"{where}, labelled by an ensemble on the DDPM's own features."
+        f"Synthetic {size}x{size} images with a class for every pixel: sampled from "
+        f"{model}, labelled by an ensemble on the DDPM's own features."
     )

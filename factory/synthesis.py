@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from factory import embedded
 from factory.config import Config, Generate
 from factory.diffusion import philox
 from factory.diffusion.checkpoints import Model
@@ -41,10 +40,10 @@ from factory.diffusion.samplers import (
 from factory.errors import UserError
 from factory.gpu_memory import automatic_batch
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
-from factory.labeling.ensemble import Ensemble, check_fits, load_ensemble
+from factory.labeling import stage
+from factory.labeling.ensemble import Ensemble
 from factory.labeling.features import FeaturesFn, renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
-from factory.labeling.stage import load_ddpm
 from factory.precision import autocast, gpu_is_made_for_bf16, in_bf16
 from factory.shards.plan import MAX_SHARDS, Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
@@ -90,12 +89,8 @@ class Models:
 
 
 def load_models(config: Config) -> Models:
-    """Both models; those that are not named are the embedded toy ones. Raises UserError."""
-    ddpm_model = load_ddpm(config)
-    url = config.models.ensemble_url or embedded.ENSEMBLE_URL
-    ensemble, ensemble_hash = load_ensemble(url, ddpm_model.model_hash)
-    check_fits(ensemble.config, ddpm_model, url)
-    return Models(ddpm_model, ensemble, ensemble_hash)
+    """Both models of a config. Raises UserError."""
+    return Models(*stage.load_models(config))
 
 
 def make_plan(config: Config, models: Models) -> Plan:

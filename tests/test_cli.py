@@ -18,6 +18,7 @@ from PIL import Image
 from factory import cluster, storage
 from factory.cli import main
 from factory.config import Config, dump_config
+from factory.data import toy
 from factory.diffusion.checkpoints import load_model, save_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -202,7 +203,7 @@ def test_a_dry_run_checks_and_writes_nothing(tiny_config, tmp_path, capsys):
 
 
 def test_inspect_tells_what_is_there_and_fails_on_bad_data(capsys, pairs):
-    source = f"{{kind: pairs, url: {pairs}, classes_url: {pairs / 'classes.json'}}}"
+    source = pairs_source(pairs)
     arguments = ["inspect"]
     for name in ("unlabelled", "labelled", "test"):
         arguments += ["--set", f"data.{name}={source}"]
@@ -211,6 +212,81 @@ def test_inspect_tells_what_is_there_and_fails_on_bad_data(capsys, pairs):
     (pairs / "images" / "1.png").write_bytes(b"not a picture")
     assert main(arguments) == 2
     assert "1.png" in capsys.readouterr().out
+
+
+def pairs_source(pairs: Path) -> str:
+    return f"{{kind: pairs, url: {pairs}, classes_url: {pairs / 'classes.json'}}}"
+
+
+def test_inspect_looks_at_what_is_set_and_names_the_rest_without_drawing(
+    capsys, pairs, monkeypatch
+):
+    monkeypatch.setattr(toy, "draw_many", None)
+    assert main(["inspect", "--set", f"data.labelled={pairs_source(pairs)}"]) == 0
+    told = capsys.readouterr().out
+    assert "data.unlabelled is not set" in told and "data.test is not set" in told
+    assert "images   3" in told
+
+
+def test_inspect_of_a_config_without_images_names_all_three_sections(refused):
+    told = refused("inspect", "--set", "models.ddpm_url=out/model")
+    for name in ("unlabelled", "labelled", "test"):
+        assert f"data.{name} is not set. Name" in told
+
+
+def test_inspect_says_which_test_images_are_training_images(capsys, pairs):
+    source = pairs_source(pairs)
+    arguments = ["--set", f"data.labelled={source}", "--set", f"data.test={source}"]
+    folder = f"{{kind: folder, url: {pairs / 'images'}}}"
+    assert main(["inspect", *arguments, "--set", f"data.unlabelled={folder}"]) == 0
+    told = capsys.readouterr().out
+    assert "note: 3 of the 3 images of data.test are also in data.labelled, training images" in told
+    assert "(0.png, 1.png, 2.png)" in told
+    assert "also in data.unlabelled, among the images that the DDPM learns from" in told
+
+
+def test_inspect_refuses_a_test_set_of_other_classes(capsys, pairs):
+    (pairs / "other.json").write_text(json.dumps(["background", "stuff"]))
+    other = pairs_source(pairs).replace("classes.json", "other.json")
+    arguments = ["--set", f"data.labelled={pairs_source(pairs)}", "--set", f"data.test={other}"]
+    assert main(["inspect", *arguments]) == 2
+    told = capsys.readouterr().out
+    assert "problem: data.test: its classes ['background', 'stuff'] are not those of" in told
+
+
+OWN = "data.unlabelled={kind: folder, url: photos}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["train", "--out=run"], ["data.unlabelled"]),
+        (["fit", "--set", OWN], ["models.ensemble_url", "models.ddpm_url", "data.labelled"]),
+        (["fit", "--out=e"], ["models.ddpm_url", "data.labelled"]),
+        (["fit", "--out=e", "--ddpm=toy"], ["data.labelled"]),
+        (["fit", "--set=train.url=run", "--ddpm=toy"], ["models.ensemble_url", "data.labelled"]),
+        (["evaluate", "--set", OWN], ["models.ddpm_url", "models.ensemble_url", "data.test"]),
+        (["evaluate", "--ddpm=toy", "--ensemble=toy", "--set", OWN], ["data.test"]),
+        (["generate", "--set", OWN], ["models.ddpm_url", "models.ensemble_url"]),
+        (["generate", "--ensemble=e"], ["models.ddpm_url"]),
+        (["generate", "--set=train.url=run", "--ddpm=toy"], ["models.ensemble_url"]),
+    ],
+)  # fmt: skip
+def test_what_a_command_needs_and_a_config_of_ones_own_lacks_is_named(
+    arguments, missing, refused, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(toy, "draw_many", None)
+    for more in ([], ["--dry-run"]):
+        lines = refused(*arguments, *more).splitlines()
+        assert [line.split(" is not set. ")[0] for line in lines] == [
+            f"error: {key}" for key in missing
+        ]
+
+
+def test_an_ensemble_does_not_replace_the_embedded_one(refused, pairs):
+    given = "--ddpm=toy", "--out=toy", "--set", f"data.labelled={pairs_source(pairs)}"
+    assert "Name where yours goes with --out" in refused("fit", *given)
 
 
 @pytest.mark.parametrize("job", ["train_diffusion", "fit_ensemble", "generate"])

@@ -1,5 +1,6 @@
 """Claims about factory.config."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import yaml
 
 from factory.config import (
     Config,
+    config_tree,
     dump_config,
     load_config,
     parse_config,
     parse_count,
     parse_override,
+    required,
 )
 from factory.errors import UserError
 
@@ -273,6 +276,7 @@ def test_a_path_becomes_absolute_and_a_url_stays(
 
 def test_an_absent_place_stays_absent() -> None:
     assert parse_config({"models": {"ddpm_url": None}}).models.ddpm_url is None
+    assert parse_config({"data": {"test": None}}).data.test is None
 
 
 def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -422,3 +426,167 @@ def test_the_defaults_are_the_toy_recipe() -> None:
     for section in ("train", "ensemble"):
         told = getattr(recipe, section).model_dump(exclude=of_result)
         assert told == getattr(Config(), section).model_dump(exclude=of_result)
+
+
+# What is left out
+
+
+def test_default_places_follow_the_folder_that_one_works_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        toy = Config()
+        assert toy.train.url == str(tmp_path / name / "out/toy/ddpm")
+        assert toy.generate.url == str(tmp_path / name / "out/toy/dataset")
+        own = parse_config({"models": {"ddpm_url": "m"}})
+        assert own.evaluate.url == str(tmp_path / name / "out/run/evaluation")
+
+
+FOLDER = {"kind": "folder", "url": "/a"}
+NAMED: dict[str, dict[str, Any]] = {
+    "unlabelled images": {"data": {"unlabelled": FOLDER}},
+    "labelled images": {"data": {"labelled": {**FOLDER, "kind": "pairs", "classes_url": "/c"}}},
+    "test images": {"data": {"test": {**FOLDER, "kind": "pairs", "classes_url": "/c"}}},
+    "a DDPM": {"models": {"ddpm_url": "/m"}},
+    "an ensemble": {"models": {"ensemble_url": "/e"}},
+    "a run": {"train": {"url": "/r"}},
+    "a model to start from": {"train": {"initial_model_url": "/m"}},
+}
+KEYS = ("data.unlabelled", "data.labelled", "data.test", "models.ddpm_url", "models.ensemble_url")
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_whoever_names_anything_gets_nothing_of_the_toy_domain(name: str) -> None:
+    tree = NAMED[name]
+    config = parse_config(tree)
+    given = {f"{section}.{key}" for section in tree for key in tree[section]}
+    missing = [key for key in KEYS if key not in given]
+    with pytest.raises(UserError) as refused:
+        required(config, *missing)
+    assert [problem.split(" is not set. ")[0] for problem in refused.value.problems] == missing
+    assert "toy" not in dump_config(config)
+    (data, train, generate) = config.data, config.train, config.generate
+    assert (data.image_size, train.num_steps, train.learning_rate) == (64, 20_000, 2e-4)
+    assert generate.num == 1000 and generate.url == f"{train.url}/dataset"
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {},
+        {"data": {"unlabelled": {"kind": "toy", "num": 8}}},
+        {"models": {"ddpm_url": "toy"}},
+        {"generate": {"url": "/d", "num": 5}},
+        {"evaluate": {"url": "/e"}},
+        {"unet": {"dropout": 0.1}},
+    ],
+)
+def test_where_nothing_of_ones_own_is_named_the_rest_is_the_toy_domain(
+    tree: dict[str, Any],
+) -> None:
+    config = parse_config(tree)
+    assert [required(config, key) for key in KEYS[3:]] == ["toy", "toy"]
+    assert all(required(config, key).kind == "toy" for key in KEYS[:3])
+    assert config.unet.block_out_channels == (32, 64, 128)
+    assert (config.data.image_size, config.train.num_steps) == (32, 3000)
+
+
+def test_drawings_that_are_named_are_learned_as_the_toy_domain_is(tmp_path: Path) -> None:
+    drawn = {"data": {"unlabelled": {"kind": "toy", "num": 8}}, "train": {"url": str(tmp_path)}}
+    config = parse_config(drawn)
+    assert config.unet == Config().unet and config.train.num_steps == Config().train.num_steps
+    assert config.data.labelled is None and config.generate.url == f"{tmp_path}/dataset"
+
+
+@pytest.mark.parametrize(
+    ("size", "widths", "attention"),
+    [
+        (16, (64, 128), (0, 1)),
+        (32, (64, 128, 192), (1, 2)),
+        ("64", (64, 128, 192, 256), (2, 3)),
+        (96, (64, 128, 192, 256), (3,)),
+        (256, (64, 128, 192, 256, 256, 256), (4, 5)),
+        (1024, (64, 128, 192, 256, 256, 256), ()),
+    ],
+)
+def test_the_network_of_ones_own_images_follows_their_size(
+    size: object, widths: tuple[int, ...], attention: tuple[int, ...]
+) -> None:
+    unet = parse_config({"data": {"image_size": size, "unlabelled": FOLDER}}).unet
+    assert (unet.block_out_channels, unet.attention_levels) == (widths, attention)
+
+
+def test_a_network_whose_widths_are_named_has_attention_where_maps_are_small() -> None:
+    tree = {"data": {"unlabelled": FOLDER}, "unet": {"block_out_channels": [32, 64, 96]}}
+    unet = parse_config(tree).unet
+    assert (unet.block_out_channels, unet.attention_levels) == ((32, 64, 96), (2,))
+
+
+def test_a_size_that_its_network_cannot_halve_is_refused() -> None:
+    (problem,) = refusal({"data": {"image_size": 100, "unlabelled": FOLDER}})
+    assert "data.image_size: 100 must be divisible by 8" in problem
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_dumped_config_of_ones_own_loads_to_an_equal_one(name: str, tmp_path: Path) -> None:
+    config = parse_config(NAMED[name])
+    assert load_config(written(tmp_path, dump_config(config))) == config
+    assert parse_config(config_tree(config)) == config
+
+
+def as_version_0_1_stored_it(tree: dict[str, Any]) -> dict[str, Any]:
+    """All sections, all keys, and null for the embedded models."""
+    whole = parse_config(tree).model_dump(mode="json")
+    whole["models"] = {"ddpm_url": None, "ensemble_url": None, **tree.get("models", {})}
+    toy = Config().data.model_dump(mode="json")
+    whole["data"] = {**toy, **tree.get("data", {})}
+    return whole
+
+
+def test_a_config_that_an_older_version_stored_means_what_it_meant() -> None:
+    bare = parse_config(as_version_0_1_stored_it({"generate": {"url": "/d", "num": 5}}))
+    assert bare.models.ddpm_url == bare.models.ensemble_url == "toy"
+    assert bare.data == Config().data and bare.generate.num == 5
+    own = {"data": {"unlabelled": FOLDER}, "models": {"ddpm_url": "/m", "ensemble_url": "/e"}}
+    config = parse_config(as_version_0_1_stored_it(own))
+    assert (config.models.ddpm_url, config.models.ensemble_url) == ("/m", "/e")
+    assert config.data.test is not None and config.data.test.kind == "toy"
+
+
+def test_a_folder_named_toy_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse_config({"models": {"ddpm_url": "./toy"}}).models.ddpm_url == str(tmp_path / "toy")
+
+
+BLOCKS = [
+    (file.name, block)
+    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for block in re.findall(r"```yaml\n(.*?)```", file.read_text(), re.S)
+]
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS)
+def test_every_config_that_the_documents_show_is_whole_and_of_ones_own(
+    name: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config(written(tmp_path, block))
+    assert "toy" not in dump_config(config)
+    for key in KEYS:
+        required(config, key)
+
+
+def test_the_config_for_ones_own_images_resolves_to_what_the_readme_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ((_, block),) = [each for each in BLOCKS if each[0] == "README.md"]
+    config = load_config(written(tmp_path, block))
+    assert config.unet.block_out_channels == (64, 128, 192, 256)
+    assert (config.train.num_steps, config.train.batch_size) == (20_000, 32)
+    assert config.models.ddpm_url == f"{config.train.url}/model" == f"{tmp_path}/out/mine/model"
+    assert config.evaluate.url == f"{tmp_path}/out/mine/evaluation"
+    assert config.generate.url == f"{tmp_path}/out/mine/dataset"
+    assert config.generate.num == 1000

@@ -13,7 +13,7 @@ from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble
 from factory.labeling.features import descriptor_dim
 
 TREE: dict[str, dict[str, Any]] = {
-    "data": {"image_size": 16},
+    "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 64}},
     "unet": {
         "block_out_channels": [16, 32],
         "layers_per_block": 1,

@@ -1,5 +1,6 @@
 """Checks a source before work starts: what is in it, what is odd, and everything wrong at once."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from factory.classes import IGNORE_ID
 from factory.config import Source
 from factory.data import sources
 from factory.data.sources import Content, Labelled
-from factory.errors import UserError, shown
+from factory.errors import UserError, shown, some
 from factory.images import UInt8
 
 NUM_SAMPLES = 9
@@ -52,6 +53,10 @@ class Inspection:
     """A line per offending file; empty where the source can be used."""
     samples: Labelled | UInt8
     """The first images, for `contact_sheet`."""
+    images: Mapping[bytes, str]
+    """Hash of an image's pixels as they are used -> its name, of the first that has them."""
+    class_names: tuple[str, ...]
+    """Empty without masks."""
 
 
 def inspect(source: Source, size: int, labelled: bool) -> Inspection:
@@ -68,7 +73,40 @@ def inspect(source: Source, size: int, labelled: bool) -> Inspection:
         notes=tuple(_notes(source, size, content, counts)),
         problems=content.problems,
         samples=_first(content),
+        images=_by_pixels(content),
+        class_names=content.classes.names if content.classes else (),
     )
+
+
+def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
+    """What sections have in common that they should not, and how their classes differ.
+
+    found: by name of section, unlabelled, labelled or test, those that are there. Returns notes and
+    problems, a sentence each.
+    """
+    notes, problems = [], []
+    labelled, test = found.get("labelled"), found.get("test")
+    for name, other in found.items():
+        shared = (
+            [image for key, image in test.images.items() if key in other.images] if test else []
+        )
+        if test is None or other is test or not shared:
+            continue
+        what = (
+            "training images: `factory evaluate` refuses them. Leave them out of one"
+            if name == "labelled"
+            else "among the images that the DDPM learns from, without their masks"
+        )
+        notes.append(
+            f"{len(shared)} of the {test.num_images} images of data.test are also in data.{name}, "
+            f"{what} ({some(shared)})."
+        )
+    if labelled and test and labelled.class_names != test.class_names:
+        problems.append(
+            f"data.test: its classes {list(test.class_names)} are not those of data.labelled, "
+            f"{list(labelled.class_names)}. Name the same classes in both."
+        )
+    return notes, problems
 
 
 def lines(inspection: Inspection) -> list[str]:
@@ -140,6 +178,13 @@ def _first(content: Content) -> Labelled | UInt8:
     return Labelled(few, masks, content.names[:NUM_SAMPLES], content.classes)
 
 
+def _by_pixels(content: Content) -> dict[bytes, str]:
+    found: dict[bytes, str] = {}
+    for image, name in zip(content.images, content.names, strict=True):
+        found.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), name)
+    return found
+
+
 def _occurrences(content: Content) -> tuple[dict[str, float], dict[str, int]]:
     """Per class name: the share of pixels, and the number of images with it."""
     if content.masks is None or content.classes is None:
@@ -162,7 +207,7 @@ def _notes(
     for name, count in image_counts.items():
         if num and not count:
             yield f"class {name} never occurs."
-    repeats = num - len({image.tobytes() for image in content.images})
+    repeats = num - len(_by_pixels(content))
     if repeats:
         yield f"{repeats} images have the same pixels as another one."
     yield from content.notes

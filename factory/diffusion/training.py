@@ -35,7 +35,7 @@ from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, Wo
 
 from factory import cluster, storage
 from factory.cluster import Room
-from factory.config import Config
+from factory.config import Config, config_tree, required
 from factory.data import cache
 from factory.data.cache import Cached, cached_images
 from factory.data.listing import missed_pictures
@@ -49,8 +49,9 @@ from factory.progress import tell
 
 def check(config: Config) -> None:
     """Raises UserError for all that would stop `train`; starts and keeps nothing."""
+    unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
-    cache.check(config.data, config.data.unlabelled)
+    cache.check(config.data, unlabelled)
     _tell_missed(config)
 
 
@@ -62,8 +63,9 @@ def train(config: Config) -> str:
     checkpoint or the model cannot be saved, and where no checkpoint is whole and more than the
     first one is lost.
     """
+    unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
-    images = cached_images(config.data, config.data.unlabelled)
+    images = cached_images(config.data, unlabelled)
     _tell_missed(config)
     check_run(config, {**_asked_precision(config), "images": images.told})
     _tell_odd(config, len(images.images))
@@ -88,7 +90,7 @@ def _trainer(config: Config, images: Cached) -> "_Trainer":
     return _Trainer(
         train_worker,
         train_loop_config={
-            "config": config.model_dump(mode="json"),
+            "config": config_tree(config),
             "images": {"key": images.key, "told": images.told},
         },
         scaling_config=_scaling(config, use_gpu),
@@ -169,7 +171,7 @@ def _check_capacity(config: Config) -> None:
 
 
 def _tell_missed(config: Config) -> None:
-    if missed := missed_pictures(config.data.unlabelled):
+    if missed := missed_pictures(required(config, "data.unlabelled")):
         tell(f"data | {shown(missed)}")
 
 

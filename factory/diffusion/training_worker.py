@@ -19,7 +19,7 @@ import torch.distributed
 from ray.train.collective import barrier, broadcast_from_rank_zero
 
 from factory import cluster, storage
-from factory.config import Config, parse_config
+from factory.config import Config, parse_config, required
 from factory.data.cache import Cached, cached_images
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
 from factory.diffusion.optimization import (
@@ -140,7 +140,7 @@ def _on_all_ranks(num_ranks: int, work: Callable[[], T]) -> T:
 
 def _images_here(config: Config, key: str, told: str) -> Cached:
     """The images on this machine; raises UserError where they are not the driver's."""
-    images = cached_images(config.data, config.data.unlabelled, key)
+    images = cached_images(config.data, required(config, "data.unlabelled"), key)
     if images.told != told:
         raise UserError(
             f"{platform.node()} finds other images than the driver: {images.told} instead of "
@@ -312,11 +312,11 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
 
 
 def _write_result(config: Config, state: TrainState) -> None:
+    unlabelled = required(config, "data.unlabelled")
     card = (
         f"# DDPM, {config.data.image_size} px, {state.step:,} steps of "
         f"{config.train.batch_size} images\n\nThe averaged weights (EMA {config.train.ema_decay}). "
-        f"Unlabelled images: {config.data.unlabelled.kind} "
-        f"{storage.name_of(config.data.unlabelled.url or '')}.\n"
+        f"Unlabelled images: {unlabelled.kind} {storage.name_of(unlabelled.url or '')}.\n"
     )
     if changed := departures(config):
         card += (

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from factory import embedded, storage
-from factory.config import Config
+from factory.config import TOY, Config, required
 from factory.data.inspection import check_disjoint
 from factory.data.sources import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
@@ -24,9 +24,22 @@ from factory.labeling.fitting import ensemble_config, fit_ensemble
 from factory.progress import tell
 
 
-def load_ddpm(config: Config) -> Model:
-    """The DDPM of models.ddpm_url, or the embedded toy model. Raises UserError."""
-    return load_model(config.models.ddpm_url or embedded.DDPM_URL)
+def load_ddpm(config: Config, *others: str) -> Model:
+    """The DDPM of models.ddpm_url; others: keys that are needed after it. Raises UserError."""
+    url = required(config, "models.ddpm_url", *others)
+    return load_model(embedded.DDPM_URL if url == TOY else url)
+
+
+def load_models(config: Config, *others: str) -> tuple[Model, Ensemble, str]:
+    """The DDPM, the ensemble that was fitted on it, and the ensemble's hash; others: keys that are
+    needed after them. Raises UserError."""
+    key = "models.ensemble_url"
+    model = load_ddpm(config, key, *others)
+    url = required(config, key, *others)
+    url = embedded.ENSEMBLE_URL if url == TOY else url
+    ensemble, ensemble_hash = load_ensemble(url, model.model_hash)
+    check_fits(ensemble.config, model, url)
+    return model, ensemble, ensemble_hash
 
 
 def _device() -> torch.device:
@@ -55,13 +68,15 @@ def _room_on(device: torch.device, key: str) -> Iterator[None]:
 
 def check_fit(config: Config) -> tuple[Model, Labelled, str]:
     """Model, training images and the ensemble's place; raises UserError, writes nothing."""
-    url = config.models.ensemble_url
-    if url is None:
-        raise UserError("models.ensemble_url: is not set; name where the ensemble goes with --out.")
-    model = load_ddpm(config)
-    labelled = read_labelled(config.data.labelled, model.image_size)
-    ensemble_config(model, labelled.classes, config)
+    url = required(config, "models.ensemble_url", "models.ddpm_url", "data.labelled")
+    if url == TOY:
+        raise UserError(
+            "models.ensemble_url: is toy, the embedded ensemble. Name where yours goes with --out."
+        )
     check_replaceable(url)
+    model = load_ddpm(config, "data.labelled")
+    labelled = read_labelled(required(config, "data.labelled"), model.image_size)
+    ensemble_config(model, labelled.classes, config)
     storage.check_writable(url)
     return model, labelled, url
 
@@ -94,13 +109,13 @@ def _absent(labelled: Labelled) -> list[str]:
 
 def check_evaluate(config: Config) -> tuple[Model, Ensemble, Labelled]:
     """Models and test images; raises UserError, also where training images are among them."""
-    model = load_ddpm(config)
-    url = config.models.ensemble_url or embedded.ENSEMBLE_URL
-    ensemble, _ = load_ensemble(url, model.model_hash)
-    check_fits(ensemble.config, model, url)
-    test = read_labelled(config.data.test, model.image_size)
+    model, ensemble, _ = load_models(config, "data.test")
+    test = read_labelled(required(config, "data.test"), model.image_size)
     evaluation.check_classes(ensemble, test)
-    check_disjoint(read_labelled(config.data.labelled, model.image_size), test)
+    if config.data.labelled is None:
+        tell("evaluate | data.labelled is not set: training images among data.test go unseen")
+    else:
+        check_disjoint(read_labelled(config.data.labelled, model.image_size), test)
     storage.check_writable(config.evaluate.url)
     return model, ensemble, test
 

@@ -161,3 +161,22 @@ def test_a_test_image_among_the_training_images_is_named() -> None:
     ) as refusal:
         inspection.check_disjoint(train, renamed)
     assert len(refusal.value.problems) == 1
+
+
+def test_what_sections_share_is_told_by_name(tmp_path: Path) -> None:
+    def inspected(name: str, *values: int) -> inspection.Inspection:
+        (tmp_path / name).mkdir()
+        for value in values:
+            (tmp_path / name / f"{name}{value}.png").write_bytes(encode_png(flat(value)))
+        return inspection.inspect(Source(kind="folder", url=str(tmp_path / name)), 8, False)
+
+    found = {"unlabelled": inspected("u", 3, 4), "labelled": inspected("l", 1, 2)}
+    assert inspection.between(found) == ([], [])
+    found["test"] = inspected("t", 2, 3, 5)
+    notes, problems = inspection.between(found)
+    assert not problems
+    assert [note.split(",")[0] for note in notes] == [
+        "1 of the 3 images of data.test are also in data.unlabelled",
+        "1 of the 3 images of data.test are also in data.labelled",
+    ]
+    assert "(t3.png)" in notes[0] and "(t2.png)" in notes[1]

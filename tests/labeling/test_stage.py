@@ -78,7 +78,7 @@ def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_pa
 
 
 def test_fitting_without_a_place_for_the_ensemble_is_refused(make) -> None:
-    with pytest.raises(UserError, match=r"models\.ensemble_url: is not set.*--out"):
+    with pytest.raises(UserError, match=r"models\.ensemble_url is not set.*--out"):
         stage.fit(make(ensemble_url=None))
 
 
@@ -121,6 +121,30 @@ def test_training_images_among_the_test_images_are_each_named(
     assert len(told) == 3
     assert all(f"toy-2-{i:06d}" in line for i, line in enumerate(told))
     assert not (tmp_path / "evaluation").exists()
+
+
+def test_what_is_lost_of_masks_is_told_by_fit_and_by_evaluate(
+    make, tiny_models, pairs, tmp_path: Path, capsys
+) -> None:
+    folder = Path(str(pairs["url"]))
+    wide = np.zeros((32, 96), np.uint8)
+    wide[:, :20] = 1
+    wide[9, 50] = 1
+    Image.fromarray(np.full((32, 96, 3), 90, np.uint8)).save(folder / "images" / "a.png")
+    Image.fromarray(wide).save(folder / "masks" / "a.png")
+    lost = (
+        "class cell: 99.84% of its pixels lie outside the centred square, in 0 of 1 images",
+        "class cell: 1 of 1 connected regions vanish when they are scaled to 16 px.",
+    )
+    config = make(data={"image_size": 16, "labelled": pairs})
+    stage.fit(config)
+    told = capsys.readouterr().out
+    assert all(f"fit | data.labelled: {line}" in told for line in lost)
+    config = make(data={"image_size": 16, "test": pairs})
+    stage.evaluate(config)
+    told = capsys.readouterr().out
+    assert all(f"evaluate | data.test: {line}" in told for line in lost)
+    assert "data.labelled is not set: training images among data.test go unseen" in told
 
 
 def test_an_ensemble_of_another_ddpm_is_refused(make, tiny_models, tmp_path: Path) -> None:

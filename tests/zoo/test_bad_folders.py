@@ -193,7 +193,14 @@ NAMES_FILES = [
 def fit(folder: Path, **more: str) -> list[str]:
     source = {"kind": "pairs", "url": folder, "classes_url": folder / "classes.json", **more}
     text = ", ".join(f"{key}: {value}" for key, value in source.items())
-    return ["fit", "--dry-run", "--out", "ensemble", f"--set=data.labelled={{{text}}}"]
+    return [
+        "fit",
+        "--dry-run",
+        "--out",
+        "ensemble",
+        "--ddpm=toy",
+        f"--set=data.labelled={{{text}}}",
+    ]
 
 
 @table(NAMED + CLASSES_FILES)
@@ -251,8 +258,9 @@ def test_folders_without_images_stop_a_training(
 
 def evaluate(folder: Path) -> list[str]:
     """On the toy domain's models."""
+    models = "--ddpm=toy", "--ensemble=toy"
     source = f"{{kind: pairs, url: {folder}, classes_url: {folder}/classes.json}}"
-    return ["evaluate", "--dry-run", "--out", "scores", f"--set=data.test={source}"]
+    return ["evaluate", "--dry-run", "--out", "scores", *models, f"--set=data.test={source}"]
 
 
 def test_test_images_of_other_classes_stop_an_evaluation(
@@ -280,7 +288,7 @@ def test_a_folder_cannot_label(refused: Callable[..., None], place: Path) -> Non
         case("no masks", pairs, told),
         "fit",
         "--dry-run",
-        "--out",
-        "ensemble",
+        "--out=ensemble",
+        "--ddpm=toy",
         f"--set=data.labelled={{kind: folder, url: {place}/photos}}",
     )

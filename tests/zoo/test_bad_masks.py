@@ -139,4 +139,6 @@ def test_bad_masks_stop_a_fit_before_it_starts(
 ) -> None:
     case.make(place / "pairs")
     source = f"{{kind: pairs, url: {place}/pairs, classes_url: {place}/pairs/classes.json}}"
-    refused(case, "fit", "--dry-run", "--out", "ensemble", f"--set=data.labelled={source}")
+    refused(
+        case, "fit", "--dry-run", "--out=ensemble", "--ddpm=toy", f"--set=data.labelled={source}"
+    )

@@ -57,6 +57,7 @@ def flag(command: str, given: str, key: str, *words: str) -> Case:
     return case(f"{command} {given}", lambda _: [command, *given.split()], (key, what, remedy))
 
 
+TOY_FIT = "--out=e --ddpm=toy --set data.labelled.num=2"
 FLAGS = [
     flag("generate", "--samples-per-shard=0", "generate.samples_per_shard", COUNT),
     flag("generate", "--min-actors=-1", "generate.min_actors", COUNT),
@@ -103,7 +104,7 @@ FLAGS = [
     flag("train", "--set train.use_gpu=maybe", "train.use_gpu", "valid boolean", "'auto'"),
     flag("train", "--set data.image_size=30", "data.image_size", "must be divisible by 4"),
     flag("train", "--set data.image_size=1e9", "data.image_size", "less than or equal to 4096"),
-    flag("train", "--set unet.norm_num_groups=64", "unet.block_out_channels: 96", "divisible by"),
+    flag("train", "--set unet.norm_num_groups=64", "unet.block_out_channels: 32", "divisible by"),
     flag(
         "train",
         "--set unet.layers_per_block=1e9",
@@ -147,7 +148,7 @@ FLAGS = [
     ),
     flag("fit", "--set features.timesteps=[1000]", "features.timesteps", "must be below"),
     flag("fit", "--set features.timesteps=[]", "features.timesteps", "at least one"),
-    flag("fit", "--out=e --set features.blocks=[9]", "features.blocks", "is not one of"),
+    flag("fit", f"{TOY_FIT} --set features.blocks=[9]", "features.blocks", "is not one of"),
     flag("evaluate", "--set evaluate.batch_size=0", "evaluate.batch_size", COUNT),
     flag("inspect", "--set data.unlabelled.num=0", "data.unlabelled.num", COUNT),
 ]

@@ -100,6 +100,7 @@ def under_a_file(folder: Path) -> None:
 CANNOT = "cannot be written"
 REMEDY = "Name a place that you may write to"
 TAKEN = "not made by this factory"
+TOY = "--set=data.unlabelled={kind: toy, num: 1}", "--set=models.ddpm_url=toy"
 PLACES: dict[str, tuple[str, Callable[[Path], None], Told]] = {
     "generate into a file": ("", under_a_file, ("/out", CANNOT, REMEDY)),
     "generate below a file": ("/a/b", under_a_file, ("/out/a/b", CANNOT, REMEDY)),
@@ -143,6 +144,7 @@ def test_a_place_that_is_taken_or_cannot_be_written_is_left_alone(
         f"--out={place}/out{below}",
         "--set=data.test={kind: toy, num: 1}",
         "--set=data.labelled={kind: toy, num: 1, seed: 9}",
+        *TOY,
     )
 
 
@@ -157,7 +159,7 @@ def test_a_disk_that_takes_nothing_is_told_beforehand(
 
     monkeypatch.setattr(os, "fsync", fail)
     told = "/out", os.strerror(number), REMEDY
-    refused(case(kind, str, told), "train", "--dry-run", f"--out={place}/out")
+    refused(case(kind, str, told), "train", "--dry-run", f"--out={place}/out", TOY[0])
 
 
 def test_a_store_whose_package_is_missing_is_told_with_it(
@@ -170,9 +172,9 @@ def test_a_store_whose_package_is_missing_is_told_with_it(
 
 BUCKETS = {
     "generate.url": (["generate", "--out={}/x"], (CANNOT, REMEDY)),
-    "train.url": (["train", "--out={}/x"], (CANNOT, REMEDY)),
-    "models.ddpm_url": (["generate", "--out=out", "--ddpm={}/x"], ("no model folder", "Name")),
-    "models.ensemble_url": (["generate", "--out=out", "--ensemble={}/x"], ("no ensemble", "Name")),
+    "train.url": (["train", "--out={}/x", "--set=data.unlabelled.num=1"], (CANNOT, REMEDY)),
+    "models.ddpm_url": (["generate", "--ensemble=toy", "--ddpm={}/x"], ("no model folder", "Name")),
+    "models.ensemble_url": (["generate", "--ddpm=toy", "--ensemble={}/x"], ("no ensemble", "Name")),
     "data.unlabelled": (
         ["train", "--out=out", "--set=data.unlabelled={{kind: folder, url: {}/x}}"],
         ("no such folder", "Check the url"),

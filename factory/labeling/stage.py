@@ -86,7 +86,7 @@ def fit(config: Config) -> str:
     model, labelled, url = check_fit(config)
     device = _device()
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes | on {device}")
-    _tell_notes("fit | data.labelled", labelled)
+    _tell_reading("fit | data.labelled", labelled, config)
     if absent := _absent(labelled):
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
     with _room_on(device, "ensemble.pool_gib"):
@@ -96,7 +96,10 @@ def fit(config: Config) -> str:
     return url
 
 
-def _tell_notes(prefix: str, read: Labelled) -> None:
+def _tell_reading(prefix: str, read: Labelled, config: Config) -> None:
+    size, asked = read.images.shape[1], config.data.image_size
+    if size != asked:
+        tell(f"{prefix}: read at {size} px, the DDPM's size, not at data.image_size = {asked}")
     for note in read.notes:
         tell(f"{prefix}: {shown(note)}")
 
@@ -126,7 +129,7 @@ def evaluate(config: Config) -> list[str]:
     Raises UserError; OSError while writing.
     """
     model, ensemble, test = check_evaluate(config)
-    _tell_notes("evaluate | data.test", test)
+    _tell_reading("evaluate | data.test", test, config)
     device = _device()
     with _room_on(device, "evaluate.batch_size"):
         model.unet.to(device)

@@ -29,7 +29,7 @@ RUNS ?= 1000
 chaos: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/chaos/chaos.py --runs $(RUNS)
 
-BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead ledger same_bytes
+BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead scheduling ledger same_bytes
 SEEDS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
 PAPERS := $(if $(DDPM_SEGMENTATION),--ddpm-segmentation $(DDPM_SEGMENTATION))
 MODEL := $(if $(DDPM),--ddpm $(DDPM)) $(if $(CONFIG),--config $(CONFIG))

@@ -9,6 +9,7 @@ import os
 import platform
 import threading
 import time
+from array import array
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from functools import partial
@@ -31,7 +32,8 @@ from factory.shards.ledger import (
     Incomplete,
     check_run,
     finish_run,
-    pending_shards,
+    pending_among,
+    published,
     read_hardware,
     start_run,
 )
@@ -75,7 +77,7 @@ def generate(config: Config) -> Manifest:
     """
     plan = check(config)
     url = config.generate.url
-    pending = [spec.shard for spec in storage.patiently(lambda: pending_shards(url, plan))]
+    pending = storage.patiently(lambda: missing_shards(url, plan))
     if pending:
         # First: a plan that is left behind would be in the way of the next one.
         cluster.connect()
@@ -89,6 +91,11 @@ def generate(config: Config) -> Manifest:
     manifest = complete(config, plan, made=pending)
     tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
     return manifest
+
+
+def missing_shards(url: str, plan: Plan) -> Sequence[int]:
+    """Numbers of the shards that are missing; of a million, four megabytes."""
+    return array("I", (spec.shard for spec in pending_among(plan, published(url))))
 
 
 def complete(config: Config, plan: Plan, made: Collection[int]) -> Manifest:

@@ -492,5 +492,7 @@ def test_an_ensemble_that_is_not_there_is_refused(tiny_config, tiny_models, tmp_
 
 
 def test_a_plan_of_too_many_shards_is_refused(plan) -> None:
-    with pytest.raises(UserError, match=r"generate\.samples_per_shard: 1 makes more than 100,000"):
-        plan(generate={"num": 100_001, "samples_per_shard": 1})
+    with pytest.raises(
+        UserError, match=r"generate\.samples_per_shard: 1 makes more than 1,000,000"
+    ):
+        plan(generate={"num": 1_000_001, "samples_per_shard": 1})

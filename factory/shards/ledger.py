@@ -9,7 +9,7 @@ ever deleted.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -142,7 +142,7 @@ def check_run(url: str, plan: Plan, extend: bool = False) -> Plan:
             f"{url}: holds a dataset of {there.num:,} pairs, {plan.num:,} are asked for. "
             f"Add --extend to make the {plan.num - there.num:,} that are missing."
         )
-    return there if plan.num == there.num else there.extended(plan.num)
+    return there if plan.num == there.num else _extended(url, there, plan.num)
 
 
 def made_by_another(there: Plan, method: object) -> str:
@@ -155,6 +155,14 @@ def made_by_another(there: Plan, method: object) -> str:
         f"bytes of the same settings (method {method}). Both read and verify it; to resume, extend "
         f"or repair it, install {version}."
     )
+
+
+def _extended(url: str, there: Plan, num: int) -> Plan:
+    try:
+        return there.extended(num)
+    except ValidationError as error:
+        told = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"{url}: cannot be extended to {num:,} pairs: {told}") from None
 
 
 def _told(there: Plan, plan: Plan) -> list[str]:
@@ -221,7 +229,7 @@ def pending_shards(url: str, plan: Plan) -> list[ShardSpec]:
 
     Costs two listings, however many there are; what receipts say is read when the run finishes.
     """
-    return pending_among(plan, published(url))
+    return list(pending_among(plan, published(url)))
 
 
 def published(url: str) -> dict[str, storage.Entry]:
@@ -233,10 +241,12 @@ def published(url: str) -> dict[str, storage.Entry]:
     }
 
 
-def pending_among(plan: Plan, there: Mapping[str, storage.Entry]) -> list[ShardSpec]:
-    """`pending_shards` of what is `published`."""
+def pending_among(plan: Plan, there: Mapping[str, storage.Entry]) -> Iterator[ShardSpec]:
+    """`pending_shards` of what is `published`, one by one."""
     filled = {name for name, entry in there.items() if entry.size}
-    return [spec for spec in plan.shards() if not filled >= {spec.path, receipt_name(spec.shard)}]
+    for spec in map(plan.shard, range(plan.num_shards)):
+        if spec.path not in filled or receipt_name(spec.shard) not in filled:
+            yield spec
 
 
 def publish(
@@ -347,7 +357,7 @@ def finish_run(
     done, there = fitting_receipts(url, plan), published(url)
     missing = [
         spec.shard
-        for spec in plan.shards()
+        for spec in map(plan.shard, range(plan.num_shards))
         if spec.shard not in done
         or spec.path not in there
         or there[spec.path].size != done[spec.shard].bytes
@@ -356,7 +366,8 @@ def finish_run(
         raise Incomplete(url, plan, missing)
     receipts = [done[i] for i in range(plan.num_shards)]
     if read_success(url).get("root") != root_of(receipts):
-        altered = _altered(url, [r for r in receipts if r.shard not in proven])
+        known = frozenset(proven)
+        altered = _altered(url, [r for r in receipts if r.shard not in known])
         if altered:
             raise Incomplete(url, plan, altered)
     config_yaml, env_json = (
@@ -381,7 +392,8 @@ def finish_run(
     )
     assert manifest.rows == plan.num, (manifest.rows, plan.num)
     summary = to_json(manifest.model_dump(mode="json"))
-    for name, content in {**files, MANIFEST: summary, SUCCESS: success_of(manifest)}.items():
+    success = _success(manifest, summary)
+    for name, content in {**files, MANIFEST: summary, SUCCESS: success}.items():
         storage.write(storage.join(url, name), content)
     later = _read_plan(url)
     if plan_files(later) != plan_files(plan):
@@ -439,7 +451,11 @@ def _text_if_there(url: str, name: str) -> str | None:
 
 def success_of(manifest: Manifest) -> bytes:
     """The content of `_SUCCESS`."""
-    summary = to_json(manifest.model_dump(mode="json"))
+    return _success(manifest, to_json(manifest.model_dump(mode="json")))
+
+
+def _success(manifest: Manifest, summary: bytes) -> bytes:
+    """summary: the content of the manifest's file."""
     return to_json(
         {
             "run_id": manifest.run_id,

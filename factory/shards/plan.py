@@ -16,9 +16,10 @@ from factory.differences import flatten
 from factory.shards import parquet, webdataset
 from factory.shards.schema import EncodedSample, Sample, decode_sample, encode_sample
 
-MAX_SHARDS = 100_000
-"""The driver keeps a little of each; files should be large anyway."""
-_NUM_DIGITS = len(str(MAX_SHARDS - 1))
+MAX_SHARDS = 1_000_000
+"""The manifest holds the receipt of each: of a million, half a gigabyte that is read as one."""
+_FEW_SHARDS = 100_000
+"""Names of up to so many shards have as many digits as ever, and sort as the numbers do."""
 
 _FORMATS: dict[str, ModuleType] = {"parquet": parquet, "webdataset": webdataset}
 
@@ -76,6 +77,11 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
                 f"samples_per_shard = {self.samples_per_shard:,} makes more than {MAX_SHARDS:,} "
                 f"shards of {self.num:,} pairs. Raise it."
             )
+        if len(self.parts[0]) <= _FEW_SHARDS < self.num_shards:
+            raise ValueError(
+                f"a dataset that began with {len(self.parts[0]):,} shards cannot grow beyond "
+                f"{_FEW_SHARDS:,}: their names would no longer sort as their numbers do"
+            )
         return self
 
     @cached_property
@@ -84,10 +90,17 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         ends = (0, *self.extended_from, self.num)
         return [range(a, b, self.samples_per_shard) for a, b in pairwise(ends)]
 
-    @property
+    @cached_property
     def num_shards(self) -> int:
         """At least 1; only the last, and the last before an extension, may be shorter."""
         return sum(map(len, self.parts))
+
+    @cached_property
+    def num_digits(self) -> int:
+        """Of the numbers in the shards' names."""
+        # By what the dataset began with: its shards keep their names when it is extended.
+        most = _FEW_SHARDS if len(self.parts[0]) <= _FEW_SHARDS else MAX_SHARDS
+        return len(str(most - 1))
 
     @property
     def run_id(self) -> str:
@@ -136,7 +149,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             number -= len(part)
         start = part[number]
         ending = "parquet" if self.format == "parquet" else "tar"
-        path = f"data/train-{shard:0{_NUM_DIGITS}d}.{ending}"
+        path = f"data/train-{shard:0{self.num_digits}d}.{ending}"
         return ShardSpec(shard, start, min(start + self.samples_per_shard, part.stop), path)
 
     def shards(self) -> list[ShardSpec]:

@@ -46,8 +46,8 @@ def status(url: str) -> Status:
     plan = storage.patiently(partial(read_plan, url))
     there = storage.patiently(partial(published, url))
     success = storage.patiently(partial(read_success, url))
-    pending = pending_among(plan, there)
-    left = sum(spec.stop - spec.start for spec in pending)
+    pending = [spec.stop - spec.start for spec in pending_among(plan, there)]
+    left = sum(pending)
     return Status(
         plan=plan,
         shards_done=plan.num_shards - len(pending),

@@ -81,11 +81,25 @@ def test_shards_are_named_as_consumers_expect(make_plan):
 
 @pytest.mark.parametrize("format", ["parquet", "webdataset"])
 def test_names_sort_as_numbers_up_to_the_last(make_plan, format):
-    plan = make_plan(num=100_000, samples_per_shard=1, format=format)
-    paths = [plan.shard(i).path for i in (0, 9, 10, 99, 100, 9_999, 10_000, 99_999)]
-    assert paths == sorted(paths)
-    with pytest.raises(ValidationError, match="makes more than 100,000 shards"):
-        make_plan(num=100_001, samples_per_shard=1, format=format)
+    for num in (100_000, 100_001, 1_000_000):
+        plan = make_plan(num=num, samples_per_shard=1, format=format)
+        numbers = (0, 9, 10, 99, 100, 9_999, 10_000, 99_999, 100_000, num - 1)
+        paths = [plan.shard(i).path for i in numbers if i < num]
+        assert paths == sorted(paths)
+    with pytest.raises(ValidationError, match="makes more than 1,000,000 shards"):
+        make_plan(num=1_000_001, samples_per_shard=1, format=format)
+
+
+def test_an_extension_that_would_need_longer_names_is_refused_and_a_shorter_one_keeps_them(
+    make_plan, place
+):
+    plan = make_plan(num=100_000 - 2, samples_per_shard=1)
+    assert plan.extended(100_000).shard(99_999).path == "data/train-99999.parquet"
+    start(place, plan)
+    with pytest.raises(UserError, match=r"extended to 100,001 pairs: a dataset that began with 9"):
+        check_run(place, make_plan(num=100_001, samples_per_shard=1), extend=True)
+    grown = make_plan(num=100_001, samples_per_shard=1).extended(200_000)
+    assert grown.shard(0).path == "data/train-000000.parquet"
 
 
 def test_an_extended_plan_keeps_its_first_shards_and_its_samples(make_plan):

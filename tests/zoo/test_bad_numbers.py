@@ -72,7 +72,7 @@ FLAGS = [
         "generate",
         "--num=1e9 --samples-per-shard=1",
         "samples_per_shard",
-        "100,000 shards",
+        "1,000,000 shards",
         "Raise",
     ),
     flag("generate", "--set generate.eta=2", "generate.eta", "less than or equal to 1"),

@@ -9,7 +9,7 @@ import random
 import statistics
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 DEADLINE_FACTOR = 10
@@ -42,6 +42,17 @@ class Turn:
     shard: int
     seconds: float | None
     """That it may take; None as long as no shard is finished."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a turn."""
+
+    number: int
+    pairs: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    """Why the shard failed for good; empty where it is finished."""
 
 
 @dataclass
@@ -83,13 +94,18 @@ class Dispatcher:
     """One for all actors of a job.
 
     An actor makes several shards at once, each at a seat. Whoever sits there takes a turn, which is
-    one shard, and gives it back when it is finished or has failed. Where the actor dies its seats
-    are taken again, by itself when it is started again, and what was being made there is begun
-    again; where the node is lost, whoever takes the next turn begins it again.
+    one shard, and gives it back with what came of it. Where the actor dies, it comes back to its
+    seats when it is started again, and begins again what was being made there; where the node is
+    lost, whoever takes the next turn begins it again.
+
+    live_nodes: tells the ids of the nodes that are there.
     """
 
-    def __init__(self, shards: Iterable[range], limits: Limits) -> None:
+    def __init__(
+        self, shards: Iterable[range], limits: Limits, live_nodes: Callable[[], Collection[str]]
+    ) -> None:
         self._limits = limits
+        self._live_nodes = live_nodes
         self._waiting = deque(shards)
         self._waiting_again: deque[int] = deque()
         self._turns: dict[int, _Try] = {}
@@ -119,12 +135,18 @@ class Dispatcher:
         """An actor has all that it needs."""
         self._actors[actor] = node
 
-    def take(self, seat: int, node: str) -> Turn | None:
+    def take(self, seat: int, node: str, outcome: Outcome | None = None) -> Turn | None:
         """The next turn of a seat; None where no shard is left to begin, or the job has ended.
 
-        A turn that the seat has not given back is lost: the actor died that had taken it.
+        outcome: of the turn that the seat gives back. One that it does not give back is lost: the
+        actor died that had taken it.
         """
-        for number in [n for n, turn in self._turns.items() if turn.seat == seat]:
+        if outcome is not None:
+            self.give_back(outcome)
+        if self._taken_at(seat):
+            # The shard is not to blame where the node is lost.
+            self._leave_lost_nodes()
+        for number in self._taken_at(seat):
             self._died(number)
         shard = None if self._ended else self._next_shard()
         if shard is None:
@@ -156,23 +178,23 @@ class Dispatcher:
         if number in self._turns:
             self._turns[number].pairs += num
 
-    def finished(self, number: int, pairs: int, seconds: float) -> None:
-        """The turn's shard, of so many pairs, lies there; it took so long.
-
-        Where the turn was given to another seat meanwhile, that one counts.
-        """
-        self._starts = self._failures_in_a_row = 0
-        self._durations.add(seconds)
-        if number in self._turns:
-            self._settle(number)
-            self._shards += 1
-            self._pairs += pairs
-
-    def failed(self, number: int, error: str) -> None:
-        """The turn's shard failed for good."""
-        if number not in self._turns:
+    def give_back(self, outcome: Outcome) -> None:
+        """A turn ends. One that another seat was given since, as the node seemed lost, counts there
+        alone."""
+        if outcome.number not in self._turns:
             return
-        shard = self._settle(number)
+        shard = self._turns.pop(outcome.number).shard
+        self._deaths.pop(shard, None)
+        self._errors.pop(shard, None)
+        if outcome.error:
+            self._fail(shard, outcome.error)
+            return
+        self._starts = self._failures_in_a_row = 0
+        self._durations.add(outcome.seconds)
+        self._shards += 1
+        self._pairs += outcome.pairs
+
+    def _fail(self, shard: int, error: str) -> None:
         self._num_failures += 1
         if len(self._failures) < NUM_FAILURES_TOLD:
             self._failures[shard] = error
@@ -196,22 +218,9 @@ class Dispatcher:
         usual = self._durations.median()
         return None if usual is None else max(SHORTEST_DEADLINE_SECONDS, DEADLINE_FACTOR * usual)
 
-    def has_turn(self, seat: int) -> bool:
-        """Whether the seat has not given back its last turn."""
-        return any(turn.seat == seat for turn in self._turns.values())
-
-    def keep_nodes(self, nodes: Collection[str]) -> None:
-        """No other nodes are there any more: what was being made on them is begun again."""
-        for number in [n for n, turn in self._turns.items() if turn.node not in nodes]:
-            turn = self._turns.pop(number)
-            # The shard is not to blame, so the try does not count.
-            self._again += turn.is_begun
-            self._waiting_again.append(turn.shard)
-            self._lost.setdefault(turn.node, []).append(turn.shard)
-        self._actors = {actor: node for actor, node in self._actors.items() if node in nodes}
-
-    def progress(self) -> Progress:
-        """How far the job is; what was lost with nodes is told once."""
+    def look(self) -> Progress:
+        """How far the job is. What was being made on lost nodes is begun again, and told once."""
+        self._leave_lost_nodes()
         lost, self._lost = self._lost, {}
         return Progress(
             pairs=self._pairs + sum(turn.pairs for turn in self._turns.values()),
@@ -226,8 +235,22 @@ class Dispatcher:
             is_complete=not (self._turns or self._waiting or self._waiting_again),
         )
 
+    def _taken_at(self, seat: int) -> list[int]:
+        """Turns that the seat has not given back."""
+        return [number for number, turn in self._turns.items() if turn.seat == seat]
+
+    def _leave_lost_nodes(self) -> None:
+        """What was being made on them is begun again; the tries do not count."""
+        nodes = self._live_nodes()
+        for number in [n for n, turn in self._turns.items() if turn.node not in nodes]:
+            turn = self._turns.pop(number)
+            self._again += turn.is_begun
+            self._waiting_again.append(turn.shard)
+            self._lost.setdefault(turn.node, []).append(turn.shard)
+        self._actors = {actor: node for actor, node in self._actors.items() if node in nodes}
+
     def _died(self, number: int) -> None:
-        """The actor of a turn, while its node goes on."""
+        """The actor of a turn died, while its node goes on."""
         turn = self._turns.pop(number)
         self._waiting_again.append(turn.shard)
         if not turn.is_begun:
@@ -243,13 +266,6 @@ class Dispatcher:
                     or "Where memory is short, lower generate.max_actors."
                 )
             )
-
-    def _settle(self, number: int) -> int:
-        """Forgets a turn and what was noted of its shard, whose number is returned."""
-        shard = self._turns.pop(number).shard
-        self._deaths.pop(shard, None)
-        self._errors.pop(shard, None)
-        return shard
 
     def _end(self, reason: str) -> None:
         self._ended = self._ended or reason

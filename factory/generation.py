@@ -21,7 +21,7 @@ import torch
 
 from factory import cluster, pool, storage
 from factory.config import TOY, Config, Generate, config_tree, dump_config, parse_config
-from factory.dispatcher import Limits, Progress, Turn
+from factory.dispatcher import Limits, Outcome, Progress, Turn
 from factory.errors import UserError
 from factory.gpu_memory import limit_memory
 from factory.hardware import libraries, processor
@@ -153,7 +153,7 @@ class ShardActor:
         if self.knobs.shard_deadline_seconds == "auto":
             threading.Thread(target=self._limit_first_shards, daemon=True).start()
 
-    def make(self, turn: Turn) -> None:
+    def make(self, turn: Turn) -> Outcome:
         """Makes the turn's shard, or tells why it failed for good."""
         plan, told = self.maker.plan, self.dispatcher
         try:
@@ -162,9 +162,9 @@ class ShardActor:
                 made=lambda num: told.made.remote(turn.number, num),
                 begins=lambda: self._begin(turn),
             )
-            ray.get(told.finished.remote(turn.number, receipt.rows, receipt.seconds))
+            return Outcome(turn.number, receipt.rows, receipt.seconds)
         except SHARD_FAILURES as error:
-            ray.get(told.failed.remote(turn.number, advice(error, plan)))
+            return Outcome(turn.number, error=advice(error, plan))
         except RuntimeError as error:
             # Of CUDA, for one, after which this process is of no use.
             ray.get(told.died_of.remote(turn.number, advice(error, plan)))

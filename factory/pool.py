@@ -12,6 +12,7 @@ ended, so are they, whatever they wait for.
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import ray
@@ -19,7 +20,7 @@ from ray import cloudpickle
 from ray.exceptions import RayError, UserCodeException
 
 from factory import cluster, ray_messages
-from factory.dispatcher import Dispatcher, Limits, Progress, Turn, runs
+from factory.dispatcher import Dispatcher, Limits, Outcome, Progress, Turn, runs
 
 _LOOK_SECONDS = 1.0
 """Between two looks at the job, unless it ends."""
@@ -32,8 +33,11 @@ class PoolFailed(Exception):
 class Maker(Protocol):
     """What an actor needs to make shards: models in memory, for one."""
 
-    def make(self, turn: Turn) -> None:
-        """Makes a turn's shard and tells the dispatcher; runs in a thread for each seat."""
+    def make(self, turn: Turn) -> Outcome:
+        """Makes the turn's shard; runs in a thread for each seat.
+
+        It tells the dispatcher when it begins, where that may kill this process.
+        """
 
 
 @dataclass(frozen=True)
@@ -61,24 +65,18 @@ class Seats:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Runs in a thread for each seat."""
         seat = int(row["seat"][0])
-        while (turn := ray.get(self.dispatcher.take.remote(seat, self.node))) is not None:
-            self.maker.make(turn)
+        take = partial(self.dispatcher.take.remote, seat, self.node)
+        turn = ray.get(take())
+        while turn is not None:
+            turn = ray.get(take(self.maker.make(turn)))
         return {"seat": [seat]}
 
 
 class Coordinator(Dispatcher):
     """The dispatcher, and the pool that it serves."""
 
-    def take(self, seat: int, node: str) -> Turn | None:
-        """As the dispatcher's; a shard is not blamed for the loss of its node."""
-        if self.has_turn(seat):
-            self.keep_nodes(cluster.live_nodes())
-        return super().take(seat, node)
-
-    def look(self) -> Progress:
-        """How far the job is. What was being made on lost nodes is begun again."""
-        self.keep_nodes(cluster.live_nodes())
-        return self.progress()
+    def __init__(self, shards: Sequence[range], limits: Limits) -> None:
+        super().__init__(shards, limits, cluster.live_nodes)
 
     @ray.method(concurrency_group="pool")  # type: ignore[untyped-decorator]
     def run(self, open_maker: bytes, size: Size) -> None:

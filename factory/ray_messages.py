@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ray._private import worker
+from ray._private import ray_logging, worker
 
 _OF_NO_CONCERN = re.compile(
     "|".join(
@@ -31,8 +31,10 @@ _OF_NO_CONCERN = re.compile(
 def quiet() -> None:
     """Leaves out what concerns no user where this process prints what Ray collects; else nothing.
 
-    Ray has no setting for it but one that leaves out everything.
+    Ray has no setting for it but one that leaves out everything. Lines that resemble each other are
+    all shown, as those are in which a process says where it hangs.
     """
+    ray_logging.RAY_DEDUP_LOGS = False
     if getattr(worker.print_worker_logs, "leaves_out", None) is not _OF_NO_CONCERN:
         worker.print_worker_logs = _leaving_out(worker.print_worker_logs)
 

@@ -14,13 +14,22 @@ from factory.dispatcher import (
     SHORTEST_DEADLINE_SECONDS,
     Dispatcher,
     Limits,
+    Outcome,
     Progress,
     runs,
 )
 
 
-def of(*shards: int, tries: int = 3, failed_shards: int = 3, starts: int = 12) -> Dispatcher:
-    return Dispatcher(runs(shards), Limits(tries, failed_shards, starts))
+class Job(Dispatcher):
+    """Of shards of four pairs, on nodes that are there as long as they are listed."""
+
+    def __init__(self, shards: list[range], tries: int, failed_shards: int, starts: int) -> None:
+        self.nodes = ["a", "b", "c", "d", "frozen", "lost"]
+        super().__init__(shards, Limits(tries, failed_shards, starts), lambda: self.nodes)
+
+
+def of(*shards: int, tries: int = 3, failed_shards: int = 3, starts: int = 12) -> Job:
+    return Job(runs(shards), tries, failed_shards, starts)
 
 
 def begin(dispatcher: Dispatcher, seat: int, node: str = "a") -> int:
@@ -37,9 +46,9 @@ def shard_at(dispatcher: Dispatcher, seat: int, node: str = "a") -> int | None:
     return turn and turn.shard
 
 
-def look(dispatcher: Dispatcher, *nodes: str) -> Progress:
-    dispatcher.keep_nodes(nodes)
-    return dispatcher.progress()
+def look(dispatcher: Job, *nodes: str) -> Progress:
+    dispatcher.nodes = list(nodes)
+    return dispatcher.look()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +71,7 @@ def test_each_shard_is_given_once_and_then_none() -> None:
     assert [turn.shard for turn in turns] == [0, 1, 5]
     assert dispatcher.take(3, "a") is None and not look(dispatcher, "a").is_complete
     for turn in turns:
-        dispatcher.finished(turn.number, 4, 1.0)
+        dispatcher.give_back(Outcome(turn.number, 4, 1.0))
     assert look(dispatcher, "a").is_complete
     assert look(dispatcher, "a").shards == 3 and look(dispatcher, "a").pairs == 12
 
@@ -108,7 +117,8 @@ def test_a_lost_node_is_not_held_against_its_shard() -> None:
     dispatcher = of(3, tries=2)
     for node in ("a", "b", "c"):
         begin(dispatcher, seat=0, node=node)
-        dispatcher.keep_nodes({"d"})
+        # Asked for as soon as the seat is taken again.
+        dispatcher.nodes.remove(node)
     begin(dispatcher, seat=0, node="d")
     assert look(dispatcher, "d").again == 3 and not look(dispatcher, "d").ended
 
@@ -116,10 +126,10 @@ def test_a_lost_node_is_not_held_against_its_shard() -> None:
 def test_a_shard_that_is_finished_twice_counts_once() -> None:
     dispatcher = of(3)
     given_up = begin(dispatcher, seat=0, node="frozen")
-    dispatcher.keep_nodes({"a"})
+    look(dispatcher, "a")
     again = begin(dispatcher, seat=1)
-    dispatcher.finished(given_up, 4, 1.0)
-    dispatcher.finished(again, 4, 1.0)
+    dispatcher.give_back(Outcome(given_up, 4, 1.0))
+    dispatcher.give_back(Outcome(again, 4, 1.0))
     progress = look(dispatcher, "a")
     assert (progress.shards, progress.pairs, progress.is_complete) == (1, 4, True)
 
@@ -150,20 +160,20 @@ def test_actors_are_counted_while_their_node_is_there() -> None:
 def test_the_deadline_follows_the_median_shard() -> None:
     dispatcher = of(1, 2, 3)
     assert dispatcher.deadline_seconds() is None
-    dispatcher.finished(begin(dispatcher, seat=0), 4, 1.0)
+    dispatcher.give_back(Outcome(begin(dispatcher, seat=0), 4, 1.0))
     assert dispatcher.deadline_seconds() == SHORTEST_DEADLINE_SECONDS
     for seconds in (900.0, 1000.0):
-        dispatcher.finished(begin(dispatcher, seat=0), 4, seconds)
+        dispatcher.give_back(Outcome(begin(dispatcher, seat=0), 4, seconds))
     assert dispatcher.deadline_seconds() == DEADLINE_FACTOR * 900.0
 
 
 def test_the_median_of_many_shards_is_near_the_true_one() -> None:
-    dispatcher, rng = of(1), random.Random(1)
+    dispatcher, rng = of(*range(50_000)), random.Random(1)
     durations = [rng.lognormvariate(7.0, 1.0) for _ in range(50_000)]
     # As they may come: the fast ones first.
     durations.sort()
     for seconds in durations:
-        dispatcher.finished(0, 0, seconds)
+        dispatcher.give_back(Outcome(begin(dispatcher, seat=0), 4, seconds))
     usual = dispatcher.deadline_seconds() / DEADLINE_FACTOR
     low, *_, high = statistics.quantiles(durations, n=1000)[468:532]
     assert low < usual < high
@@ -172,12 +182,12 @@ def test_the_median_of_many_shards_is_near_the_true_one() -> None:
 def test_only_failures_in_a_row_end_the_job() -> None:
     dispatcher = of(*range(9), failed_shards=2)
     for seat in range(2):
-        dispatcher.failed(begin(dispatcher, seat), "x")
-    dispatcher.finished(begin(dispatcher, 0), 4, 1.0)
+        dispatcher.give_back(Outcome(begin(dispatcher, seat), error="x"))
+    dispatcher.give_back(Outcome(begin(dispatcher, 0), 4, 1.0))
     for seat in range(2):
-        dispatcher.failed(begin(dispatcher, seat), "x")
+        dispatcher.give_back(Outcome(begin(dispatcher, seat), error="x"))
     assert not look(dispatcher, "a").ended
-    dispatcher.failed(begin(dispatcher, 0), "the disk is full")
+    dispatcher.give_back(Outcome(begin(dispatcher, 0), error="the disk is full"))
     told = look(dispatcher, "a").ended
     assert told.startswith("3 shards failed and none succeeded in between; the last one, shard 5")
     assert told.endswith("the disk is full")
@@ -187,8 +197,8 @@ def test_only_failures_in_a_row_end_the_job() -> None:
 def test_of_many_failures_the_first_are_told_and_all_counted() -> None:
     dispatcher = of(*range(100))
     for shard in range(50):
-        dispatcher.failed(begin(dispatcher, 0), f"reason {shard}")
-        dispatcher.finished(begin(dispatcher, 0), 4, 1.0)
+        dispatcher.give_back(Outcome(begin(dispatcher, 0), error=f"reason {shard}"))
+        dispatcher.give_back(Outcome(begin(dispatcher, 0), 4, 1.0))
     progress = look(dispatcher, "a")
     assert progress.is_complete and progress.num_failures == 50
     assert list(progress.failures) == list(range(0, 2 * NUM_FAILURES_TOLD, 2))
@@ -198,7 +208,7 @@ def test_actors_that_never_finish_a_shard_end_the_job() -> None:
     dispatcher = of(1, 2, starts=2)
     for _ in range(2):
         dispatcher.start_actor()
-    dispatcher.finished(begin(dispatcher, 0), 4, 1.0)
+    dispatcher.give_back(Outcome(begin(dispatcher, 0), 4, 1.0))
     for _ in range(2):
         dispatcher.start_actor()
     assert not look(dispatcher, "a").ended
@@ -210,15 +220,11 @@ def test_actors_that_never_finish_a_shard_end_the_job() -> None:
 def test_memory_does_not_grow_with_the_number_of_shards() -> None:
     def peak(num_shards: int) -> int:
         tracemalloc.start()
-        dispatcher = (
-            of(*range(num_shards))
-            if num_shards < 10
-            else Dispatcher([range(num_shards)], Limits(3, 3, 12))
-        )
+        dispatcher = Job([range(num_shards)], 3, 3, 12)
         while (turn := dispatcher.take(0, "a")) is not None:
             dispatcher.begin(turn.number)
             dispatcher.made(turn.number, 4)
-            dispatcher.finished(turn.number, 4, 1.0)
+            dispatcher.give_back(Outcome(turn.number, 4, 1.0))
         return tracemalloc.get_traced_memory()[1]
 
     try:

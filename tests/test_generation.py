@@ -97,8 +97,8 @@ def nodes_at_work() -> list[int]:
 def test_the_pool_reaches_max_actors_and_makes_the_same_bytes_as_one(
     expected, tiny_config, capsys
 ) -> None:
-    # min_actors is 1.
-    config = tiny_config(generate=with_actors(1, max_actors=2))
+    # As many actors as when nothing is set: one to two.
+    config = tiny_config(generate={"num_sampling_steps": with_actors(1)["num_sampling_steps"]})
     seen: list[int] = []
     with watching(lambda: seen.append(len(nodes_at_work()))):
         manifest = generate(config)
@@ -108,6 +108,24 @@ def test_the_pool_reaches_max_actors_and_makes_the_same_bytes_as_one(
     assert manifest.rows == 30
     assert read_manifest(config.generate.url).root == manifest.root
     assert "complete | 30 pairs" in capsys.readouterr().out
+
+
+@pytest.mark.ray
+def test_generate_with_nothing_set_has_two_actors_and_only_its_own_lines(tmp_path) -> None:
+    command = [sys.executable, "-m", "factory.cli", "generate", "--out", str(tmp_path / "pairs")]
+    command += ["--num", "8", "--samples-per-shard", "2"]
+    seen: list[int] = []
+    with watching(lambda: seen.append(len(nodes_at_work()))):
+        done = subprocess.run(
+            command,
+            env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    assert max(seen) == min(2, os.cpu_count() or 1)
+    assert done.stderr == ""
+    assert all(line.startswith("generate | ") for line in done.stdout.splitlines())
 
 
 @pytest.mark.ray

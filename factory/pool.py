@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import ray
 from ray import cloudpickle
-from ray.exceptions import RayError, UserCodeException
+from ray.exceptions import RayActorError, RayError, UserCodeException
 
 from factory import cluster, ray_messages
 from factory.dispatcher import Dispatcher, Limits, Outcome, Progress, Turn, runs
@@ -147,7 +147,11 @@ def make(
                 if progress.is_complete or progress.ended:
                     return
                 if left:
-                    # Raises what made it end early.
+                    # Tells what made it end early.
                     ray.get(running)
+                    raise PoolFailed("the actors ended before all shards were made")
+        except RayActorError as error:
+            told = ray_messages.reason(error)
+            raise PoolFailed(f"the process that coordinates the actors is lost: {told}") from None
         except RayError as error:
             raise PoolFailed(ray_messages.reason(error)) from None

@@ -282,7 +282,7 @@ def test_when_the_coordinator_is_killed_the_job_ends_with_that_reason_and_no_act
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(
-        GenerationFailed, match="coordinates the actors is lost: .*worker process has died"
+        GenerationFailed, match=r"coordinates the actors is lost: .*worker process has died"
     ):
         generate(config)
     killer.join()

@@ -226,7 +226,7 @@ def _size(knobs: Generate, num_shards: int) -> pool.Size:
             fitting = min(fitting, int(there.gpus / knobs.gpus_per_actor))
         if max(1, fitting) < num:
             num = max(1, fitting)
-            tell(f"generate | {num} actors at once: this machine has no room for more")
+            tell(f"generate | as many actors as this machine has room for: {num}")
     return pool.Size(num, CALLS_AT_ONCE, knobs.cpus_per_actor, knobs.gpus_per_actor)
 
 

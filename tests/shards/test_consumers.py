@@ -152,6 +152,17 @@ def test_webdataset_reads_tars(tar, check):
     )
 
 
+def test_webdataset_makes_batches_with_class_ids_kept(tar, make_samples):
+    import webdataset
+
+    shards = sorted(str(path) for path in Path(tar, "data").glob("*.tar"))
+    samples = webdataset.WebDataset(shards, shardshuffle=False)
+    tensors = samples.decode("torchrgb8", only="image.png").decode("l8", only="mask.png")
+    ((images, masks),) = tensors.to_tuple("image.png", "mask.png").batched(NUM)
+    assert images.shape == (NUM, 3, 16, 16)
+    assert np.array_equal(masks, [sample.mask for sample in make_samples(NUM)])
+
+
 def test_pandas_reads_parquet(parquet, check):
     import pandas
 

@@ -183,6 +183,19 @@ def test_unfinished_data_is_read_only_when_asked_for(tmp_path, make_plan, make_s
     assert keys(ShardDataset(place, partial=True)) == KEYS[3:6]
 
 
+def test_a_dataset_that_is_being_extended_is_read_as_it_was(
+    tmp_path, make_plan, make_samples, write_dataset
+):
+    place, plan = str(tmp_path / "out"), make_plan()
+    write_dataset(place, plan)
+    larger = plan.extended(10)
+    start_run(place, larger, "", {})
+    publish(place, larger, larger.shard(3), larger.encode(make_samples(3, 7)), seconds=0, host="")
+    assert keys(ShardDataset(place)) == KEYS[:7]
+    assert keys(ShardDataset(place, keep=1)) == KEYS[:7]
+    assert keys(ShardDataset(place, partial=True)) == KEYS[:10]
+
+
 def test_no_dataset_is_told_so(tmp_path):
     for read in (ShardDataset, read_dataset):
         with pytest.raises(UserError, match="holds no dataset"):

@@ -9,11 +9,14 @@ or all of them without the two sub-folders. Only safetensors are read, never a p
 import json
 import os
 import re
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from factory import storage
 from factory.errors import UserError
+
+T = TypeVar("T")
 
 CONFIG = "config.json"
 INDEX = "model_index.json"
@@ -23,6 +26,7 @@ COPY = "Copy the model folder again."
 _SHARDS = f"{WEIGHTS}.index.json"
 _VARIANT = re.compile(r"diffusion_pytorch_model\.(fp16|bf16)\.safetensors")
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
+_FOLDER = "Name a folder in diffusers' layout, such as `factory train` writes."
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -55,7 +59,7 @@ def weight_files(folder: str) -> list[str]:
     """
     if exists(storage.join(folder, WEIGHTS)):
         return [storage.join(folder, WEIGHTS)]
-    names = {storage.name_of(place) for place in _list(folder)}
+    names = {storage.name_of(place) for place in _asked(storage.list_files, folder)}
     if _SHARDS in names:
         return [storage.join(folder, name) for name in _shard_names(storage.join(folder, _SHARDS))]
     variants = sorted(name for name in names if _VARIANT.fullmatch(name))
@@ -66,11 +70,11 @@ def weight_files(folder: str) -> list[str]:
 
 def _shard_names(index: str) -> list[str]:
     told = read_json(index).get("weight_map")
-    names = sorted(set(told.values())) if isinstance(told, dict) else []
+    names = list(told.values()) if isinstance(told, dict) else []
     # A name with a slash would lead out of the folder.
     if not names or any(not isinstance(n, str) or "/" in n or "\\" in n for n in names):
         raise UserError(f"{index}: its weight_map names no files of its folder. {COPY}")
-    return names
+    return sorted(set(names))
 
 
 def _weights_remedy(folder: str, names: set[str]) -> str:
@@ -88,9 +92,9 @@ def _weights_remedy(folder: str, names: set[str]) -> str:
 def _conversion(folder: str) -> str:
     """How diffusers makes safetensors of the pickle there."""
     if storage.is_local(folder):
-        save = "save_pretrained({0!r}, safe_serialization=True)"
-        return f"Convert it with diffusers: UNet2DModel.from_pretrained({{0!r}}).{save}".format(
-            folder
+        return (
+            f"Convert it with diffusers: UNet2DModel.from_pretrained({folder!r})"
+            f".save_pretrained({folder!r}, safe_serialization=True)"
         )
     protocol, _, rest = folder.partition("://")
     name = "/".join(rest.split("/")[:2]) if protocol == "hf" else "FOLDER"
@@ -103,7 +107,7 @@ def _conversion(folder: str) -> str:
 
 def _remedy(url: str) -> str:
     """What to do about a place that holds no model."""
-    if storage.patiently(partial(storage.is_file, url)):
+    if _asked(storage.is_file, url):
         return _file_remedy(url)
     if exists(storage.join(url, "ensemble.safetensors")):
         return "It holds an ensemble: name that as models.ensemble_url, and its DDPM here."
@@ -116,10 +120,12 @@ def _remedy(url: str) -> str:
             "It is a training run that has no model yet: run its `factory train` again to finish "
             "it, then name its model/."
         )
+    if exists(storage.join(url, "state.json")):
+        return "It is a checkpoint of a training run: name the run's model/."
     hub_name = os.path.relpath(url) if storage.is_local(url) else ""
     if _HUB_NAME.fullmatch(hub_name) and not os.path.exists(url):
-        return f"For a model of the Hugging Face Hub write hf://{hub_name}."
-    return "Name a folder in diffusers' layout, such as `factory train` writes."
+        return f"{_FOLDER} For a model of the Hugging Face Hub write hf://{hub_name}."
+    return _FOLDER
 
 
 def _file_remedy(url: str) -> str:
@@ -140,13 +146,13 @@ def _file_remedy(url: str) -> str:
             "DDPMPipeline(unet, scheduler).save_pretrained(FOLDER). Networks of other kinds "
             "(guided-diffusion, latent, text-to-image) are not read."
         )
-    return "It is a file. Name a folder in diffusers' layout, such as `factory train` writes."
+    return f"It is a file. {_FOLDER}"
 
 
 def _models_below(url: str) -> list[str]:
     """Model folders that are at most two levels deeper."""
     endings = (f"/{INDEX}", f"/unet/{CONFIG}")
-    found = _list(url, depth=3)
+    found = _asked(partial(storage.list_files, depth=3), url)
     places = {place.removesuffix(end) for place in found for end in endings if place.endswith(end)}
     return sorted(places - {url})
 
@@ -155,27 +161,25 @@ def _is_ensemble(folder: str) -> bool:
     return exists(storage.join(folder, "ensemble.safetensors"))
 
 
-def _list(url: str, depth: int = 1) -> list[str]:
-    try:
-        return storage.patiently(partial(storage.list_files, url, depth=depth))
-    except OSError as error:
-        raise storage.refusal(url, error, "read", f"Check the place. {COPY}") from None
-
-
 def exists(url: str) -> bool:
     """Whether a file or folder is there. Raises UserError where that cannot be known."""
-    try:
-        return storage.patiently(partial(storage.exists, url))
-    except OSError as error:
-        raise storage.refusal(url, error, "read", f"Check the place. {COPY}") from None
+    return _asked(storage.exists, url)
 
 
 def read(url: str) -> bytes:
     """A file of a model folder. Raises UserError where it is missing or cannot be read."""
     try:
-        return storage.patiently(partial(storage.read_bytes, url))
+        return _asked(storage.read_bytes, url)
     except FileNotFoundError:
         raise UserError(f"{url}: is missing; the model folder is incomplete. {COPY}") from None
+
+
+def _asked(question: Callable[[str], T], url: str) -> T:
+    """What the storage answers. Raises FileNotFoundError, and UserError where it cannot answer."""
+    try:
+        return storage.patiently(partial(question, url))
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise storage.refusal(url, error, "read", f"Check the place. {COPY}") from None
 

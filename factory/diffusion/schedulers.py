@@ -59,6 +59,8 @@ _FIELDS: dict[str, tuple[Any, Any]] = {
     "timestep_type": ("discrete", "discrete"),
     "use_flow_sigmas": (False, False),
 }
+_WRITTEN = ("beta_schedule", "prediction_type", "trained_betas", "rescale_betas_zero_snr")
+"""Those that a DDPMScheduler has, for whoever reads what is written here."""
 _VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 
 
@@ -128,6 +130,3 @@ def schedule_json(diffusion: Diffusion) -> dict[str, Any]:
         "clip_sample": True,
         **{name: _FIELDS[name][0] for name in _WRITTEN},
     }
-
-
-_WRITTEN = ("beta_schedule", "prediction_type", "trained_betas", "rescale_betas_zero_snr")

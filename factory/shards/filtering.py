@@ -19,7 +19,8 @@ from factory.shards.ledger import read_shard
 from factory.shards.plan import Plan
 from factory.shards.receipts import NUM_READERS, Receipt
 
-_FLOAT32_SLACK = 1e-6
+_SLACK = 1e-6
+"""Of sums and logarithms."""
 
 
 class Uncertainties:
@@ -50,10 +51,8 @@ class Uncertainties:
         return within_mean or limit >= self.range[0]
 
     def quantile(self, share: float) -> float:
-        """The bound that about that share of the pairs, 0..1, is within; at least one is."""
-        if share == 1:
-            return self.range[1]
-        reached = np.searchsorted(self._num_within, share * self.num - _FLOAT32_SLACK)
+        """The bound that about that share of the pairs, above 0, is within; at least one is."""
+        reached = np.searchsorted(self._num_within, share * self.num - _SLACK)
         return float(self._values[min(int(reached), len(self._values) - 1)])
 
     def num_within(self, limit: float) -> int:
@@ -114,7 +113,7 @@ def limit_of(
 def _check_nats(pairs: Uncertainties, max_uncertainty: float) -> None:
     url, most = pairs.url, math.log(len(pairs.plan.class_names))
     remedy = "To keep a share, such as the most certain 80 %, give keep=0.8 instead."
-    if not _is_number(max_uncertainty) or not 0 <= max_uncertainty <= most + _FLOAT32_SLACK:
+    if not _is_number(max_uncertainty) or not 0 <= max_uncertainty <= most + _SLACK:
         raise UserError(
             f"max_uncertainty = {max_uncertainty!r}: must be nats, 0 to {most:.3g} for the "
             f"{len(pairs.plan.class_names)} classes of {url}. {remedy}"

@@ -14,10 +14,11 @@ from standin import StandIn
 from factory.labeling import features, labels
 
 GUARD = Path(__file__).with_name("guard.cpp")
+BUILD = Path(__file__).parents[2] / "build"
 
 
 @pytest.fixture(scope="session")
-def guard(pytestconfig: pytest.Config) -> None:
+def guard() -> None:
     """Tells this process's torch that there is a CUDA device; compiled once for each torch."""
     if torch.cuda.is_available():
         pytest.skip("a GPU is here, and torch has a device guard for it")
@@ -25,7 +26,8 @@ def guard(pytestconfig: pytest.Config) -> None:
     if compiler is None:
         pytest.skip("there is no C++ compiler for the few lines that the GPU made of Python needs")
     known = hashlib.sha256(GUARD.read_bytes() + torch.__version__.encode()).hexdigest()[:16]
-    library = pytestconfig.cache.mkdir("device-guard") / f"{known}.so"
+    library = BUILD / f"device-guard-{known}.so"
+    BUILD.mkdir(exist_ok=True)
     if not library.exists():
         torch_folder, partial = Path(torch.__file__).parent, library.with_suffix(f".{os.getpid()}")
         subprocess.run(

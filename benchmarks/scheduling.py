@@ -114,8 +114,9 @@ def drive(folder: str, num_shards: int, num_actors: int, seconds: float) -> dict
     start_run(url, plan, "{}\n", {})
     size = pool.Size(num_actors, CALLS_AT_ONCE, 1.0, 0.0)
     looks: list[tuple[float, int]] = []
+    work = pool.Work(partial(DoesNothing, folder), ())
     shards = missing_shards(url, plan)
-    with closing(pool.make(shards, Limits(1, 1, 100), partial(DoesNothing, folder), size)) as made:
+    with closing(pool.make(shards, Limits(1, 1, 100), work, size)) as made:
         for progress in made:
             looks.append((time.time(), progress.shards))
             if not progress.is_complete:

@@ -129,7 +129,7 @@ class Dispatcher:
         """An actor is being started, for the first time or again."""
         self._starts += 1
         if self._starts > self._limits.starts:
-            self._end(f"{self._starts - 1} actors died, and no shard was finished in between")
+            self.end(f"{self._starts - 1} actors died, and no shard was finished in between")
 
     def actor_is_ready(self, actor: str, node: str) -> None:
         """An actor has all that it needs."""
@@ -200,7 +200,7 @@ class Dispatcher:
             self._failures[shard] = error
         self._failures_in_a_row += 1
         if self._failures_in_a_row > self._limits.failed_shards:
-            self._end(
+            self.end(
                 f"{self._failures_in_a_row} shards failed and none succeeded in between; the last "
                 f"one, shard {shard}: {error}"
             )
@@ -258,7 +258,7 @@ class Dispatcher:
         self._again += 1
         self._deaths[turn.shard] += 1
         if self._deaths[turn.shard] >= self._limits.tries:
-            self._end(
+            self.end(
                 f"shard {turn.shard}: its actor died or hung {self._deaths[turn.shard]} times "
                 "while making it. "
                 + (
@@ -267,7 +267,8 @@ class Dispatcher:
                 )
             )
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """No shard is begun any more; the first reason counts."""
         self._ended = self._ended or reason
 
 

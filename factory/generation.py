@@ -21,10 +21,12 @@ import torch
 
 from factory import cluster, pool, storage
 from factory.config import TOY, Config, Generate, config_tree, dump_config, parse_config
+from factory.diffusion.compilation import CannotCompile
 from factory.dispatcher import Limits, Outcome, Progress, Turn
 from factory.errors import UserError
 from factory.gpu_memory import limit_memory
 from factory.hardware import libraries, processor
+from factory.probe import UnlikeHardware
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
 from factory.shards.ledger import (
@@ -125,6 +127,10 @@ def environment() -> dict[str, str]:
     }
 
 
+_ENDS_JOB = (GenerationFailed, UserError, OSError, CannotCompile, UnlikeHardware)
+"""What an actor meets before its first shard, which is for the user to mend."""
+
+
 class ShardActor:
     """Loads the models once; makes and publishes shards, in CALLS_AT_ONCE threads."""
 
@@ -205,9 +211,10 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     )
     size = _size(knobs, len(shards))
     content = config_tree(config), plan.model_dump(mode="json"), replace
+    work = pool.Work(partial(ShardActor, *content), _ENDS_JOB)
     watch = Watch(_whole(plan, shards), size, knobs.progress_seconds)
     try:
-        with closing(pool.make(shards, limits, partial(ShardActor, *content), size)) as looks:
+        with closing(pool.make(shards, limits, work, size)) as looks:
             for last in looks:
                 watch.look(last)
                 _check_moves(watch, knobs)

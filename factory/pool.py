@@ -51,25 +51,48 @@ class Size:
     gpus: float
 
 
+@dataclass(frozen=True)
+class Work:
+    """What the actors of a pool do."""
+
+    open_maker: Callable[[Any], Maker]
+    """Called in each actor, with the dispatcher's handle."""
+    ends_job: tuple[type[Exception], ...]
+    """What it and its Maker may raise that no other actor would do better with."""
+
+
 class Seats:
     """In an actor: its maker, and whoever makes shards with it."""
 
-    def __init__(self, open_maker: bytes, dispatcher: Any) -> None:
+    def __init__(self, work: bytes, dispatcher: Any) -> None:
         ray.get(dispatcher.start_actor.remote())
         self.dispatcher = dispatcher
         self.node = cluster.this_node()
-        self.maker: Maker = cloudpickle.loads(open_maker)(dispatcher)
-        actor = ray.get_runtime_context().get_actor_id()
-        ray.get(dispatcher.actor_is_ready.remote(actor, self.node))
+        told: Work = cloudpickle.loads(work)
+        self.ends_job = told.ends_job
+        # Ray would tell an error in here on pages of its own.
+        with self._ending_the_job():
+            self.maker = told.open_maker(dispatcher)
+            actor = ray.get_runtime_context().get_actor_id()
+            ray.get(dispatcher.actor_is_ready.remote(actor, self.node))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Runs in a thread for each seat."""
         seat = int(row["seat"][0])
         take = partial(self.dispatcher.take.remote, seat, self.node)
-        turn = ray.get(take())
-        while turn is not None:
-            turn = ray.get(take(self.maker.make(turn)))
+        with self._ending_the_job():
+            # None, too, where the job ended before there was a maker.
+            turn = ray.get(take())
+            while turn is not None:
+                turn = ray.get(take(self.maker.make(turn)))
         return {"seat": [seat]}
+
+    @contextmanager
+    def _ending_the_job(self) -> Iterator[None]:
+        try:
+            yield
+        except self.ends_job as error:
+            ray.get(self.dispatcher.end.remote(str(error)))
 
 
 class Coordinator(Dispatcher):
@@ -79,11 +102,10 @@ class Coordinator(Dispatcher):
         super().__init__(shards, limits, cluster.live_nodes)
 
     @ray.method(concurrency_group="pool")  # type: ignore[untyped-decorator]
-    def run(self, open_maker: bytes, size: Size) -> None:
+    def run(self, work: bytes, size: Size) -> None:
         """Returns when no seat finds a shard any more. Raises PoolFailed.
 
-        open_maker: pickled, as only the actors need what it imports. Called with the dispatcher's
-        handle it returns their Maker.
+        work: Work, pickled, as only the actors need what it imports.
         """
         import ray.data
 
@@ -106,7 +128,7 @@ class Coordinator(Dispatcher):
             num_cpus=size.cpus,
             num_gpus=size.gpus or None,
             fn_constructor_kwargs={
-                "open_maker": open_maker,
+                "work": work,
                 "dispatcher": ray.get_runtime_context().current_actor,
             },
         )
@@ -131,7 +153,7 @@ def _coordinator(shards: Sequence[int], limits: Limits) -> Iterator[Any]:
 
 
 def make(
-    shards: Sequence[int], limits: Limits, open_maker: Callable[[Any], Maker], size: Size
+    shards: Sequence[int], limits: Limits, work: Work, size: Size
 ) -> Generator[Progress, None, None]:
     """Has the shards made; tells about once a second how far they are, and at the end.
 
@@ -139,7 +161,7 @@ def make(
     """
     with _coordinator(shards, limits) as coordinator:
         try:
-            running = coordinator.run.remote(cloudpickle.dumps(open_maker), size)
+            running = coordinator.run.remote(cloudpickle.dumps(work), size)
             while True:
                 left, _ = ray.wait([running], timeout=_LOOK_SECONDS)
                 progress = ray.get(coordinator.look.remote())

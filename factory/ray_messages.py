@@ -12,7 +12,8 @@ _OF_NO_CONCERN = re.compile(
             # Ray Data's own arguments for its actors; the process that holds them owns the actors.
             r"has constructor arguments in the object store and max_restarts > 0",
             r"Progress bars disabled",
-            r"Dataset \w+ execution finished in",
+            r"Dataset \w+ execution (finished|failed)",
+            r"Dataset execution will now abort\. To ignore this exception",
             # The lines that tell of a lost node and of its shards are ours.
             r"Raylet is terminated\. Termination is unexpected",
             r"\[state-dump\]",

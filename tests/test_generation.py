@@ -268,6 +268,23 @@ def test_a_job_in_which_nothing_is_finished_for_too_long_ends_resumable_and_name
 
 
 @pytest.mark.ray
+def test_an_actor_that_cannot_start_ends_the_job_with_one_message(
+    ray_session, tiny_config, monkeypatch, tmp_path, capfd
+) -> None:
+    class CannotStart(generation.ShardActor):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            raise UserError("this node finds no model there. Name a path")
+
+    monkeypatch.setattr(generation, "ShardActor", CannotStart)
+    (tmp_path / "config.yaml").write_text(dump_config(tiny_config(generate=with_actors(2))))
+    assert cli.main(["generate", "--config", str(tmp_path / "config.yaml")]) == 3
+    assert capfd.readouterr().err.splitlines() == [
+        "error: this node finds no model there. Name a path",
+        "finished shards are kept; run the same command again to resume",
+    ]
+
+
+@pytest.mark.ray
 def test_when_the_coordinator_is_killed_the_job_ends_with_that_reason_and_no_actor_stays(
     ray_session, tiny_config, ray_workers
 ) -> None:

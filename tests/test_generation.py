@@ -399,6 +399,19 @@ def test_a_place_that_a_node_does_not_share_is_refused(
 
 
 @pytest.mark.ray
+def test_a_node_that_does_not_answer_is_named_and_waited_for_no_longer(
+    ray_session, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(cluster, "_NODE_SECONDS", 0.0)
+    [address] = cluster.live_nodes().values()
+    assert cluster.nodes_without(str(tmp_path)) == ([], [address])
+    monkeypatch.setattr(cluster, "live_nodes", lambda: {"one": address, "other": "10.0.0.2"})
+    monkeypatch.setattr(cluster, "nodes_without", lambda path: ([], ["10.0.0.2"]))
+    generation._check_nodes_share(str(tmp_path))
+    assert "warning: 10.0.0.2 did not answer" in capsys.readouterr().out
+
+
+@pytest.mark.ray
 def test_an_extended_dataset_is_that_of_the_larger_command(expected, tiny_config) -> None:
     generate(tiny_config(generate=with_actors(1, num=12)))
     config = tiny_config(generate=with_actors(2))

@@ -159,6 +159,10 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> "Source":
+        if unread := [key for key in _UNREAD[self.kind] if self._is_set(key)]:
+            raise ValueError(f"kind {self.kind} does not read {', '.join(unread)}. {_INSTEAD}")
+        if self.names_key is not None and self.names_url is None:
+            raise ValueError("names_key needs names_url: the JSON file of the lists")
         if self.kind == "toy" and self.num is None:
             raise ValueError("kind toy needs num: how many drawings")
         if self.kind != "toy" and self.url is None:
@@ -166,6 +170,23 @@ class Source(Section):
         if self.kind == "pairs" and self.classes_url is None:
             raise ValueError("kind pairs needs classes_url: a JSON file of class names")
         return self
+
+    def _is_set(self, key: str) -> bool:
+        """Whether a key has another value than its default, which stored configs spell out."""
+        value = getattr(self, key)
+        return bool(value != type(self).model_fields[key].default)
+
+
+_UNREAD = {
+    "toy": ("url", "images", "masks", "classes_url", "names_url", "names_key"),
+    "folder": ("seed", "images", "masks"),
+    "pairs": ("seed",),
+}
+"""Keys of a source that say nothing to its kind: whoever sets one means another kind."""
+_INSTEAD = (
+    "Set kind: folder for all images below url, kind: pairs for images beside masks, kind: toy for "
+    "drawings; or leave these keys out."
+)
 
 
 class Data(Section):
@@ -763,7 +784,7 @@ def _all_told(error: ValidationError, place: str) -> list[str]:
     lines = []
     for path, messages in told.items():
         # Of a key that takes values of several kinds, each kind says why it is not.
-        messages = ["; or ".join(messages)] if path else messages
+        messages = ["; or ".join(messages)] if path else list(dict.fromkeys(messages))
         lines += [f"{place}: {path}{': ' if path else ''}{message}" for message in messages]
     return lines
 

@@ -493,6 +493,29 @@ def test_where_nothing_of_ones_own_is_named_the_rest_is_the_toy_domain(
     assert (config.data.image_size, config.train.num_steps) == (32, 3000)
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"url": "/a", "num": 10}, "kind toy does not read url. Set kind: folder"),
+        ({"url": "/a"}, "kind toy does not read url. Set kind: folder"),
+        ({"num": 9, "names_url": "/n.json"}, "kind toy does not read names_url"),
+        ({**FOLDER, "images": "pictures"}, "kind folder does not read images"),
+        ({**FOLDER, "seed": 4}, "kind folder does not read seed"),
+        ({**FOLDER, "names_key": "train"}, "names_key needs names_url"),
+    ],
+)
+def test_a_key_that_its_kind_of_source_does_not_read_is_refused(
+    source: dict[str, Any], said: str
+) -> None:
+    (problem,) = refusal({"data": {"unlabelled": source}})
+    assert said in problem
+
+
+def test_what_contradicts_at_two_places_in_one_way_is_told_once() -> None:
+    problems = refusal({"unet": {"block_out_channels": [48, 48], "attention_levels": []}})
+    assert len(problems) == len(set(problems)) == 1
+
+
 def test_drawings_that_are_named_are_learned_as_the_toy_domain_is(tmp_path: Path) -> None:
     drawn = {"data": {"unlabelled": {"kind": "toy", "num": 8}}, "train": {"url": str(tmp_path)}}
     config = parse_config(drawn)

@@ -30,6 +30,7 @@ _MIN_GREY = 100
 _DEPTH_AT = 24
 """Of the byte in a PNG that holds its bits a channel."""
 _BLACK = (0, 0, 0)
+UPRIGHT = 1
 _TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -48,8 +49,8 @@ class Stored:
     size: tuple[int, int]
     mode: str
     format: str
-    turned: bool = False
-    """Whether its EXIF orientation says that it is not stored upright."""
+    orientation: int = UPRIGHT
+    """As its EXIF data say, 1..8."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,7 @@ class Mask:
     """The ids that occur."""
     colors: Mapping[int, Color]
     """Of the ids that occur, as the palette of the file has them; empty without a palette."""
-    turned: bool
-    """Whether its EXIF orientation says that it is not stored upright."""
+    stored: Stored
 
 
 def read_file(url: str) -> bytes:
@@ -87,7 +87,7 @@ def decode_rgb(data: bytes) -> tuple[Image.Image, Stored]:
     """
     image = _open(data)
     size, mode, form = image.size, image.mode, image.format or "unknown"
-    image, turned = _upright(image)
+    image, orientation = _upright(image)
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips at 255
         image = _8_bit_grey(np.asarray(image))
     elif form == "PNG" and data[_DEPTH_AT] == 16:
@@ -95,7 +95,7 @@ def decode_rgb(data: bytes) -> tuple[Image.Image, Stored]:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB"), Stored(size, mode, form, turned)
+    return image.convert("RGB"), Stored(size, mode, form, orientation)
 
 
 def decode_mask(data: bytes, num_classes: int) -> Mask:
@@ -117,33 +117,40 @@ def decode_mask(data: bytes, num_classes: int) -> Mask:
     if image.mode == "L" and data[_DEPTH_AT] != 8:  # Pillow spreads 0..3 over 0..255
         raise UnreadableImage(f"a mask of {data[_DEPTH_AT]}-bit grey. {MASK_REMEDY}")
     palette = image.getpalette() if image.mode == "P" else None
-    upright, turned = _upright(image)
+    upright, orientation = _upright(image)
     ids = np.asarray(upright).astype(np.uint8)
     present = tuple(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
     _check_ids(present, num_classes, palette is not None)
     colors = _colors(palette or [])
     used = {i: colors[i] for i in present if i in colors}
     _check_palette(colors.get(0), used)
-    return Mask(Image.fromarray(ids), present, used, turned)
+    stored = Stored(image.size, image.mode, image.format, orientation)
+    return Mask(Image.fromarray(ids), present, used, stored)
 
 
 def match_size(mask: Mask, image: Image.Image, stored: Stored) -> Image.Image:
     """The ids at the upright image's size: the same, or a whole factor smaller in both directions.
 
-    Raises UnreadableImage for other sizes, and where the image is turned upright and nothing tells
-    whether the mask lies as the stored pixels or as the upright ones.
+    Raises UnreadableImage for other sizes, and where the two are turned upright differently though
+    they fit as they are stored: nothing tells whether they are meant to lie alike as stored.
     """
+    alike = mask.stored.orientation == stored.orientation
+    turned = (
+        f"the EXIF orientation of its image is {stored.orientation}, its own "
+        f"{mask.stored.orientation} (1 is upright)"
+    )
+    if not alike and _fits(mask.stored.size, stored.size):
+        raise UnreadableImage(
+            f"{turned}, and as they are stored they fit, too. Save both without EXIF orientation, "
+            "so that they lie alike."
+        )
     if not _fits(mask.ids.size, image.size):
         raise UnreadableImage(
             f"the mask has {mask.ids.width}x{mask.ids.height} pixels, its image {image.width}x"
             f"{image.height}: they must be equal, or the image 2, 3, ... times as large in both "
-            "directions. Save the mask at its image's size, without smoothing."
-        )
-    if stored.turned and not mask.turned and _fits(mask.ids.size, stored.size):
-        raise UnreadableImage(
-            "its image is turned upright, as its EXIF orientation says, the mask has none, and "
-            "both ways round it fits. Save the image upright, without EXIF orientation, so that "
-            "it lies as its mask does."
+            "directions. "
+            + ("" if alike else f"Both are turned upright: {turned}. ")
+            + "Save the mask at its image's size, without smoothing."
         )
     return mask.ids.resize(image.size, Image.Resampling.NEAREST)
 
@@ -165,14 +172,14 @@ def _open(data: bytes) -> Image.Image:
         raise UnreadableImage(f"{error}. Replace or remove this file.") from None
 
 
-def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Turned as the EXIF orientation says, and whether that was needed."""
+def _upright(image: Image.Image) -> tuple[Image.Image, int]:
+    """Turned as the EXIF orientation says, and that orientation."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     except (SyntaxError, ValueError, struct.error) as error:
         raise UnreadableImage(f"damaged EXIF data ({error}). Save it again without.") from None
     turn = _TURNS.get(orientation)
-    return (image, False) if turn is None else (image.transpose(turn), True)
+    return (image, UPRIGHT) if turn is None else (image.transpose(turn), orientation)
 
 
 def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:

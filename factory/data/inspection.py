@@ -12,7 +12,7 @@ import numpy as np
 from factory import images
 from factory.classes import IGNORE_ID
 from factory.config import Source
-from factory.data import sources
+from factory.data import decoding, sources
 from factory.data.sources import Content, Labelled
 from factory.errors import UserError, shown, some
 from factory.images import UInt8
@@ -224,7 +224,7 @@ def _conversions(size: int, content: Content) -> Iterator[str]:
     for mode, what in CONVERSIONS.items():
         if modes[mode]:
             yield f"{modes[mode]} images of mode {mode}: {what}."
-    turned = sum(stored.turned for stored in content.stored)
+    turned = sum(stored.orientation != decoding.UPRIGHT for stored in content.stored)
     if turned:
         yield f"{turned} images are turned upright, as their EXIF data say; so must be the masks."
     sizes = [stored.size for stored in content.stored]

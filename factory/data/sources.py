@@ -162,14 +162,20 @@ def _decode(
     num_classes = len(classes) if classes else MAX_CLASSES
 
     def decode(i: int) -> _Decoded:
-        image = stored = mask = lost = None
+        data = image = stored = mask = lost = None
         found = Problems()
         with _noting(files[i].url, found):
-            image, stored = decoding.decode_rgb(decoding.read_file(files[i].url))
+            data = decoding.read_file(files[i].url)
+            image, stored = decoding.decode_rgb(data)
             images[i] = decoding.square_rgb(image, size)
         if mask_url := files[i].mask_url:
             with _noting(mask_url, found):
-                mask = decoding.decode_mask(decoding.read_file(mask_url), num_classes)
+                mask_data = decoding.read_file(mask_url)
+                mask = decoding.decode_mask(mask_data, num_classes)
+                if mask_data == data:
+                    raise UnreadableImage(
+                        "is the same file as its image. Name the folder of the masks in `masks:`."
+                    )
                 if image and stored:
                     ids = decoding.match_size(mask, image, stored)
                     masks[i] = decoding.square_ids(ids, size)
@@ -229,6 +235,7 @@ def _judge_masks(
             for i, name in enumerate(classes.names)
             if re.sub("[^a-z]", "", name.lower()) in _NO_CLASSES
         ]
+        notes += _palettes_told(decoded, classes)
         notes += losses.told(losses.total(d.lost for d in decoded if d.lost), classes.names, size)
     return notes
 
@@ -239,7 +246,8 @@ _NO_CLASSES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare
 def _check_white(decoded: Sequence[_Decoded], problems: Problems) -> list[str]:
     """Refuses masks of 0 and 255 alone: foreground written as white, which would be ignored.
 
-    Where other masks have 255 beside a class other than 0, it is meant as ignored: that is noted.
+    Where at least as many masks have 255 beside a class other than 0, it is meant as ignored: that
+    is noted.
     """
     white = [d.file for d in decoded if IGNORE_ID in d.present and {*d.present} <= {0, IGNORE_ID}]
     if not white:
@@ -248,7 +256,8 @@ def _check_white(decoded: Sequence[_Decoded], problems: Problems) -> list[str]:
         f"{len(white):,} of {len(decoded):,} masks hold only 0 and 255, and 255 means ignore "
         f"({some([storage.name_of(file.mask_url or '') for file in white])})"
     )
-    if any(IGNORE_ID in d.present and len(d.present) > 1 + (0 in d.present) for d in decoded):
+    ignoring = [IGNORE_ID in d.present and bool({*d.present} - {0, IGNORE_ID}) for d in decoded]
+    if sum(ignoring) >= len(white):
         return [f"{told}: nothing but class 0 is learned from them."]
     folder = (white[0].mask_url or "").rpartition("/")[0]
     problems.add(
@@ -256,6 +265,18 @@ def _check_white(decoded: Sequence[_Decoded], problems: Problems) -> list[str]:
         "255, or list the images to use in names_url."
     )
     return []
+
+
+def _palettes_told(decoded: Sequence[_Decoded], classes: Classes) -> list[str]:
+    """What the palettes' colours are read as: only people know whether it is right."""
+    colors = {i: color for d in decoded for i, color in d.colors.items() if i < len(classes)}
+    if not colors:
+        return []
+    shown = ", ".join(f"{classes.names[i]} {color}" for i, color in sorted(colors.items()))
+    return [
+        f"{sum(bool(d.colors) for d in decoded):,} masks have palettes, whose indices are read, "
+        f"not their colours: {shown}."
+    ]
 
 
 def _check_palettes(decoded: Sequence[_Decoded], problems: Problems) -> None:

@@ -323,6 +323,28 @@ def test_where_others_ignore_255_a_mask_of_0_and_255_is_told_not_refused(tmp_pat
     assert any("1 of 3 masks hold only 0 and 255" in note for note in read.notes)
 
 
+def test_a_few_masks_that_ignore_255_do_not_hide_that_most_are_white(tmp_path: Path) -> None:
+    problem = only_problem(put_masks(tmp_path, [0, 255], [0, 255], [1, 255], [255, 0]))
+    assert "3 of 4 masks hold only 0 and 255" in problem
+
+
+def test_a_mask_that_is_the_file_of_its_image_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "images", a_png=encode_png(ids([0, 1])), b_png=encode_png(ids([0, 2])))
+    put(tmp_path / "masks", a_png=encode_png(ids([0, 1])), b_png=encode_png(ids([0, 1])))
+    problem = only_problem(pairs(tmp_path))
+    assert problem.startswith(f"{tmp_path}/masks/a.png: is the same file as its image")
+
+
+def test_palette_masks_are_told_with_the_colour_that_each_class_has(tmp_path: Path) -> None:
+    mask = Image.fromarray(ids([0, 1, 1]))
+    mask.putpalette([0, 0, 0, 200, 10, 10, 10, 10, 200])
+    put(tmp_path / "images", a_png=encode_png(flat(1, 1, 3)))
+    put(tmp_path / "masks", a_png=encoded(mask))
+    told = " ".join(sources.read_labelled(pairs(tmp_path), 1).notes)
+    assert "1 masks have palettes" in told
+    assert "background (0, 0, 0), thing (200, 10, 10)." in told and "other" not in told
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -422,8 +444,29 @@ def test_a_mask_that_fits_its_turned_image_both_ways_is_refused(
     put(tmp_path / "images", a_png=turned(flat(1, *shape), orientation))
     put(tmp_path / "masks", a_png=encode_png(np.zeros(shape, np.uint8)))
     problem = only_problem(pairs(tmp_path))
-    assert problem.startswith(f"{tmp_path}/masks/a.png: its image is turned upright")
-    assert "Save the image upright" in problem
+    assert problem.startswith(
+        f"{tmp_path}/masks/a.png: the EXIF orientation of its image is {orientation}, its own 1"
+    )
+    assert "Save both without EXIF orientation" in problem
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "shape"),
+    [(1, 6, (8, 8)), (1, 2, (8, 12)), (6, 8, (8, 12)), (5, 6, (8, 8)), (6, 1, (8, 12))],
+)
+def test_an_image_and_its_mask_that_are_turned_differently_but_lie_alike_are_refused(
+    tmp_path: Path, image: int, mask: int, shape: tuple[int, int]
+) -> None:
+    put(tmp_path / "images", a_png=turned(flat(1, *shape), image))
+    put(tmp_path / "masks", a_png=turned(np.zeros(shape, np.uint8), mask))
+    problem = only_problem(pairs(tmp_path))
+    assert f"the EXIF orientation of its image is {image}, its own {mask}" in problem
+
+
+def test_a_size_that_only_turning_makes_wrong_names_the_orientations(tmp_path: Path) -> None:
+    put(tmp_path / "images", a_png=turned(flat(1, 8, 12), 6))
+    put(tmp_path / "masks", a_png=encode_png(np.zeros((9, 12), np.uint8)))
+    assert "orientation of its image is 6, its own 1" in only_problem(pairs(tmp_path))
 
 
 def test_a_mask_that_is_turned_itself_or_fits_one_way_is_read(tmp_path: Path) -> None:

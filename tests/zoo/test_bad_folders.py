@@ -28,7 +28,7 @@ def without_image(folder: Path) -> None:
 
 def same_stem(part: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        put(pairs(folder), f"{part}/a.PNG", MASK)
+        put(pairs(folder), f"{part}/a.PNG", MASK if part == "masks" else IMAGE)
 
     return make
 

@@ -81,8 +81,8 @@ MASKS = [
     bad(
         "an image that is turned, its mask is not",
         encoded(ids(16, 24)),
-        "24x16 pixels, its image 16x24",
-        "at its image's",
+        "orientation of its image is 6, its own 1",
+        "Save both without EXIF orientation",
         turned_image(),
     ),
 ]

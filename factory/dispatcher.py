@@ -79,6 +79,8 @@ class Progress:
     """Since the first shard was begun."""
     num_actors: int
     """That are ready to make shards."""
+    notes: list[str]
+    """What actors noted since the last look."""
     lost: dict[str, list[int]]
     """The shards that are begun again since the last look because their node is gone, by nodes."""
     failures: dict[int, str]
@@ -123,6 +125,8 @@ class Dispatcher:
         self._starts = self._failures_in_a_row = self._num_failures = 0
         self._failures: dict[int, str] = {}
         self._lost: dict[str, list[int]] = {}
+        self._notes: dict[str, bool] = {}
+        """Whether each was told."""
         self._ended = ""
 
     def start_actor(self) -> None:
@@ -134,6 +138,10 @@ class Dispatcher:
     def actor_is_ready(self, actor: str, node: str) -> None:
         """An actor has all that it needs."""
         self._actors[actor] = node
+
+    def note(self, line: str) -> None:
+        """Something that the user should know; what several actors note is told once."""
+        self._notes.setdefault(line, False)
 
     def take(self, seat: int, node: str, outcome: Outcome | None = None) -> Turn | None:
         """The next turn of a seat; None where no shard is left to begin, or the job has ended.
@@ -222,12 +230,15 @@ class Dispatcher:
         """How far the job is. What was being made on lost nodes is begun again, and told once."""
         self._leave_lost_nodes()
         lost, self._lost = self._lost, {}
+        notes = [line for line, told in self._notes.items() if not told]
+        self._notes = dict.fromkeys(self._notes, True)
         return Progress(
             pairs=self._pairs + sum(turn.pairs for turn in self._turns.values()),
             shards=self._shards,
             again=self._again,
             seconds=0.0 if self._started is None else time.monotonic() - self._started,
             num_actors=len(self._actors),
+            notes=notes,
             lost=lost,
             failures=dict(self._failures),
             num_failures=self._num_failures,

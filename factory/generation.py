@@ -156,6 +156,8 @@ class ShardActor:
                 )
             except torch.OutOfMemoryError as error:
                 raise GenerationFailed(advice(error, told)) from None
+        if self.maker.joined.difference:
+            dispatcher.note.remote(self.maker.joined.difference)
         if self.knobs.shard_deadline_seconds == "auto":
             threading.Thread(target=self._limit_first_shards, daemon=True).start()
 

@@ -6,6 +6,7 @@ So a batch is made and its bytes are compared with those that the dataset's firs
 
 import hashlib
 import socket
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,14 +15,22 @@ from factory import storage
 from factory.differences import differences
 from factory.errors import shown
 from factory.hardware import made_with
-from factory.progress import tell
-from factory.shards.ledger import Hardware, claim_hardware, read_hardware
+from factory.shards.ledger import Hardware, claim_hardware
 from factory.shards.plan import Plan
 from factory.synthesis import Synthesizer
 
 
 class UnlikeHardware(Exception):
     """This process would make other bytes of the same plan than those before it."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What a process makes shards with."""
+
+    made_with: dict[str, str]
+    difference: str
+    """What of it is not as the dataset was begun with; empty where nothing is."""
 
 
 def probe(synthesizer: Synthesizer, plan: Plan) -> str:
@@ -32,31 +41,42 @@ def probe(synthesizer: Synthesizer, plan: Plan) -> str:
     return digest.hexdigest()
 
 
-def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> dict[str, str]:
+def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> Joined:
     """What this process makes shards with, which is like what the dataset at url was begun with.
 
-    The first to come decides that, create-only. Whatever differs by name is told. Raises
-    UnlikeHardware where the bytes of a probe differ, unless allow_unlike; UserError where the
-    ledger is damaged; OSError from the storage.
+    The first to come decides that, create-only. Raises UnlikeHardware where the bytes of a probe
+    differ, unless allow_unlike; UserError where the ledger is damaged; OSError from the storage.
     """
-    here = made_with(synthesizer.device.type, torch.get_num_threads())
-    host = socket.gethostname()
-    first = storage.patiently(partial(read_hardware, url))
-    if first is not None and (told := differences(first.made_with, here)):
-        began = shown(first.host)
-        tell(f"generate | {host} differs from {began}, which began: {'; '.join(told)}")
-    mine = Hardware(probe=probe(synthesizer, plan), made_with=here, host=host)
+    mine = Hardware(
+        probe=probe(synthesizer, plan),
+        made_with=made_with(synthesizer.device.type, torch.get_num_threads()),
+        host=socket.gethostname(),
+    )
     first = storage.patiently(partial(claim_hardware, url, mine))
     if first.probe != mine.probe and not allow_unlike:
         raise UnlikeHardware(_refusal(url, first, mine))
-    return here
+    return Joined(mine.made_with, _difference(first, mine))
+
+
+def _difference(first: Hardware, mine: Hardware) -> str:
+    if first.probe == mine.probe and first.made_with == mine.made_with:
+        return ""
+    bytes_are = "the same" if first.probe == mine.probe else "other"
+    return (
+        f"hardware or versions are not as on {shown(first.host)}, which began the dataset, "
+        f"{bytes_are} bytes come out: {_told(first, mine)}"
+    )
 
 
 def _refusal(url: str, first: Hardware, mine: Hardware) -> str:
-    told = "; ".join(differences(first.made_with, mine.made_with)) or "the same by name"
     return (
-        f"{url}: {mine.host} rounds otherwise than {shown(first.host)}, which began the dataset, "
-        f"so its shards would hold other bytes ({told}). Use hardware and versions as there, or "
-        "start a dataset at another --out. To mix them, --set generate.allow_unlike_hardware=true: "
-        "receipts tell what each shard was made with, and only the like can repair it."
+        f"{url}: {mine.host} rounds otherwise than {shown(first.host)}, which began the dataset: "
+        f"its shards would hold other bytes ({_told(first, mine)}). Use hardware and versions as "
+        "there, or start a dataset at another --out. To mix them, --set "
+        "generate.allow_unlike_hardware=true: receipts tell what each shard was made with, and "
+        "only the like can repair it."
     )
+
+
+def _told(first: Hardware, mine: Hardware) -> str:
+    return "; ".join(differences(first.made_with, mine.made_with)) or "the same by name"

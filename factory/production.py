@@ -84,7 +84,7 @@ class ShardMaker:
         replace: bool = False,
         allow_unlike: bool = False,
     ) -> None:
-        self.made_with = join(url, plan, synthesizer, allow_unlike)
+        self.joined = join(url, plan, synthesizer, allow_unlike)
         self.synthesizer = synthesizer
         self.plan = plan
         self.url = url
@@ -147,7 +147,7 @@ class ShardMaker:
                 data,
                 seconds=round(time.monotonic() - started, 3),
                 host=socket.gethostname(),
-                made_with=self.made_with,
+                made_with=self.joined.made_with,
                 redrawn=redrawn,
                 replace=self.replace,
             )

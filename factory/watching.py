@@ -50,6 +50,8 @@ class Watch:
         now = self.clock()
         if self._settled != progress.shards + progress.num_failures:
             self._settled, self._moved = progress.shards + progress.num_failures, now
+        for note in progress.notes:
+            tell(f"generate | {note}")
         for node, shards in progress.lost.items():
             tell(f"generate | {_lost(self.names().get(node, node), shards)}")
         if progress.is_complete or progress.ended:

@@ -7,6 +7,7 @@ from factory.config import Config
 from factory.generation import GenerationFailed
 from factory.probe import UnlikeHardware
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.progress import tell
 from factory.shards.plan import Plan
 from factory.synthesis import Synthesizer, load_models
 
@@ -19,6 +20,8 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
         maker = ShardMaker(synthesizer, plan, knobs.url, replace, knobs.allow_unlike_hardware)
     except UnlikeHardware as error:
         raise GenerationFailed(str(error)) from error
+    if maker.joined.difference:
+        tell(f"generate | {maker.joined.difference}")
 
     def failure(shard: int) -> str:
         try:

@@ -113,6 +113,15 @@ def test_shards_of_a_lost_node_are_given_to_the_next_who_asks() -> None:
     assert shard_at(dispatcher, seat=2) == 3, "without a restart of its actor"
 
 
+def test_what_several_actors_note_is_told_once() -> None:
+    dispatcher = of(0)
+    for note in ("one", "one", "other"):
+        dispatcher.note(note)
+    assert dispatcher.look().notes == ["one", "other"]
+    dispatcher.note("one")
+    assert dispatcher.look().notes == []
+
+
 def test_a_lost_node_is_not_held_against_its_shard() -> None:
     dispatcher = of(3, tries=2)
     for node in ("a", "b", "c"):

@@ -15,6 +15,7 @@ def progress(**more: object) -> Progress:
         "again": 0,
         "seconds": 0.0,
         "num_actors": 4,
+        "notes": [],
         "lost": {},
         "failures": {},
         "num_failures": 0,
@@ -100,6 +101,11 @@ def test_a_lost_node_is_told_in_one_line_with_its_name_and_its_shards(watch, cap
         "generate | node 10.0.0.7 worker-3 is lost; begun again: shards 3, 4",
         "generate | node n2 is lost; begun again: shard 7",
     ]
+
+
+def test_what_actors_note_is_told_even_at_the_end(watch, capsys) -> None:
+    watch.look(progress(notes=["other hardware"], is_complete=True))
+    assert told(capsys) == ["generate | other hardware"]
 
 
 def test_nothing_is_still_that_finishes_or_fails_shards(watch, clock) -> None:

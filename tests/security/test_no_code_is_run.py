@@ -20,7 +20,7 @@ from factory.errors import UserError
 from factory.images import UnreadableImage, encode_png
 from factory.labeling.ensemble import load_ensemble
 from factory.shards import parquet, reader, webdataset
-from factory.shards.ledger import pending_shards, read_plan
+from factory.shards.ledger import pending_shards, read_hardware, read_plan
 from factory.shards.reader import ShardDataset
 from factory.shards.schema import DamagedShard
 
@@ -189,13 +189,16 @@ def test_a_shard_runs_nothing_and_is_refused(
         assert not canary.exists()
 
 
-@pytest.mark.parametrize("name", ["run.json", "manifest.json", "shards/00000.json", "env.json"])
+@pytest.mark.parametrize(
+    "name", ["run.json", "manifest.json", "shards/00000.json", "env.json", "hardware.json"]
+)
 def test_a_ledger_runs_nothing(name: str, dataset: str, live: list[Artefact], quiet: Quiet) -> None:
     plan = read_plan(dataset)
     for artefact in live:
         put(Path(dataset) / "_factory" / name, artefact.data)
         quiet(pending_shards, dataset, plan)
         quiet(report.write_report, dataset)
+        quiet(read_hardware, dataset)
         for partial in (False, True):
             quiet(lambda partial: list(ShardDataset(dataset, partial=partial)), partial)
 

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Protocol
 
 import ray
-from ray import cloudpickle
 from ray.exceptions import RayActorError, RayError, UserCodeException
 
 from factory import cluster, ray_messages
@@ -64,11 +63,11 @@ class Work:
 class Seats:
     """In an actor: its maker, and whoever makes shards with it."""
 
-    def __init__(self, work: bytes, dispatcher: Any) -> None:
+    def __init__(self, work: list[Any], dispatcher: Any) -> None:
         ray.get(dispatcher.start_actor.remote())
         self.dispatcher = dispatcher
         self.node = cluster.this_node()
-        told: Work = cloudpickle.loads(work)
+        told: Work = ray.get(work[0])
         self.ends_job = told.ends_job
         # Ray would tell an error in here on pages of its own.
         with self._ending_the_job():
@@ -102,10 +101,11 @@ class Coordinator(Dispatcher):
         super().__init__(shards, limits, cluster.live_nodes)
 
     @ray.method(concurrency_group="pool")  # type: ignore[untyped-decorator]
-    def run(self, work: bytes, size: Size) -> None:
+    def run(self, work: list[Any], size: Size) -> None:
         """Returns when no seat finds a shard any more. Raises PoolFailed.
 
-        work: Work, pickled, as only the actors need what it imports.
+        work: a reference to Work, in a list, or Ray would read it here: only the actors need what
+        it imports.
         """
         import ray.data
 
@@ -161,7 +161,7 @@ def make(
     """
     with _coordinator(shards, limits) as coordinator:
         try:
-            running = coordinator.run.remote(cloudpickle.dumps(work), size)
+            running = coordinator.run.remote([ray.put(work)], size)
             while True:
                 left, _ = ray.wait([running], timeout=_LOOK_SECONDS)
                 progress = ray.get(coordinator.look.remote())

@@ -60,6 +60,12 @@ _UNET_FIELDS: dict[str, tuple[Any, Any]] = {
     "class_embed_type": (None, None),
     "num_class_embeds": (None, None),
 }
+_DRAWN = {
+    (1, 1): ": it draws grey pictures",
+    (3, 6): ": it predicts variances, too",
+    (4, 4): ": a latent model's, which draws codes",
+}
+"""What networks of other channels do."""
 _REPLACE = "Copy the file again, or name another."
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _SHAPE_FIELDS = {"block_out_channels", "layers_per_block", "dropout", "norm_num_groups"}
@@ -208,7 +214,7 @@ def _unet_config(content: Mapping[str, Any], place: str) -> UNetConfig:
     if channels != (3, 3):
         raise UserError(
             f"{place}: in_channels and out_channels must be 3, those of a picture, and are "
-            f"{channels[0]} and {channels[1]}: a latent model's, which draws codes, have 4. {KIND}"
+            f"{channels[0]} and {channels[1]}{_DRAWN.get(channels, '')}. {KIND}"
         )
     shape = {field: content[field] for field in _SHAPE_FIELDS if field in content}
     attention = tuple(level for level, name in enumerate(downs) if name == "AttnDownBlock2D")

@@ -1,6 +1,7 @@
 """Fields of diffusers' configs: a field that asks for another semantics is refused by name."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,24 +17,29 @@ _Section = TypeVar("_Section", bound=BaseModel)
 def refuse_differences(
     content: Mapping[str, Any],
     fields: Mapping[str, tuple[Any, Any]],
-    also_read: set[str] | None,
+    also_read: Collection[str],
     place: str,
     problems: Problems,
 ) -> None:
     """fields: what is ours, and what diffusers assumes where the field is absent, by name.
 
-    also_read: further known fields; None where unknown ones do not matter.
+    also_read: further known fields. One that is not known may be a misspelt one, whose default
+    would be taken in its place, so it is refused as well.
     """
     for field, (ours, absent) in fields.items():
         given = content.get(field, absent)
-        if given != ours:
+        off = ours is False and given is None
+        if given != ours and not off:
             problems.add(
                 f"{place}: {field} = {given!r} is another convention than ours ({ours!r}). {KIND}"
             )
-    for field in content:
-        known = field.startswith("_") or field in fields or also_read is None or field in also_read
-        if not known and content[field] is not None:
-            problems.add(f"{place}: {field} = {content[field]!r} is not implemented. {KIND}")
+    known = {*fields, *also_read}
+    for field, given in content.items():
+        if field.startswith("_") or field in known or given is None:
+            continue
+        meant = get_close_matches(field, sorted(known), n=1, cutoff=0.8)
+        remedy = f"If {meant[0]} is meant, write that. {KIND}" if meant else KIND
+        problems.add(f"{place}: {field} = {given!r} is not implemented. {remedy}")
 
 
 def validated(section: type[_Section], fields: Mapping[str, Any], place: str) -> _Section:

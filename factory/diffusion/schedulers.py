@@ -4,7 +4,7 @@ Samplers are ours: how a scheduler of diffusers would sample (its steps, their s
 decides nothing here. What it says of the training, and of clipping, is kept or refused.
 """
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +61,34 @@ _FIELDS: dict[str, tuple[Any, Any]] = {
 }
 _WRITTEN = ("beta_schedule", "prediction_type", "trained_betas", "rescale_betas_zero_snr")
 """Those that a DDPMScheduler has, for whoever reads what is written here."""
+_READ_FIELDS = {
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "thresholding",
+    "variance_type",
+    "clip_sample",
+    "clip_sample_range",
+    # The names of diffusers' first months.
+    "timesteps",
+    "clip_predicted_image",
+}
+_SAMPLING_FIELDS = {
+    *("steps_offset", "timestep_spacing", "set_alpha_to_one", "set_alpha_to_zero", "eta"),
+    *("skip_prk_steps", "interpolation_type", "sigma_min", "sigma_max", "noise_sampler_seed"),
+    *("solver_order", "solver_type", "solver_p", "algorithm_type", "lower_order_final"),
+    *("euler_at_final", "final_sigmas_type", "lambda_min_clipped", "predict_x0", "tau_func"),
+    *("predictor_order", "corrector_order", "disable_corrector"),
+    *("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas"),
+    # Of thresholding and of flows, both of which are refused.
+    *("sample_max_value", "dynamic_thresholding_ratio"),
+    *("flow_shift", "use_dynamic_shifting", "time_shift_type", "shift_terminal"),
+    # Of distilled models' schedulers, from whose configs others were made.
+    *("original_inference_steps", "timestep_scaling"),
+    # Of diffusers' first months.
+    *("tensor_format", "timestep_values"),
+}
+"""They say how diffusers would sample, or how it held its tables."""
 _VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 
 
@@ -76,7 +104,7 @@ def read_schedule(content: Mapping[str, Any], place: str) -> tuple[Diffusion, fl
             f"table of betas, whose network predicts the noise. {KIND}"
         )
     defaults, problems = _SCHEDULERS[name], Problems()
-    refuse_differences(content, _FIELDS, None, place, problems)
+    refuse_differences(content, _FIELDS, _READ_FIELDS | _SAMPLING_FIELDS, place, problems)
     if content.get("thresholding"):
         problems.add(
             f"{place}: thresholding = {content['thresholding']!r} is not implemented. Set it to "
@@ -100,7 +128,7 @@ def _clip(
     reach = content.get("clip_sample_range", 1.0)
     if clips not in (True, False, None):
         problems.add(f"{place}: clip_sample = {clips!r} must be true or false. {COPY}")
-    if type(reach) not in (int, float) or not 0 < reach < math.inf:
+    if type(reach) not in (int, float) or not 0 < reach <= sys.float_info.max:
         problems.add(f"{place}: clip_sample_range = {reach!r} must be a number above 0. {COPY}")
         return None
     return float(reach) if clips else None

@@ -148,12 +148,39 @@ def test_no_parameter_that_concerns_the_training_is_overlooked(
         ({"clip_sample_range": 0}, "clip_sample_range = 0 must be a number above 0"),
         ({"clip_sample_range": float("nan")}, "clip_sample_range = nan must be a number"),
         ({"clip_sample_range": None}, "clip_sample_range = None must be a number"),
+        ({"clip_sample_range": 10**400}, "clip_sample_range = 10+ must be a number"),
     ],
 )
 def test_what_would_give_other_images_is_refused_by_name(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as refusal:
         read_schedule(schedule_json(Diffusion()) | fields, "place")
     assert len(refusal.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ({"num_train_timestep": 1000}, "num_train_timesteps"),
+        ({"beta_strat": 0.1}, "beta_start"),
+        ({"predction_type": "sample"}, "prediction_type"),
+        ({"clip_samples": False}, "clip_sample"),
+        ({"beta_shedule": "scaled_linear"}, "beta_schedule"),
+    ],
+)
+def test_a_misspelt_field_is_not_taken_for_an_absent_one(
+    misspelt: dict[str, Any], meant: str
+) -> None:
+    with pytest.raises(UserError, match=f"is not implemented. If {meant} is meant, write that"):
+        read_schedule(written("DDPMScheduler", **misspelt), "place")
+
+
+def test_a_field_that_nobody_knows_is_refused_and_one_that_is_off_is_not() -> None:
+    with pytest.raises(UserError, match=r"betas = \[0.1, 0.2\] is not implemented"):
+        read_schedule(written("DDPMScheduler", betas=[0.1, 0.2]), "place")
+    off = {"betas": None, "rescale_betas_zero_snr": None, "use_flow_sigmas": None}
+    known = {"_diffusers_version": "0.1.1", "tensor_format": "pt", "skip_prk_steps": True}
+    silent = read_schedule(written("DDPMScheduler"), "place")
+    assert read_schedule(written("DDPMScheduler", **off, **known), "place") == silent
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

@@ -23,12 +23,16 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from factory import faults
+from factory import faults, hub
 from factory.errors import UserError
 
 T = TypeVar("T")
 
 PROTOCOLS = ("file", "s3", "gs", "gcs", "az", "abfs", "hf", "memory")
+_EXAMPLES = {
+    **{name: f"{name}://bucket/prefix" for name in ("s3", "gs", "gcs", "az", "abfs")},
+    "hf": "hf://owner/name, or hf://datasets/owner/name",
+}
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -65,8 +69,10 @@ def _path_problem(path: str) -> str | None:
         return "control characters are in it. Choose another name."
     if "::" in path:
         return "`::` chains places of several protocols, which is not done. Choose another name."
-    if _SCHEME.match(path):
-        return "is neither a path nor a URL. Write a path that has a colon as ./NAME."
+    if scheme := _SCHEME.match(path):
+        protocol = scheme[0].lower().removesuffix(":")
+        written = f"Write {_EXAMPLES[protocol]}. " if protocol in _EXAMPLES else ""
+        return f"is neither a path nor a URL. {written}Write a path that has a colon as ./NAME."
     if os.path.expanduser(path).startswith("~"):
         return "there is no such home folder. Write a path that begins with ~ as ./NAME."
     return None
@@ -81,8 +87,8 @@ def _url_problem(protocol: str, rest: str) -> str | None:
             "a URL must not carry a user name or a secret, nor a query, which may be one. "
             "Use the environment or the cloud's own profile files."
         )
-    if protocol in ("http", "https") and authority in ("huggingface.co", "hf.co"):
-        return f"is a web page. Write hf://{'/'.join(rest.split('/')[1:3])}."
+    if protocol.lower() in ("http", "https") and (place := hub.url_of_page(rest)):
+        return f"is a web page. Write {place}."
     if protocol not in PROTOCOLS:
         return (
             f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}. "
@@ -93,7 +99,9 @@ def _url_problem(protocol: str, rest: str) -> str | None:
     if protocol == "file" and not rest.startswith("/"):
         return "a file's URL names no machine: it starts with three slashes, file:///folder."
     if not authority and protocol not in ("file", "memory"):
-        return f"names no bucket. Write {protocol}://bucket/prefix."
+        return f"names no bucket. Write {_EXAMPLES[protocol]}."
+    if protocol == "hf" and len(rest.strip("/").split("/")) < (3 if authority == "datasets" else 2):
+        return f"names no repository. Write {_EXAMPLES['hf']}."
     return None
 
 
@@ -110,6 +118,14 @@ def join(url: str, *names: str) -> str:
 def name_of(url: str) -> str:
     """The last part of a place."""
     return url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def above(url: str) -> str | None:
+    """The folder that holds a place; None for the root of a disk, a bucket or a repository."""
+    protocol, separator, rest = url.rstrip("/").rpartition("://")
+    num_root_parts = {"": 1, "hf": 3 if rest.startswith("datasets/") else 2}.get(protocol, 1)
+    parts = rest.split("/")
+    return f"{protocol}{separator}{'/'.join(parts[:-1])}" if len(parts) > num_root_parts else None
 
 
 def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:

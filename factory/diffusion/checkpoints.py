@@ -162,7 +162,12 @@ def _unet(config: UNetConfig, weights: Sequence[tuple[str, bytes]]) -> UNet:
     """weights: places and contents of files that together hold all tensors."""
     with torch.device("meta"):
         unet = UNet(config)
-    tensors = {key: value for file, data in weights for key, value in _load_tensors(data, file)}
+    tensors: dict[str, torch.Tensor] = {}
+    for file, data in weights:
+        held = dict(_load_tensors(data, file))
+        if twice := sorted(set(held) & set(tensors)):
+            raise UserError(f"{file}: holds {twice[0]}, which another file holds, too. {COPY}")
+        tensors |= held
     expected = {key: value.shape for key, value in unet.state_dict().items()}
     checked = checked_tensors(tensors, expected, ", ".join(file for file, _ in weights))
     unet.load_state_dict(checked, assign=True)

@@ -7,13 +7,12 @@ or all of them without the two sub-folders. Only safetensors are read, never a p
 """
 
 import json
-import os
 import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from factory import storage
+from factory import hub, storage
 from factory.errors import UserError
 
 T = TypeVar("T")
@@ -21,13 +20,21 @@ T = TypeVar("T")
 CONFIG = "config.json"
 INDEX = "model_index.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+WEIGHTS_INDEX = f"{WEIGHTS}.index.json"
 SCHEDULER = "scheduler/scheduler_config.json"
 COPY = "Copy the model folder again."
-_SHARDS = f"{WEIGHTS}.index.json"
+_SHARDS = re.compile(rf"{re.escape(WEIGHTS)}\.index(\.(fp16|bf16))?\.json")
+_SHARD = re.compile(r".+-\d{5}-of-\d{5}(\.\w+)?\.safetensors")
 _VARIANT = re.compile(r"diffusion_pytorch_model\.(fp16|bf16)\.safetensors")
+_PICKLED = re.compile(r"diffusion_pytorch_model(\.(?P<variant>\w+))?(-\d{5}-of-\d{5})?\.bin")
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
+_OWN_PICKLE = (
+    "A pickle tells neither the network's shape nor its noise schedule: make a folder of a "
+    "UNet2DModel with its weights by diffusers' DDPMPipeline(unet, scheduler)"
+    ".save_pretrained(FOLDER). Networks of other kinds (guided-diffusion, latent, text-to-image) "
+    "are not read."
+)
 _FOLDER = "Name a folder in diffusers' layout, such as `factory train` writes."
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def unet_folder(url: str) -> str:
@@ -46,10 +53,16 @@ def scheduler_file(url: str) -> str:
     nested, beside = storage.join(url, SCHEDULER), storage.join(url, storage.name_of(SCHEDULER))
     if exists(nested) or exists(beside):
         return nested if exists(nested) else beside
-    above = url.rpartition("/")[0]
-    if exists(storage.join(above, SCHEDULER)):
-        raise UserError(f"{url}: is a part of a model folder. Name all of it: {above}.")
-    return beside
+    above = storage.above(url)
+    if not above or not exists(storage.join(above, SCHEDULER)):
+        return beside
+    if unet_folder(url) != url:
+        raise UserError(
+            f"{url}: has no noise schedule, as a checkpoint of diffusers' own training has none. "
+            f"Copy {storage.join(above, 'scheduler')} into it, or name {above}, whose weights may "
+            "be others."
+        )
+    raise UserError(f"{url}: is a part of a model folder. Name all of it: {above}.")
 
 
 def weight_files(folder: str) -> list[str]:
@@ -60,47 +73,64 @@ def weight_files(folder: str) -> list[str]:
     if exists(storage.join(folder, WEIGHTS)):
         return [storage.join(folder, WEIGHTS)]
     names = {storage.name_of(place) for place in _asked(storage.list_files, folder)}
-    if _SHARDS in names:
-        return [storage.join(folder, name) for name in _shard_names(storage.join(folder, _SHARDS))]
-    variants = sorted(name for name in names if _VARIANT.fullmatch(name))
+    if WEIGHTS_INDEX in names:
+        return _listed_in(folder, WEIGHTS_INDEX)
+    variants = sorted(n for n in names if _VARIANT.fullmatch(n) or _SHARDS.fullmatch(n))
     if len(variants) == 1:
-        return [storage.join(folder, variants[0])]
+        (name,) = variants
+        return _listed_in(folder, name) if name.endswith(".json") else [storage.join(folder, name)]
     raise UserError(f"{folder}: no {WEIGHTS}. {_weights_remedy(folder, names)}")
 
 
-def _shard_names(index: str) -> list[str]:
+def _listed_in(folder: str, name: str) -> list[str]:
+    """The files that hold the tensors of an index."""
+    index = storage.join(folder, name)
     told = read_json(index).get("weight_map")
     names = list(told.values()) if isinstance(told, dict) else []
     # A name with a slash would lead out of the folder.
     if not names or any(not isinstance(n, str) or "/" in n or "\\" in n for n in names):
         raise UserError(f"{index}: its weight_map names no files of its folder. {COPY}")
-    return sorted(set(names))
+    return [storage.join(folder, name) for name in sorted(set(names))]
 
 
 def _weights_remedy(folder: str, names: set[str]) -> str:
-    if any(name.endswith(_PICKLES) for name in names):
-        return f"Only safetensors are read, never a pickle. {_conversion(folder)}"
     others = sorted(name for name in names if name.endswith(".safetensors"))
+    if indices := sorted(name for name in names if _SHARDS.fullmatch(name)):
+        return f"Rename the one to read to {WEIGHTS_INDEX}: {', '.join(indices)} are there."
+    if any(_SHARD.fullmatch(name) for name in others):
+        return f"It is in several files, whose index is missing: copy {WEIGHTS_INDEX} there, too."
     if others:
-        return f"Name or rename the one to read: {', '.join(others[:5])} are there."
+        return f"Rename the one to read to that: {', '.join(others[:5])} are there."
+    pickled = [match for name in sorted(names) if (match := _PICKLED.fullmatch(name))]
+    if pickled:
+        conversion = _conversion(folder, pickled[0]["variant"])
+        return f"Only safetensors are read, never a pickle. {conversion}"
+    if any(name.endswith(_PICKLES) for name in names):
+        return f"Only safetensors are read, never a pickle. {_OWN_PICKLE}"
     return (
         "Only safetensors are read, and none is there. Copy the model folder again, or save the "
         "model anew with diffusers' save_pretrained(..., safe_serialization=True)."
     )
 
 
-def _conversion(folder: str) -> str:
+def _conversion(folder: str, variant: str | None) -> str:
     """How diffusers makes safetensors of the pickle there."""
+    told = f", variant={variant!r}" if variant else ""
     if storage.is_local(folder):
         return (
-            f"Convert it with diffusers: UNet2DModel.from_pretrained({folder!r})"
+            "Convert it with diffusers: "
+            f"UNet2DModel.from_pretrained({folder!r}, use_safetensors=False{told})"
             f".save_pretrained({folder!r}, safe_serialization=True)"
         )
     protocol, _, rest = folder.partition("://")
-    name = "/".join(rest.split("/")[:2]) if protocol == "hf" else "FOLDER"
+    name, _, revision = "/".join(rest.split("/")[:2]).partition("@")
+    if protocol != "hf":
+        name, revision = "FOLDER", ""
+    told += f", revision={revision!r}" if revision else ""
     copy = "" if protocol == "hf" else "Copy the model to a FOLDER of this machine. "
     return (
-        f"{copy}Convert it with diffusers: DDPMPipeline.from_pretrained({name!r})"
+        f"{copy}Convert it with diffusers: "
+        f"DDPMPipeline.from_pretrained({name!r}, use_safetensors=False{told})"
         ".save_pretrained('OTHER', safe_serialization=True), and name OTHER."
     )
 
@@ -122,15 +152,17 @@ def _remedy(url: str) -> str:
         )
     if exists(storage.join(url, "state.json")):
         return "It is a checkpoint of a training run: name the run's model/."
-    hub_name = os.path.relpath(url) if storage.is_local(url) else ""
-    if _HUB_NAME.fullmatch(hub_name) and not os.path.exists(url):
-        return f"{_FOLDER} For a model of the Hugging Face Hub write hf://{hub_name}."
+    above = storage.above(url)
+    if above and exists(storage.join(above, "unet", CONFIG)):
+        return f"It is a part of a model folder. Name all of it: {above}."
+    if place := hub.url_of_name(url):
+        return f"{_FOLDER} For a model of the Hugging Face Hub write {place}."
     return _FOLDER
 
 
 def _file_remedy(url: str) -> str:
     folder = url.rpartition("/")[0]
-    if storage.name_of(folder) == "unet":
+    if storage.name_of(folder) in ("unet", "scheduler"):
         folder = folder.rpartition("/")[0]
     if url.endswith((".safetensors", ".json")):
         if exists(storage.join(folder, SCHEDULER)) or exists(storage.join(folder, CONFIG)):
@@ -140,12 +172,7 @@ def _file_remedy(url: str) -> str:
             f"folder that has {CONFIG} and scheduler_config.json beside it."
         )
     if url.endswith(_PICKLES):
-        return (
-            "It is a pickle, which is never opened, and tells neither the network's shape nor its "
-            "noise schedule. Make a folder of a UNet2DModel with these weights by diffusers' "
-            "DDPMPipeline(unet, scheduler).save_pretrained(FOLDER). Networks of other kinds "
-            "(guided-diffusion, latent, text-to-image) are not read."
-        )
+        return f"It is a pickle, which is never opened. {_OWN_PICKLE}"
     return f"It is a file. {_FOLDER}"
 
 
@@ -169,9 +196,12 @@ def exists(url: str) -> bool:
 def read(url: str) -> bytes:
     """A file of a model folder. Raises UserError where it is missing or cannot be read."""
     try:
-        return _asked(storage.read_bytes, url)
+        data = _asked(storage.read_bytes, url)
     except FileNotFoundError:
         raise UserError(f"{url}: is missing; the model folder is incomplete. {COPY}") from None
+    if problem := hub.pointer_problem(data):
+        raise UserError(f"{url}: {problem}")
+    return data
 
 
 def _asked(question: Callable[[str], T], url: str) -> T:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from factory import storage
+from factory import hub, storage
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import MAX_IMAGE_SIZE, Ordinal, Width
 from factory.diffusion.checkpoints import Model, checked_tensors
@@ -201,6 +201,9 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
     except OSError as error:
         remedy = "Name a folder that `factory fit` wrote."
         raise storage.refusal(url, error, "read", remedy) from None
+    for name, data in (("config.json", config_data), (WEIGHTS, weights)):
+        if problem := hub.pointer_problem(data):
+            raise UserError(f"{storage.join(url, name)}: {problem}")
     config = _parse(config_data, url)
     if config.ddpm_hash != ddpm_hash:
         raise UserError(

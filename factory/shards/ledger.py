@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from factory import __version__, faults, storage
+from factory import __version__, faults, hub, storage
 from factory.differences import differences
 from factory.errors import UserError
 from factory.shards.plan import Plan, ShardSpec
@@ -495,9 +495,20 @@ def read_plan(url: str) -> Plan:
         return _read_plan(url)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"{url}: holds no dataset of this factory (no {RUN}). "
-            "Check the place, or make one with `factory generate`."
+            f"{url}: holds no dataset of this factory (no {RUN}). {_remedy(url)}"
         ) from None
+
+
+def _remedy(url: str) -> str:
+    """What to do about a place that holds no dataset."""
+    above = url
+    for _ in range(2):
+        above = storage.above(above) or above
+        if storage.exists(storage.join(above, RUN)):
+            return f"It is a part of one: name {above}."
+    if place := hub.url_of_name(url, "datasets/"):
+        return f"For a dataset of the Hugging Face Hub write {place}."
+    return "Check the place, or make one with `factory generate`."
 
 
 def files_of(url: str) -> list[storage.Entry]:
@@ -556,6 +567,8 @@ def read_shard(url: str, receipt: Receipt) -> bytes:
         data = storage.read_bytes(place)
     except FileNotFoundError:
         raise UserError(f"{place}: is missing. {remedy}") from None
+    if problem := hub.pointer_problem(data):
+        raise UserError(f"{place}: {problem}")
     if hashlib.sha256(data).hexdigest() != receipt.sha256:
         raise UserError(f"{place}: is damaged, its sha256 is not its receipt's. {remedy}")
     return data

@@ -131,39 +131,93 @@ def test_a_variant_of_half_precision_alone_is_read_as_float32(
 
 def test_several_variants_or_another_are_named(folder: Path) -> None:
     (folder / "unet" / WEIGHTS).rename(folder / "unet/diffusion_pytorch_model.non_ema.safetensors")
-    assert "diffusion_pytorch_model.non_ema.safetensors are there" in refused(folder)
+    assert "Rename the one to read to that: diffusion_pytorch_model.non_ema" in refused(folder)
+    for name in ("fp16", "bf16"):
+        (folder / "unet" / f"{WEIGHTS}.index.{name}.json").write_text("{}")
+    assert f"Rename the one to read to {WEIGHTS}.index.json" in refused(folder)
 
 
-def test_weights_in_several_files_add_up(folder: Path) -> None:
-    whole = load_model(str(folder)).unet.state_dict()
+def split(folder: Path, variant: str = "") -> tuple[list[str], Path]:
+    """The weights in two files, as diffusers names them, and their index."""
     tensors = load_file(folder / "unet" / WEIGHTS)
     (folder / "unet" / WEIGHTS).unlink()
-    names = [f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    names = [f"diffusion_pytorch_model{variant}-0000{i}-of-00002.safetensors" for i in (1, 2)]
     places = {key: names[i % 2] for i, key in enumerate(tensors)}
     for name in names:
         part = {key: value for key, value in tensors.items() if places[key] == name}
         save_file(part, folder / "unet" / name)
-    index = put(folder / "unet" / f"{WEIGHTS}.index.json", json.dumps({"weight_map": places}))
+    index = folder / "unet" / f"{WEIGHTS}.index{variant}.json"
+    return names, put(index, json.dumps({"weight_map": places}))
+
+
+@pytest.mark.parametrize("variant", ["", ".fp16", ".bf16"])
+def test_weights_in_several_files_add_up(variant: str, folder: Path) -> None:
+    whole = load_model(str(folder)).unet.state_dict()
+    names, index = split(folder, variant)
     loaded = load_model(str(folder)).unet.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in whole.items())
     (folder / "unet" / names[1]).unlink()
     assert names[1] in refused(folder) and "is missing" in refused(folder)
     index.write_text(json.dumps({"weight_map": {"conv_in.bias": "../../secret"}}))
     assert "names no files of its folder" in refused(folder)
+    index.unlink()
+    assert f"whose index is missing: copy {WEIGHTS}.index.json there, too" in refused(folder)
 
 
+def test_a_tensor_in_two_files_is_not_taken_from_either(folder: Path) -> None:
+    names, _ = split(folder)
+    first, second = (load_file(folder / "unet" / name) for name in names)
+    twice = next(iter(first))
+    save_file({**second, twice: first[twice] * 2}, folder / "unet" / names[1])
+    assert f"holds {twice}, which another file holds, too" in refused(folder)
+
+
+def test_weights_that_git_has_not_fetched_are_not_called_damaged(folder: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+    for name in (f"unet/{WEIGHTS}", "unet/config.json"):
+        put(folder / name, pointer)
+        assert f"{name}: is a pointer of Git LFS" in refused(folder)
+
+
+def test_a_checkpoint_of_diffusers_training_is_not_told_to_be_other_weights(folder: Path) -> None:
+    checkpoint = folder / "checkpoint-500"
+    shutil.copytree(folder / "unet", checkpoint / "unet")
+    told = refused(checkpoint)
+    assert f"Copy {folder}/scheduler into it, or name {folder}, whose weights may be" in told
+    shutil.copytree(folder / "scheduler", checkpoint / "scheduler")
+    load_model(str(checkpoint))
+
+
+@pytest.mark.parametrize("part", ["scheduler", "scheduler/scheduler_config.json"])
+def test_the_schedulers_own_folder_names_the_one_above(part: str, folder: Path) -> None:
+    assert refused(folder / part).endswith(f": {folder}.")
+
+
+@pytest.mark.parametrize("kind", ["whole", "fp16", "in several files"])
 def test_the_remedy_for_a_pickle_in_a_model_folder_makes_it_readable(
-    folder: Path, diffusers: ModuleType
+    kind: str, folder: Path, diffusers: ModuleType
 ) -> None:
     whole = load_model(str(folder))
-    torch.save(load_file(folder / "unet" / WEIGHTS), folder / "unet/diffusion_pytorch_model.bin")
+    tensors = load_file(folder / "unet" / WEIGHTS)
     (folder / "unet" / WEIGHTS).unlink()
+    name = "diffusion_pytorch_model" + {"fp16": ".fp16.bin", "whole": ".bin"}.get(kind, "")
+    if kind == "in several files":
+        name += "-00001-of-00001.bin"
+        index = json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, name)})
+        put(folder / "unet/diffusion_pytorch_model.bin.index.json", index)
+    torch.save(tensors, folder / "unet" / name)
     told = refused(folder)
     assert "Only safetensors are read" in told
     (command,) = re.findall(r"(UNet2DModel\.from_pretrained.*\))$", told)
     eval(f"diffusers.{command}", {"diffusers": diffusers})
     again = load_model(str(folder)).unet.state_dict()
     assert all(torch.equal(again[key], value) for key, value in whole.unet.state_dict().items())
+
+
+def test_a_pickle_that_diffusers_does_not_open_is_not_told_to_be_converted(folder: Path) -> None:
+    (folder / "unet" / WEIGHTS).rename(folder / "unet/last.ckpt")
+    told = refused(folder)
+    assert "from_pretrained" not in told and "a UNet2DModel with its weights" in told
 
 
 def test_no_weights_at_all_are_told_so(folder: Path) -> None:
@@ -174,7 +228,14 @@ def test_no_weights_at_all_are_told_so(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "command"),
     [
-        ("hf://google/ddpm-church-256", "DDPMPipeline.from_pretrained('google/ddpm-church-256')"),
+        (
+            "hf://google/ddpm-church-256",
+            "DDPMPipeline.from_pretrained('google/ddpm-church-256', use_safetensors=False)",
+        ),
+        (
+            "hf://me/model@v2/unet",
+            "DDPMPipeline.from_pretrained('me/model', use_safetensors=False, revision='v2')",
+        ),
         ("s3://bucket/model", "Copy the model to a FOLDER of this machine"),
     ],
 )

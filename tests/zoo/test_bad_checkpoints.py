@@ -140,7 +140,7 @@ FOLDERS = [
     case(
         "a pointer in place of weights",
         replaced(WEIGHTS, "version https://git-lfs.github.com/spec/v1\n"),
-        (WEIGHTS, DAMAGED, COPY),
+        (WEIGHTS, "is a pointer of Git LFS", "git lfs pull"),
     ),
     case("weights cut in their header", cut(WEIGHTS, 0.01), (WEIGHTS, DAMAGED, COPY)),
     case("weights cut in half", cut(WEIGHTS, 0.5), (WEIGHTS, DAMAGED, COPY)),

@@ -18,6 +18,8 @@ from factory.images import IMAGE_SUFFIXES
 Part = Literal["images", "masks"]
 PICTURE_SUFFIXES = (
     *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".jxl", ".jfif"),
+    *(".jpe", ".jif", ".jfi", ".pjpeg", ".pjp", ".jxr", ".wdp", ".hdp", ".dib", ".apng", ".mpo"),
+    *(".pcx", ".sgi", ".fits", ".fit", ".mat", ".img", ".qoi", ".pfm", ".xpm", ".xbm", ".j2c"),
     *(".npy", ".npz", ".dcm", ".dicom", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mrc"),
     *(".svs", ".ndpi", ".czi", ".lif", ".nd2", ".vsi", ".exr", ".hdr", ".pgm", ".ppm", ".pbm"),
     *(".pnm", ".tga", ".ico", ".psd", ".dng", ".cr2", ".nef", ".arw", ".raw", ".svg", ".pdf"),
@@ -48,6 +50,8 @@ class Listing:
     """Of pictures whose ending is not read, sorted."""
     others: tuple[str, ...]
     """Of all other files, sorted."""
+    deeper: tuple[str, ...]
+    """Of pictures in sub-folders that are not looked into, sorted."""
 
 
 def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]:
@@ -70,7 +74,7 @@ def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]
         )
         return []
     images = _list(source, "images", problems)
-    masks = _list(source, "masks", problems) if labelled else Listing({}, (), ())
+    masks = _list(source, "masks", problems) if labelled else Listing({}, (), (), ())
     if not images.read or (labelled and not masks.read):
         return []
     if _mixes_masks(source, images.read):
@@ -94,22 +98,43 @@ def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]
     ]
 
 
-def missed_pictures(source: Source) -> str | None:
-    """A sentence on pictures beside the images whose endings are not read, if there are a few.
+def missed_pictures(source: Source) -> list[str]:
+    """Sentences on what lies beside the images and is not read, though it may be meant: other
+    endings, sub-folders, links to folders.
 
-    Where there are more, and where there is no image at all, `find_files` finds a problem.
+    Where pictures of other endings are the most, and where there is no image at all, `find_files`
+    finds a problem.
     """
     if source.kind == "toy" or source.names_url is not None:
-        return None  # a list says which are meant
+        return []  # a list says which are meant
     folder = _folder(source, "images")
     try:
         found = _listing(source, folder)
     except OSError:
-        return None  # `find_files` says why
-    missed = found.missed
-    if not missed or len(missed) > len(found.read):
-        return None
-    return f"{folder}: {_by_ending(missed)} are not read. What is read: {_ENDINGS}."
+        return []  # `find_files` says why
+    if not found.read:
+        return []
+    linked = _linked(folder, found)
+    nameless = [n for n in found.others if not PurePosixPath(n).suffix and n not in linked]
+    told = []
+    if len(found.missed) <= len(found.read) and (unread := [*found.missed, *nameless]):
+        told.append(f"{folder}: {_by_ending(unread)} are not read. What is read: {_ENDINGS}.")
+    if linked:
+        told.append(f"{folder}: links to folders are not followed: {some(linked)}.")
+    if found.deeper:
+        places = some(sorted({str(PurePosixPath(name).parent) for name in found.deeper}))
+        told.append(
+            f"{folder}: {len(found.deeper):,} pictures in its sub-folders {places} are not read: "
+            "kind pairs reads one folder of images. Name the one that is meant in `images:`."
+        )
+    return told
+
+
+def _linked(folder: str, found: Listing) -> list[str]:
+    """The links to folders, which a listing has as files."""
+    if not storage.is_local(folder):
+        return []
+    return [name for name in found.others if os.path.isdir(storage.join(folder, name))]
 
 
 def _folder(source: Source, part: Part) -> str:
@@ -129,19 +154,25 @@ def _list(source: Source, part: Part, problems: Problems) -> Listing:
             problems.add(_why_empty(source, part, found))
     except OSError as error:
         problems.add(f"{folder}: cannot be listed ({storage.reason(error)}). Check permissions.")
-        return Listing({}, (), ())
+        return Listing({}, (), (), ())
     return found
 
 
 def _listing(source: Source, folder: str) -> Listing:
     """Raises OSError."""
-    urls = storage.list_files(folder, recursive=source.kind == "folder")
+    urls = storage.list_files(folder, recursive=True)
     every = {url[len(folder) + 1 :]: url for url in urls}
     names = [n for n in every if not set(JUNK_FOLDERS) & set(PurePosixPath(n).parts)]
+    deeper: list[str] = []
+    if source.kind != "folder":
+        masks = f"{_folder(source, 'masks')}/"
+        inner = [n for n in names if "/" in n and not every[n].startswith(masks)]
+        deeper = [n for n in inner if n.lower().endswith((*IMAGE_SUFFIXES, *PICTURE_SUFFIXES))]
+        names = [name for name in names if "/" not in name]
     read = {name: every[name] for name in names if name.lower().endswith(IMAGE_SUFFIXES)}
     missed = [name for name in names if name.lower().endswith(PICTURE_SUFFIXES)]
     others = [name for name in names if name not in read and name not in set(missed)]
-    return Listing(read, tuple(missed), tuple(others))
+    return Listing(read, tuple(missed), tuple(others), tuple(deeper))
 
 
 def _check_missed(source: Source, images: Listing, problems: Problems) -> None:
@@ -166,7 +197,9 @@ def _why_empty(source: Source, part: Part, found: Listing) -> str:
     if not storage.exists(source.url):
         return f"{source.url}: no such folder. Check the url; it must hold {part} ({_ENDINGS})."
     missing = f"no {part} in it" if storage.exists(folder) else "no such folder"
-    if found.missed or found.others:
+    if linked := _linked(folder, found):
+        missing += f", but links to folders, which are not followed: {some(linked)}"
+    elif found.missed or found.others:
         missing += f", but {_by_ending(found.missed + found.others)}, which are not read"
     everything = storage.list_files(source.url, IMAGE_SUFFIXES, recursive=True)
     others = {url[len(source.url) + 1 :].rpartition("/")[0] or "." for url in everything}

@@ -117,8 +117,8 @@ def read(source: Source, size: int, labelled: bool) -> Content:
     files = listing.find_files(source, labelled, problems)
     missed = listing.missed_pictures(source)
     content = _decode(files, size, labelled, classes, problems)
-    notes = ([missed] if missed else []) + list(content.notes)
-    return replace(content, problems=tuple(problems.found), notes=tuple(notes))
+    notes = (*missed, *content.notes)
+    return replace(content, problems=tuple(problems.found), notes=notes)
 
 
 def _draw(source: Source, size: int, labelled: bool) -> Content:

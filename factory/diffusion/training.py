@@ -171,7 +171,7 @@ def _check_capacity(config: Config) -> None:
 
 
 def _tell_missed(config: Config) -> None:
-    if missed := missed_pictures(required(config, "data.unlabelled")):
+    for missed in missed_pictures(required(config, "data.unlabelled")):
         tell(f"data | {shown(missed)}")
 
 

@@ -509,6 +509,38 @@ def test_a_few_pictures_that_are_not_read_are_told_with_their_endings(tmp_path: 
     assert sources.read(listed, 8, labelled=False).notes == ()
 
 
+def test_rare_endings_and_files_without_one_are_told(tmp_path: Path) -> None:
+    put(tmp_path, a_png=encode_png(flat(1)), b_png=encode_png(flat(1)), c_JPE=b"x", d_dib=b"x")
+    (tmp_path / "0001").write_bytes(b"x")
+    (told,) = sources.read(folder(tmp_path), 8, labelled=False).notes
+    assert "1 .jpe, 1 .dib, 1 without ending are not read" in told
+
+
+def test_links_to_folders_are_told_since_they_are_not_followed(tmp_path: Path) -> None:
+    put(tmp_path / "images", a_png=encode_png(flat(1)))
+    put(tmp_path / "elsewhere", b_png=encode_png(flat(2)))
+    (tmp_path / "images/more").symlink_to(tmp_path / "elsewhere")
+    (told,) = sources.read(folder(tmp_path / "images"), 8, labelled=False).notes
+    assert "links to folders are not followed: more" in told
+    (tmp_path / "images/a.png").unlink()
+    problem = only_problem(folder(tmp_path / "images"), labelled=False)
+    assert "but links to folders, which are not followed: more. Put the images there" in problem
+
+
+def test_images_of_pairs_in_sub_folders_are_told_since_they_are_not_read(tmp_path: Path) -> None:
+    for part, pixels in (("images", flat(1)), ("masks", flat(1)[..., 0])):
+        put(tmp_path / part, a_png=encode_png(pixels))
+        put(tmp_path / part / "night", b_png=encode_png(pixels))
+    told = sources.read_labelled(pairs(tmp_path), 8).notes[0]
+    assert f"{tmp_path}/images: 1 pictures in its sub-folders night are not read" in told
+
+
+def test_masks_in_a_sub_folder_of_the_images_are_not_missed(tmp_path: Path) -> None:
+    put(tmp_path, a_png=encode_png(flat(1)))
+    put(tmp_path / "masks", a_png=encode_png(flat(1)[..., 0]))
+    assert sources.read_labelled(pairs(tmp_path, images="."), 8).notes == ()
+
+
 def test_more_pictures_that_are_not_read_than_are_is_refused(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)), b_dcm=b"x", c_dcm=b"x")
     problem = only_problem(folder(tmp_path), labelled=False)

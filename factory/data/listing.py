@@ -98,9 +98,9 @@ def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]
     ]
 
 
-def missed_pictures(source: Source) -> list[str]:
-    """Sentences on what lies beside the images and is not read, though it may be meant: other
-    endings, sub-folders, links to folders.
+def oddities(source: Source) -> list[str]:
+    """Sentences on what lies beside the images and is not read, though it may be meant (other
+    endings, sub-folders, links to folders), and on what is read though it may be no image.
 
     Where pictures of other endings are the most, and where there is no image at all, `find_files`
     finds a problem.
@@ -127,6 +127,8 @@ def missed_pictures(source: Source) -> list[str]:
             f"{folder}: {len(found.deeper):,} pictures in its sub-folders {places} are not read: "
             "kind pairs reads one folder of images. Name the one that is meant in `images:`."
         )
+    if plain := stray_masks.plain_among(folder, found.read):
+        told.append(plain)
     return told
 
 

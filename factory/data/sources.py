@@ -115,9 +115,9 @@ def read(source: Source, size: int, labelled: bool) -> Content:
     problems = Problems()
     classes = _read_classes(source, problems) if labelled else None
     files = listing.find_files(source, labelled, problems)
-    missed = listing.missed_pictures(source)
+    oddities = listing.oddities(source)
     content = _decode(files, size, labelled, classes, problems)
-    notes = (*missed, *content.notes)
+    notes = (*oddities, *content.notes)
     return replace(content, problems=tuple(problems.found), notes=notes)
 
 

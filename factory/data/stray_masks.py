@@ -33,6 +33,9 @@ _MAX_GROUPS, _FILES_A_GROUP = 32, 8
 """How many are looked into."""
 _MIN_PAIRED = 0.25
 """Of the files of a folder: a few equal names are chance."""
+_DIGIT = re.compile("[0-9]")
+_MIN_ALIKE = 3
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 _NUM_TOP, _TOP_SHARE = 4, 0.95
 
 
@@ -59,6 +62,28 @@ def masks_among(folder: str, files: Mapping[str, str]) -> str | None:
         f"{folder}: {len(masks):,} files in {_places(masks)} look like masks of the images in "
         f"{_places(rest)} (such as {masks[0]}), and would be read as images. "
         f"{_remedy(folder, masks, rest)}"
+    )
+
+
+def plain_among(folder: str, files: Mapping[str, str]) -> str | None:
+    """A sentence on pictures that are flat or grey beside others that are not, where they are alike
+    by folder, start of the name and ending: masks or maps perhaps, which nothing else tells.
+
+    files: path below the folder -> URL. Looks into a few of each kind.
+    """
+    alike: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for name in files:
+        place, file = os.path.split(name)
+        stem, ending = os.path.splitext(file)
+        start = _DIGIT.split(stem, 1)[0]
+        alike[place, start, ending.lower()].append(name)
+    groups = sorted((g for g in alike.values() if len(g) >= _MIN_ALIKE), key=len)[-_MAX_GROUPS:]
+    plain = [group for group in groups if _are_plain(group, files)]
+    if not plain or len(plain) == len(groups):
+        return None
+    return (
+        f"{folder}: {sum(map(len, plain)):,} files (such as {min(plain)[0]}) are flat or grey, "
+        "others are not. If they are masks or maps, list the images to use in names_url."
     )
 
 
@@ -157,6 +182,20 @@ def _are_masks(group: Sequence[_Suspect], files: Mapping[str, str]) -> bool:
         for suspect in few
     ]
     return 2 * sum(masks) > len(masks)
+
+
+def _are_plain(names: Sequence[str], files: Mapping[str, str]) -> bool:
+    """Whether most of a few are flat or grey."""
+    few = names[:: max(1, len(names) // _FILES_A_GROUP)]
+    return 2 * sum(_is_plain(files[name]) for name in few) > len(few)
+
+
+def _is_plain(url: str) -> bool:
+    try:
+        data = decoding.read_file(url)
+        return images.open_image(data).mode in _GREY_MODES or looks_like_mask(data)
+    except (OSError, UnreadableImage):
+        return False
 
 
 def _looks(url: str) -> bool:

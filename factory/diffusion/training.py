@@ -38,7 +38,7 @@ from factory.cluster import Room
 from factory.config import Config, config_tree, required
 from factory.data import cache
 from factory.data.cache import Cached, cached_images
-from factory.data.listing import missed_pictures
+from factory.data.listing import oddities
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.run_identity import begin_run, check_run
@@ -52,7 +52,7 @@ def check(config: Config) -> None:
     unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
     cache.check(config.data, unlabelled)
-    _tell_missed(config)
+    _tell_oddities(config)
 
 
 def train(config: Config) -> str:
@@ -66,7 +66,7 @@ def train(config: Config) -> str:
     unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
     images = cached_images(config.data, unlabelled)
-    _tell_missed(config)
+    _tell_oddities(config)
     check_run(config, {**_asked_precision(config), "images": images.told})
     _tell_odd(config, len(images.images))
     cluster.connect()
@@ -170,9 +170,9 @@ def _check_capacity(config: Config) -> None:
     cluster.check_capacity(needed)
 
 
-def _tell_missed(config: Config) -> None:
-    for missed in missed_pictures(required(config, "data.unlabelled")):
-        tell(f"data | {shown(missed)}")
+def _tell_oddities(config: Config) -> None:
+    for odd in oddities(required(config, "data.unlabelled")):
+        tell(f"data | {shown(odd)}")
 
 
 def _tell_odd(config: Config, num_images: int) -> None:

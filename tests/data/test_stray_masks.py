@@ -143,6 +143,42 @@ def test_a_drawing_that_happens_to_have_a_photographs_name_is_read(tmp_path: Pat
     assert problem(tmp_path) == ""
 
 
+def notes(root: Path) -> str:
+    return " ".join(sources.read(Source(kind="folder", url=str(root)), 8, labelled=False).notes)
+
+
+SECOND = {
+    "names and folders of their own": ("img/photo_{}.jpg", "targets/target_{}.png", mask),
+    "another start of the name": ("{}.jpg", "m_{}.png", mask),
+    "smooth mattes": ("images/{}.png", "alpha/{}.png", lambda i: photo(i, "L")),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_flat_or_grey_pictures_beside_others_are_told(name: str, tmp_path: Path) -> None:
+    image, second, picture = SECOND[name]
+    for i in range(4):
+        put(tmp_path, image.format(i), photo(i))
+        put(tmp_path, second.format(i), picture(i))
+    told = notes(tmp_path)
+    assert f"4 files (such as {second.format(0)}) are flat or grey, others are not" in told
+
+
+def test_a_few_masks_among_many_images_are_told(tmp_path: Path) -> None:
+    for i in range(40):
+        put(tmp_path, f"{i}.jpg", photo(i))
+    for i in range(4):
+        put(tmp_path, f"{i}.png", mask(i))
+    assert "4 files (such as 0.png) are flat or grey" in notes(tmp_path)
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_pictures_that_are_all_alike_are_not_told(kind: str, tmp_path: Path) -> None:
+    for i in range(6):
+        put(tmp_path, f"{'ab'[i % 2]}/{i}.png", PLAIN[kind](i))
+    assert "flat or grey" not in notes(tmp_path)
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP"])
 def test_a_mask_is_told_from_a_photograph(form: str) -> None:
     def encoded(picture: Image.Image) -> bytes:

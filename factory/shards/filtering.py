@@ -127,4 +127,5 @@ def _check_nats(pairs: Uncertainties, max_uncertainty: float) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
+    of_numbers = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return of_numbers and math.isfinite(value)

@@ -3,9 +3,11 @@
 Shapes: H height, W width, C classes. Every shard's sha256 is checked as it is read.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice, repeat
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +39,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
     def __init__(
         self,
-        url: str,
+        url: str | os.PathLike[str],
         *,
         max_uncertainty: float | None = None,
         keep: float | None = None,
@@ -64,9 +66,12 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         partial: takes the shards that are done, where the dataset is unfinished.
 
         Raises UserError where there is no dataset, or, without partial, an unfinished one; where
-        the filter keeps nothing; and where a rank would get nothing.
+        none of its shards is done; the filter keeps nothing; and where a rank would get nothing.
         """
-        self.url = url
+        _check_whole("seed", seed, 0)
+        _check_whole("shuffle_buffer", shuffle_buffer, 1)
+        # Absolute: a DataLoader's workers may stand elsewhere.
+        self.url = url = storage.normalize(os.fspath(url))
         self.rank, self.world_size = _ranks(rank, world_size)
         self.plan = read_plan(url)
         self.receipts = _receipts(url, partial)
@@ -77,8 +82,6 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         if equal_ranks and self.world_size > 1:
             kept = self.num if self.limit is None else pairs.num_within(self.limit)
             self.num_per_rank = _equal_part(kept, self.world_size, url)
-        if shuffle_buffer < 1:
-            raise UserError(f"shuffle_buffer = {shuffle_buffer}: must be at least 1.")
         self.shuffle = shuffle
         self.shuffle_buffer = shuffle_buffer
         self.seed = seed
@@ -87,7 +90,8 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self._epoch.share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Call before each epoch for another order; the same on all ranks."""
+        """Call before each epoch for another order; the same on all ranks, 0 or more."""
+        _check_whole("epoch", epoch, 0)
         self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -130,7 +134,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
 
 def read_dataset(
-    url: str, max_uncertainty: float | None = None, keep: float | None = None
+    url: str | os.PathLike[str], max_uncertainty: float | None = None, keep: float | None = None
 ) -> "ray.data.Dataset":
     """A finished dataset as Ray Data, one block or more a shard, whose batches become tensors.
 
@@ -142,6 +146,8 @@ def read_dataset(
     """
     import ray.data
 
+    # Absolute: Ray's workers may stand elsewhere.
+    url = storage.normalize(os.fspath(url))
     plan, receipts = read_plan(url), _receipts(url, partial=False)
     limit = limit_of(Uncertainties(url, plan, receipts), max_uncertainty, keep)
     shards = ray.data.from_items(
@@ -175,6 +181,10 @@ def _arrays(
 def _receipts(url: str, partial: bool) -> list[Receipt]:
     if partial:
         done = read_receipts(url)
+        if not done:
+            raise UserError(
+                f"{url}: none of its shards is done yet. Run the same `factory generate` again."
+            )
         return [done[i] for i in sorted(done)]
     return read_manifest(url).receipts
 
@@ -194,12 +204,18 @@ def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
         if distributed.is_available() and distributed.is_initialized():
             return distributed.get_rank(), distributed.get_world_size()
         return 0, 1
-    if rank is None or world_size is None or not 0 <= rank < world_size:
+    whole = isinstance(rank, Integral) and isinstance(world_size, Integral)
+    if not whole or rank is None or world_size is None or not 0 <= rank < world_size:
         raise UserError(
-            f"rank = {rank}, world_size = {world_size}: give both, rank from 0 to world_size - 1; "
-            "or neither, and they are those of torch.distributed."
+            f"rank = {rank!r}, world_size = {world_size!r}: give both, whole numbers, rank from "
+            "0 to world_size - 1; or neither, and they are those of torch.distributed."
         )
     return rank, world_size
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} = {value!r}: must be a whole number, at least {least}.")
 
 
 def _equal_part(num: int, world_size: int, url: str) -> int:

@@ -184,7 +184,7 @@ def config_with(url: str) -> dict[str, dict[str, object]]:
         *sections, name = key.split(".")
         section = tree.setdefault(sections[0], {})
         if len(sections) == 2:
-            section = section.setdefault(sections[1], {"kind": "toy", "num": 5})  # type: ignore[assignment]
+            section = section.setdefault(sections[1], {"kind": "folder", "url": "/x"})  # type: ignore[assignment]
         section[name] = url
     return tree
 

@@ -65,13 +65,13 @@ def test_a_receipt_tells_few_pairs_all_and_many_by_their_middles():
     assert quantiles(range(NUM_QUANTILES * 5)) == list(range(2, NUM_QUANTILES * 5, 5))
 
 
-@pytest.mark.parametrize("keep", [0, -0.5, 1.01, 80, float("nan"), "0.8"])
+@pytest.mark.parametrize("keep", [0, -0.5, 1.01, 80, float("nan"), "0.8", True])
 def test_a_share_that_is_none_is_refused(pairs, keep):
     with pytest.raises(UserError, match=r"keep = .*such as 0\.8 for the most certain 80 %"):
         limit_of(pairs, None, keep)
 
 
-@pytest.mark.parametrize("nats", [80, 1.2, -1, float("inf"), float("nan"), "0.1"])
+@pytest.mark.parametrize("nats", [80, 1.2, -1, float("inf"), float("nan"), "0.1", True])
 def test_a_bound_that_cannot_be_nats_is_refused_naming_the_share(pairs, nats):
     with pytest.raises(UserError, match=r"must be nats, 0 to 1\.1 .*keep=0\.8"):
         limit_of(pairs, nats, None)

@@ -122,7 +122,14 @@ def test_ranks_are_those_of_torch_distributed_where_it_is_initialised(url, monke
     assert keys(ShardDataset(url, rank=0, world_size=1)) == KEYS
 
 
-@pytest.mark.parametrize("given", [{"rank": 1}, {"world_size": 2}, {"rank": 2, "world_size": 2}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"rank": 1}, {"world_size": 2}, {"rank": 2, "world_size": 2}),
+        # As the environment has them.
+        *({"rank": "0", "world_size": "2"}, {"rank": 0.0, "world_size": 2.0}),
+    ],
+)
 def test_half_of_a_rank_or_one_beyond_is_refused(url, given):
     with pytest.raises(UserError, match="from 0 to world_size - 1"):
         ShardDataset(url, **given)
@@ -181,6 +188,43 @@ def test_unfinished_data_is_read_only_when_asked_for(tmp_path, make_plan, make_s
         with pytest.raises(UserError, match="unfinished"):
             read(place)
     assert keys(ShardDataset(place, partial=True)) == KEYS[3:6]
+
+
+@pytest.mark.parametrize("options", [{}, {"keep": 0.5}, {"max_uncertainty": 0.5}])
+def test_a_dataset_without_a_shard_yet_is_not_read_as_an_empty_one(tmp_path, make_plan, options):
+    place = str(tmp_path / "out")
+    start_run(place, make_plan(), "", {})
+    with pytest.raises(UserError, match="none of its shards is done yet"):
+        ShardDataset(place, partial=True, **options)
+
+
+def test_a_path_is_a_place_as_well_wherever_its_readers_stand(
+    tmp_path, make_plan, write_dataset, monkeypatch
+):
+    write_dataset(str(tmp_path / "out"), make_plan())
+    assert keys(ShardDataset(tmp_path / "out")) == KEYS[:7]
+    monkeypatch.chdir(tmp_path)
+    data = ShardDataset("out")
+    monkeypatch.chdir("/")
+    assert keys(data) == KEYS[:7]
+    with pytest.raises(UserError, match="keep = 2"):
+        read_dataset(tmp_path / "out", keep=2)
+    with pytest.raises(UserError, match="an empty path"):
+        read_dataset("")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("seed", (-1, 1.5, True, "1")), ("shuffle_buffer", (0, 2.5, "10")), ("epoch", (-1, 0.5))],
+)
+def test_what_is_no_whole_number_is_refused_by_name(url, name, values):
+    for value in values:
+        with pytest.raises(UserError, match=f"{name} = {value!r}: must be a whole number"):
+            if name == "epoch":
+                ShardDataset(url).set_epoch(value)
+            else:
+                ShardDataset(url, shuffle=True, **{name: value})
+    assert keys(ShardDataset(url, seed=np.int64(3), shuffle_buffer=np.int32(2))) == KEYS
 
 
 def test_a_dataset_that_is_being_extended_is_read_as_it_was(

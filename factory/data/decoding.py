@@ -51,6 +51,8 @@ class Stored:
     format: str
     orientation: int = UPRIGHT
     """As its EXIF data say, 1..8."""
+    brightest: int = 255
+    """Of an image of 16 bits a channel, the largest of its values, 0..255 as they are used."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,16 @@ def decode_rgb(data: bytes) -> tuple[Image.Image, Stored]:
     image = _open(data)
     size, mode, form = image.size, image.mode, image.format or "unknown"
     image, orientation = _upright(image)
+    brightest = 255
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips at 255
         image = _8_bit_grey(np.asarray(image))
+        brightest = int(np.asarray(image).max())
     elif form == "PNG" and data[_DEPTH_AT] == 16:
-        _check_upper_bits(image)
+        brightest = _check_upper_bits(image)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB"), Stored(size, mode, form, orientation)
+    return image.convert("RGB"), Stored(size, mode, form, orientation, brightest)
 
 
 def decode_mask(data: bytes, num_classes: int) -> Mask:
@@ -207,8 +211,9 @@ def _divided(values: npt.NDArray[Any]) -> UInt8:
     return rounded
 
 
-def _check_upper_bits(image: Image.Image) -> None:
-    """Of 16-bit colours Pillow reads the upper 8 bits: something must be there."""
+def _check_upper_bits(image: Image.Image) -> int:
+    """Of 16-bit colours Pillow reads the upper 8 bits: something must be there. Returns the largest
+    of them, 0..255."""
     colors = image.convert("RGB") if image.mode != "LA" else image.getchannel("L")
     extrema = np.ravel(colors.getextrema())
     if extrema.max() < MIN_LEVELS:
@@ -217,6 +222,7 @@ def _check_upper_bits(image: Image.Image) -> None:
             f"their levels at most {int(extrema.max()) + 1} would be left. Spread the values that "
             "matter over 0..65535, or save them as 8-bit colours."
         )
+    return int(extrema.max())
 
 
 def _check_ids(present: tuple[int, ...], num_classes: int, palette: bool) -> None:

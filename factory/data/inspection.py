@@ -19,6 +19,8 @@ from factory.images import UInt8
 
 NUM_SAMPLES = 9
 SAMPLES_PER_ROW = 3
+_DARK = 128
+"""Of 16 bits, the lower 14 come to 64, the lower 15 to 127."""
 CONVERSIONS = {
     "1": "grey is replicated to RGB",
     "L": "grey is replicated to RGB",
@@ -224,6 +226,12 @@ def _conversions(size: int, content: Content) -> Iterator[str]:
     for mode, what in CONVERSIONS.items():
         if modes[mode]:
             yield f"{modes[mode]} images of mode {mode}: {what}."
+    dark = [stored.brightest for stored in content.stored if stored.brightest < _DARK]
+    if dark:
+        yield (
+            f"{len(dark)} images of 16 bits a channel are dark: none of their values comes to more "
+            f"than {max(dark)} of 255 as it is used. Spread the values that matter over 0..65535."
+        )
     turned = sum(stored.orientation != decoding.UPRIGHT for stored in content.stored)
     if turned:
         yield f"{turned} images are turned upright, as their EXIF data say; so must be the masks."

@@ -87,6 +87,14 @@ def test_colour_conversions_are_noted(tmp_path: Path) -> None:
     assert any("RGBA: transparent" in note for note in notes)
 
 
+def test_16_bits_that_are_not_used_to_the_full_are_told_as_dark(tmp_path: Path) -> None:
+    for name, top in (("a", 2**14 - 1), ("b", 2**16 - 1)):
+        levels = np.linspace(0, top, 64).astype(np.uint16).reshape(8, 8)
+        Image.fromarray(levels).save(tmp_path / f"{name}.png")
+    notes = inspection.inspect(Source(kind="folder", url=str(tmp_path)), 8, False).notes
+    assert any("1 images of 16 bits a channel are dark" in n and "64 of 255" in n for n in notes)
+
+
 def test_bad_files_are_reported_and_the_good_ones_still_counted(source: Source) -> None:
     Path(f"{source.url}/images/b.png").write_bytes(b"<html>")
     found = inspection.inspect(source, 8, labelled=True)

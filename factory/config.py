@@ -370,7 +370,8 @@ class Generate(Section):
     max_actors: Count = 2
     """Asked for at once, where there are as many shards; they begin as room is found for them."""
     cpus_per_actor: Annotated[float, Field(gt=0, le=256), AfterValidator(_schedulable)] = 1.0
-    """Threads of an actor, rounded down, one at least."""
+    """Threads of an actor, rounded down, one at least. Small batches are rounded by their number:
+    where that changes a bit, a dataset goes on only with as many as it was begun with."""
     gpus_per_actor: Annotated[
         float, Field(ge=0, le=8), AfterValidator(_schedulable), AfterValidator(_gpus)
     ] = 0.0

@@ -13,7 +13,7 @@ import s3
 import tiny
 import torch
 
-from factory import cluster, generation, repair
+from factory import generation, repair
 from factory.config import Config, parse_config
 from factory.shards.plan import Plan
 
@@ -83,7 +83,7 @@ def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Co
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Shards are made in this process; the list grows by the shards of each time."""
-    monkeypatch.setattr(cluster, "connect", lambda: None)
+    in_process.without_ray(monkeypatch.setattr)
     asked: list[list[int]] = []
 
     def make_shards(

@@ -1,8 +1,10 @@
 """Makes shards as a job's actors do, but in this process and without Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from factory import cluster, generation, repair
 from factory.config import Config
 from factory.generation import GenerationFailed
 from factory.probe import UnlikeHardware
@@ -10,6 +12,16 @@ from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import tell
 from factory.shards.plan import Plan
 from factory.synthesis import Synthesizer, load_models
+
+
+def without_ray(replace: Callable[[Any, str, Any], None] = setattr) -> None:
+    """From now on this process makes shards by itself and joins no cluster.
+
+    replace: such as monkeypatch.setattr, which takes it back.
+    """
+    replace(cluster, "connect", lambda: None)
+    for module in (generation, repair):
+        replace(module, "make_shards", make_shards)
 
 
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:

@@ -32,11 +32,10 @@ def factory(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
 def main() -> int:
     import in_process
 
-    from factory import cli, generation, repair
+    from factory import cli
 
     torch.set_num_threads(1)
-    for module in (generation, repair):
-        module.make_shards = in_process.make_shards
+    in_process.without_ray()
     return cli.main(sys.argv[1:])
 
 

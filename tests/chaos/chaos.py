@@ -159,7 +159,7 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
     import torch
     from flaky import FlakyFileSystem
 
-    from factory import cli, generation, repair, storage
+    from factory import cli, storage
 
     torch.set_num_threads(1)
     log = os.open(given.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -181,8 +181,7 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
         fsspec.register_implementation("gs", FlakyFileSystem, clobber=True)
     if given.tears:
         storage._write_local = _torn_write
-    for module in (generation, repair):
-        module.make_shards = in_process.make_shards  # type: ignore[attr-defined]
+    in_process.without_ray()
     honest = time.sleep
     storage.time.sleep = lambda seconds: honest(seconds / 1000)  # type: ignore[attr-defined]
     sys.exit(cli.main(arguments))

@@ -104,8 +104,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     set_hypothesis_home_dir(folder / "hypothesis")
     made = World(folder, tiny.save_models(folder / "models"), {}, {})
     with pytest.MonkeyPatch.context() as patch:
-        for module in (generation, repair):
-            patch.setattr(module, "make_shards", in_process.make_shards)
+        in_process.without_ray(patch.setattr)
         for num in SIZES:
             place = folder / str(num)
             made.roots[num] = generation.generate(made.config(place, num)).root

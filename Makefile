@@ -2,6 +2,8 @@
 # make test: the tests. Both set up their own environment first.
 # make chaos RUNS=1000: kills, full disks, bad storage and damage, again and again; goes on where it was
 #   stopped, and ends with a table.
+# make cluster-test: generates and trains on a cluster that is simulated on this machine: it grows from
+#   nothing, loses a node, gets another, and lets all go. A few minutes on 2 cores.
 # make bench: every benchmark, also after one that fails; DIFFUSESEG=PATH and DDPM_SEGMENTATION=PATH name
 #   checkouts to compare with, DDPM=FOLDER, ENSEMBLE=FOLDER and CONFIG=FILE other models than the toy ones
 #   and their images, THREADS=1 another number of threads.
@@ -11,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 
-.PHONY: demo test chaos bench lint clean
+.PHONY: demo test chaos cluster-test bench lint clean
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
@@ -28,6 +30,9 @@ RUNS ?= 1000
 
 chaos: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/chaos/chaos.py --runs $(RUNS)
+
+cluster-test: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/cluster
 
 BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead scheduling ledger same_bytes
 SEEDS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))

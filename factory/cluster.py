@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -11,21 +12,26 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray._private.state import actors as actor_table
 from ray._private.utils import get_num_cpus
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory import ray_messages, storage
+from factory.dispatcher import Actors
 from factory.errors import Problems, UserError
 
 _ANSWER_SECONDS = 15.0
 """That a cluster has to take a connection."""
+_TRIES = "RAY_gcs_server_port_wait_time_s"
+"""How often Ray asks what answers whether it is a cluster, for 41 seconds each."""
 _NODE_SECONDS = 60.0
 """That a node has to start a process and look for a file."""
 WAITING_SECONDS = 30.0
@@ -113,9 +119,11 @@ def _hold_token() -> None:
 
 def _join(address: str) -> None:
     host, _, port = address.rpartition("://")[2].rpartition(":")
+    # Where something else answers, Ray would knock for a quarter of an hour.
+    os.environ.setdefault(_TRIES, "1")
     try:
         if port.isdigit():
-            # Ray would knock for many minutes.
+            # Where nothing does, for some minutes.
             socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
         ray.init(logging_level=logging.WARNING)
     except ray.exceptions.AuthenticationError as error:
@@ -206,6 +214,20 @@ def may_grow() -> bool:
 def live_nodes() -> dict[str, str]:
     """Addresses of the nodes that are there, by their ids."""
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+
+
+def actors(kind: type) -> Actors:
+    """Those of this job that run a class, Ray Data's among them."""
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    found = [each for each in actor_table(job_id=job).values() if _runs(each, kind)]
+    return Actors(
+        num_ready=sum(each["State"] == "ALIVE" for each in found),
+        num_restarts=sum(each["NumRestarts"] for each in found),
+    )
+
+
+def _runs(actor: Mapping[str, Any], kind: type) -> bool:
+    return re.search(rf"\b{kind.__name__}\b", actor["ActorClassName"]) is not None
 
 
 def this_node() -> str:

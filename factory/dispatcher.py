@@ -29,8 +29,17 @@ class Limits:
     """Of one shard, each ended by the death of its actor."""
     failed_shards: int
     """Each for good, in a row."""
-    starts: int
-    """Of actors, in a row, without a shard finished in between."""
+    restarts: int
+    """Of actors, in a row, without a shard finished in between, until none is left."""
+
+
+@dataclass(frozen=True)
+class Actors:
+    """Of a job, as the cluster itself counts them: who is killed while it starts tells nothing."""
+
+    num_ready: int
+    num_restarts: int
+    """So far, of all together."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,8 @@ class Progress:
     """What actors noted since the last look."""
     lost: dict[str, list[int]]
     """The shards that are begun again since the last look because their node is gone, by nodes."""
+    died: dict[str, list[int]]
+    """The same for those whose actor died, while its node goes on."""
     failures: dict[int, str]
     """Of the first NUM_FAILURES_TOLD shards that failed for good, by their numbers."""
     num_failures: int
@@ -100,14 +111,19 @@ class Dispatcher:
     seats when it is started again, and begins again what was being made there; where the node is
     lost, whoever takes the next turn begins it again.
 
-    live_nodes: tells the ids of the nodes that are there.
+    live_nodes: tells the ids of the nodes that are there. actors: tells of the job's actors.
     """
 
     def __init__(
-        self, shards: Iterable[range], limits: Limits, live_nodes: Callable[[], Collection[str]]
+        self,
+        shards: Iterable[range],
+        limits: Limits,
+        live_nodes: Callable[[], Collection[str]],
+        actors: Callable[[], Actors],
     ) -> None:
         self._limits = limits
         self._live_nodes = live_nodes
+        self._actors = actors
         self._waiting = deque(shards)
         self._waiting_again: deque[int] = deque()
         self._turns: dict[int, _Try] = {}
@@ -117,27 +133,18 @@ class Dispatcher:
         """Of actors, for each shard that is neither finished nor failed."""
         self._errors: dict[int, str] = {}
         """What an actor said before it ended itself, by such shards."""
-        self._actors: dict[str, str] = {}
-        """The node of each actor that is ready, by its id."""
         self._durations = _Durations()
         self._started: float | None = None
         self._pairs = self._shards = self._again = 0
-        self._starts = self._failures_in_a_row = self._num_failures = 0
+        self._restarts = self._restarts_before = actors().num_restarts
+        """At the last look, and when a shard was last finished."""
+        self._failures_in_a_row = self._num_failures = 0
         self._failures: dict[int, str] = {}
         self._lost: dict[str, list[int]] = {}
+        self._orphaned: dict[str, list[int]] = {}
         self._notes: dict[str, bool] = {}
         """Whether each was told."""
         self._ended = ""
-
-    def start_actor(self) -> None:
-        """An actor is being started, for the first time or again."""
-        self._starts += 1
-        if self._starts > self._limits.starts:
-            self.end(f"{self._starts - 1} actors died, and no shard was finished in between")
-
-    def actor_is_ready(self, actor: str, node: str) -> None:
-        """An actor has all that it needs."""
-        self._actors[actor] = node
 
     def note(self, line: str) -> None:
         """Something that the user should know; what several actors note is told once."""
@@ -197,7 +204,8 @@ class Dispatcher:
         if outcome.error:
             self._fail(shard, outcome.error)
             return
-        self._starts = self._failures_in_a_row = 0
+        self._restarts_before = self._restarts
+        self._failures_in_a_row = 0
         self._durations.add(outcome.seconds)
         self._shards += 1
         self._pairs += outcome.pairs
@@ -229,7 +237,10 @@ class Dispatcher:
     def look(self) -> Progress:
         """How far the job is. What was being made on lost nodes is begun again, and told once."""
         self._leave_lost_nodes()
+        actors = self._actors()
+        self._count_restarts(actors)
         lost, self._lost = self._lost, {}
+        died, self._orphaned = self._orphaned, {}
         notes = [line for line, told in self._notes.items() if not told]
         self._notes = dict.fromkeys(self._notes, True)
         return Progress(
@@ -237,9 +248,10 @@ class Dispatcher:
             shards=self._shards,
             again=self._again,
             seconds=0.0 if self._started is None else time.monotonic() - self._started,
-            num_actors=len(self._actors),
+            num_actors=actors.num_ready,
             notes=notes,
             lost=lost,
+            died=died,
             failures=dict(self._failures),
             num_failures=self._num_failures,
             ended=self._ended,
@@ -258,7 +270,17 @@ class Dispatcher:
             self._again += turn.is_begun
             self._waiting_again.append(turn.shard)
             self._lost.setdefault(turn.node, []).append(turn.shard)
-        self._actors = {actor: node for actor, node in self._actors.items() if node in nodes}
+
+    def _count_restarts(self, actors: Actors) -> None:
+        self._restarts = actors.num_restarts
+        in_a_row = self._restarts - self._restarts_before
+        if in_a_row > self._limits.restarts and not actors.num_ready:
+            self.end(
+                f"actors died {in_a_row} times, and no shard was finished in between. Ray kills "
+                "them where the memory of a node is used up: use nodes with more of it, or have "
+                "fewer actors on each by a lower generate.max_actors or a higher "
+                "generate.cpus_per_actor. Other reasons are in Ray's logs"
+            )
 
     def _died(self, number: int) -> None:
         """The actor of a turn died, while its node goes on."""
@@ -267,6 +289,7 @@ class Dispatcher:
         if not turn.is_begun:
             return
         self._again += 1
+        self._orphaned.setdefault(turn.node, []).append(turn.shard)
         self._deaths[turn.shard] += 1
         if self._deaths[turn.shard] >= self._limits.tries:
             self.end(

@@ -209,7 +209,7 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     limits = Limits(
         tries=knobs.max_shard_retries + 1,
         failed_shards=knobs.max_failed_shards,
-        starts=(knobs.max_shard_retries + 1) * 2 * knobs.max_actors,
+        restarts=(knobs.max_shard_retries + 1) * 2 * knobs.max_actors,
     )
     size = _size(knobs, len(shards))
     content = config_tree(config), plan.model_dump(mode="json"), replace

@@ -64,7 +64,6 @@ class Seats:
     """In an actor: its maker, and whoever makes shards with it."""
 
     def __init__(self, work: list[Any], dispatcher: Any) -> None:
-        ray.get(dispatcher.start_actor.remote())
         self.dispatcher = dispatcher
         self.node = cluster.this_node()
         told: Work = ray.get(work[0])
@@ -72,8 +71,6 @@ class Seats:
         # Ray would tell an error in here on pages of its own.
         with self._ending_the_job():
             self.maker = told.open_maker(dispatcher)
-            actor = ray.get_runtime_context().get_actor_id()
-            ray.get(dispatcher.actor_is_ready.remote(actor, self.node))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Runs in a thread for each seat."""
@@ -98,7 +95,7 @@ class Coordinator(Dispatcher):
     """The dispatcher, and the pool that it serves."""
 
     def __init__(self, shards: Sequence[range], limits: Limits) -> None:
-        super().__init__(shards, limits, cluster.live_nodes)
+        super().__init__(shards, limits, cluster.live_nodes, partial(cluster.actors, Seats))
 
     @ray.method(concurrency_group="pool")  # type: ignore[untyped-decorator]
     def run(self, work: list[Any], size: Size) -> None:

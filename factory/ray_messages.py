@@ -14,12 +14,14 @@ _OF_NO_CONCERN = re.compile(
             r"Progress bars disabled",
             r"Dataset \w+ execution (finished|failed)",
             r"Dataset execution will now abort\. To ignore this exception",
-            # The lines that tell of a lost node and of its shards are ours.
+            # The lines that tell of a lost node or a dead actor and of its shards are ours.
             r"Raylet is terminated\. Termination is unexpected",
             r"\[state-dump\]",
             r"has been marked dead because the detector has missed too many heartbeats",
+            r"A worker died or was killed while executing a task by an unexpected system error",
             r"There are infinite retries remaining, so the task will be retried",
             # What is asked for and what is there is told by us, too.
+            r"The Ray cluster currently does not have any available CPUs",
             r"(Adding|Removing|Added|Removed) \d+ .*node",
             r"Resized to \d+ CPU",
             r"Tip: use `ray status` to view detailed cluster status",
@@ -57,10 +59,22 @@ def reason(error: BaseException) -> str:
         # Where the error itself did not come along, the last line of its traceback is in the text.
         told = re.findall(r"^(?!ray\.)[\w.]+: (.+)$", str(cause), re.M)
         if told:
-            return str(told[-1])
+            return brief(str(told[-1]))
     lines = [line.strip() for line in str(causes[-1]).splitlines()]
     plain = [line for line in lines if line and not re.match(r"\w+: \S+$", line)]
-    return " ".join(plain[:3]) or type(causes[-1]).__name__
+    return brief(" ".join(plain[:3])) or type(causes[-1]).__name__
+
+
+_OUT_OF_MEMORY = re.compile(r"(.*killed due to the node running low on memory.*? limit)\b.*")
+
+
+def brief(told: str) -> str:
+    """Without the pages that Ray adds where it ended a process for lack of memory; what helps
+    instead."""
+    found = _OUT_OF_MEMORY.match(" ".join(told.split()))
+    if found is None:
+        return told
+    return f"{found[1]}. Use nodes with more memory, or ask for more CPUs a process"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

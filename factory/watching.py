@@ -53,7 +53,9 @@ class Watch:
         for note in progress.notes:
             tell(f"generate | {note}")
         for node, shards in progress.lost.items():
-            tell(f"generate | {_lost(self.names().get(node, node), shards)}")
+            tell(f"generate | node {self._name(node)} is lost; {_begun_again(shards)}")
+        for node, shards in progress.died.items():
+            tell(f"generate | an actor on node {self._name(node)} died; {_begun_again(shards)}")
         if progress.is_complete or progress.ended:
             return
         if progress.seconds and now - self._told >= self.progress_seconds:
@@ -69,6 +71,9 @@ class Watch:
     def still_seconds(self) -> float:
         """Since a shard was last finished, or failed."""
         return self.clock() - self._moved
+
+    def _name(self, node: str) -> str:
+        return self.names().get(node, node)
 
     def _line(self, progress: Progress) -> str:
         pairs = self.whole.pairs_before + progress.pairs
@@ -92,6 +97,6 @@ class Watch:
         )
 
 
-def _lost(name: str, shards: list[int]) -> str:
+def _begun_again(shards: list[int]) -> str:
     some = ", ".join(map(str, shards[:5])) + (", ..." * (len(shards) > 5))
-    return f"node {name} is lost; begun again: shard{'s' * (len(shards) > 1)} {some}"
+    return f"begun again: shard{'s' * (len(shards) > 1)} {some}"

@@ -1,4 +1,4 @@
-"""Claims about factory.cluster, each in a process that has no Ray yet."""
+"""Claims about factory.cluster, most in a process that has no Ray yet."""
 
 import os
 import signal
@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+import ray
 
 from factory import cluster, storage
 from factory.diffusion.checkpoints import load_model
+from factory.dispatcher import Actors
 from factory.errors import UserError
 
 CONNECT = """
@@ -39,11 +42,33 @@ def connect(**given: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:9", "[::1]:9", "nowhere.invalid:6379"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "127.0.0.1:9", "[::1]:9", "nowhere.invalid:6379", "http://127.0.0.1:9"]
+)
 def test_an_address_at_which_no_cluster_answers_is_refused(address: str) -> None:
     told = connect(RAY_ADDRESS=address)
     assert told.startswith(f"RAY_ADDRESS={address}: no Ray cluster answers there (")
     assert "unset it to run on this machine alone" in told
+
+
+def test_what_answers_but_is_no_cluster_is_asked_for_less_than_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The variable says how often, and each time takes 41 seconds.
+    monkeypatch.delenv(cluster._TRIES, raising=False)
+    asked: list[str] = []
+
+    def init(**options: object) -> None:
+        asked.append(os.environ[cluster._TRIES])
+        raise ConnectionError("Failed to connect")
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(UserError, match="no Ray cluster answers there"),
+    ):
+        cluster._join(f"127.0.0.1:{server.getsockname()[1]}")
+    assert asked == ["1"]
 
 
 def test_a_cluster_whose_token_we_lack_says_where_to_put_it(tmp_path: Path) -> None:
@@ -122,3 +147,22 @@ def test_a_worker_without_credentials_names_its_node_and_says_how_they_come_ther
     # Others are not for lack of credentials.
     with pytest.raises(FileNotFoundError), cluster.naming_this_node():
         storage.size_of("memory://bucket/x")
+
+
+@pytest.mark.ray
+def test_actors_are_counted_by_the_cluster_whatever_they_tell(ray_session: str) -> None:
+    class Waiter:
+        def pid(self) -> int:
+            return os.getpid()
+
+    assert cluster.actors(Waiter) == Actors(num_ready=0, num_restarts=0)
+    handles = [ray.remote(num_cpus=0, max_restarts=-1)(Waiter).remote() for _ in range(2)]
+    pids = [ray.get(handle.pid.remote()) for handle in handles]
+    assert cluster.actors(Waiter) == Actors(num_ready=2, num_restarts=0)
+    os.kill(pids[0], signal.SIGKILL)
+    end = time.monotonic() + 60
+    while cluster.actors(Waiter) != Actors(num_ready=2, num_restarts=1):
+        assert time.monotonic() < end, cluster.actors(Waiter)
+        time.sleep(0.1)
+    for handle in handles:
+        ray.kill(handle)

@@ -12,6 +12,7 @@ from factory.dispatcher import (
     DEADLINE_FACTOR,
     NUM_FAILURES_TOLD,
     SHORTEST_DEADLINE_SECONDS,
+    Actors,
     Dispatcher,
     Limits,
     Outcome,
@@ -23,13 +24,20 @@ from factory.dispatcher import (
 class Job(Dispatcher):
     """Of shards of four pairs, on nodes that are there as long as they are listed."""
 
-    def __init__(self, shards: list[range], tries: int, failed_shards: int, starts: int) -> None:
+    def __init__(self, shards: list[range], tries: int, failed_shards: int, restarts: int) -> None:
         self.nodes = ["a", "b", "c", "d", "frozen", "lost"]
-        super().__init__(shards, Limits(tries, failed_shards, starts), lambda: self.nodes)
+        # Some are of another pool, before.
+        self.ready, self.restarts = 0, 40
+        super().__init__(
+            shards,
+            Limits(tries, failed_shards, restarts),
+            live_nodes=lambda: self.nodes,
+            actors=lambda: Actors(self.ready, self.restarts),
+        )
 
 
-def of(*shards: int, tries: int = 3, failed_shards: int = 3, starts: int = 12) -> Job:
-    return Job(runs(shards), tries, failed_shards, starts)
+def of(*shards: int, tries: int = 3, failed_shards: int = 3, restarts: int = 12) -> Job:
+    return Job(runs(shards), tries, failed_shards, restarts)
 
 
 def begin(dispatcher: Dispatcher, seat: int, node: str = "a") -> int:
@@ -158,14 +166,6 @@ def test_time_counts_from_the_first_shard_that_is_begun() -> None:
     assert look(dispatcher, "a").seconds > 0
 
 
-def test_actors_are_counted_while_their_node_is_there() -> None:
-    dispatcher = of(1)
-    for actor, node in (("x", "a"), ("y", "b"), ("x", "a")):
-        dispatcher.actor_is_ready(actor, node)
-    assert look(dispatcher, "a", "b").num_actors == 2
-    assert look(dispatcher, "b").num_actors == 1
-
-
 def test_the_deadline_follows_the_median_shard() -> None:
     dispatcher = of(1, 2, 3)
     assert dispatcher.deadline_seconds() is None
@@ -214,16 +214,30 @@ def test_of_many_failures_the_first_are_told_and_all_counted() -> None:
 
 
 def test_actors_that_never_finish_a_shard_end_the_job() -> None:
-    dispatcher = of(1, 2, starts=2)
-    for _ in range(2):
-        dispatcher.start_actor()
-    dispatcher.give_back(Outcome(begin(dispatcher, 0), 4, 1.0))
-    for _ in range(2):
-        dispatcher.start_actor()
+    dispatcher = of(1, 2, restarts=2)
+    dispatcher.restarts += 2
     assert not look(dispatcher, "a").ended
-    dispatcher.start_actor()
+    dispatcher.give_back(Outcome(begin(dispatcher, 0), 4, 1.0))
+    dispatcher.restarts += 2
+    assert not look(dispatcher, "a").ended
+    dispatcher.restarts += 1
+    dispatcher.ready = 1
+    # It may be at a shard of hours, whatever becomes of the others.
+    assert not look(dispatcher, "a").ended and look(dispatcher, "a").num_actors == 1
+    dispatcher.ready = 0
     told = look(dispatcher, "a").ended
-    assert told == "2 actors died, and no shard was finished in between"
+    assert told.startswith("actors died 3 times, and no shard was finished in between.")
+    for remedy in ("more of it", "generate.max_actors", "generate.cpus_per_actor", "Ray's logs"):
+        assert remedy in told
+
+
+def test_what_a_dead_actor_was_making_is_told_once_with_its_node() -> None:
+    dispatcher = of(1, 2)
+    begin(dispatcher, 0, "b")
+    assert shard_at(dispatcher, 0, "b") == 1
+    progress = look(dispatcher, "b")
+    assert progress.died == {"b": [1]} and progress.lost == {}
+    assert look(dispatcher, "b").died == {}
 
 
 def test_memory_does_not_grow_with_the_number_of_shards() -> None:

@@ -20,10 +20,11 @@ OF_NO_CONCERN = [
     "because the detector has missed too many heartbeats from it.",
     "Task MapWorker(x).submit failed. There are infinite retries remaining, so the task will be "
     "retried. Error: The actor is temporarily unavailable",
+    "A worker died or was killed while executing a task by an unexpected system error. To ...",
+    "Warning: The Ray cluster currently does not have any available CPUs. The Dataset job will ...",
 ]
 SHOWN = [
     ":event_summary:Error: No available node types can fulfill resource request {'CPU': 2.0}.",
-    "A worker died or was killed while executing a task by an unexpected system error.",
     "file_system_monitor.cc:116: /tmp/ray is over 95% full, available space: 0 GB",
     "Timeout (0:10:00)!",
     "2 Workers (tasks / actors) killed due to memory pressure (OOM)",
@@ -99,3 +100,17 @@ def test_the_reason_of_a_killed_process_says_that_it_was_killed() -> None:
         "worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: the process "
         "was killed."
     )
+
+
+def test_of_a_process_that_was_ended_for_lack_of_memory_its_node_and_what_helps_are_told() -> None:
+    told = (
+        "1 worker(s) were killed due to the node running low on memory.\nMemory on the node "
+        "(IP: 10.0.0.7, ID: 83c6) was 22.99GB used / 23.54GB limit (0.976676)\nOOM kill reason: "
+        "Memory usage 1B exceeded threshold of 1B\nObject store memory usage: [- objects: 0"
+    )
+    assert ray_messages.brief(told) == (
+        "1 worker(s) were killed due to the node running low on memory. Memory on the node "
+        "(IP: 10.0.0.7, ID: 83c6) was 22.99GB used / 23.54GB limit. Use nodes with more memory, "
+        "or ask for more CPUs a process"
+    )
+    assert ray_messages.brief("another\nreason") == "another\nreason"

@@ -17,6 +17,7 @@ def progress(**more: object) -> Progress:
         "num_actors": 4,
         "notes": [],
         "lost": {},
+        "died": {},
         "failures": {},
         "num_failures": 0,
         "ended": "",
@@ -106,6 +107,13 @@ def test_a_lost_node_is_told_in_one_line_with_its_name_and_its_shards(watch, cap
 def test_what_actors_note_is_told_even_at_the_end(watch, capsys) -> None:
     watch.look(progress(notes=["other hardware"], is_complete=True))
     assert told(capsys) == ["generate | other hardware"]
+
+
+def test_a_dead_actor_is_told_in_one_line_with_its_node_and_its_shards(watch, capsys) -> None:
+    watch.look(progress(died={"n1": [3, 4]}))
+    assert told(capsys) == [
+        "generate | an actor on node 10.0.0.7 worker-3 died; begun again: shards 3, 4"
+    ]
 
 
 def test_nothing_is_still_that_finishes_or_fails_shards(watch, clock) -> None:

@@ -33,7 +33,7 @@ from ray.train.v2.api.callback import RayTrainCallback
 from ray.train.v2.api.config import LoggingConfig
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
-from factory import cluster, storage
+from factory import cluster, ray_messages, storage
 from factory.cluster import Room
 from factory.config import Config, config_tree, required
 from factory.data import cache
@@ -76,7 +76,8 @@ def train(config: Config) -> str:
     except WorkerGroupError as error:
         raise TrainingFailedError(_reason(error)) from error
     except ControllerError as error:
-        raise TrainingFailedError(" ".join(str(error.controller_failure).split())) from error
+        told = ray_messages.brief(str(error.controller_failure))
+        raise TrainingFailedError(" ".join(told.split())) from error
     if problem is not None:
         raise TrainingFailedError(problem)
     return model_url(config)
@@ -143,7 +144,8 @@ class _Placement(WorkerGroupCallback):  # type: ignore[misc]  # Ray is untyped
 
 def _reason(error: WorkerGroupError) -> str:
     """What went wrong in the workers, without Ray's frames around it."""
-    told = {str(failure).strip().splitlines()[-1] for failure in error.worker_failures.values()}
+    failures = (ray_messages.brief(str(each)) for each in error.worker_failures.values())
+    told = {failure.strip().splitlines()[-1] for failure in failures}
     return "; ".join(sorted(told)) or str(error)
 
 

@@ -1,0 +1,34 @@
+"""jobs/generate.py, but it notes which nodes begin and finish shards, and a node that has made one
+waits before the next: until the test lets all go on, so that no time decides what happens.
+
+    python generating.py FOLDER [arguments of `factory generate`]
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from factory import cluster, generation
+from factory.cli import main
+from factory.dispatcher import Outcome, Turn
+
+FOLDER = Path(sys.argv[1])
+
+
+class Noting(generation.ShardActor):
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.node = cluster.this_node()
+
+    def make(self, turn: Turn) -> Outcome:
+        (FOLDER / "begun" / self.node).touch()
+        while (FOLDER / "made" / self.node).exists() and not (FOLDER / "go-on").exists():
+            time.sleep(0.1)
+        outcome = super().make(turn)
+        (FOLDER / "made" / self.node).touch()
+        return outcome
+
+
+generation.ShardActor = Noting
+sys.exit(main(["generate", *sys.argv[2:]]))

@@ -25,7 +25,8 @@ from factory.shards.reader import ShardDataset
 from factory.shards.schema import DamagedShard
 
 MIN_ARTEFACTS = 20
-GREY = encode_png(np.zeros((8, 8), np.uint8))
+IMAGE = encode_png(np.full((8, 8), 90, np.uint8))
+MASK = encode_png(np.zeros((8, 8), np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +137,9 @@ def test_imported_weights_run_nothing_and_are_refused(
 def test_a_source_runs_nothing(
     name: str, live: list[Artefact], quiet: Quiet, tmp_path: Path
 ) -> None:
-    for folder in ("images", "masks"):
-        put(tmp_path / folder / "a.png", GREY)
-        put(tmp_path / folder / "b.png", GREY)
+    for file in ("a.png", "b.png"):
+        put(tmp_path / "images" / file, IMAGE)
+        put(tmp_path / "masks" / file, MASK)
     put(tmp_path / "classes.json", b'["background", "face"]')
     put(tmp_path / "names.json", b'["a.png", "b.png"]')
     urls = {f"{kind}_url": str(tmp_path / f"{kind}.json") for kind in ("classes", "names")}

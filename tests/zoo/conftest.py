@@ -1,13 +1,14 @@
 """The rules of the zoo: whatever is put in, this is how it is answered."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import ray
 from cases import Case
+from ray._private.worker import global_worker
 
 from factory.cli import main
 from factory.errors import UserError
@@ -25,12 +26,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def command(
-    place: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int | str | None, str, str]]:
     """Runs a command: its exit code, what it says on stdout, and on stderr.
 
-    Nothing is written anywhere, no Ray is started, and nobody sees a traceback.
+    Nothing is written anywhere, no Ray is started, and nobody sees a traceback. The command does
+    not know of the session's Ray, which would be a cluster to it: it is a process of its own.
     """
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
     def run(*arguments: str) -> tuple[int | str | None, str, str]:
         before, ray_before = _content(place), _ray_is_up()
@@ -102,5 +105,4 @@ def _content(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def _ray_is_up() -> bool:
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
+    return bool(global_worker.connected)

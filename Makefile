@@ -24,7 +24,7 @@ demo: $(VENV)/.core
 	@$(BIN)/factory report $(DEMO)/dataset
 
 test: $(VENV)/.test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 RUNS ?= 1000
 

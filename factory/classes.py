@@ -2,13 +2,14 @@
 
 import colorsys
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from factory.errors import UserError
+from factory.errors import UserError, some
 
 IGNORE_ID = 255
 """Pixels with this id belong to no class: they are neither learned from nor counted."""
@@ -59,27 +60,54 @@ def distinct_colors(num: int) -> tuple[Color, ...]:
 def parse_classes(text: str, place: str) -> Classes:
     """Classes from a JSON object {"0": name, ...} or list [name, ...].
 
-    Raises UserError where ids have gaps or repeat, names repeat, or there are more than 255.
+    Raises UserError where ids have gaps or repeat, names repeat or are blank, or there are more
+    than 255.
     """
     try:
-        content = json.loads(text, object_pairs_hook=_without_repeats)
+        # Editors of Windows write a byte order mark, which JSON has no place for.
+        content = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_without_repeats)
     except ValueError as error:
-        raise UserError(f'{place}: not JSON ({error}). Write {{"0": "background", ...}}.') from None
-    if isinstance(content, Mapping):
-        expected = [str(i) for i in range(len(content))]
-        if sorted(content) != sorted(expected):
-            last = len(content) - 1
-            raise UserError(
-                f"{place}: class ids must be 0..{last} without gaps, got {list(content)}."
-            )
-        content = [content[i] for i in expected]
-    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-        raise UserError(f"{place}: expected a JSON object of id: name, or a list of names.")
-    if not 2 <= len(content) <= MAX_CLASSES or len(set(content)) != len(content):
+        raise UserError(f"{place}: not JSON ({error}). {_FORM}") from None
+    names = _in_order(content, place) if isinstance(content, Mapping) else content
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{place}: is no object of ids and names, and no list of names. {_FORM}")
+    if blank := [str(i) for i, name in enumerate(names) if not name.strip()]:
+        raise UserError(f"{place}: id {some(blank)} has no name. {_FORM}")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(
-            f"{place}: needs 2 to {MAX_CLASSES} classes of different names, got {content}."
+            f"{place}: {some(repeated)} is the name of several ids. Give each id another name."
         )
-    return Classes.named(content)
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise UserError(
+            f"{place}: needs 2 to {MAX_CLASSES} classes, the background among them, got "
+            f"{len(names)}. {_FORM}"
+        )
+    return Classes.named(names)
+
+
+_FORM = 'Write {"0": "background", "1": "cat", ...}, or ["background", "cat", ...].'
+
+
+def _in_order(content: Mapping[str, object], place: str) -> list[object]:
+    """The values of ids 0, 1, ...; raises UserError that says what the keys are instead of ids."""
+    expected = [str(i) for i in range(len(content))]
+    if sorted(content) == sorted(expected):
+        return [content[i] for i in expected]
+    inner = [key for key, value in content.items() if isinstance(value, Mapping | list)]
+    if inner:
+        remedy = f"If {some(inner)} holds the classes, let the file be what is in it alone. {_FORM}"
+    elif all(type(value) is int for value in content.values()):
+        remedy = 'Each name stands before its id: write the id first, {"0": "background", ...}.'
+    elif str(IGNORE_ID) in content:
+        remedy = f'Leave "{IGNORE_ID}" out: pixels of {IGNORE_ID} are of no class in any case.'
+    elif all(key.isdecimal() for key in content):
+        remedy = 'Name the ids between, too, such as "unused", or renumber the masks from 0 on.'
+    else:
+        remedy = _FORM
+    raise UserError(
+        f"{place}: class ids must be 0..{len(content) - 1} without gaps, got {some(list(content))}."
+        f" {remedy}"
+    )
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -452,8 +452,9 @@ _LEAST_PIXELS, _MOST_LEVELS, _ATTENTION_PIXELS = 8, 6, 16
 
 def _with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The tree with those defaults that depend on what it names."""
+    # A section whose keys are all commented out is there, and empty.
     full = {
-        name: dict(section) if isinstance(section, Mapping) else section
+        name: dict(section or {}) if isinstance(section, Mapping | None) else section
         for name, section in tree.items()
     }
     models = full.get("models")
@@ -463,11 +464,14 @@ def _with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     if not any(_is_own(_at(full, *key.split("."))) for key in _OWN):
         _fill(full, _TOY)
     unlabelled = _at(full, "data", "unlabelled")
-    if unlabelled is None or _is_own(unlabelled):
+    own_images = unlabelled is None or _is_own(unlabelled)
+    if own_images:
         _fill(full, _OWN_IMAGES)
-        size, widths = _at(full, "data", "image_size"), _at(full, "unet", "block_out_channels")
+    size, widths = _at(full, "data", "image_size"), _at(full, "unet", "block_out_channels")
+    if own_images or widths is not None:
+        size = Data.model_fields["image_size"].default if size is None else size
         _fill(full, {"unet": _network(size, widths)})
-    elif _at(full, "unet", "block_out_channels") is None:
+    else:
         _fill(full, {"unet": _TOY_NETWORK})
     _fill(full, _below_run(_at(full, "train", "url")))
     return full
@@ -809,6 +813,9 @@ def _told(problem: Any, path: str) -> str:
     message: str = problem["msg"].removeprefix("Value error, ")
     if not path or problem["type"] == "url":
         return message
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        keys = list((_section(path) or Config).model_fields)
+        return f"is a section: write keys below it, such as {' and '.join(keys[:2])}."
     given = problem["input"]
     quoted = "" if repr(str(given)) in message or isinstance(given, dict) else f", got {given!r}"
     remedy = ". Quote it." if problem["type"] == "string_type" else ""
@@ -822,11 +829,16 @@ def _below(section: type[Section] | None, part: int | str) -> type[Section] | No
     return next((kind for kind in kinds if _is_section(kind)), None)
 
 
-def _did_you_mean(location: Sequence[str]) -> str:
+def _section(path: str) -> type[Section] | None:
+    """The section at a path, None where there is none."""
     section: type[Section] | None = Config
-    for part in location[:-1]:
+    for part in filter(None, path.split(".")):
         section = _below(section, part)
-    names = list((section or Config).model_fields)
+    return section
+
+
+def _did_you_mean(location: Sequence[str]) -> str:
+    names = list((_section(".".join(location[:-1])) or Config).model_fields)
     near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
     parents = ".".join(location[:-1])
     if near:

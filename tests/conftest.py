@@ -1,4 +1,4 @@
-"""One Ray instance a session, and tiny models that any test may use."""
+"""One Ray instance for all tests, and tiny models that any test may use."""
 
 import logging
 import os
@@ -19,6 +19,13 @@ from factory.shards.plan import Plan
 
 # Tiny tensors gain nothing from threads, and lose much on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, one of them has all those that need Ray."""
+    for item in items:
+        if item.get_closest_marker("ray") or "ray_session" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture(scope="session", autouse=True)

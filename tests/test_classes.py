@@ -21,7 +21,7 @@ def test_an_object_and_a_list_name_the_same_classes() -> None:
         ('{"0": "a", "2": "b"}', "without gaps"),
         ('{"1": "a", "2": "b"}', "without gaps"),
         ('{"0": "a", "1": "b", "1": "c"}', "twice"),
-        ('["a", "a"]', "different names"),
+        ('["a", "a"]', "the name of several"),
         ('["only one"]', "2 to 255"),
         ("[]", "2 to 255"),
         ("{}", "2 to 255"),
@@ -36,6 +36,10 @@ def test_bad_class_files_are_refused_with_their_place(text: str, said: str) -> N
     with pytest.raises(UserError, match=said) as refusal:
         parse_classes(text, "s3://bucket/classes.json")
     assert "s3://bucket/classes.json" in str(refusal.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_names() -> None:
+    assert parse_classes('\ufeff["a", "b"]', "classes.json").names == ("a", "b")
 
 
 def test_255_classes_are_the_most() -> None:

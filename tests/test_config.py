@@ -547,6 +547,19 @@ def test_a_network_whose_widths_are_named_has_attention_where_maps_are_small() -
     assert (unet.block_out_channels, unet.attention_levels) == ((32, 64, 96), (2,))
 
 
+def test_drawings_by_a_network_of_other_widths_have_attention_where_maps_are_small() -> None:
+    unet = parse_config({"unet": {"block_out_channels": [64, 128]}}).unet
+    assert (unet.block_out_channels, unet.attention_levels) == ((64, 128), (1,))
+
+
+def test_a_section_whose_keys_are_all_commented_out_is_as_if_it_were_absent(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("data:\n  # image_size: 64\ntrain:\n")
+    assert load_config(str(file)) == load_config(None)
+
+
 def test_a_size_that_its_network_cannot_halve_is_refused() -> None:
     (problem,) = refusal({"data": {"image_size": 100, "unlabelled": FOLDER}})
     assert "data.image_size: 100 must be divisible by 8" in problem

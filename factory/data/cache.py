@@ -31,7 +31,7 @@ import PIL
 from factory import storage
 from factory.config import Data, Source
 from factory.data import listing, sources, toy
-from factory.errors import Problems, UserError
+from factory.errors import Problems, UserError, shown
 from factory.images import UInt8
 from factory.progress import duration, tell
 
@@ -51,6 +51,8 @@ class Listing:
     key: str
     read: Callable[[int, Problems], UInt8 | None]
     """Image i as (S, S, 3); None where it cannot be used, which is noted."""
+    oddities: tuple[str, ...] = ()
+    """As of `listing.Found`."""
 
 
 @dataclass(frozen=True)
@@ -83,24 +85,28 @@ def find(source: Source, size: int) -> Listing:
         seed = source.seed
         return Listing(source.num, key.hexdigest(), lambda i, _: toy.draw(seed, i, size)[0])
     problems = Problems()
-    files = listing.find_files(source, False, problems)
+    there = listing.find_files(source, False, problems)
     if problems.found:
         raise UserError(sources.first_lines(problems.found))
-    urls = [file.url for file in files]
+    urls = [file.url for file in there.files]
     assert source.url is not None, "Source checks it"
     for url, version in zip(urls, storage.versions(source.url, urls), strict=True):
         key.update(json.dumps([url, version]).encode())
-    return Listing(
-        len(urls), key.hexdigest(), lambda i, found: sources.read_square(urls[i], size, found)
-    )
+
+    def read(i: int, found: Problems) -> UInt8 | None:
+        return sources.read_square(urls[i], size, found)
+
+    return Listing(len(urls), key.hexdigest(), read, there.oddities)
 
 
 def check(data: Data, source: Source) -> None:
-    """Reads all images of a source and keeps none of them; tells what they will take.
+    """Reads all images of a source and keeps none of them; tells what they will take, and what is
+    odd about the source.
 
     Raises UserError with a line per image that cannot be used, and where there is no room.
     """
     found = find(source, data.image_size)
+    _tell_oddities(found)
     folder = _folder(data)
     if (there := _opened(folder, found.key)) is not None:
         _tell_found(there, folder)
@@ -119,7 +125,8 @@ def check(data: Data, source: Source) -> None:
 def cached_images(data: Data, source: Source, key: str | None = None) -> Cached:
     """The images of a source out of this machine's cache, decoded into it where they are not there.
 
-    key: of the entry, where it is known: then the source is not even listed if it is there.
+    key: of the entry, where it is known: then the source is not even listed if it is there. Without
+    it, what is odd about the source is told.
 
     Raises UserError with a line per image that cannot be used, and where there is no room or the
     folder cannot be written; then nothing is left of it.
@@ -128,6 +135,8 @@ def cached_images(data: Data, source: Source, key: str | None = None) -> Cached:
     if key is not None and (there := _opened(folder, key)) is not None:
         return there
     found = find(source, data.image_size)
+    if key is None:  # Else whoever knew it has told them.
+        _tell_oddities(found)
     if (there := _opened(folder, found.key)) is None:
         with _names_the_folder(folder), _making(folder):
             # Another process may have made it while this one waited.
@@ -160,6 +169,11 @@ def _shape(found: Listing, data: Data) -> tuple[int, int, int, int]:
 def _size(num: int, data: Data, num_bytes: int) -> str:
     side = data.image_size
     return f"{num:,} images of {side}x{side} pixels ({num_bytes / 2**30:.2f} GiB)"
+
+
+def _tell_oddities(found: Listing) -> None:
+    for odd in found.oddities:
+        tell(f"data | {shown(odd)}")
 
 
 def _tell_found(there: Cached, folder: Path) -> None:

@@ -41,6 +41,17 @@ class File:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a source holds."""
+
+    files: tuple[File, ...] = ()
+    """Those to read, sorted by name."""
+    oddities: tuple[str, ...] = ()
+    """Sentences on what lies beside the images and is not read, though it may be meant (other
+    endings, sub-folders, links to folders), and on what is read though it may be no image."""
+
+
+@dataclass(frozen=True)
 class Listing:
     """What a folder holds: paths below it."""
 
@@ -54,27 +65,35 @@ class Listing:
     """Of pictures in sub-folders that are not looked into, sorted."""
 
 
-def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]:
-    """The files that a source of kind folder or pairs names, sorted by name.
+def find_files(source: Source, labelled: bool, problems: Problems) -> Found:
+    """The files that a source of kind folder or pairs names; lists each folder once.
 
     What is wrong with the rest is added to problems.
     """
     if labelled and source.kind != "pairs":
         problems.add(f"{source.url}: kind {source.kind} has no masks. Use kind: pairs.")
-        return []
+        return Found()
     assert source.url is not None, "Source checks it"
     if storage.is_local(source.url) and os.path.isfile(source.url):
         problems.add(f"{source.url}: is a file. Name the folder that holds it.")
-        return []
+        return Found()
     if labelled and _folder(source, "images") == _folder(source, "masks"):
         problems.add(
             f"{_folder(source, 'masks')}: holds images and masks in one folder, and each image "
             "would be its own mask. Put the masks into a folder of their own, each under its "
             "image's name, and name it in `masks:`."
         )
-        return []
+        return Found()
     images = _list(source, "images", problems)
     masks = _list(source, "masks", problems) if labelled else Listing({}, (), (), ())
+    files = _files(source, labelled, images, masks, problems)
+    return Found(tuple(files), tuple(_oddities(source, images)))
+
+
+def _files(
+    source: Source, labelled: bool, images: Listing, masks: Listing, problems: Problems
+) -> list[File]:
+    """Those to read, sorted by name."""
     if not images.read or (labelled and not masks.read):
         return []
     if _mixes_masks(source, images.read):
@@ -98,22 +117,12 @@ def find_files(source: Source, labelled: bool, problems: Problems) -> list[File]
     ]
 
 
-def oddities(source: Source) -> list[str]:
-    """Sentences on what lies beside the images and is not read, though it may be meant (other
-    endings, sub-folders, links to folders), and on what is read though it may be no image.
-
-    Where pictures of other endings are the most, and where there is no image at all, `find_files`
-    finds a problem.
-    """
-    if source.kind == "toy" or source.names_url is not None:
+def _oddities(source: Source, found: Listing) -> list[str]:
+    """Where pictures of other endings are the most, and where there is no image at all, that is a
+    problem already."""
+    if source.names_url is not None or not found.read:
         return []  # a list says which are meant
     folder = _folder(source, "images")
-    try:
-        found = _listing(source, folder)
-    except OSError:
-        return []  # `find_files` says why
-    if not found.read:
-        return []
     linked = _linked(folder, found)
     nameless = [n for n in found.others if not PurePosixPath(n).suffix and n not in linked]
     told = []

@@ -114,10 +114,9 @@ def read(source: Source, size: int, labelled: bool) -> Content:
         return _draw(source, size, labelled)
     problems = Problems()
     classes = _read_classes(source, problems) if labelled else None
-    files = listing.find_files(source, labelled, problems)
-    oddities = listing.oddities(source)
-    content = _decode(files, size, labelled, classes, problems)
-    notes = (*oddities, *content.notes)
+    found = listing.find_files(source, labelled, problems)
+    content = _decode(found.files, size, labelled, classes, problems)
+    notes = (*found.oddities, *content.notes)
     return replace(content, problems=tuple(problems.found), notes=notes)
 
 

@@ -38,12 +38,11 @@ from factory.cluster import Room
 from factory.config import Config, config_tree, required
 from factory.data import cache
 from factory.data.cache import Cached, cached_images
-from factory.data.listing import oddities
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.run_identity import begin_run, check_run
 from factory.diffusion.training_worker import model_url, train_worker
-from factory.errors import UserError, shown
+from factory.errors import UserError
 from factory.progress import tell
 
 
@@ -52,7 +51,6 @@ def check(config: Config) -> None:
     unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
     cache.check(config.data, unlabelled)
-    _tell_oddities(config)
 
 
 def train(config: Config) -> str:
@@ -66,7 +64,6 @@ def train(config: Config) -> str:
     unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
     images = cached_images(config.data, unlabelled)
-    _tell_oddities(config)
     check_run(config, {**_asked_precision(config), "images": images.told})
     _tell_odd(config, len(images.images))
     cluster.connect()
@@ -170,11 +167,6 @@ def _check_capacity(config: Config) -> None:
     if train.use_gpu is True:
         needed["GPUs"] = ("train.num_workers with train.use_gpu", float(train.num_workers))
     cluster.check_capacity(needed)
-
-
-def _tell_oddities(config: Config) -> None:
-    for odd in oddities(required(config, "data.unlabelled")):
-        tell(f"data | {shown(odd)}")
 
 
 def _tell_odd(config: Config, num_images: int) -> None:

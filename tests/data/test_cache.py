@@ -354,3 +354,17 @@ def test_the_cache_is_a_folder_of_each_machine(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     cached_images(Data(image_size=8), TOY)
     assert (tmp_path / "xdg" / "factory" / "images" / "lock").exists()
+
+
+def test_each_folder_is_listed_once(data, photos, monkeypatch, capsys) -> None:
+    listed, list_files = [], storage.list_files
+    (Path(photos.url) / "more.tif").write_bytes(b"")
+    monkeypatch.setattr(
+        storage,
+        "list_files",
+        lambda url, *a, **k: (listed.append(url), list_files(url, *a, **k))[1],
+    )
+    cached_images(data, photos)
+    assert listed == [photos.url] and "1 .tif are not read" in capsys.readouterr().out
+    check(data, photos)
+    assert listed == 2 * [photos.url]

@@ -72,8 +72,19 @@ KEYS = [
     keys("a key that is a number", "generate: {1: 2}", ("generate.1", "unknown key")),
     keys("a key that is nothing", "~: 2", ("None", "unknown key.")),
     keys("a key that is yes", "generate: {yes: 2}", ("generate.yes", "unknown key")),
-    keys("a section that is a number", "generate: 5", ("generate", "got 5")),
-    keys("a section that is a list", "train: [num_steps]", ("train", "got ['num_steps']")),
+    keys(
+        "a section that is a number",
+        "generate: 5",
+        ("generate: is a section", "such as url and num"),
+    ),
+    keys(
+        "a section that is a list", "train: [num_steps]", ("train: is a section", "such as url and")
+    ),
+    keys(
+        "a folder for a source",
+        "data: {test: /images}",
+        ("data.test: is a section", "kind and url"),
+    ),
     keys("on as a name", "data: {labelled: {kind: on}}", ("data.labelled.kind", "'toy', 'folder'")),
     keys("true as a name", "generate: {license: true}", ("generate.license", "Quote it")),
     keys("a list as a place", "train: {url: [out]}", ("train.url", "must be a path or a URL")),
@@ -132,7 +143,7 @@ OVERRIDES = {
     "a={b: 1, b: 2}": ("--set a=", "given twice"),
     "generate.nun=5": ("generate.nun", "Did you mean generate.num?"),
     "generate.num.x=5": ("generate.num", "whole number >= 1"),
-    "generate=5": ("generate", "valid dictionary"),
+    "generate=5": ("generate: is a section", "write keys below it"),
     "generate.license=7": ("generate.license", "Quote it"),
 }
 

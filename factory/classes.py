@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -68,7 +68,7 @@ def parse_classes(text: str, place: str) -> Classes:
         content = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_without_repeats)
     except ValueError as error:
         raise UserError(f"{place}: not JSON ({error}). {_FORM}") from None
-    names = _in_order(content, place) if isinstance(content, Mapping) else content
+    names: Any = _in_order(content, place) if isinstance(content, Mapping) else content
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{place}: is no object of ids and names, and no list of names. {_FORM}")
     if blank := [str(i) for i, name in enumerate(names) if not name.strip()]:

@@ -1,5 +1,6 @@
 """Claims about factory.diffusion.compilation, with compilers that are quick."""
 
+import fcntl
 import os
 import tempfile
 import threading
@@ -225,10 +226,20 @@ def test_without_a_home_to_write_to_it_is_kept_for_this_process_alone(
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder)
 
 
-def test_of_those_that_compile_at_once_one_goes_first_and_the_others_together() -> None:
+def test_of_those_that_compile_at_once_one_goes_first_and_the_others_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told: list[str] = []
-    holds, go_on = threading.Event(), threading.Event()
+    holds, go_on, late = threading.Event(), threading.Event(), threading.Semaphore(0)
     together = threading.Barrier(2, timeout=60)
+    flock = fcntl.flock
+
+    def lock(file: object, operation: int) -> None:
+        if operation == fcntl.LOCK_SH:  # Who asks for it came second.
+            late.release()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
 
     def first() -> None:
         with one_first():
@@ -246,6 +257,7 @@ def test_of_those_that_compile_at_once_one_goes_first_and_the_others_together() 
         ends = [processes.submit(first)]
         assert holds.wait(60)
         ends += [processes.submit(other) for _ in range(2)]
+        assert late.acquire(timeout=60) and late.acquire(timeout=60)
         assert not told[1:]
         go_on.set()
         for end in ends:

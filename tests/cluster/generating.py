@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory import cluster, generation
+from factory import cluster, generation, watching
 from factory.cli import main
 from factory.dispatcher import Outcome, Turn
 
@@ -31,4 +31,6 @@ class Noting(generation.ShardActor):
 
 
 generation.ShardActor = Noting
+# A fast machine starts its nodes before anything is said of waiting.
+watching._START_SECONDS = 0.0
 sys.exit(main(["generate", *sys.argv[2:]]))

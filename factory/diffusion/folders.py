@@ -49,13 +49,19 @@ def unet_folder(url: str) -> str:
 
 
 def scheduler_file(url: str) -> str:
-    """The place of the noise schedule's config, whether or not it is there."""
+    """The place of the noise schedule's config. Raises UserError where there is none."""
     nested, beside = storage.join(url, SCHEDULER), storage.join(url, storage.name_of(SCHEDULER))
     if exists(nested) or exists(beside):
         return nested if exists(nested) else beside
     above = storage.above(url)
     if not above or not exists(storage.join(above, SCHEDULER)):
-        return beside
+        other = storage.join(url, "scheduler", CONFIG)
+        remedy = (
+            f"If {other} is it, rename it to that"
+            if exists(other)
+            else "Copy it from the model that the weights belong to, which do not tell it"
+        )
+        raise UserError(f"{nested}: is missing, and with it the noise schedule. {remedy}.")
     if unet_folder(url) != url:
         raise UserError(
             f"{url}: has no noise schedule, as a checkpoint of diffusers' own training has none. "

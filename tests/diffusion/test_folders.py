@@ -188,6 +188,22 @@ def test_a_checkpoint_of_diffusers_training_is_not_told_to_be_other_weights(fold
     load_model(str(checkpoint))
 
 
+@pytest.mark.parametrize(
+    ("renamed", "remedy"),
+    [
+        ("config.json", "scheduler/config.json is it, rename it to that."),
+        ("other.json", "Copy it from the model that the weights belong to"),
+    ],
+)
+def test_a_model_without_a_noise_schedule_is_told_where_it_comes_from(
+    renamed: str, remedy: str, folder: Path
+) -> None:
+    file = folder / "scheduler" / "scheduler_config.json"
+    file.rename(file.with_name(renamed))
+    told = refused(folder)
+    assert f"{file}: is missing, and with it the noise schedule." in told and remedy in told
+
+
 @pytest.mark.parametrize("part", ["scheduler", "scheduler/scheduler_config.json"])
 def test_the_schedulers_own_folder_names_the_one_above(part: str, folder: Path) -> None:
     assert refused(folder / part).endswith(f": {folder}.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from factory import storage
+from factory.config import Config
 from factory.diffusion.optimization import CHECKPOINT_FILES, TrainState, is_finite, save_state
 from factory.errors import UserError
 from factory.progress import tell
@@ -26,6 +27,16 @@ _PROOF = "sha256.json"
 
 class NotFinite(Exception):
     """A training has diverged: its state is not made of finite numbers any more."""
+
+
+def checkpoints_url(config: Config) -> str:
+    """Where the run's checkpoints are."""
+    return storage.join(config.train.url, "checkpoints")
+
+
+def has_checkpoints(url: str) -> bool:
+    """Whether there are any below url, whole or not. Raises OSError."""
+    return bool(_steps(url))
 
 
 def save_checkpoint(state: TrainState, url: str, num_to_keep: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from factory import storage
 from factory.config import Config
 from factory.differences import differences
-from factory.diffusion.run_checkpoints import saving
+from factory.diffusion.run_checkpoints import checkpoints_url, has_checkpoints, saving
 from factory.errors import UserError
 from factory.progress import tell
 
@@ -36,7 +36,13 @@ _FREE_KEYS = {
 }
 _FIXED = ("data.", "unet.", "diffusion.")
 """What even --resume-anyway does not change: another network, or one of something else."""
-_RESUMED = "resumed"
+_RESUMED, _BEFORE = "resumed", "before"
+"""When the run went on as another one: at which step, what changed, and all that was before."""
+_LOST = "run.json was lost, and with it what the checkpoints until then were made with"
+_REMEDY = (
+    "Copy it back, or name another --out. Or, without it, go on from the newest checkpoint with "
+    "--resume-anyway: the result's card then says so."
+)
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -54,36 +60,60 @@ def check_run(config: Config, found: Mapping[str, str]) -> None:
 
     found: what is known of the run beside the config, by name, `train.precision` for one.
     """
-    changed = _changed(_read(config), {**identity(config), **found})
+    there = _read(config)
+    anyway = config.train.resume_anyway
+    if there is None and not anyway and has_checkpoints(checkpoints_url(config)):
+        raise UserError(
+            f"{_place(config)}: is missing, though there are checkpoints: nothing says what they "
+            f"were made with. {_REMEDY}"
+        )
+    changed = _changed(there, {**identity(config), **found})
     fixed = [line for line in changed if line.startswith(_FIXED)]
-    if fixed or (changed and not config.train.resume_anyway):
+    if fixed or (changed and not anyway):
         raise UserError(_refusal(config, fixed or changed, bool(fixed)))
 
 
 def begin_run(config: Config) -> None:
     """Writes run.json where there is none yet. Raises UserError where it cannot be written."""
     if _read(config) is None:
-        _write(config, identity(config))
+        asked, resumed = identity(config), []
+        if has_checkpoints(checkpoints_url(config)):
+            tell(f"train | {_LOST}: the result's card says so")
+            resumed = [{"step": 0, "changed": [_LOST], _BEFORE: asked}]
+        _write(config, {**asked, _RESUMED: resumed})
 
 
 def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:
     """Notes what the run goes on with from this step, and what of it is new.
 
-    Raises UserError as `check_run` does.
+    What it once went on with from this step or a later one has left no trace in its weights, and is
+    forgotten. Raises UserError as `check_run` does.
     """
     check_run(config, found)
     there = _read(config) or {}
     now = {**identity(config), **found}
-    resumed = there.get(_RESUMED, [])
-    changed = _changed(there, now)
+    before, resumed = _made_with(there, step)
+    changed = _changed(before, now)
     if changed and step:
-        resumed = [*resumed, {"step": step, "changed": changed}]
+        resumed = [*resumed, {"step": step, "changed": changed, _BEFORE: before}]
         tell(
             f"train | from step {step:,} on: {'; '.join(changed)}. The result is no longer "
             "bit-equal to that of a run that nothing was changed in; its card says so"
         )
     if there != (content := {**there, **now, _RESUMED: resumed}):
         _write(config, content)
+
+
+def _made_with(
+    there: Mapping[str, Any], step: int
+) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
+    """What the checkpoint of this step was made with last, and when the run had changed before."""
+    before = {name: value for name, value in there.items() if name != _RESUMED}
+    resumed = list(there.get(_RESUMED, []))
+    # An older version did not note what was before.
+    while resumed and resumed[-1]["step"] >= step and _BEFORE in resumed[-1]:
+        before = resumed.pop()[_BEFORE]
+    return before, resumed
 
 
 def departures(config: Config) -> list[str]:
@@ -120,9 +150,9 @@ def _read(config: Config) -> dict[str, Any] | None:
     try:
         content = json.loads(storage.read_text(place))
     except ValueError:
-        raise UserError(f"{place}: not readable as JSON. Name another --out.") from None
+        raise UserError(f"{place}: not readable as JSON. {_REMEDY}") from None
     if not isinstance(content, dict) or not isinstance(train := content.get("train"), dict):
-        raise UserError(f"{place}: is not what a training writes there. Name another --out.")
+        raise UserError(f"{place}: is not what a training writes there. {_REMEDY}")
     # Older versions noted what was asked for, not what it came to.
     asked = train.pop("precision", "auto")
     return content if asked == "auto" else {"train.precision": asked, **content}

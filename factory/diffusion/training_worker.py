@@ -36,6 +36,7 @@ from factory.diffusion.optimization import (
 from factory.diffusion.process import linear_schedule, normal_noise, sample_seed, step_noise
 from factory.diffusion.run_checkpoints import (
     NotFinite,
+    checkpoints_url,
     newest_checkpoint,
     on_this_machine,
     save_checkpoint,
@@ -206,12 +207,15 @@ def _stop_diverged(config: Config, state: TrainState, what: str) -> NoReturn:
     """Raises UserError: what went wrong, what is left, and how not to come here again."""
     train, rate = config.train, state.optimizer.param_groups[0]["lr"]
     good = newest_checkpoint(checkpoints_url(config), train.checkpoint_steps)
+    bf16 = in_bf16(train.precision, next(state.unet.parameters()).device.type)
     raise UserError(
         f"the training diverged: {what} at step {state.step:,}, with a learning rate of {rate:g}. "
         + (f"The last good checkpoint is {good}. " if good else "There is no checkpoint yet. ")
         + "The same command would come here again: lower train.learning_rate or "
-        "train.max_grad_norm, raise train.warmup_steps"
-        + ("" if train.precision == "fp32" else ", or set train.precision=fp32")
+        "train.max_grad_norm, "
+        + ("" if bf16 else "or ")
+        + "raise train.warmup_steps"
+        + (", or set train.precision=fp32" if bf16 else "")
         + (", and go on from there with --resume-anyway." if good else ", at another --out.")
     )
 
@@ -226,11 +230,6 @@ def _save(config: Config, state: TrainState) -> None:
     place = storage.join(train.url, "metrics.jsonl")
     with saving("the metrics", place):
         storage.write(place, lines.encode())
-
-
-def checkpoints_url(config: Config) -> str:
-    """Where the run's checkpoints are."""
-    return storage.join(config.train.url, "checkpoints")
 
 
 class _Progress:

@@ -105,4 +105,45 @@ def test_a_run_json_of_before_goes_on(tmp_path) -> None:
 def test_a_damaged_run_json_is_named(tmp_path, text, told) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(text)
-    assert f"run.json: {told}. Name another --out." in refusal(config_at(tmp_path))
+    refused = refusal(config_at(tmp_path))
+    assert f"run.json: {told}. Copy it back, or name another --out. Or, without it, go" in refused
+
+
+def test_settings_that_left_no_trace_in_the_weights_are_forgotten(folder, capsys) -> None:
+    found = {"train.precision": "bf16", "images": "4 images"}
+    diverging = config_at(folder, learning_rate=1e3, resume_anyway=True)
+    note_beginning(diverging, found, 6)
+    assert departures(diverging) == [
+        "from step 6 on: train.learning_rate: there 0.0002, here 1000.0"
+    ]
+    # No checkpoint was saved, and back to what it was.
+    capsys.readouterr()
+    note_beginning(config_at(folder, resume_anyway=True), found, 6)
+    assert departures(config_at(folder)) == []
+    assert "bit-equal" not in capsys.readouterr().out
+
+
+def test_what_an_older_checkpoint_goes_on_with_is_noted_from_its_own_step_on(folder) -> None:
+    found = {"train.precision": "bf16", "images": "4 images"}
+    other = config_at(folder, num_workers=2, resume_anyway=True)
+    for step in (6, 3):
+        note_beginning(other, found, step)
+    assert departures(other) == ["from step 3 on: train.num_workers: there 1, here 2"]
+    note_beginning(other, found, 0)
+    assert departures(other) == []
+
+
+def test_checkpoints_without_a_run_json_are_not_gone_on_from_unnoticed(folder) -> None:
+    run = folder / "run"
+    (run / "run.json").unlink()
+    (run / "checkpoints" / "step-0000006").mkdir(parents=True)
+    (run / "checkpoints" / "step-0000006" / "state.json").write_text("{}")
+    told = refusal(config_at(folder, seed=5))
+    assert "run.json: is missing, though there are checkpoints" in told
+    assert "Copy it back" in told and "--resume-anyway" in told
+    anyway = config_at(folder, seed=5, resume_anyway=True)
+    check_run(anyway, {})
+    begin_run(anyway)
+    note_beginning(anyway, {}, 6)
+    (line,) = departures(anyway)
+    assert line.startswith("from step 0 on: run.json was lost")

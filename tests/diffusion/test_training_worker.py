@@ -74,6 +74,14 @@ def test_a_training_that_diverges_before_its_first_checkpoint_tells_where_to_beg
     assert "or set train.precision=fp32, at another --out." in str(told.value)
 
 
+def test_a_training_that_diverges_in_fp32_is_not_told_to_use_it(config, monkeypatch) -> None:
+    monkeypatch.setattr(training_worker, "in_bf16", lambda precision, device: False)
+    with pytest.raises(UserError) as told:
+        training_worker._stop_diverged(config, new_state(config, CPU), "the loss is not finite")
+    assert "or raise train.warmup_steps" in str(told.value)
+    assert "precision" not in str(told.value)
+
+
 def test_weights_that_are_not_finite_stop_at_a_checkpoint_and_name_the_last_good_one(
     config,
 ) -> None:

@@ -69,7 +69,11 @@ class Cached:
     @property
     def told(self) -> str:
         """What tells these pixels from others, in words."""
-        return f"{len(self.images):,} images, sha256 {self.digest}"
+        return _told(len(self.images), self.digest)
+
+
+def _told(num: int, digest: str) -> str:
+    return f"{num:,} images, sha256 {digest}"
 
 
 def find(source: Source, size: int) -> Listing:
@@ -99,9 +103,12 @@ def find(source: Source, size: int) -> Listing:
     return Listing(len(urls), key.hexdigest(), read, there.oddities)
 
 
-def check(data: Data, source: Source) -> None:
+def check(data: Data, source: Source) -> str | None:
     """Reads all images of a source and keeps none of them; tells what they will take, and what is
     odd about the source.
+
+    Returns what tells the pixels from others, as `Cached.told`; None for drawings, which are not
+    drawn: what they are, the source says.
 
     Raises UserError with a line per image that cannot be used, and where there is no room.
     """
@@ -110,16 +117,16 @@ def check(data: Data, source: Source) -> None:
     folder = _folder(data)
     if (there := _opened(folder, found.key)) is not None:
         _tell_found(there, folder)
-        return
+        return there.told
     needed = math.prod(_shape(found, data))
     try:
         storage.check_writable(str(folder))
     except UserError as error:
         raise UserError(f"data.cache_dir: {error}") from None
     _to_remove(folder, needed, data)
-    if source.kind != "toy":
-        _decode(found, lambda i, image: None)
+    digest = None if source.kind == "toy" else _decode(found, lambda i, image: None)
     tell(f"data | {_size(found.num, data, needed)} will be decoded into {folder}")
+    return digest and _told(found.num, digest)
 
 
 def cached_images(data: Data, source: Source, key: str | None = None) -> Cached:

@@ -129,7 +129,7 @@ def _changed(there: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[st
 
 
 def _refusal(config: Config, changed: list[str], fixed: bool) -> str:
-    remedy = "Name another --out, or set these keys back"
+    remedy = "Name another --out, or set back what differs"
     if not fixed:
         remedy += (
             ". Or go on from the newest checkpoint with --resume-anyway: the result is then no "

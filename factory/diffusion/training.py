@@ -50,7 +50,8 @@ def check(config: Config) -> None:
     """Raises UserError for all that would stop `train`; starts and keeps nothing."""
     unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
-    cache.check(config.data, unlabelled)
+    images = cache.check(config.data, unlabelled)
+    check_run(config, {**_asked_precision(config), **({"images": images} if images else {})})
 
 
 def train(config: Config) -> str:

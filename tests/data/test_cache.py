@@ -322,7 +322,7 @@ def test_every_image_that_cannot_be_used_is_named_and_nothing_is_kept(data, phot
 def test_checking_keeps_nothing_and_tells_what_it_will_take(data, photos, decoded, capsys) -> None:
     large = data.model_copy(update={"image_size": 128})
     tracemalloc.start()
-    check(large, photos)
+    pixels = check(large, photos)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(decoded) == 150
@@ -330,9 +330,9 @@ def test_checking_keeps_nothing_and_tells_what_it_will_take(data, photos, decode
     assert not Path(data.cache_dir).exists()
     told = capsys.readouterr().out
     assert "data | 150 images of 128x128 pixels (0.01 GiB) will be decoded into" in told
-    cached_images(large, photos)
+    assert cached_images(large, photos).told == pixels
     decoded.clear()
-    check(large, photos)
+    assert check(large, photos) == pixels
     assert decoded == [] and "are decoded in" in capsys.readouterr().out
 
 

@@ -36,7 +36,7 @@ def test_a_run_of_another_config_is_refused_with_the_difference_and_the_way_on(f
     told = refusal(config_at(folder, learning_rate=1e-3, num_workers=2))
     assert "train.learning_rate: there 0.0002, here 0.001" in told
     assert "train.num_workers: there 1, here 2" in told
-    assert "Name another --out, or set these keys back. Or go on" in told
+    assert "Name another --out, or set back what differs. Or go on" in told
     assert "--resume-anyway" in told
 
 

@@ -14,12 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 from folders import contents
+from PIL import Image
 from safetensors.torch import load_file
 
 from factory import cluster, storage
 from factory.cli import main
 from factory.config import Config, dump_config, parse_config
+from factory.data.cache import cached_images
 from factory.diffusion.checkpoints import load_model
+from factory.diffusion.run_identity import note_beginning
 from factory.diffusion.training import check, train
 from factory.diffusion.training_worker import model_url
 from factory.errors import UserError
@@ -345,6 +348,23 @@ def test_an_initial_model_of_another_shape_is_refused(tmp_path, tiny_models) -> 
     config = config_at(tmp_path / "run", initial_model_url=tiny_models["ddpm_url"])
     with pytest.raises(UserError, match=r"unet\.dropout: there 0\.0, here 0\.1"):
         check(config)
+
+
+def test_checking_refuses_a_run_whose_images_have_changed(tmp_path) -> None:
+    photo = tmp_path / "photos" / "a.png"
+    photo.parent.mkdir()
+    Image.new("RGB", (20, 20), "red").save(photo)
+    source = {"kind": "folder", "url": str(photo.parent)}
+    data = {"image_size": 16, "unlabelled": source, "cache_dir": str(tmp_path / "cache")}
+    config = parse_config({"data": data, "train": {"url": str(tmp_path / "run")}})
+    note_beginning(config, {"images": cached_images(config.data, config.data.unlabelled).told}, 0)
+    check(config)
+    Image.new("RGB", (20, 20), "blue").save(photo)
+    with pytest.raises(UserError, match="images: there"):
+        check(config)
+    check(
+        config.model_copy(update={"train": config.train.model_copy(update={"resume_anyway": True})})
+    )
 
 
 def test_a_missing_folder_of_images_is_refused_and_nothing_written(tmp_path) -> None:

@@ -74,13 +74,12 @@ def check_run(config: Config, found: Mapping[str, str]) -> None:
 
 
 def begin_run(config: Config) -> None:
-    """Writes run.json where there is none yet. Raises UserError where it cannot be written."""
-    if _read(config) is None:
-        asked, resumed = identity(config), []
-        if has_checkpoints(checkpoints_url(config)):
-            tell(f"train | {_LOST}: the result's card says so")
-            resumed = [{"step": 0, "changed": [_LOST], _BEFORE: asked}]
-        _write(config, {**asked, _RESUMED: resumed})
+    """Writes run.json where a run begins. Raises UserError where it cannot be written.
+
+    Where it was lost, the worker that can go on from the checkpoints writes it anew.
+    """
+    if _read(config) is None and not has_checkpoints(checkpoints_url(config)):
+        _write(config, identity(config))
 
 
 def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:
@@ -90,17 +89,18 @@ def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:
     forgotten. Raises UserError as `check_run` does.
     """
     check_run(config, found)
-    there = _read(config) or {}
+    there = _read(config)
     now = {**identity(config), **found}
-    before, resumed = _made_with(there, step)
-    changed = _changed(before, now)
+    before, resumed = _made_with(there or {}, step)
+    changed = _changed(before, now) if there else [_LOST]
     if changed and step:
-        resumed = [*resumed, {"step": step, "changed": changed, _BEFORE: before}]
+        known = {_BEFORE: before} if there else {}
+        resumed = [*resumed, {"step": step, "changed": changed, **known}]
         tell(
             f"train | from step {step:,} on: {'; '.join(changed)}. The result is no longer "
             "bit-equal to that of a run that nothing was changed in; its card says so"
         )
-    if there != (content := {**there, **now, _RESUMED: resumed}):
+    if there != (content := {**(there or {}), **now, _RESUMED: resumed}):
         _write(config, content)
 
 
@@ -110,7 +110,7 @@ def _made_with(
     """What the checkpoint of this step was made with last, and when the run had changed before."""
     before = {name: value for name, value in there.items() if name != _RESUMED}
     resumed = list(there.get(_RESUMED, []))
-    # An older version did not note what was before.
+    # What was before is not known where run.json was lost, nor did an older version note it.
     while resumed and resumed[-1]["step"] >= step and _BEFORE in resumed[-1]:
         before = resumed.pop()[_BEFORE]
     return before, resumed

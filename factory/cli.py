@@ -85,9 +85,23 @@ _LEVELS = ("size", "hash", "decode")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
+    _open_what_is_closed()
     parser = _parser()
     given = parser.parse_args(arguments)
     return run(given.command, given)
+
+
+def _open_what_is_closed() -> None:
+    """Where the shell closed stdin, stdout or stderr (`>&-`), what is printed there goes nowhere.
+
+    Else the next file that is opened would have the number of the closed one.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Takes the lowest number that is free.
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, mode))
 
 
 def job(command: str) -> NoReturn:

@@ -416,6 +416,15 @@ def test_a_command_runs_in_any_thread_and_leaves_signals_alone_there(capsys):
     assert codes == [0] and signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_shell_closed_changes_no_exit_code(closed: str) -> None:
+    factory = f"{sys.executable} -m factory.cli generate"
+    shown = subprocess.run(f"{factory} --print-config {closed}", shell=True)
+    refused = subprocess.run(f"{factory} --num 0 {closed}", shell=True, capture_output=True)
+    assert (shown.returncode, refused.returncode) == (0, 2)
+    assert refused.stdout == b"" and b"Traceback" not in refused.stderr
+
+
 def test_output_that_nobody_reads_any_more_is_no_failure(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)

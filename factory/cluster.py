@@ -65,10 +65,17 @@ def connect() -> None:
     # Of other threads than the main one it would say that it leaves SIGTERM alone.
     _quiet("ray._private.worker")
     with _sigterm_kept():
-        if address := os.environ.get("RAY_ADDRESS"):
+        if address := _address():
             _join(address)
         else:
             _start()
+
+
+def _address() -> str:
+    """Of the cluster that is to be joined; empty where one is to be started on this machine."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    # Ray's own name for starting one.
+    return "" if address == "local" else address
 
 
 @contextmanager
@@ -118,14 +125,14 @@ def _hold_token() -> None:
 
 
 def _join(address: str) -> None:
-    host, _, port = address.rpartition("://")[2].rpartition(":")
+    host, has_port, port = address.rpartition("://")[2].rpartition(":")
     # Where something else answers, Ray would knock for a quarter of an hour.
     os.environ.setdefault(_TRIES, "1")
     try:
-        if port.isdigit():
+        if has_port:
             # Where nothing does, for some minutes.
-            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
-        ray.init(logging_level=logging.WARNING)
+            socket.create_connection((host.strip("[]"), _port(port)), _ANSWER_SECONDS).close()
+        ray.init(address, logging_level=logging.WARNING)
     except ray.exceptions.AuthenticationError as error:
         raise UserError(
             f"RAY_ADDRESS={address}: the cluster does not let us in ({_first_sentence(error)}). "
@@ -138,6 +145,13 @@ def _join(address: str) -> None:
             "correct the address, or unset it to run on this machine alone."
         ) from None
     _warn_of_open_cluster(address)
+
+
+def _port(told: str) -> int:
+    """Raises ValueError where it is none."""
+    if not (told.isdecimal() and 1 <= int(told) <= 65535):
+        raise ValueError(f"{told!r} is not a port: a number from 1 to 65535")
+    return int(told)
 
 
 def _one_line(error: Exception) -> str:
@@ -154,7 +168,7 @@ def check_capacity(needed: Mapping[str, tuple[str, float]]) -> None:
     needed: "CPUs" and "GPUs" -> the keys that ask for them, and how many they ask for. With
     RAY_ADDRESS all is possible: a cluster may grow, and the caller's own may be one.
     """
-    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
+    if _address() or ray.is_initialized():
         return
     import torch  # Most of what joins a cluster does without.
 

@@ -51,6 +51,32 @@ def test_an_address_at_which_no_cluster_answers_is_refused(address: str) -> None
     assert "unset it to run on this machine alone" in told
 
 
+@pytest.mark.parametrize("port", ["-1", "0", "99999", "²", "", "6379/x"])
+def test_a_port_that_is_none_is_refused_without_asking(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray would knock there for most of a minute, and say so on lines of its own.
+    monkeypatch.setattr(cluster.ray, "init", lambda *given, **more: pytest.fail("was asked"))
+    with pytest.raises(UserError, match="is not a port: a number from 1 to 65535"):
+        cluster._join(f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("address", ["local", "", " ", " local "])
+def test_no_address_and_rays_word_for_none_start_the_same_closed_cluster(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_start", lambda: started.append("here"))
+    monkeypatch.setattr(cluster, "_join", started.append)
+    cluster.connect()
+    assert started == ["here"]
+    # And this machine's room counts.
+    with pytest.raises(UserError, match="9999 CPUs, this machine has"):
+        cluster.check_capacity({"CPUs": ("generate.cpus_per_actor", 9999)})
+
+
 def test_what_answers_but_is_no_cluster_is_asked_for_less_than_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -58,7 +84,7 @@ def test_what_answers_but_is_no_cluster_is_asked_for_less_than_a_minute(
     monkeypatch.delenv(cluster._TRIES, raising=False)
     asked: list[str] = []
 
-    def init(**options: object) -> None:
+    def init(address: str, **options: object) -> None:
         asked.append(os.environ[cluster._TRIES])
         raise ConnectionError("Failed to connect")
 

@@ -15,9 +15,21 @@ from factory import storage
 from factory.differences import differences
 from factory.errors import shown
 from factory.hardware import made_with
-from factory.shards.ledger import Hardware, claim_hardware
+from factory.shards.ledger import (
+    HARDWARE,
+    Hardware,
+    claim_hardware,
+    last_receipt,
+    read_hardware,
+)
 from factory.shards.plan import Plan
 from factory.synthesis import Synthesizer
+
+_WAYS_OUT = (
+    "Use hardware and versions as there, or start a dataset at another --out. To mix them, --set "
+    "generate.allow_unlike_hardware=true: receipts tell what each shard was made with, and only "
+    "the like can repair it."
+)
 
 
 class UnlikeHardware(Exception):
@@ -45,17 +57,39 @@ def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> 
     """What this process makes shards with, which is like what the dataset at url was begun with.
 
     The first to come decides that, create-only. Raises UnlikeHardware where the bytes of a probe
-    differ, unless allow_unlike; UserError where the ledger is damaged; OSError from the storage.
+    differ, or where what the first one had is lost and receipts tell of something else, unless
+    allow_unlike; UserError where the ledger is damaged; OSError from the storage.
     """
     mine = Hardware(
         probe=probe(synthesizer, plan),
         made_with=made_with(synthesizer.device.type, torch.get_num_threads()),
         host=socket.gethostname(),
     )
+    unproven = storage.patiently(partial(_unproven, url, plan, mine))
+    if unproven and not allow_unlike:
+        raise UnlikeHardware(f"{url}: {unproven}. {_WAYS_OUT}")
     first = storage.patiently(partial(claim_hardware, url, mine))
     if first.probe != mine.probe and not allow_unlike:
         raise UnlikeHardware(_refusal(url, first, mine))
-    return Joined(mine.made_with, _difference(first, mine))
+    return Joined(mine.made_with, unproven or _difference(first, mine))
+
+
+def _unproven(url: str, plan: Plan, mine: Hardware) -> str:
+    """Why nothing tells whether shards of this process fit those that are there; empty where the
+    dataset's first process tells it, and where they were made with the same by name."""
+    if read_hardware(url) is not None:
+        return ""
+    receipt = last_receipt(url, plan)
+    # Of whoever came meanwhile, perhaps. Older code noted nothing at all.
+    if receipt is None or receipt.made_with is None or read_hardware(url) is not None:
+        return ""
+    if receipt.made_with == mine.made_with:
+        return ""
+    return (
+        f"{HARDWARE} is lost, and shards were made with other hardware or versions than "
+        f"{mine.host} has, which may give other bytes: "
+        f"{'; '.join(differences(receipt.made_with, mine.made_with))}"
+    )
 
 
 def _difference(first: Hardware, mine: Hardware) -> str:
@@ -71,10 +105,7 @@ def _difference(first: Hardware, mine: Hardware) -> str:
 def _refusal(url: str, first: Hardware, mine: Hardware) -> str:
     return (
         f"{url}: {mine.host} rounds otherwise than {shown(first.host)}, which began the dataset: "
-        f"its shards would hold other bytes ({_told(first, mine)}). Use hardware and versions as "
-        "there, or start a dataset at another --out. To mix them, --set "
-        "generate.allow_unlike_hardware=true: receipts tell what each shard was made with, and "
-        "only the like can repair it."
+        f"its shards would hold other bytes ({_told(first, mine)}). {_WAYS_OUT}"
     )
 
 

@@ -173,6 +173,29 @@ def test_a_dataset_from_before_the_probe_goes_on_and_is_whole(
     assert verify(str(folder), "decode").findings == []
 
 
+def test_where_the_first_hardware_is_lost_receipts_tell_what_shards_were_made_with(
+    tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch
+) -> None:
+    config = tiny_config(generate={"num": 10})
+    folder = begun(config, tmp_path)
+    (folder / HARDWARE).unlink()
+    before = contents(folder)
+    monkeypatch.setattr(probing, "made_with", lambda *given: {"torch": "3.0"})
+    with pytest.raises(UnlikeHardware) as caught:
+        maker(config)
+    both = f'torch: there "{torch.__version__}", here "3.0"'
+    told = str(caught.value)
+    assert f"{HARDWARE} is lost" in told and both in told
+    assert "allow_unlike_hardware=true" in told
+    assert contents(folder) == before
+    assert both in maker(config, allow_unlike=True).joined.difference
+    # The same by name goes on.
+    monkeypatch.undo()
+    (folder / HARDWARE).unlink()
+    assert maker(config).joined.difference == ""
+    assert contents(folder).keys() == {*before, HARDWARE}
+
+
 def test_damaged_hardware_is_told_before_anything_is_started(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:

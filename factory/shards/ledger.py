@@ -214,6 +214,14 @@ def claim_hardware(url: str, mine: Hardware) -> Hardware:
     return read_model(url, HARDWARE, Hardware)
 
 
+def last_receipt(url: str, plan: Plan) -> Receipt | None:
+    """Of the shards that lie there, the last one's; None where none is there. One listing."""
+    places = sorted(storage.list_files(storage.join(url, SHARDS), suffixes=[".json"]))
+    names = (storage.join(SHARDS, storage.name_of(place)) for place in reversed(places))
+    found = (fitting_receipt(url, name, plan) for name in names)
+    return next((receipt for receipt in found if receipt is not None), None)
+
+
 def plan_files(plan: Plan) -> dict[str, bytes]:
     """The files that hold the plan, by name: the first one and its extensions."""
     nums = [*plan.extended_from, plan.num]

@@ -24,7 +24,6 @@ _OF_NO_CONCERN = re.compile(
             r"The Ray cluster currently does not have any available CPUs",
             r"(Adding|Removing|Added|Removed) \d+ .*node",
             r"Resized to \d+ CPU",
-            r"Tip: use `ray status` to view detailed cluster status",
         )
     )
 )
@@ -38,6 +37,8 @@ def quiet() -> None:
     all shown, as those are in which a process says where it hangs.
     """
     ray_logging.RAY_DEDUP_LOGS = False
+    # Ray adds a tip to the first line of its autoscaler's, after ours are left out.
+    worker.autoscaler_log_fyi_printed = True
     if getattr(worker.print_worker_logs, "leaves_out", None) is not _OF_NO_CONCERN:
         worker.print_worker_logs = _leaving_out(worker.print_worker_logs)
 

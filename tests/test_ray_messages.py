@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from ray._private import worker
+from ray.autoscaler.v2 import utils
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from factory import ray_messages
@@ -50,6 +51,17 @@ def test_what_concerns_no_user_is_left_out_and_the_rest_is_shown(told, capsys) -
     worker.print_worker_logs(data, None, ignore_prefix=False)
     assert told == SHOWN
     assert worker.print_worker_logs.__name__ == "print_worker_logs"
+
+
+def test_ray_adds_no_tip_to_what_is_shown(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(worker, "autoscaler_log_fyi_printed", False)
+    monkeypatch.setattr(utils, "is_autoscaler_v2", lambda: False)
+    monkeypatch.setattr(worker, "print_worker_logs", worker.print_worker_logs)
+    ray_messages.quiet()
+    data = {"pid": "autoscaler", "ip": "10.0.0.1", "is_err": False, "lines": SHOWN[:1]}
+    worker.print_worker_logs(data, None)
+    told = capsys.readouterr().out
+    assert "No available node types" in told and "Tip" not in told
 
 
 def test_ray_prints_by_the_function_that_is_replaced(told, capsys) -> None:

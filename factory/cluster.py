@@ -28,6 +28,8 @@ from factory import ray_messages, storage
 from factory.dispatcher import Actors
 from factory.errors import Problems, UserError
 
+_CLUSTERS = ray_constants.ENABLE_RAY_CLUSTER
+"""Whether Ray joins clusters on this kind of machine at all."""
 _ANSWER_SECONDS = 15.0
 """That a cluster has to take a connection."""
 _TRIES = "RAY_gcs_server_port_wait_time_s"
@@ -108,8 +110,8 @@ def _start() -> None:
     except Exception as error:
         raise UserError(
             f"Ray cannot start on this machine ({_one_line(error)}). Its processes meet in "
-            f"{get_default_ray_temp_dir()}: set RAY_TMPDIR to a folder with a path of at most 35 "
-            "characters that you may write to. Nothing was started."
+            f"{get_default_ray_temp_dir()}: set RAY_TMPDIR to a folder with an absolute path of at "
+            "most 35 characters that you may write to. Nothing was started."
         ) from None
 
 
@@ -126,6 +128,8 @@ def _hold_token() -> None:
 
 def _join(address: str) -> None:
     host, has_port, port = address.rpartition("://")[2].rpartition(":")
+    # This process may have had a local cluster before.
+    ray_constants.ENABLE_RAY_CLUSTER = _CLUSTERS
     # Where something else answers, Ray would knock for a quarter of an hour.
     os.environ.setdefault(_TRIES, "1")
     try:

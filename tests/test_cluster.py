@@ -61,6 +61,24 @@ def test_a_port_that_is_none_is_refused_without_asking(
         cluster._join(f"127.0.0.1:{port}")
 
 
+def test_a_process_that_had_a_local_cluster_joins_one_that_grows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grows: list[bool] = []
+    for name, value in cluster._QUIET.items():
+        monkeypatch.setenv(name, os.environ.get(name, value))
+    monkeypatch.setattr(cluster.ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_hold_token", lambda: None)
+    monkeypatch.setattr(
+        cluster.ray, "init", lambda *given, **more: grows.append(cluster.may_grow())
+    )
+    for address in ("local", "auto"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        cluster.connect()
+    assert grows == [False, True]
+
+
 @pytest.mark.parametrize("address", ["local", "", " ", " local "])
 def test_no_address_and_rays_word_for_none_start_the_same_closed_cluster(
     address: str, monkeypatch: pytest.MonkeyPatch

@@ -9,9 +9,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -98,11 +100,14 @@ def _start() -> None:
     _quiet("ray._private.authentication.authentication_token_setup")
     try:
         _hold_token()
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            dashboard_host="127.0.0.1",
-            logging_level=logging.WARNING,
+        _in_lasting_thread(
+            partial(
+                ray.init,
+                address="local",
+                include_dashboard=False,
+                dashboard_host="127.0.0.1",
+                logging_level=logging.WARNING,
+            )
         )
     except ray.exceptions.AuthenticationError as error:
         raise UserError(f"Ray's token: {_first_sentence(error)}. Mend or unset it.") from None
@@ -113,6 +118,30 @@ def _start() -> None:
             f"{get_default_ray_temp_dir()}: set RAY_TMPDIR to a folder with an absolute path of at "
             "most 35 characters that you may write to. Nothing was started."
         ) from None
+
+
+def _in_lasting_thread(start: Callable[[], object]) -> None:
+    """Starts processes in a thread that does not end before this process.
+
+    Linux ends Ray's processes with the thread that started them: one that serves a single request,
+    perhaps, and the next request would wait for ever.
+    """
+    if threading.current_thread() is threading.main_thread():
+        start()
+        return
+    started: Future[object] = Future()
+
+    def last() -> None:
+        try:
+            started.set_result(start())
+        # Whatever it is, it is raised where the caller waits.
+        except BaseException as error:
+            started.set_exception(error)
+        else:
+            threading.Event().wait()
+
+    threading.Thread(target=last, name="ray", daemon=True).start()
+    started.result()
 
 
 def _hold_token() -> None:

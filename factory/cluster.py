@@ -124,11 +124,9 @@ def _in_lasting_thread(start: Callable[[], object]) -> None:
     """Starts processes in a thread that does not end before this process.
 
     Linux ends Ray's processes with the thread that started them: one that serves a single request,
-    perhaps, and the next request would wait for ever.
+    perhaps, and the next request would wait for ever. In the main thread, Ray's own handler would
+    meanwhile end us at SIGTERM, with another exit code.
     """
-    if threading.current_thread() is threading.main_thread():
-        start()
-        return
     started: Future[object] = Future()
 
     def last() -> None:

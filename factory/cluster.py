@@ -163,7 +163,7 @@ def _join(address: str) -> None:
         if has_port:
             # Where nothing does, for some minutes.
             socket.create_connection((host.strip("[]"), _port(port)), _ANSWER_SECONDS).close()
-        ray.init(address, logging_level=logging.WARNING)
+        ray.init(address=address, logging_level=logging.WARNING)
     except ray.exceptions.AuthenticationError as error:
         raise UserError(
             f"RAY_ADDRESS={address}: the cluster does not let us in ({_first_sentence(error)}). "

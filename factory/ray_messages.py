@@ -20,6 +20,8 @@ _OF_NO_CONCERN = re.compile(
             r"has been marked dead because the detector has missed too many heartbeats",
             r"A worker died or was killed while executing a task by an unexpected system error",
             r"There are infinite retries remaining, so the task will be retried",
+            # It was dead already: whoever killed it came second.
+            r"Failed to kill actor \w+, return status: ",
             # What is asked for and what is there is told by us, too.
             r"The Ray cluster currently does not have any available CPUs",
             r"(Adding|Removing|Added|Removed) \d+ .*node",

@@ -21,6 +21,8 @@ OF_NO_CONCERN = [
     "because the detector has missed too many heartbeats from it.",
     "Task MapWorker(x).submit failed. There are infinite retries remaining, so the task will be "
     "retried. Error: The actor is temporarily unavailable",
+    "[2026-01-01 00:00:00,000 E 1 1] (gcs_server) gcs_actor_scheduler.cc:538: Failed to kill actor "
+    "1ccd7d40, return status: Invalid: KillActor RPC failed for actor 1ccd7d40: RpcError: Socket",
     "A worker died or was killed while executing a task by an unexpected system error. To ...",
     "Warning: The Ray cluster currently does not have any available CPUs. The Dataset job will ...",
 ]

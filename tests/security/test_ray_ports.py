@@ -133,7 +133,7 @@ def test_joining_a_cluster_that_asks_for_no_token_is_warned_of_once(
     monkeypatch.setattr(cluster.socket, "create_connection", lambda *given: socket.socket())
     cluster.connect()
     (options,) = given
-    assert set(options) == {"logging_level"}
+    assert set(options) == {"address", "logging_level"} and options["address"] == address
     assert cluster.ray_constants.ENABLE_RAY_CLUSTER is True
     told = capsys.readouterr().err.splitlines()
     assert len(told) == warned

@@ -20,7 +20,8 @@ from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
 from factory.precision import autocast
-from factory.synthesis import Models, Synthesizer, load_models, make_plan
+from factory.recipe import Models, load_models, make_plan
+from factory.synthesis import Synthesizer
 
 NUM_PASSES = 16
 

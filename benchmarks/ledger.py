@@ -21,12 +21,13 @@ from measuring import Row
 from factory import production
 from factory.config import load_config
 from factory.production import ShardMaker
+from factory.recipe import load_models, make_plan
 from factory.shards.ledger import Plan, finish_run, pending_shards, plan_files, start_run
 from factory.shards.receipts import Receipt, receipt_name, to_json
 from factory.shards.schema import sample_key
 from factory.shards.status import status
 from factory.shards.verification import verify
-from factory.synthesis import Synthesizer, load_models, make_plan
+from factory.synthesis import Synthesizer
 
 
 def parser() -> argparse.ArgumentParser:

@@ -35,7 +35,8 @@ from factory.diffusion.unet import UNet
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, load_ensemble
 from factory.labeling.features import default_blocks, descriptor_dim, renoised_maps
 from factory.labeling.labels import label_maps
-from factory.synthesis import Models, Synthesizer, make_plan
+from factory.recipe import Models, make_plan
+from factory.synthesis import Synthesizer
 
 FACES = Path(__file__).parents[1] / "configs" / "faces64.yaml"
 RANDOM = "0" * 64

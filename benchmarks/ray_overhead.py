@@ -113,8 +113,10 @@ def loop(url: str, keys: Sequence[str]) -> None:
 
     from factory.config import load_config, parse_override
     from factory.production import CALLS_AT_ONCE, ShardMaker
+    from factory.recipe import load_models, make_plan
     from factory.shards.ledger import finish_run, start_run
-    from factory.synthesis import Synthesizer, load_models, make_plan
+    from factory.shards.plan import ShardSpec
+    from factory.synthesis import Synthesizer
 
     config = load_config(None, [parse_override(key) for key in keys])
     torch.set_num_threads(max(1, int(config.generate.cpus_per_actor)))
@@ -122,10 +124,22 @@ def loop(url: str, keys: Sequence[str]) -> None:
     plan = make_plan(config, models)
     start_run(url, plan, "", {})
     maker = ShardMaker(Synthesizer(models, plan), plan, url)
+    spans: list[tuple[float, float]] = []
+
+    def make(spec: ShardSpec) -> None:
+        with maker.sampling(spec) as shard:
+            begun = time.monotonic()
+            for _ in shard.batches():
+                pass
+            spans.append((begun, time.monotonic()))
+        shard.publish()
+
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
-        list(pool.map(maker.make, plan.shards()))
+        list(pool.map(make, plan.shards()))
     finish_run(url, plan, "", "other")
-    print(maker.occupation.waiting_share)
+    sampling = sum(end - begun for begun, end in spans)
+    # The share of the time in which nothing was sampled.
+    print(1 - sampling / (spans[-1][1] - spans[0][0]))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import torch
 from measuring import Row
 
 from factory.config import load_config
-from factory.synthesis import Synthesizer, load_models, make_plan
+from factory.recipe import load_models, make_plan
+from factory.synthesis import Synthesizer
 
 
 def parser() -> argparse.ArgumentParser:

@@ -21,8 +21,9 @@ from pairs import FEWEST_PASSES, face_models
 from torch.utils._pytree import tree_map_only
 
 from factory.config import load_config
+from factory.recipe import Models, make_plan
 from factory.shards.plan import Plan
-from factory.synthesis import Models, Synthesizer, make_plan
+from factory.synthesis import Synthesizer
 
 ON_GPU = torch.cuda.is_available()
 RECIPES: dict[str, dict[str, Any]] = {

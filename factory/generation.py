@@ -29,6 +29,7 @@ from factory.hardware import libraries, processor
 from factory.probe import UnlikeHardware
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
+from factory.recipe import load_models, make_plan
 from factory.shards.ledger import (
     RUN,
     Incomplete,
@@ -41,7 +42,7 @@ from factory.shards.ledger import (
 )
 from factory.shards.plan import Plan
 from factory.shards.receipts import Manifest
-from factory.synthesis import Synthesizer, load_models, make_plan
+from factory.synthesis import Synthesizer
 from factory.watching import Watch, Whole
 
 _LOOK_SECONDS = 10.0
@@ -163,24 +164,23 @@ class ShardActor:
 
     def make(self, turn: Turn) -> Outcome:
         """Makes the turn's shard, or tells why it failed for good."""
-        plan, told = self.maker.plan, self.dispatcher
+        plan, dispatcher = self.maker.plan, self.dispatcher
         try:
-            receipt = self.maker.make(
-                plan.shard(turn.shard),
-                made=lambda num: told.made.remote(turn.number, num),
-                begins=lambda: self._begin(turn),
-            )
+            with self.maker.sampling(plan.shard(turn.shard), self._deadline(turn)) as shard:
+                dispatcher.begin.remote(turn.number)
+                for num in shard.batches():
+                    dispatcher.made.remote(turn.number, num)
+            receipt = shard.publish()
             return Outcome(turn.number, receipt.rows, receipt.seconds)
         except SHARD_FAILURES as error:
             return Outcome(turn.number, error=advice(error, plan))
         except RuntimeError as error:
             # Of CUDA, for one, after which this process is of no use.
-            ray.get(told.died_of.remote(turn.number, advice(error, plan)))
+            ray.get(dispatcher.died_of.remote(turn.number, advice(error, plan)))
             os._exit(1)
 
-    def _begin(self, turn: Turn) -> float | None:
+    def _deadline(self, turn: Turn) -> float | None:
         """How many seconds the shard may take."""
-        self.dispatcher.begin.remote(turn.number)
         deadline = self.knobs.shard_deadline_seconds
         return turn.seconds if deadline == "auto" else deadline
 

@@ -10,10 +10,9 @@ import faulthandler
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 import torch
 
@@ -27,7 +26,7 @@ from factory.shards.schema import DamagedShard, EncodedSample
 from factory.synthesis import Synthesizer
 
 CALLS_AT_ONCE = 2
-"""Of `ShardMaker.make`: one samples, one publishes."""
+"""Threads that make shards by one `ShardMaker`: one samples, one publishes."""
 
 SHARD_FAILURES = (
     OSError,
@@ -55,23 +54,8 @@ def advice(error: BaseException, plan: Plan) -> str:
     return told
 
 
-@dataclass
-class Occupation:
-    """How the sampling thread spent its time, in seconds."""
-
-    sampling: float = 0.0
-    waiting: float = 0.0
-    """From the end of one shard's sampling to the beginning of the next one's."""
-
-    @property
-    def waiting_share(self) -> float:
-        """0..1."""
-        whole = self.sampling + self.waiting
-        return self.waiting / whole if whole else 0.0
-
-
 class ShardMaker:
-    """Makes and publishes a plan's shards at url; `make` may run in CALLS_AT_ONCE threads.
+    """Makes and publishes a plan's shards at url, in up to CALLS_AT_ONCE threads.
 
     replace: as `publish` has it, for a repair. allow_unlike, and what is raised: as `join` has it.
     """
@@ -89,69 +73,84 @@ class ShardMaker:
         self.plan = plan
         self.url = url
         self.replace = replace
-        self.occupation = Occupation()
         self.deadlines = Deadlines()
         self._device = threading.Lock()
         self._encoder = ThreadPoolExecutor(1, "encoder")
-        self._sampled_at: float | None = None
 
-    def make(
-        self,
-        spec: ShardSpec,
-        made: Callable[[int], None] = lambda num: None,
-        begins: Callable[[], float | None] = lambda: None,
-    ) -> Receipt:
-        """The shard's receipt. made(num) is called after each batch.
+    def make(self, spec: ShardSpec, deadline_seconds: float | None = None) -> Receipt:
+        """Samples and publishes a shard; raises and ends as `sampling` and `publish` do."""
+        with self.sampling(spec, deadline_seconds) as shard:
+            for _ in shard.batches():
+                pass
+        return shard.publish()
 
-        begins() is called before sampling and tells how many seconds the shard may take: where it
-        takes more, the process ends itself, and says on stderr where it hangs. None: any number.
-        Raises what sampling raises, and OSError where the storage refuses it again and again.
+    @contextmanager
+    def sampling(
+        self, spec: ShardSpec, deadline_seconds: float | None = None
+    ) -> Iterator["ShardInMaking"]:
+        """The shard, to be sampled in the body and published after it; waits until no other shard
+        is sampled.
+
+        deadline_seconds: that sampling and publishing may take. Where they take more, the process
+        ends itself, and says on stderr where it hangs. None: any number.
         """
-        with ExitStack() as stack:
-            with self._device:
-                started = time.monotonic()
-                stack.enter_context(self.deadlines.within(begins()))
-                faults.hit("shard.sample")
-                encoded, redrawn = self._sample(spec, made)
-            data = self.plan.pack([future.result() for future in encoded])
-            faults.hit("shard.publish")
-            return self._publish(spec, data, redrawn, started)
+        with self._device, ExitStack() as stack:
+            stack.enter_context(self.deadlines.within(deadline_seconds))
+            faults.hit("shard.sample")
+            shard = ShardInMaking(self, spec, self._encoder)
+            yield shard
+            shard.deadline = stack.pop_all()
 
-    def _sample(
-        self, spec: ShardSpec, made: Callable[[int], None]
-    ) -> tuple[list[Future[EncodedSample]], int]:
-        """The samples, being encoded, and how many were drawn again."""
-        begun = time.monotonic()
-        if self._sampled_at is not None:
-            self.occupation.waiting += begun - self._sampled_at
-        redrawn = []
 
-        def batch_made(num: int, num_redrawn: int) -> None:
-            redrawn.append(num_redrawn)
-            made(num)
+class ShardInMaking:
+    """A shard between its first noise and its receipt; `ShardMaker.sampling` begins one."""
+
+    def __init__(self, maker: ShardMaker, spec: ShardSpec, encoder: ThreadPoolExecutor) -> None:
+        self.deadline = ExitStack()
+        """It ends what was begun with the sampling, when the shard is published."""
+        self._maker = maker
+        self._spec = spec
+        self._encoder = encoder
+        self._encoded: list[Future[EncodedSample]] = []
+        self._num_redrawn = 0
+        self._started = time.monotonic()
+
+    def batches(self) -> Iterator[int]:
+        """Samples the shard; gives the number of samples of each batch when it is made.
+
+        Raises what `Synthesizer.batches` raises.
+        """
+        for batch in self._maker.synthesizer.batches(self._spec):
+            encode = self._maker.plan.encode_sample
+            self._encoded += [self._encoder.submit(encode, sample) for sample in batch.samples]
+            self._num_redrawn += batch.num_redrawn
+            yield len(batch.samples)
             faults.hit("shard.batch")
 
-        samples = self.synthesizer.samples(spec, batch_made)
-        futures = [self._encoder.submit(self.plan.encode_sample, sample) for sample in samples]
-        self._sampled_at = time.monotonic()
-        self.occupation.sampling += self._sampled_at - begun
-        return futures, sum(redrawn)
+    def publish(self) -> Receipt:
+        """Writes the sampled shard; another one may be sampled meanwhile.
 
-    def _publish(self, spec: ShardSpec, data: bytes, redrawn: int, started: float) -> Receipt:
-        # The bytes are made, so where the storage stumbles only the write is tried again.
-        return storage.patiently(
-            lambda: publish(
-                self.url,
-                self.plan,
-                spec,
-                data,
-                seconds=round(time.monotonic() - started, 3),
-                host=socket.gethostname(),
-                made_with=self.joined.made_with,
-                redrawn=redrawn,
-                replace=self.replace,
+        Raises DamagedShard and ShardConflict, and OSError where the storage refuses it again and
+        again.
+        """
+        maker = self._maker
+        with self.deadline:
+            data = maker.plan.pack([future.result() for future in self._encoded])
+            faults.hit("shard.publish")
+            # The bytes are made, so where the storage stumbles only the write is tried again.
+            return storage.patiently(
+                lambda: publish(
+                    maker.url,
+                    maker.plan,
+                    self._spec,
+                    data,
+                    seconds=round(time.monotonic() - self._started, 3),
+                    host=socket.gethostname(),
+                    made_with=maker.joined.made_with,
+                    redrawn=self._num_redrawn,
+                    replace=maker.replace,
+                )
             )
-        )
 
 
 class Deadlines:

@@ -9,6 +9,7 @@ from factory.config import Config, dump_config, load_config
 from factory.errors import UserError, shown
 from factory.generation import complete, environment, make_shards
 from factory.progress import tell
+from factory.recipe import METHOD, load_models, make_plan
 from factory.shards.ledger import (
     CONFIG,
     check_run,
@@ -21,7 +22,6 @@ from factory.shards.ledger import (
 from factory.shards.plan import Plan
 from factory.shards.receipts import Manifest, Receipt, fitting_receipt, kinds, receipt_name, to_json
 from factory.shards.verification import Level, Verification, verify
-from factory.synthesis import METHOD, load_models, make_plan
 
 
 def repair(

@@ -10,8 +10,9 @@ from factory.generation import GenerationFailed
 from factory.probe import UnlikeHardware
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import tell
+from factory.recipe import load_models
 from factory.shards.plan import Plan
-from factory.synthesis import Synthesizer, load_models
+from factory.synthesis import Synthesizer
 
 
 def without_ray(replace: Callable[[Any, str, Any], None] = setattr) -> None:

@@ -203,9 +203,9 @@ def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
     class Kills(generation.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
-            self.maker.synthesizer.samples = self.killing
+            self.maker.synthesizer.batches = self.killing
 
-        def killing(self, spec: Any, made: Any) -> Any:
+        def killing(self, spec: Any) -> Any:
             time.sleep(0.5)
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -318,14 +318,14 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
     class HangsOnce(generation.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
-            self.samples = self.maker.synthesizer.samples
-            self.maker.synthesizer.samples = self.hanging
+            self.batches = self.maker.synthesizer.batches
+            self.maker.synthesizer.batches = self.hanging
 
-        def hanging(self, spec: Any, made: Any) -> Any:
+        def hanging(self, spec: Any) -> Any:
             if spec.shard == 2 and not hung.exists():
                 hung.touch()
                 time.sleep(600)
-            return self.samples(spec, made)
+            return self.batches(spec)
 
     monkeypatch.setattr(generation, "ShardActor", HangsOnce)
     config = tiny_config(generate=with_actors(1, shard_deadline_seconds=30))

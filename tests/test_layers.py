@@ -39,6 +39,7 @@ diffusion.training
 labeling.*
 shards.*
 gpu_memory
+recipe
 synthesis
 probe
 production

@@ -14,7 +14,8 @@ from factory.diffusion.process import linear_schedule
 from factory.labeling.fitting import image_maps
 from factory.labeling.labels import label_maps
 from factory.precision import autocast, in_bf16, products_in_tf32
-from factory.synthesis import Models, Synthesizer, load_models, make_plan
+from factory.recipe import Models, load_models, make_plan
+from factory.synthesis import Synthesizer
 
 Run = Callable[[Config, Models], object]
 

@@ -21,10 +21,11 @@ from factory.config import Config, dump_config, load_config
 from factory.generation import GenerationFailed, check, environment, generate
 from factory.probe import UnlikeHardware, join, probe
 from factory.production import ShardMaker
+from factory.recipe import load_models, make_plan
 from factory.repair import repair
 from factory.shards.ledger import Hardware, claim_hardware, read_receipts, start_run
 from factory.shards.verification import verify
-from factory.synthesis import Synthesizer, load_models, make_plan
+from factory.synthesis import Synthesizer
 
 HARDWARE = "_factory/hardware.json"
 ALLOWED = ("--set", "generate.allow_unlike_hardware=true")

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from factory.production import (
     ShardMaker,
     advice,
 )
+from factory.recipe import load_models, make_plan
 from factory.shards.ledger import ShardConflict, pending_shards, start_run
 from factory.shards.plan import Plan, ShardSpec
-from factory.synthesis import Synthesizer, load_models, make_plan
+from factory.synthesis import SampledBatch, Synthesizer
 
 Make = Callable[[str], ShardMaker]
 
@@ -49,9 +51,11 @@ def bytes_of(maker: ShardMaker, spec: ShardSpec) -> bytes:
 
 
 def test_a_made_shard_lies_there_with_its_receipt(make: Make) -> None:
-    maker, numbers = make("one"), []
+    maker = make("one")
     spec = maker.plan.shard(1)
-    receipt = maker.make(spec, numbers.append)
+    with maker.sampling(spec) as shard:
+        numbers = list(shard.batches())
+    receipt = shard.publish()
     assert sum(numbers) == receipt.rows == spec.stop - spec.start
     assert spec not in pending_shards(maker.url, maker.plan)
     samples = list(make("other").synthesizer.samples(spec))
@@ -79,25 +83,27 @@ def test_one_shard_is_sampled_while_the_one_before_is_published(
         return publish(url, plan, spec, *rest, **more)
 
     monkeypatch.setattr(production, "publish", waits_for_the_second)
-    first, second = maker.plan.shard(0), maker.plan.shard(1)
-    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
-        one = pool.submit(maker.make, first)
-        other = pool.submit(maker.make, second, begins=second_begun.set)
-        assert (one.result().shard, other.result().shard) == (0, 1)
-    assert maker.occupation.sampling > 0 and 0 <= maker.occupation.waiting_share < 1
+    with ThreadPoolExecutor(1) as pool:
+        with maker.sampling(maker.plan.shard(0)) as first:
+            list(first.batches())
+        receipt = pool.submit(first.publish)
+        with maker.sampling(maker.plan.shard(1)) as second:
+            second_begun.set()
+            list(second.batches())
+        assert (receipt.result().shard, second.publish().shard) == (0, 1)
 
 
 def test_two_shards_are_never_sampled_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     maker, inside, most = make("one"), [], []
-    samples = maker.synthesizer.samples
+    batches = maker.synthesizer.batches
 
-    def counted(spec: ShardSpec, *rest: Any) -> Any:
+    def counted(spec: ShardSpec) -> Iterator[SampledBatch]:
         inside.append(spec)
         most.append(len(inside))
-        yield from samples(spec, *rest)
+        yield from batches(spec)
         inside.remove(spec)
 
-    monkeypatch.setattr(maker.synthesizer, "samples", counted)
+    monkeypatch.setattr(maker.synthesizer, "batches", counted)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(maker.make, maker.plan.shards()[:5]))
     assert most == [1] * 5
@@ -166,12 +172,12 @@ def test_samples_that_were_drawn_again_are_counted_in_the_receipt(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker = make("one")
-    honest = maker.synthesizer.samples
+    honest = maker.synthesizer.batches
 
-    def samples(spec: ShardSpec, made: Callable[[int, int], None]) -> Any:
-        return honest(spec, lambda num, redrawn: made(num, 1))
+    def batches(spec: ShardSpec) -> Iterator[SampledBatch]:
+        return (replace(batch, num_redrawn=1) for batch in honest(spec))
 
-    monkeypatch.setattr(maker.synthesizer, "samples", samples)
+    monkeypatch.setattr(maker.synthesizer, "batches", batches)
     spec = maker.plan.shard(0)
     batch = maker.plan.recipe["batch_size"]
     assert maker.make(spec).redrawn == -(-(spec.stop - spec.start) // batch)
@@ -230,7 +236,7 @@ with deadlines.within(600), deadlines.within(None):
     assert "Timeout" in done.stderr
 
 
-def test_begins_tells_how_long_the_shard_may_take(
+def test_the_deadline_is_how_long_the_shard_may_take(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker, armed = make("one"), []
@@ -239,9 +245,21 @@ def test_begins_tells_how_long_the_shard_may_take(
         "dump_traceback_later",
         lambda seconds, exit: armed.append((seconds, exit)),
     )
-    maker.make(maker.plan.shard(0), begins=lambda: 1234.0)
+    maker.make(maker.plan.shard(0), 1234.0)
     maker.make(maker.plan.shard(1))
     assert len(armed) == 1 and 1230 < armed[0][0] <= 1234 and armed[0][1] is True
+
+
+def test_a_deadline_holds_until_the_shard_is_published_or_its_sampling_fails(make: Make) -> None:
+    maker = make("one")
+    with maker.sampling(maker.plan.shard(0), 600) as shard:
+        list(shard.batches())
+    assert len(maker.deadlines._pieces) == 1
+    shard.publish()
+    assert not maker.deadlines._pieces
+    with pytest.raises(KeyError), maker.sampling(maker.plan.shard(1), 600):
+        raise KeyError
+    assert not maker.deadlines._pieces
 
 
 def test_a_fault_kills_the_process_at_the_point_and_time_that_was_asked_for() -> None:

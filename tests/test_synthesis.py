@@ -21,9 +21,10 @@ from factory.errors import UserError
 from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
+from factory.recipe import Models, load_models, make_plan
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample, sample_key
-from factory.synthesis import Models, Synthesizer, load_models, make_plan
+from factory.synthesis import Synthesizer
 
 TIMESTEPS, BLOCKS, STEPS = (10, 40), (1, 2), 5
 
@@ -193,8 +194,9 @@ def test_all_of_a_compiled_plan_is_compiled_before_its_first_shard(
     # The network; with its maps, or up to the last of them; and what draws the noise.
     assert len(graphs) == 3
     assert_same(list(synthesizer.samples(told.shard(0))), plain)
-    for sampler in ("unipc", "dpm_solver", "ddim", "ddpm"):
-        told.recipe.update(sampler=sampler, eta=0.5)
+    for sampler, eta in (("unipc", None), ("dpm_solver", None), ("ddim", 0.5), ("ddpm", None)):
+        update = {"sampler": sampler, "eta": eta}
+        synthesizer.recipe = synthesizer.recipe.model_copy(update=update)
         assert len(list(synthesizer.samples(told.shard(0)))) == 4
     assert len(graphs) == 3
 
@@ -272,7 +274,7 @@ def test_a_short_last_shard_holds_what_a_longer_dataset_holds_there(models, plan
     assert_same(made(models, short, 1), made(models, long, 1)[:3])
 
 
-def test_every_batch_has_the_plans_shape_and_is_told(models, plan, monkeypatch) -> None:
+def test_every_batch_has_the_plans_shape_and_is_given_by_itself(models, plan, monkeypatch) -> None:
     told = plan(generate={"num": 7})
     sizes, unet = set(), models.ddpm.unet
     whole = unet.epsilon_and_features
@@ -282,10 +284,8 @@ def test_every_batch_has_the_plans_shape_and_is_told(models, plan, monkeypatch) 
         return whole(x_t, t, blocks)
 
     monkeypatch.setattr(unet, "epsilon_and_features", counted)
-    numbers: list[int] = []
-    synthesizer = Synthesizer(models, told)
-    samples = list(synthesizer.samples(told.shard(1), lambda num, redrawn: numbers.append(num)))
-    assert numbers == [2, 1] and len(samples) == 3 and sizes == {2}
+    batches = list(Synthesizer(models, told).batches(told.shard(1)))
+    assert [len(batch.samples) for batch in batches] == [2, 1] and sizes == {2}
 
 
 def test_another_seed_makes_other_images(models, plan) -> None:
@@ -461,10 +461,9 @@ def test_a_sample_that_is_not_finite_is_drawn_again_by_rule(models, plan, monkey
     told = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
     whole = made(models, told)
     spoil(monkeypatch, {sample_seed(9, 1), sample_seed(9, 1, retry=1), sample_seed(9, 3)})
-    counts: list[tuple[int, int]] = []
-    synthesizer = Synthesizer(models, told)
-    mended = list(synthesizer.samples(told.shard(0), lambda *of_batch: counts.append(of_batch)))
-    assert counts == [(3, 2), (2, 1)]
+    batches = list(Synthesizer(models, told).batches(told.shard(0)))
+    assert [(len(batch.samples), batch.num_redrawn) for batch in batches] == [(3, 2), (2, 1)]
+    mended = [sample for batch in batches for sample in batch.samples]
     assert (mended[1].seed, mended[3].seed) == (sample_seed(9, 1, 2), sample_seed(9, 3, 1))
     assert all(np.isfinite(sample.uncertainty) for sample in mended)
     assert_same([mended[i] for i in (0, 2, 4)], [whole[i] for i in (0, 2, 4)])
@@ -474,9 +473,8 @@ def test_a_sample_that_is_not_finite_is_drawn_again_by_rule(models, plan, monkey
 def test_what_only_fills_the_last_batch_is_never_drawn_again(models, plan, monkeypatch) -> None:
     told = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
     spoil(monkeypatch, {sample_seed(9, 5)})
-    counts: list[int] = []
-    list(Synthesizer(models, told).samples(told.shard(0), lambda num, again: counts.append(again)))
-    assert counts == [0, 0]
+    batches = Synthesizer(models, told).batches(told.shard(0))
+    assert [batch.num_redrawn for batch in batches] == [0, 0]
 
 
 def test_the_model_id_tells_both_models_apart(models) -> None:

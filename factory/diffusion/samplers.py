@@ -13,8 +13,11 @@ Shapes: x_T (B, C, H, W) standard normal -> x_0 (B, C, H, W), in [-1, 1] if clip
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
@@ -336,3 +339,30 @@ def _with_pinned(
 def _nearest(point: int, num_timesteps: int) -> Iterable[int]:
     """Timesteps by their distance from point."""
     return sorted(range(num_timesteps), key=lambda t: (abs(t - point), t))
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A way from x_T to x_0, and what belongs to it."""
+
+    draw: Callable[..., torch.Tensor]
+    """(epsilon_fn, schedule, x_t, timesteps, clip=...) -> x_0; with noise=... where it adds
+    some, and eta=... where it has one."""
+    grid: Callable[..., tuple[int, ...]] | None
+    """(schedule, num_steps, pinned) -> the timesteps that it walks (docs/performance.md); None:
+    all timesteps of the model."""
+    adds_noise: bool
+    """Whether it does so unless eta is 0."""
+    feature_source: Literal["renoise", "trajectory"]
+    """Where the maps of generated images come from when nothing is set: by how well the labels
+    agree with the consensus of many re-noised passes."""
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "sde_dpm_solver": Sampler(sde_dpm_solver, high_noise_timesteps, True, "renoise"),
+    "unipc": Sampler(unipc, log_snr_timesteps, False, "trajectory"),
+    "dpm_solver": Sampler(dpm_solver, log_snr_timesteps, False, "trajectory"),
+    "ddim": Sampler(ddim, uniform_timesteps, True, "renoise"),
+    "ddpm": Sampler(partial(ddim, eta=1.0), None, True, "renoise"),
+}
+"""By the name that `generate.sampler` has for it."""

@@ -7,7 +7,7 @@ Shapes: B images, C_m channels of map m, D = sum of C_m, S image size, P pixels.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import torch
@@ -19,6 +19,11 @@ from factory.diffusion.unet import block_channels
 
 FeaturesFn = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], dict[int, torch.Tensor]]
 """(x_t (B, C, H, W), t (B,), blocks) -> {block: its map}."""
+
+NetworkFn = Callable[
+    [torch.Tensor, torch.Tensor, Sequence[int]], tuple[torch.Tensor, dict[int, torch.Tensor]]
+]
+"""The same, with epsilon (B, C, H, W) before the maps."""
 
 
 def default_blocks(config: UNetConfig) -> tuple[int, ...]:
@@ -61,6 +66,39 @@ def renoised_maps(
         maps = features(q_sample(schedule, x_0, t, noise.expand_as(x_0)), t, blocks)
         found += [maps[block] for block in blocks]
     return found
+
+
+class FeatureTap:
+    """The epsilon function of a network, which keeps decoder maps at some timesteps that it passes.
+
+    A sampler calls it once at each timestep of `order`, in that order. So the timestep is known
+    without the device being asked for t, which would be to wait for it.
+    """
+
+    def __init__(
+        self,
+        network: NetworkFn,
+        order: Iterable[int],
+        timesteps: Sequence[int],
+        blocks: Sequence[int],
+    ) -> None:
+        """timesteps: those of `order` at which the maps of blocks are kept."""
+        self._network = network
+        self._order = iter(order)
+        self._timesteps, self._blocks = timesteps, blocks
+        self._maps: dict[tuple[int, int], torch.Tensor] = {}
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """epsilon (B, C, H, W) of x_t (B, C, H, W) at t (B,), which is the next of `order`."""
+        timestep = next(self._order)
+        blocks = self._blocks if timestep in self._timesteps else ()
+        epsilon, maps = self._network(x_t, t, blocks)
+        self._maps.update({(timestep, block): maps[block] for block in blocks})
+        return epsilon
+
+    def maps(self) -> list[torch.Tensor]:
+        """The maps (B, C_m, h_m, w_m) that were kept, in the descriptor's order."""
+        return [self._maps[t, block] for t in self._timesteps for block in self._blocks]
 
 
 def pixel_descriptors(

@@ -38,6 +38,7 @@ from interleaving import Interleaving, Killed, Process
 from factory import faults, generation, production, repair, storage
 from factory.config import Config, parse_config
 from factory.errors import UserError
+from factory.recipe import Models, load_models, make_plan
 from factory.shards import ledger
 from factory.shards.leftovers import remove_leftovers
 from factory.shards.plan import Plan, ShardSpec
@@ -45,7 +46,7 @@ from factory.shards.receipts import Receipt, measure
 from factory.shards.schema import Sample
 from factory.shards.status import status
 from factory.shards.verification import LEFTOVER, Verification, verify
-from factory.synthesis import Models, Synthesizer, load_models, make_plan
+from factory.synthesis import SampledBatch, Synthesizer
 
 FEW = 25
 EXAMPLES = int(os.environ.get("INTERLEAVINGS", FEW))
@@ -93,9 +94,8 @@ class Kept:
     def probe(self) -> tuple[torch.Tensor, list[Sample]]:
         return self.probed
 
-    def samples(self, spec: ShardSpec, made: Callable[[int, int], None]) -> Iterator[Sample]:
-        yield from self.kept[spec.start : spec.stop]
-        made(spec.stop - spec.start, 0)
+    def batches(self, spec: ShardSpec) -> Iterator[SampledBatch]:
+        yield SampledBatch(self.kept[spec.start : spec.stop], num_redrawn=0)
 
 
 @pytest.fixture(scope="module")

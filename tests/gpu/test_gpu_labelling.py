@@ -14,7 +14,7 @@ from factory.errors import UserError
 from factory.labeling import evaluation, fitting, stage
 from factory.labeling.ensemble import load_ensemble
 from factory.labeling.evaluation import Evaluation
-from factory.synthesis import load_models
+from factory.recipe import load_models
 
 DATA = {
     "image_size": 16,

@@ -13,7 +13,7 @@ from factory.diffusion.unet import UNet
 from factory.gpu_memory import automatic_batch, limit_memory, map_bytes, pass_bytes
 from factory.labeling.features import default_blocks
 from factory.precision import autocast
-from factory.synthesis import load_models, make_plan
+from factory.recipe import load_models, make_plan
 
 SHAPES = [
     UNetConfig(block_out_channels=(16, 32, 48), attention_levels=(2,), norm_num_groups=8),

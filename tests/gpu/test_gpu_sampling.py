@@ -9,9 +9,10 @@ from standin import StandIn
 from factory import synthesis
 from factory.config import Config, Diffusion
 from factory.diffusion.process import linear_schedule
+from factory.recipe import load_models, make_plan
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample
-from factory.synthesis import Synthesizer, load_models, make_plan
+from factory.synthesis import Synthesizer
 
 FEATURES = {"timesteps": (10, 40), "blocks": (1, 2)}
 SETTINGS = [
@@ -87,7 +88,6 @@ def test_a_batch_waits_for_the_device_as_often_whatever_its_steps(
 @pytest.mark.parametrize("source", ["renoise", "trajectory"])
 def test_the_maps_of_a_batch_are_let_go_before_the_next(source: str, plan, gpu: StandIn) -> None:
     told, synthesizer = plan(source, sampler="unipc", num=12, samples_per_shard=12)
-    made_by, alive = synthesizer(), []
-    list(made_by.samples(told.shard(0), lambda num, redrawn: alive.append(gpu.live_bytes())))
+    alive = [gpu.live_bytes() for _ in synthesizer().batches(told.shard(0))]
     assert len(alive) == 6
     assert max(alive) <= 1.05 * alive[0], alive

@@ -13,8 +13,9 @@ import yaml
 from factory.cli import main
 from factory.config import Config, dump_config
 from factory.production import ShardMaker
+from factory.recipe import load_models, make_plan
 from factory.shards.ledger import finish_run, start_run
-from factory.synthesis import Synthesizer, load_models, make_plan
+from factory.synthesis import Synthesizer
 
 IN_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIACANARY0000000001",

@@ -1,0 +1,161 @@
+"""What decides the bytes of a dataset beside its size: the models, and how they are used."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from factory.config import Config, Features, Generate
+from factory.diffusion import philox
+from factory.diffusion.checkpoints import Model
+from factory.diffusion.process import linear_schedule
+from factory.diffusion.samplers import SAMPLERS
+from factory.errors import UserError
+from factory.gpu_memory import automatic_batch
+from factory.labeling import stage
+from factory.labeling.ensemble import Ensemble
+from factory.precision import in_bf16
+from factory.shards.plan import MAX_SHARDS, Plan
+
+METHOD = 3
+"""Grows when the same settings give other bytes than before: datasets of older code are then
+refused, not mixed with new shards."""
+_BATCH_PIXELS = 2**17
+"""Of images that go through the network together on a CPU: 32 of 64 px."""
+_NOISE = {"cpu": "numpy's philox, ziggurat", "cuda": philox.NAME}
+"""Who draws it: a GPU would wait for the CPU's, and a CPU is faster at its own."""
+
+
+class Recipe(BaseModel, frozen=True, extra="forbid"):
+    """How the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
+
+    method: int
+    """`METHOD` of the code that made the plan."""
+    seed: int
+    image_size: int
+    """Pixels, high and wide."""
+    sampler: Literal["sde_dpm_solver", "unipc", "dpm_solver", "ddim", "ddpm"]
+    eta: float | None
+    """The noise of ddim; None for other samplers."""
+    sampling_timesteps: tuple[int, ...]
+    """Decreasing; those of the features are among them. Empty: all of the model's."""
+    clip: float | None
+    """As `Model.clip`."""
+    device: Literal["cpu", "cuda"]
+    batch_size: int
+    precision: Literal["fp32", "bf16"]
+    compiled: bool
+    noise: str
+    """The generator that draws it."""
+    feature_source: Literal["renoise", "trajectory"]
+    """As `Features.source`."""
+    vote: Literal["soft", "hard"]
+    ddpm_sha256: str
+    ensemble_sha256: str
+
+    @property
+    def device_draws_noise(self) -> bool:
+        """Whether the device draws the noise, and not a thread of the CPU."""
+        return self.noise == philox.NAME
+
+    @property
+    def in_bf16(self) -> bool:
+        """Whether the network's passes are in bfloat16."""
+        return self.precision == "bf16"
+
+
+@dataclass(frozen=True)
+class Models:
+    """The frozen DDPM and its ensemble."""
+
+    ddpm: Model
+    ensemble: Ensemble
+    ensemble_hash: str
+
+    @property
+    def model_id(self) -> str:
+        """12 hex digits over the weights and configs of both models."""
+        joined = self.ddpm.model_hash + self.ensemble_hash
+        return hashlib.sha256(joined.encode()).hexdigest()[:12]
+
+
+def load_models(config: Config) -> Models:
+    """Both models of a config. Raises UserError."""
+    return Models(*stage.load_models(config))
+
+
+def make_plan(config: Config, models: Models) -> Plan:
+    """Everything that decides the bytes of the dataset. Raises UserError."""
+    generate, ensemble = config.generate, models.ensemble.config
+    _check_num_steps(generate, models)
+    if generate.num > MAX_SHARDS * generate.samples_per_shard:
+        raise UserError(
+            f"generate.samples_per_shard: {generate.samples_per_shard:,} makes more than "
+            f"{MAX_SHARDS:,} shards of {generate.num:,} pairs. Raise it."
+        )
+    recipe = Recipe(
+        method=METHOD,
+        seed=generate.seed,
+        image_size=models.ddpm.image_size,
+        sampler=generate.sampler,
+        eta=generate.eta if generate.sampler == "ddim" else None,
+        sampling_timesteps=_sampling_timesteps(generate, models),
+        clip=models.ddpm.clip,
+        feature_source=_feature_source(config.features, generate.sampler),
+        vote=config.ensemble.vote,
+        ddpm_sha256=models.ddpm.model_hash,
+        ensemble_sha256=models.ensemble_hash,
+        **_execution(generate, models),
+    )
+    return Plan(
+        num=generate.num,
+        samples_per_shard=generate.samples_per_shard,
+        format=generate.format,
+        class_names=ensemble.class_names,
+        palette=ensemble.palette,
+        recipe=recipe.model_dump(mode="json"),
+    )
+
+
+def _check_num_steps(generate: Generate, models: Models) -> None:
+    num_steps, num_pinned = generate.num_sampling_steps, len(models.ensemble.config.timesteps)
+    num_timesteps = models.ddpm.diffusion.num_timesteps
+    if generate.sampler != "ddpm" and not num_pinned < num_steps <= num_timesteps:
+        raise UserError(
+            f"generate.num_sampling_steps: {num_steps} must be more than {num_pinned}, the number "
+            f"of feature timesteps, and at most {num_timesteps}, the model's timesteps."
+        )
+
+
+def _sampling_timesteps(generate: Generate, models: Models) -> tuple[int, ...]:
+    grid = SAMPLERS[generate.sampler].grid
+    if grid is None:
+        return ()
+    schedule, pinned = linear_schedule(models.ddpm.diffusion), models.ensemble.config.timesteps
+    return grid(schedule, generate.num_sampling_steps, pinned)
+
+
+def _feature_source(features: Features, sampler: str) -> Literal["renoise", "trajectory"]:
+    return SAMPLERS[sampler].feature_source if features.source == "auto" else features.source
+
+
+def _execution(generate: Generate, models: Models) -> dict[str, Any]:
+    """How the network is run. What the user leaves open is chosen here, once, since other kernels
+    round otherwise."""
+    device = "cuda" if generate.gpus_per_actor else "cpu"
+    bf16 = in_bf16(generate.precision, device)
+    batch_size, compile = generate.batch_size, generate.compile
+    if batch_size == "auto":
+        unet, size = models.ddpm.unet.config, models.ddpm.image_size
+        ensemble = models.ensemble.config
+        batch_size = max(1, _BATCH_PIXELS // size**2)
+        if device == "cuda":
+            batch_size = automatic_batch(unet, size, ensemble.timesteps, ensemble.blocks, bf16)
+    return {
+        "device": device,
+        "batch_size": min(batch_size, generate.samples_per_shard),
+        "precision": "bf16" if bf16 else "fp32",
+        "compiled": device == "cuda" if compile == "auto" else compile,
+        "noise": _NOISE[device],
+    }

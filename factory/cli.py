@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from factory import storage
+from factory import __version__, storage
 from factory.config import Config, dump_config, load_config, parse_count, parse_override, required
-from factory.errors import UserError, shown
+from factory.errors import GenerationFailed, Incomplete, TrainingFailed, UserError, shown
 
 if TYPE_CHECKING:
     from factory.shards.verification import Verification
@@ -191,6 +191,7 @@ def _both(handler: Callable[[int, Any], Any]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="factory", description="A factory of labelled images.")
+    parser.add_argument("--version", action="version", version=f"factory {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, flags in _FLAGS.items():
         sub = commands.add_parser(name, help=_ABOUT[name], description=_ABOUT[name])
@@ -285,14 +286,12 @@ def _inspect(config: Config) -> int:
 
 
 def _train(config: Config) -> int:
-    from ray.train.v2.api.exceptions import TrainingFailedError
-
     from factory.diffusion.training import train
 
     _check_outlives("train.url", config.train.url)
     try:
         print(train(config))
-    except TrainingFailedError as error:
+    except TrainingFailed as error:
         return _failed("train", f"training failed: {error}")
     return 0
 
@@ -340,8 +339,7 @@ def _check_evaluate(config: Config) -> None:
 
 
 def _generate(config: Config) -> int:
-    from factory.generation import GenerationFailed, generate
-    from factory.shards.ledger import Incomplete
+    from factory.generation import generate
 
     _check_outlives("generate.url", config.generate.url)
     try:
@@ -397,9 +395,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _repair(given: argparse.Namespace) -> int:
-    from factory.generation import GenerationFailed
     from factory.repair import repair
-    from factory.shards.ledger import Incomplete
 
     overrides = [parse_override(text) for text in given.set]
     try:

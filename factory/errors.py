@@ -1,4 +1,20 @@
-"""The one kind of error that a user can cause and the command line knows how to tell."""
+"""Every error that has a name of its own here.
+
+FactoryError
+|- UserError           A config, a folder, a model or a place is wrong: nothing was started.
+|- TrainingFailed      A training stopped; the same command goes on from its last checkpoint.
+|- GenerationFailed    A job stopped; finished shards are kept, and the same command goes on.
+|  `- PoolFailed       Its actors cannot go on.
+|- Incomplete          Shards of a dataset are missing or altered.
+|- ShardConflict       At a shard's name lie other bytes.
+|- UnlikeHardware      This process would make other bytes than those before it.
+|- CannotCompile       The machine lacks what compiling needs.
+|- NotFinite           A training's state holds numbers that are not finite.
+|- UnreadableImage     Bytes are no image that is read; also a ValueError.
+`- DamagedShard        Bytes are no whole shard, or a sample breaks the contract; also a ValueError.
+
+What the system refuses stays an OSError. The command line tells each of them in one message.
+"""
 
 import errno
 from collections.abc import Iterator, Sequence
@@ -8,7 +24,11 @@ MAX_LENGTH = 600
 """Characters of a line that people read to its end."""
 
 
-class UserError(Exception):
+class FactoryError(Exception):
+    """Whatever the factory raises by a name of its own."""
+
+
+class UserError(FactoryError):
     """Something in the user's hands is wrong: a config, a folder, a model, an output place.
 
     Carries every problem found, each a sentence that says what, where and what to do. The command
@@ -28,6 +48,53 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[type["UserError"], tuple[tuple[str, ...]]]:
         # Crosses process borders whole.
         return UserError, (self.problems,)
+
+
+class TrainingFailed(FactoryError):
+    """A training stopped; checkpoints are kept, and the same command goes on from the last one."""
+
+
+class GenerationFailed(FactoryError):
+    """The job stopped before every shard was there; what is there stays and can be resumed."""
+
+
+class PoolFailed(GenerationFailed):
+    """The actors cannot go on; the message says why."""
+
+
+class Incomplete(FactoryError):
+    """Shards of a dataset are missing or altered; `shards` are their numbers."""
+
+    def __init__(self, message: str, shards: Sequence[int]) -> None:
+        self.shards = shards
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["Incomplete"], tuple[str, Sequence[int]]]:
+        return Incomplete, (str(self), self.shards)
+
+
+class ShardConflict(FactoryError):
+    """At a shard's name lie other bytes: made otherwise, or altered since."""
+
+
+class UnlikeHardware(FactoryError):
+    """This process would make other bytes of the same plan than those before it."""
+
+
+class CannotCompile(FactoryError):
+    """The machine lacks what compiling needs; says what, and how to do without."""
+
+
+class NotFinite(FactoryError):
+    """A training has diverged: its state is not made of finite numbers any more."""
+
+
+class UnreadableImage(FactoryError, ValueError):
+    """Bytes that are no image we read; says why."""
+
+
+class DamagedShard(FactoryError, ValueError):
+    """Bytes that are no whole shard of ours, or a sample that breaks the contract; says why."""
 
 
 class Problems:

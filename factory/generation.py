@@ -21,18 +21,15 @@ import torch
 
 from factory import cluster, pool, storage
 from factory.config import TOY, Config, Generate, config_tree, dump_config, parse_config
-from factory.diffusion.compilation import CannotCompile
 from factory.dispatcher import Limits, Outcome, Progress, Turn
-from factory.errors import UserError
+from factory.errors import CannotCompile, GenerationFailed, Incomplete, UnlikeHardware, UserError
 from factory.gpu_memory import limit_memory
 from factory.hardware import libraries, processor
-from factory.probe import UnlikeHardware
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
 from factory.recipe import load_models, make_plan
 from factory.shards.ledger import (
     RUN,
-    Incomplete,
     check_run,
     finish_run,
     pending_among,
@@ -48,10 +45,6 @@ from factory.watching import Watch, Whole
 _LOOK_SECONDS = 10.0
 """Between an actor's looks at how long a shard usually takes, until the first one is finished."""
 _NOT_SHARED = "Name a path that all nodes share, or a URL such as s3://bucket/prefix."
-
-
-class GenerationFailed(Exception):
-    """The job stopped before every shard was there; what is there stays and can be resumed."""
 
 
 def check(config: Config) -> Plan:
@@ -215,13 +208,10 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     content = config_tree(config), plan.model_dump(mode="json"), replace
     work = pool.Work(partial(ShardActor, *content), _ENDS_JOB)
     watch = Watch(_whole(plan, shards), size, knobs.progress_seconds)
-    try:
-        with closing(pool.make(shards, limits, work, size)) as looks:
-            for last in looks:
-                watch.look(last)
-                _check_moves(watch, knobs)
-    except pool.PoolFailed as error:
-        raise GenerationFailed(str(error)) from None
+    with closing(pool.make(shards, limits, work, size)) as looks:
+        for last in looks:
+            watch.look(last)
+            _check_moves(watch, knobs)
     _check_all_made(last, plan)
 
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from factory.classes import IGNORE_ID, Classes
+from factory.errors import UnreadableImage
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -32,10 +33,6 @@ _PLAIN, _UP = 0, 2
 # Neighbouring rows of a photograph are alike; differences of ids are nothing but more ids.
 _FILTERS = {_GREY: _PLAIN, _RGB: _UP}
 _BODY = slice(41, -16)
-
-
-class UnreadableImage(ValueError):
-    """Bytes that are no image we read; says why."""
 
 
 def to_signed(pixels: torch.Tensor) -> torch.Tensor:

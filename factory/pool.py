@@ -20,13 +20,10 @@ from ray.exceptions import RayActorError, RayError, UserCodeException
 
 from factory import cluster, ray_messages
 from factory.dispatcher import Dispatcher, Limits, Outcome, Progress, Turn, runs
+from factory.errors import PoolFailed
 
 _LOOK_SECONDS = 1.0
 """Between two looks at the job, unless it ends."""
-
-
-class PoolFailed(Exception):
-    """The actors cannot go on; the message says why."""
 
 
 class Maker(Protocol):

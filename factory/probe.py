@@ -13,7 +13,7 @@ import torch
 
 from factory import storage
 from factory.differences import differences
-from factory.errors import shown
+from factory.errors import UnlikeHardware, shown
 from factory.hardware import made_with
 from factory.shards.ledger import (
     HARDWARE,
@@ -30,10 +30,6 @@ _WAYS_OUT = (
     "generate.allow_unlike_hardware=true: receipts tell what each shard was made with, and only "
     "the like can repair it."
 )
-
-
-class UnlikeHardware(Exception):
-    """This process would make other bytes of the same plan than those before it."""
 
 
 @dataclass(frozen=True)

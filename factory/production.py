@@ -17,12 +17,12 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from factory import faults, storage
-from factory.errors import is_out_of_memory
+from factory.errors import DamagedShard, ShardConflict, is_out_of_memory
 from factory.probe import join
-from factory.shards.ledger import ShardConflict, publish
+from factory.shards.ledger import publish
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import Receipt
-from factory.shards.schema import DamagedShard, EncodedSample
+from factory.shards.schema import EncodedSample
 from factory.synthesis import Synthesizer
 
 CALLS_AT_ONCE = 2

@@ -17,7 +17,7 @@ import numpy as np
 from factory import storage
 from factory.classes import Classes, Color
 from factory.differences import flatten
-from factory.errors import UserError
+from factory.errors import DamagedShard, UserError
 from factory.images import colorize, encode_png, overlay
 from factory.shards.ledger import (
     Manifest,
@@ -27,7 +27,7 @@ from factory.shards.ledger import (
     read_shard,
 )
 from factory.shards.receipts import kinds
-from factory.shards.schema import DamagedShard, Sample
+from factory.shards.schema import Sample
 
 MAX_SHARDS_READ = 8
 NUM_BINS = 32

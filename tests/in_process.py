@@ -6,8 +6,7 @@ from typing import Any
 
 from factory import cluster, generation, repair
 from factory.config import Config
-from factory.generation import GenerationFailed
-from factory.probe import UnlikeHardware
+from factory.errors import GenerationFailed, UnlikeHardware
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import tell
 from factory.recipe import load_models

@@ -15,6 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
+import factory
 from factory import cluster, storage
 from factory.cli import main
 from factory.config import Config, dump_config
@@ -471,3 +472,10 @@ def test_a_second_signal_ends_the_process_at_once(number, tmp_path):
             process.send_signal(number)
         assert process.wait(timeout=120) == 128 + number
         assert "Traceback" not in process.stderr.read()
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"factory {factory.__version__}\n"

@@ -19,7 +19,6 @@ from factory.errors import UserError
 
 CONNECT = """
 from factory import cluster
-from factory.errors import UserError
 try:
     cluster.connect()
 except UserError as error:

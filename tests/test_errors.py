@@ -1,12 +1,25 @@
 """Claims about factory.errors."""
 
+import ast
 import errno
 import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from factory.errors import MAX_LENGTH, Problems, UserError, is_out_of_memory, shown
+from factory import errors
+from factory.errors import (
+    MAX_LENGTH,
+    FactoryError,
+    Incomplete,
+    Problems,
+    UserError,
+    is_out_of_memory,
+    shown,
+)
 
 
 def test_all_problems_are_told_one_a_line() -> None:
@@ -84,3 +97,33 @@ def test_torch_really_says_so_on_a_cpu() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+def tree(error: type[BaseException], depth: int = 0) -> Iterator[tuple[int, str]]:
+    """Depth and name of a class and of all below it."""
+    yield depth, error.__name__
+    for below in error.__subclasses__():
+        yield from tree(below, depth + 1)
+
+
+def test_the_tree_that_is_drawn_is_that_of_the_classes() -> None:
+    lines = (re.match(r"([|` -]*)([A-Z]\w+)", line) for line in (errors.__doc__ or "").splitlines())
+    drawn = [(len(m[1]) // 3, m[2]) for m in lines if m and m[2].endswith(_ENDINGS)]
+    assert sorted(drawn) == sorted(tree(FactoryError))
+
+
+_ENDINGS = tuple(name for _, name in tree(FactoryError))
+
+
+def test_every_exception_of_the_package_that_leaves_its_module_is_in_the_tree() -> None:
+    for path in Path(errors.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and path.name != "errors.py":
+                bases = {ast.unparse(base) for base in node.bases}
+                ours = bases & {"Exception", "ValueError", "RuntimeError", *_ENDINGS}
+                assert not ours or node.name.startswith("_"), f"{path}: {node.name}"
+
+
+def test_what_is_incomplete_crosses_process_borders_whole() -> None:
+    copy = pickle.loads(pickle.dumps(Incomplete("2 shards are missing", [1, 3])))
+    assert (str(copy), copy.shards) == ("2 shards are missing", [1, 3])

@@ -20,8 +20,8 @@ from ray.cluster_utils import Cluster
 
 from factory import cli, cluster, generation, storage
 from factory.config import Config, dump_config
-from factory.errors import UserError
-from factory.generation import GenerationFailed, check, generate
+from factory.errors import GenerationFailed, UserError
+from factory.generation import check, generate
 from factory.repair import repair
 from factory.shards.ledger import read_manifest, read_receipts, start_run
 from factory.shards.verification import verify

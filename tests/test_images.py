@@ -12,7 +12,7 @@ from PIL import Image
 
 from factory import images
 from factory.classes import Classes
-from factory.images import UnreadableImage
+from factory.errors import UnreadableImage
 
 CLASSES = Classes.named(["background", "thing"], [(0, 0, 0), (250, 10, 20)])
 

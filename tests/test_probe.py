@@ -18,8 +18,9 @@ from older import OLDER, factory, needs_older
 from factory import probe as probing
 from factory.cli import main
 from factory.config import Config, dump_config, load_config
-from factory.generation import GenerationFailed, check, environment, generate
-from factory.probe import UnlikeHardware, join, probe
+from factory.errors import GenerationFailed, UnlikeHardware
+from factory.generation import check, environment, generate
+from factory.probe import join, probe
 from factory.production import ShardMaker
 from factory.recipe import load_models, make_plan
 from factory.repair import repair

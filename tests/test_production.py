@@ -17,6 +17,7 @@ import torch
 
 from factory import production, storage
 from factory.config import Config
+from factory.errors import ShardConflict
 from factory.production import (
     CALLS_AT_ONCE,
     SHARD_FAILURES,
@@ -24,7 +25,7 @@ from factory.production import (
     advice,
 )
 from factory.recipe import load_models, make_plan
-from factory.shards.ledger import ShardConflict, pending_shards, start_run
+from factory.shards.ledger import pending_shards, start_run
 from factory.shards.plan import Plan, ShardSpec
 from factory.synthesis import SampledBatch, Synthesizer
 

@@ -1,6 +1,6 @@
 """One file's bytes to pixels: an image to RGB, a mask to class ids.
 
-Every rule about what is accepted stands here. What is not raises `images.UnreadableImage` with
+Every rule about what is accepted stands here. What is not raises `UnreadableImage` with
 the reason and the remedy, as the end of a sentence that starts with the file's name.
 """
 
@@ -17,7 +17,8 @@ from PIL import ExifTags, Image
 
 from factory import images, storage
 from factory.classes import IGNORE_ID, Color
-from factory.images import UInt8, UnreadableImage
+from factory.errors import UnreadableImage
+from factory.images import UInt8
 
 MAX_BYTES = 8 * images.MAX_PIXELS
 """Of a file: as many as the pixels take that we accept, stored plainly in 16-bit RGBA."""

@@ -19,8 +19,8 @@ from factory.data import decoding, listing, losses, toy
 from factory.data.decoding import Stored
 from factory.data.listing import File
 from factory.data.losses import Losses
-from factory.errors import Problems, UserError, shown, some
-from factory.images import UInt8, UnreadableImage
+from factory.errors import Problems, UnreadableImage, UserError, shown, some
+from factory.images import UInt8
 
 MAX_LINES = 50
 NUM_THREADS = 8

@@ -16,8 +16,7 @@ import numpy as np
 
 from factory import images
 from factory.data import decoding
-from factory.errors import some
-from factory.images import UnreadableImage
+from factory.errors import UnreadableImage, some
 
 MAX_COLORS = 64
 """Of a picture that may be a mask."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from factory.errors import CannotCompile
 from factory.progress import tell
 
 Result = TypeVar("Result")
@@ -23,10 +24,6 @@ CACHE = Path("~/.cache/factory/inductor")
 _PLACE = "TORCHINDUCTOR_CACHE_DIR"
 _MAX_SHAPES = 256
 """Of a network in one process, batches with and without its maps counted each; torch has 8."""
-
-
-class CannotCompile(Exception):
-    """The machine lacks what compiling needs; says what, and how to do without."""
 
 
 def compiled(network: Callable[..., Result], **options: Any) -> Callable[..., Result]:

@@ -19,14 +19,10 @@ from safetensors import SafetensorError
 from factory import storage
 from factory.config import Config
 from factory.diffusion.optimization import CHECKPOINT_FILES, TrainState, is_finite, save_state
-from factory.errors import UserError
+from factory.errors import NotFinite, UserError
 from factory.progress import tell
 
 _PROOF = "sha256.json"
-
-
-class NotFinite(Exception):
-    """A training has diverged: its state is not made of finite numbers any more."""
 
 
 def checkpoints_url(config: Config) -> str:

@@ -31,7 +31,7 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2.api.callback import RayTrainCallback
 from ray.train.v2.api.config import LoggingConfig
-from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from factory import cluster, ray_messages, storage
 from factory.cluster import Room
@@ -42,7 +42,7 @@ from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.run_identity import begin_run, check_run
 from factory.diffusion.training_worker import model_url, train_worker
-from factory.errors import UserError
+from factory.errors import TrainingFailed, UserError
 from factory.progress import tell
 
 
@@ -57,7 +57,7 @@ def check(config: Config) -> None:
 def train(config: Config) -> str:
     """Trains to train.num_steps, from the newest whole checkpoint on; returns the model's url.
 
-    Raises UserError before anything is started; Ray's TrainingFailedError where workers die more
+    Raises UserError before anything is started; TrainingFailed where workers die more
     often than train.max_failures allows or find no room, where the training diverges, where a
     checkpoint or the model cannot be saved, and where no checkpoint is whole and more than the
     first one is lost.
@@ -72,12 +72,12 @@ def train(config: Config) -> str:
     try:
         problem = _trainer(config, images).fit().return_value
     except WorkerGroupError as error:
-        raise TrainingFailedError(_reason(error)) from error
+        raise TrainingFailed(_reason(error)) from error
     except ControllerError as error:
         told = ray_messages.brief(str(error.controller_failure))
-        raise TrainingFailedError(" ".join(told.split())) from error
+        raise TrainingFailed(" ".join(told.split())) from error
     if problem is not None:
-        raise TrainingFailedError(problem)
+        raise TrainingFailed(problem)
     return model_url(config)
 
 

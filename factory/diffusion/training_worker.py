@@ -35,7 +35,6 @@ from factory.diffusion.optimization import (
 )
 from factory.diffusion.process import linear_schedule, normal_noise, sample_seed, step_noise
 from factory.diffusion.run_checkpoints import (
-    NotFinite,
     checkpoints_url,
     newest_checkpoint,
     on_this_machine,
@@ -44,7 +43,7 @@ from factory.diffusion.run_checkpoints import (
 )
 from factory.diffusion.run_identity import departures, note_beginning
 from factory.diffusion.samplers import ddim, uniform_timesteps
-from factory.errors import UserError, is_out_of_memory
+from factory.errors import NotFinite, UserError, is_out_of_memory
 from factory.images import UInt8, encode_png, tile, to_channels_last_arrays
 from factory.precision import in_bf16
 from factory.progress import duration, tell

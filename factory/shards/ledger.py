@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from factory import __version__, faults, hub, storage
 from factory.differences import differences
-from factory.errors import UserError
+from factory.errors import Incomplete, ShardConflict, UserError
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import (
     SHARDS,
@@ -67,21 +67,6 @@ ENVIRONMENT = "_factory/env.json"
 HARDWARE = "_factory/hardware.json"
 MANIFEST = "_factory/manifest.json"
 SUCCESS = "_SUCCESS"
-
-
-class ShardConflict(Exception):
-    """At a shard's name lie other bytes: made otherwise, or altered since."""
-
-
-class Incomplete(Exception):
-    """Shards of the plan are missing or altered; `shards` are their numbers."""
-
-    def __init__(self, url: str, plan: Plan, shards: Sequence[int]) -> None:
-        self.shards = shards
-        some = ", ".join(plan.shard(i).path for i in shards[:5]) + (", ..." * (len(shards) > 5))
-        super().__init__(
-            f"{url}: {len(shards)} of {plan.num_shards} shards are missing or altered: {some}"
-        )
 
 
 class Extension(BaseModel, frozen=True, extra="forbid"):
@@ -371,13 +356,13 @@ def finish_run(
         or there[spec.path].size != done[spec.shard].bytes
     ]
     if missing:
-        raise Incomplete(url, plan, missing)
+        raise _incomplete(url, plan, missing)
     receipts = [done[i] for i in range(plan.num_shards)]
     if read_success(url).get("root") != root_of(receipts):
         known = frozenset(proven)
         altered = _altered(url, [r for r in receipts if r.shard not in known])
         if altered:
-            raise Incomplete(url, plan, altered)
+            raise _incomplete(url, plan, altered)
     config_yaml, env_json = (
         storage.read_text(storage.join(url, name)) for name in (CONFIG, ENVIRONMENT)
     )
@@ -409,6 +394,13 @@ def finish_run(
         with suppress(Incomplete):
             finish_run(url, later, description, license, proven)
     return manifest
+
+
+def _incomplete(url: str, plan: Plan, shards: Sequence[int]) -> Incomplete:
+    some = ", ".join(plan.shard(i).path for i in shards[:5]) + (", ..." * (len(shards) > 5))
+    return Incomplete(
+        f"{url}: {len(shards)} of {plan.num_shards} shards are missing or altered: {some}", shards
+    )
 
 
 def _altered(url: str, receipts: Sequence[Receipt]) -> list[int]:

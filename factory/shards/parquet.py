@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.classes import Classes
+from factory.errors import DamagedShard
 from factory.shards.schema import (
     PICTURE,
     PICTURES,
     ROW,
     ROW_OF_0_1,
     TOLD,
-    DamagedShard,
     EncodedSample,
     Sample,
     arrow_schema,

@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from factory import storage
-from factory.errors import UserError
+from factory.errors import DamagedShard, UserError
 from factory.shards.plan import Plan, ShardSpec, canonical
-from factory.shards.schema import DamagedShard, check_sample, sample_key
+from factory.shards.schema import check_sample, sample_key
 
 NUM_READERS = 16
 NUM_QUANTILES = 20

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from factory import images
 from factory.classes import IGNORE_ID, Classes
+from factory.errors import DamagedShard, UnreadableImage
 from factory.images import UInt8
 from factory.shards.card import dataset_card as dataset_card
 
@@ -52,10 +53,6 @@ TOLD = ("key", "seed", "uncertainty", "model_id")
 
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
-
-
-class DamagedShard(ValueError):
-    """Bytes that are no whole shard of ours, or a sample that breaks the contract; says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +171,7 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
         raise DamagedShard(f"the key {key!r} is not made of letters, digits, - and _")
     try:
         image, mask = images.decode_png(image_png), images.decode_png(mask_png)
-    except images.UnreadableImage as error:
+    except UnreadableImage as error:
         raise DamagedShard(f"sample {key}: {error}") from None
     if (image.ndim, mask.ndim) != (3, 2):
         raise DamagedShard(f"sample {key}: image {image.shape}, mask {mask.shape}, not RGB and L")

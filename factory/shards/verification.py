@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from factory import storage
-from factory.errors import UserError
+from factory.errors import DamagedShard, UserError
 from factory.shards.ledger import (
     CONFIG,
     ENVIRONMENT,
@@ -41,7 +41,6 @@ from factory.shards.receipts import (
     root_of,
     to_json,
 )
-from factory.shards.schema import DamagedShard
 
 Level = Literal["size", "hash", "decode"]
 T = TypeVar("T")

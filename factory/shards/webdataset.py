@@ -9,7 +9,8 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 
 from factory.classes import Classes
-from factory.shards.schema import DamagedShard, EncodedSample, Sample, decode_sample
+from factory.errors import DamagedShard
+from factory.shards.schema import EncodedSample, Sample, decode_sample
 
 _SUFFIXES = (".image.png", ".mask.png", ".json")
 _JSON = json.JSONEncoder(sort_keys=True, allow_nan=False)

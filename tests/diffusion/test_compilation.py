@@ -17,13 +17,13 @@ from torch._dynamo.backends.common import aot_autograd
 
 from factory.diffusion import compilation
 from factory.diffusion.compilation import (
-    CannotCompile,
     CompiledOrNot,
     cache_folder,
     compiled,
     compiled_alike,
     one_first,
 )
+from factory.errors import CannotCompile
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,8 @@ from factory.diffusion.optimization import (
     train_step,
 )
 from factory.diffusion.process import linear_schedule
-from factory.diffusion.run_checkpoints import NotFinite, newest_checkpoint, save_checkpoint
-from factory.errors import UserError
+from factory.diffusion.run_checkpoints import newest_checkpoint, save_checkpoint
+from factory.errors import NotFinite, UserError
 
 CPU = torch.device("cpu")
 

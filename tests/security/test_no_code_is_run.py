@@ -16,13 +16,12 @@ from factory.data import inspection
 from factory.data.sources import read_images, read_labelled
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.importers import load_diffuseseg_mlps, load_diffuseseg_unet
-from factory.errors import UserError
-from factory.images import UnreadableImage, encode_png
+from factory.errors import DamagedShard, UnreadableImage, UserError
+from factory.images import encode_png
 from factory.labeling.ensemble import load_ensemble
 from factory.shards import parquet, reader, webdataset
 from factory.shards.ledger import pending_shards, read_hardware, read_plan
 from factory.shards.reader import ShardDataset
-from factory.shards.schema import DamagedShard
 
 MIN_ARTEFACTS = 20
 IMAGE = encode_png(np.full((8, 8), 90, np.uint8))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from factory.errors import DamagedShard
 from factory.shards import webdataset
 from factory.shards.ledger import Plan
-from factory.shards.schema import DamagedShard, Sample, encode_sample
+from factory.shards.schema import Sample, encode_sample
 
 BLOCK = 512
 SIZE = slice(124, 136)

@@ -11,13 +11,11 @@ from moto.backends import get_backend
 from pydantic import ValidationError
 
 from factory import storage
-from factory.errors import UserError
+from factory.errors import DamagedShard, Incomplete, ShardConflict, UserError
 from factory.shards.ledger import (
     HARDWARE,
     Hardware,
-    Incomplete,
     Plan,
-    ShardConflict,
     check_run,
     claim_hardware,
     finish_run,
@@ -30,7 +28,6 @@ from factory.shards.ledger import (
     start_run,
 )
 from factory.shards.receipts import receipt_name, root_of, to_json
-from factory.shards.schema import DamagedShard
 
 
 @pytest.fixture

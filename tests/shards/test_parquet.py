@@ -2,9 +2,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from factory.errors import DamagedShard
 from factory.images import encode_png
 from factory.shards.parquet import decode, encode
-from factory.shards.schema import DamagedShard, arrow_schema, encode_sample, to_fields
+from factory.shards.schema import arrow_schema, encode_sample, to_fields
 
 RUN = {"run_id": "r"}
 

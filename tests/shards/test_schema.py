@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 
 from factory.classes import Classes
+from factory.errors import DamagedShard
 from factory.shards.schema import (
-    DamagedShard,
     arrow_schema,
     check_sample,
     dataset_card,

@@ -4,7 +4,7 @@ import tarfile
 
 import pytest
 
-from factory.shards.schema import DamagedShard
+from factory.errors import DamagedShard
 from factory.shards.webdataset import decode, encode
 
 

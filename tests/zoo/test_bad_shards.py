@@ -23,9 +23,10 @@ import pytest
 from cases import END, encoded, header, ids, noise, png
 from PIL import Image
 
+from factory.errors import DamagedShard
 from factory.shards.plan import Plan
 from factory.shards.receipts import measure
-from factory.shards.schema import DamagedShard, Sample, sample_key
+from factory.shards.schema import Sample, sample_key
 
 Change = Callable[[bytes], bytes]
 BLOCK = 512

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from factory import __version__, storage
 from factory.config import Config, dump_config, load_config, parse_count, parse_override, required
 from factory.errors import GenerationFailed, Incomplete, TrainingFailed, UserError, shown
+from factory.progress import print_lines
 
 if TYPE_CHECKING:
     from factory.shards.verification import Verification
@@ -47,6 +48,7 @@ _FLAGS: dict[str, dict[str, tuple[str, str]]] = {
         "--out": ("generate.url", "the dataset's folder or URL"),
         "--format": ("generate.format", "parquet or webdataset"),
         "--samples-per-shard": ("generate.samples_per_shard", "pairs a shard"),
+        "--workers": ("generate.workers", "ray: a pool of actors; here: this process alone"),
         "--min-actors": ("generate.min_actors", "actors kept at least"),
         "--max-actors": ("generate.max_actors", "actors at most"),
         "--seed": ("generate.seed", "with the index, a pair's identity"),
@@ -114,6 +116,7 @@ def run(command: str, given: argparse.Namespace) -> int:
     if sys.platform == "win32":
         print(f"error: {_NOT_ON_WINDOWS}", file=sys.stderr)
         return 2
+    print_lines()
     signalled = _ends_by_signals()
     try:
         code = _COMMANDS[command](given)

@@ -7,7 +7,6 @@ import re
 import secrets
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -29,6 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from factory import ray_messages, storage
 from factory.dispatcher import Actors
 from factory.errors import Problems, UserError
+from factory.progress import warn
 
 _CLUSTERS = ray_constants.ENABLE_RAY_CLUSTER
 """Whether Ray joins clusters on this kind of machine at all."""
@@ -328,12 +328,10 @@ def _warn_of_open_cluster(address: str) -> None:
     A cluster that asks for one lets nobody in without: so it does not, if we came in without.
     """
     if not is_token_auth_enabled() and not _is_loopback(address):
-        print(
-            f"warning: the Ray cluster at {address} asks for no token: whoever reaches its ports "
+        warn(
+            f"the Ray cluster at {address} asks for no token: whoever reaches its ports "
             "can run code there and read its data. Start it with RAY_AUTH_MODE=token; SECURITY.md "
             "tells how.",
-            file=sys.stderr,
-            flush=True,
         )
 
 

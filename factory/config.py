@@ -365,6 +365,9 @@ class Generate(Section):
     compile: bool | Literal["auto"] = "auto"
     """Part of the plan. auto: on GPUs, in an actor's first minutes; by cpus_per_actor threads. What
     was compiled is kept in ~/.cache/factory/inductor."""
+    workers: Literal["ray", "here"] = "ray"
+    """Who makes the shards: the actors of a pool, or the command's own process, one shard after the
+    other and without Ray. The bytes are the same."""
     min_actors: Count = 1
     """Where this machine alone has no room for so many, nothing is started."""
     max_actors: Count = 2

@@ -1,6 +1,6 @@
 """One shard from noise to storage: sampling, encoding and publishing overlap.
 
-Needs no Ray: `generation.py` distributes this, a notebook can call it. While one thread samples a
+Needs no Ray: `ray_workers` distributes this, `local_worker` calls it in this process. While one thread samples a
 shard, the one before it is packed, checked and published by another, and pictures are encoded as
 batches come out of the network. So the device waits for neither PNG nor storage.
 """

@@ -13,7 +13,7 @@ import s3
 import tiny
 import torch
 
-from factory import generation, repair
+from factory import local_worker, progress, ray_workers
 from factory.config import Config, parse_config
 from factory.shards.plan import Plan
 
@@ -26,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("ray") or "ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("ray"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def printed_lines() -> None:
+    """Lines of progress are printed, as by commands."""
+    progress.print_lines()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -97,15 +103,14 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         config: Config, plan: Plan, shards: Sequence[int], replace: bool = False
     ) -> None:
         asked.append(list(shards))
-        in_process.make_shards(config, plan, shards, replace)
+        local_worker.make_shards(config, plan, shards, replace)
 
-    for module in (generation, repair):
-        monkeypatch.setattr(module, "make_shards", make_shards)
+    monkeypatch.setattr(ray_workers, "make_shards", make_shards)
     return asked
 
 
 @pytest.fixture
-def ray_workers(ray_session: str) -> Callable[[str], list[psutil.Process]]:
+def ray_processes(ray_session: str) -> Callable[[str], list[psutil.Process]]:
     """Processes of this session's Ray whose title has a word in it."""
 
     def find(word: str) -> list[psutil.Process]:

@@ -18,7 +18,7 @@ import torch
 from older import OLDER, needs_older
 from ray.cluster_utils import Cluster
 
-from factory import cli, cluster, generation, storage
+from factory import cli, cluster, ray_workers, storage
 from factory.config import Config, dump_config
 from factory.errors import GenerationFailed, UserError
 from factory.generation import check, generate
@@ -113,6 +113,28 @@ def test_the_pool_reaches_max_actors_and_makes_the_same_bytes_as_one(
     assert "complete | 30 pairs" in capsys.readouterr().out
 
 
+HERE = """
+import sys
+from factory.config import load_config
+from factory.generation import generate
+generate(load_config(sys.argv[1]))
+print("ray" in sys.modules)
+"""
+
+
+@pytest.mark.ray
+def test_a_process_alone_makes_the_same_bytes_and_has_no_use_for_ray(
+    expected, tiny_config, tmp_path
+) -> None:
+    config = tiny_config(generate={**with_actors(1), "workers": "here"})
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    command = [sys.executable, "-c", HERE, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    assert data_hashes(config) == expected
+
+
 @pytest.mark.ray
 def test_generate_with_nothing_set_has_two_actors_and_only_its_own_lines(tmp_path) -> None:
     command = [sys.executable, "-m", "factory.cli", "generate", "--out", str(tmp_path / "pairs")]
@@ -132,14 +154,14 @@ def test_generate_with_nothing_set_has_two_actors_and_only_its_own_lines(tmp_pat
 
 
 @pytest.mark.ray
-def test_a_killed_actor_costs_nothing_but_time(expected, tiny_config, ray_workers) -> None:
+def test_a_killed_actor_costs_nothing_but_time(expected, tiny_config, ray_processes) -> None:
     config = tiny_config(generate=with_actors(2))
     killed: list[int] = []
 
     def kill_one() -> None:
         receipts = Path(config.generate.url) / "_factory" / "shards"
         wait_until(lambda: receipts.is_dir() and any(receipts.iterdir()))
-        for worker in ray_workers("MapWorker")[:1]:
+        for worker in ray_processes("MapWorker")[:1]:
             killed.append(worker.pid)
             worker.send_signal(signal.SIGKILL)
 
@@ -200,7 +222,7 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed_and_tel
 def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
     ray_session, tiny_config, monkeypatch
 ) -> None:
-    class Kills(generation.ShardActor):
+    class Kills(ray_workers.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
             self.maker.synthesizer.batches = self.killing
@@ -209,7 +231,7 @@ def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
             time.sleep(0.5)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(generation, "ShardActor", Kills)
+    monkeypatch.setattr(ray_workers, "ShardActor", Kills)
     config = tiny_config(generate=with_actors(1, max_shard_retries=1, num=1, batch_size=1))
     with pytest.raises(GenerationFailed, match="shard 0: its actor died or hung 2 times"):
         generate(config)
@@ -257,11 +279,11 @@ def test_an_actor_that_outlasts_the_deadline_is_replaced_and_at_last_told(
 def test_a_job_in_which_nothing_is_finished_for_too_long_ends_resumable_and_names_the_key(
     ray_session, tiny_config, monkeypatch, tmp_path, capsys
 ) -> None:
-    class NeverReady(generation.ShardActor):
+    class NeverReady(ray_workers.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             time.sleep(600)
 
-    monkeypatch.setattr(generation, "ShardActor", NeverReady)
+    monkeypatch.setattr(ray_workers, "ShardActor", NeverReady)
     config = tiny_config(generate=with_actors(1, no_progress_timeout_seconds=3))
     (tmp_path / "config.yaml").write_text(dump_config(config))
     assert cli.main(["generate", "--config", str(tmp_path / "config.yaml")]) == 3
@@ -274,11 +296,11 @@ def test_a_job_in_which_nothing_is_finished_for_too_long_ends_resumable_and_name
 def test_an_actor_that_cannot_start_ends_the_job_with_one_message(
     ray_session, tiny_config, monkeypatch, tmp_path, capfd
 ) -> None:
-    class CannotStart(generation.ShardActor):
+    class CannotStart(ray_workers.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             raise UserError("this node finds no model there. Name a path")
 
-    monkeypatch.setattr(generation, "ShardActor", CannotStart)
+    monkeypatch.setattr(ray_workers, "ShardActor", CannotStart)
     (tmp_path / "config.yaml").write_text(dump_config(tiny_config(generate=with_actors(2))))
     assert cli.main(["generate", "--config", str(tmp_path / "config.yaml")]) == 3
     assert capfd.readouterr().err.splitlines() == [
@@ -289,14 +311,14 @@ def test_an_actor_that_cannot_start_ends_the_job_with_one_message(
 
 @pytest.mark.ray
 def test_when_the_coordinator_is_killed_the_job_ends_with_that_reason_and_no_actor_stays(
-    ray_session, tiny_config, ray_workers
+    ray_session, tiny_config, ray_processes
 ) -> None:
     config = tiny_config(generate=with_actors(2))
 
     def kill() -> None:
         receipts = Path(config.generate.url) / "_factory" / "shards"
         wait_until(lambda: receipts.is_dir() and any(receipts.iterdir()))
-        [coordinator] = ray_workers("ray::Coordinator")
+        [coordinator] = ray_processes("ray::Coordinator")
         coordinator.kill()
 
     killer = threading.Thread(target=kill)
@@ -306,7 +328,7 @@ def test_when_the_coordinator_is_killed_the_job_ends_with_that_reason_and_no_act
     ):
         generate(config)
     killer.join()
-    wait_until(lambda: not ray_workers("MapWorker"))
+    wait_until(lambda: not ray_processes("MapWorker"))
 
 
 @pytest.mark.ray
@@ -315,7 +337,7 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
 ) -> None:
     hung = tmp_path / "hung"
 
-    class HangsOnce(generation.ShardActor):
+    class HangsOnce(ray_workers.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
             self.batches = self.maker.synthesizer.batches
@@ -327,7 +349,7 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
                 time.sleep(600)
             return self.batches(spec)
 
-    monkeypatch.setattr(generation, "ShardActor", HangsOnce)
+    monkeypatch.setattr(ray_workers, "ShardActor", HangsOnce)
     config = tiny_config(generate=with_actors(1, shard_deadline_seconds=30))
     generate(config)
     assert hung.exists() and data_hashes(config) == expected
@@ -396,9 +418,9 @@ def test_a_place_that_a_node_does_not_share_is_refused(
     monkeypatch.setattr(cluster, "nodes_without", lambda path: (["10.0.0.2"], []))
     with pytest.raises(UserError, match=r"is not shared by 10\.0\.0\.2\. Name a path"):
         generate(config)
-    generation._check_shared(config.generate.url)
+    ray_workers._check_shared(config.generate.url)
     with pytest.raises(GenerationFailed, match="finds no _factory/run"):
-        generation._check_shared(str(there.parent))
+        ray_workers._check_shared(str(there.parent))
 
 
 @pytest.mark.ray
@@ -410,7 +432,7 @@ def test_a_node_that_does_not_answer_is_named_and_waited_for_no_longer(
     assert cluster.nodes_without(str(tmp_path)) == ([], [address])
     monkeypatch.setattr(cluster, "live_nodes", lambda: {"one": address, "other": "10.0.0.2"})
     monkeypatch.setattr(cluster, "nodes_without", lambda path: ([], ["10.0.0.2"]))
-    generation._check_nodes_share(str(tmp_path))
+    ray_workers._check_nodes_share(str(tmp_path))
     assert "warning: 10.0.0.2 did not answer" in capsys.readouterr().out
 
 
@@ -502,16 +524,16 @@ def test_a_pool_that_this_machine_can_never_run_is_refused(
     tiny_config, monkeypatch, resource
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(generation.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_workers.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster, "get_num_cpus", lambda **_: 4)
-    monkeypatch.setattr(generation.torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(ray_workers.torch.cuda, "device_count", lambda: 4)
     check(tiny_config(generate={"min_actors": 2, resource: 2}))
     with pytest.raises(
         UserError, match=rf"min_actors x generate\.{resource} = 6 .PUs, this machine"
     ):
         check(tiny_config(generate={"min_actors": 2, resource: 3}))
     # It may be part of a larger cluster, whatever its address was told by.
-    monkeypatch.setattr(generation.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray_workers.ray, "is_initialized", lambda: True)
     check(tiny_config(generate={"min_actors": 2, resource: 3}))
 
 
@@ -523,8 +545,8 @@ def test_a_batch_that_does_not_fit_the_gpu_is_told_when_the_actor_starts(
 
     config = tiny_config()
     plan = check(config)
-    monkeypatch.setattr(generation, "Synthesizer", full)
-    monkeypatch.setattr(generation, "_check_shared", lambda url: None)
+    monkeypatch.setattr(ray_workers, "Synthesizer", full)
+    monkeypatch.setattr(ray_workers, "_check_shared", lambda url: None)
     content = config.model_dump(mode="json"), plan.model_dump(mode="json")
     with pytest.raises(GenerationFailed, match=r"out of GPU memory with generate\.batch_size = 2"):
-        generation.ShardActor(*content, False, None)
+        ray_workers.ShardActor(*content, False, None)

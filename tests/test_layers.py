@@ -43,6 +43,7 @@ recipe
 synthesis
 probe
 production
+ray_workers local_worker
 generation
 repair report
 cli
@@ -53,7 +54,7 @@ RAY_AT_MODULE_LEVEL = {
     "pool",
     "diffusion.training",
     "diffusion.training_worker",
-    "generation",
+    "ray_workers",
 }
 
 

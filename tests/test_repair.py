@@ -202,7 +202,7 @@ def test_a_place_without_a_dataset_is_a_mistake(tmp_path, capsys) -> None:
 
 def test_what_still_fails_while_mending_is_told_on_one_line(dataset, capsys, monkeypatch) -> None:
     def incomplete(*rest, **more):
-        raise Incomplete("1 of 4 shards is altered", [1])
+        raise Incomplete(f"{dataset}: 1 of 4 shards is altered", [1])
 
     def full(url: str, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", url)

@@ -46,7 +46,7 @@ from factory.diffusion.samplers import ddim, uniform_timesteps
 from factory.errors import NotFinite, UserError, is_out_of_memory
 from factory.images import UInt8, encode_png, tile, to_channels_last_arrays
 from factory.precision import in_bf16
-from factory.progress import duration, tell
+from factory.progress import duration, print_lines, tell
 
 T = TypeVar("T")
 
@@ -68,6 +68,7 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
     Returns why it had to stop, None if it did not: Ray would start a worker that raises again,
     which makes no room on a full disk.
     """
+    print_lines()
     config = parse_config(worker_config["config"])
     context = ray.train.get_context()
     rank = context.get_world_rank()

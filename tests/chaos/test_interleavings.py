@@ -35,7 +35,7 @@ from hypothesis.stateful import (
 )
 from interleaving import Interleaving, Killed, Process
 
-from factory import faults, generation, production, repair, storage
+from factory import faults, generation, local_worker, production, repair, storage
 from factory.config import Config, parse_config
 from factory.errors import UserError
 from factory.recipe import Models, load_models, make_plan
@@ -119,10 +119,10 @@ def _keep_models(patch: pytest.MonkeyPatch, models: Models, config: Config) -> N
     waits for a disk, which only the loss of power would tell."""
     plan = make_plan(config, models)
     kept = Kept(Synthesizer(models, plan), plan)
-    for module in (generation, repair, in_process):
+    for module in (generation, repair, local_worker):
         patch.setattr(module, "load_models", lambda config: models)
-    patch.setattr(in_process, "Synthesizer", lambda models, plan: kept)
-    patch.setattr(in_process, "CALLS_AT_ONCE", 1)
+    patch.setattr(local_worker, "Synthesizer", lambda models, plan: kept)
+    patch.setattr(local_worker, "CALLS_AT_ONCE", 1)
     patch.setattr(os, "fsync", lambda descriptor: None)
 
 

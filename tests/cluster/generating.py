@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory import cluster, generation, watching
+from factory import cluster, ray_workers, watching
 from factory.cli import main
 from factory.dispatcher import Outcome, Turn
 
 FOLDER = Path(sys.argv[1])
 
 
-class Noting(generation.ShardActor):
+class Noting(ray_workers.ShardActor):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self.node = cluster.this_node()
@@ -30,7 +30,7 @@ class Noting(generation.ShardActor):
         return outcome
 
 
-generation.ShardActor = Noting
+ray_workers.ShardActor = Noting
 # A fast machine starts its nodes before anything is said of waiting.
 watching._START_SECONDS = 0.0
 sys.exit(main(["generate", *sys.argv[2:]]))

@@ -97,7 +97,7 @@ def assert_ended_like(undisturbed: Config, config: Config) -> None:
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undisturbed_one(
-    undisturbed, ray_session, ray_workers, tmp_path, capfd
+    undisturbed, ray_session, ray_processes, tmp_path, capfd
 ) -> None:
     killed = config_at(tmp_path / "killed")
     file = tmp_path / "config.yaml"
@@ -117,15 +117,15 @@ def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undistur
     driver.kill()
     assert driver.wait() == -signal.SIGKILL
     # The dead driver's workers go with it; the new ones are not to be mixed up with them.
-    wait_until(lambda: not ray_workers("RayTrainWorker"))
+    wait_until(lambda: not ray_processes("RayTrainWorker"))
 
     hit: list[int] = []
 
     def kill_a_worker() -> None:
-        wait_until(lambda: len(ray_workers("RayTrainWorker")) == 2)
+        wait_until(lambda: len(ray_processes("RayTrainWorker")) == 2)
         before = newest()
         wait_until(lambda: newest() != before)
-        worker = ray_workers("RayTrainWorker")[-1]
+        worker = ray_processes("RayTrainWorker")[-1]
         hit.append(worker.pid)
         worker.send_signal(signal.SIGKILL)
 
@@ -160,7 +160,7 @@ def test_a_training_that_is_interrupted_says_so_by_its_exit_code(ray_session, tm
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_undisturbed_one(
-    undisturbed, ray_workers, tmp_path, capfd
+    undisturbed, ray_processes, tmp_path, capfd
 ) -> None:
     config = config_at(tmp_path / "run")
     shutil.copytree(undisturbed.train.url, config.train.url)
@@ -169,11 +169,11 @@ def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_
     shutil.rmtree(model_url(config))
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(config))
-    wait_until(lambda: not ray_workers("RayTrainWorker"))
+    wait_until(lambda: not ray_processes("RayTrainWorker"))
 
     def let_workers_write_no_more_than_60_kb() -> None:
-        wait_until(lambda: len(ray_workers("RayTrainWorker")) == 2)
-        for worker in ray_workers("RayTrainWorker"):
+        wait_until(lambda: len(ray_processes("RayTrainWorker")) == 2)
+        for worker in ray_processes("RayTrainWorker"):
             resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     filler = threading.Thread(target=let_workers_write_no_more_than_60_kb)

@@ -1,8 +1,8 @@
 """One shard from noise to storage: sampling, encoding and publishing overlap.
 
-Needs no Ray: `ray_workers` distributes this, `local_worker` calls it in this process. While one thread samples a
-shard, the one before it is packed, checked and published by another, and pictures are encoded as
-batches come out of the network. So the device waits for neither PNG nor storage.
+Needs no Ray: actors of `ray_workers` call it, and `local_worker` in this process. While one thread
+samples a shard, the one before it is packed, checked and published by another, and pictures are
+encoded as batches come out of the network. So the device waits for neither PNG nor storage.
 """
 
 import errno

@@ -1,3 +1,95 @@
-"""A factory of labelled images: a DDPM draws them, its own features label every pixel."""
+"""A factory of labelled images: a DDPM draws them, its own features label every pixel.
+
+What `__all__` names is for programs and notebooks; see `factory.api`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from factory.api import (
+        Segmentation,
+        Segmenter,
+        fit,
+        generate,
+        labelled_arrays,
+        load_ddpm,
+        load_segmenter,
+        open_dataset,
+        read_images,
+        read_labelled,
+        sample,
+        show,
+        train,
+    )
+    from factory.classes import Classes
+    from factory.data.sources import Labelled
+    from factory.diffusion.checkpoints import Model
+    from factory.errors import (
+        FactoryError,
+        GenerationFailed,
+        Incomplete,
+        TrainingFailed,
+        UserError,
+    )
+    from factory.labeling.evaluation import Evaluation
+    from factory.labeling.metrics import Score
+    from factory.shards.reader import ShardDataset, read_dataset
+    from factory.shards.schema import Sample
 
 __version__ = "0.2.0"
+
+__all__ = [
+    "Classes",
+    "Evaluation",
+    "FactoryError",
+    "GenerationFailed",
+    "Incomplete",
+    "Labelled",
+    "Model",
+    "Sample",
+    "Score",
+    "Segmentation",
+    "Segmenter",
+    "ShardDataset",
+    "TrainingFailed",
+    "UserError",
+    "__version__",
+    "fit",
+    "generate",
+    "labelled_arrays",
+    "load_ddpm",
+    "load_segmenter",
+    "open_dataset",
+    "read_dataset",
+    "read_images",
+    "read_labelled",
+    "sample",
+    "show",
+    "train",
+]
+_HOMES = {
+    "Classes": "classes",
+    "Evaluation": "labeling.evaluation",
+    "Labelled": "data.sources",
+    "Model": "diffusion.checkpoints",
+    "Sample": "shards.schema",
+    "Score": "labeling.metrics",
+    "ShardDataset": "shards.reader",
+    "read_dataset": "shards.reader",
+    **dict.fromkeys(
+        ["FactoryError", "GenerationFailed", "Incomplete", "TrainingFailed", "UserError"], "errors"
+    ),
+}
+"""Modules of what does not lie in `api`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: the command line answers mistakes before torch is there."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"factory.{_HOMES.get(name, 'api')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

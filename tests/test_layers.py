@@ -46,7 +46,7 @@ production
 ray_workers local_worker
 generation
 repair report
-cli
+api cli
 """
 RAY_AT_MODULE_LEVEL = {
     "ray_messages",

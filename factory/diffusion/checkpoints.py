@@ -100,6 +100,8 @@ class Model:
     """sha256 over the configs and the weights, hex."""
     clip: float | None = 1.0
     """Sampling clips each predicted x_0 to [-clip, clip]; None: not at all."""
+    url: str = ""
+    """Where it was loaded from."""
 
 
 def save_model(
@@ -155,7 +157,7 @@ def load_model(url: str) -> Model:
     for _, data in weights:
         identity.update(data)
     unet = _unet(unet_config, weights)
-    return Model(unet, diffusion, image_size, identity.hexdigest(), clip)
+    return Model(unet, diffusion, image_size, identity.hexdigest(), clip, url)
 
 
 def _unet(config: UNetConfig, weights: Sequence[tuple[str, bytes]]) -> UNet:

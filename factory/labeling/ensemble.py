@@ -173,14 +173,25 @@ def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
 
 def save_ensemble(ensemble: Ensemble, url: str, dtype: torch.dtype = torch.float32) -> None:
     """Writes the folder: weights, in dtype, then config.json. Raises OSError."""
+    for name, data in _files(ensemble, dtype).items():
+        storage.patiently(partial(storage.write, storage.join(url, name), data))
+
+
+def ensemble_hash(ensemble: Ensemble) -> str:
+    """The hash that `load_ensemble` returns for it where it was saved in float32."""
+    files = _files(ensemble, torch.float32)
+    return hashlib.sha256(files["config.json"] + files[WEIGHTS]).hexdigest()
+
+
+def _files(ensemble: Ensemble, dtype: torch.dtype) -> dict[str, bytes]:
+    """The content of its folder by name, the weights first."""
     tensors = {
         key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
         for key, value in ensemble.state_dict().items()
         if key not in _COUNTS
     }
     config = json.dumps(ensemble.config.model_dump(mode="json"), indent=2) + "\n"
-    for name, data in {WEIGHTS: save(tensors), "config.json": config.encode()}.items():
-        storage.patiently(partial(storage.write, storage.join(url, name), data))
+    return {WEIGHTS: save(tensors), "config.json": config.encode()}
 
 
 def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:

@@ -35,11 +35,18 @@ def load_models(config: Config, *others: str) -> tuple[Model, Ensemble, str]:
     needed after them. Raises UserError."""
     key = "models.ensemble_url"
     model = load_ddpm(config, key, *others)
-    url = required(config, key, *others)
+    return model, *load_ensemble_of(required(config, key, *others), model)
+
+
+def load_ensemble_of(url: str, model: Model) -> tuple[Ensemble, str]:
+    """The ensemble of a folder, or the embedded one, that was fitted on a model, and its hash.
+
+    Raises UserError.
+    """
     url = embedded.ENSEMBLE_URL if url == TOY else url
     ensemble, ensemble_hash = load_ensemble(url, model.model_hash)
     check_fits(ensemble.config, model, url)
-    return model, ensemble, ensemble_hash
+    return ensemble, ensemble_hash
 
 
 def _device() -> torch.device:
@@ -84,16 +91,22 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
 def fit(config: Config) -> str:
     """Fits and writes the ensemble; returns its url. Raises UserError; OSError while writing."""
     model, labelled, url = check_fit(config)
+    _tell_reading("fit | data.labelled", labelled, config)
+    save_ensemble(
+        fitted(model, labelled, config), url, WEIGHTS_DTYPES[config.ensemble.weights_dtype]
+    )
+    return url
+
+
+def fitted(model: Model, labelled: Labelled, config: Config) -> Ensemble:
+    """An ensemble fitted on labelled images, on the GPU where there is one. Raises UserError."""
     device = _device()
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes | on {device}")
-    _tell_reading("fit | data.labelled", labelled, config)
     if absent := _absent(labelled):
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
     with _room_on(device, "ensemble.pool_gib"):
         model.unet.to(device)
-        ensemble = fit_ensemble(model, labelled, config, tell)
-    save_ensemble(ensemble, url, WEIGHTS_DTYPES[config.ensemble.weights_dtype])
-    return url
+        return fit_ensemble(model, labelled, config, tell)
 
 
 def _tell_reading(prefix: str, read: Labelled, config: Config) -> None:

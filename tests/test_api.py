@@ -1,0 +1,178 @@
+"""Claims about `import factory`: what programs and notebooks call."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+import factory
+from factory import UserError, api
+from factory.data import toy
+from factory.data.sources import Labelled
+from factory.diffusion.checkpoints import Model
+from factory.images import encode_png
+
+FEATURES = {"timesteps": (10, 40), "blocks": (1, 2)}
+FEW = {"num_members": 2, "hidden": (8, 4), "num_steps": 5, "pixels_per_step": 16}
+FAST = {"num_sampling_steps": 4, "batch_size": 2, "precision": "fp32"}
+
+
+@pytest.fixture
+def ddpm(tiny_models: dict[str, str]) -> Model:
+    return factory.load_ddpm(tiny_models["ddpm_url"])
+
+
+@pytest.fixture
+def labelled() -> Labelled:
+    return factory.labelled_arrays(*toy.draw_many(3, 4, 16), toy.CLASSES)
+
+
+@pytest.fixture
+def segmenter(tiny_models: dict[str, str], ddpm: Model) -> factory.Segmenter:
+    return factory.load_segmenter(tiny_models["ensemble_url"], ddpm)
+
+
+def test_all_that_is_exported_is_there_and_documented() -> None:
+    assert factory.__all__ == sorted(factory.__all__)
+    for name in factory.__all__:
+        member = getattr(factory, name)
+        assert name == "__version__" or inspect.getdoc(member), name
+    assert set(factory.__all__) <= set(dir(factory))
+    with pytest.raises(AttributeError, match="no attribute 'segment'"):
+        _ = factory.segment
+
+
+def test_every_public_function_and_class_of_the_api_is_exported() -> None:
+    ours = {
+        name
+        for name, member in vars(api).items()
+        if getattr(member, "__module__", "") == api.__name__ and not name.startswith("_")
+    }
+    assert ours <= set(factory.__all__)
+
+
+def test_to_import_the_package_is_to_import_neither_torch_nor_ray() -> None:
+    code = "import factory, sys; print(sorted({'torch', 'ray', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_fitted_segmenter_labels_images_the_same_after_it_was_saved(
+    ddpm: Model, labelled: Labelled, tmp_path: Path
+) -> None:
+    segmenter = factory.fit(ddpm, labelled, features=FEATURES, **FEW)
+    assert (segmenter.url, segmenter.image_size) == (None, 16)
+    assert segmenter.classes == labelled.classes
+    found = segmenter.segment(labelled.images)
+    assert found.masks.shape == found.uncertainty.shape == (4, 16, 16)
+    assert found.masks.dtype == np.uint8 and found.uncertainty.dtype == np.float32
+    scores = segmenter.evaluate(labelled, num_pictures=1)
+    assert scores.num_images == 4
+    assert scores.soft.pixel_accuracy == (found.masks == labelled.masks).mean()
+    [unsaved] = factory.sample(segmenter, 1, **FAST)
+    segmenter.save(tmp_path / "segmenter")
+    again = factory.load_segmenter(tmp_path / "segmenter", ddpm)
+    assert np.array_equal(again.segment(labelled.images).masks, found.masks)
+    [saved] = factory.sample(again, 1, **FAST)
+    assert saved.model_id == unsaved.model_id and np.array_equal(saved.mask, unsaved.mask)
+
+
+def test_a_dataset_holds_the_pairs_that_are_sampled_in_memory(
+    segmenter: factory.Segmenter, tmp_path: Path
+) -> None:
+    pairs = factory.sample(segmenter, 5, seed=3, **FAST)
+    out = tmp_path / "pairs"
+    dataset = factory.generate(segmenter, 5, out, workers="here", seed=3, **FAST)
+    stored = list(dataset)
+    assert [row["key"] for row in stored] == [pair.key for pair in pairs]
+    for row, pair in zip(stored, pairs, strict=True):
+        assert np.array_equal(row["image"].permute(1, 2, 0).numpy(), pair.image)
+        assert np.array_equal(row["mask"].numpy(), pair.mask)
+    assert len(list(factory.open_dataset(out, keep=0.4))) == 2
+    picture = factory.show(pairs, segmenter.classes, scale=1)
+    assert picture.size == (2 + 5 * 18, 2 + 3 * 18)
+    assert np.array_equal(np.asarray(picture)[2:18, 2:18], pairs[0].image)
+
+
+@pytest.mark.ray
+def test_a_training_on_arrays_gives_a_ddpm_and_mixes_no_others_in(
+    ray_session: str, tmp_path: Path
+) -> None:
+    images, _ = toy.draw_many(1, 6, 16)
+    shape = {**tiny.TREE["unet"]}
+    settings = {"batch_size": 2, "checkpoint_steps": 2, "sample_steps": 100, "use_gpu": False}
+    ddpm = factory.train(images, tmp_path / "run", unet=shape, num_steps=2, **settings)
+    assert ddpm.image_size == 16 and ddpm.url == str(tmp_path / "run" / "model")
+    with pytest.raises(UserError, match="holds other images"):
+        factory.train(images[:5], tmp_path / "run", unet=shape, num_steps=2, **settings)
+
+
+def test_what_does_not_fit_is_refused_with_what_is_wanted(
+    ddpm: Model, segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
+) -> None:
+    images, masks = labelled.images, labelled.masks
+    with pytest.raises(UserError, match=r"shape \(N, 16, 16, 3\), got float64"):
+        segmenter.segment(images / 255)
+    with pytest.raises(UserError, match=r"got uint8 of shape \(4, 8, 8, 3\). `factory.read_images"):
+        segmenter.segment(images[:, :8, :8])
+    with pytest.raises(UserError, match=r"must be uint8 of shape \(4, 16, 16\)"):
+        factory.labelled_arrays(images, masks[:3], toy.CLASSES)
+    with pytest.raises(UserError, match=r"hold ids .* beyond the 2 classes"):
+        factory.labelled_arrays(images, masks, toy.CLASSES[:2])
+    with pytest.raises(UserError, match=r"factory.fit: ensemble.num_member: unknown key. Did you"):
+        factory.fit(ddpm, labelled, num_member=3)
+    with pytest.raises(UserError, match="pairs: is empty"):
+        factory.show([], segmenter.classes)
+    unsaved = factory.Segmenter(ddpm, segmenter.ensemble)
+    with pytest.raises(UserError, match=r"Call segmenter.save\(FOLDER\) first"):
+        factory.generate(unsaved, 4, tmp_path / "pairs", workers="here")
+    assert not (tmp_path / "pairs").exists()
+
+
+def save_pairs(folder: Path, labelled: Labelled) -> None:
+    """As people have them: images/, masks/ and classes.json."""
+    for part, pictures in (("images", labelled.images), ("masks", labelled.masks)):
+        (folder / part).mkdir(parents=True)
+        for i, picture in enumerate(pictures):
+            (folder / part / f"{i}.png").write_bytes(encode_png(picture))
+    (folder / "classes.json").write_text(json.dumps(labelled.classes.names))
+
+
+def test_folders_are_read_at_the_size_that_is_asked_for(labelled: Labelled, tmp_path: Path) -> None:
+    save_pairs(tmp_path, labelled)
+    found = factory.read_labelled(tmp_path, tmp_path / "classes.json", 16, num=3)
+    assert np.array_equal(found.images, labelled.images[:3])
+    assert np.array_equal(found.masks, labelled.masks[:3])
+    assert factory.read_images(tmp_path / "images", 8, num=2).shape == (2, 8, 8, 3)
+
+
+def test_the_lines_of_the_readme_run_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    [code] = [
+        block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "fit(" in block
+    ]
+    monkeypatch.chdir(tmp_path)
+    save_pairs(
+        tmp_path / "labelled", factory.labelled_arrays(*toy.draw_many(2, 3, 32), toy.CLASSES)
+    )
+    for shown, smaller in {
+        "fit(ddpm, labelled)": "fit(ddpm, labelled, num_members=2, num_steps=5)",
+        "sample(segmenter, 8)": "sample(segmenter, 1)",
+        "generate(segmenter, 1000,": "generate(segmenter, 1,",
+    }.items():
+        assert code.count(shown) == 1
+        code = code.replace(shown, smaller)
+    found: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), found)
+    assert found["masks"].shape == (3, 32, 32)
+    assert found["picture"].size[1] > found["picture"].size[0]
+    assert len(list(found["pairs"])) == 1

@@ -1,5 +1,6 @@
 # make demo: the whole factory on the toy domain, ending with a report page.
 # make test: the tests. Both set up their own environment first.
+# make test-fast: those that take little time each, and no Ray: before a commit, a minute or so.
 # make chaos RUNS=1000: kills, full disks, bad storage and damage, again and again; goes on where it was
 #   stopped, and ends with a table.
 # make cluster-test: generates and trains on a cluster that is simulated on this machine: it grows from
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 
-.PHONY: demo test chaos cluster-test bench lint clean
+.PHONY: demo test test-fast chaos cluster-test bench lint clean
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
@@ -25,6 +26,9 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.test
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+test-fast: $(VENV)/.test
+	$(BIN)/pytest --numprocesses 2 -m "not (slow or ray or chaos or cluster)"
 
 RUNS ?= 1000
 

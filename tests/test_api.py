@@ -153,6 +153,7 @@ def test_folders_are_read_at_the_size_that_is_asked_for(labelled: Labelled, tmp_
     assert factory.read_images(tmp_path / "images", 8, num=2).shape == (2, 8, 8, 3)
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_readme_run_in_this_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def hashes(file: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @needs_older
 def test_a_probe_differs_where_shards_do_and_only_there(
     tiny_config: Callable[..., Config], tmp_path: Path
@@ -88,6 +89,7 @@ def test_a_probe_differs_where_shards_do_and_only_there(
     assert all(a != b for a, b in zip(here, older, strict=True))
 
 
+@pytest.mark.slow
 @needs_older
 def test_a_dataset_is_not_resumed_on_another_processor_without_a_word(
     tiny_config: Callable[..., Config], tmp_path: Path, without_ray, capsys
@@ -198,6 +200,7 @@ def test_where_the_first_hardware_is_lost_receipts_tell_what_shards_were_made_wi
     assert contents(folder).keys() == {*before, HARDWARE}
 
 
+@pytest.mark.slow
 def test_damaged_hardware_is_told_before_anything_is_started(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:

@@ -213,6 +213,7 @@ with deadlines.within(None), deadlines.within(600):
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_outlasts_its_deadline_ends_and_says_where_it_hung() -> None:
     done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and done.stdout == "alive\n"

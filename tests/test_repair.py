@@ -71,6 +71,7 @@ def test_what_is_damaged_comes_back_byte_for_byte(dataset, without_ray, damage, 
     assert without_ray == ([shards] if shards else [])
 
 
+@pytest.mark.slow
 def test_the_bytes_come_back_after_any_random_mutation(dataset) -> None:
     before = contents(dataset)
     rng = random.Random(1)

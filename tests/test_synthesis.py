@@ -85,6 +85,7 @@ def test_the_grid_contains_the_feature_timesteps(plan, sampler: str, steps: int)
     assert grid[0] == 99 and grid[-1] >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["sde_dpm_solver", "unipc", "dpm_solver", "ddim", "ddpm"])
 def test_clipping_is_the_models_and_part_of_the_plan(tiny_config, models, sampler: str) -> None:
     config = tiny_config(generate={"sampler": sampler})
@@ -170,6 +171,7 @@ def test_what_is_left_to_the_factory_is_chosen_once_and_told_in_the_plan(plan) -
     assert not plain["compiled"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["renoise", "trajectory"])
 def test_all_of_a_compiled_plan_is_compiled_before_its_first_shard(
     source: str, models, plan, monkeypatch

@@ -166,6 +166,7 @@ def test_a_changed_object_of_a_bucket_is_noticed(s3_bucket) -> None:
     assert find(source, 16).key != before.key and before.num == 2
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_decode_once(data) -> None:
     code = (
         "import sys; from factory.config import Data, Source;"

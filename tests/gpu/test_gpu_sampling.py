@@ -47,6 +47,7 @@ def plan(
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "source"), SETTINGS)
 def test_a_gpus_samples_are_those_of_a_cpu_but_for_rounding(
     sampler: str, source: str, plan, gpu: StandIn, monkeypatch: pytest.MonkeyPatch
@@ -70,6 +71,7 @@ def assert_alike(some: Sequence[Sample], others: Sequence[Sample]) -> None:
         assert one.uncertainty == pytest.approx(other.uncertainty, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["sde_dpm_solver", "unipc", "dpm_solver", "ddim"])
 def test_a_batch_waits_for_the_device_as_often_whatever_its_steps(
     sampler: str, plan, gpu: StandIn

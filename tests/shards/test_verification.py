@@ -40,6 +40,7 @@ def test_a_report_and_hidden_files_are_nobodys_business(place, make_plan, write_
     assert named(place) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["parquet", "webdataset"])
 def test_every_random_mutation_is_named(tmp_path, make_plan, write_dataset, format):
     url = str(tmp_path / "out")

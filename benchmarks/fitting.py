@@ -44,7 +44,7 @@ from factory.diffusion.unet import UNet, block_channels, block_downscaling
 from factory.images import UInt8
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import pixel_descriptors
-from factory.labeling.fitting import Maps, ensemble_config, fit_maps, map_passes, with_mirrored
+from factory.labeling.fitting import Maps, fit_maps, map_passes, new_ensemble_config, with_mirrored
 from factory.labeling.labels import label_maps
 from factory.labeling.metrics import Score, confusion_matrix
 
@@ -138,7 +138,7 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     size = model.image_size
     training, test = (read_labelled(s, size) for s in (config.data.labelled, config.data.test))
     test = spread(test, options.num_test)
-    learned = ensemble_config(model, training.classes, config)
+    learned = new_ensemble_config(model, training.classes, config)
     images, masks = training.images, training.masks
     if config.ensemble.horizontal_flip:
         images, masks = with_mirrored(training)
@@ -304,14 +304,14 @@ def fit_wide(num_threads: int) -> None:
     unet = UNet(config.unet).eval().requires_grad_(False)
     classes = Classes.named([f"class {i}" for i in range(NUM_WIDE_CLASSES)])
     model = Model(unet, Diffusion(), WIDE_SIZE, "")
-    learned = ensemble_config(model, classes, config)
+    learned = new_ensemble_config(model, classes, config)
     random = np.random.default_rng(0)
     image: UInt8 = random.integers(0, 256, (1, WIDE_SIZE, WIDE_SIZE, 3), dtype=np.uint8)
     num_images = 2 * NUM_WIDE_IMAGES
     masks = random.integers(0, NUM_WIDE_CLASSES, (num_images, WIDE_SIZE, WIDE_SIZE), np.uint8)
-    knobs = config.ensemble.model_copy(update={"num_steps": NUM_WIDE_STEPS})
-    passes = chain(map_passes(model, learned, image, knobs), random_maps(config, num_images - 1))
-    fit_maps(passes, torch.from_numpy(masks), learned, knobs, tell=lambda line: None)
+    settings = config.ensemble.model_copy(update={"num_steps": NUM_WIDE_STEPS})
+    passes = chain(map_passes(model, learned, image, settings), random_maps(config, num_images - 1))
+    fit_maps(passes, torch.from_numpy(masks), learned, settings, tell=lambda line: None)
     # Not getrusage's figure, which begins with that of the process that started this one.
     status = Path("/proc/self/status").read_text().splitlines()
     kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))

@@ -36,8 +36,8 @@ def check(config: Config) -> Plan:
             f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
             "two commands on one dataset at once there."
         )
-    storage.patiently(lambda: read_hardware(url))
-    return storage.patiently(lambda: check_run(url, plan, config.generate.extend))
+    storage.with_retries(lambda: read_hardware(url))
+    return storage.with_retries(lambda: check_run(url, plan, config.generate.extend))
 
 
 def generate(config: Config) -> Manifest:
@@ -47,13 +47,13 @@ def generate(config: Config) -> Manifest:
     """
     plan = check(config)
     url = config.generate.url
-    pending = storage.patiently(lambda: missing_shards(url, plan))
+    pending = storage.with_retries(lambda: missing_shards(url, plan))
     if pending and config.generate.workers == "ray":
         from factory import cluster
 
         # First: a plan that is left behind would be in the way of the next one.
         cluster.connect()
-    storage.patiently(lambda: start_run(url, plan, dump_config(config), environment()))
+    storage.with_retries(lambda: start_run(url, plan, dump_config(config), environment()))
     tell(
         f"generate | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
         f"shards are there | {url}"
@@ -93,11 +93,11 @@ def complete(config: Config, plan: Plan, made: Collection[int]) -> Manifest:
     """
     url, told = config.generate.url, (_description(config, plan), config.generate.license)
     try:
-        return storage.patiently(lambda: finish_run(url, plan, *told, proven=made))
+        return storage.with_retries(lambda: finish_run(url, plan, *told, proven=made))
     except Incomplete as incomplete:
         make_shards(config, plan, incomplete.shards)
         known = {*made, *incomplete.shards}
-        return storage.patiently(lambda: finish_run(url, plan, *told, proven=known))
+        return storage.with_retries(lambda: finish_run(url, plan, *told, proven=known))
 
 
 def environment() -> dict[str, str]:

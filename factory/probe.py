@@ -61,10 +61,10 @@ def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> 
         made_with=made_with(synthesizer.device.type, torch.get_num_threads()),
         host=socket.gethostname(),
     )
-    unproven = storage.patiently(partial(_unproven, url, plan, mine))
+    unproven = storage.with_retries(partial(_unproven, url, plan, mine))
     if unproven and not allow_unlike:
         raise UnlikeHardware(f"{url}: {unproven}. {_WAYS_OUT}")
-    first = storage.patiently(partial(claim_hardware, url, mine))
+    first = storage.with_retries(partial(claim_hardware, url, mine))
     if first.probe != mine.probe and not allow_unlike:
         raise UnlikeHardware(_refusal(url, first, mine))
     return Joined(mine.made_with, unproven or _difference(first, mine))

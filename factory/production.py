@@ -138,7 +138,7 @@ class ShardInMaking:
             data = maker.plan.pack([future.result() for future in self._encoded])
             faults.hit("shard.publish")
             # The bytes are made, so where the storage stumbles only the write is tried again.
-            return storage.patiently(
+            return storage.with_retries(
                 lambda: publish(
                     maker.url,
                     maker.plan,

@@ -52,36 +52,36 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     replace: as `publish` has it. Raises UserError where not all nodes share the place.
     """
     cluster.connect()
-    knobs = config.generate
-    _check_nodes_share(knobs.url)
+    settings = config.generate
+    _check_nodes_share(settings.url)
     limits = Limits(
-        tries=knobs.max_shard_retries + 1,
-        failed_shards=knobs.max_failed_shards,
-        restarts=(knobs.max_shard_retries + 1) * 2 * knobs.max_actors,
+        tries=settings.max_shard_retries + 1,
+        failed_shards=settings.max_failed_shards,
+        restarts=(settings.max_shard_retries + 1) * 2 * settings.max_actors,
     )
-    size = _size(knobs, len(shards))
+    size = _size(settings, len(shards))
     content = config_tree(config), plan.model_dump(mode="json"), replace
     work = pool.Work(partial(ShardActor, *content), _ENDS_JOB)
-    watch = Watch(_whole(plan, shards), size, knobs.progress_seconds)
+    watch = Watch(_whole(plan, shards), size, settings.progress_seconds)
     with closing(pool.make(shards, limits, work, size)) as looks:
         for last in looks:
             watch.look(last)
-            _check_moves(watch, knobs)
+            _check_moves(watch, settings)
     _check_all_made(last, plan)
 
 
-def _size(knobs: Generate, num_shards: int) -> pool.Size:
+def _size(settings: Generate, num_shards: int) -> pool.Size:
     """All actors that are allowed and of use; on this machine alone, all that it has room for."""
-    num = min(knobs.max_actors, num_shards)
+    num = min(settings.max_actors, num_shards)
     if not cluster.may_grow():
         there = cluster.room()
-        fitting = int(there.cpus / knobs.cpus_per_actor)
-        if knobs.gpus_per_actor:
-            fitting = min(fitting, int(there.gpus / knobs.gpus_per_actor))
+        fitting = int(there.cpus / settings.cpus_per_actor)
+        if settings.gpus_per_actor:
+            fitting = min(fitting, int(there.gpus / settings.gpus_per_actor))
         if max(1, fitting) < num:
             num = max(1, fitting)
             tell(f"generate | as many actors as this machine has room for: {num}")
-    return pool.Size(num, CALLS_AT_ONCE, knobs.cpus_per_actor, knobs.gpus_per_actor)
+    return pool.Size(num, CALLS_AT_ONCE, settings.cpus_per_actor, settings.gpus_per_actor)
 
 
 def _whole(plan: Plan, shards: Sequence[int]) -> Whole:
@@ -89,13 +89,13 @@ def _whole(plan: Plan, shards: Sequence[int]) -> Whole:
     return Whole(plan.num, plan.num_shards, plan.num - pairs, plan.num_shards - len(shards))
 
 
-def _check_moves(watch: Watch, knobs: Generate) -> None:
+def _check_moves(watch: Watch, settings: Generate) -> None:
     """Raises GenerationFailed where nothing was finished for too long."""
-    if watch.still_seconds() > knobs.no_progress_timeout_seconds:
+    if watch.still_seconds() > settings.no_progress_timeout_seconds:
         raise GenerationFailed(
             f"no shard was finished for {duration(watch.still_seconds())}, which is more than "
-            f"generate.no_progress_timeout_seconds = {knobs.no_progress_timeout_seconds:g}. Raise "
-            "it if shards are slow or nodes come late"
+            f"generate.no_progress_timeout_seconds = {settings.no_progress_timeout_seconds:g}. "
+            "Raise it if shards are slow or nodes come late"
         )
 
 
@@ -128,12 +128,12 @@ def _check_nodes_share(url: str) -> None:
 
 def _check_capacity(config: Config) -> None:
     """Raises UserError where this machine alone can never run the smallest pool."""
-    knobs = config.generate
+    settings = config.generate
     keys = "generate.min_actors x generate."
     cluster.check_capacity(
         {
-            "CPUs": (f"{keys}cpus_per_actor", knobs.cpus_per_actor * knobs.min_actors),
-            "GPUs": (f"{keys}gpus_per_actor", knobs.gpus_per_actor * knobs.min_actors),
+            "CPUs": (f"{keys}cpus_per_actor", settings.cpus_per_actor * settings.min_actors),
+            "GPUs": (f"{keys}gpus_per_actor", settings.gpus_per_actor * settings.min_actors),
         }
     )
 
@@ -156,27 +156,27 @@ class ShardActor:
     ) -> None:
         print_lines()
         parsed = parse_config(config)
-        self.knobs = parsed.generate
+        self.settings = parsed.generate
         self.dispatcher = dispatcher
-        torch.set_num_threads(max(1, int(self.knobs.cpus_per_actor)))
-        limit_memory(self.knobs.gpus_per_actor)
+        torch.set_num_threads(max(1, int(self.settings.cpus_per_actor)))
+        limit_memory(self.settings.gpus_per_actor)
         told = Plan.model_validate(plan)
         with cluster.naming_this_node():
-            _check_shared(self.knobs.url)
+            _check_shared(self.settings.url)
             models = load_models(parsed)
             try:
                 self.maker = ShardMaker(
                     Synthesizer(models, told),
                     told,
-                    self.knobs.url,
+                    self.settings.url,
                     replace,
-                    self.knobs.allow_unlike_hardware,
+                    self.settings.allow_unlike_hardware,
                 )
             except torch.OutOfMemoryError as error:
                 raise GenerationFailed(advice(error, told)) from None
         if self.maker.joined.difference:
             dispatcher.note.remote(self.maker.joined.difference)
-        if self.knobs.shard_deadline_seconds == "auto":
+        if self.settings.shard_deadline_seconds == "auto":
             threading.Thread(target=self._limit_first_shards, daemon=True).start()
 
     def make(self, turn: Turn) -> Outcome:
@@ -198,7 +198,7 @@ class ShardActor:
 
     def _deadline(self, turn: Turn) -> float | None:
         """How many seconds the shard may take."""
-        deadline = self.knobs.shard_deadline_seconds
+        deadline = self.settings.shard_deadline_seconds
         return turn.seconds if deadline == "auto" else deadline
 
     def _limit_first_shards(self) -> None:
@@ -211,5 +211,5 @@ class ShardActor:
 def _check_shared(url: str) -> None:
     """Raises GenerationFailed where the driver's place is not this node's: each would write on a
     disk of its own."""
-    if not storage.patiently(lambda: storage.exists(storage.join(url, RUN))):
+    if not storage.with_retries(lambda: storage.exists(storage.join(url, RUN))):
         raise GenerationFailed(f"{url}: {platform.node()} finds no {RUN} there. {_NOT_SHARED}")

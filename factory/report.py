@@ -43,11 +43,11 @@ def write_report(url: str, num_samples: int = 64) -> str:
     """
     assert num_samples >= 1, num_samples
     url = storage.normalize(url)
-    manifest = storage.patiently(partial(read_manifest, url))
+    manifest = storage.with_retries(partial(read_manifest, url))
     plan = manifest.plan
     page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples))
     place = storage.join(url, PAGE)
-    storage.patiently(partial(storage.write, place, page.encode()))
+    storage.with_retries(partial(storage.write, place, page.encode()))
     return place
 
 
@@ -81,7 +81,7 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
 def _indexed(
     url: str, plan: Plan, manifest: Manifest, spec: ShardSpec
 ) -> Iterator[tuple[int, Sample]]:
-    data = storage.patiently(partial(read_shard, url, manifest.receipts[spec.shard]))
+    data = storage.with_retries(partial(read_shard, url, manifest.receipts[spec.shard]))
     try:
         yield from enumerate(plan.iterate(data), start=spec.start)
     except DamagedShard as error:
@@ -302,7 +302,7 @@ def _note(url: str, name: str) -> str:
     """A text file of the run; what is not UTF-8 in it is marked."""
     place = storage.join(url, "_factory", name)
     try:
-        return storage.patiently(partial(storage.read_bytes, place)).decode("utf-8", "replace")
+        return storage.with_retries(partial(storage.read_bytes, place)).decode("utf-8", "replace")
     except FileNotFoundError:
         return "not recorded"
 

@@ -502,7 +502,7 @@ def is_transient(error: OSError) -> bool:
     return not malformed and not _is_refusal(error) and not _is_refusal(error.__cause__)
 
 
-def patiently(work: Callable[[], T], tries: int = TRIES) -> T:
+def with_retries(work: Callable[[], T], tries: int = TRIES) -> T:
     """work(), which may be done again, until its storage does not stumble; so often at most.
 
     Raises OSError: at once where no repetition helps, or the last one's.
@@ -525,7 +525,7 @@ def reason(error: Exception) -> str:
 
 
 def refusal(url: str, error: Exception, cannot: str, remedy: str) -> UserError:
-    """What to tell of a place that `patiently` could not reach, or that "cannot be ..." for good.
+    """The UserError for a place that `with_retries` could not reach, or never can.
 
     >>> print(refusal("s3://b", PermissionError(13, "Denied"), "read", "Check the place."))
     s3://b: cannot be read (Denied). Check the place.
@@ -551,7 +551,7 @@ def check_writable(url: str) -> bool:
     # Every store's package has errors of its own, of missing credentials for one.
     refusals = OSError if is_local(url) else Exception
     try:
-        return patiently(lambda: _probe(url, probe), _FIRST_TRIES)
+        return with_retries(lambda: _probe(url, probe), _FIRST_TRIES)
     except UserError:
         raise
     except refusals as error:

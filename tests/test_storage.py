@@ -211,7 +211,7 @@ def test_any_outage_of_a_minute_is_survived_with_few_calls(
             raise OSError("503 SlowDown")
         return "done"
 
-    assert storage.patiently(work) == "done"
+    assert storage.with_retries(work) == "done"
     assert len(calls) <= storage.TRIES
     assert max(after - before for before, after in pairwise(calls)) <= 30
 
@@ -226,7 +226,7 @@ def test_an_outage_that_lasts_is_told_after_minutes(
         raise OSError("503 SlowDown")
 
     with pytest.raises(OSError, match="503"):
-        storage.patiently(work)
+        storage.with_retries(work)
     assert 60 < clock.now < 180
 
 
@@ -282,7 +282,7 @@ def test_what_a_store_refuses_is_told_at_once_with_what_to_do(
     clock = Clock(monkeypatch)
     store.errors[:] = [error]
     with pytest.raises(PermissionError) as raised:
-        storage.patiently(partial(storage.write, "memory://b/x", b"x"))
+        storage.with_retries(partial(storage.write, "memory://b/x", b"x"))
     assert not storage.is_transient(raised.value) and not clock.now
     assert "memory://b/x" in str(raised.value) and "renew them" in str(raised.value)
     store.errors[:] = [error]

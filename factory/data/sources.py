@@ -95,7 +95,7 @@ def read_square(url: str, size: int, problems: Problems) -> UInt8 | None:
     noted."""
     with _noting(url, problems):
         # Of a million objects of a bucket, some stumble.
-        data = storage.patiently(lambda: decoding.read_file(url))
+        data = storage.with_retries(lambda: decoding.read_file(url))
         return decoding.square_rgb(decoding.decode_rgb(data)[0], size)
     return None
 

@@ -132,7 +132,7 @@ def save_model(
         ),
     }
     for name, data in files.items():
-        storage.patiently(partial(storage.write, storage.join(url, name), data))
+        storage.with_retries(partial(storage.write, storage.join(url, name), data))
 
 
 def load_model(url: str) -> Model:

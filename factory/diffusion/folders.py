@@ -213,7 +213,7 @@ def read(url: str) -> bytes:
 def _asked(question: Callable[[str], T], url: str) -> T:
     """What the storage answers. Raises FileNotFoundError, and UserError where it cannot answer."""
     try:
-        return storage.patiently(partial(question, url))
+        return storage.with_retries(partial(question, url))
     except FileNotFoundError:
         raise
     except OSError as error:

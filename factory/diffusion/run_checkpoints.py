@@ -106,9 +106,9 @@ def _write(folder: Path, place: str) -> None:
         for name in CHECKPOINT_FILES:
             data = (folder / name).read_bytes()
             digests[name] = hashlib.sha256(data).hexdigest()
-            storage.patiently(partial(storage.write, storage.join(place, name), data))
+            storage.with_retries(partial(storage.write, storage.join(place, name), data))
         proof = json.dumps(digests, indent=2).encode()
-        storage.patiently(partial(storage.write, storage.join(place, _PROOF), proof))
+        storage.with_retries(partial(storage.write, storage.join(place, _PROOF), proof))
     except OSError:
         if storage.is_local(place):
             shutil.rmtree(place, ignore_errors=True)
@@ -123,10 +123,10 @@ def _damage(place: str) -> str | None:
     name = _PROOF
     try:
         digests = json.loads(
-            storage.patiently(partial(storage.read_text, storage.join(place, name)))
+            storage.with_retries(partial(storage.read_text, storage.join(place, name)))
         )
         for name in CHECKPOINT_FILES:
-            digest = storage.patiently(partial(storage.sha256_of, storage.join(place, name)))
+            digest = storage.with_retries(partial(storage.sha256_of, storage.join(place, name)))
             if digest != digests[name]:
                 return f"{name} is not as it was written"
     except FileNotFoundError:
@@ -144,7 +144,7 @@ def on_this_machine(place: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         for name in CHECKPOINT_FILES:
-            data = storage.patiently(partial(storage.read_bytes, storage.join(place, name)))
+            data = storage.with_retries(partial(storage.read_bytes, storage.join(place, name)))
             (Path(folder) / name).write_bytes(data)
         yield Path(folder)
 

@@ -55,7 +55,7 @@ def ddim(
     noise(t): (B, C, H, W) standard normal, added at timestep t; needed where eta > 0. Ancestral
     steps correct the errors of earlier ones: they suit models that were trained for a short while.
     """
-    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=1)
+    cleaner = _Denoiser(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=1)
     x_t = x_t.clone()
     for i, t in enumerate(timesteps):
         x_0 = cleaner(x_t, i)
@@ -85,7 +85,7 @@ def dpm_solver(
     order: 2 or 3. It grows with the steps that were made and falls before the end; the last step,
     which lands on x_0, is first order.
     """
-    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=order)
+    cleaner = _Denoiser(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=order)
     x_t = x_t.clone()
     for i in range(len(timesteps) - 1):
         cleaner(x_t, i)
@@ -107,7 +107,7 @@ def sde_dpm_solver(
     noise(t): (B, C, H, W) standard normal, added at timestep t. What it adds corrects errors of
     earlier steps, as ancestral sampling does, and each step is second order in x_0.
     """
-    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=2)
+    cleaner = _Denoiser(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=2)
     x_t = x_t.clone()
     for i, t in enumerate(timesteps):
         x_0 = cleaner(x_t, i)
@@ -133,7 +133,7 @@ def unipc(
     The network's answer at a predicted point also corrects the step that led there, so each point
     is one order better at no further pass. The orders are those of `dpm_solver`.
     """
-    cleaner = _Cleaner(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=order + 1)
+    cleaner = _Denoiser(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=order + 1)
     x_t, predicted = x_t.clone(), x_t.clone()
     for i in range(len(timesteps)):
         x_0 = cleaner(predicted, i)
@@ -151,7 +151,7 @@ def unipc(
     raise AssertionError("a grid has a timestep")
 
 
-class _Cleaner:
+class _Denoiser:
     """Evaluates the network at the grid's i-th timestep and keeps the last few predicted x_0."""
 
     def __init__(

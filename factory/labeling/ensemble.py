@@ -174,7 +174,7 @@ def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
 def save_ensemble(ensemble: Ensemble, url: str, dtype: torch.dtype = torch.float32) -> None:
     """Writes the folder: weights, in dtype, then config.json. Raises OSError."""
     for name, data in _files(ensemble, dtype).items():
-        storage.patiently(partial(storage.write, storage.join(url, name), data))
+        storage.with_retries(partial(storage.write, storage.join(url, name), data))
 
 
 def ensemble_hash(ensemble: Ensemble) -> str:
@@ -202,7 +202,7 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
     url = storage.normalize(url)
     try:
         config_data, weights = (
-            storage.patiently(partial(storage.read_bytes, storage.join(url, name)))
+            storage.with_retries(partial(storage.read_bytes, storage.join(url, name)))
             for name in ("config.json", WEIGHTS)
         )
     except FileNotFoundError:
@@ -228,7 +228,7 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
 
 def _remedy(url: str) -> str:
     """What to do about a place that holds no ensemble."""
-    if storage.patiently(partial(storage.is_file, url)):
+    if storage.with_retries(partial(storage.is_file, url)):
         return "It is a file: name the folder that holds both."
     if any(exists(storage.join(url, name)) for name in (INDEX, "unet", DDPM_WEIGHTS)):
         return "It holds a DDPM: name that as models.ddpm_url, and the ensemble here."
@@ -290,7 +290,7 @@ def check_replaceable(url: str) -> None:
     """Raises UserError where `save_ensemble` would replace the config of something else."""
     remedy = "Choose another --out."
     try:
-        config = storage.patiently(partial(storage.read_bytes, storage.join(url, "config.json")))
+        config = storage.with_retries(partial(storage.read_bytes, storage.join(url, "config.json")))
         _parse(config, url)
     except FileNotFoundError:
         return

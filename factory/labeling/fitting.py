@@ -23,7 +23,7 @@ import torch.nn.functional as F
 
 from factory.classes import IGNORE_ID, Classes
 from factory.config import Config
-from factory.config import Ensemble as Knobs
+from factory.config import Ensemble as EnsembleSettings
 from factory.data.sources import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.process import linear_schedule
@@ -55,7 +55,7 @@ _AXES_IMAGES, _AXES_PIXELS = 16, 2**14
 _LOG_STEPS = 100
 
 
-def ensemble_config(model: Model, classes: Classes, config: Config) -> EnsembleConfig:
+def new_ensemble_config(model: Model, classes: Classes, config: Config) -> EnsembleConfig:
     """What the new ensemble's weights will mean. Raises UserError where the model lacks a block."""
     blocks = config.features.blocks or default_blocks(model.unet.config)
     timesteps = config.features.timesteps
@@ -94,20 +94,20 @@ def fit_ensemble(
     The image is the unit of the split: `labelled` holds training images alone. Raises UserError
     where all of their pixels are ignored.
     """
-    learned = ensemble_config(model, labelled.classes, config)
+    ensemble_config = new_ensemble_config(model, labelled.classes, config)
     images, masks = labelled.images, labelled.masks
     if config.ensemble.horizontal_flip:
         images, masks = with_mirrored(labelled)
     order = np.random.default_rng(config.ensemble.seed).permutation(len(images))
-    passes = map_passes(model, learned, images[order], config.ensemble)
-    return fit_maps(passes, torch.from_numpy(masks[order]), learned, config.ensemble, tell)
+    passes = map_passes(model, ensemble_config, images[order], config.ensemble)
+    return fit_maps(passes, torch.from_numpy(masks[order]), ensemble_config, config.ensemble, tell)
 
 
 def fit_maps(
     passes: Iterable[Maps],
     masks: torch.Tensor,
-    learned: EnsembleConfig,
-    knobs: Knobs,
+    ensemble_config: EnsembleConfig,
+    settings: EnsembleSettings,
     tell: Callable[[str], None],
 ) -> Ensemble:
     """The ensemble fitted to masks (N, S, S) uint8 and to maps, on their device, in eval mode.
@@ -115,15 +115,15 @@ def fit_maps(
     passes: the maps of the images in the masks' order, a few images at a time. The order should be
     random: the first images tell the axes.
     """
-    torch.manual_seed(knobs.seed)
+    torch.manual_seed(settings.seed)
     started = time.monotonic()
-    num_axes = min(_NUM_AXES, learned.descriptor_dim)
-    room = max(1, int(knobs.pool_gib * 2**30 / (2 * num_axes)))
+    num_axes = min(_NUM_AXES, ensemble_config.descriptor_dim)
+    room = max(1, int(settings.pool_gib * 2**30 / (2 * num_axes)))
     chosen = choose_pixels(masks.flatten(1), min(room, _MAX_PIXELS))
-    pool = read_pool(passes, chosen, learned)
+    pool = read_pool(passes, chosen, ensemble_config)
     seconds = time.monotonic() - started
     tell(f"fit | {len(chosen):,} pixels of {len(masks)} images | {seconds:.1f}s")
-    return fit_pool(learned, pool, knobs, tell)
+    return fit_pool(ensemble_config, pool, settings, tell)
 
 
 def with_mirrored(labelled: Labelled) -> tuple[UInt8, UInt8]:
@@ -149,30 +149,38 @@ def mirror_ids(classes: Classes) -> UInt8:
     return table
 
 
-def image_maps(model: Model, learned: EnsembleConfig, images: UInt8) -> list[torch.Tensor]:
+def image_maps(model: Model, ensemble_config: EnsembleConfig, images: UInt8) -> list[torch.Tensor]:
     """Maps (N, C_m, h_m, w_m) float32 of images (N, S, S, 3) uint8, at native resolution."""
-    passes = map_passes(model, learned, images)
+    passes = map_passes(model, ensemble_config, images)
     return [torch.cat(maps) for maps in zip(*passes, strict=True)]
 
 
 def map_passes(
-    model: Model, learned: EnsembleConfig, images: UInt8, knobs: Knobs | None = None
+    model: Model,
+    ensemble_config: EnsembleConfig,
+    images: UInt8,
+    settings: EnsembleSettings | None = None,
 ) -> Iterator[Maps]:
     """The maps of images (N, S, S, 3) uint8, a few images at a time, on the model's device.
 
     In the precision of fitting where its knobs are given, else in float32.
     """
     device = next(model.unet.parameters()).device
-    bf16 = knobs is not None and in_bf16(knobs.precision, device.type)
-    noise = shared_noise(learned.noise_seed, learned.image_size)
+    bf16 = settings is not None and in_bf16(settings.precision, device.type)
+    noise = shared_noise(ensemble_config.noise_seed, ensemble_config.image_size)
     schedule = linear_schedule(model.diffusion)
-    step = max(1, _PIXELS_PER_PASS // learned.image_size**2)
+    step = max(1, _PIXELS_PER_PASS // ensemble_config.image_size**2)
     for start in range(0, len(images), step):
         pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + step]))
         x_0 = to_signed(pixels.permute(0, 3, 1, 2)).contiguous().to(device)
         with torch.no_grad(), autocast(bf16, device.type):
             maps = renoised_maps(
-                model.unet.features, schedule, x_0, noise, learned.timesteps, learned.blocks
+                model.unet.features,
+                schedule,
+                x_0,
+                noise,
+                ensemble_config.timesteps,
+                ensemble_config.blocks,
             )
         yield [m.float() for m in maps]
 
@@ -243,9 +251,9 @@ class Axes:
         matrix = self.directions / self.deviation[:, None]
         return projected_descriptors(maps, matrix, pixels, image_size) - self.mean @ matrix
 
-    def unfolded(self, fitted: Ensemble, learned: EnsembleConfig) -> Ensemble:
+    def unfolded(self, fitted: Ensemble, ensemble_config: EnsembleConfig) -> Ensemble:
         """An ensemble fitted to coordinates, as one that takes descriptors; in eval mode."""
-        ensemble = Ensemble(learned).to(self.mean.device)
+        ensemble = Ensemble(ensemble_config).to(self.mean.device)
         weights = fitted.state_dict()
         weights["linear_1.weight"] = weights["linear_1.weight"] @ self.directions.T
         ensemble.load_state_dict(weights)
@@ -269,9 +277,11 @@ class PixelPool:
         return self.coordinates[rows], self.pixels.labels[rows]
 
 
-def read_pool(passes: Iterable[Maps], pixels: ChosenPixels, learned: EnsembleConfig) -> PixelPool:
+def read_pool(
+    passes: Iterable[Maps], pixels: ChosenPixels, ensemble_config: EnsembleConfig
+) -> PixelPool:
     """Reads the pixels off the maps of all images, which come a few images at a time."""
-    size = learned.image_size
+    size = ensemble_config.image_size
     parts = with_places(passes, pixels.places, size)
     first: list[tuple[Maps, torch.Tensor]] = []
     while sum(len(maps[0]) for maps, _ in first) < _AXES_IMAGES and (part := next(parts, None)):
@@ -316,18 +326,21 @@ def sampled_descriptors(
 
 
 def fit_pool(
-    learned: EnsembleConfig, pool: PixelPool, knobs: Knobs, tell: Callable[[str], None]
+    ensemble_config: EnsembleConfig,
+    pool: PixelPool,
+    settings: EnsembleSettings,
+    tell: Callable[[str], None],
 ) -> Ensemble:
     """The ensemble fitted to the pool, on its device, in eval mode."""
     device, num_axes = pool.coordinates.device, pool.coordinates.shape[1]
-    bf16 = in_bf16(knobs.precision, device.type)
-    ensemble = Ensemble(learned.model_copy(update={"descriptor_dim": num_axes}))
+    bf16 = in_bf16(settings.precision, device.type)
+    ensemble = Ensemble(ensemble_config.model_copy(update={"descriptor_dim": num_axes}))
     ensemble.to(device).train()
-    optimizer = torch.optim.Adam(ensemble.parameters(), lr=knobs.learning_rate, fused=True)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, knobs.num_steps)
+    optimizer = torch.optim.Adam(ensemble.parameters(), lr=settings.learning_rate, fused=True)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.num_steps)
     started = time.monotonic()
-    for step in range(1, knobs.num_steps + 1):
-        coordinates, labels = pool.draw(knobs.pixels_per_step)
+    for step in range(1, settings.num_steps + 1):
+        coordinates, labels = pool.draw(settings.pixels_per_step)
         with autocast(bf16, device.type):
             logits = ensemble(coordinates.float())
         loss = members_loss(logits.float(), labels)
@@ -335,11 +348,11 @@ def fit_pool(
         loss.backward()
         optimizer.step()
         decay.step()
-        if step % _LOG_STEPS == 0 or step == knobs.num_steps:
+        if step % _LOG_STEPS == 0 or step == settings.num_steps:
             seconds = time.monotonic() - started
-            told = f"fit | step {step}/{knobs.num_steps} | loss {float(loss.detach()):.4f}"
+            told = f"fit | step {step}/{settings.num_steps} | loss {float(loss.detach()):.4f}"
             tell(f"{told} | {seconds:.1f}s")
-    return pool.axes.unfolded(ensemble, learned)
+    return pool.axes.unfolded(ensemble, ensemble_config)
 
 
 def members_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -51,26 +51,26 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Ballots:
-    """What members say of P pixels, summed over the members heard so far."""
+class Votes:
+    """What members say of P pixels, summed over the members added so far."""
 
     probabilities: torch.Tensor
     """(P, C)."""
-    votes: torch.Tensor
+    counts: torch.Tensor
     """(P, C) how many members choose a class."""
     entropies: torch.Tensor
     """(P,) nats."""
 
     @classmethod
-    def none(cls, num_pixels: int, num_classes: int, device: torch.device) -> "Ballots":
-        """Before any member is heard."""
+    def none(cls, num_pixels: int, num_classes: int, device: torch.device) -> "Votes":
+        """Before any member is added."""
         shape = (num_pixels, num_classes)
         return cls(*(torch.zeros(s, device=device) for s in (shape, shape, shape[:1])))
 
-    def __getitem__(self, pixels: slice) -> "Ballots":
-        return Ballots(self.probabilities[pixels], self.votes[pixels], self.entropies[pixels])
+    def __getitem__(self, pixels: slice) -> "Votes":
+        return Votes(self.probabilities[pixels], self.counts[pixels], self.entropies[pixels])
 
-    def hear(self, logits: torch.Tensor) -> None:
+    def add(self, logits: torch.Tensor) -> None:
         """Adds members' logits (K, P, C), in place."""
         log_p = logits.log_softmax(dim=-1)
         p = log_p.exp()
@@ -78,13 +78,13 @@ class Ballots:
         self.entropies.sub_(log_p.mul_(p).sum(dim=-1).sum(dim=0))
         chosen = logits.argmax(dim=-1).T
         ones = torch.ones((), device=logits.device).expand(chosen.shape)
-        self.votes.scatter_add_(1, chosen, ones)
+        self.counts.scatter_add_(1, chosen, ones)
 
-    def decide(self, num_members: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def result(self, num_members: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(P,) soft vote, hard vote, both uint8, and disagreement: see `Labels`."""
-        num_classes = self.votes.shape[-1]
+        num_classes = self.counts.shape[-1]
         # Distinct scores, so that the largest is unique and ties fall to the smaller id.
-        scores = self.votes * num_classes - torch.arange(num_classes, device=self.votes.device)
+        scores = self.counts * num_classes - torch.arange(num_classes, device=self.counts.device)
         mean = self.probabilities / num_members
         entropy_of_mean = -(mean * mean.clamp_min(1e-30).log()).sum(dim=-1)
         disagreement = (entropy_of_mean - self.entropies / num_members).clamp_min(0.0)
@@ -107,11 +107,11 @@ def label_maps(ensemble: Ensemble, maps: Sequence[torch.Tensor], image_size: int
     parts = []
     for start in range(0, len(maps[0]), images):
         few = [m[start : start + images] for m in maps]
-        ballots = Ballots.none(len(few[0]) * image_size**2, folded.num_classes, maps[0].device)
+        votes = Votes.none(len(few[0]) * image_size**2, folded.num_classes, maps[0].device)
         for first in range(0, folded.num_members, members):
             some = folded[first : first + members]
-            _hear(ballots, some, _projected(some, few, resolutions), resolutions, image_size)
-        parts.append(ballots.decide(folded.num_members))
+            _add_members(votes, some, _projected(some, few, resolutions), resolutions, image_size)
+        parts.append(votes.result(folded.num_members))
     shape = (-1, image_size, image_size)
     return Labels(*(torch.cat(part).view(shape) for part in zip(*parts, strict=True)))
 
@@ -145,24 +145,24 @@ def _projected(
     return cells
 
 
-def _hear(
-    ballots: Ballots,
+def _add_members(
+    votes: Votes,
     ensemble: FoldedEnsemble,
     cells: torch.Tensor,
     resolutions: tuple[int, ...],
     image_size: int,
 ) -> None:
-    """The members' ballots on all pixels of the images that the cells (B, N, K * H1) are of."""
+    """The members' votes on all pixels of the images that the cells (B, N, K * H1) are of."""
     neighbours, shares = _neighbours(resolutions, image_size, cells.device)
     rows = cells.flatten(0, 1)
-    for pixels in _chunks(ballots.entropies.numel(), rows.shape[1] * 4, cells.device):
+    for pixels in _chunks(votes.entropies.numel(), rows.shape[1] * 4, cells.device):
         within = torch.arange(pixels.start, pixels.stop, device=cells.device)
         pixel = within % image_size**2
         first_cell = (within // image_size**2 * cells.shape[1])[:, None]
         hidden = F.embedding_bag(
             neighbours[pixel] + first_cell, rows, per_sample_weights=shares[pixel], mode="sum"
         )
-        ballots[pixels].hear(ensemble.logits(hidden))
+        votes[pixels].add(ensemble.logits(hidden))
 
 
 def _chunks(num_pixels: int, bytes_per_pixel: int, device: torch.device) -> Iterator[slice]:

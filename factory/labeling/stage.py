@@ -20,7 +20,7 @@ from factory.labeling.ensemble import (
     load_ensemble,
     save_ensemble,
 )
-from factory.labeling.fitting import ensemble_config, fit_ensemble
+from factory.labeling.fitting import fit_ensemble, new_ensemble_config
 from factory.progress import tell
 
 
@@ -83,7 +83,7 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
     check_replaceable(url)
     model = load_ddpm(config, "data.labelled")
     labelled = read_labelled(required(config, "data.labelled"), model.image_size)
-    ensemble_config(model, labelled.classes, config)
+    new_ensemble_config(model, labelled.classes, config)
     storage.check_writable(url)
     return model, labelled, url
 
@@ -148,5 +148,5 @@ def evaluate(config: Config) -> list[str]:
         model.unet.to(device)
         ensemble.to(device)
         found = evaluation.evaluate(model, ensemble, test, config)
-    storage.patiently(lambda: evaluation.write_evaluation(found, test, config))
+    storage.with_retries(lambda: evaluation.write_evaluation(found, test, config))
     return [*evaluation.table(found, test), config.evaluate.url]

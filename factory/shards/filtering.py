@@ -84,7 +84,7 @@ class Uncertainties:
     def _known(self, receipt: Receipt) -> npt.NDArray[np.float64]:
         if receipt.uncertainty_quantiles is not None:
             return np.array(receipt.uncertainty_quantiles)
-        data = storage.patiently(partial(read_shard, self.url, receipt))
+        data = storage.with_retries(partial(read_shard, self.url, receipt))
         return np.array([row.uncertainty for row in self.plan.rows(data)])
 
 

@@ -408,7 +408,7 @@ def _altered(url: str, receipts: Sequence[Receipt]) -> list[int]:
 
     def is_altered(receipt: Receipt) -> bool:
         place = storage.join(url, receipt.path)
-        return storage.patiently(lambda: storage.sha256_of(place)) != receipt.sha256
+        return storage.with_retries(lambda: storage.sha256_of(place)) != receipt.sha256
 
     with ThreadPoolExecutor(_NUM_HASHERS) as pool:
         found = pool.map(is_altered, receipts)

@@ -43,16 +43,16 @@ class Status:
 
 def status(url: str) -> Status:
     """Raises UserError where there is no dataset, OSError from the storage."""
-    plan = storage.patiently(partial(read_plan, url))
-    there = storage.patiently(partial(published, url))
-    success = storage.patiently(partial(read_success, url))
+    plan = storage.with_retries(partial(read_plan, url))
+    there = storage.with_retries(partial(published, url))
+    success = storage.with_retries(partial(read_success, url))
     pending = [spec.stop - spec.start for spec in pending_among(plan, there)]
     left = sum(pending)
     return Status(
         plan=plan,
         shards_done=plan.num_shards - len(pending),
         pairs_done=plan.num - left,
-        hardware=storage.patiently(partial(read_hardware, url)),
+        hardware=storage.with_retries(partial(read_hardware, url)),
         finished=not pending and success.get("rows") == plan.num,
         pairs_per_second=_rate(plan, there),
     )

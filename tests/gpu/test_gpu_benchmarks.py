@@ -20,9 +20,17 @@ def test_features_are_compared_on_one_device(
     monkeypatch.setattr(features, "NUM_PASSES", 2)
     monkeypatch.setattr(measuring, "machine", lambda: "a GPU made of Python")
     given = ["--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]]
-    knobs = ["diffusion.num_timesteps=100", "features.timesteps=[10,40]", "generate.compile=false"]
-    knobs += ["generate.sampler=unipc", "generate.num_sampling_steps=3", "generate.precision=fp32"]
-    given += [part for knob in knobs for part in ("--set", knob)]
+    settings = [
+        "diffusion.num_timesteps=100",
+        "features.timesteps=[10,40]",
+        "generate.compile=false",
+    ]
+    settings += [
+        "generate.sampler=unipc",
+        "generate.num_sampling_steps=3",
+        "generate.precision=fp32",
+    ]
+    given += [part for knob in settings for part in ("--set", knob)]
     file = tmp_path / "rows.json"
     monkeypatch.setattr(
         sys, "argv", ["features.py", "--images", "2", "--threads", "1", "--json", str(file), *given]

@@ -53,10 +53,10 @@ def test_no_step_of_a_fit_waits_for_the_device(config: Config, gpu: StandIn) -> 
     def waits(num_steps: int) -> int:
         model = stage.load_ddpm(config)
         model.unet.to(CUDA)
-        knobs = config.ensemble.model_copy(update={"num_steps": num_steps})
+        settings = config.ensemble.model_copy(update={"num_steps": num_steps})
         labelled = read_labelled(config.data.labelled, 16)
         gpu.waits.clear()
-        told = config.model_copy(update={"ensemble": knobs})
+        told = config.model_copy(update={"ensemble": settings})
         fitting.fit_ensemble(model, labelled, told, lambda line: None)
         return sum(gpu.waits.values())
 

@@ -16,12 +16,12 @@ from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.fitting import (
     Axes,
     choose_pixels,
-    ensemble_config,
     fit_ensemble,
     fit_pool,
     image_maps,
     members_loss,
     mirror_ids,
+    new_ensemble_config,
     read_pool,
 )
 from factory.labeling.labels import label_maps
@@ -126,8 +126,8 @@ def test_a_loss_over_ignored_pixels_alone_is_zero() -> None:
 def test_one_labelled_pixel_an_image_is_enough(model, training, tiny_config) -> None:
     masks = np.full_like(training.masks, IGNORE_ID)
     masks[:, 8, 8] = training.masks[:, 8, 8]
-    knobs = {**KNOBS, "num_steps": 6, "pixels_per_step": 24}
-    ensemble = fit(model, relabelled(training, masks), tiny_config(ensemble=knobs))
+    settings = {**KNOBS, "num_steps": 6, "pixels_per_step": 24}
+    ensemble = fit(model, relabelled(training, masks), tiny_config(ensemble=settings))
     assert all(bool(torch.isfinite(value).all()) for value in ensemble.state_dict().values())
 
 
@@ -248,8 +248,8 @@ def test_an_ensemble_fitted_to_coordinates_takes_descriptors(monkeypatch) -> Non
     monkeypatch.setattr(
         Axes, "unfolded", lambda axes, *given: seen.append(given[0]) or unfolded(axes, *given)
     )
-    knobs = parse_config({"ensemble": {**KNOBS, "num_steps": 100}}).ensemble
-    ensemble = fit_pool(learned, pool, knobs, silent)
+    settings = parse_config({"ensemble": {**KNOBS, "num_steps": 100}}).ensemble
+    ensemble = fit_pool(learned, pool, settings, silent)
     wanted = seen[0].eval()(pool.axes.coordinates(maps, torch.arange(3_600), 30))
     given = ensemble(descriptors)
     assert (given - wanted).abs().max() < 1e-2 * wanted.std()
@@ -319,7 +319,7 @@ def test_flipping_doubles_the_data_with_sides_swapped(
 def test_maps_do_not_hang_on_how_many_images_pass_at_once(
     model, training, tiny_config, monkeypatch
 ) -> None:
-    learned = ensemble_config(model, TOY, tiny_config())
+    learned = new_ensemble_config(model, TOY, tiny_config())
     whole = image_maps(model, learned, training.images[:5])
     monkeypatch.setattr(fitting, "_PIXELS_PER_PASS", 2 * 16**2)
     for a, b in zip(whole, image_maps(model, learned, training.images[:5]), strict=True):
@@ -330,15 +330,15 @@ def test_maps_do_not_hang_on_how_many_images_pass_at_once(
 def test_blocks_and_timesteps_that_the_model_lacks_are_refused(model, tiny_config) -> None:
     config = tiny_config(features={"timesteps": [10], "blocks": [1, 4]})
     with pytest.raises(UserError, match=r"features\.blocks: 4 .* 0\.\.3"):
-        ensemble_config(model, TOY, config)
+        new_ensemble_config(model, TOY, config)
     config = tiny_config(features={"timesteps": [100], "blocks": [1]}, diffusion={})
     with pytest.raises(UserError, match=r"features\.timesteps: 100 .* 100 timesteps"):
-        ensemble_config(model, TOY, config)
+        new_ensemble_config(model, TOY, config)
 
 
 def test_the_ensemble_tells_what_it_was_fitted_on(model, tiny_config) -> None:
     config = tiny_config(ensemble={**KNOBS, "seed": 5}, features={"timesteps": [10, 40, 5]})
-    learned = ensemble_config(model, TOY, config)
+    learned = new_ensemble_config(model, TOY, config)
     assert learned.ddpm_hash == model.model_hash and learned.image_size == 16
     assert learned.classes == TOY and learned.noise_seed == 5
     assert (learned.timesteps, learned.blocks) == ((10, 40, 5), (1, 2))

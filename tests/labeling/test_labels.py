@@ -10,18 +10,18 @@ import torch.nn.functional as F
 
 from factory.labeling import labels as module
 from factory.labeling.ensemble import Ensemble
-from factory.labeling.labels import Ballots, Labels, label_maps
+from factory.labeling.labels import Labels, Votes, label_maps
 
 CLASSES, SIZE = 5, 16
 CHANNELS, HEIGHTS = (6, 4, 3, 6), (4, 8, 16, 8)  # maps out of order, resolutions repeated
 
 
 def decided(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Soft vote, hard vote and disagreement of logits (K, P, C), members heard one by one."""
-    ballots = Ballots.none(logits.shape[1], logits.shape[2], logits.device)
+    """Soft vote, hard vote and disagreement of logits (K, P, C), members added one by one."""
+    votes = Votes.none(logits.shape[1], logits.shape[2], logits.device)
     for member in logits:
-        ballots.hear(member[None])
-    return ballots.decide(len(logits))
+        votes.add(member[None])
+    return votes.result(len(logits))
 
 
 def random_maps(num_images: int) -> list[torch.Tensor]:

@@ -12,11 +12,11 @@ from factory.hardware import libraries, processor
 from factory.progress import tell
 from factory.recipe import load_models, make_plan
 from factory.shards.ledger import (
-    check_run,
     finish_run,
     pending_among,
     published,
     read_hardware,
+    resolve_plan,
     start_run,
 )
 from factory.shards.plan import Plan
@@ -37,7 +37,7 @@ def check(config: Config) -> Plan:
             "two commands on one dataset at once there."
         )
     storage.with_retries(lambda: read_hardware(url))
-    return storage.with_retries(lambda: check_run(url, plan, config.generate.extend))
+    return storage.with_retries(lambda: resolve_plan(url, plan, config.generate.extend))
 
 
 def generate(config: Config) -> Manifest:

@@ -12,11 +12,11 @@ from factory.progress import tell
 from factory.recipe import METHOD, load_models, make_plan
 from factory.shards.ledger import (
     CONFIG,
-    check_run,
     known_files,
     made_by_another,
     pending_shards,
     read_plan,
+    resolve_plan,
     start_run,
 )
 from factory.shards.plan import Plan
@@ -46,7 +46,7 @@ def repair(
         return _without_models(url, level)
     config = _config(url, config_file, overrides)
     wanted = make_plan(config, load_models(config))
-    plan = storage.with_retries(partial(check_run, url, wanted))
+    plan = storage.with_retries(partial(resolve_plan, url, wanted))
     storage.with_retries(partial(start_run, url, plan, dump_config(config), environment()))
     shards = _shards_to_make(plan, before, names)
     tell(f"repair | {len(names)} files are not as they were, {len(shards)} shards to make again")

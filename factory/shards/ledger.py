@@ -44,7 +44,6 @@ __all__ = [
     "Receipt",
     "ShardConflict",
     "ShardSpec",
-    "check_run",
     "files_of",
     "finish_run",
     "pending_shards",
@@ -53,6 +52,7 @@ __all__ = [
     "read_plan",
     "read_receipts",
     "read_shard",
+    "resolve_plan",
     "start_run",
 ]
 
@@ -85,8 +85,8 @@ class Hardware(BaseModel, frozen=True, extra="forbid"):
     host: str
 
 
-def check_run(url: str, plan: Plan, extend: bool = False) -> Plan:
-    """The plan as the place will hold it: with the extensions that were made, or will be.
+def resolve_plan(url: str, plan: Plan, extend: bool = False) -> Plan:
+    """The plan as the dataset at url will hold it: with the extensions that were made, or will be.
 
     Writes nothing. Raises UserError where another plan is there, telling each difference; where it
     holds more samples, or fewer and extend is not given; where the ledger is damaged; and where
@@ -161,13 +161,13 @@ def _told(there: Plan, plan: Plan) -> list[str]:
 def start_run(url: str, plan: Plan, config_yaml: str, environment: Mapping[str, str]) -> bool:
     """Claims the place for the plan: True if it was free, False if the same plan is resumed.
 
-    plan: as `check_run` gives it. Any number of runs of one plan may start at once. Raises
-    UserError as `check_run` does, and where another run was faster with another plan.
+    plan: as `resolve_plan` gives it. Any number of runs of one plan may start at once. Raises
+    UserError as `resolve_plan` does, and where another run was faster with another plan.
     """
-    check_run(url, plan, extend=bool(plan.extended_from))
+    resolve_plan(url, plan, extend=bool(plan.extended_from))
     claimed = [_create(url, name, content) for name, content in plan_files(plan).items()]
     if plan_files(_read_plan(url)) != plan_files(plan):
-        check_run(url, plan)
+        resolve_plan(url, plan)
         raise UserError(f"{url}: another run extends this dataset. Run the same command again.")
     _create(url, CONFIG, config_yaml.encode())
     _create(url, ENVIRONMENT, to_json(dict(environment)))
@@ -346,7 +346,7 @@ def finish_run(
     UserError where the dataset was extended meanwhile.
     """
     if plan_files(_read_plan(url)) != plan_files(plan):
-        check_run(url, plan)
+        resolve_plan(url, plan)
     done, there = fitting_receipts(url, plan), published(url)
     missing = [
         spec.shard

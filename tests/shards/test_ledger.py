@@ -16,7 +16,6 @@ from factory.shards.ledger import (
     HARDWARE,
     Hardware,
     Plan,
-    check_run,
     claim_hardware,
     finish_run,
     known_files,
@@ -25,6 +24,7 @@ from factory.shards.ledger import (
     read_manifest,
     read_plan,
     read_receipts,
+    resolve_plan,
     start_run,
 )
 from factory.shards.receipts import receipt_name, root_of, to_json
@@ -94,7 +94,7 @@ def test_an_extension_that_would_need_longer_names_is_refused_and_a_shorter_one_
     assert plan.extended(100_000).shard(99_999).path == "data/train-99999.parquet"
     start(place, plan)
     with pytest.raises(UserError, match=r"extended to 100,001 pairs: a dataset that began with 9"):
-        check_run(place, make_plan(num=100_001, samples_per_shard=1), extend=True)
+        resolve_plan(place, make_plan(num=100_001, samples_per_shard=1), extend=True)
     grown = make_plan(num=100_001, samples_per_shard=1).extended(200_000)
     assert grown.shard(0).path == "data/train-000000.parquet"
 
@@ -168,7 +168,7 @@ def test_another_plan_is_refused_with_the_difference(place, plan, make_plan):
     start(place, plan)
     before = files(place)
     recipe = {"seed": 1, "sampler": {"name": "ddim", "timesteps": [1]}}
-    for refuse in (start, check_run):
+    for refuse in (start, resolve_plan):
         with pytest.raises(UserError) as caught:
             refuse(place, make_plan(num=8, recipe=recipe))
         lines = str(caught.value).splitlines()
@@ -188,7 +188,7 @@ def test_a_setting_of_another_type_is_another_plan(place, make_plan):
 
 
 def test_check_run_writes_nothing(place, plan):
-    assert check_run(place, plan) == plan
+    assert resolve_plan(place, plan) == plan
     assert files(place) == {}
 
 
@@ -214,7 +214,7 @@ def test_foreign_data_is_never_mixed_with_ours(place, plan):
 def test_another_number_of_pairs_is_refused_with_what_to_do(place, plan, make_plan, num, remedy):
     start(place, plan)
     before = files(place)
-    for refuse in (start, check_run):
+    for refuse in (start, resolve_plan):
         with pytest.raises(UserError, match=remedy):
             refuse(place, make_plan(num=num))
     assert files(place) == before
@@ -226,10 +226,10 @@ def test_a_dataset_grows_by_the_shards_that_are_missing(place, plan, make_plan, 
         put(place, plan, spec, encode(plan, spec))
     root = finish_run(place, plan, "", "mit").root
     before = files(place)
-    grown = check_run(place, make_plan(num=12), extend=True)
+    grown = resolve_plan(place, make_plan(num=12), extend=True)
     assert files(place) == before and grown == plan.extended(12)
     assert start(place, grown) is False
-    assert read_plan(place) == grown == check_run(place, make_plan(num=12))
+    assert read_plan(place) == grown == resolve_plan(place, make_plan(num=12))
     assert read_manifest(place).root == root  # what was whole can be read meanwhile
     missing = pending_shards(place, grown)
     assert missing == grown.shards()[3:]
@@ -241,7 +241,7 @@ def test_a_dataset_grows_by_the_shards_that_are_missing(place, plan, make_plan, 
     assert {name: after[name] for name in before if "/data/" in name or "/shards/" in name} == {
         name: content for name, content in before.items() if "/data/" in name or "/shards/" in name
     }
-    assert check_run(place, make_plan(num=20), extend=True).extended_from == (7, 12)
+    assert resolve_plan(place, make_plan(num=20), extend=True).extended_from == (7, 12)
 
 
 def test_a_shard_that_was_altered_in_an_unfinished_run_is_not_sealed(place, plan, encode) -> None:
@@ -263,7 +263,7 @@ def test_full_shards_extended_are_those_of_the_larger_dataset(tmp_path, make_pla
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
     for url, plans in ((one, [small, large]), (other, [large])):
         for plan in plans:
-            there = check_run(url, plan, extend=True)
+            there = resolve_plan(url, plan, extend=True)
             start(url, there)
             for spec in pending_shards(url, there):
                 put(url, there, spec, encode(there, spec))
@@ -278,7 +278,7 @@ def test_a_run_that_was_overtaken_by_an_extension_does_not_finish(place, plan, m
     start(place, plan)
     for spec in plan.shards():
         put(place, plan, spec, encode(plan, spec))
-    start(place, check_run(place, make_plan(num=12), extend=True))
+    start(place, resolve_plan(place, make_plan(num=12), extend=True))
     before = files(place)
     with pytest.raises(UserError, match="12 pairs, 7 are asked for"):
         finish_run(place, plan, "", "mit")
@@ -297,7 +297,7 @@ def test_a_lost_plan_of_a_finished_dataset_asks_for_a_repair(place, plan, write_
     write_dataset(place, plan)
     storage.remove(f"{place}/_factory/run.json")
     with pytest.raises(UserError, match="factory repair"):
-        check_run(place, plan)
+        resolve_plan(place, plan)
 
 
 def test_runs_of_one_plan_may_start_at_once(place, plan):

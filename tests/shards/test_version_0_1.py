@@ -14,7 +14,7 @@ from factory.data.toy import CLASSES
 from factory.errors import UserError
 from factory.repair import repair
 from factory.report import write_report
-from factory.shards.ledger import check_run, read_manifest, read_plan
+from factory.shards.ledger import read_manifest, read_plan, resolve_plan
 from factory.shards.reader import ShardDataset
 from factory.shards.status import status
 from factory.shards.verification import verify
@@ -81,7 +81,7 @@ def test_a_place_of_another_method_is_refused_whatever_else_differs(old):
     plan = read_plan(str(old))
     newer = plan.model_copy(update={"recipe": {**plan.recipe, "method": 3, "seed": 9}})
     with pytest.raises(UserError, match=r"version 0\.1\.0 .* \(method 2\)"):
-        check_run(str(old), newer)
+        resolve_plan(str(old), newer)
 
 
 def test_repair_restores_what_its_manifest_knows(old):

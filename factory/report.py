@@ -1,21 +1,21 @@
 """One HTML page that shows a finished dataset: pictures, classes, uncertainty, how it was made.
 
-The page is a single file without scripts, and reaches for nothing outside itself. All text from
-the dataset is escaped.
+The page is a single file without scripts, and reaches for nothing outside itself. Its template,
+`assets/report.html.j2`, escapes all that is put into it.
 """
 
 import base64
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from factory import storage
-from factory.classes import Classes, Color
+from factory.classes import Classes
 from factory.differences import flatten
 from factory.errors import DamagedShard, UserError
 from factory.images import colorize, encode_png, overlay
@@ -97,41 +97,35 @@ def _evenly(num: int, count: int) -> list[int]:
 
 
 def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
-    name = escape(storage.name_of(url))
-    sections = (
-        _samples(plan, seen),
-        _classes(plan.classes, manifest),
-        _uncertainty(plan, manifest, seen),
-        _making(url, plan, manifest),
-        _loading(plan),
+    templates = Environment(
+        loader=PackageLoader("factory", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{name} | synthetic pairs</title>
-<style>{_CSS}</style>
-</head>
-<body>
-<header>
-<p class="kicker">Synthetic image/mask pairs</p>
-<h1>{name}</h1>
-<p class="muted">run <code>{plan.run_id}</code></p>
-{_facts(plan, manifest, seen)}
-</header>
-<main>
-{"".join(sections)}</main>
-</body>
-</html>
-"""
+    counts = [
+        sum(column) for column in zip(*(r.class_pixels for r in manifest.receipts), strict=True)
+    ]
+    return templates.get_template("report.html.j2").render(
+        name=storage.name_of(url),
+        run_id=plan.run_id,
+        facts=_facts(plan, manifest, seen),
+        which_samples=_which_samples(plan, seen),
+        figures=[_figure(sample, plan.classes) for sample in seen.samples],
+        classes=_classes(plan.classes, counts),
+        num_pixels=sum(counts),
+        uncertainty_note=_uncertainty_note(plan, manifest, seen),
+        histogram=_histogram(seen.uncertainties, _largest_uncertainty(manifest)),
+        making=_making(url, manifest),
+        recipe=flatten(plan.recipe),
+        config=_note(url, "config.yaml"),
+        ways=_ways_to_load(plan),
+    )
 
 
-def _facts(plan: Plan, manifest: Manifest, seen: _Seen) -> str:
+def _facts(plan: Plan, manifest: Manifest, seen: _Seen) -> dict[str, str]:
     sizes = {(sample.image.shape[1], sample.image.shape[0]) for sample in seen.samples}
-    facts = {
+    return {
         "pairs": f"{manifest.rows:,}",
         "pixels": " or ".join(
             f"{width} \N{MULTIPLICATION SIGN} {height}" for width, height in sorted(sizes)
@@ -141,73 +135,63 @@ def _facts(plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         "format": {"parquet": "Parquet", "webdataset": "WebDataset"}[plan.format],
         "size": _bytes(manifest.bytes),
     }
-    tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
-    return f'<dl class="facts">{tiles}</dl>'
 
 
-def _section(title: str, note: str, body: str) -> str:
-    """title and body are HTML; so is note, which explains the body."""
-    return f'<section>\n<h2>{title}</h2>\n<p class="muted">{note}</p>\n{body}\n</section>\n'
-
-
-def _samples(plan: Plan, seen: _Seen) -> str:
+def _which_samples(plan: Plan, seen: _Seen) -> str:
     shown = len(seen.samples)
     if shown == plan.num:
-        which = f"All {_count(plan.num, 'pair')}"
-    else:
-        which = (
-            f"{shown:,} of {_count(plan.num, 'pair')}, taken evenly from {seen.num_shards:,} of "
-            f"{_count(plan.num_shards, 'shard')}"
-        )
-    classes = plan.classes
-    legend = "".join(
-        f"<li>{_swatch(color)}{escape(name)}</li>"
-        for name, color in zip(classes.names, classes.palette, strict=True)
-    )
-    figures = "\n".join(_figure(sample, classes) for sample in seen.samples)
-    return _section(
-        "Samples",
-        f"{which}, most certain first. Each shows image, mask and overlay, above its key and "
-        "uncertainty in nats.",
-        f'<ul class="legend">{legend}</ul>\n<div class="grid">\n{figures}\n</div>',
+        return f"All {_count(plan.num, 'pair')}"
+    return (
+        f"{shown:,} of {_count(plan.num, 'pair')}, taken evenly from {seen.num_shards:,} of "
+        f"{_count(plan.num_shards, 'shard')}"
     )
 
 
-def _figure(sample: Sample, classes: Classes) -> str:
-    """Image, mask and overlay as one picture, enlarged by whole pixels where it is small."""
+@dataclass(frozen=True)
+class _Figure:
+    """Image, mask and overlay of a sample as one picture."""
+
+    key: str
+    picture: str
+    """A PNG in base64."""
+    width: int
+    height: int
+    """Pixels on the page: small pictures are enlarged by whole pixels."""
+    uncertainty: float
+
+
+def _figure(sample: Sample, classes: Classes) -> _Figure:
     colored = colorize(sample.mask, classes)
     blended = overlay(sample.image, sample.mask, classes)
     strip = np.concatenate([sample.image, colored, blended], axis=1)
     picture = base64.b64encode(encode_png(strip)).decode()
     height, width = sample.mask.shape
     scale = PANE_PIXELS // width or PANE_PIXELS / width
-    key = escape(sample.key)
-    return (
-        f'<figure><img src="data:image/png;base64,{picture}" alt="image, mask, overlay of {key}" '
-        f'width="{round(3 * width * scale)}" height="{round(height * scale)}">'
-        f"<figcaption><code>{key}</code><span>{sample.uncertainty:.4f}</span></figcaption></figure>"
-    )
+    size = round(3 * width * scale), round(height * scale)
+    return _Figure(sample.key, picture, *size, sample.uncertainty)
 
 
-def _classes(classes: Classes, manifest: Manifest) -> str:
-    counts = [
-        sum(column) for column in zip(*(r.class_pixels for r in manifest.receipts), strict=True)
-    ]
+@dataclass(frozen=True)
+class _Class:
+    """A class and how much of the dataset it is."""
+
+    name: str
+    color: str
+    """As CSS has it."""
+    share: float
+    """Percent of all labelled pixels."""
+    width: float
+    """Of its bar: percent of the longest one."""
+
+
+def _classes(classes: Classes, counts: Sequence[int]) -> list[_Class]:
     shares = _percentages(counts)
     top = max(shares) or 1.0
-    rows = "\n".join(
-        f"<tr><td>{i}</td><th>{_swatch(color)}{escape(name)}</th>"
-        f'<td class="bar"><i style="width:{100 * share / top:.2f}%;background:{_hex(color)}"></i>'
-        f'</td><td class="share">{share:.2f} %</td></tr>'
-        for i, (name, color, share) in enumerate(
-            zip(classes.names, classes.palette, shares, strict=True)
-        )
-    )
-    return _section(
-        "Classes",
-        f"Share of the {sum(counts):,} labelled pixels of the whole dataset, per class id.",
-        f'<table class="bars">\n{rows}\n</table>',
-    )
+    rows = zip(classes.names, classes.palette, shares, strict=True)
+    return [
+        _Class(name, "#" + bytes(color).hex(), share, 100 * share / top)
+        for name, color, share in rows
+    ]
 
 
 def _percentages(counts: Sequence[int]) -> list[float]:
@@ -223,18 +207,15 @@ def _percentages(counts: Sequence[int]) -> list[float]:
     return [part / 100 for part in parts]
 
 
-def _uncertainty(plan: Plan, manifest: Manifest, seen: _Seen) -> str:
-    top = max(receipt.uncertainty_max for receipt in manifest.receipts)
+def _uncertainty_note(plan: Plan, manifest: Manifest, seen: _Seen) -> str:
     read = len(seen.uncertainties)
     which = f"All {_count(read, 'pair')}"
     if read < plan.num:
         which = f"{read:,} pairs in {seen.num_shards:,} of {_count(plan.num_shards, 'shard')}"
-    return _section(
-        "Uncertainty",
+    return (
         f"{which}. The ensemble's disagreement in nats, over the most uncertain tenth of an "
         f"image's pixels. Whole dataset: mean {_mean_uncertainty(manifest):.4f}, "
-        f"largest {top:.4f}.",
-        _histogram(seen.uncertainties, top),
+        f"largest {_largest_uncertainty(manifest):.4f}."
     )
 
 
@@ -242,36 +223,53 @@ def _mean_uncertainty(manifest: Manifest) -> float:
     return math.fsum(r.uncertainty_mean * r.rows for r in manifest.receipts) / manifest.rows
 
 
-def _histogram(values: Sequence[float], top: float) -> str:
-    """An SVG of NUM_BINS bars over 0..top."""
+def _largest_uncertainty(manifest: Manifest) -> float:
+    return max(receipt.uncertainty_max for receipt in manifest.receipts)
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """A bar of a histogram: where it is drawn, its bounds and how many values are between them."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class _Histogram:
+    """A drawing of width x height units over values from 0 to top."""
+
+    width: int
+    height: int
+    top: float
+    bars: list[_Bar]
+
+
+def _histogram(values: Sequence[float], top: float) -> _Histogram:
+    """NUM_BINS bars over 0..top, of which empty ones are left out."""
     width, height = 640, 160
     top = top if top > 0 else 1.0
     counts, edges = np.histogram(np.clip(values, 0.0, top), bins=NUM_BINS, range=(0.0, top))
     step, tallest = width / NUM_BINS, max(int(counts.max()), 1)
-    bars = "".join(
-        f'<rect x="{i * step + 1:.1f}" y="{height - h:.1f}" width="{step - 2:.1f}" '
-        f'height="{h:.1f}" rx="2"><title>{low:.4f} to {high:.4f}: {count:,}</title></rect>'
+    heights = [max(3.0, (height - 8) * count / tallest) for count in counts]
+    bars = [
+        _Bar(i * step + 1, height - heights[i], step - 2, heights[i], low, high, int(count))
         for i, (count, low, high) in enumerate(zip(counts, edges, edges[1:], strict=False))
-        if (h := max(3.0, (height - 8) * count / tallest) if count else 0.0)
-    )
-    marks = "".join(
-        f'<text x="{part * width:g}" y="{height + 18}" text-anchor="{anchor}">'
-        f"{part * top:.3f}</text>"
-        for part, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
-    )
-    return (
-        f'<svg class="histogram" viewBox="0 0 {width} {height + 24}" role="img" '
-        f'aria-label="histogram of uncertainty">{bars}<line x1="0" y1="{height}" x2="{width}" '
-        f'y2="{height}"></line>{marks}</svg>'
-    )
+        if count
+    ]
+    return _Histogram(width, height, top, bars)
 
 
-def _making(url: str, plan: Plan, manifest: Manifest) -> str:
+def _making(url: str, manifest: Manifest) -> dict[str, str]:
     seconds = math.fsum(receipt.seconds for receipt in manifest.receipts)
     redrawn = sum(receipt.redrawn for receipt in manifest.receipts)
     hosts = len({receipt.host for receipt in manifest.receipts})
-    config = f"<pre>{escape(_note(url, 'config.yaml'))}</pre>"
-    facts = {
+    return {
         "Throughput": f"{manifest.rows / seconds:,.2f} pairs per actor-second"
         if seconds > 0
         else "unknown",
@@ -280,13 +278,6 @@ def _making(url: str, plan: Plan, manifest: Manifest) -> str:
         "Made with": "; ".join(kinds(manifest.receipts)),
         "Driver": _versions(url),
     }
-    return _section(
-        "How it was made",
-        "A diffusion model drew the images; an ensemble on that model's features labelled them.",
-        f"{_table(facts)}\n"
-        f"{_details('Recipe', _table(flatten(plan.recipe)))}\n"
-        f"{_details('Configuration', config)}",
-    )
 
 
 def _versions(url: str) -> str:
@@ -307,18 +298,6 @@ def _note(url: str, name: str) -> str:
         return "not recorded"
 
 
-def _table(facts: Mapping[str, object]) -> str:
-    rows = "\n".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
-        for name, value in facts.items()
-    )
-    return f'<table class="pairs">\n{rows}\n</table>'
-
-
-def _details(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n{body}\n</details>"
-
-
 _DATASETS = """from datasets import load_dataset
 dataset = load_dataset(".", split="train")
 image, mask = dataset[0]["image{suffix}"], dataset[0]["mask{suffix}"]"""
@@ -337,29 +316,13 @@ certain = ShardDataset(".", keep=0.8)  # the most certain 80 %
 batches = DataLoader(certain, batch_size=64)"""
 
 
-def _loading(plan: Plan) -> str:
+def _ways_to_load(plan: Plan) -> dict[str, str]:
     tar = plan.format == "webdataset"
-    ways = {
+    return {
         "datasets": _DATASETS.format(suffix=".png" if tar else ""),
         "webdataset" if tar else "pandas": _WEBDATASET if tar else _PANDAS,
         "torch": _TORCH,
     }
-    blocks = "".join(
-        f"<div><h3>{name}</h3><pre>{escape(code)}</pre></div>" for name, code in ways.items()
-    )
-    return _section(
-        "How to load it",
-        "From the dataset's folder; elsewhere, put its place where the dot is.",
-        f'<div class="ways">{blocks}</div>',
-    )
-
-
-def _swatch(color: Color) -> str:
-    return f'<i class="swatch" style="background:{_hex(color)}"></i>'
-
-
-def _hex(color: Iterable[int]) -> str:
-    return "#" + bytes(color).hex()
 
 
 def _count(num: int, noun: str) -> str:
@@ -370,86 +333,3 @@ def _bytes(num: int) -> str:
     """In the largest decimal unit that leaves at least 1."""
     power = min(4, max(0, len(str(num)) - 1) // 3)
     return f"{num / 1000**power:,.{1 if power else 0}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
-
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-_CSS = """
-:root {
-  --ground: #f6f6f3; --card: #fff; --ink: #1e2126; --muted: #686d76; --line: #e4e4de;
-  --accent: #4a6fd4;
-  color-scheme: light dark;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ground: #121316; --card: #1b1d21; --ink: #e8e9eb; --muted: #9a9fa9; --line: #2c2f35;
-    --accent: #86a5f5;
-  }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0 auto; padding: 40px 28px 64px; max-width: 1256px;
-  background: var(--ground); color: var(--ink);
-  font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
-  -webkit-text-size-adjust: 100%;
-}
-h1, h2, h3, p, dl, dd, ul, figure { margin: 0; padding: 0; }
-h1 { font-size: 34px; line-height: 1.2; letter-spacing: -.02em; overflow-wrap: anywhere; }
-h2 { font-size: 20px; letter-spacing: -.01em; }
-h3 { font-size: 13px; color: var(--muted); font-weight: 600; }
-code, pre { font: 13px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-.kicker { color: var(--accent); font-weight: 600; }
-.muted { color: var(--muted); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 1px;
-  margin-top: 24px; background: var(--line); border: 1px solid var(--line); border-radius: 12px;
-  overflow: hidden; }
-.facts div { background: var(--card); padding: 14px 18px; }
-.facts dt { color: var(--muted); font-size: 13px; }
-.facts dd { font-size: 20px; font-weight: 600; letter-spacing: -.01em; white-space: nowrap; }
-section { margin-top: 48px; }
-section > .muted { margin: 2px 0 18px; max-width: 76ch; }
-.legend { display: flex; flex-wrap: wrap; gap: 6px 18px; margin-bottom: 18px; list-style: none; }
-.legend li { overflow-wrap: anywhere; }
-.swatch { display: inline-block; width: 12px; height: 12px; margin-right: 8px; border-radius: 4px;
-  vertical-align: -1px; box-shadow: inset 0 0 0 1px rgb(128 128 128 / .45); }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 386px), 1fr));
-  gap: 21px; }
-figure { width: fit-content; max-width: 100%; background: var(--card); overflow: hidden;
-  border: 1px solid var(--line); border-radius: 10px; }
-figure img { display: block; max-width: 100%; height: auto; image-rendering: pixelated; }
-figcaption { display: flex; justify-content: space-between; padding: 7px 12px;
-  font-variant-numeric: tabular-nums; }
-figcaption span { color: var(--muted); font-size: 13px; }
-table { width: 100%; border-spacing: 0; }
-th { text-align: left; font-weight: 500; }
-td, th { padding: 5px 0; vertical-align: middle; overflow-wrap: anywhere; }
-.bars { font-variant-numeric: tabular-nums; }
-.bars td:first-child { width: 2.2em; color: var(--muted); }
-.bars th { width: 24%; padding-right: 16px; }
-.bars .bar i { display: block; height: 14px; min-width: 2px; border-radius: 4px;
-  box-shadow: inset 0 0 0 1px rgb(128 128 128 / .3); }
-.bars .share { width: 5.6em; text-align: right; white-space: nowrap; }
-.histogram { display: block; width: 100%; max-width: 760px; overflow: visible; }
-.histogram rect { fill: var(--accent); }
-.histogram line { stroke: var(--line); stroke-width: 1; }
-.histogram text { fill: var(--muted); font-size: 13px; font-variant-numeric: tabular-nums; }
-.pairs th { width: 38%; max-width: 320px; padding-right: 16px; color: var(--muted); }
-.pairs td, .pairs th { border-top: 1px solid var(--line); vertical-align: top; }
-details { margin-top: 14px; padding: 10px 16px; background: var(--card);
-  border: 1px solid var(--line); border-radius: 10px; }
-summary { cursor: pointer; font-weight: 600; }
-details > :last-child { margin: 10px 0 4px; }
-pre { margin: 0; overflow-x: auto; }
-.ways { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr));
-  gap: 16px; }
-.ways div { min-width: 0; padding: 12px 16px; background: var(--card);
-  border: 1px solid var(--line); border-radius: 10px; }
-.ways h3 { margin-bottom: 6px; }
-@media (max-width: 480px) {
-  body { padding: 24px 16px 48px; }
-  h1 { font-size: 27px; }
-  .facts { grid-template-columns: repeat(2, 1fr); }
-  .bars th { width: 34%; }
-  .histogram text { font-size: 22px; }
-}
-"""

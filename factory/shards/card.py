@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from factory.classes import Classes
 
@@ -16,97 +17,6 @@ _SIZES = (
     (10**6, "100K<n<1M"),
 )
 _LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
-
-_BODY = """
-# Synthetic image/mask pairs
-
-{description}
-
-{num:,} images with a class id for every pixel. A diffusion model drew the images; an ensemble of
-pixel classifiers on that model's own features labelled them. No person checked them one by one.
-
-## Columns
-
-| column | meaning |
-|---|---|
-| `key` | unique name: the nine-digit index of the sample |
-| `image` | RGB picture, PNG |
-| `mask` | 8-bit grey PNG of the same size; value = class id, 255 = ignore |
-| `labels` | class ids present in the mask, sorted, then -1 up to the number of classes |
-| `height`, `width` | pixels |
-| `seed` | the random stream of this sample |
-| `uncertainty` | disagreement of the ensemble: Jensen-Shannon divergence in nats, mean over the \
-most uncertain 10 % of the pixels; filter by its quantiles |
-| `class_fractions` | share of all pixels per class id |
-| `model_id` | hash of the models that made the pair |
-
-{layout}
-
-## Classes
-
-| id | name | colour |
-|---|---|---|
-{classes}
-
-## How it was made
-
-| setting | value |
-|---|---|
-{run}
-
-## Loading
-
-{loading}
-
-## Limits
-
-- Labels are predictions. Keep rows of low `uncertainty` where precision matters.
-- The images show what the training images showed, their gaps and biases included.
-- A diffusion model may memorise training images: treat these images as if they could show some.
-"""
-
-_PARQUET_LAYOUT = "Each row of the Parquet files below `data/` is one sample."
-
-_TAR_LAYOUT = """Each sample is three members of a tar below `data/`: `{key}.image.png`,
-`{key}.mask.png` and `{key}.json`, which holds the other columns."""
-
-_PARQUET_LOADING = """```python
-from datasets import load_dataset                      # this folder, or its name on the Hub
-dataset = load_dataset(".", split="train")
-image, mask = dataset[0]["image"], dataset[0]["mask"]  # PIL; the mask keeps its ids
-
-import pandas as pd
-table = pd.read_parquet("data")
-table["mask"][0]["bytes"]                              # not table.mask: pandas has a method mask
-
-import ray.data                                        # pictures as {"bytes": ..., "path": ...}
-rows = ray.data.read_parquet("data")
-
-from factory.shards.reader import ShardDataset, read_dataset
-samples = ShardDataset(".", keep=0.8)                  # torch; the most certain 80 %
-arrays = read_dataset(".", keep=0.8)                   # Ray Data: arrays, for iter_torch_batches
-```"""
-
-_TAR_LOADING = """```python
-import glob, io
-import numpy as np, webdataset
-from PIL import Image
-shards = sorted(glob.glob("data/*.tar"))
-for sample in webdataset.WebDataset(shards, shardshuffle=False):
-    image = np.array(Image.open(io.BytesIO(sample["image.png"])))
-    mask = np.array(Image.open(io.BytesIO(sample["mask.png"])))  # decode("pil") makes masks RGB
-
-from datasets import load_dataset                      # this folder, or its name on the Hub
-dataset = load_dataset(".", split="train")             # columns image.png, mask.png, json
-
-import pandas as pd
-table = pd.DataFrame(dataset["json"])                  # everything but the pictures
-# In Parquet shards: df["mask"], not df.mask, which is a pandas method.
-
-from factory.shards.reader import ShardDataset, read_dataset
-samples = ShardDataset(".", keep=0.8)                  # torch; the most certain 80 %
-arrays = read_dataset(".", keep=0.8)                   # Ray Data: arrays, for iter_torch_batches
-```"""
 
 
 def dataset_card(
@@ -131,17 +41,17 @@ def dataset_card(
         ],
         "dataset_info": {"features": _tar_features(classes) if tar else _features(classes)},
     }
-    body = _BODY.format(
-        description=escape_markdown(description),
+    return _TEMPLATES.get_template("card.md.j2").render(
+        front=yaml.safe_dump(front, sort_keys=False),
+        description=description,
         num=num,
-        layout=_TAR_LAYOUT if tar else _PARQUET_LAYOUT,
-        loading=_TAR_LOADING if tar else _PARQUET_LOADING,
-        classes=_class_table(classes),
-        run="\n".join(
-            f"| {escape_markdown(name)} | {escape_markdown(value)} |" for name, value in run.items()
-        ),
+        tar=tar,
+        classes=[
+            (name, "#" + bytes(color).hex())
+            for name, color in zip(classes.names, classes.palette, strict=True)
+        ],
+        run=run,
     )
-    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n{body}"
 
 
 def size_category(num: int) -> str:
@@ -157,12 +67,14 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"(https?|ftp|www)([:.])", r"\1\\\2", line, flags=re.IGNORECASE)
 
 
-def _class_table(classes: Classes) -> str:
-    rows = zip(classes.names, classes.palette, strict=True)
-    return "\n".join(
-        f"| {i} | {escape_markdown(name)} | `#{red:02x}{green:02x}{blue:02x}` |"
-        for i, (name, (red, green, blue)) in enumerate(rows)
-    )
+_TEMPLATES = Environment(
+    loader=PackageLoader("factory", "assets"),
+    # Markdown, which `escape_markdown` escapes.
+    autoescape=False,
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters["markdown"] = escape_markdown
 
 
 def _fields(classes: Classes) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ from factory.labeling.ensemble import (
 from factory.labeling.evaluation import Evaluation
 from factory.labeling.fitting import image_maps
 from factory.labeling.labels import label_maps
+from factory.local_worker import threads_of_an_actor
 from factory.recipe import Models, make_plan
 from factory.shards.reader import ShardDataset
 from factory.shards.schema import Sample
@@ -219,7 +220,8 @@ def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
     config = _config("sample", generate={**settings, "num": num, "samples_per_shard": num})
     models = Models(segmenter.ddpm, segmenter.ensemble, ensemble_hash(segmenter.ensemble))
     plan = make_plan(config, models)
-    return list(Synthesizer(models, plan).samples(plan.shard(0)))
+    with threads_of_an_actor(config.generate):
+        return list(Synthesizer(models, plan).samples(plan.shard(0)))
 
 
 def generate(

@@ -1,10 +1,13 @@
 """Makes shards in this process, without Ray."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-from factory.config import Config
+import torch
+
+from factory.config import Config, Generate
 from factory.errors import GenerationFailed, UnlikeHardware
 from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.progress import duration, tell
@@ -13,12 +16,33 @@ from factory.shards.plan import Plan
 from factory.synthesis import Synthesizer
 
 
+@contextmanager
+def threads_of_an_actor(settings: Generate) -> Iterator[None]:
+    """The body computes with as many threads as an actor of a pool does: they cut the work, and so
+    decide how sums are rounded."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(settings.cpus_per_actor)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
     """Makes these shards; one that fails stops no other.
 
     replace: as `publish` has it. Raises GenerationFailed where one is not made, CannotCompile
     and UserError as `Synthesizer` does.
     """
+    with threads_of_an_actor(config.generate):
+        failures = _failures(_maker(config, plan, replace), shards, config.generate)
+    if failures:
+        raise GenerationFailed(
+            f"{len(failures)} of {plan.num_shards} shards failed:\n" + "\n".join(failures)
+        )
+
+
+def _maker(config: Config, plan: Plan, replace: bool) -> ShardMaker:
     generate = config.generate
     synthesizer = Synthesizer(load_models(config), plan)
     try:
@@ -27,27 +51,29 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
         raise GenerationFailed(str(error)) from error
     if maker.joined.difference:
         tell(f"generate | {maker.joined.difference}")
+    return maker
+
+
+def _failures(maker: ShardMaker, shards: Sequence[int], settings: Generate) -> list[str]:
+    """Makes the shards, and tells how many are made; a line for each one that is not."""
 
     def failure(shard: int) -> str:
         try:
-            maker.make(plan.shard(shard))
+            maker.make(maker.plan.shard(shard))
         except SHARD_FAILURES as error:
-            return f"  shard {shard}: {advice(error, plan)}"
+            return f"  shard {shard}: {advice(error, maker.plan)}"
         return ""
 
-    failures, started = [], time.monotonic()
-    told = started
+    failures = []
+    started = told = time.monotonic()
     pool = ThreadPoolExecutor(CALLS_AT_ONCE)
     try:
         for num, message in enumerate(pool.map(failure, shards), start=1):
             failures += [message] if message else []
-            if (now := time.monotonic()) - told >= generate.progress_seconds:
+            if (now := time.monotonic()) - told >= settings.progress_seconds:
                 told = now
                 left = duration((now - started) / num * (len(shards) - num))
                 tell(f"generate | {num:,} of {len(shards):,} shards are made | ETA {left}")
     finally:
         pool.shutdown(cancel_futures=True)
-    if failures:
-        raise GenerationFailed(
-            f"{len(failures)} of {plan.num_shards} shards failed:\n" + "\n".join(failures)
-        )
+    return failures

@@ -19,6 +19,7 @@ from factory.errors import UserError
 
 CONNECT = """
 from factory import cluster
+from factory.errors import UserError
 try:
     cluster.connect()
 except UserError as error:

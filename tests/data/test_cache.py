@@ -171,6 +171,7 @@ def test_two_processes_at_once_decode_once(data) -> None:
     code = (
         "import sys; from factory.config import Data, Source;"
         "from factory.data.cache import cached_images;"
+        "from factory.progress import print_lines; print_lines();"
         f"found = cached_images(Data(image_size=16, cache_dir={data.cache_dir!r}),"
         "Source(kind='toy', num=400)); print(found.digest)"
     )

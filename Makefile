@@ -1,6 +1,6 @@
 # make demo: the whole factory on the toy domain, ending with a report page.
 # make test: the tests. Both set up their own environment first.
-# make test-fast: those that take little time each, and no Ray: before a commit, a minute or so.
+# make test-fast: those that take little time each, and no Ray: before a commit, a minute and a half.
 # make chaos RUNS=1000: kills, full disks, bad storage and damage, again and again; goes on where it was
 #   stopped, and ends with a table.
 # make cluster-test: generates and trains on a cluster that is simulated on this machine: it grows from

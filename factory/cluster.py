@@ -346,8 +346,3 @@ def _is_loopback(address: str) -> bool:
 
 def _quiet(logger: str, level: int = logging.ERROR) -> None:
     logging.getLogger(logger).setLevel(level)
-
-
-def under_ray_job() -> bool:
-    """Whether this process is the entry point of a submitted job: its folder is thrown away."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or "RAY_JOB_SUBMISSION_ID" in os.environ

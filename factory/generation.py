@@ -1,5 +1,6 @@
 """Makes a dataset: what is missing of it is made by workers, and the ledger counts."""
 
+import os
 import platform
 from array import array
 from collections.abc import Collection, Sequence
@@ -7,7 +8,7 @@ from importlib.metadata import version
 
 from factory import storage
 from factory.config import TOY, Config, dump_config
-from factory.errors import Incomplete
+from factory.errors import Incomplete, UserError
 from factory.hardware import libraries, processor
 from factory.progress import tell
 from factory.recipe import load_models, make_plan
@@ -26,10 +27,15 @@ from factory.shards.receipts import Manifest
 def check(config: Config) -> Plan:
     """Raises UserError for all that would stop `generate`; starts and writes nothing."""
     url = config.generate.url
+    if _under_ray_job() and storage.is_local(url) and _below(url, os.getcwd()):
+        raise UserError(
+            f"generate.url: {url} lies in the job's own folder, which is thrown away. "
+            "Name an absolute path that all nodes share, or a URL such as s3://bucket/prefix."
+        )
     if config.generate.workers == "ray":
         from factory import ray_workers
 
-        ray_workers.check(config)
+        ray_workers.check_capacity(config)
     plan = make_plan(config, load_models(config))
     if not storage.check_writable(url):
         tell(
@@ -110,6 +116,17 @@ def environment() -> dict[str, str]:
         "ray": version("ray"),
         "safetensors": version("safetensors"),
     }
+
+
+def _under_ray_job() -> bool:
+    """Whether this process is the entry point of a submitted job: its folder is thrown away."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or "RAY_JOB_SUBMISSION_ID" in os.environ
+
+
+def _below(url: str, folder: str) -> bool:
+    return os.path.commonpath([os.path.realpath(url), os.path.realpath(folder)]) == (
+        os.path.realpath(folder)
+    )
 
 
 def _description(config: Config, plan: Plan) -> str:

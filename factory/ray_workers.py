@@ -35,17 +35,6 @@ _LOOK_SECONDS = 10.0
 _NOT_SHARED = "Name a path that all nodes share, or a URL such as s3://bucket/prefix."
 
 
-def check(config: Config) -> None:
-    """Raises UserError where the actors of a config could not run, or would lose what they make."""
-    url = config.generate.url
-    if cluster.under_ray_job() and storage.is_local(url) and _below(url, os.getcwd()):
-        raise UserError(
-            f"generate.url: {url} lies in the job's own folder, which is thrown away. "
-            "Name an absolute path that all nodes share, or a URL such as s3://bucket/prefix."
-        )
-    _check_capacity(config)
-
-
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
     """Makes these shards with the actors of a pool; raises GenerationFailed where one is not.
 
@@ -126,7 +115,7 @@ def _check_nodes_share(url: str) -> None:
         tell(f"warning: {', '.join(silent)} did not answer whether {url} is shared there")
 
 
-def _check_capacity(config: Config) -> None:
+def check_capacity(config: Config) -> None:
     """Raises UserError where this machine alone can never run the smallest pool."""
     settings = config.generate
     keys = "generate.min_actors x generate."
@@ -135,12 +124,6 @@ def _check_capacity(config: Config) -> None:
             "CPUs": (f"{keys}cpus_per_actor", settings.cpus_per_actor * settings.min_actors),
             "GPUs": (f"{keys}gpus_per_actor", settings.gpus_per_actor * settings.min_actors),
         }
-    )
-
-
-def _below(url: str, folder: str) -> bool:
-    return os.path.commonpath([os.path.realpath(url), os.path.realpath(folder)]) == (
-        os.path.realpath(folder)
     )
 
 

@@ -512,11 +512,14 @@ def test_missing_credentials_are_told_as_a_place_that_cannot_be_written(
         check(tiny_config(generate={"url": "memory://bucket/dataset"}))
 
 
-def test_a_path_in_a_jobs_own_folder_is_refused(tiny_config, monkeypatch, tmp_path) -> None:
+@pytest.mark.parametrize("workers", ["ray", "here"])
+def test_a_path_in_a_jobs_own_folder_is_refused(
+    tiny_config, monkeypatch, tmp_path, workers: str
+) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="thrown away"):
-        check(tiny_config())
+        check(tiny_config(generate={"workers": workers}))
 
 
 @pytest.mark.parametrize("resource", ["cpus_per_actor", "gpus_per_actor"])

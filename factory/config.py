@@ -396,6 +396,11 @@ class Generate(Section):
     license: str = "other"
     """Of the generated data, for its card (a Hugging Face licence id)."""
 
+    @property
+    def threads_per_actor(self) -> int:
+        """With how many threads torch computes in whoever makes shards."""
+        return max(1, int(self.cpus_per_actor))
+
 
 class Config(Section):
     """One run, whole."""

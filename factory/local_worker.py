@@ -21,7 +21,7 @@ def threads_of_an_actor(settings: Generate) -> Iterator[None]:
     """The body computes with as many threads as an actor of a pool does: they cut the work, and so
     decide how sums are rounded."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(settings.cpus_per_actor)))
+    torch.set_num_threads(settings.threads_per_actor)
     try:
         yield
     finally:

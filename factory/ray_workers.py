@@ -141,7 +141,7 @@ class ShardActor:
         parsed = parse_config(config)
         self.settings = parsed.generate
         self.dispatcher = dispatcher
-        torch.set_num_threads(max(1, int(self.settings.cpus_per_actor)))
+        torch.set_num_threads(self.settings.threads_per_actor)
         limit_memory(self.settings.gpus_per_actor)
         told = Plan.model_validate(plan)
         with cluster.naming_this_node():

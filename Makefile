@@ -33,7 +33,7 @@ test-fast: $(VENV)/.test
 RUNS ?= 1000
 
 chaos: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python tests/chaos/chaos.py --runs $(RUNS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.chaos --runs $(RUNS)
 
 cluster-test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/cluster

@@ -16,12 +16,12 @@ from measuring import Row
 
 from factory.config import load_config
 from factory.diffusion.process import linear_schedule, normal_noise
+from factory.generation.recipe import Models, load_models, make_plan
+from factory.generation.synthesizer import Synthesizer
 from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
 from factory.precision import autocast
-from factory.recipe import Models, load_models, make_plan
-from factory.synthesis import Synthesizer
 
 NUM_PASSES = 16
 

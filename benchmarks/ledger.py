@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from measuring import Row
 
-from factory import production
 from factory.config import load_config
-from factory.production import ShardMaker
-from factory.recipe import load_models, make_plan
+from factory.generation import shard_maker
+from factory.generation.recipe import load_models, make_plan
+from factory.generation.shard_maker import ShardMaker
+from factory.generation.synthesizer import Synthesizer
 from factory.shards.ledger import Plan, finish_run, pending_shards, plan_files, start_run
 from factory.shards.receipts import Receipt, receipt_name, to_json
 from factory.shards.schema import sample_key
 from factory.shards.status import status
 from factory.shards.verification import verify
-from factory.synthesis import Synthesizer
 
 
 def parser() -> argparse.ArgumentParser:
@@ -124,7 +124,7 @@ def protocol_share(url: str, given: argparse.Namespace) -> Row:
     start_run(url, plan, "{}\n", {})
     maker = ShardMaker(Synthesizer(models, plan), plan, url)
     spent: list[float] = []
-    honest = production.publish
+    honest = shard_maker.publish
 
     def timed(*rest: Any, **more: Any) -> Receipt:
         started = time.perf_counter()
@@ -132,7 +132,7 @@ def protocol_share(url: str, given: argparse.Namespace) -> Row:
         spent.append(time.perf_counter() - started)
         return receipt
 
-    production.publish = timed
+    shard_maker.publish = timed
     whole = measuring.seconds(lambda: maker.make(plan.shard(0)))
     share = 100 * spent[0] / whole
     return Row("publishing's share of a shard of 256 pairs", share, None, "% of time", "<= 1 %")

@@ -25,18 +25,18 @@ import torch.nn.functional as F
 from diffuseseg import EndToEnd, random_mlps, random_unet
 from measuring import Row, absent, alternating, report
 
-from factory import synthesis
 from factory.classes import Classes
 from factory.config import load_config
 from factory.diffusion import importers
 from factory.diffusion.checkpoints import Model, load_model
 from factory.diffusion.process import linear_schedule
 from factory.diffusion.unet import UNet
+from factory.generation import synthesizer
+from factory.generation.recipe import Models, make_plan
+from factory.generation.synthesizer import Synthesizer
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, load_ensemble
 from factory.labeling.features import default_blocks, descriptor_dim, renoised_maps
 from factory.labeling.labels import label_maps
-from factory.recipe import Models, make_plan
-from factory.synthesis import Synthesizer
 
 FACES = Path(__file__).parents[1] / "configs" / "faces64.yaml"
 RANDOM = "0" * 64
@@ -152,11 +152,11 @@ class Shard:
     def told(self) -> str:
         """How it is made, and where the time of one more goes."""
         network, whole = Stopwatch(self.synthesizer.network), Stopwatch(self.make)
-        renoised, labels = Stopwatch(synthesis.renoised_maps), Stopwatch(synthesis.label_maps)
+        renoised, labels = Stopwatch(synthesizer.renoised_maps), Stopwatch(synthesizer.label_maps)
         with (
             patch.object(self.synthesizer, "network", network),
-            patch.object(synthesis, "renoised_maps", renoised),
-            patch.object(synthesis, "label_maps", labels),
+            patch.object(synthesizer, "renoised_maps", renoised),
+            patch.object(synthesizer, "label_maps", labels),
         ):
             whole()
         rest = whole.seconds - network.seconds - renoised.seconds - labels.seconds

@@ -112,11 +112,11 @@ def loop(url: str, keys: Sequence[str]) -> None:
     import torch
 
     from factory.config import load_config, parse_override
-    from factory.production import CALLS_AT_ONCE, ShardMaker
-    from factory.recipe import load_models, make_plan
+    from factory.generation.recipe import load_models, make_plan
+    from factory.generation.shard_maker import CALLS_AT_ONCE, ShardMaker
+    from factory.generation.synthesizer import Synthesizer
     from factory.shards.ledger import finish_run, start_run
     from factory.shards.plan import ShardSpec
-    from factory.synthesis import Synthesizer
 
     config = load_config(None, [parse_override(key) for key in keys])
     torch.set_num_threads(max(1, int(config.generate.cpus_per_actor)))

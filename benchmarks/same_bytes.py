@@ -18,8 +18,8 @@ import torch
 from measuring import Row
 
 from factory.config import load_config
-from factory.recipe import load_models, make_plan
-from factory.synthesis import Synthesizer
+from factory.generation.recipe import load_models, make_plan
+from factory.generation.synthesizer import Synthesizer
 
 
 def parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ from typing import Any
 import measuring
 from measuring import Row
 
-from factory.dispatcher import Limits, Outcome, Turn
+from factory.generation.dispatcher import Limits, Outcome, Turn
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,9 +95,10 @@ class DoesNothing:
 
 def drive(folder: str, num_shards: int, num_actors: int, seconds: float) -> dict[str, float]:
     """What `generate` does between its checks and the end, with actors that do nothing."""
-    from factory import cluster, pool
-    from factory.generation import missing_shards
-    from factory.production import CALLS_AT_ONCE
+    from factory import cluster
+    from factory.generation import pool
+    from factory.generation.command import missing_shards
+    from factory.generation.shard_maker import CALLS_AT_ONCE
     from factory.shards.ledger import Plan, start_run
 
     url = str(Path(folder, "dataset"))

@@ -21,9 +21,9 @@ from pairs import FEWEST_PASSES, face_models
 from torch.utils._pytree import tree_map_only
 
 from factory.config import load_config
-from factory.recipe import Models, make_plan
+from factory.generation.recipe import Models, make_plan
+from factory.generation.synthesizer import Synthesizer
 from factory.shards.plan import Plan
-from factory.synthesis import Synthesizer
 
 ON_GPU = torch.cuda.is_available()
 RECIPES: dict[str, dict[str, Any]] = {

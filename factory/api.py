@@ -30,8 +30,11 @@ from factory.data import sources
 from factory.data.sources import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError
+from factory.generation.local import threads_of_an_actor
+from factory.generation.recipe import Models, make_plan
+from factory.generation.synthesizer import Synthesizer
 from factory.images import UInt8, colorize, encode_png, overlay, tile
-from factory.labeling import evaluation, stage
+from factory.labeling import commands, evaluation
 from factory.labeling.ensemble import (
     Ensemble,
     check_replaceable,
@@ -41,11 +44,8 @@ from factory.labeling.ensemble import (
 from factory.labeling.evaluation import Evaluation
 from factory.labeling.fitting import image_maps
 from factory.labeling.labels import label_maps
-from factory.local_worker import threads_of_an_actor
-from factory.recipe import Models, make_plan
 from factory.shards.reader import ShardDataset
 from factory.shards.schema import Sample
-from factory.synthesis import Synthesizer
 
 Place = str | os.PathLike[str]
 """A path, or a URL of a store such as s3://bucket/prefix."""
@@ -111,7 +111,7 @@ class Segmenter:
 
 def load_ddpm(url: Place = TOY) -> Model:
     """A DDPM of a folder or URL in diffusers' layout, or the embedded toy one. Raises UserError."""
-    return stage.load_ddpm(_config("load_ddpm", models={"ddpm_url": os.fspath(url)}))
+    return commands.load_ddpm(_config("load_ddpm", models={"ddpm_url": os.fspath(url)}))
 
 
 def load_segmenter(url: Place = TOY, ddpm: Model | None = None) -> Segmenter:
@@ -120,7 +120,7 @@ def load_segmenter(url: Place = TOY, ddpm: Model | None = None) -> Segmenter:
     Raises UserError.
     """
     ddpm = ddpm or load_ddpm()
-    ensemble, _ = stage.load_ensemble_of(os.fspath(url), ddpm)
+    ensemble, _ = commands.load_ensemble_of(os.fspath(url), ddpm)
     return Segmenter(ddpm, ensemble, os.fspath(url))
 
 
@@ -208,7 +208,7 @@ def fit(
     """
     _check_images(labelled.images, ddpm.image_size)
     config = _config("fit", ensemble=settings, features=features or {})
-    return Segmenter(ddpm, stage.fitted(ddpm, labelled, config))
+    return Segmenter(ddpm, commands.fitted(ddpm, labelled, config))
 
 
 def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
@@ -238,7 +238,7 @@ def generate(
     section `generate`. Raises UserError, where the segmenter is not saved for one, before anything
     is started; GenerationFailed; OSError.
     """
-    from factory import generation
+    from factory.generation import command
 
     if segmenter.url is None or not segmenter.ddpm.url:
         raise UserError(
@@ -250,7 +250,7 @@ def generate(
         models={"ddpm_url": segmenter.ddpm.url, "ensemble_url": segmenter.url},
         generate={**settings, "num": num, "url": os.fspath(out), "workers": workers},
     )
-    generation.generate(config)
+    command.generate(config)
     return open_dataset(config.generate.url)
 
 

@@ -316,33 +316,33 @@ def _check_outlives(key: str, url: str) -> None:
 
 
 def _fit(config: Config) -> int:
-    from factory.labeling.stage import fit
+    from factory.labeling.commands import fit
 
     print(fit(config))
     return 0
 
 
 def _check_fit(config: Config) -> None:
-    from factory.labeling.stage import check_fit
+    from factory.labeling.commands import check_fit
 
     check_fit(config)
 
 
 def _evaluate(config: Config) -> int:
-    from factory.labeling.stage import evaluate
+    from factory.labeling.commands import evaluate
 
     print("\n".join(evaluate(config)))
     return 0
 
 
 def _check_evaluate(config: Config) -> None:
-    from factory.labeling.stage import check_evaluate
+    from factory.labeling.commands import check_evaluate
 
     check_evaluate(config)
 
 
 def _generate(config: Config) -> int:
-    from factory.generation import generate
+    from factory.generation.command import generate
 
     _check_outlives("generate.url", config.generate.url)
     try:
@@ -353,7 +353,7 @@ def _generate(config: Config) -> int:
 
 
 def _check_generate(config: Config) -> None:
-    from factory.generation import check
+    from factory.generation.command import check
 
     _check_outlives("generate.url", config.generate.url)
     check(config)
@@ -398,7 +398,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _repair(given: argparse.Namespace) -> int:
-    from factory.repair import repair
+    from factory.generation.repair import repair
 
     overrides = [parse_override(text) for text in given.set]
     try:

@@ -26,8 +26,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory import ray_messages, storage
-from factory.dispatcher import Actors
 from factory.errors import Problems, UserError
+from factory.generation.dispatcher import Actors
 from factory.progress import warn
 
 _CLUSTERS = ray_constants.ENABLE_RAY_CLUSTER

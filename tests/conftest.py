@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import fsspec
-import in_process
 import psutil
 import pytest
-import s3
-import tiny
 import torch
 
-from factory import local_worker, progress, ray_workers
+from factory import progress
 from factory.config import Config, parse_config
+from factory.generation import local, ray_actors
 from factory.shards.plan import Plan
+from tests import in_process, s3, tiny
 
 # Tiny tensors gain nothing from threads, and lose much on a busy machine.
 torch.set_num_threads(1)
@@ -107,9 +106,9 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         config: Config, plan: Plan, shards: Sequence[int], replace: bool = False
     ) -> None:
         asked.append(list(shards))
-        local_worker.make_shards(config, plan, shards, replace)
+        local.make_shards(config, plan, shards, replace)
 
-    monkeypatch.setattr(ray_workers, "make_shards", make_shards)
+    monkeypatch.setattr(ray_actors, "make_shards", make_shards)
     return asked
 
 

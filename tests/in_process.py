@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from factory import cluster, local_worker, ray_workers
+from factory import cluster
+from factory.generation import local, ray_actors
 
 
 def without_ray(replace: Callable[[Any, str, Any], None] = setattr) -> None:
@@ -12,4 +13,4 @@ def without_ray(replace: Callable[[Any, str, Any], None] = setattr) -> None:
     replace: such as monkeypatch.setattr, which takes it back.
     """
     replace(cluster, "connect", lambda: None)
-    replace(ray_workers, "make_shards", local_worker.make_shards)
+    replace(ray_actors, "make_shards", local.make_shards)

@@ -7,7 +7,6 @@ torch and oneDNN take this machine for such a processor.
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ needs_older = pytest.mark.skipif(
 def factory(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the command in a process with these variables."""
     return subprocess.run(
-        [sys.executable, __file__, *arguments],
+        [sys.executable, "-m", "tests.older", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables},
         capture_output=True,
         text=True,
@@ -30,9 +29,8 @@ def factory(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
 
 
 def main() -> int:
-    import in_process
-
     from factory import cli
+    from tests import in_process
 
     torch.set_num_threads(1)
     in_process.without_ray()
@@ -40,5 +38,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     sys.exit(main())

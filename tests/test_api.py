@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 
 import factory
 from factory import UserError, api
@@ -18,6 +17,7 @@ from factory.data import toy
 from factory.data.sources import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.images import encode_png
+from tests import tiny
 
 FEATURES = {"timesteps": (10, 40), "blocks": (1, 2)}
 FEW = {"num_members": 2, "hidden": (8, 4), "num_steps": 5, "pixels_per_step": 16}

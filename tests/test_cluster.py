@@ -14,8 +14,8 @@ import ray
 
 from factory import cluster, storage
 from factory.diffusion.checkpoints import load_model
-from factory.dispatcher import Actors
 from factory.errors import UserError
+from factory.generation.dispatcher import Actors
 
 CONNECT = """
 from factory import cluster

@@ -18,11 +18,10 @@ errors faults hub
 classes storage differences
 images
 config
-progress precision embedded dispatcher ray_messages hardware
+progress precision embedded ray_messages
 data.*
+generation.dispatcher
 cluster
-pool
-watching
 diffusion.unet diffusion.compilation diffusion.philox
 diffusion.process
 diffusion.folders
@@ -38,23 +37,26 @@ diffusion.training_worker
 diffusion.training
 labeling.*
 shards.*
-gpu_memory
-recipe
-synthesis
-probe
-production
-ray_workers local_worker
-generation
-repair report
+generation.hardware generation.gpu_memory
+generation.pool
+generation.watching
+generation.recipe
+generation.synthesizer
+generation.probe
+generation.shard_maker
+generation.ray_actors generation.local
+generation.command
+generation.repair
+report
 api cli
 """
 RAY_AT_MODULE_LEVEL = {
     "ray_messages",
     "cluster",
-    "pool",
+    "generation.pool",
     "diffusion.training",
     "diffusion.training_worker",
-    "ray_workers",
+    "generation.ray_actors",
 }
 
 

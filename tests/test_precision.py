@@ -11,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from factory.config import Config
 from factory.diffusion.optimization import new_state, train_step
 from factory.diffusion.process import linear_schedule
+from factory.generation.recipe import Models, load_models, make_plan
+from factory.generation.synthesizer import Synthesizer
 from factory.labeling.fitting import image_maps
 from factory.labeling.labels import label_maps
 from factory.precision import autocast, in_bf16, products_in_tf32
-from factory.recipe import Models, load_models, make_plan
-from factory.synthesis import Synthesizer
 
 Run = Callable[[Config, Models], object]
 

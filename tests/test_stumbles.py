@@ -8,7 +8,7 @@ import pytest
 from factory import storage
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.errors import UserError
-from factory.generation import generate
+from factory.generation.command import generate
 from factory.labeling.ensemble import load_ensemble, save_ensemble
 from factory.report import write_report
 

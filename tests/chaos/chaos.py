@@ -1,6 +1,6 @@
 """Runs `factory generate` with tiny models, disturbs it, runs it again, and looks at the bytes.
 
-`python tests/chaos/chaos.py --runs 1000 --out out/chaos.jsonl` goes on where it was stopped. A run
+`python -m tests.chaos.chaos --runs 1000 --out out/chaos.jsonl` goes on where it was stopped. A run
 is decided by its number: a fault, drawn evenly from FAULTS, strikes one to three times; then the
 same command is run undisturbed (after a corruption, `factory repair` before it). It holds if the
 dataset then has the root hash and the very bytes of an undisturbed one, `verify` names nothing, and
@@ -8,7 +8,7 @@ whoever read the shards while all this went on never saw other bytes than the fi
 
 Processes are real and killed by real signals; datasets lie on disk, in an object store that
 stumbles, or on an S3 server on loopback. Shards are made by their own loop instead of Ray's actors,
-which would take ten seconds to start; `tests/test_generation.py` kills those.
+which would take ten seconds to start; `tests/generation/test_command.py` kills those.
 """
 
 import argparse
@@ -39,8 +39,6 @@ import fsspec
 
 from factory import storage
 from factory.shards.verification import verify
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 BUCKET = "chaos"
 NUM, PER_SHARD = 26, 4
@@ -155,11 +153,11 @@ class _Circumstances:
 def _command(arguments: list[str], given: _Circumstances) -> None:
     """In the child: the command line, with what goes wrong."""
     import fsspec
-    import in_process
     import torch
-    from flaky import FlakyFileSystem
 
     from factory import cli, storage
+    from tests import in_process
+    from tests.chaos.flaky import FlakyFileSystem
 
     torch.set_num_threads(1)
     log = os.open(given.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -411,7 +409,9 @@ def prepare(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Tiny models, and an undisturbed dataset: the command's options, and what it gives."""
     options = tiny_options(folder)
     undisturbed = Run(-1, folder, options, random.Random(-1))
-    _forkserver.set_forkserver_preload(["factory.repair", "in_process", "flaky", "torch", "s3fs"])
+    _forkserver.set_forkserver_preload(
+        ["factory.generation.repair", "tests.in_process", "tests.chaos.flaky", "torch", "s3fs"]
+    )
     code = undisturbed.finish(undisturbed.start())
     assert code == 0, undisturbed.log.read_text()
     success = json.loads(storage.read_text(undisturbed.place("_SUCCESS")))
@@ -437,7 +437,7 @@ def make_bucket() -> None:
 
 def tiny_options(folder: Path) -> list[str]:
     """Of a command over models with random weights, saved below folder."""
-    import tiny
+    from tests import tiny
 
     models = tiny.save_models(folder / "models")
     keys = {
@@ -463,7 +463,7 @@ def main() -> None:
     lines = given.out.read_text().splitlines() if given.out.exists() else []
     done = [result for result in map(json.loads, lines) if result["code"] == code_version()]
     missing = sorted(set(range(given.runs)) - {result["run"] for result in done})
-    import s3
+    from tests import s3
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with s3.server(), tempfile.TemporaryDirectory() as scratch:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from folders import contents
+from tests.folders import contents
 
 FOREVER = 1_000_000
 

@@ -5,8 +5,9 @@
 
 import random
 
-import chaos
 import pytest
+
+from tests.chaos import chaos
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import chaos
-import in_process
 import pytest
-import tiny
 import torch
-from folders import contents
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -33,12 +29,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from interleaving import Interleaving, Killed, Process
 
-from factory import faults, generation, local_worker, production, repair, storage
+from factory import faults, storage
 from factory.config import Config, parse_config
 from factory.errors import UserError
-from factory.recipe import Models, load_models, make_plan
+from factory.generation import command, local, repair, shard_maker
+from factory.generation.recipe import Models, load_models, make_plan
+from factory.generation.synthesizer import SampledBatch, Synthesizer
 from factory.shards import ledger
 from factory.shards.leftovers import remove_leftovers
 from factory.shards.plan import Plan, ShardSpec
@@ -46,7 +43,10 @@ from factory.shards.receipts import Receipt, measure
 from factory.shards.schema import Sample
 from factory.shards.status import status
 from factory.shards.verification import LEFTOVER, Verification, verify
-from factory.synthesis import SampledBatch, Synthesizer
+from tests import in_process, tiny
+from tests.chaos import chaos
+from tests.chaos.interleaving import Interleaving, Killed, Process
+from tests.folders import contents
 
 FEW = 25
 EXAMPLES = int(os.environ.get("INTERLEAVINGS", FEW))
@@ -107,7 +107,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         in_process.without_ray(patch.setattr)
         for num in SIZES:
             place = folder / str(num)
-            made.roots[num] = generation.generate(made.config(place, num)).root
+            made.roots[num] = command.generate(made.config(place, num)).root
         made.shards = {path.name: path.read_bytes() for path in (place / "data").iterdir()}
         models = load_models(made.config(place, num))
         _keep_models(patch, models, made.config(place, num))
@@ -119,10 +119,10 @@ def _keep_models(patch: pytest.MonkeyPatch, models: Models, config: Config) -> N
     waits for a disk, which only the loss of power would tell."""
     plan = make_plan(config, models)
     kept = Kept(Synthesizer(models, plan), plan)
-    for module in (generation, repair, local_worker):
+    for module in (command, repair, local):
         patch.setattr(module, "load_models", lambda config: models)
-    patch.setattr(local_worker, "Synthesizer", lambda models, plan: kept)
-    patch.setattr(local_worker, "CALLS_AT_ONCE", 1)
+    patch.setattr(local, "Synthesizer", lambda models, plan: kept)
+    patch.setattr(local, "CALLS_AT_ONCE", 1)
     patch.setattr(os, "fsync", lambda descriptor: None)
 
 
@@ -214,7 +214,7 @@ class Interleavings(RuleBasedStateMachine):
     def another_plan(self, num: int) -> None:
         before = contents(self.place)
         with pytest.raises(UserError, match="another plan"):
-            generation.generate(self.world.config(self.place, num, seed=1))
+            command.generate(self.world.config(self.place, num, seed=1))
         assert contents(self.place) == before
 
     @precondition(lambda self: self.num() > SIZES[0] and not self.damaged)
@@ -222,7 +222,7 @@ class Interleavings(RuleBasedStateMachine):
     def a_smaller_one(self) -> None:
         before = contents(self.place)
         with pytest.raises(UserError, match="are asked for"):
-            generation.generate(self.world.config(self.place, SIZES[0]))
+            command.generate(self.world.config(self.place, SIZES[0]))
         assert contents(self.place) == before
 
     @precondition(lambda self: self.num() and not self.damaged)
@@ -274,7 +274,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def command(self, name: str, what: Any) -> Callable[[], Any]:
         commands: dict[str, Callable[[], Any]] = {
-            "generate": lambda: generation.generate(self.world.config(self.place, what)),
+            "generate": lambda: command.generate(self.world.config(self.place, what)),
             "repair": lambda: repair.repair(self.url, what),
             "verify": lambda: verify(self.url, what),
             "status": lambda: status(self.url),
@@ -362,8 +362,7 @@ class Interleavings(RuleBasedStateMachine):
                 self.mend(None)
             num = self.num() or SIZES[0]
             assert (
-                generation.generate(self.world.config(self.place, num)).root
-                == (self.world.roots[num])
+                command.generate(self.world.config(self.place, num)).root == (self.world.roots[num])
             )
             wanted = dict(sorted(self.world.shards.items())[: -(-num // PER_SHARD)])
             assert {p.name: p.read_bytes() for p in self.place.glob("data/train*")} == wanted
@@ -468,7 +467,7 @@ def test_of_two_plans_at_once_one_is_refused(world) -> None:
     for moment in range(1, 20):
         place = Interleavings(world).place
         processes = [
-            Process(partial(generation.generate, world.config(place, 4, seed))) for seed in (0, 1)
+            Process(partial(command.generate, world.config(place, 4, seed))) for seed in (0, 1)
         ]
         interleaving = Interleaving(place, lambda: None)
         with pytest.MonkeyPatch.context() as patch:
@@ -505,7 +504,7 @@ def receipt_first(
 
 
 MUTANTS: dict[str, tuple[Any, str, Any, str]] = {
-    "receipts come first": (production, "publish", receipt_first, "comes after its receipt"),
+    "receipts come first": (shard_maker, "publish", receipt_first, "comes after its receipt"),
     "files are replaced": (storage, "write_new", storage.write, "were replaced"),
     "halves are visible": (storage, "_write_local", chaos._torn_write, "is torn"),
 }

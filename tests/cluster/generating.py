@@ -9,14 +9,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory import cluster, ray_workers, watching
+from factory import cluster
 from factory.cli import main
-from factory.dispatcher import Outcome, Turn
+from factory.generation import ray_actors, watching
+from factory.generation.dispatcher import Outcome, Turn
 
 FOLDER = Path(sys.argv[1])
 
 
-class Noting(ray_workers.ShardActor):
+class Noting(ray_actors.ShardActor):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self.node = cluster.this_node()
@@ -30,7 +31,7 @@ class Noting(ray_workers.ShardActor):
         return outcome
 
 
-ray_workers.ShardActor = Noting
+ray_actors.ShardActor = Noting
 # A fast machine starts its nodes before anything is said of waiting.
 watching._START_SECONDS = 0.0
 sys.exit(main(["generate", *sys.argv[2:]]))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-import tiny
 import yaml
-from simulated import ROOT, Job, SimulatedCluster, kill, simulated_cluster, wait_until
 
 from factory.shards.ledger import read_manifest
+from tests import tiny
+from tests.cluster.simulated import ROOT, Job, SimulatedCluster, kill, simulated_cluster, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -95,7 +95,7 @@ def test_a_job_grows_to_max_actors_outlives_a_lost_node_and_lets_all_nodes_go(
     for name in ("begun", "made"):
         (tmp_path / name).mkdir()
     assert cluster.nodes() == []
-    command = ["tests/cluster/generating.py", str(tmp_path), "--config", str(config)]
+    command = ["-m", "tests.cluster.generating", str(tmp_path), "--config", str(config)]
     with cluster.submitted(*command, "--out", str(together)) as job:
         while_it_runs(job, lambda: len(nodes_in(tmp_path / "made")) == NUM_NODES)
         first = nodes_in(tmp_path / "made")

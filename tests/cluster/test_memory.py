@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tiny
 import yaml
 from ray.cluster_utils import Cluster
-from simulated import ROOT
+
+from tests import tiny
+from tests.cluster.simulated import ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

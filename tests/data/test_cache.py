@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import contents
 from PIL import ExifTags, Image
 
 from factory import storage
@@ -22,6 +21,7 @@ from factory.data import cache, sources, toy
 from factory.data.cache import cached_images, check, find
 from factory.data.sources import read_images
 from factory.errors import UserError
+from tests.folders import contents
 
 TOY = Source(kind="toy", num=70, seed=4)
 OF_TOY = 70 * 16 * 16 * 3

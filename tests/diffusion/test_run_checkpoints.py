@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import contents
 
 from factory import storage
 from factory.config import Config, parse_config
@@ -26,6 +25,7 @@ from factory.diffusion.optimization import (
 from factory.diffusion.process import linear_schedule
 from factory.diffusion.run_checkpoints import newest_checkpoint, save_checkpoint
 from factory.errors import NotFinite, UserError
+from tests.folders import contents
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import contents
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -27,6 +26,7 @@ from factory.diffusion.training import check, train
 from factory.diffusion.training_worker import model_url
 from factory.errors import UserError
 from factory.precision import in_bf16
+from tests.folders import contents
 
 REPOSITORY = Path(__file__).parents[2]
 

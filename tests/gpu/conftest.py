@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from standin import StandIn
 
 from factory.labeling import features, labels
+from tests.gpu.standin import StandIn
 
 GUARD = Path(__file__).with_name("guard.cpp")
 BUILD = Path(__file__).parents[2] / "build"

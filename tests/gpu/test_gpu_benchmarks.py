@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from standin import StandIn
+
+from tests.gpu.standin import StandIn
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from standin import CUDA, StandIn
 
 from factory.config import Config
 from factory.data.sources import read_labelled
 from factory.errors import UserError
-from factory.labeling import evaluation, fitting, stage
+from factory.generation.recipe import load_models
+from factory.labeling import commands, evaluation, fitting
 from factory.labeling.ensemble import load_ensemble
 from factory.labeling.evaluation import Evaluation
-from factory.recipe import load_models
+from tests.gpu.standin import CUDA, StandIn
 
 DATA = {
     "image_size": 16,
@@ -37,9 +37,9 @@ def config(tiny_config: Callable[..., Config], tiny_models: dict[str, str], tmp_
 
 
 def test_fit_uses_the_gpu_and_learns_what_a_cpu_learns(config: Config, gpu: StandIn) -> None:
-    stage.fit(config)
+    commands.fit(config)
     assert gpu.peak_bytes > 0
-    model = stage.load_ddpm(config)
+    model = commands.load_ddpm(config)
     on_gpu, _ = load_ensemble(config.models.ensemble_url, model.model_hash)
     labelled = read_labelled(config.data.labelled, 16)
     on_cpu = fitting.fit_ensemble(model, labelled, config, lambda line: None)
@@ -51,7 +51,7 @@ def test_fit_uses_the_gpu_and_learns_what_a_cpu_learns(config: Config, gpu: Stan
 
 def test_no_step_of_a_fit_waits_for_the_device(config: Config, gpu: StandIn) -> None:
     def waits(num_steps: int) -> int:
-        model = stage.load_ddpm(config)
+        model = commands.load_ddpm(config)
         model.unet.to(CUDA)
         settings = config.ensemble.model_copy(update={"num_steps": num_steps})
         labelled = read_labelled(config.data.labelled, 16)
@@ -71,9 +71,9 @@ def test_evaluate_uses_the_gpu_and_says_what_a_cpu_says(
     found: list[Evaluation] = []
     honest = evaluation.evaluate
     monkeypatch.setattr(
-        stage.evaluation, "evaluate", lambda *given: found.append(honest(*given)) or found[0]
+        commands.evaluation, "evaluate", lambda *given: found.append(honest(*given)) or found[0]
     )
-    stage.evaluate(config)
+    commands.evaluate(config)
     assert gpu.peak_bytes > 0
     models = load_models(config)
     on_cpu = honest(models.ddpm, models.ensemble, read_labelled(config.data.test, 16), config)
@@ -90,15 +90,15 @@ def test_a_gpu_that_torch_cannot_use_is_left_aside_and_told(
     def too_old(*given: object, **how: object) -> None:
         raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
 
-    monkeypatch.setattr(stage.torch, "zeros", too_old)
-    assert stage._device() == torch.device("cpu")
+    monkeypatch.setattr(commands.torch, "zeros", too_old)
+    assert commands._device() == torch.device("cpu")
     told = capsys.readouterr().out
     assert told == "warning: the GPU is left aside: CUDA error: no kernel image is available\n"
 
 
 @pytest.mark.parametrize(
     ("command", "key"),
-    [(stage.fit, "ensemble.pool_gib"), (stage.evaluate, "evaluate.batch_size")],
+    [(commands.fit, "ensemble.pool_gib"), (commands.evaluate, "evaluate.batch_size")],
 )
 def test_too_little_memory_of_a_gpu_is_told_with_what_to_lower(
     config: Config,
@@ -111,9 +111,9 @@ def test_too_little_memory_of_a_gpu_is_told_with_what_to_lower(
     def full(*given: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(stage, "fit_ensemble", full)
-    monkeypatch.setattr(stage.evaluation, "evaluate", full)
-    if command is stage.evaluate:
+    monkeypatch.setattr(commands, "fit_ensemble", full)
+    monkeypatch.setattr(commands.evaluation, "evaluate", full)
+    if command is commands.evaluate:
         config = config.model_copy(update={"models": config.models.model_copy(update=tiny_models)})
     with pytest.raises(UserError, match=rf"too little memory.*{key}.*CUDA_VISIBLE_DEVICES"):
         command(config)

@@ -5,15 +5,15 @@ from itertools import product
 
 import pytest
 import torch
-from standin import CUDA, StandIn
 
 from factory.config import Config
 from factory.config import UNet as UNetConfig
 from factory.diffusion.unet import UNet
-from factory.gpu_memory import automatic_batch, limit_memory, map_bytes, pass_bytes
+from factory.generation.gpu_memory import automatic_batch, limit_memory, map_bytes, pass_bytes
+from factory.generation.recipe import load_models, make_plan
 from factory.labeling.features import default_blocks
 from factory.precision import autocast
-from factory.recipe import load_models, make_plan
+from tests.gpu.standin import CUDA, StandIn
 
 SHAPES = [
     UNetConfig(block_out_channels=(16, 32, 48), attention_levels=(2,), norm_num_groups=8),

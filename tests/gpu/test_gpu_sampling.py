@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from standin import StandIn
 
-from factory import synthesis
 from factory.config import Config, Diffusion
 from factory.diffusion.process import linear_schedule
-from factory.recipe import load_models, make_plan
+from factory.generation import synthesizer as synthesizing
+from factory.generation.recipe import load_models, make_plan
+from factory.generation.synthesizer import Synthesizer
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample
-from factory.synthesis import Synthesizer
+from tests.gpu.standin import StandIn
 
 FEATURES = {"timesteps": (10, 40), "blocks": (1, 2)}
 SETTINGS = [
@@ -55,7 +55,7 @@ def test_a_gpus_samples_are_those_of_a_cpu_but_for_rounding(
     if sampler == "ddpm":
         # It makes them all.
         short = Diffusion(num_timesteps=42, beta_start=1e-3, beta_end=0.4)
-        monkeypatch.setattr(synthesis, "linear_schedule", lambda config: linear_schedule(short))
+        monkeypatch.setattr(synthesizing, "linear_schedule", lambda config: linear_schedule(short))
     num = 2 if sampler == "ddpm" else 4
     told, synthesizer = plan(source, sampler=sampler, num=num, samples_per_shard=num)
     spec = told.shard(0)

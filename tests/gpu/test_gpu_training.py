@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from standin import CUDA, StandIn
 
 from factory.config import Config, parse_config
 from factory.diffusion import optimization
@@ -21,6 +20,7 @@ from factory.diffusion.optimization import (
     train_step,
 )
 from factory.diffusion.process import linear_schedule
+from tests.gpu.standin import CUDA, StandIn
 
 CPU = torch.device("cpu")
 

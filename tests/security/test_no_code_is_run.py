@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from artefacts import Artefact, make_all
 
 from factory import embedded, images, report
 from factory.classes import parse_classes
@@ -22,6 +21,7 @@ from factory.labeling.ensemble import load_ensemble
 from factory.shards import parquet, reader, webdataset
 from factory.shards.ledger import pending_shards, read_hardware, read_plan
 from factory.shards.reader import ShardDataset
+from tests.security.artefacts import Artefact, make_all
 
 MIN_ARTEFACTS = 20
 IMAGE = encode_png(np.full((8, 8), 90, np.uint8))

@@ -12,10 +12,10 @@ import yaml
 
 from factory.cli import main
 from factory.config import Config, dump_config
-from factory.production import ShardMaker
-from factory.recipe import load_models, make_plan
+from factory.generation.recipe import load_models, make_plan
+from factory.generation.shard_maker import ShardMaker
+from factory.generation.synthesizer import Synthesizer
 from factory.shards.ledger import finish_run, start_run
-from factory.synthesis import Synthesizer
 
 IN_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIACANARY0000000001",
@@ -87,7 +87,7 @@ def test_a_canary_that_sings_is_heard(canary: str) -> None:
 @pytest.fixture
 def made(tiny_config: Callable[..., Config], tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """A dataset as the command makes it, but for Ray: all its files are written."""
-    from factory.generation import _description, environment
+    from factory.generation.command import _description, environment
 
     config = tiny_config(generate={"num": 4, "samples_per_shard": 2, "format": request.param})
     models = load_models(config)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import contents
 
 from factory import storage
 from factory.config import parse_config
 from factory.diffusion import run_checkpoints
 from factory.diffusion.optimization import CHECKPOINT_FILES, new_state
+from tests.folders import contents
 
 
 def test_checkpoints_on_their_way_are_kept_from_others(

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from mutations import mutated
 
 from factory import storage
 from factory.errors import UserError
@@ -15,6 +14,7 @@ from factory.shards.ledger import publish, start_run
 from factory.shards.leftovers import leftovers, remove_leftovers
 from factory.shards.status import status
 from factory.shards.verification import verify
+from tests.mutations import mutated
 
 NUM_MUTATIONS = int(os.environ.get("NUM_MUTATIONS", "300"))
 

@@ -12,7 +12,7 @@ import pytest
 from factory.cli import main
 from factory.data.toy import CLASSES
 from factory.errors import UserError
-from factory.repair import repair
+from factory.generation.repair import repair
 from factory.report import write_report
 from factory.shards.ledger import read_manifest, read_plan, resolve_plan
 from factory.shards.reader import ShardDataset

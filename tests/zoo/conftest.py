@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import ray
-from cases import Case
 from ray._private.worker import global_worker
 
 from factory.cli import main
 from factory.errors import UserError
+from tests.zoo.cases import Case
 
 MAX_LINES = 51
 MAX_LINE = 700

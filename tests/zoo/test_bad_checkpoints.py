@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import Case, case, put, table
 from safetensors.torch import load_file, save, save_file
 
 from factory.diffusion.importers import DiffuseSegUNet, Shape, load_diffuseseg_mlps
 from factory.diffusion.importers import load_diffuseseg_unet as load_unet
+from tests.zoo.cases import Case, case, put, table
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 CONFIG = "unet/config.json"

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cases import Case, case, put, table
 
 from factory.config import load_config
+from tests.zoo.cases import Case, case, put, table
 
 FILE = "/run.yaml"
 NO_YAML = "not readable as YAML"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import Case, case, put, table
 from safetensors.torch import load_file, save, save_file
+
+from tests.zoo.cases import Case, case, put, table
 
 WEIGHTS, CONFIG = "ensemble.safetensors", "config.json"
 FIT = "factory fit"

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from cases import Case, case, table
+
+from tests.zoo.cases import Case, case, table
 
 COUNT = "must be a whole number >= 1 (such as 1000, 1e6, 10k)"
 NO_COUNTS = [

@@ -20,13 +20,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cases import END, encoded, header, ids, noise, png
 from PIL import Image
 
 from factory.errors import DamagedShard
 from factory.shards.plan import Plan
 from factory.shards.receipts import measure
 from factory.shards.schema import Sample, sample_key
+from tests.zoo.cases import END, encoded, header, ids, noise, png
 
 Change = Callable[[bytes], bytes]
 BLOCK = 512

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from cases import Told, case, put
+
+from tests.zoo.cases import Told, case, put
 
 SECRET = "hunter2"
 PROTOCOL = "is not one of file, s3, gs, gcs, az, abfs, hf, memory"

@@ -1,4 +1,4 @@
-"""Claims about factory.production: one shard from noise to storage, without Ray."""
+"""Claims about factory.generation.shard_maker: one shard from noise to storage, without Ray."""
 
 import errno
 import os
@@ -15,19 +15,15 @@ from typing import Any
 import pytest
 import torch
 
-from factory import production, storage
+from factory import storage
 from factory.config import Config
 from factory.errors import ShardConflict
-from factory.production import (
-    CALLS_AT_ONCE,
-    SHARD_FAILURES,
-    ShardMaker,
-    advice,
-)
-from factory.recipe import load_models, make_plan
+from factory.generation import shard_maker
+from factory.generation.recipe import load_models, make_plan
+from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.generation.synthesizer import SampledBatch, Synthesizer
 from factory.shards.ledger import pending_shards, start_run
 from factory.shards.plan import Plan, ShardSpec
-from factory.synthesis import SampledBatch, Synthesizer
 
 Make = Callable[[str], ShardMaker]
 
@@ -77,13 +73,13 @@ def test_one_shard_is_sampled_while_the_one_before_is_published(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker, second_begun = make("one"), threading.Event()
-    publish = production.publish
+    publish = shard_maker.publish
 
     def waits_for_the_second(url: str, plan: Plan, spec: ShardSpec, *rest: Any, **more: Any) -> Any:
         assert spec.shard == 1 or second_begun.wait(60), "nothing was sampled meanwhile"
         return publish(url, plan, spec, *rest, **more)
 
-    monkeypatch.setattr(production, "publish", waits_for_the_second)
+    monkeypatch.setattr(shard_maker, "publish", waits_for_the_second)
     with ThreadPoolExecutor(1) as pool:
         with maker.sampling(maker.plan.shard(0)) as first:
             list(first.batches())
@@ -111,7 +107,7 @@ def test_two_shards_are_never_sampled_at_once(make: Make, monkeypatch: pytest.Mo
 
 
 def test_a_write_that_fails_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    maker, publish, tries = make("one"), production.publish, []
+    maker, publish, tries = make("one"), shard_maker.publish, []
 
     def flaky(*rest: Any, **more: Any) -> Any:
         tries.append(1)
@@ -119,7 +115,7 @@ def test_a_write_that_fails_is_tried_again(make: Make, monkeypatch: pytest.Monke
             raise OSError("503")
         return publish(*rest, **more)
 
-    monkeypatch.setattr(production, "publish", flaky)
+    monkeypatch.setattr(shard_maker, "publish", flaky)
     monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
     assert maker.make(maker.plan.shard(0)).rows == 4 and len(tries) == 3
 
@@ -133,7 +129,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[list[int
         tries.append(1)
         raise error
 
-    monkeypatch.setattr(production, "publish", never)
+    monkeypatch.setattr(shard_maker, "publish", never)
     monkeypatch.setattr(storage.time, "sleep", pauses.append)
     return tries, pauses
 
@@ -201,7 +197,7 @@ def test_advice_names_the_setting_to_change(make: Make, error: Exception, words:
 
 HANGS = """
 import sys, time
-from factory.production import Deadlines
+from factory.generation.shard_maker import Deadlines
 deadlines = Deadlines()
 with deadlines.within(None), deadlines.within(600):
     with deadlines.within(0.2):
@@ -224,7 +220,7 @@ def test_a_process_that_outlasts_its_deadline_ends_and_says_where_it_hung() -> N
 def test_what_was_given_no_time_may_be_limited_later(order: str) -> None:
     code = f"""
 import time
-from factory.production import Deadlines
+from factory.generation.shard_maker import Deadlines
 deadlines = Deadlines()
 if {order!r} == "before":
     deadlines.limit(0.2)
@@ -243,7 +239,7 @@ def test_the_deadline_is_how_long_the_shard_may_take(
 ) -> None:
     maker, armed = make("one"), []
     monkeypatch.setattr(
-        production.faulthandler,
+        shard_maker.faulthandler,
         "dump_traceback_later",
         lambda seconds, exit: armed.append((seconds, exit)),
     )

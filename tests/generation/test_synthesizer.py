@@ -1,4 +1,4 @@
-"""Claims about factory.synthesis: what one shard takes, without Ray."""
+"""Claims about factory.generation.synthesizer: what one shard takes, without Ray."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from factory import synthesis
 from factory.config import Config
 from factory.data.toy import CLASSES
 from factory.diffusion import compilation, philox
@@ -18,13 +17,14 @@ from factory.diffusion.samplers import (
     uniform_timesteps,
 )
 from factory.errors import UserError
+from factory.generation import synthesizer as synthesizing
+from factory.generation.recipe import Models, load_models, make_plan
+from factory.generation.synthesizer import Synthesizer
 from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
-from factory.recipe import Models, load_models, make_plan
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample, sample_key
-from factory.synthesis import Synthesizer
 
 TIMESTEPS, BLOCKS, STEPS = (10, 40), (1, 2), 5
 
@@ -186,7 +186,7 @@ def test_all_of_a_compiled_plan_is_compiled_before_its_first_shard(
     monkeypatch.setattr(
         compilation.torch, "compile", lambda f, options, **how: original(f, backend=counted, **how)
     )
-    monkeypatch.setattr(synthesis, "_memory_format", lambda *given: torch.channels_last)
+    monkeypatch.setattr(synthesizing, "_memory_format", lambda *given: torch.channels_last)
     torch.compiler.reset()
     told = one_batch(plan, source, num=4, samples_per_shard=4, batch_size=2)
     told.recipe["noise"] = philox.NAME
@@ -447,7 +447,7 @@ def test_a_broken_ensemble_raises_too(models, plan) -> None:
 
 def spoil(monkeypatch, seeds: set[int]) -> None:
     """What begins with the noise of these seeds is not finite."""
-    honest = synthesis.normal_noise
+    honest = synthesizing.normal_noise
 
     def noise(asked: Sequence[int], shape: Sequence[int], stream: int) -> torch.Tensor:
         drawn = honest(asked, shape, stream)
@@ -456,7 +456,7 @@ def spoil(monkeypatch, seeds: set[int]) -> None:
                 row[0, 0, 0] = float("nan")
         return drawn
 
-    monkeypatch.setattr(synthesis, "normal_noise", noise)
+    monkeypatch.setattr(synthesizing, "normal_noise", noise)
 
 
 def test_a_sample_that_is_not_finite_is_drawn_again_by_rule(models, plan, monkeypatch) -> None:

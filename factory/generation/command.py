@@ -9,9 +9,9 @@ from importlib.metadata import version
 from factory import storage
 from factory.config import TOY, Config, dump_config
 from factory.errors import Incomplete, UserError
-from factory.hardware import libraries, processor
+from factory.generation.hardware import libraries, processor
+from factory.generation.recipe import load_models, make_plan
 from factory.progress import tell
-from factory.recipe import load_models, make_plan
 from factory.shards.ledger import (
     finish_run,
     pending_among,
@@ -33,9 +33,9 @@ def check(config: Config) -> Plan:
             "Name an absolute path that all nodes share, or a URL such as s3://bucket/prefix."
         )
     if config.generate.workers == "ray":
-        from factory import ray_workers
+        from factory.generation import ray_actors
 
-        ray_workers.check_capacity(config)
+        ray_actors.check_capacity(config)
     plan = make_plan(config, load_models(config))
     if not storage.check_writable(url):
         tell(
@@ -82,13 +82,13 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     replace: as `publish` has it.
     """
     if config.generate.workers == "here":
-        from factory import local_worker
+        from factory.generation import local
 
-        local_worker.make_shards(config, plan, shards, replace)
+        local.make_shards(config, plan, shards, replace)
     else:
-        from factory import ray_workers
+        from factory.generation import ray_actors
 
-        ray_workers.make_shards(config, plan, shards, replace)
+        ray_actors.make_shards(config, plan, shards, replace)
 
 
 def complete(config: Config, plan: Plan, made: Collection[int]) -> Manifest:

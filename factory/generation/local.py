@@ -9,11 +9,11 @@ import torch
 
 from factory.config import Config, Generate
 from factory.errors import GenerationFailed, UnlikeHardware
-from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.generation.recipe import load_models
+from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.generation.synthesizer import Synthesizer
 from factory.progress import duration, tell
-from factory.recipe import load_models
 from factory.shards.plan import Plan
-from factory.synthesis import Synthesizer
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from factory.diffusion.checkpoints import Model
 from factory.diffusion.process import linear_schedule
 from factory.diffusion.samplers import SAMPLERS
 from factory.errors import UserError
-from factory.gpu_memory import automatic_batch
-from factory.labeling import stage
+from factory.generation.gpu_memory import automatic_batch
+from factory.labeling import commands
 from factory.labeling.ensemble import Ensemble
 from factory.precision import in_bf16
 from factory.shards.plan import MAX_SHARDS, Plan
@@ -82,7 +82,7 @@ class Models:
 
 def load_models(config: Config) -> Models:
     """Both models of a config. Raises UserError."""
-    return Models(*stage.load_models(config))
+    return Models(*commands.load_models(config))
 
 
 def make_plan(config: Config, models: Models) -> Plan:

@@ -25,6 +25,7 @@ from factory.diffusion.process import (
 )
 from factory.diffusion.samplers import SAMPLERS
 from factory.errors import UserError
+from factory.generation.recipe import Models, Recipe
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
 from factory.labeling.features import (
     FeaturesFn,
@@ -35,7 +36,6 @@ from factory.labeling.features import (
 )
 from factory.labeling.labels import label_maps
 from factory.precision import autocast, gpu_is_made_for_bf16
-from factory.recipe import Models, Recipe
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 

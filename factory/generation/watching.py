@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from factory import cluster
-from factory.dispatcher import Progress
-from factory.pool import Size
+from factory.generation.dispatcher import Progress
+from factory.generation.pool import Size
 from factory.progress import duration, tell
 
 _START_SECONDS = 10.0

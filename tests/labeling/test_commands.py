@@ -1,4 +1,4 @@
-"""Claims about factory.labeling.stage: `factory fit` and `factory evaluate`."""
+"""Claims about factory.labeling.commands: `factory fit` and `factory evaluate`."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 from factory.data import toy
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
-from factory.labeling import stage
+from factory.labeling import commands
 from factory.labeling.ensemble import load_ensemble
 
 QUICK = {"num_members": 2, "hidden": [8, 4], "num_steps": 3, "pixels_per_step": 64}
@@ -62,14 +62,14 @@ def pairs(tmp_path: Path) -> dict[str, object]:
 
 def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_path, capsys) -> None:
     config = make()
-    assert stage.fit(config) == str(tmp_path / "ensemble")
+    assert commands.fit(config) == str(tmp_path / "ensemble")
     assert "fit | warning: no pixel of hat, which can never be learned" in capsys.readouterr().out
     model = load_model(tiny_models["ddpm_url"])
     ensemble, _ = load_ensemble(str(tmp_path / "ensemble"), model.model_hash)
     assert ensemble.config.class_names == toy.CLASSES
     assert ensemble.config.num_members == 2
 
-    lines = stage.evaluate(config)
+    lines = commands.evaluate(config)
     assert lines[-1] == str(tmp_path / "evaluation")
     assert all(any(line.startswith(name) for line in lines) for name in toy.CLASSES)
     told = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
@@ -79,21 +79,21 @@ def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_pa
 
 def test_fitting_without_a_place_for_the_ensemble_is_refused(make) -> None:
     with pytest.raises(UserError, match=r"models\.ensemble_url is not set.*--out"):
-        stage.fit(make(ensemble_url=None))
+        commands.fit(make(ensemble_url=None))
 
 
 def test_a_refused_fit_writes_nothing(make, tmp_path: Path) -> None:
     config = make(features={"timesteps": [10], "blocks": [9]})
     with pytest.raises(UserError, match=r"features\.blocks: 9"):
-        stage.fit(config)
+        commands.fit(config)
     missing = make(data={**data(), "labelled": {"kind": "folder", "url": str(tmp_path / "no")}})
     with pytest.raises(UserError):
-        stage.fit(missing)
+        commands.fit(missing)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_checking_a_fit_leaves_no_trace(make, tmp_path: Path) -> None:
-    model, labelled, url = stage.check_fit(make())
+    model, labelled, url = commands.check_fit(make())
     assert model.image_size == 16 and len(labelled) == 3
     assert url == str(tmp_path / "ensemble") and list(tmp_path.iterdir()) == []
 
@@ -101,13 +101,13 @@ def test_checking_a_fit_leaves_no_trace(make, tmp_path: Path) -> None:
 def test_the_place_of_the_ensemble_must_be_writable(make, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot be written"):
-        stage.fit(make(ensemble_url=str(tmp_path / "file" / "ensemble")))
+        commands.fit(make(ensemble_url=str(tmp_path / "file" / "ensemble")))
 
 
 def test_a_test_set_of_other_classes_is_refused(make, tiny_models, pairs, tmp_path: Path) -> None:
     config = make(ensemble_url=tiny_models["ensemble_url"], data={**data(), "test": pairs})
     with pytest.raises(UserError, match=r"data\.test.*cell"):
-        stage.evaluate(config)
+        commands.evaluate(config)
     assert not (tmp_path / "evaluation").exists()
 
 
@@ -116,7 +116,7 @@ def test_training_images_among_the_test_images_are_each_named(
 ) -> None:
     config = make(ensemble_url=tiny_models["ensemble_url"], data=data(2, 2))
     with pytest.raises(UserError) as refusal:
-        stage.evaluate(config)
+        commands.evaluate(config)
     told = refusal.value.problems
     assert len(told) == 3
     assert all(f"toy-2-{i:06d}" in line for i, line in enumerate(told))
@@ -137,11 +137,11 @@ def test_what_is_lost_of_masks_is_told_by_fit_and_by_evaluate(
         "class cell: 1 of 1 connected regions vanish when they are scaled to 16 px.",
     )
     config = make(data={"image_size": 16, "labelled": pairs})
-    stage.fit(config)
+    commands.fit(config)
     told = capsys.readouterr().out
     assert all(f"fit | data.labelled: {line}" in told for line in lost)
     config = make(data={"image_size": 16, "test": pairs})
-    stage.evaluate(config)
+    commands.evaluate(config)
     told = capsys.readouterr().out
     assert all(f"evaluate | data.test: {line}" in told for line in lost)
     assert "data.labelled is not set: training images among data.test go unseen" in told
@@ -155,5 +155,5 @@ def test_an_ensemble_of_another_ddpm_is_refused(make, tiny_models, tmp_path: Pat
     content = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**content, "ddpm_hash": "0" * 64}))
     with pytest.raises(UserError, match="another DDPM"):
-        stage.evaluate(make())
+        commands.evaluate(make())
     assert not (tmp_path / "evaluation").exists()

@@ -17,18 +17,19 @@ from typing import Any
 import ray
 import torch
 
-from factory import cluster, pool, storage
+from factory import cluster, storage
 from factory.config import Config, Generate, config_tree, parse_config
-from factory.dispatcher import Limits, Outcome, Progress, Turn
 from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, UserError
-from factory.gpu_memory import limit_memory
-from factory.production import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.generation import pool
+from factory.generation.dispatcher import Limits, Outcome, Progress, Turn
+from factory.generation.gpu_memory import limit_memory
+from factory.generation.recipe import load_models
+from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.generation.synthesizer import Synthesizer
+from factory.generation.watching import Watch, Whole
 from factory.progress import duration, print_lines, tell
-from factory.recipe import load_models
 from factory.shards.ledger import RUN
 from factory.shards.plan import Plan
-from factory.synthesis import Synthesizer
-from factory.watching import Watch, Whole
 
 _LOOK_SECONDS = 10.0
 """Between an actor's looks at how long a shard usually takes, until the first one is finished."""

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import contents
-from older import OLDER, factory, needs_older
 
-from factory import probe as probing
 from factory.cli import main
 from factory.config import Config, dump_config, load_config
 from factory.errors import GenerationFailed, UnlikeHardware
-from factory.generation import check, environment, generate
-from factory.probe import join, probe
-from factory.production import ShardMaker
-from factory.recipe import load_models, make_plan
-from factory.repair import repair
+from factory.generation import probe as probing
+from factory.generation.command import check, environment, generate
+from factory.generation.probe import join, probe
+from factory.generation.recipe import load_models, make_plan
+from factory.generation.repair import repair
+from factory.generation.shard_maker import ShardMaker
+from factory.generation.synthesizer import Synthesizer
 from factory.shards.ledger import Hardware, claim_hardware, read_receipts, start_run
 from factory.shards.verification import verify
-from factory.synthesis import Synthesizer
+from tests.folders import contents
+from tests.older import OLDER, factory, needs_older
 
 HARDWARE = "_factory/hardware.json"
 ALLOWED = ("--set", "generate.allow_unlike_hardware=true")
@@ -72,7 +72,8 @@ def test_a_probe_differs_where_shards_do_and_only_there(
 
     def process(threads: int, **variables: str) -> subprocess.Popen[str]:
         code = (
-            "import sys, torch, test_probe; torch.set_num_threads(int(sys.argv[2])); "
+            "import sys, torch; from tests.generation import test_probe; "
+            "torch.set_num_threads(int(sys.argv[2])); "
             "print(*test_probe.hashes(sys.argv[1]))"
         )
         return subprocess.Popen(

@@ -3,9 +3,9 @@
 import pytest
 
 from factory.cluster import Room
-from factory.dispatcher import Progress
-from factory.pool import Size
-from factory.watching import Watch, Whole
+from factory.generation.dispatcher import Progress
+from factory.generation.pool import Size
+from factory.generation.watching import Watch, Whole
 
 
 def progress(**more: object) -> Progress:

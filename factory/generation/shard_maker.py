@@ -1,6 +1,6 @@
 """One shard from noise to storage: sampling, encoding and publishing overlap.
 
-Needs no Ray: actors of `ray_workers` call it, and `local_worker` in this process. While one thread
+Needs no Ray: actors of `ray_actors` call it, and `local` in this process. While one thread
 samples a shard, the one before it is packed, checked and published by another, and pictures are
 encoded as batches come out of the network. So the device waits for neither PNG nor storage.
 """
@@ -18,12 +18,12 @@ import torch
 
 from factory import faults, storage
 from factory.errors import DamagedShard, ShardConflict, is_out_of_memory
-from factory.probe import join
+from factory.generation.probe import join
+from factory.generation.synthesizer import Synthesizer
 from factory.shards.ledger import publish
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import Receipt
 from factory.shards.schema import EncodedSample
-from factory.synthesis import Synthesizer
 
 CALLS_AT_ONCE = 2
 """Threads that make shards by one `ShardMaker`: one samples, one publishes."""

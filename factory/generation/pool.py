@@ -19,8 +19,8 @@ import ray
 from ray.exceptions import RayActorError, RayError, UserCodeException
 
 from factory import cluster, ray_messages
-from factory.dispatcher import Dispatcher, Limits, Outcome, Progress, Turn, runs
 from factory.errors import PoolFailed
+from factory.generation.dispatcher import Dispatcher, Limits, Outcome, Progress, Turn, runs
 
 _LOOK_SECONDS = 1.0
 """Between two looks at the job, unless it ends."""

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from factory.dispatcher import (
+from factory.generation.dispatcher import (
     DEADLINE_FACTOR,
     NUM_FAILURES_TOLD,
     SHORTEST_DEADLINE_SECONDS,
@@ -259,7 +259,7 @@ def test_memory_does_not_grow_with_the_number_of_shards() -> None:
 
 def test_its_process_imports_nothing_heavy() -> None:
     code = (
-        "import factory.pool, sys; sys.exit(any(m in sys.modules for m in "
+        "import factory.generation.pool, sys; sys.exit(any(m in sys.modules for m in "
         "('torch', 'numpy', 'pandas', 'ray.data')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,18 +15,19 @@ import psutil
 import pytest
 import ray
 import torch
-from older import OLDER, needs_older
 from ray.cluster_utils import Cluster
 
-from factory import cli, cluster, ray_workers, storage
+from factory import cli, cluster, storage
 from factory.config import Config, dump_config
 from factory.errors import GenerationFailed, UserError
-from factory.generation import check, generate
-from factory.repair import repair
+from factory.generation import ray_actors
+from factory.generation.command import check, generate
+from factory.generation.repair import repair
 from factory.shards.ledger import read_manifest, read_receipts, start_run
 from factory.shards.verification import verify
+from tests.older import OLDER, needs_older
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 def data_hashes(config: Config) -> dict[str, str]:
@@ -222,7 +223,7 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed_and_tel
 def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
     ray_session, tiny_config, monkeypatch
 ) -> None:
-    class Kills(ray_workers.ShardActor):
+    class Kills(ray_actors.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
             self.maker.synthesizer.batches = self.killing
@@ -231,7 +232,7 @@ def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
             time.sleep(0.5)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(ray_workers, "ShardActor", Kills)
+    monkeypatch.setattr(ray_actors, "ShardActor", Kills)
     config = tiny_config(generate=with_actors(1, max_shard_retries=1, num=1, batch_size=1))
     with pytest.raises(GenerationFailed, match="shard 0: its actor died or hung 2 times"):
         generate(config)
@@ -279,11 +280,11 @@ def test_an_actor_that_outlasts_the_deadline_is_replaced_and_at_last_told(
 def test_a_job_in_which_nothing_is_finished_for_too_long_ends_resumable_and_names_the_key(
     ray_session, tiny_config, monkeypatch, tmp_path, capsys
 ) -> None:
-    class NeverReady(ray_workers.ShardActor):
+    class NeverReady(ray_actors.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             time.sleep(600)
 
-    monkeypatch.setattr(ray_workers, "ShardActor", NeverReady)
+    monkeypatch.setattr(ray_actors, "ShardActor", NeverReady)
     config = tiny_config(generate=with_actors(1, no_progress_timeout_seconds=3))
     (tmp_path / "config.yaml").write_text(dump_config(config))
     assert cli.main(["generate", "--config", str(tmp_path / "config.yaml")]) == 3
@@ -296,11 +297,11 @@ def test_a_job_in_which_nothing_is_finished_for_too_long_ends_resumable_and_name
 def test_an_actor_that_cannot_start_ends_the_job_with_one_message(
     ray_session, tiny_config, monkeypatch, tmp_path, capfd
 ) -> None:
-    class CannotStart(ray_workers.ShardActor):
+    class CannotStart(ray_actors.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             raise UserError("this node finds no model there. Name a path")
 
-    monkeypatch.setattr(ray_workers, "ShardActor", CannotStart)
+    monkeypatch.setattr(ray_actors, "ShardActor", CannotStart)
     (tmp_path / "config.yaml").write_text(dump_config(tiny_config(generate=with_actors(2))))
     assert cli.main(["generate", "--config", str(tmp_path / "config.yaml")]) == 3
     assert capfd.readouterr().err.splitlines() == [
@@ -337,7 +338,7 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
 ) -> None:
     hung = tmp_path / "hung"
 
-    class HangsOnce(ray_workers.ShardActor):
+    class HangsOnce(ray_actors.ShardActor):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
             self.batches = self.maker.synthesizer.batches
@@ -349,7 +350,7 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
                 time.sleep(600)
             return self.batches(spec)
 
-    monkeypatch.setattr(ray_workers, "ShardActor", HangsOnce)
+    monkeypatch.setattr(ray_actors, "ShardActor", HangsOnce)
     config = tiny_config(generate=with_actors(1, shard_deadline_seconds=30))
     generate(config)
     assert hung.exists() and data_hashes(config) == expected
@@ -418,9 +419,9 @@ def test_a_place_that_a_node_does_not_share_is_refused(
     monkeypatch.setattr(cluster, "nodes_without", lambda path: (["10.0.0.2"], []))
     with pytest.raises(UserError, match=r"is not shared by 10\.0\.0\.2\. Name a path"):
         generate(config)
-    ray_workers._check_shared(config.generate.url)
+    ray_actors._check_shared(config.generate.url)
     with pytest.raises(GenerationFailed, match="finds no _factory/run"):
-        ray_workers._check_shared(str(there.parent))
+        ray_actors._check_shared(str(there.parent))
 
 
 @pytest.mark.ray
@@ -432,7 +433,7 @@ def test_a_node_that_does_not_answer_is_named_and_waited_for_no_longer(
     assert cluster.nodes_without(str(tmp_path)) == ([], [address])
     monkeypatch.setattr(cluster, "live_nodes", lambda: {"one": address, "other": "10.0.0.2"})
     monkeypatch.setattr(cluster, "nodes_without", lambda path: ([], ["10.0.0.2"]))
-    ray_workers._check_nodes_share(str(tmp_path))
+    ray_actors._check_nodes_share(str(tmp_path))
     assert "warning: 10.0.0.2 did not answer" in capsys.readouterr().out
 
 
@@ -527,16 +528,16 @@ def test_a_pool_that_this_machine_can_never_run_is_refused(
     tiny_config, monkeypatch, resource
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray_workers.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_actors.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster, "get_num_cpus", lambda **_: 4)
-    monkeypatch.setattr(ray_workers.torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(ray_actors.torch.cuda, "device_count", lambda: 4)
     check(tiny_config(generate={"min_actors": 2, resource: 2}))
     with pytest.raises(
         UserError, match=rf"min_actors x generate\.{resource} = 6 .PUs, this machine"
     ):
         check(tiny_config(generate={"min_actors": 2, resource: 3}))
     # It may be part of a larger cluster, whatever its address was told by.
-    monkeypatch.setattr(ray_workers.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray_actors.ray, "is_initialized", lambda: True)
     check(tiny_config(generate={"min_actors": 2, resource: 3}))
 
 
@@ -548,8 +549,8 @@ def test_a_batch_that_does_not_fit_the_gpu_is_told_when_the_actor_starts(
 
     config = tiny_config()
     plan = check(config)
-    monkeypatch.setattr(ray_workers, "Synthesizer", full)
-    monkeypatch.setattr(ray_workers, "_check_shared", lambda url: None)
+    monkeypatch.setattr(ray_actors, "Synthesizer", full)
+    monkeypatch.setattr(ray_actors, "_check_shared", lambda url: None)
     content = config.model_dump(mode="json"), plan.model_dump(mode="json")
     with pytest.raises(GenerationFailed, match=r"out of GPU memory with generate\.batch_size = 2"):
-        ray_workers.ShardActor(*content, False, None)
+        ray_actors.ShardActor(*content, False, None)

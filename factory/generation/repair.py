@@ -7,9 +7,9 @@ from typing import Any
 from factory import storage
 from factory.config import Config, dump_config, load_config
 from factory.errors import UserError, shown
-from factory.generation import complete, environment, make_shards
+from factory.generation.command import complete, environment, make_shards
+from factory.generation.recipe import METHOD, load_models, make_plan
 from factory.progress import tell
-from factory.recipe import METHOD, load_models, make_plan
 from factory.shards.ledger import (
     CONFIG,
     known_files,

@@ -14,7 +14,8 @@ import torch
 from factory import storage
 from factory.differences import differences
 from factory.errors import UnlikeHardware, shown
-from factory.hardware import made_with
+from factory.generation.hardware import made_with
+from factory.generation.synthesizer import Synthesizer
 from factory.shards.ledger import (
     HARDWARE,
     Hardware,
@@ -23,7 +24,6 @@ from factory.shards.ledger import (
     read_hardware,
 )
 from factory.shards.plan import Plan
-from factory.synthesis import Synthesizer
 
 _WAYS_OUT = (
     "Use hardware and versions as there, or start a dataset at another --out. To mix them, --set "

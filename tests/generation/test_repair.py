@@ -7,16 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-from folders import contents
-from mutations import mutated
 
-from factory import repair as repairing
-from factory import storage, synthesis
+from factory import storage
 from factory.cli import main
 from factory.errors import GenerationFailed, Incomplete, UserError
-from factory.generation import generate
-from factory.repair import repair
+from factory.generation import repair as repairing
+from factory.generation import synthesizer
+from factory.generation.command import generate
+from factory.generation.repair import repair
 from factory.shards.verification import verify
+from tests.folders import contents
+from tests.mutations import mutated
 
 NUM_REPAIRS = int(os.environ.get("NUM_REPAIRS", "25"))
 
@@ -167,8 +168,8 @@ def test_bytes_that_the_receipt_is_not_for_are_not_written(dataset, monkeypatch)
     cut(dataset / SHARD)
     before = contents(dataset)
     # As another processor might round them.
-    honest = synthesis.to_channels_last_arrays
-    monkeypatch.setattr(synthesis, "to_channels_last_arrays", lambda x_0: honest(x_0) ^ 1)
+    honest = synthesizer.to_channels_last_arrays
+    monkeypatch.setattr(synthesizer, "to_channels_last_arrays", lambda x_0: honest(x_0) ^ 1)
     with pytest.raises(GenerationFailed, match="rounds otherwise"):
         repair(str(dataset))
     with pytest.raises(GenerationFailed, match="receipt is for other bytes"):

@@ -598,7 +598,7 @@ def test_a_folder_named_toy_is_a_folder(tmp_path: Path, monkeypatch: pytest.Monk
 
 BLOCKS = [
     (file.name, block)
-    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for file in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     for block in re.findall(r"```yaml\n(.*?)```", file.read_text(), re.S)
 ]
 

@@ -292,7 +292,7 @@ def high_noise_timesteps(
     """num_steps decreasing timesteps from T - 1, denser towards it, containing `pinned`.
 
     (T - 1) (1 - u)^0.6 for even u. Colours and composition are decided where noise is high, and
-    what a sampler adds there corrects them (docs/performance.md, goal C).
+    what a sampler adds there corrects them (docs/measurements/performance.md).
     """
     return _power_timesteps(schedule, num_steps, pinned, 0.6)
 
@@ -349,7 +349,7 @@ class Sampler:
     """(epsilon_fn, schedule, x_t, timesteps, clip=...) -> x_0; with noise=... where it adds
     some, and eta=... where it has one."""
     grid: Callable[..., tuple[int, ...]] | None
-    """(schedule, num_steps, pinned) -> the timesteps that it walks (docs/performance.md); None:
+    """(schedule, num_steps, pinned) -> the timesteps that it walks; None:
     all timesteps of the model."""
     adds_noise: bool
     """Whether it does so unless eta is 0."""

@@ -20,7 +20,7 @@ from factory import cluster
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(
     path
-    for pattern in ("*.md", "*.yaml", "Makefile", "docs/*.md", "configs/*.yaml", "jobs/*.py",
+    for pattern in ("*.md", "*.yaml", "Makefile", "docs/**/*.md", "configs/*.yaml", "jobs/*.py",
                     "benchmarks/*.*", "factory/**/*.py")
     for path in ROOT.glob(pattern)
 )  # fmt: skip

@@ -117,7 +117,7 @@ def test_the_pool_reaches_max_actors_and_makes_the_same_bytes_as_one(
 HERE = """
 import sys
 from factory.config import load_config
-from factory.generation import generate
+from factory.generation.command import generate
 generate(load_config(sys.argv[1]))
 print("ray" in sys.modules)
 """

@@ -1,4 +1,4 @@
-"""Claims about factory.generation.dispatcher: every shard is made once, and failures are bounded."""
+"""Claims about the dispatcher: every shard is made once, and failures are bounded."""
 
 import random
 import statistics

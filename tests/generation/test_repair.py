@@ -1,4 +1,4 @@
-"""Claims about factory.generation.repair: what is damaged becomes what it was, and nothing else is touched."""
+"""Claims about repairs: what is damaged becomes what it was, and nothing else is touched."""
 
 import errno
 import os

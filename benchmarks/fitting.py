@@ -37,7 +37,7 @@ from measuring import Row
 
 from factory import embedded
 from factory.classes import IGNORE_ID, Classes
-from factory.config import Config, Diffusion, load_config, parse_config
+from factory.config import Config, DiffusionConfig, load_config, parse_config
 from factory.data.sources import Labelled, read_labelled
 from factory.diffusion.checkpoints import Model, load_model
 from factory.diffusion.unet import UNet, block_channels, block_downscaling
@@ -303,7 +303,7 @@ def fit_wide(num_threads: int) -> None:
     )
     unet = UNet(config.unet).eval().requires_grad_(False)
     classes = Classes.named([f"class {i}" for i in range(NUM_WIDE_CLASSES)])
-    model = Model(unet, Diffusion(), WIDE_SIZE, "")
+    model = Model(unet, DiffusionConfig(), WIDE_SIZE, "")
     learned = new_ensemble_config(model, classes, config)
     random = np.random.default_rng(0)
     image: UInt8 = random.integers(0, 256, (1, WIDE_SIZE, WIDE_SIZE, 3), dtype=np.uint8)

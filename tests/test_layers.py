@@ -17,6 +17,7 @@ LAYERS = """
 errors faults hub
 classes storage differences
 images
+config.*
 config
 progress precision embedded ray_messages
 data.*
@@ -61,16 +62,15 @@ RAY_AT_MODULE_LEVEL = {
 
 
 def modules() -> dict[str, ast.Module]:
-    """{'data.toy': its syntax tree}."""
+    """{'data.toy': its syntax tree}; a package that offers names itself is one, too."""
     found = {}
     for path in sorted((ROOT / "factory").rglob("*.py")):
         parts = path.relative_to(ROOT / "factory").with_suffix("").parts
-        if parts[-1] != "__init__":
-            found[".".join(parts)] = ast.parse(path.read_text())
+        name = ".".join(parts).removesuffix("__init__").removesuffix(".")
+        tree = ast.parse(path.read_text())
+        if name and (parts[-1] != "__init__" or any(imported(tree))):
+            found[name] = tree
     return found
-
-
-MODULES = modules()
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -83,10 +83,17 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+MODULES = modules()
+
+
 def dependencies(module: str) -> set[str]:
     """The factory's modules that a module imports."""
-    names = (name.removeprefix("factory.") for name in imported(MODULES[module]))
-    return {known for name in names for known in MODULES if f"{name}.".startswith(f"{known}.")}
+    found = set()
+    for name in imported(MODULES[module]):
+        inner = f"{name.removeprefix('factory.')}."
+        known = [other for other in MODULES if inner.startswith(f"{other}.")]
+        found.update(sorted(known, key=len)[-1:])
+    return found
 
 
 def rank(module: str) -> int:

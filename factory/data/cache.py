@@ -29,7 +29,7 @@ import numpy as np
 import PIL
 
 from factory import storage
-from factory.config import Data, Source
+from factory.config import DataConfig, Source
 from factory.data import listing, sources, toy
 from factory.errors import Problems, UserError, shown
 from factory.images import UInt8
@@ -103,7 +103,7 @@ def find(source: Source, size: int) -> Listing:
     return Listing(len(urls), key.hexdigest(), read, there.oddities)
 
 
-def check(data: Data, source: Source) -> str | None:
+def check(data: DataConfig, source: Source) -> str | None:
     """Reads all images of a source and keeps none of them; tells what they will take, and what is
     odd about the source.
 
@@ -129,7 +129,7 @@ def check(data: Data, source: Source) -> str | None:
     return digest and _told(found.num, digest)
 
 
-def cached_images(data: Data, source: Source, key: str | None = None) -> Cached:
+def cached_images(data: DataConfig, source: Source, key: str | None = None) -> Cached:
     """The images of a source out of this machine's cache, decoded into it where they are not there.
 
     key: of the entry, where it is known: then the source is not even listed if it is there. Without
@@ -155,7 +155,7 @@ def cached_images(data: Data, source: Source, key: str | None = None) -> Cached:
     return there
 
 
-def _folder(data: Data) -> Path:
+def _folder(data: DataConfig) -> Path:
     """Where this machine's cache is."""
     place = data.cache_dir or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or "~/.cache", "factory", "images"
@@ -169,11 +169,11 @@ def _folder(data: Data) -> Path:
         ) from None
 
 
-def _shape(found: Listing, data: Data) -> tuple[int, int, int, int]:
+def _shape(found: Listing, data: DataConfig) -> tuple[int, int, int, int]:
     return found.num, data.image_size, data.image_size, 3
 
 
-def _size(num: int, data: Data, num_bytes: int) -> str:
+def _size(num: int, data: DataConfig, num_bytes: int) -> str:
     side = data.image_size
     return f"{num:,} images of {side}x{side} pixels ({num_bytes / 2**30:.2f} GiB)"
 
@@ -234,7 +234,7 @@ def _making(folder: Path) -> Iterator[None]:
         yield
 
 
-def _make(found: Listing, folder: Path, data: Data) -> None:
+def _make(found: Listing, folder: Path, data: DataConfig) -> None:
     """Adds an entry; the cache is ours alone. Raises UserError and OSError, and leaves nothing."""
     shape = _shape(found, data)
     needed, making = math.prod(shape), folder / _MAKING
@@ -315,7 +315,7 @@ def _decode(found: Listing, use: Callable[[int, UInt8], None]) -> str:
     return digest.hexdigest()
 
 
-def _to_remove(folder: Path, needed: int, data: Data) -> list[Path]:
+def _to_remove(folder: Path, needed: int, data: DataConfig) -> list[Path]:
     """The entries to remove so that there is room, the oldest first, none that is in use.
 
     Raises UserError where there would still be none.

@@ -16,8 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from factory import storage
-from factory.config import MAX_IMAGE_SIZE, Diffusion, unet_problems
-from factory.config import UNet as UNetConfig
+from factory.config import MAX_IMAGE_SIZE, DiffusionConfig, UNetConfig, unet_problems
 from factory.diffusion.fields import KIND, refuse_differences, validated
 from factory.diffusion.folders import (
     CONFIG,
@@ -94,7 +93,7 @@ class Model:
     """A trained DDPM: the network in eval mode, frozen, float32, and what it was trained with."""
 
     unet: UNet
-    diffusion: Diffusion
+    diffusion: DiffusionConfig
     image_size: int
     model_hash: str
     """sha256 over the configs and the weights, hex."""
@@ -106,7 +105,7 @@ class Model:
 
 def save_model(
     unet: UNet,
-    diffusion: Diffusion,
+    diffusion: DiffusionConfig,
     image_size: int,
     url: str,
     dtype: torch.dtype = torch.float32,

@@ -28,7 +28,7 @@ from torch import nn
 
 from factory import storage
 from factory.classes import Classes
-from factory.config import Diffusion
+from factory.config import DiffusionConfig
 from factory.diffusion.checkpoints import Model, checked_tensors
 from factory.diffusion.unet import UNet
 from factory.errors import Problems, UserError
@@ -272,7 +272,7 @@ def load_diffuseseg_unet(url: str) -> Model:
     checked = checked_tensors(tensors, expected, url, "the rest of the file")
     unet.load_state_dict(checked, assign=True)
     unet.eval().requires_grad_(False)
-    diffusion = Diffusion(num_timesteps=1000, beta_start=1e-4, beta_end=0.02)
+    diffusion = DiffusionConfig(num_timesteps=1000, beta_start=1e-4, beta_end=0.02)
     meaning = {"kind": "DiffuseSeg", "diffusion": diffusion.model_dump(), "heads": NUM_HEADS}
     identity = json.dumps({**meaning, "image_size": IMAGE_SIZE}, sort_keys=True).encode() + data
     # Not a UNet by class, but by what sampling and labelling ask of one.

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from factory.config import Config, Train
+from factory.config import Config, TrainConfig
 from factory.diffusion.compilation import CompiledOrNot
 from factory.diffusion.process import EpsilonFn, Schedule, epsilon_loss, sample_seed
 from factory.diffusion.unet import UNet
@@ -109,7 +109,7 @@ def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def fast_network(
-    unet: nn.Module, train: Train, distribute: Callable[[Any], Any] = lambda network: network
+    unet: nn.Module, train: TrainConfig, distribute: Callable[[Any], Any] = lambda network: network
 ) -> EpsilonFn:
     """The network as the steps run it: compiled on a GPU, and distributed.
 
@@ -122,7 +122,7 @@ def fast_network(
 
 
 def batch_indices(
-    num_images: int, train: Train, step: int, rank: int, num_ranks: int
+    num_images: int, train: TrainConfig, step: int, rank: int, num_ranks: int
 ) -> torch.Tensor:
     """This rank's share of the step's batch, (batch_size / num_ranks,) indices of images.
 
@@ -159,7 +159,7 @@ def train_step(
     network: EpsilonFn,
     schedule: Schedule,
     images: torch.Tensor,
-    train: Train,
+    train: TrainConfig,
     rank: int = 0,
 ) -> torch.Tensor:
     """One optimiser step on this rank's images (B, 3, H, W) uint8; returns the loss, a scalar.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from factory.config import Diffusion
+from factory.config import DiffusionConfig
 
 EpsilonFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(x_t (B, C, H, W), t (B,)) -> epsilon (B, C, H, W)."""
@@ -61,7 +61,7 @@ class Schedule:
         return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
 
-def linear_schedule(config: Diffusion) -> Schedule:
+def linear_schedule(config: DiffusionConfig) -> Schedule:
     """Linear betas (Ho et al. 2020, section 4): alpha_bar_t = prod_{s<=t} (1 - beta_s).
 
     The betas are float32, as diffusers makes them, so that both agree to the last bit that counts.

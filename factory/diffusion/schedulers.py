@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from factory.config import Diffusion
+from factory.config import DiffusionConfig
 from factory.diffusion.fields import KIND, refuse_differences, validated
 from factory.diffusion.folders import COPY
 from factory.errors import Problems, UserError
@@ -92,7 +92,7 @@ _SAMPLING_FIELDS = {
 _VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 
 
-def read_schedule(content: Mapping[str, Any], place: str) -> tuple[Diffusion, float | None]:
+def read_schedule(content: Mapping[str, Any], place: str) -> tuple[DiffusionConfig, float | None]:
     """The schedule, and where x_0 is clipped, as `Model` has both.
 
     Raises UserError with all that asks for something else than a DDPM's linear betas.
@@ -134,19 +134,19 @@ def _clip(
     return float(reach) if clips else None
 
 
-def _diffusion(content: Mapping[str, Any], defaults: _Defaults, place: str) -> Diffusion:
+def _diffusion(content: Mapping[str, Any], defaults: _Defaults, place: str) -> DiffusionConfig:
     fields = {
         "num_timesteps": content.get("num_train_timesteps", content.get("timesteps", 1000)),
         "beta_start": content.get("beta_start", defaults.betas[0]),
         "beta_end": content.get("beta_end", defaults.betas[1]),
     }
-    diffusion = validated(Diffusion, fields, place)
+    diffusion = validated(DiffusionConfig, fields, place)
     if max(diffusion.beta_start, diffusion.beta_end) >= 1:
         raise UserError(f"{place}: beta_start and beta_end must be below 1. {COPY}")
     return diffusion
 
 
-def schedule_json(diffusion: Diffusion) -> dict[str, Any]:
+def schedule_json(diffusion: DiffusionConfig) -> dict[str, Any]:
     """The content of the file for a model that was trained here."""
     return {
         "_class_name": "DDPMScheduler",

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from factory.config import UNet as UNetConfig
+from factory.config import UNetConfig
 
 NORM_EPS = 1e-6
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from factory.config import UNet as UNetConfig
+from factory.config import UNetConfig
 from factory.diffusion.unet import block_channels, block_downscaling, skip_channels
 
 _BATCH_BYTES = 2**33

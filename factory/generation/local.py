@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from factory.config import Config, Generate
+from factory.config import Config, GenerateConfig
 from factory.errors import GenerationFailed, UnlikeHardware
 from factory.generation.recipe import load_models
 from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
@@ -17,7 +17,7 @@ from factory.shards.plan import Plan
 
 
 @contextmanager
-def threads_of_an_actor(settings: Generate) -> Iterator[None]:
+def threads_of_an_actor(settings: GenerateConfig) -> Iterator[None]:
     """The body computes with as many threads as an actor of a pool does: they cut the work, and so
     decide how sums are rounded."""
     before = torch.get_num_threads()
@@ -54,7 +54,7 @@ def _maker(config: Config, plan: Plan, replace: bool) -> ShardMaker:
     return maker
 
 
-def _failures(maker: ShardMaker, shards: Sequence[int], settings: Generate) -> list[str]:
+def _failures(maker: ShardMaker, shards: Sequence[int], settings: GenerateConfig) -> list[str]:
     """Makes the shards, and tells how many are made; a line for each one that is not."""
 
     def failure(shard: int) -> str:

@@ -18,7 +18,7 @@ import ray
 import torch
 
 from factory import cluster, storage
-from factory.config import Config, Generate, config_tree, parse_config
+from factory.config import Config, GenerateConfig, config_tree, parse_config
 from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, UserError
 from factory.generation import pool
 from factory.generation.dispatcher import Limits, Outcome, Progress, Turn
@@ -60,7 +60,7 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     _check_all_made(last, plan)
 
 
-def _size(settings: Generate, num_shards: int) -> pool.Size:
+def _size(settings: GenerateConfig, num_shards: int) -> pool.Size:
     """All actors that are allowed and of use; on this machine alone, all that it has room for."""
     num = min(settings.max_actors, num_shards)
     if not cluster.may_grow():
@@ -79,7 +79,7 @@ def _whole(plan: Plan, shards: Sequence[int]) -> Whole:
     return Whole(plan.num, plan.num_shards, plan.num - pairs, plan.num_shards - len(shards))
 
 
-def _check_moves(watch: Watch, settings: Generate) -> None:
+def _check_moves(watch: Watch, settings: GenerateConfig) -> None:
     """Raises GenerationFailed where nothing was finished for too long."""
     if watch.still_seconds() > settings.no_progress_timeout_seconds:
         raise GenerationFailed(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from factory.config import Config, Features, Generate
+from factory.config import Config, FeaturesConfig, GenerateConfig
 from factory.diffusion import philox
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.process import linear_schedule
@@ -118,7 +118,7 @@ def make_plan(config: Config, models: Models) -> Plan:
     )
 
 
-def _check_num_steps(generate: Generate, models: Models) -> None:
+def _check_num_steps(generate: GenerateConfig, models: Models) -> None:
     num_steps, num_pinned = generate.num_sampling_steps, len(models.ensemble.config.timesteps)
     num_timesteps = models.ddpm.diffusion.num_timesteps
     if generate.sampler != "ddpm" and not num_pinned < num_steps <= num_timesteps:
@@ -128,7 +128,7 @@ def _check_num_steps(generate: Generate, models: Models) -> None:
         )
 
 
-def _sampling_timesteps(generate: Generate, models: Models) -> tuple[int, ...]:
+def _sampling_timesteps(generate: GenerateConfig, models: Models) -> tuple[int, ...]:
     grid = SAMPLERS[generate.sampler].grid
     if grid is None:
         return ()
@@ -136,11 +136,11 @@ def _sampling_timesteps(generate: Generate, models: Models) -> tuple[int, ...]:
     return grid(schedule, generate.num_sampling_steps, pinned)
 
 
-def _feature_source(features: Features, sampler: str) -> Literal["renoise", "trajectory"]:
+def _feature_source(features: FeaturesConfig, sampler: str) -> Literal["renoise", "trajectory"]:
     return SAMPLERS[sampler].feature_source if features.source == "auto" else features.source
 
 
-def _execution(generate: Generate, models: Models) -> dict[str, Any]:
+def _execution(generate: GenerateConfig, models: Models) -> dict[str, Any]:
     """How the network is run. What the user leaves open is chosen here, once, since other kernels
     round otherwise."""
     device = "cuda" if generate.gpus_per_actor else "cpu"

@@ -13,7 +13,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
-from factory.config import UNet as UNetConfig
+from factory.config import UNetConfig
 from factory.diffusion.process import Schedule, normal_noise, q_sample, sample_seed
 from factory.diffusion.unet import block_channels
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from factory import storage
-from factory.config import Data, Source, parse_config
+from factory.config import DataConfig, Source, parse_config
 from factory.data import cache, sources, toy
 from factory.data.cache import cached_images, check, find
 from factory.data.sources import read_images
@@ -28,8 +28,8 @@ OF_TOY = 70 * 16 * 16 * 3
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Data:
-    return Data(image_size=16, cache_dir=str(tmp_path / "cache"))
+def data(tmp_path: Path) -> DataConfig:
+    return DataConfig(image_size=16, cache_dir=str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def entries(data: Data) -> list[str]:
+def entries(data: DataConfig) -> list[str]:
     """All that lies in the cache but the lock."""
     return sorted({name.partition("/")[0] for name in contents(Path(data.cache_dir))} - {"lock"})
 
@@ -151,7 +151,9 @@ def test_other_pixels_of_the_same_file_need_another_number_of_the_way_of_decodin
     ):
         image.save(tmp_path / f"{name}.png", **extra)
     source = Source(kind="folder", url=str(tmp_path))
-    digest = cached_images(Data(image_size=16, cache_dir=str(tmp_path / "cache")), source).digest
+    digest = cached_images(
+        DataConfig(image_size=16, cache_dir=str(tmp_path / "cache")), source
+    ).digest
     assert (cache.DECODING, digest[:16]) == (1, "3ca4caae2c0266fe")
 
 
@@ -169,10 +171,10 @@ def test_a_changed_object_of_a_bucket_is_noticed(s3_bucket) -> None:
 @pytest.mark.slow
 def test_two_processes_at_once_decode_once(data) -> None:
     code = (
-        "import sys; from factory.config import Data, Source;"
+        "import sys; from factory.config import DataConfig, Source;"
         "from factory.data.cache import cached_images;"
         "from factory.progress import print_lines; print_lines();"
-        f"found = cached_images(Data(image_size=16, cache_dir={data.cache_dir!r}),"
+        f"found = cached_images(DataConfig(image_size=16, cache_dir={data.cache_dir!r}),"
         "Source(kind='toy', num=400)); print(found.digest)"
     )
     command = [sys.executable, "-c", code]
@@ -301,13 +303,13 @@ def test_without_a_home_folder_the_key_that_names_another_one_is_told(monkeypatc
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", nowhere)
-    assert refusal(cached_images, Data(image_size=16), TOY).startswith("data.cache_dir: ")
+    assert refusal(cached_images, DataConfig(image_size=16), TOY).startswith("data.cache_dir: ")
 
 
 @pytest.mark.parametrize("work", [check, cached_images])
 def test_a_folder_that_cannot_be_written_is_named_with_its_key(tmp_path, work) -> None:
     (tmp_path / "file").write_text("")
-    data = Data(image_size=16, cache_dir=str(tmp_path / "file" / "cache"))
+    data = DataConfig(image_size=16, cache_dir=str(tmp_path / "file" / "cache"))
     told = refusal(work, data, TOY)
     assert told.startswith("data.cache_dir: ") and str(tmp_path / "file") in told
 
@@ -354,7 +356,7 @@ def test_the_cache_is_a_folder_of_each_machine(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     assert parse_config({"data": {"cache_dir": "here"}}).data.cache_dir == str(tmp_path / "here")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    cached_images(Data(image_size=8), TOY)
+    cached_images(DataConfig(image_size=8), TOY)
     assert (tmp_path / "xdg" / "factory" / "images" / "lock").exists()
 
 

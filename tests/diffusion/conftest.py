@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from factory.config import UNet as UNetConfig
+from factory.config import UNetConfig
 
 GOOGLE: dict[str, Any] = {
     "downsample_padding": 0,

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from factory.config import Diffusion
-from factory.config import UNet as UNetConfig
+from factory.config import DiffusionConfig, UNetConfig
 from factory.diffusion.checkpoints import Model, load_model, save_model
 from factory.diffusion.process import linear_schedule, normal_noise
 from factory.diffusion.samplers import ddpm
@@ -23,7 +22,7 @@ from factory.errors import UserError
 SHAPE = UNetConfig(
     block_out_channels=(8, 16), layers_per_block=1, attention_levels=(1,), norm_num_groups=4
 )
-SHORT = Diffusion(num_timesteps=12, beta_start=1e-2, beta_end=0.5)
+SHORT = DiffusionConfig(num_timesteps=12, beta_start=1e-2, beta_end=0.5)
 T = torch.tensor([3, 11])
 CONFIG, WEIGHTS = "unet/config.json", "unet/diffusion_pytorch_model.safetensors"
 SCHEDULER = "scheduler/scheduler_config.json"

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from factory.config import Diffusion
+from factory.config import DiffusionConfig
 from factory.diffusion import process
 from factory.diffusion.process import (
     NoiseAhead,
@@ -21,11 +21,11 @@ from factory.diffusion.process import (
     step_noise,
 )
 
-SCHEDULES = [Diffusion(), Diffusion(num_timesteps=50, beta_start=1e-3, beta_end=0.3)]
+SCHEDULES = [DiffusionConfig(), DiffusionConfig(num_timesteps=50, beta_start=1e-3, beta_end=0.3)]
 
 
 @pytest.mark.parametrize("config", SCHEDULES)
-def test_schedule_equals_diffusers(config: Diffusion, diffusers: ModuleType) -> None:
+def test_schedule_equals_diffusers(config: DiffusionConfig, diffusers: ModuleType) -> None:
     theirs = diffusers.DDPMScheduler(
         config.num_timesteps, beta_start=config.beta_start, beta_end=config.beta_end
     ).alphas_cumprod
@@ -35,14 +35,16 @@ def test_schedule_equals_diffusers(config: Diffusion, diffusers: ModuleType) -> 
 
 
 def test_alpha_bar_is_one_at_the_clean_image() -> None:
-    schedule = linear_schedule(Diffusion())
+    schedule = linear_schedule(DiffusionConfig())
     assert schedule.alpha_bar(-1) == 1.0
     assert schedule.alpha_bar(0) == pytest.approx(1 - 1e-4)
     assert 0 < schedule.alpha_bar(999) < 1e-4
 
 
 @pytest.mark.parametrize("config", SCHEDULES)
-def test_q_sample_equals_diffusers_add_noise(config: Diffusion, diffusers: ModuleType) -> None:
+def test_q_sample_equals_diffusers_add_noise(
+    config: DiffusionConfig, diffusers: ModuleType
+) -> None:
     scheduler = diffusers.DDPMScheduler(
         config.num_timesteps, beta_start=config.beta_start, beta_end=config.beta_end
     )
@@ -55,7 +57,7 @@ def test_q_sample_equals_diffusers_add_noise(config: Diffusion, diffusers: Modul
 
 @pytest.mark.parametrize("t", [0, 300, 999])
 def test_q_sample_has_the_moments_of_the_forward_process(t: int) -> None:
-    schedule = linear_schedule(Diffusion())
+    schedule = linear_schedule(DiffusionConfig())
     epsilon = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(t))
     x_t = q_sample(schedule, torch.full_like(epsilon, 0.5), torch.full((8,), t), epsilon)
     alpha_bar = schedule.alpha_bar(t)
@@ -64,7 +66,7 @@ def test_q_sample_has_the_moments_of_the_forward_process(t: int) -> None:
 
 
 def test_the_loss_of_a_perfect_network_is_zero_and_of_a_blind_one_is_one() -> None:
-    schedule = linear_schedule(Diffusion())
+    schedule = linear_schedule(DiffusionConfig())
     torch.manual_seed(0)
     x_0, epsilon = torch.rand(8, 3, 32, 32) * 2 - 1, torch.randn(8, 3, 32, 32)
     t = torch.randint(1000, (8,))
@@ -217,7 +219,7 @@ def test_what_fails_in_a_thread_is_raised_where_its_noise_is_asked_for(
 
 
 def test_a_schedule_is_read_from_its_device_once() -> None:
-    schedule = linear_schedule(Diffusion())
+    schedule = linear_schedule(DiffusionConfig())
     given = [schedule.alpha_bar(t) for t in (0, 500, 999)]
     assert given == [float(schedule.alpha_bars[t]) for t in (0, 500, 999)]
     schedule.alpha_bars.zero_()

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from factory.config import Diffusion
-from factory.config import UNet as UNetConfig
+from factory.config import DiffusionConfig, UNetConfig
 from factory.diffusion.process import (
     EpsilonFn,
     NoiseAhead,
@@ -35,7 +34,7 @@ from factory.diffusion.samplers import (
 )
 from factory.diffusion.unet import UNet
 
-SHORT = Diffusion(num_timesteps=60, beta_start=1e-3, beta_end=0.2)
+SHORT = DiffusionConfig(num_timesteps=60, beta_start=1e-3, beta_end=0.2)
 BETAS = {"beta_start": SHORT.beta_start, "beta_end": SHORT.beta_end}
 SHAPE = (2, 3, 8, 8)
 
@@ -233,7 +232,7 @@ def mixture_epsilon(schedule: Schedule) -> EpsilonFn:
 def test_multistep_solvers_are_closer_to_the_fine_solution_than_ddim_at_equal_passes(
     solver: Callable[..., torch.Tensor], num_steps: int
 ) -> None:
-    schedule = linear_schedule(Diffusion())
+    schedule = linear_schedule(DiffusionConfig())
     epsilon_fn = mixture_epsilon(schedule)
     x_t = normal_noise(range(64), (1, 4, 4), stream=0)
     fine = ddim(epsilon_fn, schedule, x_t, range(999, -1, -1))
@@ -267,7 +266,7 @@ def check(timesteps: Sequence[int], num_timesteps: int, num_steps: int, pinned: 
 def test_a_grid_has_its_length_and_decreases_from_the_noisiest_timestep(
     grid: Grid, num_timesteps: int
 ) -> None:
-    schedule = linear_schedule(Diffusion(num_timesteps=num_timesteps))
+    schedule = linear_schedule(DiffusionConfig(num_timesteps=num_timesteps))
     for num_steps in {1, 2, 3, 7, 10, 20, 50, num_timesteps // 2, num_timesteps}:
         if 1 <= num_steps <= min(num_timesteps, 100):
             check(grid(schedule, num_steps), num_timesteps, num_steps, set())
@@ -297,7 +296,7 @@ def test_a_grid_has_its_length_and_decreases_from_the_noisiest_timestep(
 def test_a_grid_contains_every_pinned_timestep(
     grid: Grid, num_timesteps: int, num_steps: int, pinned: set[int]
 ) -> None:
-    schedule = linear_schedule(Diffusion(num_timesteps=num_timesteps))
+    schedule = linear_schedule(DiffusionConfig(num_timesteps=num_timesteps))
     check(grid(schedule, num_steps, sorted(pinned)), num_timesteps, num_steps, pinned)
 
 
@@ -306,7 +305,7 @@ def test_any_pins_fit_any_grid_that_is_larger(grid: Grid) -> None:
     generator = torch.Generator().manual_seed(0)
     draw = partial(torch.randint, size=(), generator=generator)
     for num_timesteps in (5, 30, 120):
-        schedule = linear_schedule(Diffusion(num_timesteps=num_timesteps))
+        schedule = linear_schedule(DiffusionConfig(num_timesteps=num_timesteps))
         for _ in range(40):
             num_steps = int(draw(2, num_timesteps + 1))
             order = torch.randperm(num_timesteps, generator=generator).tolist()
@@ -316,12 +315,12 @@ def test_any_pins_fit_any_grid_that_is_larger(grid: Grid) -> None:
 
 @grids
 def test_pins_given_twice_or_in_any_order_make_the_same_grid(grid: Grid) -> None:
-    schedule = linear_schedule(Diffusion())
+    schedule = linear_schedule(DiffusionConfig())
     assert grid(schedule, 10, [250, 50, 150, 50]) == grid(schedule, 10, [50, 150, 250])
 
 
 def test_each_grid_is_even_in_what_it_is_named_for() -> None:
-    schedule = linear_schedule(Diffusion())
+    schedule = linear_schedule(DiffusionConfig())
     alpha_bars = torch.tensor([schedule.alpha_bar(t) for t in log_snr_timesteps(schedule, 10)])
     steps = torch.logit(alpha_bars).diff()
     assert float(steps.max() / steps.min()) < 1.1
@@ -367,7 +366,7 @@ def test_the_network_is_asked_once_a_timestep_in_the_grids_order(
 
 
 def test_pinning_moves_no_more_points_than_it_must() -> None:
-    schedule = linear_schedule(Diffusion())
+    schedule = linear_schedule(DiffusionConfig())
     free, pinned = (set(log_snr_timesteps(schedule, 20, pins)) for pins in ((), (50, 150, 250)))
     assert len(free & pinned) >= 17
 

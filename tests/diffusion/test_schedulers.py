@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from factory.config import Diffusion
+from factory.config import DiffusionConfig
 from factory.diffusion.process import linear_schedule
 from factory.diffusion.schedulers import read_schedule, schedule_json
 from factory.errors import UserError
@@ -98,12 +98,12 @@ def test_every_other_scheduler_of_diffusers_is_refused_by_name(diffusers: Module
     for name in others:
         # With all that would make it look like a DDPM's.
         with pytest.raises(UserError, match=f"_class_name = '{name}' is not known"):
-            read_schedule(schedule_json(Diffusion()) | written(name), "place")
+            read_schedule(schedule_json(DiffusionConfig()) | written(name), "place")
 
 
 @pytest.mark.parametrize("name", [None, "", "DDPM", "MyScheduler", 5, ["DDPMScheduler"]])
 def test_an_unknown_or_missing_scheduler_is_refused(name: object) -> None:
-    content = schedule_json(Diffusion()) | {"_class_name": name}
+    content = schedule_json(DiffusionConfig()) | {"_class_name": name}
     with pytest.raises(UserError, match="is not known to be the scheduler of a DDPM"):
         read_schedule(content, "place")
 
@@ -153,7 +153,7 @@ def test_no_parameter_that_concerns_the_training_is_overlooked(
 )
 def test_what_would_give_other_images_is_refused_by_name(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as refusal:
-        read_schedule(schedule_json(Diffusion()) | fields, "place")
+        read_schedule(schedule_json(DiffusionConfig()) | fields, "place")
     assert len(refusal.value.problems) == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from factory.config import UNet as UNetConfig
+from factory.config import UNetConfig
 from factory.diffusion.unet import UNet, block_channels, block_downscaling
 
 SHAPES = [

@@ -6,8 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from factory.config import Config
-from factory.config import UNet as UNetConfig
+from factory.config import Config, UNetConfig
 from factory.diffusion.unet import UNet
 from factory.generation.gpu_memory import automatic_batch, limit_memory, map_bytes, pass_bytes
 from factory.generation.recipe import load_models, make_plan

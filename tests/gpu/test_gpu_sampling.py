@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from factory.config import Config, Diffusion
+from factory.config import Config, DiffusionConfig
 from factory.diffusion.process import linear_schedule
 from factory.generation import synthesizer as synthesizing
 from factory.generation.recipe import load_models, make_plan
@@ -54,7 +54,7 @@ def test_a_gpus_samples_are_those_of_a_cpu_but_for_rounding(
 ) -> None:
     if sampler == "ddpm":
         # It makes them all.
-        short = Diffusion(num_timesteps=42, beta_start=1e-3, beta_end=0.4)
+        short = DiffusionConfig(num_timesteps=42, beta_start=1e-3, beta_end=0.4)
         monkeypatch.setattr(synthesizing, "linear_schedule", lambda config: linear_schedule(short))
     num = 2 if sampler == "ddpm" else 4
     told, synthesizer = plan(source, sampler=sampler, num=num, samples_per_shard=num)

@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from factory.config import Diffusion
-from factory.config import UNet as UNetConfig
+from factory.config import DiffusionConfig, UNetConfig
 from factory.diffusion.process import linear_schedule, q_sample
 from factory.diffusion.unet import UNet, block_channels, block_downscaling
 from factory.labeling.features import (
@@ -20,7 +19,7 @@ from factory.labeling.features import (
 SHAPE = UNetConfig(
     block_out_channels=(16, 32), layers_per_block=1, attention_levels=(1,), norm_num_groups=8
 )
-SCHEDULE = linear_schedule(Diffusion(num_timesteps=100, beta_start=1e-3, beta_end=0.2))
+SCHEDULE = linear_schedule(DiffusionConfig(num_timesteps=100, beta_start=1e-3, beta_end=0.2))
 TIMESTEPS, BLOCKS = (40, 10), (1, 3)
 
 

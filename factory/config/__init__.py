@@ -1,0 +1,53 @@
+"""Every key of the factory, with its default and what it means.
+
+A config is one YAML file over the defaults; `--set a.b=c` and the short flags override it. Unknown
+keys are refused, and all problems are reported at once. `data`, and the modules of the stages hold
+the keys. Nothing here imports torch, so that a mistake is answered at once.
+"""
+
+from factory.config.data import DataConfig, Source
+from factory.config.loading import (
+    config_tree,
+    dump_config,
+    load_config,
+    parse_config,
+    parse_override,
+)
+from factory.config.schema import Config, required, unet_problems
+from factory.config.stages import (
+    DiffusionConfig,
+    EnsembleConfig,
+    EvaluateConfig,
+    FeaturesConfig,
+    GenerateConfig,
+    ModelsConfig,
+    TrainConfig,
+    UNetConfig,
+)
+from factory.config.values import MAX_IMAGE_SIZE, TOY, Ordinal, Width, parse_count
+
+__all__ = [
+    "MAX_IMAGE_SIZE",
+    "TOY",
+    "Config",
+    "DataConfig",
+    "DiffusionConfig",
+    "EnsembleConfig",
+    "EvaluateConfig",
+    "FeaturesConfig",
+    "GenerateConfig",
+    "ModelsConfig",
+    "Ordinal",
+    "Source",
+    "TrainConfig",
+    "UNetConfig",
+    "Width",
+    "config_tree",
+    "dump_config",
+    "load_config",
+    "parse_config",
+    "parse_count",
+    "parse_override",
+    "required",
+    "unet_problems",
+]

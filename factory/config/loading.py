@@ -1,0 +1,70 @@
+"""Reads a config: YAML over the defaults, under overrides; and writes it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from factory.config.messages import problem_lines
+from factory.config.schema import Config
+from factory.config.yaml_reading import parse_yaml, read_yaml
+from factory.errors import UserError
+
+
+def load_config(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> Config:
+    """The defaults, under a YAML file, under (dotted key, value) overrides; later ones win.
+
+    Raises UserError with all problems at once.
+    """
+    tree = read_yaml(file) if file else {}
+    for key, value in overrides:
+        _set(tree, key, value)
+    return parse_config(tree, place=file or "config")
+
+
+def parse_config(tree: Mapping[str, Any], place: str = "config") -> Config:
+    """A Config from nested mappings. Raises UserError with all problems at once."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(problem_lines(error, place, Config)) from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved config as YAML; `load_config` reads it back to an equal one."""
+    text: str = yaml.safe_dump(config_tree(config), sort_keys=False)
+    return text
+
+
+def config_tree(config: Config) -> dict[str, Any]:
+    """The resolved config as nested values that JSON has; `parse_config` makes an equal one of it.
+
+    What is not set is left out.
+    """
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """'a.b=c' -> ('a.b', c), the value read as YAML. Raises UserError, which repeats no value."""
+    key, separator, value = text.partition("=")
+    key = key.strip()
+    if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
+        raise UserError("--set: write it as section.key=value, such as generate.num=1000.")
+    try:
+        return key, parse_yaml(value)
+    except UserError as error:
+        raise UserError(f"--set {key}=...: {error}") from None
+    except (yaml.YAMLError, ValueError):
+        raise UserError(f"--set {key}=...: the value is not YAML; quote it.") from None
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        below = tree.get(section)
+        if not isinstance(below, dict):
+            below = tree[section] = {}
+        tree = below
+    tree[last] = value

@@ -38,7 +38,7 @@ from measuring import Row
 from factory import embedded
 from factory.classes import IGNORE_ID, Classes
 from factory.config import Config, DiffusionConfig, load_config, parse_config
-from factory.data.sources import Labelled, read_labelled
+from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import Model, load_model
 from factory.diffusion.unet import UNet, block_channels, block_downscaling
 from factory.images import UInt8

@@ -23,7 +23,7 @@ from measuring import Row
 
 from factory import embedded
 from factory.config import Config, load_config
-from factory.data.sources import read_images
+from factory.data.loading import read_images
 from factory.diffusion.checkpoints import Model, load_model
 from factory.diffusion.philox import DeviceNoise
 from factory.diffusion.process import (

@@ -30,7 +30,7 @@ from measuring import Row
 from PIL import Image
 
 from factory.classes import IGNORE_ID
-from factory.data import toy
+from factory.data.toy import drawing
 from factory.images import UInt8, crop_and_resize, decode_png, encode_png, open_image
 from factory.shards.plan import Plan
 from factory.shards.receipts import measure
@@ -96,7 +96,7 @@ def read_pairs(folder: Path | None, size: int, num: int) -> list[Pair]:
     """Images (size, size, 3) and masks (size, size); at most num, at least one."""
     num = max(1, num)
     if folder is None:
-        return [toy.draw(0, index, size) for index in range(num)]
+        return [drawing.draw(0, index, size) for index in range(num)]
     pairs = []
     for place in sorted((folder / "masks").glob("*.png"))[:num]:
         (image_place,) = (folder / "images").glob(f"{place.stem}.*")

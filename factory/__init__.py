@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         train,
     )
     from factory.classes import Classes
-    from factory.data.sources import Labelled
+    from factory.data.loading import Labelled
     from factory.diffusion.checkpoints import Model
     from factory.errors import (
         FactoryError,
@@ -71,7 +71,7 @@ __all__ = [
 _HOMES = {
     "Classes": "classes",
     "Evaluation": "labeling.evaluation",
-    "Labelled": "data.sources",
+    "Labelled": "data.loading",
     "Model": "diffusion.checkpoints",
     "Sample": "shards.schema",
     "Score": "labeling.metrics",

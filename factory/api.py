@@ -26,8 +26,8 @@ from PIL import Image
 from factory import storage
 from factory.classes import IGNORE_ID, Classes
 from factory.config import TOY, Config, Source, parse_config
-from factory.data import sources
-from factory.data.sources import Labelled
+from factory.data import loading
+from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError
 from factory.generation.local import threads_of_an_actor
@@ -130,7 +130,7 @@ def read_images(url: Place, image_size: int, num: int | None = None) -> UInt8:
     They are cropped to squares and scaled. Raises UserError with a line per bad file.
     """
     source = _source({"kind": "folder", "url": os.fspath(url), "num": num})
-    return sources.read_images(source, image_size)
+    return loading.read_images(source, image_size)
 
 
 def read_labelled(url: Place, classes_url: Place, image_size: int, **keys: Any) -> Labelled:
@@ -139,7 +139,7 @@ def read_labelled(url: Place, classes_url: Place, image_size: int, **keys: Any) 
     Raises UserError with a line per bad file.
     """
     named = {"kind": "pairs", "url": os.fspath(url), "classes_url": os.fspath(classes_url)}
-    return sources.read_labelled(_source({**named, **keys}), image_size)
+    return loading.read_labelled(_source({**named, **keys}), image_size)
 
 
 def labelled_arrays(images: UInt8, masks: UInt8, class_names: Sequence[str]) -> Labelled:

@@ -13,8 +13,8 @@ import pytest
 
 import factory
 from factory import UserError, api
-from factory.data import toy
-from factory.data.sources import Labelled
+from factory.data.loading import Labelled
+from factory.data.toy import drawing, faces
 from factory.diffusion.checkpoints import Model
 from factory.images import encode_png
 from tests import tiny
@@ -31,7 +31,7 @@ def ddpm(tiny_models: dict[str, str]) -> Model:
 
 @pytest.fixture
 def labelled() -> Labelled:
-    return factory.labelled_arrays(*toy.draw_many(3, 4, 16), toy.CLASSES)
+    return factory.labelled_arrays(*drawing.draw_many(3, 4, 16), faces.CLASSES)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_dataset_holds_the_pairs_that_are_sampled_in_memory(
 def test_a_training_on_arrays_gives_a_ddpm_and_mixes_no_others_in(
     ray_session: str, tmp_path: Path
 ) -> None:
-    images, _ = toy.draw_many(1, 6, 16)
+    images, _ = drawing.draw_many(1, 6, 16)
     shape = {**tiny.TREE["unet"]}
     settings = {"batch_size": 2, "checkpoint_steps": 2, "sample_steps": 100, "use_gpu": False}
     ddpm = factory.train(images, tmp_path / "run", unet=shape, num_steps=2, **settings)
@@ -123,9 +123,9 @@ def test_what_does_not_fit_is_refused_with_what_is_wanted(
     with pytest.raises(UserError, match=r"got uint8 of shape \(4, 8, 8, 3\). `factory.read_images"):
         segmenter.segment(images[:, :8, :8])
     with pytest.raises(UserError, match=r"must be uint8 of shape \(4, 16, 16\)"):
-        factory.labelled_arrays(images, masks[:3], toy.CLASSES)
+        factory.labelled_arrays(images, masks[:3], faces.CLASSES)
     with pytest.raises(UserError, match=r"hold ids .* beyond the 2 classes"):
-        factory.labelled_arrays(images, masks, toy.CLASSES[:2])
+        factory.labelled_arrays(images, masks, faces.CLASSES[:2])
     with pytest.raises(UserError, match=r"factory.fit: ensemble.num_member: unknown key. Did you"):
         factory.fit(ddpm, labelled, num_member=3)
     with pytest.raises(UserError, match="pairs: is empty"):
@@ -163,7 +163,7 @@ def test_the_lines_of_the_readme_run_in_this_order(
     ]
     monkeypatch.chdir(tmp_path)
     save_pairs(
-        tmp_path / "labelled", factory.labelled_arrays(*toy.draw_many(2, 3, 32), toy.CLASSES)
+        tmp_path / "labelled", factory.labelled_arrays(*drawing.draw_many(2, 3, 32), faces.CLASSES)
     )
     for shown, smaller in {
         "fit(ddpm, labelled)": "fit(ddpm, labelled, num_members=2, num_steps=5)",

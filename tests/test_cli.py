@@ -19,7 +19,7 @@ import factory
 from factory import cluster, storage
 from factory.cli import main
 from factory.config import Config, dump_config
-from factory.data import toy
+from factory.data.toy import drawing
 from factory.diffusion.checkpoints import load_model, save_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -222,7 +222,7 @@ def pairs_source(pairs: Path) -> str:
 def test_inspect_looks_at_what_is_set_and_names_the_rest_without_drawing(
     capsys, pairs, monkeypatch
 ):
-    monkeypatch.setattr(toy, "draw_many", None)
+    monkeypatch.setattr(drawing, "draw_many", None)
     assert main(["inspect", "--set", f"data.labelled={pairs_source(pairs)}"]) == 0
     told = capsys.readouterr().out
     assert "data.unlabelled is not set" in told and "data.test is not set" in told
@@ -277,7 +277,7 @@ def test_what_a_command_needs_and_a_config_of_ones_own_lacks_is_named(
     arguments, missing, refused, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(toy, "draw_many", None)
+    monkeypatch.setattr(drawing, "draw_many", None)
     for more in ([], ["--dry-run"]):
         lines = refused(*arguments, *more).splitlines()
         assert [line.split(" is not set. ")[0] for line in lines] == [

@@ -20,6 +20,7 @@ images
 config.*
 config
 progress precision embedded ray_messages
+data.toy.*
 data.*
 generation.dispatcher
 cluster

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from factory import storage
-from factory.data import toy
+from factory.data.toy import drawing, faces
 from factory.errors import UserError
 from factory.images import colorize, overlay
 from factory.report import _percentages, write_report
@@ -43,7 +43,7 @@ class Page(HTMLParser):
 
 
 def draw(index: int) -> Sample:
-    image, mask = toy.draw(7, index, SIZE)
+    image, mask = drawing.draw(7, index, SIZE)
     uncertainty = float(np.float32(np.random.default_rng(index).random()))
     return Sample(sample_key(index), image, mask, index, uncertainty, "abc")
 
@@ -57,13 +57,13 @@ def make(tmp_path: Path) -> Make:
         format: Literal["parquet", "webdataset"] = "parquet", num: int = 10, finish: bool = True
     ) -> str:
         url = str(tmp_path / "faces & <b>")
-        names = (*toy.CLASSES[:-1], HOSTILE)
+        names = (*faces.CLASSES[:-1], HOSTILE)
         plan = Plan(
             num=num,
             samples_per_shard=3,
             format=format,
             class_names=names,
-            palette=toy.PALETTE,
+            palette=faces.PALETTE,
             recipe={"seed": 0, HOSTILE: HOSTILE},
         )
         start_run(url, plan, CONFIG, {"torch": HOSTILE})
@@ -159,7 +159,7 @@ def test_class_shares_are_those_of_all_pixels_and_sum_to_100(make: Make) -> None
     shares = [float(text) for text in re.findall(r'class="share">([\d.]+) %', html)]
     assert sum(shares) == pytest.approx(100, abs=1e-9)
     masks = np.stack([draw(i).mask for i in range(10)])
-    exact = 100 * np.bincount(masks.reshape(-1), minlength=len(toy.CLASSES)) / masks.size
+    exact = 100 * np.bincount(masks.reshape(-1), minlength=len(faces.CLASSES)) / masks.size
     np.testing.assert_allclose(shares, exact, atol=0.01)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from factory.config import parse_config
-from factory.data.toy import CLASSES, PALETTE
+from factory.data.toy.faces import CLASSES, PALETTE
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.diffusion.unet import UNet
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble

@@ -30,7 +30,8 @@ import PIL
 
 from factory import storage
 from factory.config import DataConfig, Source
-from factory.data import listing, sources, toy
+from factory.data import listing, loading
+from factory.data.toy import drawing
 from factory.errors import Problems, UserError, shown
 from factory.images import UInt8
 from factory.progress import duration, tell
@@ -87,18 +88,18 @@ def find(source: Source, size: int) -> Listing:
     if source.kind == "toy":
         assert source.num is not None, "Source checks it"
         seed = source.seed
-        return Listing(source.num, key.hexdigest(), lambda i, _: toy.draw(seed, i, size)[0])
+        return Listing(source.num, key.hexdigest(), lambda i, _: drawing.draw(seed, i, size)[0])
     problems = Problems()
     there = listing.find_files(source, False, problems)
     if problems.found:
-        raise UserError(sources.first_lines(problems.found))
+        raise UserError(loading.first_lines(problems.found))
     urls = [file.url for file in there.files]
     assert source.url is not None, "Source checks it"
     for url, version in zip(urls, storage.versions(source.url, urls), strict=True):
         key.update(json.dumps([url, version]).encode())
 
     def read(i: int, found: Problems) -> UInt8 | None:
-        return sources.read_square(urls[i], size, found)
+        return loading.read_square(urls[i], size, found)
 
     return Listing(len(urls), key.hexdigest(), read, there.oddities)
 
@@ -298,7 +299,7 @@ def _decode(found: Listing, use: Callable[[int, UInt8], None]) -> str:
 
     digest, problems = hashlib.sha256(), Problems()
     started = told = time.monotonic()
-    pool = ThreadPoolExecutor(sources.NUM_THREADS)
+    pool = ThreadPoolExecutor(loading.NUM_THREADS)
     try:
         firsts = range(0, found.num, _CHUNK)
         for first, (digests, bad) in zip(firsts, pool.map(decode, firsts), strict=True):
@@ -311,7 +312,7 @@ def _decode(found: Listing, use: Callable[[int, UInt8], None]) -> str:
     finally:
         pool.shutdown(cancel_futures=True)
     if problems.found:
-        raise UserError(sources.first_lines(problems.found))
+        raise UserError(loading.first_lines(problems.found))
     return digest.hexdigest()
 
 

@@ -4,21 +4,16 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import TypeVar
 
 import numpy as np
 
-from factory import images
 from factory.classes import IGNORE_ID
 from factory.config import Source
-from factory.data import decoding, sources
-from factory.data.sources import Content, Labelled
+from factory.data import decoding, loading
+from factory.data.loading import Content, Labelled
 from factory.errors import UserError, shown, some
-from factory.images import UInt8
 
-NUM_SAMPLES = 9
-SAMPLES_PER_ROW = 3
 _DARK = 128
 """Of 16 bits, the lower 14 come to 64, the lower 15 to 127."""
 CONVERSIONS = {
@@ -53,8 +48,6 @@ class Inspection:
     """What is no mistake but worth knowing."""
     problems: tuple[str, ...]
     """A line per offending file; empty where the source can be used."""
-    samples: Labelled | UInt8
-    """The first images, for `contact_sheet`."""
     images: Mapping[bytes, str]
     """Hash of an image's pixels as they are used -> its name, of the first that has them."""
     class_names: tuple[str, ...]
@@ -63,7 +56,7 @@ class Inspection:
 
 def inspect(source: Source, size: int, labelled: bool) -> Inspection:
     """Reads all of a source at size x size pixels; bad data is reported, not raised."""
-    content = sources.read(source, size, labelled)
+    content = loading.read(source, size, labelled)
     shares, counts = _occurrences(content)
     return Inspection(
         num_images=len(content.names),
@@ -74,7 +67,6 @@ def inspect(source: Source, size: int, labelled: bool) -> Inspection:
         image_counts=counts,
         notes=tuple(_notes(source, size, content, counts)),
         problems=content.problems,
-        samples=_first(content),
         images=_by_pixels(content),
         class_names=content.classes.names if content.classes else (),
     )
@@ -112,7 +104,7 @@ def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
 
 
 def lines(inspection: Inspection) -> list[str]:
-    """The inspection for a terminal; the problems last, at most `sources.MAX_LINES` of them."""
+    """The inspection for a terminal; the problems last, at most `loading.MAX_LINES` of them."""
     found = inspection
     sizes = {f"{width}x{height}": count for (width, height), count in found.sizes.items()}
     table = [
@@ -126,29 +118,10 @@ def lines(inspection: Inspection) -> list[str]:
         f"formats  {_listed(found.formats)}",
         *(["classes", *table] if table else []),
         *(f"note: {note}" for note in found.notes),
-        *(f"problem: {problem}" for problem in sources.first_lines(found.problems)),
+        *(f"problem: {problem}" for problem in loading.first_lines(found.problems)),
     ]
     # Names of classes come from a file, too.
     return [shown(line) for line in told]
-
-
-def contact_sheet(samples: Labelled | UInt8, scale: int = 1) -> UInt8:
-    """The first 9 images, 3 a row, each beside its overlay where there are masks.
-
-    samples: labelled images, or (N, S, S, 3) with N >= 1. Returns one (H, W, 3) picture, enlarged
-    scale times.
-    """
-    if isinstance(samples, Labelled):
-        shown = zip(samples.images, samples.masks, strict=True)
-        cells = [[image, images.overlay(image, mask, samples.classes)] for image, mask in shown]
-    else:
-        cells = [[image] for image in samples]
-    cells = cells[:NUM_SAMPLES]
-    starts = range(0, len(cells), SAMPLES_PER_ROW)
-    return images.tile(
-        [list(chain(*cells[start : start + SAMPLES_PER_ROW])) for start in starts],
-        scale,
-    )
 
 
 def check_disjoint(train: Labelled, test: Labelled) -> None:
@@ -160,7 +133,7 @@ def check_disjoint(train: Labelled, test: Labelled) -> None:
         if image.tobytes() in known
     ]
     if shared:
-        raise UserError(sources.first_lines(shared))
+        raise UserError(loading.first_lines(shared))
 
 
 def _histogram(values: Iterable[T]) -> dict[T, int]:
@@ -170,14 +143,6 @@ def _histogram(values: Iterable[T]) -> dict[T, int]:
 def _listed(histogram: Mapping[str, int], num: int = 5) -> str:
     parts = [f"{name}: {count}" for name, count in histogram.items()]
     return ", ".join(parts[:num]) + (f", and {len(parts) - num} more" if len(parts) > num else "")
-
-
-def _first(content: Content) -> Labelled | UInt8:
-    few = content.images[:NUM_SAMPLES].copy()  # lets go of the rest
-    if content.masks is None or content.classes is None:
-        return few
-    masks = content.masks[:NUM_SAMPLES].copy()
-    return Labelled(few, masks, content.names[:NUM_SAMPLES], content.classes)
 
 
 def _by_pixels(content: Content) -> dict[bytes, str]:

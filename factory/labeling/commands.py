@@ -9,7 +9,7 @@ import torch
 from factory import embedded, storage
 from factory.config import TOY, Config, required
 from factory.data.inspection import check_disjoint
-from factory.data.sources import Labelled, read_labelled
+from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
 from factory.errors import UserError, shown
 from factory.labeling import evaluation

@@ -9,7 +9,7 @@ import torch
 
 from factory import storage
 from factory.config import Config
-from factory.data.sources import Labelled
+from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError
 from factory.images import UInt8, captioned, colorize, encode_png, heat, tile

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from factory.classes import IGNORE_ID, Classes
 from factory.config import Config
 from factory.config import EnsembleConfig as EnsembleSettings
-from factory.data.sources import Labelled
+from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.process import linear_schedule
 from factory.errors import UserError

@@ -17,9 +17,10 @@ from PIL import ExifTags, Image
 
 from factory import storage
 from factory.config import DataConfig, Source, parse_config
-from factory.data import cache, sources, toy
+from factory.data import cache, loading
 from factory.data.cache import cached_images, check, find
-from factory.data.sources import read_images
+from factory.data.loading import read_images
+from factory.data.toy import drawing
 from factory.errors import UserError
 from tests.folders import contents
 
@@ -49,9 +50,9 @@ def photos(tmp_path: Path) -> Source:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is decoded or drawn from now on."""
     seen: list[Any] = []
-    read, draw = sources.read_square, toy.draw
-    monkeypatch.setattr(sources, "read_square", lambda *a: (seen.append(a[0]), read(*a))[1])
-    monkeypatch.setattr(toy, "draw", lambda *a: (seen.append(a[1]), draw(*a))[1])
+    read, draw = loading.read_square, drawing.draw
+    monkeypatch.setattr(loading, "read_square", lambda *a: (seen.append(a[0]), read(*a))[1])
+    monkeypatch.setattr(drawing, "draw", lambda *a: (seen.append(a[1]), draw(*a))[1])
     return seen
 
 
@@ -81,7 +82,7 @@ def test_images_are_those_that_the_source_has_and_are_decoded_once(data, photos,
 
 def test_drawings_are_drawn_once(data, decoded) -> None:
     first = cached_images(data, TOY)
-    np.testing.assert_array_equal(first.images, toy.draw_many(4, 70, 16)[0])
+    np.testing.assert_array_equal(first.images, drawing.draw_many(4, 70, 16)[0])
     decoded.clear()
     assert cached_images(data, TOY).digest == first.digest
     assert decoded == []
@@ -188,20 +189,20 @@ def test_two_processes_at_once_decode_once(data) -> None:
 def test_a_killed_process_leaves_nothing_that_stops_the_next_one(data, monkeypatch) -> None:
     child = os.fork()
     if child == 0:
-        draw = toy.draw
+        draw = drawing.draw
 
         def die(seed: int, i: int, size: int) -> Any:
             if i == 30:
                 os.kill(os.getpid(), signal.SIGKILL)
             return draw(seed, i, size)
 
-        monkeypatch.setattr(toy, "draw", die)
+        monkeypatch.setattr(drawing, "draw", die)
         cached_images(data, TOY)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert entries(data) == ["making"]
     found = cached_images(data, TOY)
-    np.testing.assert_array_equal(found.images, toy.draw_many(4, 70, 16)[0])
+    np.testing.assert_array_equal(found.images, drawing.draw_many(4, 70, 16)[0])
     assert entries(data) == [found.key]
 
 
@@ -211,7 +212,7 @@ def test_an_entry_that_somebody_cut_is_made_anew(data) -> None:
     for content in (file.read_bytes()[:-1], b"", b"no numpy file"):
         file.write_bytes(content)
         assert cached_images(data, TOY).digest == found.digest
-    np.testing.assert_array_equal(cached_images(data, TOY).images, toy.draw_many(4, 70, 16)[0])
+    np.testing.assert_array_equal(cached_images(data, TOY).images, drawing.draw_many(4, 70, 16)[0])
 
 
 def test_the_entry_used_longest_ago_makes_room_but_none_that_is_in_use(data) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from factory.classes import Classes
 from factory.config import Source
 from factory.data import inspection
-from factory.data.sources import Labelled
+from factory.data.loading import Labelled
 from factory.errors import UserError
 from factory.images import UInt8, encode_png
 
@@ -132,29 +132,6 @@ def test_drawings_need_no_files() -> None:
     found = inspection.inspect(Source(num=3), 16, labelled=True)
     assert found.sizes == {(16, 16): 3} and not found.problems
     assert found.image_counts["background"] == 3
-
-
-def test_the_sheet_shows_nine_images_three_a_row() -> None:
-    stack = np.stack([flat(value) for value in range(0, 110, 10)])
-    sheet = inspection.contact_sheet(stack)
-    assert sheet.shape == (3 * 10 + 2, 3 * 10 + 2, 3)
-    assert sheet[5, [5, 15, 25], 0].tolist() == [0, 10, 20] and sheet[25, 25, 0] == 80
-    assert inspection.contact_sheet(stack[:1], scale=2).shape == (20, 20, 3)
-
-
-def test_labelled_images_stand_beside_their_overlays() -> None:
-    sheet = inspection.contact_sheet(labelled(0, 50))
-    assert sheet.shape == (10 + 2, 4 * 10 + 2, 3)
-    assert sheet[5, 5].tolist() == [0, 0, 0] and sheet[5, 25].tolist() == [50, 50, 50]
-    overlay = sheet[5, 13].tolist()
-    assert overlay == [round(0.55 * channel) for channel in CLASSES.palette[1]]
-
-
-def test_an_inspection_keeps_what_its_sheet_needs(source: Source) -> None:
-    samples = inspection.inspect(source, 8, labelled=True).samples
-    assert isinstance(samples, Labelled) and samples.names == ("a.png", "b.png")
-    images_only = inspection.inspect(source, 8, labelled=False).samples
-    assert isinstance(images_only, np.ndarray) and len(images_only) == 2
 
 
 def test_sets_without_a_common_image_are_disjoint() -> None:

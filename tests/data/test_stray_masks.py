@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from factory.config import Source
-from factory.data import sources
+from factory.data import loading
 from factory.data.stray_masks import looks_like_mask
 from factory.errors import UserError
 
@@ -42,7 +42,7 @@ def problem(root: Path, **more: str) -> str:
     """What is told of the folder, read as images; "" if it is read."""
     source = Source(kind="folder", url=str(root), **more)  # type: ignore[arg-type]
     try:
-        sources.read_images(source, 8)
+        loading.read_images(source, 8)
     except UserError as error:
         return str(error)
     return ""
@@ -103,7 +103,7 @@ def test_masks_among_the_images_of_pairs_are_refused_too(tmp_path: Path) -> None
         put(tmp_path, f"images/{i}_mask.png", mask(i))
     source = Source(kind="pairs", url=str(tmp_path), classes_url=str(tmp_path / "c.json"))
     with pytest.raises(UserError, match="look like masks"):
-        sources.read_images(source, 8)
+        loading.read_images(source, 8)
 
 
 PLAIN = {
@@ -144,7 +144,7 @@ def test_a_drawing_that_happens_to_have_a_photographs_name_is_read(tmp_path: Pat
 
 
 def notes(root: Path) -> str:
-    return " ".join(sources.read(Source(kind="folder", url=str(root)), 8, labelled=False).notes)
+    return " ".join(loading.read(Source(kind="folder", url=str(root)), 8, labelled=False).notes)
 
 
 SECOND = {

@@ -13,7 +13,7 @@ import torch
 
 from factory import storage
 from factory.config import Config, parse_config
-from factory.data.sources import read_images
+from factory.data.loading import read_images
 from factory.diffusion.optimization import (
     TrainState,
     batch_indices,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from factory.config import Config
-from factory.data.toy import CLASSES
+from factory.data.toy.faces import CLASSES
 from factory.diffusion import compilation, philox
 from factory.diffusion.process import linear_schedule, sample_seed
 from factory.diffusion.samplers import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from factory.config import Config
-from factory.data.sources import read_labelled
+from factory.data.loading import read_labelled
 from factory.errors import UserError
 from factory.generation.recipe import load_models
 from factory.labeling import commands, evaluation, fitting

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory.data import toy
+from factory.data.toy import faces
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
 from factory.labeling import commands
@@ -66,12 +66,12 @@ def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_pa
     assert "fit | warning: no pixel of hat, which can never be learned" in capsys.readouterr().out
     model = load_model(tiny_models["ddpm_url"])
     ensemble, _ = load_ensemble(str(tmp_path / "ensemble"), model.model_hash)
-    assert ensemble.config.class_names == toy.CLASSES
+    assert ensemble.config.class_names == faces.CLASSES
     assert ensemble.config.num_members == 2
 
     lines = commands.evaluate(config)
     assert lines[-1] == str(tmp_path / "evaluation")
-    assert all(any(line.startswith(name) for line in lines) for name in toy.CLASSES)
+    assert all(any(line.startswith(name) for line in lines) for name in faces.CLASSES)
     told = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert told["num_images"] == 4
     assert (tmp_path / "evaluation" / "sheet.png").stat().st_size > 1000

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from factory.classes import IGNORE_ID, Classes
-from factory.data import toy
-from factory.data.sources import Labelled
+from factory.data.loading import Labelled
+from factory.data.toy import drawing, faces
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
 from factory.labeling.ensemble import load_ensemble
@@ -32,9 +32,9 @@ def ensemble(tiny_models, model):
 
 @pytest.fixture(scope="module")
 def test_set() -> Labelled:
-    images, masks = toy.draw_many(3, 5, 16)
+    images, masks = drawing.draw_many(3, 5, 16)
     masks[0, :4] = IGNORE_ID
-    classes = Classes.named(toy.CLASSES, toy.PALETTE)
+    classes = Classes.named(faces.CLASSES, faces.PALETTE)
     return Labelled(images, masks, tuple("abcde"), classes)
 
 
@@ -47,12 +47,12 @@ def test_the_scores_are_those_of_the_masks_of_all_images(
     maps = image_maps(model, ensemble.config, test_set.images)
     for vote, score in (("soft", found.soft), ("hard", found.hard)):
         masks = label_maps(ensemble, maps, 16).masks(vote).numpy()
-        wanted = confusion_matrix(test_set.masks, masks, len(toy.CLASSES))
+        wanted = confusion_matrix(test_set.masks, masks, len(faces.CLASSES))
         assert np.abs(score.confusion - wanted).sum() <= 4  # a pixel may flip by rounding
         assert score.confusion.sum() == (test_set.masks != IGNORE_ID).sum()
     assert found.num_images == 5
     assert found.images_with_class == tuple(
-        sum(bool((mask == i).any()) for mask in test_set.masks) for i in range(len(toy.CLASSES))
+        sum(bool((mask == i).any()) for mask in test_set.masks) for i in range(len(faces.CLASSES))
     )
 
 
@@ -69,7 +69,7 @@ def test_it_writes_the_metrics_and_a_sheet(
     assert told["num_images"] == 5 and told["vote"] == "soft"
     assert told["soft"]["mean_iou"] == round(found.soft.mean_iou, 4)
     assert told["hard"]["pixel_accuracy"] == round(found.hard.pixel_accuracy, 4)
-    assert list(told["soft"]["iou"]) == list(toy.CLASSES) == list(told["images_with_class"])
+    assert list(told["soft"]["iou"]) == list(faces.CLASSES) == list(told["images_with_class"])
     assert told["confusion_soft"] == found.soft.confusion.tolist()
 
     # Pictures of 16 pixels at scale 8, gaps of 2, captions of 16.
@@ -86,8 +86,8 @@ def test_the_table_names_every_class_and_the_means(model, ensemble, test_set, ti
     found = evaluate(model, ensemble, test_set, tiny_config())
     lines = table(found, test_set)
     named = {line[:16].strip(): line.split() for line in lines[1:]}
-    assert set(named) == {*toy.CLASSES, "mean IoU", "pixel accuracy"}
-    for i, name in enumerate(toy.CLASSES):
+    assert set(named) == {*faces.CLASSES, "mean IoU", "pixel accuracy"}
+    for i, name in enumerate(faces.CLASSES):
         assert named[name][1:] == [
             str(found.images_with_class[i]),
             f"{found.soft.iou[i]:.3f}",
@@ -98,7 +98,7 @@ def test_the_table_names_every_class_and_the_means(model, ensemble, test_set, ti
 
 
 def test_a_test_set_of_other_classes_is_refused(model, ensemble, test_set, tiny_config) -> None:
-    other = Classes.named([*toy.CLASSES[:-1], "crown"])
+    other = Classes.named([*faces.CLASSES[:-1], "crown"])
     strange = Labelled(test_set.images, test_set.masks, test_set.names, other)
     with pytest.raises(UserError, match=r"data\.test: its classes .*crown.*hat"):
         evaluate(model, ensemble, strange, tiny_config())

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 
 from factory.classes import IGNORE_ID, Classes
 from factory.config import Config, parse_config
-from factory.data import toy
-from factory.data.sources import Labelled
+from factory.data.loading import Labelled
+from factory.data.toy import drawing, faces
 from factory.diffusion.checkpoints import Model, load_model
 from factory.errors import UserError
 from factory.labeling import fitting
@@ -26,7 +26,7 @@ from factory.labeling.fitting import (
 )
 from factory.labeling.labels import label_maps
 
-TOY = Classes.named(toy.CLASSES, toy.PALETTE)
+TOY = Classes.named(faces.CLASSES, faces.PALETTE)
 KNOBS = {
     "num_members": 3,
     "hidden": [32, 16],
@@ -37,7 +37,7 @@ KNOBS = {
 
 
 def drawings(seed: int, num: int) -> Labelled:
-    images, masks = toy.draw_many(seed, num, 16)
+    images, masks = drawing.draw_many(seed, num, 16)
     return Labelled(images, masks, tuple(f"toy-{seed}-{i}" for i in range(num)), TOY)
 
 
@@ -96,11 +96,11 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 def test_ignored_pixels_are_not_learned_from(model, training, held_out, tiny_config) -> None:
     """A class whose pixels are all ignored is never told; the others are learned as before."""
-    masks = np.where(training.masks == toy.HAIR, IGNORE_ID, training.masks).astype(np.uint8)
+    masks = np.where(training.masks == faces.HAIR, IGNORE_ID, training.masks).astype(np.uint8)
     ensemble = fit(model, relabelled(training, masks), tiny_config(ensemble=KNOBS))
     told = predicted(model, ensemble, held_out.images)
-    assert (told == toy.HAIR).mean() < 0.002 < (held_out.masks == toy.HAIR).mean()
-    others = held_out.masks != toy.HAIR
+    assert (told == faces.HAIR).mean() < 0.002 < (held_out.masks == faces.HAIR).mean()
+    others = held_out.masks != faces.HAIR
     commonest = np.bincount(held_out.masks[others]).argmax()
     baseline = (held_out.masks[others] == commonest).mean()
     assert (told == held_out.masks)[others].mean() > baseline + 0.2

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factory.data import toy
+from factory.data.toy import drawing, faces
 from factory.shards.ledger import Plan, finish_run, publish, start_run
 from factory.shards.schema import Sample, sample_key
 
 
 def draw(index: int) -> Sample:
-    image, mask = toy.draw(7, index, 16)
+    image, mask = drawing.draw(7, index, 16)
     uncertainty = float(np.float32(np.random.default_rng(index).random()))
     return Sample(sample_key(index), image, mask, index, uncertainty, "abc")
 
@@ -32,8 +32,8 @@ def make_plan() -> Callable[..., Plan]:
             "num": 4,
             "samples_per_shard": 2,
             "format": "parquet",
-            "class_names": toy.CLASSES,
-            "palette": toy.PALETTE,
+            "class_names": faces.CLASSES,
+            "palette": faces.PALETTE,
             "recipe": {"seed": 0},
         }
         return Plan.model_validate({**fields, **changes})

@@ -12,7 +12,7 @@ from factory import embedded, images, report
 from factory.classes import parse_classes
 from factory.config import Source, load_config, parse_override
 from factory.data import inspection
-from factory.data.sources import read_images, read_labelled
+from factory.data.loading import read_images, read_labelled
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.importers import load_diffuseseg_mlps, load_diffuseseg_unet
 from factory.errors import DamagedShard, UnreadableImage, UserError

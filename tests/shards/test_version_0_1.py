@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from factory.cli import main
-from factory.data.toy import CLASSES
+from factory.data.toy.faces import CLASSES
 from factory.errors import UserError
 from factory.generation.repair import repair
 from factory.report import write_report

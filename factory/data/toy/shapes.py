@@ -1,42 +1,25 @@
-"""Procedural cartoon faces with exact pixel labels: the toy domain of the factory.
+"""The shapes of a toy face: coloured polygons with a class each, in face units, back to front."""
 
-A face is a frozen record of parameters, `Face`, sampled from (seed, index). It becomes a stack of
-coloured shapes, each with a class, painted back to front onto ONE canvas of layer numbers at a
-multiple of the wanted resolution. Looking a layer number up as a colour gives the image, looking it
-up as a class gives the mask, so the two cannot disagree.
-
-Shapes live in face units: the origin is the centre of the head, x points right and y down, and the
-head is 1 unit from centre to side. At 32 pixels a unit is about 9 pixels.
-"""
-
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageDraw
 
-Array = NDArray[np.float64]  # a colour is (3,) in 0..255, a shape is (corners, 2) in face units
-
-CLASSES: tuple[str, ...] = (
-    "background", "skin", "hair", "eye", "brow", "nose", "mouth", "neck", "clothes",
-    "glasses", "hat"
-)  # fmt: skip
-BACKGROUND, SKIN, HAIR, EYE, BROW, NOSE, MOUTH, NECK, CLOTHES, GLASSES, HAT = range(len(CLASSES))
-PALETTE: tuple[tuple[int, int, int], ...] = (
-    (38, 42, 54), (255, 205, 168), (146, 94, 70), (250, 250, 250), (84, 48, 110), (255, 140, 66),
-    (230, 57, 86), (214, 156, 122), (66, 135, 245), (40, 190, 170), (255, 210, 63)
-)  # fmt: skip
-
-SKINS = "ffe0cf fbd0b0 f2bd94 e3a577 c98a5e a76b45 83502f 6b4029"
-HAIRS = "2b2433 40292a 6a3f2c 94592f c9803a e8b95c b7452f 8f8c99 e9e2d6 3b4a7a d9688a 3f8f88"
-IRISES = "4a2f23 7a4a26 3c7a57 2f6fb0 5a8fb8 6c5a9e"
-BACKDROPS = "bfe3e0 cfe0f5 d9d2f0 f6d9dd f7e6b5 d5ebc8 8fc7c9 93b3e0 b5a3dc f2c866 9ccb93 4f6d8f"
-CLOTHS = "e4572e f3a712 2e86ab 2a9d8f 6a4c93 ef6f8e 264653 f4f1ea 8ab17d d1495b 3d405b 7fb7e6"
-FRAMES = "2d2a32 b23a48 2f5d8a 1f7a72 5b3b8f"
-WARMTH = np.array([1.15, 1.0, 0.8])  # lit sides turn warm, shaded sides cool
-SHADING = np.array([0.06, 0.09, 0.15, 0.0, 0.1, 0.07, 0.0, 0.07, 0.1, 0.0, 0.12])  # per class
-SUPERSAMPLING = 4
+from factory.data.toy.faces import (
+    BACKGROUND,
+    BROW,
+    CLOTHES,
+    EYE,
+    GLASSES,
+    HAIR,
+    HAT,
+    MOUTH,
+    NECK,
+    NOSE,
+    SKIN,
+    Array,
+    Face,
+    rgb,
+)
 
 ANGLES = np.linspace(0.0, 2.0 * np.pi, 40, endpoint=False)
 CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
@@ -53,75 +36,8 @@ class Layer(NamedTuple):
     inside: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Face:
-    """Everything that tells one face from another; lengths in face units."""
-
-    centre: Array  # of the head, in image sides
-    scale: float  # image sides per face unit
-    tilt: float  # radians
-    turn: float  # sideways shift of the features
-    light: Array  # unit vector towards the light
-    jaw: Array  # narrowing, height of the chin
-    eye: Array  # half width, half height
-    gaze: Array
-    brow: Array  # bend, slant
-    nose: Array  # half width, half height
-    smile: float  # half width
-    side: float  # -1 or 1: where the hair parts
-    colours: dict[str, Array]
-    backdrop: str
-    hair: str
-    fringe: str
-    mouth: str
-    outfit: str
-    glasses: str
-    hat: str
-
-
-def sample_face(rng: np.random.Generator) -> Face:
-    """Draw the parameters of one face."""
-
-    def pick(**odds: float) -> str:
-        return str(rng.choice(list(odds), p=list(odds.values())))
-
-    def dye(codes: str, *names: str) -> dict[str, Array]:
-        chosen = rng.choice(codes.split(), size=len(names), replace=False)
-        dyes = zip(names, chosen, strict=True)
-        return {name: _rgb(code) + rng.normal(0.0, 4.0, 3) for name, code in dyes}
-
-    angle = rng.uniform(-2.6, -0.54)
-    return Face(
-        centre=rng.uniform((0.465, 0.46), (0.535, 0.505)),
-        scale=rng.uniform(0.26, 0.292),
-        tilt=rng.uniform(-0.12, 0.12),
-        turn=rng.uniform(-0.1, 0.1),
-        light=np.array([np.cos(angle), np.sin(angle)]),
-        jaw=rng.uniform((0.02, 1.02), (0.2, 1.14)),
-        eye=rng.uniform((0.25, 0.27), (0.28, 0.34)),
-        gaze=rng.uniform((-0.06, -0.02), (0.06, 0.04)),
-        brow=rng.uniform((0.05, 0.0), (0.13, 0.08)),
-        nose=rng.uniform((0.15, 0.14), (0.19, 0.17)),
-        smile=rng.uniform(0.38, 0.48),
-        side=rng.choice((-1.0, 1.0)),
-        colours=dye(SKINS, "skin") | dye(HAIRS, "hair") | dye(IRISES, "iris") | dye(FRAMES, "frame")
-        | dye(BACKDROPS, "back", "accent") | dye(CLOTHS, "cloth", "trim", "hat"),
-        backdrop=pick(plain=0.55, disc=0.25, diagonal=0.2),
-        hair=pick(short=0.2, spiky=0.13, bob=0.17, long=0.2, bun=0.12, curly=0.13, bald=0.05),
-        fringe=pick(bangs=0.34, swept=0.33, parted=0.33),
-        mouth=pick(smile=0.4, neutral=0.2, open=0.4),
-        outfit=pick(crew=0.25, vee=0.2, shirt=0.25, striped=0.3),
-        glasses=pick(none=0.78, round=0.13, square=0.09),
-        hat=pick(none=0.78, beanie=0.09, cap=0.08, brim=0.05),
-    )  # fmt: skip
-
-
-def _rgb(code: str) -> Array:
-    return np.array(list(bytes.fromhex(code)), dtype=np.float64)
-
-
 def _mix(colour: Array, code: str, amount: float) -> Array:
-    return colour + amount * (_rgb(code) - colour)
+    return colour + amount * (rgb(code) - colour)
 
 
 def _tone(colour: Array, amount: float) -> Array:
@@ -250,9 +166,9 @@ def _nose_and_mouth(face: Face) -> list[Layer]:
     across, rim = x + half * SPAN, np.full_like(SPAN, 0.7)
     return [
         *shapes,
-        Layer(MOUTH, _rgb("6e1a2c"), _between(across, rim, rim + 0.28 * DOME)),
-        Layer(MOUTH, _rgb("fffcf6"), _between(across, rim, rim + 0.11 * DOME), inside=True),
-        Layer(MOUTH, _rgb("e86068"), _ellipse(x, 0.97, 0.24, 0.12), inside=True),
+        Layer(MOUTH, rgb("6e1a2c"), _between(across, rim, rim + 0.28 * DOME)),
+        Layer(MOUTH, rgb("fffcf6"), _between(across, rim, rim + 0.11 * DOME), inside=True),
+        Layer(MOUTH, rgb("e86068"), _ellipse(x, 0.97, 0.24, 0.12), inside=True),
     ]
 
 
@@ -264,13 +180,13 @@ def _eyes_and_brows(face: Face) -> list[Layer]:
         x, y = face.turn + 0.43 * s, 0.01 - high - slant
         gx, gy = face.gaze + np.array([x, 0.12])
         shapes += [
-            Layer(EYE, _rgb("33202c"), _ellipse(x, 0.06, wide + 0.03, high + 0.02)),
-            Layer(EYE, _rgb("fcfbf8"), _ellipse(x, 0.14, wide, high)),
+            Layer(EYE, rgb("33202c"), _ellipse(x, 0.06, wide + 0.03, high + 0.02)),
+            Layer(EYE, rgb("fcfbf8"), _ellipse(x, 0.14, wide, high)),
             Layer(EYE, face.colours["iris"], _ellipse(gx, gy, 0.19, 0.22), inside=True),
-            Layer(EYE, _rgb("1c1622"), _ellipse(gx, gy, 0.11, 0.13), inside=True),
+            Layer(EYE, rgb("1c1622"), _ellipse(gx, gy, 0.11, 0.13), inside=True),
             Layer(
                 EYE,
-                _rgb("ffffff"),
+                rgb("ffffff"),
                 _ellipse(gx - 0.07, gy - 0.09, 0.07, 0.075),
                 inside=True,
             ),
@@ -378,62 +294,3 @@ def layers(face: Face) -> list[Layer]:
     head = _skull(face), _nose_and_mouth(face), _front_hair(face), _eyes_and_brows(face)
     front = tilted(*head, _glasses(face), _hat(face))
     return [*_backdrop(face), *tilted(_back_hair(face)), *_body(face), *front]
-
-
-def _paint(stack: list[Layer], face: Face, side: int) -> NDArray[np.uint8]:
-    """The number of the topmost layer at every pixel of a (side, side) canvas."""
-    canvas = Image.new("L", (side, side))
-    for number, layer in enumerate(stack):
-        corners = ((layer.shape * face.scale + face.centre) * side - 0.5).ravel().tolist()
-        if not layer.inside:
-            ImageDraw.Draw(canvas).polygon(corners, fill=number)
-            continue
-        stencil = Image.new("L", (side, side))
-        ImageDraw.Draw(stencil).polygon(corners, fill=255)
-        same = [255 if other.label == layer.label else 0 for other in stack]
-        allowed = canvas.point(same + [0] * (256 - len(stack)))
-        canvas.paste(number, mask=ImageChops.darker(stencil, allowed))
-    return np.array(canvas)
-
-
-def _majority(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """The commonest class of every factor x factor block; of equals the lowest."""
-    size = len(labels) // factor
-    blocks = labels.reshape(size, factor, size, factor)
-    counts = np.stack([(blocks == label).sum(axis=(1, 3)) for label in range(len(CLASSES))])
-    winner: NDArray[np.intp] = counts.argmax(axis=0)
-    return winner.astype(np.uint8)
-
-
-def draw(seed: int, index: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw face `index` of `seed`; the same face at every size, up to pixel noise.
-
-    Returns the image, (size, size, 3) uint8 in 0..255, and the mask, (size, size) uint8 of ids into
-    `CLASSES`. Both depend on (seed, index, size) alone.
-    """
-    rng = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
-    face = sample_face(rng)
-    stack = layers(face)
-    side = SUPERSAMPLING * size
-    numbers = _paint(stack, face, side)
-    labels = np.array([layer.label for layer in stack], dtype=np.uint8)
-    colours = np.array([layer.colour for layer in stack], dtype=np.float32)
-
-    x, y = ((np.arange(side) / side - face.centre[:, None]) / face.scale) * face.light[:, None]
-    glow = np.clip(x + y[:, None], -1.5, 1.5)[..., None].astype(np.float32)
-    gain = SHADING[labels, None] * WARMTH * colours
-    shaded = colours[numbers] + glow * gain.astype(np.float32)[numbers]
-    image = shaded.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean(axis=(1, 3))
-    image += rng.normal(0.0, 1.5, image.shape)
-    return image.round().clip(0, 255).astype(np.uint8), _majority(labels[numbers], SUPERSAMPLING)
-
-
-def draw_many(
-    seed: int, num: int, size: int, start: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Faces `start` .. `start + num - 1`: images (num, size, size, 3), masks (num, size, size)."""
-    images = np.empty((num, size, size, 3), dtype=np.uint8)
-    masks = np.empty((num, size, size), dtype=np.uint8)
-    for row in range(num):
-        images[row], masks[row] = draw(seed, start + row, size)
-    return images, masks

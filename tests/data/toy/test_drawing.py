@@ -1,7 +1,10 @@
+"""Claims about the toy domain: what its drawings hold, and what they depend on."""
+
 import numpy as np
 import pytest
 
-from factory.data.toy import CLASSES, PALETTE, draw, draw_many
+from factory.data.toy.drawing import draw, draw_many
+from factory.data.toy.faces import CLASSES, PALETTE
 
 
 @pytest.fixture(scope="module")

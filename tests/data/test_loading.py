@@ -1,4 +1,4 @@
-"""Claims about factory.data.sources: what is read, by which rule, and what is refused."""
+"""Claims about factory.data.loading: what is read, by which rule, and what is refused."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from PIL import Image
 
 from factory import storage
 from factory.config import Source
-from factory.data import sources
+from factory.data import loading
 from factory.errors import UserError
 from factory.images import UInt8, encode_png
 
@@ -57,7 +57,7 @@ def pairs(url: Path, classes: str = '["background", "thing", "other"]', **more: 
 
 def problems_of(source: Source, labelled: bool = True) -> list[str]:
     with pytest.raises(UserError) as refusal:
-        (sources.read_labelled if labelled else sources.read_images)(source, 8)
+        (loading.read_labelled if labelled else loading.read_images)(source, 8)
     return list(refusal.value.problems)
 
 
@@ -68,7 +68,7 @@ def only_problem(source: Source, labelled: bool = True) -> str:
 
 def read_one(tmp_path: Path, data: bytes, size: int) -> UInt8:
     put(tmp_path, a_png=data)
-    (pixels,) = sources.read_images(folder(tmp_path), size)
+    (pixels,) = loading.read_images(folder(tmp_path), size)
     return np.asarray(pixels)
 
 
@@ -76,12 +76,12 @@ def read_one(tmp_path: Path, data: bytes, size: int) -> UInt8:
 
 
 def test_drawings_are_labelled_and_depend_on_the_seed() -> None:
-    drawn = sources.read_labelled(Source(num=2, seed=5), 16)
+    drawn = loading.read_labelled(Source(num=2, seed=5), 16)
     assert drawn.images.shape == (2, 16, 16, 3) and drawn.masks.shape == (2, 16, 16)
     assert drawn.names == ("toy-5-000000", "toy-5-000001") and len(drawn) == 2
     assert drawn.masks.max() < len(drawn.classes)
-    assert np.array_equal(sources.read_images(Source(num=2, seed=5), 16), drawn.images)
-    assert not np.array_equal(sources.read_images(Source(num=2, seed=6), 16), drawn.images)
+    assert np.array_equal(loading.read_images(Source(num=2, seed=5), 16), drawn.images)
+    assert not np.array_equal(loading.read_images(Source(num=2, seed=6), 16), drawn.images)
 
 
 def test_a_folder_is_read_with_its_subfolders_sorted_by_name(tmp_path: Path) -> None:
@@ -89,34 +89,34 @@ def test_a_folder_is_read_with_its_subfolders_sorted_by_name(tmp_path: Path) -> 
         form = {"bmp": "BMP", "webp": "WEBP", "jpg": "JPEG"}.get(name[-3:].lower(), "PNG")
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(encoded(flat(value * 10), "WEBP" if "webp" in name else form))
-    read = sources.read_images(folder(tmp_path), 8)
+    read = loading.read_images(folder(tmp_path), 8)
     assert read.shape == (4, 8, 8, 3) and read.dtype == np.uint8
     order = np.array(sorted([(b"a.JPG", 30), (b"a/z.bmp", 10), (b"b.png", 0), (b"c.webp", 20)]))
     assert np.abs(read[:, 4, 4, 0].astype(int) - order[:, 1].astype(int)).max() <= 2
-    assert len(sources.read_images(folder(tmp_path, num=2), 8)) == 2
+    assert len(loading.read_images(folder(tmp_path, num=2), 8)) == 2
 
 
 def test_any_storage_is_read() -> None:
     place = f"memory://{uuid.uuid4().hex}"
     storage.write(f"{place}/x/a.png", encode_png(flat(7)))
-    assert sources.read_images(folder(place), 8)[0, 0, 0].tolist() == [7, 7, 7]
+    assert loading.read_images(folder(place), 8)[0, 0, 0].tolist() == [7, 7, 7]
 
 
 def test_pairs_match_by_stem_whatever_the_image_format(tmp_path: Path) -> None:
     put(tmp_path / "images", b_jpg=encoded(flat(200), "JPEG"), a_png=encode_png(flat(10)))
     put(tmp_path / "masks", a_png=encode_png(flat(1)[..., 0]), b_png=encode_png(flat(2)[..., 0]))
-    read = sources.read_labelled(pairs(tmp_path), 8)
+    read = loading.read_labelled(pairs(tmp_path), 8)
     assert read.names == ("a.png", "b.jpg")
     assert read.masks[:, 0, 0].tolist() == [1, 2] and read.images[0, 0, 0, 0] == 10
     assert read.classes.names == ("background", "thing", "other")
-    assert np.array_equal(sources.read_images(pairs(tmp_path), 8), read.images)
+    assert np.array_equal(loading.read_images(pairs(tmp_path), 8), read.images)
 
 
 def test_subfolders_of_pairs_can_be_named(tmp_path: Path) -> None:
     put(tmp_path / "photos/train", a_png=encode_png(flat(1)))
     put(tmp_path / "labels", a_png=encode_png(flat(1)[..., 0]))
     source = pairs(tmp_path, images="photos/train/", masks="./labels")
-    assert sources.read_labelled(source, 8).names == ("a.png",)
+    assert loading.read_labelled(source, 8).names == ("a.png",)
 
 
 def test_names_choose_files_and_num_the_first_of_the_list(tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ def test_names_choose_files_and_num_the_first_of_the_list(tmp_path: Path) -> Non
     put(tmp_path / "masks", b_png=encode_png(flat(1)[..., 0]), d_png=encode_png(flat(1)[..., 0]))
     (tmp_path / "splits.json").write_text('{"train": ["d.png", "b.png"], "test": ["a.png"]}')
     source = pairs(tmp_path, names_url=str(tmp_path / "splits.json"), names_key="train")
-    assert sources.read_labelled(source, 8).names == ("b.png", "d.png")
+    assert loading.read_labelled(source, 8).names == ("b.png", "d.png")
     first = source.model_copy(update={"num": 1})
-    assert sources.read_labelled(first, 8).names == ("d.png",)
-    assert len(sources.read_images(folder(tmp_path / "images", names_url=source.names_url,
+    assert loading.read_labelled(first, 8).names == ("d.png",)
+    assert len(loading.read_images(folder(tmp_path / "images", names_url=source.names_url,
                                           names_key="test"), 8)) == 1  # fmt: skip
 
 
@@ -220,7 +220,7 @@ def test_dark_colours_of_16_bits_are_refused_bright_ones_read(tmp_path: Path) ->
 def read_mask(tmp_path: Path, mask: bytes, image: UInt8, size: int) -> UInt8:
     put(tmp_path / "images", a_png=encode_png(image))
     put(tmp_path / "masks", a_png=mask)
-    return np.asarray(sources.read_labelled(pairs(tmp_path), size).masks[0])
+    return np.asarray(loading.read_labelled(pairs(tmp_path), size).masks[0])
 
 
 def test_palette_masks_are_read_as_indices(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_smaller_mask_stays_in_register_with_its_image(tmp_path: Path) -> None
     image[:, 12:] = 255
     mask = ids(*[[0, 0, 0, 1, 1, 1]] * 4)
     found = read_mask(tmp_path, encode_png(mask), image, 16)
-    read = sources.read_images(pairs(tmp_path), 16)[0]
+    read = loading.read_images(pairs(tmp_path), 16)[0]
     assert np.array_equal(found, read[..., 0] // 255)
 
 
@@ -274,7 +274,7 @@ def test_masks_without_class_ids_are_refused(tmp_path: Path, mask: bytes, said: 
     put(tmp_path / "images", a_png=encode_png(flat(1)))
     put(tmp_path / "masks", a_png=mask)
     with pytest.raises(UserError, match=said) as refusal:
-        sources.read_labelled(pairs(tmp_path), 8)
+        loading.read_labelled(pairs(tmp_path), 8)
     assert "masks/a.png" in str(refusal.value)
 
 
@@ -318,7 +318,7 @@ def test_one_mask_of_ids_does_not_hide_the_white_ones(tmp_path: Path) -> None:
 
 
 def test_where_others_ignore_255_a_mask_of_0_and_255_is_told_not_refused(tmp_path: Path) -> None:
-    read = sources.read_labelled(put_masks(tmp_path, [0, 255], [0, 1], [2, 255]), 1)
+    read = loading.read_labelled(put_masks(tmp_path, [0, 255], [0, 1], [2, 255]), 1)
     assert len(read) == 3
     assert any("1 of 3 masks hold only 0 and 255" in note for note in read.notes)
 
@@ -340,7 +340,7 @@ def test_palette_masks_are_told_with_the_colour_that_each_class_has(tmp_path: Pa
     mask.putpalette([0, 0, 0, 200, 10, 10, 10, 10, 200])
     put(tmp_path / "images", a_png=encode_png(flat(1, 1, 3)))
     put(tmp_path / "masks", a_png=encoded(mask))
-    told = " ".join(sources.read_labelled(pairs(tmp_path), 1).notes)
+    told = " ".join(loading.read_labelled(pairs(tmp_path), 1).notes)
     assert "1 masks have palettes" in told
     assert "background (0, 0, 0), thing (200, 10, 10)." in told and "other" not in told
 
@@ -357,7 +357,7 @@ def test_grey_levels_for_classes_are_refused_with_the_ids_to_write(
     tmp_path: Path, row: list[int], said: str
 ) -> None:
     with pytest.raises(UserError, match=said):
-        sources.read_labelled(put_masks(tmp_path, row, [0, 1, 1]), 1)
+        loading.read_labelled(put_masks(tmp_path, row, [0, 1, 1]), 1)
 
 
 def test_a_jpeg_mask_is_refused_with_the_threshold(tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_palettes_that_hold_more_colours_than_are_used_may_differ_there(tmp_path
         ([0, 1, 255, 1], (BLACK + RED) * 128),
         ([1, 1], BLACK + RED + BLACK),
     )
-    assert len(sources.read_labelled(source, 1)) == 3
+    assert len(loading.read_labelled(source, 1)) == 3
 
 
 def test_indices_beyond_the_classes_name_the_palette(tmp_path: Path) -> None:
@@ -425,7 +425,7 @@ def test_indices_beyond_the_classes_name_the_palette(tmp_path: Path) -> None:
 def test_classes_that_mean_ignored_are_told(tmp_path: Path) -> None:
     source = put_masks(tmp_path, [0, 1])
     (tmp_path / "classes.json").write_text('["Unlabelled", "thing"]')
-    note = sources.read_labelled(source, 2).notes[0]
+    note = loading.read_labelled(source, 2).notes[0]
     assert note.startswith("class Unlabelled (id 0) is learned like any other")
 
 
@@ -474,7 +474,7 @@ def test_a_mask_that_is_turned_itself_or_fits_one_way_is_read(tmp_path: Path) ->
     left[:, :4] = 1
     put(tmp_path / "images", a_png=turned(flat(1), 6), b_png=turned(flat(1, 8, 12), 6))
     put(tmp_path / "masks", a_png=turned(left, 6), b_png=encode_png(np.zeros((12, 8), np.uint8)))
-    read = sources.read_labelled(pairs(tmp_path), 8)
+    read = loading.read_labelled(pairs(tmp_path), 8)
     assert read.masks[0].tolist() == [[1] * 8] * 4 + [[0] * 8] * 4
 
 
@@ -484,11 +484,11 @@ def test_small_objects_and_wide_ones_that_are_lost_are_told(tmp_path: Path) -> N
     wide[3:5, 11:13] = 1
     put(tmp_path / "images", a_png=encode_png(flat(1, 8, 24)))
     put(tmp_path / "masks", a_png=encode_png(wide))
-    read = sources.read_labelled(pairs(tmp_path), 2)
+    read = loading.read_labelled(pairs(tmp_path), 2)
     told = " ".join(read.notes)
     assert "class thing: 1 of 1 connected regions vanish when they are scaled to 2 px" in told
     assert "class other: 100.00% of its pixels lie outside the centred square" in told
-    assert sources.read_labelled(pairs(tmp_path, num=1), 8).notes[0].startswith("class background")
+    assert loading.read_labelled(pairs(tmp_path, num=1), 8).notes[0].startswith("class background")
 
 
 # What is refused
@@ -501,18 +501,18 @@ def test_a_few_pictures_that_are_not_read_are_told_with_their_endings(tmp_path: 
     put(tmp_path / "__MACOSX", h_tif=b"x")
     put(tmp_path / ".ipynb_checkpoints", i_tif=b"x")
     (tmp_path / "._j.tif").write_bytes(b"x")
-    content = sources.read(folder(tmp_path), 8, labelled=False)
+    content = loading.read(folder(tmp_path), 8, labelled=False)
     assert not content.problems and len(content.images) == 3
     assert content.notes[0].startswith(f"{tmp_path}: 2 .tif, 1 .npy are not read.")
     (tmp_path / "names.json").write_text('["a.png"]')
     listed = folder(tmp_path, names_url=str(tmp_path / "names.json"))
-    assert sources.read(listed, 8, labelled=False).notes == ()
+    assert loading.read(listed, 8, labelled=False).notes == ()
 
 
 def test_rare_endings_and_files_without_one_are_told(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)), b_png=encode_png(flat(1)), c_JPE=b"x", d_dib=b"x")
     (tmp_path / "0001").write_bytes(b"x")
-    (told,) = sources.read(folder(tmp_path), 8, labelled=False).notes
+    (told,) = loading.read(folder(tmp_path), 8, labelled=False).notes
     assert "1 .jpe, 1 .dib, 1 without ending are not read" in told
 
 
@@ -520,7 +520,7 @@ def test_links_to_folders_are_told_since_they_are_not_followed(tmp_path: Path) -
     put(tmp_path / "images", a_png=encode_png(flat(1)))
     put(tmp_path / "elsewhere", b_png=encode_png(flat(2)))
     (tmp_path / "images/more").symlink_to(tmp_path / "elsewhere")
-    (told,) = sources.read(folder(tmp_path / "images"), 8, labelled=False).notes
+    (told,) = loading.read(folder(tmp_path / "images"), 8, labelled=False).notes
     assert "links to folders are not followed: more" in told
     (tmp_path / "images/a.png").unlink()
     problem = only_problem(folder(tmp_path / "images"), labelled=False)
@@ -531,14 +531,14 @@ def test_images_of_pairs_in_sub_folders_are_told_since_they_are_not_read(tmp_pat
     for part, pixels in (("images", flat(1)), ("masks", flat(1)[..., 0])):
         put(tmp_path / part, a_png=encode_png(pixels))
         put(tmp_path / part / "night", b_png=encode_png(pixels))
-    told = sources.read_labelled(pairs(tmp_path), 8).notes[0]
+    told = loading.read_labelled(pairs(tmp_path), 8).notes[0]
     assert f"{tmp_path}/images: 1 pictures in its sub-folders night are not read" in told
 
 
 def test_masks_in_a_sub_folder_of_the_images_are_not_missed(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)))
     put(tmp_path / "masks", a_png=encode_png(flat(1)[..., 0]))
-    assert sources.read_labelled(pairs(tmp_path, images="."), 8).notes == ()
+    assert loading.read_labelled(pairs(tmp_path, images="."), 8).notes == ()
 
 
 def test_more_pictures_that_are_not_read_than_are_is_refused(tmp_path: Path) -> None:
@@ -646,7 +646,7 @@ def test_bad_name_lists_are_refused(
         (tmp_path / "names.json").write_bytes(content.encode("latin-1"))
     source = folder(tmp_path, names_url=str(tmp_path / "names.json"), names_key=key)
     with pytest.raises(UserError, match=said) as refusal:
-        sources.read_images(source, 8)
+        loading.read_images(source, 8)
     assert "names.json" in str(refusal.value) and len(refusal.value.problems) == 1
 
 
@@ -689,9 +689,9 @@ def test_real_faces_are_read_by_their_split() -> None:
         kind="pairs", url=str(place / "labeled"), classes_url=str(place / "classes.json"),
         names_url=str(place / "splits.json"), names_key="train_100",
     )  # fmt: skip
-    faces = sources.read_labelled(source, 64)
+    faces = loading.read_labelled(source, 64)
     split = json.loads((place / "splits.json").read_text())
     assert faces.names == tuple(sorted(split["train_100"]))
     twenty = source.model_copy(update={"num": 20})
-    assert sources.read_labelled(twenty, 64).names == tuple(sorted(split["train_20"]))
+    assert loading.read_labelled(twenty, 64).names == tuple(sorted(split["train_20"]))
     assert faces.masks.max() == len(faces.classes) - 1 == 18

@@ -15,10 +15,11 @@ import numpy as np
 from factory import storage
 from factory.classes import IGNORE_ID, MAX_CLASSES, Classes, Color, parse_classes
 from factory.config import Source
-from factory.data import decoding, listing, losses, toy
+from factory.data import decoding, listing, losses
 from factory.data.decoding import Stored
 from factory.data.listing import File
 from factory.data.losses import Losses
+from factory.data.toy import drawing, faces
 from factory.errors import Problems, UnreadableImage, UserError, shown, some
 from factory.images import UInt8
 
@@ -122,12 +123,12 @@ def read(source: Source, size: int, labelled: bool) -> Content:
 
 def _draw(source: Source, size: int, labelled: bool) -> Content:
     assert source.num is not None, "Source checks it"
-    images, masks = toy.draw_many(source.seed, source.num, size)
+    images, masks = drawing.draw_many(source.seed, source.num, size)
     return Content(
         images=images,
         masks=masks if labelled else None,
         names=tuple(f"toy-{source.seed}-{i:06d}" for i in range(source.num)),
-        classes=Classes.named(toy.CLASSES, toy.PALETTE) if labelled else None,
+        classes=Classes.named(faces.CLASSES, faces.PALETTE) if labelled else None,
         stored=(Stored((size, size), "RGB", "drawn"),) * source.num,
         problems=(),
     )

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from measuring import Row
 
 from factory.config import load_config
-from factory.diffusion.process import linear_schedule, normal_noise
+from factory.diffusion.noise import normal_noise
+from factory.diffusion.schedule import linear_schedule
 from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.images import to_signed

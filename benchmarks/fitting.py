@@ -40,7 +40,7 @@ from factory.classes import IGNORE_ID, Classes
 from factory.config import Config, DiffusionConfig, load_config, parse_config
 from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import Model, load_model
-from factory.diffusion.unet import UNet, block_channels, block_downscaling
+from factory.diffusion.families.unet2d import UNet, block_channels, block_downscaling
 from factory.images import UInt8
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import pixel_descriptors

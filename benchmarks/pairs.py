@@ -29,8 +29,8 @@ from factory.classes import Classes
 from factory.config import load_config
 from factory.diffusion import importers
 from factory.diffusion.checkpoints import Model, load_model
-from factory.diffusion.process import linear_schedule
-from factory.diffusion.unet import UNet
+from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.schedule import linear_schedule
 from factory.generation import synthesizer
 from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer

@@ -25,14 +25,9 @@ from factory import embedded
 from factory.config import Config, load_config
 from factory.data.loading import read_images
 from factory.diffusion.checkpoints import Model, load_model
+from factory.diffusion.network import EpsilonFn
+from factory.diffusion.noise import NoiseFn, normal_noise, step_noise
 from factory.diffusion.philox import DeviceNoise
-from factory.diffusion.process import (
-    EpsilonFn,
-    NoiseFn,
-    linear_schedule,
-    normal_noise,
-    step_noise,
-)
 from factory.diffusion.samplers import (
     ddim,
     dpm_solver,
@@ -43,6 +38,7 @@ from factory.diffusion.samplers import (
     uniform_timesteps,
     unipc,
 )
+from factory.diffusion.schedule import linear_schedule
 from factory.images import to_signed, to_uint8
 from factory.precision import autocast, in_bf16
 

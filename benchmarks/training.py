@@ -29,16 +29,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from factory.config import Config, load_config
 from factory.data.cache import cached_images
 from factory.diffusion.importers import DiffuseSegUNet, Shape
-from factory.diffusion.optimization import (
-    TrainState,
+from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.train_state import TrainState, new_state
+from factory.diffusion.train_step import (
     batch_indices,
     fast_network,
-    new_state,
     read_batch,
     resident_images,
     train_step,
 )
-from factory.diffusion.process import linear_schedule
 from factory.images import UInt8, encode_png
 from factory.precision import in_bf16
 

@@ -9,8 +9,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from factory.config import Config
-from factory.diffusion.optimization import new_state, train_step
-from factory.diffusion.process import linear_schedule
+from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.train_state import new_state
+from factory.diffusion.train_step import train_step
 from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.labeling.fitting import image_maps

@@ -8,7 +8,7 @@ import torch
 from factory.config import parse_config
 from factory.data.toy.faces import CLASSES, PALETTE
 from factory.diffusion.checkpoints import load_model, save_model
-from factory.diffusion.unet import UNet
+from factory.diffusion.families.unet2d import UNet
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble
 from factory.labeling.features import descriptor_dim
 

@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 
 from factory import storage
 from factory.config import MAX_IMAGE_SIZE, DiffusionConfig, UNetConfig, unet_problems
+from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.fields import KIND, refuse_differences, validated
 from factory.diffusion.folders import (
     CONFIG,
@@ -32,7 +33,6 @@ from factory.diffusion.folders import (
     weight_files,
 )
 from factory.diffusion.schedulers import read_schedule, schedule_json
-from factory.diffusion.unet import UNet
 from factory.errors import Problems, UserError
 
 MAX_TENSORS_TOLD = 20

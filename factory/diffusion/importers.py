@@ -30,7 +30,7 @@ from factory import storage
 from factory.classes import Classes
 from factory.config import DiffusionConfig
 from factory.diffusion.checkpoints import Model, checked_tensors
-from factory.diffusion.unet import UNet
+from factory.diffusion.families.unet2d import UNet
 from factory.errors import Problems, UserError
 
 IMAGE_SIZE = 64
@@ -187,7 +187,7 @@ class UpBlock(Block):
 
 class DiffuseSegUNet(nn.Module):
     """Predicts epsilon from (x_t, t); the maps of its decoder blocks, the lowest resolution first,
-    are the descriptors' source. Used as `factory.diffusion.unet.UNet` is.
+    are the descriptors' source. Used as `factory.diffusion.families.unet2d.UNet` is.
     """
 
     def __init__(self, shape: Shape) -> None:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from factory import storage
 from factory.config import Config
-from factory.diffusion.optimization import CHECKPOINT_FILES, TrainState, is_finite, save_state
+from factory.diffusion.train_state import CHECKPOINT_FILES, TrainState, is_finite, save_state
 from factory.errors import NotFinite, UserError
 from factory.progress import tell
 

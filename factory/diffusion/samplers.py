@@ -6,7 +6,7 @@ image. Without `clip` the deterministic ones solve the probability-flow ODE as i
 leaves [-1, 1] where the network has learned too little.
 Coefficients are Python floats, the timesteps lie on the device before the first step, and what a
 step makes goes into buffers made once: the loop asks the device for nothing, and allocates nothing
-but what the network does. Noise too, if `process.NoiseAhead` gives it, or a device that draws it
+but what the network does. Noise too, if `noise.NoiseAhead` gives it, or a device that draws it
 itself.
 
 Shapes: x_T (B, C, H, W) standard normal -> x_0 (B, C, H, W), in [-1, 1] if clipped.
@@ -22,7 +22,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from factory.diffusion.process import EpsilonFn, NoiseFn, Schedule
+from factory.diffusion.network import EpsilonFn
+from factory.diffusion.noise import NoiseFn
+from factory.diffusion.schedule import Schedule
 
 
 def ddpm(

@@ -22,18 +22,7 @@ from factory import cluster, storage
 from factory.config import Config, parse_config, required
 from factory.data.cache import Cached, cached_images
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
-from factory.diffusion.optimization import (
-    TrainState,
-    batch_indices,
-    fast_network,
-    is_finite,
-    load_state,
-    new_state,
-    read_batch,
-    resident_images,
-    train_step,
-)
-from factory.diffusion.process import linear_schedule, normal_noise, sample_seed, step_noise
+from factory.diffusion.noise import normal_noise, sample_seed, step_noise
 from factory.diffusion.run_checkpoints import (
     checkpoints_url,
     newest_checkpoint,
@@ -43,6 +32,15 @@ from factory.diffusion.run_checkpoints import (
 )
 from factory.diffusion.run_identity import departures, note_beginning
 from factory.diffusion.samplers import ddim, uniform_timesteps
+from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.train_state import TrainState, is_finite, load_state, new_state
+from factory.diffusion.train_step import (
+    batch_indices,
+    fast_network,
+    read_batch,
+    resident_images,
+    train_step,
+)
 from factory.errors import NotFinite, UserError, is_out_of_memory
 from factory.images import UInt8, encode_png, tile, to_channels_last_arrays
 from factory.precision import in_bf16

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from factory.config import UNetConfig
-from factory.diffusion.unet import block_channels, block_downscaling, skip_channels
+from factory.diffusion.families.unet2d import block_channels, block_downscaling, skip_channels
 
 _BATCH_BYTES = 2**33
 """That a batch may take beside weights and labelling: half of 24 GB holds all three."""

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from factory.config import Config, FeaturesConfig, GenerateConfig
 from factory.diffusion import philox
 from factory.diffusion.checkpoints import Model
-from factory.diffusion.process import linear_schedule
 from factory.diffusion.samplers import SAMPLERS
+from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.generation.gpu_memory import automatic_batch
 from factory.labeling import commands

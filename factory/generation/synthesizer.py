@@ -16,14 +16,9 @@ import torch
 
 from factory.diffusion import philox
 from factory.diffusion.compilation import compiled_alike, one_first
-from factory.diffusion.process import (
-    NoiseAhead,
-    NoiseFn,
-    linear_schedule,
-    normal_noise,
-    sample_seed,
-)
+from factory.diffusion.noise import NoiseAhead, NoiseFn, normal_noise, sample_seed
 from factory.diffusion.samplers import SAMPLERS
+from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.generation.recipe import Models, Recipe
 from factory.images import to_channels_last_arrays, to_signed, to_uint8

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from factory.config import UNetConfig
-from factory.diffusion.process import Schedule, normal_noise, q_sample, sample_seed
-from factory.diffusion.unet import block_channels
+from factory.diffusion.families.unet2d import block_channels
+from factory.diffusion.noise import normal_noise, sample_seed
+from factory.diffusion.schedule import Schedule, q_sample
 
 FeaturesFn = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], dict[int, torch.Tensor]]
 """(x_t (B, C, H, W), t (B,), blocks) -> {block: its map}."""

@@ -26,7 +26,7 @@ from factory.config import Config
 from factory.config import EnsembleConfig as EnsembleSettings
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.diffusion.process import linear_schedule
+from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.images import UInt8, to_signed
 from factory.labeling.ensemble import Ensemble, EnsembleConfig

@@ -14,9 +14,10 @@ from torch import nn
 
 from factory.config import DiffusionConfig, UNetConfig
 from factory.diffusion.checkpoints import Model, load_model, save_model
-from factory.diffusion.process import linear_schedule, normal_noise
+from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.noise import normal_noise
 from factory.diffusion.samplers import ddpm
-from factory.diffusion.unet import UNet
+from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 
 SHAPE = UNetConfig(

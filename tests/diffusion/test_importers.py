@@ -22,8 +22,9 @@ from factory.diffusion.importers import (
     load_diffuseseg_mlps,
     load_diffuseseg_unet,
 )
-from factory.diffusion.process import linear_schedule, normal_noise
+from factory.diffusion.noise import normal_noise
 from factory.diffusion.samplers import uniform_timesteps
+from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from factory.diffusion.noise import sample_seed
 from factory.diffusion.philox import DeviceNoise, normal, philox
-from factory.diffusion.process import sample_seed
 
 CPU = torch.device("cpu")
 

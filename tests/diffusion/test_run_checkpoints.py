@@ -14,16 +14,10 @@ import torch
 from factory import storage
 from factory.config import Config, parse_config
 from factory.data.loading import read_images
-from factory.diffusion.optimization import (
-    TrainState,
-    batch_indices,
-    load_state,
-    new_state,
-    read_batch,
-    train_step,
-)
-from factory.diffusion.process import linear_schedule
 from factory.diffusion.run_checkpoints import newest_checkpoint, save_checkpoint
+from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.train_state import TrainState, load_state, new_state
+from factory.diffusion.train_step import batch_indices, read_batch, train_step
 from factory.errors import NotFinite, UserError
 from tests.folders import contents
 

@@ -13,14 +13,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from factory.config import DiffusionConfig, UNetConfig
-from factory.diffusion.process import (
-    EpsilonFn,
-    NoiseAhead,
-    Schedule,
-    linear_schedule,
-    normal_noise,
-    step_noise,
-)
+from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.network import EpsilonFn
+from factory.diffusion.noise import NoiseAhead, normal_noise, step_noise
 from factory.diffusion.samplers import (
     ddim,
     ddpm,
@@ -32,7 +27,7 @@ from factory.diffusion.samplers import (
     uniform_timesteps,
     unipc,
 )
-from factory.diffusion.unet import UNet
+from factory.diffusion.schedule import Schedule, linear_schedule
 
 SHORT = DiffusionConfig(num_timesteps=60, beta_start=1e-3, beta_end=0.2)
 BETAS = {"beta_start": SHORT.beta_start, "beta_end": SHORT.beta_end}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from factory.config import DiffusionConfig
-from factory.diffusion.process import linear_schedule
+from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.schedulers import read_schedule, schedule_json
 from factory.errors import UserError
 

@@ -9,8 +9,8 @@ import torch
 from factory.config import Config, parse_config
 from factory.data.cache import cached_images
 from factory.diffusion import run_checkpoints, training_worker
-from factory.diffusion.optimization import TrainState, new_state
 from factory.diffusion.run_checkpoints import save_checkpoint
+from factory.diffusion.train_state import TrainState, new_state
 from factory.errors import UserError
 
 CPU = torch.device("cpu")

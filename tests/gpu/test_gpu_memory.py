@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from factory.config import Config, UNetConfig
-from factory.diffusion.unet import UNet
+from factory.diffusion.families.unet2d import UNet
 from factory.generation.gpu_memory import automatic_batch, limit_memory, map_bytes, pass_bytes
 from factory.generation.recipe import load_models, make_plan
 from factory.labeling.features import default_blocks

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from factory.config import Config, DiffusionConfig
-from factory.diffusion.process import linear_schedule
+from factory.diffusion.schedule import linear_schedule
 from factory.generation import synthesizer as synthesizing
 from factory.generation.recipe import load_models, make_plan
 from factory.generation.synthesizer import Synthesizer

@@ -7,19 +7,16 @@ import pytest
 import torch
 
 from factory.config import Config, parse_config
-from factory.diffusion import optimization
 from factory.diffusion.compilation import CompiledOrNot
-from factory.diffusion.optimization import (
+from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.train_state import load_state, new_state, save_state
+from factory.diffusion.train_step import (
     batch_indices,
     fast_network,
-    load_state,
-    new_state,
     read_batch,
     resident_images,
-    save_state,
     train_step,
 )
-from factory.diffusion.process import linear_schedule
 from tests.gpu.standin import CUDA, StandIn
 
 CPU = torch.device("cpu")
@@ -131,7 +128,7 @@ def test_a_batch_is_the_images_chosen_and_nobody_waits_for_it(
 def test_images_come_to_the_device_once_and_a_part_at_a_time(
     gpu: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimization, "_COPIED_BYTES", 600)
+    monkeypatch.setattr("factory.diffusion.train_step._COPIED_BYTES", 600)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
     images = resident_images(pixels, CUDA)
     assert torch.equal(images.cpu(), torch.from_numpy(pixels))

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from factory.config import DiffusionConfig, UNetConfig
-from factory.diffusion.process import linear_schedule, q_sample
-from factory.diffusion.unet import UNet, block_channels, block_downscaling
+from factory.diffusion.families.unet2d import UNet, block_channels, block_downscaling
+from factory.diffusion.schedule import linear_schedule, q_sample
 from factory.labeling.features import (
     default_blocks,
     descriptor_dim,

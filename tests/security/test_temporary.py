@@ -11,7 +11,7 @@ import torch
 from factory import storage
 from factory.config import parse_config
 from factory.diffusion import run_checkpoints
-from factory.diffusion.optimization import CHECKPOINT_FILES, new_state
+from factory.diffusion.train_state import CHECKPOINT_FILES, new_state
 from tests.folders import contents
 
 

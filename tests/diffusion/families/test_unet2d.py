@@ -1,4 +1,4 @@
-"""Claims about factory.diffusion.unet, with diffusers' UNet2DModel as the reference."""
+"""Claims about factory.diffusion.families.unet2d, with diffusers' UNet2DModel as the reference."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from factory.config import UNetConfig
-from factory.diffusion.unet import UNet, block_channels, block_downscaling
+from factory.diffusion.families.unet2d import UNet, block_channels, block_downscaling
 
 SHAPES = [
     UNetConfig(

@@ -1,4 +1,4 @@
-"""Claims about factory.diffusion.optimization."""
+"""Claims about factory.diffusion.train_step and train_state."""
 
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,16 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from factory import precision
-from factory.config import Config, parse_config
-from factory.diffusion.optimization import (
+from factory.config import Config, DiffusionConfig, parse_config
+from factory.diffusion.schedule import Schedule, linear_schedule
+from factory.diffusion.train_state import (
     CHECKPOINT_FILES,
     TrainState,
-    batch_indices,
     load_state,
     new_state,
     save_state,
-    train_step,
 )
-from factory.diffusion.process import Schedule, epsilon_loss, linear_schedule
+from factory.diffusion.train_step import batch_indices, epsilon_loss, train_step
 from factory.images import to_signed
 
 CPU = torch.device("cpu")
@@ -283,3 +282,28 @@ def test_no_step_waits_for_the_device(images: torch.Tensor) -> None:
     with NothingRead():
         for _ in range(3):
             train_step(state, state.unet, schedule, images, config.train)
+
+
+def test_the_loss_of_a_perfect_network_is_zero_and_of_a_blind_one_is_one() -> None:
+    schedule = linear_schedule(DiffusionConfig())
+    torch.manual_seed(0)
+    x_0, epsilon = torch.rand(8, 3, 32, 32) * 2 - 1, torch.randn(8, 3, 32, 32)
+    t = torch.randint(1000, (8,))
+
+    def perfect(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        alpha_bars = schedule.alpha_bars[t].float().view(-1, 1, 1, 1)
+        return (x_t - alpha_bars.sqrt() * x_0) / (1 - alpha_bars).sqrt()
+
+    assert float(epsilon_loss(perfect, schedule, x_0, t, epsilon)) < 1e-6
+    blind = epsilon_loss(lambda x_t, t: torch.zeros_like(x_t), schedule, x_0, t, epsilon)
+    assert float(blind) == pytest.approx(1.0, abs=0.03)
+
+
+def test_the_network_sees_the_noised_images_and_their_timesteps() -> None:
+    schedule = Schedule(torch.tensor([1.0, 0.25], dtype=torch.float64))
+    x_0, epsilon, t = torch.ones(2, 1, 1, 1), -torch.ones(2, 1, 1, 1), torch.tensor([0, 1])
+    seen = []
+    epsilon_loss(lambda *given: seen.append(given) or given[0], schedule, x_0, t, epsilon)
+    x_t, seen_t = seen[0]
+    assert torch.equal(seen_t, t)
+    assert x_t.flatten().tolist() == pytest.approx([1.0, 0.5 - 0.75**0.5])

@@ -1,93 +1,13 @@
-"""Claims about factory.diffusion.process."""
+"""Claims about factory.diffusion.noise."""
 
 import random
 import threading
 from itertools import product
-from types import ModuleType
 
 import pytest
 import torch
 
-from factory.config import DiffusionConfig
-from factory.diffusion import process
-from factory.diffusion.process import (
-    NoiseAhead,
-    Schedule,
-    epsilon_loss,
-    linear_schedule,
-    normal_noise,
-    q_sample,
-    sample_seed,
-    step_noise,
-)
-
-SCHEDULES = [DiffusionConfig(), DiffusionConfig(num_timesteps=50, beta_start=1e-3, beta_end=0.3)]
-
-
-@pytest.mark.parametrize("config", SCHEDULES)
-def test_schedule_equals_diffusers(config: DiffusionConfig, diffusers: ModuleType) -> None:
-    theirs = diffusers.DDPMScheduler(
-        config.num_timesteps, beta_start=config.beta_start, beta_end=config.beta_end
-    ).alphas_cumprod
-    ours = linear_schedule(config)
-    assert ours.num_timesteps == config.num_timesteps == len(theirs)
-    torch.testing.assert_close(ours.alpha_bars, theirs.double(), atol=1e-6, rtol=1e-4)
-
-
-def test_alpha_bar_is_one_at_the_clean_image() -> None:
-    schedule = linear_schedule(DiffusionConfig())
-    assert schedule.alpha_bar(-1) == 1.0
-    assert schedule.alpha_bar(0) == pytest.approx(1 - 1e-4)
-    assert 0 < schedule.alpha_bar(999) < 1e-4
-
-
-@pytest.mark.parametrize("config", SCHEDULES)
-def test_q_sample_equals_diffusers_add_noise(
-    config: DiffusionConfig, diffusers: ModuleType
-) -> None:
-    scheduler = diffusers.DDPMScheduler(
-        config.num_timesteps, beta_start=config.beta_start, beta_end=config.beta_end
-    )
-    torch.manual_seed(0)
-    x_0, epsilon = torch.rand(4, 3, 8, 8) * 2 - 1, torch.randn(4, 3, 8, 8)
-    t = torch.tensor([0, 1, 20, config.num_timesteps - 1])
-    ours = q_sample(linear_schedule(config), x_0, t, epsilon)
-    torch.testing.assert_close(ours, scheduler.add_noise(x_0, epsilon, t), atol=2e-5, rtol=0)
-
-
-@pytest.mark.parametrize("t", [0, 300, 999])
-def test_q_sample_has_the_moments_of_the_forward_process(t: int) -> None:
-    schedule = linear_schedule(DiffusionConfig())
-    epsilon = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(t))
-    x_t = q_sample(schedule, torch.full_like(epsilon, 0.5), torch.full((8,), t), epsilon)
-    alpha_bar = schedule.alpha_bar(t)
-    assert float(x_t.mean()) == pytest.approx(0.5 * alpha_bar**0.5, abs=0.015)
-    assert float(x_t.var()) == pytest.approx(1 - alpha_bar, rel=0.02)
-
-
-def test_the_loss_of_a_perfect_network_is_zero_and_of_a_blind_one_is_one() -> None:
-    schedule = linear_schedule(DiffusionConfig())
-    torch.manual_seed(0)
-    x_0, epsilon = torch.rand(8, 3, 32, 32) * 2 - 1, torch.randn(8, 3, 32, 32)
-    t = torch.randint(1000, (8,))
-
-    def perfect(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        alpha_bars = schedule.alpha_bars[t].float().view(-1, 1, 1, 1)
-        return (x_t - alpha_bars.sqrt() * x_0) / (1 - alpha_bars).sqrt()
-
-    assert float(epsilon_loss(perfect, schedule, x_0, t, epsilon)) < 1e-6
-    blind = epsilon_loss(lambda x_t, t: torch.zeros_like(x_t), schedule, x_0, t, epsilon)
-    assert float(blind) == pytest.approx(1.0, abs=0.03)
-
-
-def test_the_network_sees_the_noised_images_and_their_timesteps() -> None:
-    schedule = Schedule(torch.tensor([1.0, 0.25], dtype=torch.float64))
-    x_0, epsilon, t = torch.ones(2, 1, 1, 1), -torch.ones(2, 1, 1, 1), torch.tensor([0, 1])
-    seen = []
-    epsilon_loss(lambda *given: seen.append(given) or given[0], schedule, x_0, t, epsilon)
-    x_t, seen_t = seen[0]
-    assert torch.equal(seen_t, t)
-    assert x_t.flatten().tolist() == pytest.approx([1.0, 0.5 - 0.75**0.5])
+from factory.diffusion.noise import NoiseAhead, _draw, normal_noise, sample_seed, step_noise
 
 
 @pytest.mark.parametrize(
@@ -181,7 +101,9 @@ def test_the_noise_of_no_more_than_two_steps_is_drawn_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn: list[int] = []
-    monkeypatch.setattr(process, "_draw", lambda seeds, stream, rows: drawn.append(stream - 1))
+    monkeypatch.setattr(
+        "factory.diffusion.noise._draw", lambda seeds, stream, rows: drawn.append(stream - 1)
+    )
     with NoiseAhead([1, 2], (3,), range(9, 0, -1)) as noise:
         for num_asked, t in enumerate(range(9, 0, -1)):
             assert len(drawn) <= num_asked + 2
@@ -203,24 +125,16 @@ def test_the_threads_that_draw_end_with_the_block_even_where_it_raises() -> None
 def test_what_fails_in_a_thread_is_raised_where_its_noise_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    honest = process._draw
+    honest = _draw
 
     def draw(seeds, stream, rows) -> None:
         if stream == 8 + 1:
             raise MemoryError("no room")
         honest(seeds, stream, rows)
 
-    monkeypatch.setattr(process, "_draw", draw)
+    monkeypatch.setattr("factory.diffusion.noise._draw", draw)
     with NoiseAhead([1], (3,), range(9, 0, -1)) as noise:
         noise(9)
         with pytest.raises(MemoryError, match="no room"):
             noise(8)
     assert not noise_threads()
-
-
-def test_a_schedule_is_read_from_its_device_once() -> None:
-    schedule = linear_schedule(DiffusionConfig())
-    given = [schedule.alpha_bar(t) for t in (0, 500, 999)]
-    assert given == [float(schedule.alpha_bars[t]) for t in (0, 500, 999)]
-    schedule.alpha_bars.zero_()
-    assert [schedule.alpha_bar(t) for t in (0, 500, 999)] == given

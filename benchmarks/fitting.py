@@ -40,7 +40,7 @@ from factory.classes import IGNORE_ID, Classes
 from factory.config import Config, DiffusionConfig, load_config, parse_config
 from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import Model, load_model
-from factory.diffusion.families.unet2d import UNet, block_channels, block_downscaling
+from factory.diffusion.families.unet2d import UNet
 from factory.images import UInt8
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import pixel_descriptors
@@ -320,7 +320,9 @@ def fit_wide(num_threads: int) -> None:
 
 def random_maps(config: Config, num_images: int) -> Iterator[Maps]:
     """Of so many images, one at a time."""
-    channels, scales = block_channels(config.unet), block_downscaling(config.unet)
+    with torch.device("meta"):
+        unet = UNet(config.unet)
+    channels, scales = unet.block_channels, unet.block_downscaling
     for _ in range(num_images):
         yield [
             torch.randn(1, channels[block], WIDE_SIZE // scales[block], WIDE_SIZE // scales[block])

@@ -27,15 +27,18 @@ from measuring import Row, absent, alternating, report
 
 from factory.classes import Classes
 from factory.config import load_config
-from factory.diffusion import importers
 from factory.diffusion.checkpoints import Model, load_model
+from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.network import descriptor_dim
 from factory.diffusion.schedule import linear_schedule
 from factory.generation import synthesizer
 from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
+from factory.importing import import_weights
+from factory.labeling import diffuseseg_mlps
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, load_ensemble
-from factory.labeling.features import default_blocks, descriptor_dim, renoised_maps
+from factory.labeling.features import renoised_maps
 from factory.labeling.labels import label_maps
 
 FACES = Path(__file__).parents[1] / "configs" / "faces64.yaml"
@@ -195,24 +198,25 @@ def seed_models(path: Path | None) -> tuple[Models, EndToEnd | None]:
     """The seed's network and MLPs, random, through our importers; and in its own code."""
     torch.manual_seed(0)
     ensemble = random_ensemble(
-        importers.DIFFUSESEG_CLASSES,
-        timesteps=importers.TIMESTEPS,
-        blocks=importers.BLOCKS,
-        descriptor_dim=importers.DESCRIPTOR_DIM,
-        num_members=importers.NUM_MEMBERS,
-        hidden=importers.HIDDEN,
+        diffuseseg_mlps.CLASSES,
+        timesteps=diffuseseg_mlps.TIMESTEPS,
+        blocks=diffuseseg_mlps.BLOCKS,
+        descriptor_dim=diffuseseg_mlps.DESCRIPTOR_DIM,
+        num_members=diffuseseg_mlps.NUM_MEMBERS,
+        hidden=diffuseseg_mlps.HIDDEN,
     )
-    seed, unet = None, importers.DiffuseSegUNet(importers.Shape())
+    seed, unet = None, DiffuseSegUNet(Shape())
     with tempfile.TemporaryDirectory() as folder:
         if path is not None:
             seed = EndToEnd(path, random_unet(path, seed=0), random_mlps(path, seed=1))
             unet = seed.unet
-            files = [f"{folder}/mlp_{i}_best.pt" for i in range(1, importers.NUM_MEMBERS + 1)]
+            files = [f"{folder}/{name}" for name in diffuseseg_mlps.FILES]
             for mlp, file in zip(seed.mlps, files, strict=True):
                 torch.save(mlp.state_dict(), file)
-            ensemble.load_state_dict(importers.load_diffuseseg_mlps(files))
+            ensemble.load_state_dict(diffuseseg_mlps.load_mlps(files))
         torch.save(unet.state_dict(), f"{folder}/unet.pth")
-        model = importers.load_diffuseseg_unet(f"{folder}/unet.pth")
+        url = import_weights(f"{folder}/unet.pth", f"{folder}/ddpm", None)
+        model = load_model(url)
     return Models(model, ensemble, RANDOM), seed
 
 
@@ -224,12 +228,12 @@ def face_models(ddpm_url: str | None, ensemble_url: str | None) -> Models:
     config = load_config(str(FACES))
     torch.manual_seed(0)
     unet = UNet(config.unet).eval().requires_grad_(False)
-    timesteps, blocks = config.features.timesteps, default_blocks(config.unet)
+    timesteps, blocks = config.features.timesteps, unet.default_blocks
     ensemble = random_ensemble(
         Classes.named([f"class {i}" for i in range(19)]),
         timesteps=timesteps,
         blocks=blocks,
-        descriptor_dim=descriptor_dim(config.unet, timesteps, blocks),
+        descriptor_dim=descriptor_dim(unet, timesteps, blocks),
         num_members=config.ensemble.num_members,
         hidden=config.ensemble.hidden,
     )
@@ -295,7 +299,7 @@ def random_maps() -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [
         torch.randint(-12, 13, (1, *shape), generator=generator) / 4
-        for _ in importers.TIMESTEPS
+        for _ in diffuseseg_mlps.TIMESTEPS
         for shape in MAPS
     ]
 
@@ -306,7 +310,7 @@ def upsampled_maps(maps: list[torch.Tensor]) -> dict[int, torch.Tensor]:
     num = len(MAPS)
     return {
         t: torch.cat(full[i * num : (i + 1) * num], dim=1)
-        for i, t in enumerate(importers.TIMESTEPS)
+        for i, t in enumerate(diffuseseg_mlps.TIMESTEPS)
     }
 
 

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from factory.config import Config, load_config
 from factory.data.cache import cached_images
-from factory.diffusion.importers import DiffuseSegUNet, Shape
+from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import TrainState, new_state
 from factory.diffusion.train_step import (

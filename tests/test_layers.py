@@ -25,6 +25,7 @@ data.*
 generation.dispatcher
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox
+diffusion.tensors diffusion.pickled
 diffusion.samplers
 diffusion.folders
 diffusion.fields
@@ -33,7 +34,6 @@ diffusion.families.*
 diffusion.train_state
 diffusion.train_step
 diffusion.checkpoints
-diffusion.importers
 diffusion.run_checkpoints
 diffusion.run_identity
 diffusion.training_worker
@@ -50,7 +50,7 @@ generation.shard_maker
 generation.ray_actors generation.local
 generation.command
 generation.repair
-report
+report importing
 api cli
 """
 RAY_AT_MODULE_LEVEL = {

@@ -9,8 +9,8 @@ from factory.config import parse_config
 from factory.data.toy.faces import CLASSES, PALETTE
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.network import descriptor_dim
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble
-from factory.labeling.features import descriptor_dim
 
 TREE: dict[str, dict[str, Any]] = {
     "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 64}},
@@ -31,7 +31,8 @@ def save_models(folder: Path) -> dict[str, str]:
     config = parse_config(TREE)
     torch.manual_seed(0)
     ddpm_url, ensemble_url = str(folder / "ddpm"), str(folder / "ensemble")
-    save_model(UNet(config.unet), config.diffusion, 16, ddpm_url)
+    unet = UNet(config.unet)
+    save_model(unet, config.diffusion, 16, ddpm_url)
     learned = EnsembleConfig(
         class_names=CLASSES,
         palette=PALETTE,
@@ -39,7 +40,7 @@ def save_models(folder: Path) -> dict[str, str]:
         timesteps=(10, 40),
         blocks=(1, 2),
         noise_seed=0,
-        descriptor_dim=descriptor_dim(config.unet, (10, 40), (1, 2)),
+        descriptor_dim=descriptor_dim(unet, (10, 40), (1, 2)),
         num_members=3,
         hidden=(8, 4),
         ddpm_hash=load_model(ddpm_url).model_hash,

@@ -1,11 +1,105 @@
-"""What the rest of the product asks of a network that predicts the noise.
+"""What the rest of the product asks of a network, whichever family it is of.
 
-Shapes: B batch, C channels, H height, W width.
+Shapes: B batch, C channels, H height, W width, C_k, H_k, W_k those of decoder block k.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import torch
+from pydantic import BaseModel
+from torch import nn
+
+from factory.config import DiffusionConfig
 
 EpsilonFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(x_t (B, C, H, W), t (B,)) -> epsilon (B, C, H, W)."""
+
+FeaturesFn = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], dict[int, torch.Tensor]]
+"""(x_t (B, C, H, W), t (B,), blocks) -> {block: its map (B, C_k, H_k, W_k)}."""
+
+NetworkFn = Callable[
+    [torch.Tensor, torch.Tensor, Sequence[int]], tuple[torch.Tensor, dict[int, torch.Tensor]]
+]
+"""The same arguments -> (epsilon, maps)."""
+
+
+class FeatureNetwork(Protocol):
+    """A network that predicts the noise, and whose decoder's maps describe the pixels.
+
+    Its decoder blocks are numbered in the order in which they are computed. Everything else of it
+    is an `nn.Module`'s.
+    """
+
+    @property
+    def block_channels(self) -> Sequence[int]:
+        """The channels C_k of each decoder block's map."""
+
+    @property
+    def block_downscaling(self) -> Sequence[int]:
+        """How many times smaller than the image each decoder block's map is."""
+
+    @property
+    def default_blocks(self) -> tuple[int, ...]:
+        """The blocks that a pixel's descriptor is read from if the config names none."""
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, 3, H, W)."""
+
+    def features(
+        self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
+    ) -> dict[int, torch.Tensor]:
+        """{block: its map (B, C_k, H_k, W_k)}."""
+
+    def epsilon_and_features(
+        self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """Both from one pass."""
+
+    def pass_bytes(self, image_size: int, bf16: bool) -> int:
+        """An estimate of the memory that a pass of one image takes at its peak, uncompiled."""
+
+    def config_json(self, image_size: int) -> dict[str, Any]:
+        """The content of `unet/config.json`, of which `_class_name` names the family."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, assign: bool) -> Any: ...
+    def to(self, *args: Any, **kwargs: Any) -> Self: ...
+    def eval(self) -> Self: ...
+    def requires_grad_(self, requires_grad: bool) -> Self: ...
+
+
+@dataclass(frozen=True)
+class Published:
+    """Checkpoints of a family as its authors published them: tensors without a config."""
+
+    authors: str
+    example: str
+    """The name of such a file."""
+    prefix: str
+    """What the names of some of their tensors begin with, and of no other family's."""
+    shape: Callable[[Mapping[str, torch.Tensor], str], BaseModel]
+    """(tensors, place of the file) -> the shape of their network; raises UserError."""
+    diffusion: DiffusionConfig
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks of one architecture, and how a model folder describes them."""
+
+    read_config: Callable[[Mapping[str, Any], str], tuple[BaseModel, int]]
+    """(content of `unet/config.json`, its place) -> the network's shape, and the image size in
+    pixels. Raises UserError naming all that asks for something else than the family does."""
+    network: Callable[[Any], FeatureNetwork]
+    """Shape -> a network with random weights."""
+    tensor_name: Callable[[str], str] = str
+    """The name that the network has for a tensor of a file."""
+    published: Published | None = None
+
+
+def descriptor_dim(network: FeatureNetwork, timesteps: Sequence[int], blocks: Sequence[int]) -> int:
+    """The number of channels of a pixel's descriptor."""
+    return len(timesteps) * sum(network.block_channels[block] for block in blocks)

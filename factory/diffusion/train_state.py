@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from factory.config import Config
 from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.network import FeatureNetwork
 
 CHECKPOINT_FILES = (
     "unet.safetensors",
@@ -39,7 +40,9 @@ class TrainState:
         return unet
 
 
-def new_state(config: Config, device: torch.device, initial: UNet | None = None) -> TrainState:
+def new_state(
+    config: Config, device: torch.device, initial: FeatureNetwork | None = None
+) -> TrainState:
     """Random weights from train.seed, or those of an initial model, at step 0."""
     torch.manual_seed(config.train.seed)
     unet = UNet(config.unet)

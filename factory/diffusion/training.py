@@ -40,6 +40,7 @@ from factory.data import cache
 from factory.data.cache import Cached, cached_images
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
+from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.run_identity import begin_run, check_run
 from factory.diffusion.training_worker import model_url, train_worker
 from factory.errors import TrainingFailed, UserError
@@ -206,6 +207,11 @@ def _check_initial_model(config: Config) -> None:
     if url is None:
         return
     model = load_model(url)
+    if not isinstance(model.unet, UNet):
+        raise UserError(
+            f"train.initial_model_url: {url} holds a {type(model.unet).__name__}, which is not "
+            "trained here. Start from a UNet2DModel, or leave the key out."
+        )
     here = {
         "unet": config.unet.model_dump(),
         "diffusion": config.diffusion.model_dump(),

@@ -147,7 +147,7 @@ def _execution(generate: GenerateConfig, models: Models) -> dict[str, Any]:
     bf16 = in_bf16(generate.precision, device)
     batch_size, compile = generate.batch_size, generate.compile
     if batch_size == "auto":
-        unet, size = models.ddpm.unet.config, models.ddpm.image_size
+        unet, size = models.ddpm.unet, models.ddpm.image_size
         ensemble = models.ensemble.config
         batch_size = max(1, _BATCH_PIXELS // size**2)
         if device == "cuda":

@@ -16,19 +16,14 @@ import torch
 
 from factory.diffusion import philox
 from factory.diffusion.compilation import compiled_alike, one_first
+from factory.diffusion.network import FeaturesFn, NetworkFn
 from factory.diffusion.noise import NoiseAhead, NoiseFn, normal_noise, sample_seed
 from factory.diffusion.samplers import SAMPLERS
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.generation.recipe import Models, Recipe
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
-from factory.labeling.features import (
-    FeaturesFn,
-    FeatureTap,
-    NetworkFn,
-    renoised_maps,
-    shared_noise,
-)
+from factory.labeling.features import FeatureTap, renoised_maps, shared_noise
 from factory.labeling.labels import label_maps
 from factory.precision import autocast, gpu_is_made_for_bf16
 from factory.shards.plan import Plan, ShardSpec
@@ -73,7 +68,7 @@ class Synthesizer:
         self.shape = (3, self.recipe.image_size, self.recipe.image_size)
         self.layout = _memory_format(self.device, self.recipe.image_size)
         self.unet = models.ddpm.unet.to(self.device)
-        self.unet.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.unet.to(memory_format=self.layout)
         self.network: NetworkFn = self.unet.epsilon_and_features
         self.features: FeaturesFn = self.unet.features
         self.draw: philox.Draw = philox.normal

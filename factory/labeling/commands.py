@@ -45,7 +45,7 @@ def load_ensemble_of(url: str, model: Model) -> tuple[Ensemble, str]:
     """
     url = embedded.ENSEMBLE_URL if url == TOY else url
     ensemble, ensemble_hash = load_ensemble(url, model.model_hash)
-    check_fits(ensemble.config, model, url)
+    check_fits(ensemble.config, model, f"{url}/config.json")
     return ensemble, ensemble_hash
 
 

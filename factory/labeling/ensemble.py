@@ -15,18 +15,18 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 from factory import hub, storage
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import MAX_IMAGE_SIZE, Ordinal, Width
-from factory.diffusion.checkpoints import Model, checked_tensors
+from factory.diffusion.checkpoints import Model
 from factory.diffusion.folders import INDEX, exists
 from factory.diffusion.folders import WEIGHTS as DDPM_WEIGHTS
+from factory.diffusion.network import descriptor_dim
+from factory.diffusion.tensors import checked_tensors, read_safetensors
 from factory.errors import UserError
-from factory.labeling.features import descriptor_dim
 
 WEIGHTS = "ensemble.safetensors"
 _COUNTS = "norm_1.num_batches_tracked", "norm_2.num_batches_tracked"
@@ -248,10 +248,7 @@ def _parse(data: bytes, url: str) -> EnsembleConfig:
 
 
 def _with_weights(config: EnsembleConfig, data: bytes, place: str) -> Ensemble:
-    try:
-        tensors = load(data)
-    except SafetensorError as error:
-        raise UserError(f"{place}: damaged safetensors ({error}). Copy it again.") from None
+    tensors = read_safetensors(data, place)
     with torch.device("meta"):  # takes no memory before the shapes are known to be right
         ensemble = Ensemble(config)
     state = ensemble.state_dict()
@@ -267,10 +264,10 @@ def _with_weights(config: EnsembleConfig, data: bytes, place: str) -> Ensemble:
     return ensemble
 
 
-def check_fits(config: EnsembleConfig, model: Model, url: str) -> None:
+def check_fits(config: EnsembleConfig, model: Model, place: str, remedy: str = "Fit anew") -> None:
     """Raises UserError where an ensemble of this config cannot read the model's features."""
     timesteps, num_timesteps = config.timesteps, model.diffusion.num_timesteps
-    num_blocks = model.unet.num_blocks
+    num_blocks = len(model.unet.block_channels)
     wrong = []
     if config.image_size != model.image_size:
         wrong.append(f"image_size = {config.image_size}, the DDPM's is {model.image_size}")
@@ -278,12 +275,10 @@ def check_fits(config: EnsembleConfig, model: Model, url: str) -> None:
         wrong.append(f"timesteps = {list(timesteps)}, the DDPM has 0..{num_timesteps - 1}")
     if max(config.blocks) >= num_blocks:
         wrong.append(f"blocks = {list(config.blocks)}, the DDPM has 0..{num_blocks - 1}")
-    elif config.descriptor_dim != (
-        dim := descriptor_dim(model.unet.config, timesteps, config.blocks)
-    ):
+    elif config.descriptor_dim != (dim := descriptor_dim(model.unet, timesteps, config.blocks)):
         wrong.append(f"descriptor_dim = {config.descriptor_dim}, these blocks give {dim}")
     if wrong:
-        raise UserError([f"{url}/config.json: {problem}. Fit anew." for problem in wrong])
+        raise UserError([f"{place}: {problem}. {remedy}." for problem in wrong])
 
 
 def check_replaceable(url: str) -> None:

@@ -7,36 +7,15 @@ Shapes: B images, C_m channels of map m, D = sum of C_m, S image size, P pixels.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 
-from factory.config import UNetConfig
-from factory.diffusion.families.unet2d import block_channels
+from factory.diffusion.network import FeaturesFn, NetworkFn
 from factory.diffusion.noise import normal_noise, sample_seed
 from factory.diffusion.schedule import Schedule, q_sample
-
-FeaturesFn = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], dict[int, torch.Tensor]]
-"""(x_t (B, C, H, W), t (B,), blocks) -> {block: its map}."""
-
-NetworkFn = Callable[
-    [torch.Tensor, torch.Tensor, Sequence[int]], tuple[torch.Tensor, dict[int, torch.Tensor]]
-]
-"""The same, with epsilon (B, C, H, W) before the maps."""
-
-
-def default_blocks(config: UNetConfig) -> tuple[int, ...]:
-    """Every decoder block but the first, too coarse, and the last, close to the noise."""
-    num_blocks = len(block_channels(config))
-    return tuple(range(1, num_blocks - 1)) or (0,)
-
-
-def descriptor_dim(config: UNetConfig, timesteps: Sequence[int], blocks: Sequence[int]) -> int:
-    """D: channels of a pixel's descriptor."""
-    channels = block_channels(config)
-    return len(timesteps) * sum(channels[block] for block in blocks)
 
 
 def shared_noise(seed: int, image_size: int) -> torch.Tensor:
@@ -57,9 +36,9 @@ def renoised_maps(
 ) -> list[torch.Tensor]:
     """Maps (B, C_m, h_m, w_m) of images noised to each timestep; timesteps outermost.
 
-    features: `UNet.features`, or the same compiled; the maps keep the type that they are computed
-    in. x_0: (B, 3, S, S) in [-1, 1]; noise: (3, S, S). The U-Net stops after the last block. A
-    timestep is a pass of its own, so that memory is that of one.
+    features: `FeatureNetwork.features`, or the same compiled; the maps keep the type that they are
+    computed in. x_0: (B, 3, S, S) in [-1, 1]; noise: (3, S, S). Each timestep is a pass of its own,
+    so that memory is that of one.
     """
     noise, found = noise.to(x_0.device), []
     for timestep in timesteps:

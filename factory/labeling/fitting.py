@@ -26,13 +26,12 @@ from factory.config import Config
 from factory.config import EnsembleConfig as EnsembleSettings
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
+from factory.diffusion.network import descriptor_dim
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.images import UInt8, to_signed
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import (
-    default_blocks,
-    descriptor_dim,
     pixel_descriptors,
     projected_descriptors,
     renoised_maps,
@@ -57,12 +56,13 @@ _LOG_STEPS = 100
 
 def new_ensemble_config(model: Model, classes: Classes, config: Config) -> EnsembleConfig:
     """What the new ensemble's weights will mean. Raises UserError where the model lacks a block."""
-    blocks = config.features.blocks or default_blocks(model.unet.config)
+    blocks = config.features.blocks or model.unet.default_blocks
     timesteps = config.features.timesteps
-    if max(blocks) >= model.unet.num_blocks:
+    num_blocks = len(model.unet.block_channels)
+    if max(blocks) >= num_blocks:
         raise UserError(
             f"features.blocks: {max(blocks)} is not one of the model's decoder blocks "
-            f"0..{model.unet.num_blocks - 1}."
+            f"0..{num_blocks - 1}."
         )
     if max(timesteps) >= model.diffusion.num_timesteps:
         raise UserError(
@@ -76,7 +76,7 @@ def new_ensemble_config(model: Model, classes: Classes, config: Config) -> Ensem
         timesteps=timesteps,
         blocks=tuple(blocks),
         noise_seed=config.ensemble.seed,
-        descriptor_dim=descriptor_dim(model.unet.config, timesteps, blocks),
+        descriptor_dim=descriptor_dim(model.unet, timesteps, blocks),
         num_members=config.ensemble.num_members,
         hidden=config.ensemble.hidden,
         ddpm_hash=model.model_hash,

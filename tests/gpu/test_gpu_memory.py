@@ -8,9 +8,8 @@ import torch
 
 from factory.config import Config, UNetConfig
 from factory.diffusion.families.unet2d import UNet
-from factory.generation.gpu_memory import automatic_batch, limit_memory, map_bytes, pass_bytes
+from factory.generation.gpu_memory import automatic_batch, limit_memory, map_bytes
 from factory.generation.recipe import load_models, make_plan
-from factory.labeling.features import default_blocks
 from factory.precision import autocast
 from tests.gpu.standin import CUDA, StandIn
 
@@ -45,18 +44,19 @@ def test_the_estimate_of_a_pass_is_what_it_holds(
     before = gpu.live_bytes()
     with autocast(bf16, "cuda"):
         unet(x_t, t)
-    assert (gpu.peak_bytes - before) / 8 == pytest.approx(pass_bytes(shape, 32, bf16), rel=0.15)
+    assert (gpu.peak_bytes - before) / 8 == pytest.approx(unet.pass_bytes(32, bf16), rel=0.15)
 
 
 @pytest.mark.parametrize(("shape", "bf16"), list(product(SHAPES, [False, True])))
 @torch.inference_mode()
 def test_the_bytes_of_maps_are_theirs(shape: UNetConfig, bf16: bool, gpu: StandIn) -> None:
-    unet, blocks = UNet(shape).to(CUDA), default_blocks(shape)
+    unet = UNet(shape).to(CUDA)
+    blocks = unet.default_blocks
     with autocast(bf16, "cuda"):
         maps = unet.features(
             torch.zeros(2, 3, 32, 32, device=CUDA), torch.zeros(2, device=CUDA), blocks
         )
-    assert sum(m.nbytes for m in maps.values()) == 2 * map_bytes(shape, 32, blocks, bf16)
+    assert sum(m.nbytes for m in maps.values()) == 2 * map_bytes(unet, 32, blocks, bf16)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,12 @@ def test_the_bytes_of_maps_are_theirs(shape: UNetConfig, bf16: bool, gpu: StandI
 def test_the_automatic_batch_knows_the_network(
     shape: UNetConfig, image_size: int, batch: int
 ) -> None:
-    blocks = default_blocks(shape)
-    assert automatic_batch(shape, image_size, TIMESTEPS, blocks, bf16=True) == batch
-    assert automatic_batch(shape, image_size, TIMESTEPS, blocks, bf16=False) <= batch
-    assert automatic_batch(shape, 2048, TIMESTEPS, blocks, bf16=True) >= 1
+    with torch.device("meta"):
+        unet = UNet(shape)
+    blocks = unet.default_blocks
+    assert automatic_batch(unet, image_size, TIMESTEPS, blocks, bf16=True) == batch
+    assert automatic_batch(unet, image_size, TIMESTEPS, blocks, bf16=False) <= batch
+    assert automatic_batch(unet, 2048, TIMESTEPS, blocks, bf16=True) >= 1
 
 
 def test_the_plan_has_the_automatic_batch(tiny_config: Callable[..., Config]) -> None:
@@ -77,8 +79,8 @@ def test_the_plan_has_the_automatic_batch(tiny_config: Callable[..., Config]) ->
         generate={"batch_size": "auto", "gpus_per_actor": 1, "samples_per_shard": 100_000}
     )
     models = load_models(config)
-    learned, shape = models.ensemble.config, models.ddpm.unet.config
-    batch = automatic_batch(shape, 16, learned.timesteps, learned.blocks, bf16=False)
+    ensemble_config, unet = models.ensemble.config, models.ddpm.unet
+    batch = automatic_batch(unet, 16, ensemble_config.timesteps, ensemble_config.blocks, bf16=False)
     assert make_plan(config, models).recipe["batch_size"] == batch == 2**21 // 16**2
 
 

@@ -5,11 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from factory.config import DiffusionConfig, UNetConfig
-from factory.diffusion.families.unet2d import UNet, block_channels, block_downscaling
+from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.network import descriptor_dim
 from factory.diffusion.schedule import linear_schedule, q_sample
 from factory.labeling.features import (
-    default_blocks,
-    descriptor_dim,
     pixel_descriptors,
     projected_descriptors,
     renoised_maps,
@@ -120,7 +119,8 @@ def test_the_shared_noise_hangs_on_its_seed_alone() -> None:
 @pytest.mark.parametrize("levels, layers", [(1, 1), (2, 1), (3, 1), (3, 2), (4, 2)])
 def test_default_blocks_leave_out_the_first_and_the_last(levels: int, layers: int) -> None:
     config = UNetConfig(block_out_channels=(32,) * levels, layers_per_block=layers)
-    blocks = default_blocks(config)
+    with torch.device("meta"):
+        blocks = UNet(config).default_blocks
     num_blocks = levels * (layers + 1)
     assert set(blocks) <= set(range(num_blocks)) and list(blocks) == sorted(set(blocks))
     assert blocks == (tuple(range(1, num_blocks - 1)) or (0,))
@@ -131,9 +131,9 @@ def test_the_dimension_is_that_of_the_maps(unet: UNet, x_0: torch.Tensor) -> Non
         maps = renoised_maps(
             unet.features, SCHEDULE, x_0[:1], shared_noise(0, 16), TIMESTEPS, blocks
         )
-        assert descriptor_dim(SHAPE, TIMESTEPS, blocks) == sum(m.shape[1] for m in maps)
-        channels = [block_channels(SHAPE)[block] for block in blocks] * 2
-        heights = [16 // block_downscaling(SHAPE)[block] for block in blocks] * 2
+        assert descriptor_dim(unet, TIMESTEPS, blocks) == sum(m.shape[1] for m in maps)
+        channels = [unet.block_channels[block] for block in blocks] * 2
+        heights = [16 // unet.block_downscaling[block] for block in blocks] * 2
         assert [(m.shape[1], m.shape[-1]) for m in maps] == list(
             zip(channels, heights, strict=True)
         )
@@ -141,5 +141,7 @@ def test_the_dimension_is_that_of_the_maps(unet: UNet, x_0: torch.Tensor) -> Non
 
 def test_the_papers_descriptor_is_8448_wide() -> None:
     adm = UNetConfig(block_out_channels=(256, 256, 512, 512, 1024, 1024), layers_per_block=2)
+    with torch.device("meta"):
+        unet = UNet(adm)
     # ADM's blocks 5, 6, 7, 8, 12 are 1024, 512, 512, 512, 256 wide; so are ours.
-    assert descriptor_dim(adm, (50, 150, 250), (5, 6, 7, 8, 12)) == 8448
+    assert descriptor_dim(unet, (50, 150, 250), (5, 6, 7, 8, 12)) == 8448

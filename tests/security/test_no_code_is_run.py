@@ -14,9 +14,10 @@ from factory.config import Source, load_config, parse_override
 from factory.data import inspection
 from factory.data.loading import read_images, read_labelled
 from factory.diffusion.checkpoints import load_model
-from factory.diffusion.importers import load_diffuseseg_mlps, load_diffuseseg_unet
 from factory.errors import DamagedShard, UnreadableImage, UserError
 from factory.images import encode_png
+from factory.importing import import_weights
+from factory.labeling.diffuseseg_mlps import load_mlps
 from factory.labeling.ensemble import load_ensemble
 from factory.shards import parquet, reader, webdataset
 from factory.shards.ledger import pending_shards, read_hardware, read_plan
@@ -126,9 +127,9 @@ def test_imported_weights_run_nothing_and_are_refused(
         for place in places:
             put(place, artefact.data)
         with pytest.raises(UserError):
-            load_diffuseseg_unet(str(places[0]))
+            import_weights(str(places[0]), str(tmp_path / "out"), None)
         with pytest.raises(UserError):
-            load_diffuseseg_mlps([str(place) for place in places])
+            load_mlps([str(place) for place in places])
         assert not canary.exists()
 
 

@@ -8,8 +8,8 @@ import pytest
 from factory import report, storage
 from factory.config import load_config, parse_config
 from factory.diffusion.checkpoints import load_model
-from factory.diffusion.importers import load_diffuseseg_unet
 from factory.errors import UserError
+from factory.importing import read_ddpm
 from factory.labeling.ensemble import load_ensemble
 from factory.shards.ledger import read_plan
 from factory.shards.reader import ShardDataset
@@ -237,7 +237,7 @@ def test_refused_wherever_a_place_is_opened(
 
 @pytest.mark.parametrize("url", ["https://host/x", "reference://a.json", "zip://a::s3://b/c"])
 @pytest.mark.parametrize(
-    "opened", [read_plan, ShardDataset, load_diffuseseg_unet, storage.read_bytes, storage.exists]
+    "opened", [read_plan, ShardDataset, read_ddpm, storage.read_bytes, storage.exists]
 )
 def test_refused_where_a_place_comes_from_code(
     opened: Callable[[str], object], url: str, monkeypatch: pytest.MonkeyPatch

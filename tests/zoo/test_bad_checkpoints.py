@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
-from factory.diffusion.importers import DiffuseSegUNet, Shape, load_diffuseseg_mlps
-from factory.diffusion.importers import load_diffuseseg_unet as load_unet
+from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
+from factory.importing import read_ddpm
+from factory.labeling.diffuseseg_mlps import load_mlps
 from tests.zoo.cases import Case, case, put, table
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -345,8 +346,8 @@ def test_a_wholly_different_network_is_told_in_a_screen_of_lines(
 
 
 SMALL = Shape(
-    (8, 16),
-    (16, 8),
+    down_channels=(8, 16),
+    mid_channels=(16, 8),
     last_channels=8,
     time_channels=8,
     num_down_layers=1,
@@ -435,7 +436,7 @@ def test_bad_pickled_weights_are_refused_and_run_nothing(
     case: Case, refused_by: Callable[..., None], place: Path
 ) -> None:
     case.make(place)
-    refused_by(case, lambda: load_unet(str(place / "unet.pth")))
+    refused_by(case, lambda: read_ddpm(str(place / "unet.pth")))
     assert not (place / "owned").exists()
 
 
@@ -444,5 +445,5 @@ def test_ten_bad_classifiers_are_told_at_once(refused_by: Callable[..., None], p
     words = [NO_FILE, NO_FILE, "no state dict", "such as code", "compressed"] * 2
     urls = [str(put(place, f"mlp_{i}.pt", data)) for i, data in enumerate(contents)]
     told = [(url, word, "") for url, word in zip(urls, words, strict=True)]
-    refused_by(case("ten", put, *told), lambda: load_diffuseseg_mlps(urls))
+    refused_by(case("ten", put, *told), lambda: load_mlps(urls))
     assert not (place / "owned").exists()

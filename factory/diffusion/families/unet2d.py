@@ -11,12 +11,15 @@ after attention, and after upsampling where it is the level's last.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from factory.config import UNetConfig
+from factory.diffusion.families import unet2d_config
+from factory.diffusion.network import Family
 
 NORM_EPS = 1e-6
 
@@ -185,13 +188,13 @@ class UpBlock(nn.Module):
 class UNet(nn.Module):
     """Predicts epsilon from (x_t, t); its decoder's maps are the descriptors' source."""
 
-    def __init__(self, config: UNetConfig, in_channels: int = 3) -> None:
+    def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
         widths = config.block_out_channels
         time = 4 * widths[0]
         last = len(widths) - 1
-        self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(widths[0], time)
         self.down_blocks = nn.ModuleList(
             DownBlock(
@@ -217,15 +220,30 @@ class UNet(nn.Module):
             for level in reversed(range(len(widths)))
         )
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], eps=NORM_EPS)
-        self.conv_out = nn.Conv2d(widths[0], in_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     @property
-    def num_blocks(self) -> int:
-        """Decoder blocks, each with a map that `features` can return."""
-        return len(self.config.block_out_channels) * (self.config.layers_per_block + 1)
+    def block_channels(self) -> list[int]:
+        """The channels of every decoder block's map."""
+        layers = self.config.layers_per_block + 1
+        return [width for width in reversed(self.config.block_out_channels) for _ in range(layers)]
+
+    @property
+    def block_downscaling(self) -> list[int]:
+        """How many times smaller than the image every decoder block's map is."""
+        num_levels, layers = len(self.config.block_out_channels), self.config.layers_per_block + 1
+        scales = []
+        for level in reversed(range(num_levels)):
+            scales += [2**level] * (layers - 1) + [2 ** max(level - 1, 0)]
+        return scales
+
+    @property
+    def default_blocks(self) -> tuple[int, ...]:
+        """Every decoder block but the first, too coarse, and the last, close to the noise."""
+        return tuple(range(1, len(self.block_channels) - 1)) or (0,)
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, C, H, W)."""
+        """(B, 3, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, 3, H, W)."""
         return self.epsilon_and_features(x_t, t, ())[0]
 
     def features(
@@ -261,6 +279,35 @@ class UNet(nn.Module):
             for last in up_block(last, skips, time):  # noqa: B020 - each level goes on from it
                 yield last
 
+    def pass_bytes(self, image_size: int, bf16: bool) -> int:
+        """An estimate of the memory that a pass of one image takes at its peak, uncompiled.
+
+        Each residual block on the way up holds the maps that are still to be joined, the one that
+        comes from below, both joined, and these again as a normalisation takes them, row-major and
+        in float32, and as it gives them.
+        """
+        config = self.config
+        item, last = 2 if bf16 else 4, len(config.block_out_channels) - 1
+        normalised = 4 + 4 + (4 if bf16 else 0)
+        pixels = [(image_size >> level) ** 2 for level in range(last + 1)]
+        waiting = 0
+        peak = 0
+        for level in range(last + 1):
+            below = config.block_out_channels[min(level + 1, last)]
+            for i, skip in enumerate(reversed(skip_channels(config, level))):
+                waiting += skip * pixels[level] * item
+                # On the way up the first to be joined is the last that was kept.
+                first = i == config.layers_per_block
+                width = below if first else config.block_out_channels[level]
+                joined = (width + skip) * pixels[level]
+                held = waiting + width * pixels[level] * item
+                peak = max(peak, held + joined * (item + normalised))
+        return peak
+
+    def config_json(self, image_size: int) -> dict[str, Any]:
+        """The content of `unet/config.json`."""
+        return unet2d_config.config_json(self.config, image_size)
+
 
 def skip_channels(config: UNetConfig, level: int) -> list[int]:
     """Channels of the maps that the decoder's layers at this level concatenate, in its order."""
@@ -269,16 +316,4 @@ def skip_channels(config: UNetConfig, level: int) -> list[int]:
     return [widths[level]] * config.layers_per_block + [first]
 
 
-def block_channels(config: UNetConfig) -> list[int]:
-    """Channels of every decoder block's map."""
-    layers = config.layers_per_block + 1
-    return [width for width in reversed(config.block_out_channels) for _ in range(layers)]
-
-
-def block_downscaling(config: UNetConfig) -> list[int]:
-    """By how much every decoder block's map is smaller than the image."""
-    num_levels, layers = len(config.block_out_channels), config.layers_per_block + 1
-    scales = []
-    for level in reversed(range(num_levels)):
-        scales += [2**level] * (layers - 1) + [2 ** max(level - 1, 0)]
-    return scales
+FAMILY = Family(unet2d_config.read_config, UNet, unet2d_config.tensor_name)

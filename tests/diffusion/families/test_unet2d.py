@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from factory.config import UNetConfig
-from factory.diffusion.families.unet2d import UNet, block_channels, block_downscaling
+from factory.diffusion.families.unet2d import UNet
 
 SHAPES = [
     UNetConfig(
@@ -134,8 +134,8 @@ def test_features_equal_what_hooks_see_on_diffusers(
     reference, t = reference_unet(config), torch.tensor([50, 250])
     unet = loaded(config, reference)
     theirs = maps_seen_by_hooks(reference, x_t, t)
-    ours = unet.features(x_t, t, range(unet.num_blocks))
-    assert sorted(ours) == sorted(theirs) == list(range(unet.num_blocks))
+    ours = unet.features(x_t, t, range(len(unet.block_channels)))
+    assert sorted(ours) == sorted(theirs) == list(range(len(unet.block_channels)))
     for block, m in ours.items():
         torch.testing.assert_close(m, theirs[block], atol=5e-5, rtol=0)
 
@@ -146,16 +146,16 @@ def test_block_channels_and_downscaling_tell_the_real_maps_shapes(
     config: UNetConfig, x_t: torch.Tensor
 ) -> None:
     unet = UNet(config)
-    maps = unet.features(x_t, torch.tensor([1, 2]), range(unet.num_blocks))
-    told = zip(block_channels(config), block_downscaling(config), strict=True)
+    maps = unet.features(x_t, torch.tensor([1, 2]), range(len(unet.block_channels)))
+    told = zip(unet.block_channels, unet.block_downscaling, strict=True)
     assert [m.shape for m in maps.values()] == [(2, c, 16 // s, 16 // s) for c, s in told]
 
 
 @torch.inference_mode()
 def test_the_last_layer_of_a_level_is_told_after_upsampling() -> None:
-    config = SHAPES[2]
-    assert block_downscaling(config) == [4, 4, 2, 2, 2, 1, 1, 1, 1]
-    assert block_channels(config) == [16] * 6 + [8] * 3
+    unet = UNet(SHAPES[2])
+    assert unet.block_downscaling == [4, 4, 2, 2, 2, 1, 1, 1, 1]
+    assert unet.block_channels == [16] * 6 + [8] * 3
 
 
 @pytest.mark.parametrize("last", range(9))

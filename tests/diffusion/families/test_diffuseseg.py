@@ -1,7 +1,7 @@
-"""Claims about factory.diffusion.importers, against the architecture stated anew here."""
+"""Claims about DiffuseSeg's network, against the architecture stated anew here."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,24 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from factory.classes import MAX_CLASSES
-from factory.diffusion.importers import (
-    BLOCKS,
-    DESCRIPTOR_DIM,
-    DIFFUSESEG_CLASSES,
-    HIDDEN,
-    NUM_MEMBERS,
-    TIMESTEPS,
-    DiffuseSegUNet,
-    Shape,
-    load_diffuseseg_mlps,
-    load_diffuseseg_unet,
-)
+from factory.diffusion.checkpoints import Model, load_model
+from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.diffusion.noise import normal_noise
 from factory.diffusion.samplers import uniform_timesteps
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
-from factory.labeling.ensemble import Ensemble, EnsembleConfig
+from factory.importing import import_weights, read_ddpm
 
 SHAPE = Shape(
     down_channels=(8, 16, 32),
@@ -122,6 +111,12 @@ def pth(tensors: Tensors, tmp_path: Path) -> Path:
     return tmp_path / "unet.pth"
 
 
+def imported(pth: Path) -> Model:
+    """The model of a file, through the folder that `factory import` writes."""
+    folder = pth.parent / f"model_{len(list(pth.parent.iterdir()))}"
+    return load_model(import_weights(str(pth), str(folder), None))
+
+
 def x_t() -> torch.Tensor:
     return normal_noise([1, 2], (3, 16, 16), stream=0)
 
@@ -142,8 +137,9 @@ def test_outputs_and_features_are_those_of_the_architecture(tensors: Tensors, pt
     reference = Reference({key: value.double() for key, value in tensors.items()})
     epsilon, maps = reference(x_t().double(), T)
     assert reference.read == set(tensors), "every weight is used"
-    unet = load_diffuseseg_unet(str(pth)).unet
-    assert unet.num_blocks == 2
+    unet = imported(pth).unet
+    assert unet.block_channels == (8, 8) and unet.block_downscaling == (2, 1)
+    assert unet.default_blocks == (0, 1)
     ours, our_maps = unet.epsilon_and_features(x_t(), T, (0, 1))
     assert_equal_up_to_rounding(ours, epsilon)
     assert epsilon.std() > 0.1 and list(our_maps) == [0, 1]
@@ -156,7 +152,7 @@ def test_outputs_and_features_are_those_of_the_architecture(tensors: Tensors, pt
 
 @torch.no_grad()
 def test_bf16_stays_close_to_fp32(pth: Path) -> None:
-    unet = load_diffuseseg_unet(str(pth)).unet
+    unet = imported(pth).unet
     epsilon = unet(x_t(), T)
     with torch.autocast("cpu", torch.bfloat16):
         half = unet(x_t(), T)
@@ -171,19 +167,19 @@ def test_the_published_network_has_its_number_of_parameters() -> None:
 
 
 def test_a_loaded_network_is_frozen_and_tells_what_it_was_trained_with(pth: Path) -> None:
-    model = load_diffuseseg_unet(str(pth))
+    model = imported(pth)
     assert not model.unet.training
     assert not any(parameter.requires_grad for parameter in model.unet.parameters())
     assert model.image_size == 64
     assert linear_schedule(model.diffusion).alpha_bar(999) == pytest.approx(4.036e-5, rel=1e-3)
-    assert len(uniform_timesteps(linear_schedule(model.diffusion), 10, TIMESTEPS)) == 10
+    assert len(uniform_timesteps(linear_schedule(model.diffusion), 10, (50, 150, 250))) == 10
 
 
 def test_the_hash_tells_weights_apart(tensors: Tensors, pth: Path) -> None:
-    before = load_diffuseseg_unet(str(pth)).model_hash
-    assert load_diffuseseg_unet(str(pth)).model_hash == before and len(before) == 64
+    before = imported(pth).model_hash
+    assert imported(pth).model_hash == before and len(before) == 64
     torch.save({**tensors, "conv_in.bias": tensors["conv_in.bias"] + 1}, pth)
-    assert load_diffuseseg_unet(str(pth)).model_hash != before
+    assert imported(pth).model_hash != before
 
 
 def refused(load: Callable[[], object]) -> str:
@@ -210,8 +206,8 @@ def test_every_bad_tensor_of_a_network_is_named(tensors: Tensors, pth: Path, key
     spoiled["conv_out.weight"] = tensors["conv_out.weight"].transpose(0, 1)
     spoiled["norm_out.bias"] = tensors["norm_out.bias"].long()
     torch.save(spoiled, pth)
-    told = refused(lambda: load_diffuseseg_unet(str(pth)))
-    assert told.splitlines() == [
+    message = refused(lambda: read_ddpm(str(pth)))
+    assert message.splitlines() == [
         f"{pth}: tensor {problem}."
         for problem in (
             *sorted(
@@ -237,7 +233,7 @@ def test_every_bad_tensor_of_a_network_is_named(tensors: Tensors, pth: Path, key
 )
 def test_another_network_is_refused(content: Tensors, pth: Path) -> None:
     torch.save(content, pth)
-    assert "is no U-Net of DiffuseSeg's" in refused(lambda: load_diffuseseg_unet(str(pth)))
+    assert "is no U-Net of DiffuseSeg's" in refused(lambda: read_ddpm(str(pth)))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +243,7 @@ def test_another_network_is_refused(content: Tensors, pth: Path) -> None:
 )
 def test_what_is_no_state_dict_is_refused(content: object, pth: Path) -> None:
     torch.save(content, pth)
-    assert "is no state dict" in refused(lambda: load_diffuseseg_unet(str(pth)))
+    assert "is no state dict" in refused(lambda: read_ddpm(str(pth)))
 
 
 class Code:
@@ -263,9 +259,7 @@ class Code:
 def test_code_in_a_pickle_is_refused_and_does_not_run(tensors: Tensors, pth: Path) -> None:
     trace = pth.with_name("trace")
     torch.save({**tensors, "extra": Code(f"touch {trace}")}, pth)
-    assert "holds more than tensors, such as code" in refused(
-        lambda: load_diffuseseg_unet(str(pth))
-    )
+    assert "holds more than tensors, such as code" in refused(lambda: read_ddpm(str(pth)))
     assert not trace.exists()
 
 
@@ -273,124 +267,15 @@ def test_code_in_a_pickle_is_refused_and_does_not_run(tensors: Tensors, pth: Pat
 def test_a_truncated_file_is_refused(pth: Path, share: float) -> None:
     data = pth.read_bytes()
     pth.write_bytes(data[: int(len(data) * share)])
-    assert f"{pth}: damaged" in refused(lambda: load_diffuseseg_unet(str(pth)))
+    assert f"{pth}: damaged" in refused(lambda: read_ddpm(str(pth)))
 
 
 def test_what_torch_did_not_save_is_refused(pth: Path) -> None:
     for data in (b"", b"<html>", b"\x80\x02}q\x00."):
         pth.write_bytes(data)
-        assert "is no file of torch.save's" in refused(lambda: load_diffuseseg_unet(str(pth)))
+        assert "is no file of torch.save's" in refused(lambda: read_ddpm(str(pth)))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     url = str(tmp_path / "no.pth")
-    assert f"{url}: is missing" in refused(lambda: load_diffuseseg_unet(url))
-    assert url in refused(lambda: load_diffuseseg_mlps([url, *"abcdefghi"]))
-
-
-class PixelMLP(nn.Module):
-    """One of the ten: normalises before the ReLU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1, self.bn1 = nn.Linear(624, 128), nn.BatchNorm1d(128)
-        self.fc2, self.bn2 = nn.Linear(128, 32), nn.BatchNorm1d(32)
-        self.fc_out = nn.Linear(32, 20)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.bn1(self.fc1(x)))
-        return self.fc_out(F.relu(self.bn2(self.fc2(x))))
-
-
-@pytest.fixture(scope="module")
-def mlps() -> list[nn.Module]:
-    """Ten, each with statistics of its own, some gains negative."""
-    generator = torch.Generator().manual_seed(0)
-    made: list[nn.Module] = []
-    for _ in range(10):
-        mlp = PixelMLP().eval().requires_grad_(False)
-        for norm in (mlp.bn1, mlp.bn2):
-            for values in (norm.weight, norm.bias, norm.running_mean):
-                values.normal_(0.0, 1.0, generator=generator)
-            norm.running_var.uniform_(1e-3, 2.0, generator=generator)
-        made.append(mlp)
-    return made
-
-
-@pytest.fixture
-def mlp_urls(mlps: list[nn.Module], tmp_path: Path) -> Iterator[list[str]]:
-    """Their files."""
-    urls = [str(tmp_path / f"mlp_{i}_best.pt") for i in range(1, 11)]
-    for mlp, url in zip(mlps, urls, strict=True):
-        torch.save(mlp.state_dict(), url)
-    yield urls
-
-
-@torch.inference_mode()
-def test_the_ensemble_equals_the_ten_mlps(mlps: list[nn.Module], mlp_urls: list[str]) -> None:
-    config = EnsembleConfig(
-        class_names=DIFFUSESEG_CLASSES.names,
-        palette=DIFFUSESEG_CLASSES.palette,
-        image_size=64,
-        timesteps=TIMESTEPS,
-        blocks=BLOCKS,
-        noise_seed=0,
-        descriptor_dim=DESCRIPTOR_DIM,
-        num_members=NUM_MEMBERS,
-        hidden=HIDDEN,
-        ddpm_hash="",
-    )
-    ensemble = Ensemble(config).eval()
-    ensemble.load_state_dict(load_diffuseseg_mlps(mlp_urls), strict=True)
-    descriptors = normal_noise([5], (2000, 624), stream=0)[0]
-    theirs = torch.stack([mlp(descriptors) for mlp in mlps])
-    ours = ensemble(descriptors)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-    assert torch.equal(ours.argmax(dim=-1), theirs.argmax(dim=-1))
-    assert (ours[0] - ours[1]).abs().mean() > 0.1, "members differ"
-
-
-def test_the_descriptor_is_as_wide_as_the_published_maps() -> None:
-    with torch.device("meta"):
-        ups = DiffuseSegUNet(Shape()).ups
-    widths = [up.residual_input_conv[0].out_channels for up in ups]
-    assert widths == [128, 64, 16] and len(ups) == len(BLOCKS)
-    assert len(TIMESTEPS) * sum(widths) == DESCRIPTOR_DIM
-
-
-def test_names_and_colours_of_the_classes_differ() -> None:
-    assert len(set(DIFFUSESEG_CLASSES.names)) == len(set(DIFFUSESEG_CLASSES.palette)) == 20
-    assert len(DIFFUSESEG_CLASSES) <= MAX_CLASSES
-    assert DIFFUSESEG_CLASSES.names[13] == "hair"
-    assert DIFFUSESEG_CLASSES.palette[13] == (0, 255, 0)
-
-
-def test_fewer_than_ten_mlps_are_refused(mlp_urls: list[str]) -> None:
-    for urls in ([], mlp_urls[:9], [*mlp_urls[:9], mlp_urls[0]], [*mlp_urls, "one/more.pt"]):
-        told = refused(lambda urls=urls: load_diffuseseg_mlps(urls))
-        assert "DiffuseSeg's ensemble has 10" in told
-
-
-def test_all_that_is_wrong_with_the_mlps_is_told_at_once(
-    mlps: list[nn.Module], mlp_urls: list[str]
-) -> None:
-    good = mlps[0].state_dict()
-    torch.save({k: v for k, v in good.items() if k != "bn1.running_mean"}, mlp_urls[1])
-    torch.save({**good, "fc1.weight": good["fc1.weight"].T}, mlp_urls[3])
-    torch.save({**good, "bn2.running_var": -good["bn2.running_var"]}, mlp_urls[4])
-    Path(mlp_urls[5]).write_bytes(b"")
-    torch.save({**good, "fc2.bias": torch.full((32,), torch.inf)}, mlp_urls[8])
-    told = refused(lambda: load_diffuseseg_mlps(mlp_urls)).splitlines()
-    assert len(told) == 5
-    for line, (i, problem) in zip(
-        told,
-        [
-            (1, "bn1.running_mean is missing"),
-            (3, "fc1.weight has shape (624, 128), DiffuseSeg says (128, 624)"),
-            (4, "bn2.running_var holds negative values"),
-            (5, "is no file of torch.save's"),
-            (8, "fc2.bias holds values that are not finite"),
-        ],
-        strict=True,
-    ):
-        assert line.startswith(mlp_urls[i]) and problem in line
+    assert f"{url}: is missing" in refused(lambda: read_ddpm(url))

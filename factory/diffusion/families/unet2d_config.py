@@ -1,0 +1,144 @@
+"""What `unet/config.json` says of a `UNet2DModel`, as diffusers writes it.
+
+Equal tensors do not mean equal semantics, so the config decides: a field that asks for something
+that our U-Net does not do is refused by name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from factory.config import MAX_IMAGE_SIZE, UNetConfig, unet_problems
+from factory.diffusion.fields import KIND, refuse_differences, validated
+from factory.diffusion.folders import COPY
+from factory.errors import Problems, UserError
+
+CLASS_NAME = "UNet2DModel"
+
+# field: (what our U-Net does, what diffusers assumes where the field is absent)
+_UNET_FIELDS: dict[str, tuple[Any, Any]] = {
+    "center_input_sample": (False, False),
+    "time_embedding_type": ("positional", "positional"),
+    "time_embedding_dim": (None, None),
+    "freq_shift": (1, 0),
+    "flip_sin_to_cos": (False, True),
+    "mid_block_type": ("UNetMidBlock2D", "UNetMidBlock2D"),
+    "mid_block_scale_factor": (1, 1),
+    "downsample_padding": (0, 1),
+    "downsample_type": ("conv", "conv"),
+    "upsample_type": ("conv", "conv"),
+    "act_fn": ("silu", "silu"),
+    "attention_head_dim": (None, 8),
+    "attn_norm_num_groups": (None, None),
+    "norm_eps": (1e-6, 1e-5),
+    "resnet_time_scale_shift": ("default", "default"),
+    "add_attention": (True, True),
+    "class_embed_type": (None, None),
+    "num_class_embeds": (None, None),
+}
+_DRAWN = {
+    (1, 1): ": it draws grey pictures",
+    (3, 6): ": it predicts variances, too",
+    (4, 4): ": a latent model's, which draws codes",
+}
+"""What networks of other channels do."""
+_OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_SHAPE_FIELDS = {"block_out_channels", "layers_per_block", "dropout", "norm_num_groups"}
+_READ_FIELDS = _SHAPE_FIELDS | {
+    "sample_size",
+    "in_channels",
+    "out_channels",
+    "down_block_types",
+    "up_block_types",
+    "num_train_timesteps",
+}
+_EMA_FIELDS = {
+    "decay",
+    "min_decay",
+    "optimization_step",
+    "update_after_step",
+    "use_ema_warmup",
+    "inv_gamma",
+    "power",
+}
+"""That diffusers adds where the weights are averages; they say how these were made."""
+
+
+def read_config(content: Mapping[str, Any], place: str) -> tuple[UNetConfig, int]:
+    """The network's shape, and the image size in pixels.
+
+    Raises UserError naming all that asks for another convention than ours.
+    """
+    problems = Problems()
+    refuse_differences(content, _UNET_FIELDS, _READ_FIELDS | _EMA_FIELDS, place, problems)
+    problems.raise_if_any()
+    shape = _shape(content, place)
+    return shape, _image_size(content, shape, place)
+
+
+def _shape(content: Mapping[str, Any], place: str) -> UNetConfig:
+    widths, downs, ups = (
+        content.get(field) for field in ("block_out_channels", "down_block_types", "up_block_types")
+    )
+    if not isinstance(widths, list) or not isinstance(downs, list):
+        raise UserError(f"{place}: block_out_channels and down_block_types must be lists. {COPY}")
+    mirrored = [str(name).replace("Down", "Up") for name in reversed(downs)]
+    known = all(name in ("DownBlock2D", "AttnDownBlock2D") for name in downs)
+    if not known or len(downs) != len(widths) or ups != mirrored:
+        raise UserError(
+            f"{place}: block types {downs} / {ups} are not implemented: "
+            "they must be (Attn)DownBlock2D, one a level, mirrored by (Attn)UpBlock2D. "
+            f"{KIND}"
+        )
+    channels = content.get("in_channels", 3), content.get("out_channels", 3)
+    if channels != (3, 3):
+        raise UserError(
+            f"{place}: in_channels and out_channels must be 3, those of a picture, and are "
+            f"{channels[0]} and {channels[1]}{_DRAWN.get(channels, '')}. {KIND}"
+        )
+    shape = {field: content[field] for field in _SHAPE_FIELDS if field in content}
+    attention = tuple(level for level, name in enumerate(downs) if name == "AttnDownBlock2D")
+    shape = {"layers_per_block": 2, **shape, "attention_levels": attention}
+    unet = validated(UNetConfig, shape, place)
+    problems = Problems()
+    for problem in unet_problems(unet):
+        problems.add(f"{place}: {problem}. {COPY}")
+    problems.raise_if_any()
+    return unet
+
+
+def _image_size(content: Mapping[str, Any], unet: UNetConfig, place: str) -> int:
+    size, divisor = content.get("sample_size"), 2 ** (len(unet.block_out_channels) - 1)
+    if isinstance(size, list) and len(size) == 2 and size[0] == size[1]:
+        size = size[0]
+    if type(size) is not int or not 1 <= size <= MAX_IMAGE_SIZE or size % divisor:
+        raise UserError(
+            f"{place}: sample_size = {size!r} must be a whole number, or two equal ones, divisible "
+            f"by {divisor}, and at most {MAX_IMAGE_SIZE}. {COPY}"
+        )
+    return size
+
+
+def tensor_name(key: str) -> str:
+    """The present name of a tensor: attention's had other ones in diffusers' first years."""
+    for old, new in _OLD_NAMES.items():
+        key = key.replace(f".{old}.", f".{new}.")
+    return key
+
+
+def config_json(shape: UNetConfig, image_size: int) -> dict[str, Any]:
+    levels = range(len(shape.block_out_channels))
+    kinds = ["AttnDownBlock2D" if i in shape.attention_levels else "DownBlock2D" for i in levels]
+    return {
+        "_class_name": CLASS_NAME,
+        "_diffusers_version": "0.36.0",
+        "sample_size": image_size,
+        "in_channels": 3,
+        "out_channels": 3,
+        "block_out_channels": list(shape.block_out_channels),
+        "layers_per_block": shape.layers_per_block,
+        "down_block_types": kinds,
+        "up_block_types": [kind.replace("Down", "Up") for kind in reversed(kinds)],
+        "dropout": shape.dropout,
+        "norm_num_groups": shape.norm_num_groups,
+        **{field: ours for field, (ours, _) in _UNET_FIELDS.items()},
+    }

@@ -103,7 +103,7 @@ def _check_empty(url: str) -> None:
     try:
         existing = storage.list_files(url)
     except OSError as error:
-        raise storage.refusal(url, error, "read", "Choose another --out.") from None
+        raise storage.to_user_error(url, error, "read", "Choose another --out.") from None
     if existing:
         raise UserError(
             f"--out: {url} holds files already, such as {storage.name_of(existing[0])}. Choose "

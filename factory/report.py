@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,11 +42,11 @@ def write_report(url: str, num_samples: int = 64) -> str:
     """
     assert num_samples >= 1, num_samples
     url = storage.normalize(url)
-    manifest = storage.with_retries(partial(read_manifest, url))
+    manifest = read_manifest(url)
     plan = manifest.plan
     page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples))
     place = storage.join(url, PAGE)
-    storage.with_retries(partial(storage.write, place, page.encode()))
+    storage.write(place, page.encode())
     return place
 
 
@@ -81,7 +80,7 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
 def _indexed(
     url: str, plan: Plan, manifest: Manifest, spec: ShardSpec
 ) -> Iterator[tuple[int, Sample]]:
-    data = storage.with_retries(partial(read_shard, url, manifest.receipts[spec.shard]))
+    data = read_shard(url, manifest.receipts[spec.shard])
     try:
         yield from enumerate(plan.iterate(data), start=spec.start)
     except DamagedShard as error:
@@ -293,7 +292,7 @@ def _note(url: str, name: str) -> str:
     """A text file of the run; what is not UTF-8 in it is marked."""
     place = storage.join(url, "_factory", name)
     try:
-        return storage.with_retries(partial(storage.read_bytes, place)).decode("utf-8", "replace")
+        return storage.read_bytes(place).decode("utf-8", "replace")
     except FileNotFoundError:
         return "not recorded"
 

@@ -329,7 +329,6 @@ def stumble(*rest, **more):
 
 @pytest.mark.parametrize("command", ["status", "verify", "repair", "gc", "report"])
 def test_a_dataset_that_cannot_be_read_is_told_on_one_line(command, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
     for name in ("entries", "read_bytes"):
         monkeypatch.setattr(storage, name, refuse)
     told = failed(capsys, [command, str(tmp_path)], 1)

@@ -193,7 +193,7 @@ def test_a_worker_without_credentials_names_its_node_and_says_how_they_come_ther
         assert "docs/operations.md" in told
     # Others are not for lack of credentials.
     with pytest.raises(FileNotFoundError), cluster.naming_this_node():
-        storage.size_of("memory://bucket/x")
+        storage.remove("memory://bucket/x")
 
 
 @pytest.mark.ray

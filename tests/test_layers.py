@@ -14,8 +14,10 @@ ROOT = Path(__file__).parents[1]
 # Later lines import from earlier ones; a line's modules do not import each other, but those of a
 # package (data.*) may, without a cycle.
 LAYERS = """
-errors faults hub
-classes storage differences
+errors faults
+storage.*
+storage
+classes differences
 images
 config.*
 config
@@ -134,7 +136,7 @@ def test_the_table_sees_the_imports_that_are_there() -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("shards.")])
 def test_shards_know_nothing_of_networks_and_configs(module: str) -> None:
-    allowed = {"errors", "faults", "hub", "classes", "storage", "images", "differences"}
+    allowed = {"errors", "faults", "classes", "storage", "storage.hub", "images", "differences"}
     assert {name for name in dependencies(module) if not name.startswith("shards.")} <= allowed
 
 
@@ -164,7 +166,13 @@ def test_only_storage_knows_fsspec() -> None:
         for module, tree in MODULES.items()
         if any(name.split(".")[0] == "fsspec" for name in imported(tree))
     }
-    assert with_fsspec == {"storage"}
+    assert with_fsspec == {"storage.files"}
+
+
+def test_only_storage_tries_again() -> None:
+    # Tries around calls that try again by themselves would multiply.
+    with_retries = {module for module in MODULES if "storage.retries" in dependencies(module)}
+    assert with_retries and all(module.startswith("storage.") for module in with_retries)
 
 
 def test_a_config_is_read_without_torch_and_ray() -> None:

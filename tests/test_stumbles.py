@@ -5,42 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
-from factory import storage
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.errors import UserError
 from factory.generation.command import generate
 from factory.labeling.ensemble import load_ensemble, save_ensemble
 from factory.report import write_report
-
-CALLS = ("exists", "read_bytes", "write")
+from tests.stumbling import stumble
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[float]]:
-    """Each call of each place fails so often at first; returns the pauses between tries."""
-    pauses: list[float] = []
-    monkeypatch.setattr(storage.time, "sleep", pauses.append)
-
-    def fail(times: float, error: OSError | None = None) -> list[float]:
-        for name in CALLS:
-            monkeypatch.setattr(
-                storage, name, _failing(name, times, error or OSError("503 SlowDown"))
-            )
-        return pauses
-
-    return fail
-
-
-def _failing(name: str, times: float, error: OSError) -> Callable[..., object]:
-    honest, failures = getattr(storage, name), {}
-
-    def call(url: str, *rest: bytes) -> object:
-        failures[url] = failures.get(url, 0) + 1
-        if failures[url] <= times:
-            raise error
-        return honest(url, *rest)
-
-    return call
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
+    """The first calls at each URL, so many of them, fail; returns the pauses between tries."""
+    return lambda *given: stumble(monkeypatch, *given).pauses
 
 
 def test_models_are_read_and_written_again_after_stumbles(tiny_models, tmp_path, failing) -> None:

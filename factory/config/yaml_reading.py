@@ -74,7 +74,7 @@ def read_yaml(file: str) -> dict[str, Any]:
     except IsADirectoryError:
         raise UserError(f"{file}: is a folder; name a YAML file.") from None
     except OSError as error:
-        raise UserError(f"{file}: cannot be read ({storage.reason(error)}).") from None
+        raise UserError(f"{file}: cannot be read ({storage.describe(error)}).") from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: is not text in UTF-8; a config is a YAML file.") from None
     except (yaml.YAMLError, ValueError) as error:

@@ -386,6 +386,6 @@ def _names_the_folder(folder: Path) -> Iterator[None]:
 
 def _unusable(folder: Path, error: OSError) -> UserError:
     return UserError(
-        f"data.cache_dir: {folder}: cannot be used ({storage.reason(error)}). "
+        f"data.cache_dir: {folder}: cannot be used ({storage.describe(error)}). "
         "Name a folder of each machine that can be written and has room for the decoded images."
     )

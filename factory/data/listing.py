@@ -164,7 +164,7 @@ def _list(source: Source, part: Part, problems: Problems) -> Listing:
         if not found.read:
             problems.add(_why_empty(source, part, found))
     except OSError as error:
-        problems.add(f"{folder}: cannot be listed ({storage.reason(error)}). Check permissions.")
+        problems.add(f"{folder}: cannot be listed ({storage.describe(error)}). Check permissions.")
         return Listing({}, (), (), ())
     return found
 
@@ -253,7 +253,7 @@ def _read_names(url: str, key: str | None, problems: Problems) -> list[str]:
     try:
         content = json.loads(storage.read_text(url))
     except (OSError, ValueError, RecursionError) as error:
-        why = storage.reason(error)
+        why = storage.describe(error)
         problems.add(f"{url}: cannot be read ({why}). It must be a JSON list of image file names.")
         return []
     if isinstance(content, dict):

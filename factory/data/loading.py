@@ -95,8 +95,7 @@ def read_square(url: str, size: int, problems: Problems) -> UInt8 | None:
     """One image as `read_images` has it, (size, size, 3); None for one with a problem, which is
     noted."""
     with _noting(url, problems):
-        # Of a million objects of a bucket, some stumble.
-        data = storage.with_retries(lambda: decoding.read_file(url))
+        data = decoding.read_file(url)
         return decoding.square_rgb(decoding.decode_rgb(data)[0], size)
     return None
 
@@ -143,7 +142,7 @@ def _read_classes(source: Source, problems: Problems) -> Classes | None:
         problems.found.extend(error.problems)
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         problems.add(
-            f"{source.classes_url}: cannot be read ({storage.reason(error)}). "
+            f"{source.classes_url}: cannot be read ({storage.describe(error)}). "
             'It must be a JSON file of class names, {"0": "background", ...}.'
         )
     return None
@@ -219,7 +218,7 @@ def _noting(url: str, problems: Problems) -> Iterator[None]:
     except UnreadableImage as error:
         problems.add(f"{url}: {error}")
     except OSError as error:
-        problems.add(f"{url}: cannot be read ({storage.reason(error)}). Restore or remove it.")
+        problems.add(f"{url}: cannot be read ({storage.describe(error)}). Restore or remove it.")
 
 
 def _judge_masks(

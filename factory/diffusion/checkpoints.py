@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -87,7 +86,7 @@ def save_model(
         ),
     }
     for name, data in files.items():
-        storage.with_retries(partial(storage.write, storage.join(url, name), data))
+        storage.write(storage.join(url, name), data)
 
 
 def _library(class_name: str) -> str:

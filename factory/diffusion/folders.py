@@ -12,8 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from factory import hub, storage
+from factory import storage
 from factory.errors import UserError
+from factory.storage import hub
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ def scheduler_file(url: str) -> str:
     nested, beside = storage.join(url, SCHEDULER), storage.join(url, storage.name_of(SCHEDULER))
     if exists(nested) or exists(beside):
         return nested if exists(nested) else beside
-    above = storage.above(url)
+    above = storage.parent(url)
     if not above or not exists(storage.join(above, SCHEDULER)):
         other = storage.join(url, "scheduler", CONFIG)
         remedy = (
@@ -158,7 +159,7 @@ def _remedy(url: str) -> str:
         )
     if exists(storage.join(url, "state.json")):
         return "It is a checkpoint of a training run: name the run's model/."
-    above = storage.above(url)
+    above = storage.parent(url)
     if above and exists(storage.join(above, "unet", CONFIG)):
         return f"It is a part of a model folder. Name all of it: {above}."
     if place := hub.url_of_name(url):
@@ -213,11 +214,11 @@ def read(url: str) -> bytes:
 def _asked(question: Callable[[str], T], url: str) -> T:
     """What the storage answers. Raises FileNotFoundError, and UserError where it cannot answer."""
     try:
-        return storage.with_retries(partial(question, url))
+        return question(url)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise storage.refusal(url, error, "read", f"Check the place. {COPY}") from None
+        raise storage.to_user_error(url, error, "read", f"Check the place. {COPY}") from None
 
 
 def read_json(url: str) -> dict[str, Any]:

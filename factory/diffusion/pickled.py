@@ -28,7 +28,7 @@ def read_pickled(url: str) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise UserError(f"{url}: is missing. Download the weights again.") from None
     except OSError as error:
-        raise storage.refusal(url, error, "read", "Download the weights again.") from None
+        raise storage.to_user_error(url, error, "read", "Download the weights again.") from None
     return _tensors(data, url)
 
 

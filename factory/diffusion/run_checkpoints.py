@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -54,7 +53,7 @@ def save_checkpoint(state: TrainState, url: str, num_to_keep: int) -> None:
             fs, path = storage.filesystem(_place_of(url, step))
             fs.rm(path, recursive=True)
     except OSError as error:
-        tell(f"train | {url}: old checkpoints cannot be deleted ({storage.reason(error)})")
+        tell(f"train | {url}: old checkpoints cannot be deleted ({storage.describe(error)})")
 
 
 def newest_checkpoint(url: str, affordable_steps: int) -> str | None:
@@ -75,7 +74,7 @@ def newest_checkpoint(url: str, affordable_steps: int) -> str | None:
             tell(f"train | {place}: left aside, {damage}")
     except OSError as error:
         raise UserError(
-            f"{place}: cannot be read ({storage.reason(error)}). Run the same command again when "
+            f"{place}: cannot be read ({storage.describe(error)}). Run the same command again when "
             "it can, or move it aside to go on from an older one."
         ) from None
     if steps and steps[-1] > affordable_steps:
@@ -106,9 +105,9 @@ def _write(folder: Path, place: str) -> None:
         for name in CHECKPOINT_FILES:
             data = (folder / name).read_bytes()
             digests[name] = hashlib.sha256(data).hexdigest()
-            storage.with_retries(partial(storage.write, storage.join(place, name), data))
+            storage.write(storage.join(place, name), data)
         proof = json.dumps(digests, indent=2).encode()
-        storage.with_retries(partial(storage.write, storage.join(place, _PROOF), proof))
+        storage.write(storage.join(place, _PROOF), proof)
     except OSError:
         if storage.is_local(place):
             shutil.rmtree(place, ignore_errors=True)
@@ -122,11 +121,9 @@ def _damage(place: str) -> str | None:
     """
     name = _PROOF
     try:
-        digests = json.loads(
-            storage.with_retries(partial(storage.read_text, storage.join(place, name)))
-        )
+        digests = json.loads(storage.read_text(storage.join(place, name)))
         for name in CHECKPOINT_FILES:
-            digest = storage.with_retries(partial(storage.sha256_of, storage.join(place, name)))
+            digest = storage.sha256_of(storage.join(place, name))
             if digest != digests[name]:
                 return f"{name} is not as it was written"
     except FileNotFoundError:
@@ -144,7 +141,7 @@ def on_this_machine(place: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         for name in CHECKPOINT_FILES:
-            data = storage.with_retries(partial(storage.read_bytes, storage.join(place, name)))
+            data = storage.read_bytes(storage.join(place, name))
             (Path(folder) / name).write_bytes(data)
         yield Path(folder)
 
@@ -156,6 +153,6 @@ def saving(what: str, place: str) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{place}: {what} could not be saved ({storage.reason(error)}). Whole checkpoints are "
-            "kept: make room, or mend what is said, then run the same command again."
+            f"{place}: {what} could not be saved ({storage.describe(error)}). Whole checkpoints "
+            "are kept: make room, or mend what is said, then run the same command again."
         ) from None

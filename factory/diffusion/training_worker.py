@@ -305,7 +305,7 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
         storage.write(place, encode_png(tile(rows, scale=2)))
     except OSError as error:
         # Nobody needs it to go on; the next checkpoint may find room again.
-        tell(f"train | {place}: not written ({storage.reason(error)})")
+        tell(f"train | {place}: not written ({storage.describe(error)})")
 
 
 def _write_result(config: Config, state: TrainState) -> None:

@@ -42,8 +42,8 @@ def check(config: Config) -> Plan:
             f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
             "two commands on one dataset at once there."
         )
-    storage.with_retries(lambda: read_hardware(url))
-    return storage.with_retries(lambda: resolve_plan(url, plan, config.generate.extend))
+    read_hardware(url)
+    return resolve_plan(url, plan, config.generate.extend)
 
 
 def generate(config: Config) -> Manifest:
@@ -53,13 +53,13 @@ def generate(config: Config) -> Manifest:
     """
     plan = check(config)
     url = config.generate.url
-    pending = storage.with_retries(lambda: missing_shards(url, plan))
+    pending = missing_shards(url, plan)
     if pending and config.generate.workers == "ray":
         from factory import cluster
 
         # First: a plan that is left behind would be in the way of the next one.
         cluster.connect()
-    storage.with_retries(lambda: start_run(url, plan, dump_config(config), environment()))
+    start_run(url, plan, dump_config(config), environment())
     tell(
         f"generate | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
         f"shards are there | {url}"
@@ -99,11 +99,11 @@ def complete(config: Config, plan: Plan, made: Collection[int]) -> Manifest:
     """
     url, told = config.generate.url, (_description(config, plan), config.generate.license)
     try:
-        return storage.with_retries(lambda: finish_run(url, plan, *told, proven=made))
+        return finish_run(url, plan, *told, proven=made)
     except Incomplete as incomplete:
         make_shards(config, plan, incomplete.shards)
         known = {*made, *incomplete.shards}
-        return storage.with_retries(lambda: finish_run(url, plan, *told, proven=known))
+        return finish_run(url, plan, *told, proven=known)
 
 
 def environment() -> dict[str, str]:

@@ -7,11 +7,9 @@ So a batch is made and its bytes are compared with those that the dataset's firs
 import hashlib
 import socket
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
-from factory import storage
 from factory.differences import differences
 from factory.errors import UnlikeHardware, shown
 from factory.generation.hardware import made_with
@@ -61,10 +59,10 @@ def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> 
         made_with=made_with(synthesizer.device.type, torch.get_num_threads()),
         host=socket.gethostname(),
     )
-    unproven = storage.with_retries(partial(_unproven, url, plan, mine))
+    unproven = _unproven(url, plan, mine)
     if unproven and not allow_unlike:
         raise UnlikeHardware(f"{url}: {unproven}. {_WAYS_OUT}")
-    first = storage.with_retries(partial(claim_hardware, url, mine))
+    first = claim_hardware(url, mine)
     if first.probe != mine.probe and not allow_unlike:
         raise UnlikeHardware(_refusal(url, first, mine))
     return Joined(mine.made_with, unproven or _difference(first, mine))

@@ -195,5 +195,5 @@ class ShardActor:
 def _check_shared(url: str) -> None:
     """Raises GenerationFailed where the driver's place is not this node's: each would write on a
     disk of its own."""
-    if not storage.with_retries(lambda: storage.exists(storage.join(url, RUN))):
+    if not storage.exists(storage.join(url, RUN)):
         raise GenerationFailed(f"{url}: {platform.node()} finds no {RUN} there. {_NOT_SHARED}")

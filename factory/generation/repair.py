@@ -1,7 +1,6 @@
 """Makes a damaged dataset what it was: exactly the bad files are made again, byte for byte."""
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import Any
 
 from factory import storage
@@ -46,15 +45,15 @@ def repair(
         return _without_models(url, level)
     config = _config(url, config_file, overrides)
     wanted = make_plan(config, load_models(config))
-    plan = storage.with_retries(partial(resolve_plan, url, wanted))
-    storage.with_retries(partial(start_run, url, plan, dump_config(config), environment()))
+    plan = resolve_plan(url, wanted)
+    start_run(url, plan, dump_config(config), environment())
     shards = _shards_to_make(plan, before, names)
     tell(f"repair | {len(names)} files are not as they were, {len(shards)} shards to make again")
     if shards:
         for kind in _made_with(url, plan, shards):
             tell(shown(f"repair | made with {kind}"))
         make_shards(config, plan, shards, replace=True)
-    if (names or shards) and not storage.with_retries(partial(pending_shards, url, plan)):
+    if (names or shards) and not pending_shards(url, plan):
         complete(config, plan, made=shards)
     return verify(url, level)
 
@@ -76,14 +75,14 @@ def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> Non
     for receipt in manifest.receipts:
         known[receipt_name(receipt.shard)] = to_json(receipt.model_dump(mode="json"))
     for name in set(names) & set(known):
-        storage.with_retries(partial(storage.write, storage.join(url, name), known[name]))
+        storage.write(storage.join(url, name), known[name])
 
 
 def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, Any]]) -> Config:
     """With the place and the size that the dataset has."""
     size = [
         ("generate.url", url),
-        ("generate.num", storage.with_retries(lambda: read_plan(url)).num),
+        ("generate.num", read_plan(url).num),
     ]
     try:
         return load_config(config_file or storage.join(url, CONFIG), [*overrides, *size])
@@ -98,7 +97,7 @@ def _made_with(url: str, plan: Plan, shards: Sequence[int]) -> list[str]:
     """What their receipts tell, for whoever looks for a machine that gives the same bytes."""
 
     def receipt(shard: int) -> Receipt | None:
-        return storage.with_retries(partial(fitting_receipt, url, receipt_name(shard), plan))
+        return fitting_receipt(url, receipt_name(shard), plan)
 
     return kinds(found for found in map(receipt, shards) if found is not None)
 

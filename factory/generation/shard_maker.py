@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from factory import faults, storage
+from factory import faults
 from factory.errors import DamagedShard, ShardConflict, is_out_of_memory
 from factory.generation.probe import join
 from factory.generation.synthesizer import Synthesizer
@@ -138,18 +138,16 @@ class ShardInMaking:
             data = maker.plan.pack([future.result() for future in self._encoded])
             faults.hit("shard.publish")
             # The bytes are made, so where the storage stumbles only the write is tried again.
-            return storage.with_retries(
-                lambda: publish(
-                    maker.url,
-                    maker.plan,
-                    self._spec,
-                    data,
-                    seconds=round(time.monotonic() - self._started, 3),
-                    host=socket.gethostname(),
-                    made_with=maker.joined.made_with,
-                    redrawn=self._num_redrawn,
-                    replace=maker.replace,
-                )
+            return publish(
+                maker.url,
+                maker.plan,
+                self._spec,
+                data,
+                seconds=round(time.monotonic() - self._started, 3),
+                host=socket.gethostname(),
+                made_with=maker.joined.made_with,
+                redrawn=self._num_redrawn,
+                replace=maker.replace,
             )
 
 

@@ -148,5 +148,5 @@ def evaluate(config: Config) -> list[str]:
         model.unet.to(device)
         ensemble.to(device)
         found = evaluation.evaluate(model, ensemble, test, config)
-    storage.with_retries(lambda: evaluation.write_evaluation(found, test, config))
+    evaluation.write_evaluation(found, test, config)
     return [*evaluation.table(found, test), config.evaluate.url]

@@ -9,7 +9,6 @@ Shapes: N pixels, D descriptor, K members, H1, H2 hidden, C classes.
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from safetensors.torch import save
 from torch import nn
 
-from factory import hub, storage
+from factory import storage
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import MAX_IMAGE_SIZE, Ordinal, Width
 from factory.diffusion.checkpoints import Model
@@ -27,6 +26,7 @@ from factory.diffusion.folders import WEIGHTS as DDPM_WEIGHTS
 from factory.diffusion.network import descriptor_dim
 from factory.diffusion.tensors import checked_tensors, read_safetensors
 from factory.errors import UserError
+from factory.storage import hub
 
 WEIGHTS = "ensemble.safetensors"
 _COUNTS = "norm_1.num_batches_tracked", "norm_2.num_batches_tracked"
@@ -174,7 +174,7 @@ def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
 def save_ensemble(ensemble: Ensemble, url: str, dtype: torch.dtype = torch.float32) -> None:
     """Writes the folder: weights, in dtype, then config.json. Raises OSError."""
     for name, data in _files(ensemble, dtype).items():
-        storage.with_retries(partial(storage.write, storage.join(url, name), data))
+        storage.write(storage.join(url, name), data)
 
 
 def ensemble_hash(ensemble: Ensemble) -> str:
@@ -202,8 +202,7 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
     url = storage.normalize(url)
     try:
         config_data, weights = (
-            storage.with_retries(partial(storage.read_bytes, storage.join(url, name)))
-            for name in ("config.json", WEIGHTS)
+            storage.read_bytes(storage.join(url, name)) for name in ("config.json", WEIGHTS)
         )
     except FileNotFoundError:
         raise UserError(
@@ -211,7 +210,7 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
         ) from None
     except OSError as error:
         remedy = "Name a folder that `factory fit` wrote."
-        raise storage.refusal(url, error, "read", remedy) from None
+        raise storage.to_user_error(url, error, "read", remedy) from None
     for name, data in (("config.json", config_data), (WEIGHTS, weights)):
         if problem := hub.pointer_problem(data):
             raise UserError(f"{storage.join(url, name)}: {problem}")
@@ -228,7 +227,7 @@ def load_ensemble(url: str, ddpm_hash: str) -> tuple[Ensemble, str]:
 
 def _remedy(url: str) -> str:
     """What to do about a place that holds no ensemble."""
-    if storage.with_retries(partial(storage.is_file, url)):
+    if storage.is_file(url):
         return "It is a file: name the folder that holds both."
     if any(exists(storage.join(url, name)) for name in (INDEX, "unet", DDPM_WEIGHTS)):
         return "It holds a DDPM: name that as models.ddpm_url, and the ensemble here."
@@ -285,11 +284,11 @@ def check_replaceable(url: str) -> None:
     """Raises UserError where `save_ensemble` would replace the config of something else."""
     remedy = "Choose another --out."
     try:
-        config = storage.with_retries(partial(storage.read_bytes, storage.join(url, "config.json")))
+        config = storage.read_bytes(storage.join(url, "config.json"))
         _parse(config, url)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise storage.refusal(f"{url}/config.json", error, "read", remedy) from None
+        raise storage.to_user_error(f"{url}/config.json", error, "read", remedy) from None
     except UserError:
         raise UserError(f"{url}: holds a config.json that is not an ensemble's. {remedy}") from None

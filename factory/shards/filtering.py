@@ -7,13 +7,12 @@ Receipts tell how uncertain a dataset's pairs are, so no shard is read for it; r
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from factory import storage
 from factory.errors import UserError
 from factory.shards.ledger import read_shard
 from factory.shards.plan import Plan
@@ -84,7 +83,7 @@ class Uncertainties:
     def _known(self, receipt: Receipt) -> npt.NDArray[np.float64]:
         if receipt.uncertainty_quantiles is not None:
             return np.array(receipt.uncertainty_quantiles)
-        data = storage.with_retries(partial(read_shard, self.url, receipt))
+        data = read_shard(self.url, receipt)
         return np.array([row.uncertainty for row in self.plan.rows(data)])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from factory import __version__, faults, hub, storage
+from factory import __version__, faults, storage
 from factory.differences import differences
 from factory.errors import Incomplete, ShardConflict, UserError
 from factory.shards.plan import Plan, ShardSpec
@@ -36,6 +36,7 @@ from factory.shards.receipts import (
     to_json,
 )
 from factory.shards.schema import dataset_card
+from factory.storage import hub
 
 __all__ = [
     "Incomplete",
@@ -408,7 +409,7 @@ def _altered(url: str, receipts: Sequence[Receipt]) -> list[int]:
 
     def is_altered(receipt: Receipt) -> bool:
         place = storage.join(url, receipt.path)
-        return storage.with_retries(lambda: storage.sha256_of(place)) != receipt.sha256
+        return storage.sha256_of(place) != receipt.sha256
 
     with ThreadPoolExecutor(_NUM_HASHERS) as pool:
         found = pool.map(is_altered, receipts)
@@ -503,7 +504,7 @@ def _remedy(url: str) -> str:
     """What to do about a place that holds no dataset."""
     above = url
     for _ in range(2):
-        above = storage.above(above) or above
+        above = storage.parent(above) or above
         if storage.exists(storage.join(above, RUN)):
             return f"It is a part of one: name {above}."
     if place := hub.url_of_name(url, "datasets/"):

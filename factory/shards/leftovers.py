@@ -1,7 +1,6 @@
 """What killed processes left in a dataset's place: half-written files that no reader sees."""
 
 from contextlib import suppress
-from functools import partial
 
 from factory import storage
 from factory.shards.ledger import files_of
@@ -16,7 +15,7 @@ def leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[storage
 
     Raises UserError where there is no dataset, OSError from the storage.
     """
-    there = storage.with_retries(partial(files_of, url))
+    there = files_of(url)
     now = _now(url, there)
     return [
         entry
@@ -31,7 +30,7 @@ def leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[storage
 def _now(url: str, there: list[storage.Entry]) -> float | None:
     """By the store's clock: this machine's may make a file that is being written look old."""
     try:
-        return storage.with_retries(partial(storage.clock_of, url))
+        return storage.clock_of(url)
     except OSError as error:
         if storage.is_transient(error):
             raise
@@ -45,5 +44,5 @@ def remove_leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[
     for entry in found:
         # Another gc, or a lost answer of this one, may have done it already.
         with suppress(FileNotFoundError):
-            storage.with_retries(partial(storage.remove, storage.join(url, entry.name)))
+            storage.remove(storage.join(url, entry.name))
     return found

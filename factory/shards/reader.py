@@ -193,7 +193,7 @@ def _rows(
     url: str, plan: Plan, receipt: Receipt, limit: float | None, first: int, last: int
 ) -> _Rows:
     """Of the samples first..last-1 of a shard, those within the limit, still encoded."""
-    data = storage.with_retries(partial(read_shard, url, receipt))
+    data = read_shard(url, receipt)
     for row in islice(plan.rows(data), first, last):
         if limit is None or row.uncertainty <= limit:
             yield row

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from factory import storage
 from factory.shards.ledger import (
@@ -43,16 +42,16 @@ class Status:
 
 def status(url: str) -> Status:
     """Raises UserError where there is no dataset, OSError from the storage."""
-    plan = storage.with_retries(partial(read_plan, url))
-    there = storage.with_retries(partial(published, url))
-    success = storage.with_retries(partial(read_success, url))
+    plan = read_plan(url)
+    there = published(url)
+    success = read_success(url)
     pending = [spec.stop - spec.start for spec in pending_among(plan, there)]
     left = sum(pending)
     return Status(
         plan=plan,
         shards_done=plan.num_shards - len(pending),
         pairs_done=plan.num - left,
-        hardware=storage.with_retries(partial(read_hardware, url)),
+        hardware=read_hardware(url),
         finished=not pending and success.get("rows") == plan.num,
         pairs_per_second=_rate(plan, there),
     )

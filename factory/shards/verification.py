@@ -86,7 +86,7 @@ def verify(url: str, level: Level = "hash") -> Verification:
     Raises UserError where there is no dataset; OSError where the storage cannot be reached, while a
     single file that cannot be read is a finding.
     """
-    there = {entry.name: entry for entry in storage.with_retries(partial(files_of, url))}
+    there = {entry.name: entry for entry in files_of(url)}
     manifest, findings = _manifest(url, there)
     plan, of_plan = _plan(url, manifest, {finding.name for finding in findings})
     findings += of_plan
@@ -189,13 +189,13 @@ def _read(url: str, name: str) -> bytes | Finding:
 def _attempt(name: str, read: Callable[[], T]) -> T | Finding:
     """What reading a file gives. Raises OSError where it may be whole, but cannot be reached."""
     try:
-        return storage.with_retries(read)
+        return read()
     except (FileNotFoundError, IsADirectoryError):
         return Finding(name, "missing")
     except OSError as error:
         if storage.is_transient(error):
             raise
-        return Finding(name, f"cannot be read: {storage.reason(error)}")
+        return Finding(name, f"cannot be read: {storage.describe(error)}")
 
 
 def _plan(

@@ -155,7 +155,8 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
     import fsspec
     import torch
 
-    from factory import cli, storage
+    from factory import cli
+    from factory.storage import files, retries
     from tests import in_process
     from tests.chaos.flaky import FlakyFileSystem
 
@@ -178,10 +179,10 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
         FlakyFileSystem.rng = random.Random(given.seed)
         fsspec.register_implementation("gs", FlakyFileSystem, clobber=True)
     if given.tears:
-        storage._write_local = _torn_write
+        files._write_local = _torn_write
     in_process.without_ray()
     honest = time.sleep
-    storage.time.sleep = lambda seconds: honest(seconds / 1000)  # type: ignore[attr-defined]
+    retries.time.sleep = lambda seconds: honest(seconds / 1000)  # type: ignore[attr-defined]
     sys.exit(cli.main(arguments))
 
 

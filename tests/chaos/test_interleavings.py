@@ -43,6 +43,7 @@ from factory.shards.receipts import Receipt, measure
 from factory.shards.schema import Sample
 from factory.shards.status import status
 from factory.shards.verification import LEFTOVER, Verification, verify
+from factory.storage import files
 from tests import in_process, tiny
 from tests.chaos import chaos
 from tests.chaos.interleaving import Interleaving, Killed, Process
@@ -506,7 +507,7 @@ def receipt_first(
 MUTANTS: dict[str, tuple[Any, str, Any, str]] = {
     "receipts come first": (shard_maker, "publish", receipt_first, "comes after its receipt"),
     "files are replaced": (storage, "write_new", storage.write, "were replaced"),
-    "halves are visible": (storage, "_write_local", chaos._torn_write, "is torn"),
+    "halves are visible": (files, "_write_local", chaos._torn_write, "is torn"),
 }
 
 

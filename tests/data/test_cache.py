@@ -23,6 +23,7 @@ from factory.data.loading import read_images
 from factory.data.toy import drawing
 from factory.errors import UserError
 from tests.folders import contents
+from tests.stumbling import stumble
 
 TOY = Source(kind="toy", num=70, seed=4)
 OF_TOY = 70 * 16 * 16 * 3
@@ -285,18 +286,10 @@ def test_a_file_system_that_reserves_no_room_is_used_all_the_same(data, monkeypa
 
 
 def test_an_image_of_a_store_that_stumbles_is_asked_for_again(data, photos, monkeypatch) -> None:
-    read, stumbled = storage.read_bytes, []
-
-    def stumble(url: str) -> bytes:
-        if not stumbled and url.endswith("042.png"):
-            stumbled.append(url)
-            raise OSError(errno.EIO, "503 Slow Down")
-        return read(url)
-
-    monkeypatch.setattr(storage, "read_bytes", stumble)
-    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+    error = OSError(errno.EIO, "503 Slow Down")
+    stumbles = stumble(monkeypatch, 1, error, at=lambda url: url.endswith("042.png"))
     assert len(cached_images(data, photos).images) == 150
-    assert len(stumbled) == 1
+    assert stumbles.failed.total() == 1
 
 
 def test_without_a_home_folder_the_key_that_names_another_one_is_told(monkeypatch) -> None:

@@ -26,6 +26,7 @@ from factory.generation.repair import repair
 from factory.shards.ledger import read_manifest, read_receipts, start_run
 from factory.shards.verification import verify
 from tests.older import OLDER, needs_older
+from tests.stumbling import stumble
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -505,10 +506,7 @@ def test_missing_credentials_are_told_as_a_place_that_cannot_be_written(
     class NoCredentials(Exception):
         """As a store's own package raises it; no OSError."""
 
-    def refuse(url: str, data: bytes) -> None:
-        raise NoCredentials("Unable to locate credentials")
-
-    monkeypatch.setattr(storage, "write_new", refuse)
+    stumble(monkeypatch, error=NoCredentials("Unable to locate credentials"))
     with pytest.raises(UserError, match=r"cannot be written .*Unable to locate credentials"):
         check(tiny_config(generate={"url": "memory://bucket/dataset"}))
 

@@ -18,6 +18,7 @@ from factory.generation.repair import repair
 from factory.shards.verification import verify
 from tests.folders import contents
 from tests.mutations import mutated
+from tests.stumbling import stumble
 
 NUM_REPAIRS = int(os.environ.get("NUM_REPAIRS", "25"))
 
@@ -220,17 +221,8 @@ def test_what_still_fails_while_mending_is_told_on_one_line(dataset, capsys, mon
 
 def test_storage_that_stumbles_while_mending_is_asked_again(dataset, monkeypatch) -> None:
     before = contents(dataset)
-    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
     for name in (RECEIPT, "_factory/env.json"):
         cut(dataset / name)
-    honest, stumbled = storage.write, set()
-
-    def write(url: str, data: bytes) -> None:
-        if url not in stumbled:
-            stumbled.add(url)
-            raise OSError("503 SlowDown")
-        honest(url, data)
-
-    monkeypatch.setattr(storage, "write", write)
+    stumbles = stumble(monkeypatch)
     assert repair(str(dataset)).findings == []
-    assert contents(dataset) == before and stumbled
+    assert contents(dataset) == before and stumbles.failed[str(dataset / RECEIPT)]

@@ -24,6 +24,8 @@ from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardM
 from factory.generation.synthesizer import SampledBatch, Synthesizer
 from factory.shards.ledger import pending_shards, start_run
 from factory.shards.plan import Plan, ShardSpec
+from factory.storage.retries import TRIES
+from tests.stumbling import stumble
 
 Make = Callable[[str], ShardMaker]
 
@@ -107,43 +109,24 @@ def test_two_shards_are_never_sampled_at_once(make: Make, monkeypatch: pytest.Mo
 
 
 def test_a_write_that_fails_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    maker, publish, tries = make("one"), shard_maker.publish, []
-
-    def flaky(*rest: Any, **more: Any) -> Any:
-        tries.append(1)
-        if len(tries) < 3:
-            raise OSError("503")
-        return publish(*rest, **more)
-
-    monkeypatch.setattr(shard_maker, "publish", flaky)
-    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
-    assert maker.make(maker.plan.shard(0)).rows == 4 and len(tries) == 3
-
-
-def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[list[int], list[float]]:
-    """Publishing always raises the error; returns its tries and the pauses between them."""
-    tries: list[int] = []
-    pauses: list[float] = []
-
-    def never(*rest: Any, **more: Any) -> Any:
-        tries.append(1)
-        raise error
-
-    monkeypatch.setattr(shard_maker, "publish", never)
-    monkeypatch.setattr(storage.time, "sleep", pauses.append)
-    return tries, pauses
+    maker = make("one")
+    spec = maker.plan.shard(0)
+    stumbles = stumble(monkeypatch, times=2)
+    assert maker.make(spec).rows == 4
+    assert stumbles.failed[f"{maker.url}/{spec.path}"] == 2
 
 
 def test_a_storage_that_never_takes_it_is_told_after_growing_pauses(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries, pauses = failing(monkeypatch, OSError("503 SlowDown"))
     maker = make("one")
+    spec = maker.plan.shard(0)
+    stumbles = stumble(monkeypatch, times=99, at=lambda url: url.endswith(spec.path))
     with pytest.raises(OSError, match="503"):
-        maker.make(maker.plan.shard(0))
-    assert len(tries) == storage.TRIES == len(pauses) + 1
-    assert all(0 <= pause <= min(30, 2**i) for i, pause in enumerate(pauses))
-    assert len(set(pauses)) == len(pauses)
+        maker.make(spec)
+    assert stumbles.failed.total() == TRIES == len(stumbles.pauses) + 1
+    assert all(0 <= pause <= min(30, 2**i) for i, pause in enumerate(stumbles.pauses))
+    assert len(set(stumbles.pauses)) == len(stumbles.pauses)
 
 
 @pytest.mark.parametrize(
@@ -158,11 +141,12 @@ def test_a_storage_that_never_takes_it_is_told_after_growing_pauses(
 def test_what_no_repetition_helps_is_not_repeated(
     make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    tries, pauses = failing(monkeypatch, error)
     maker = make("one")
+    spec = maker.plan.shard(0)
+    stumbles = stumble(monkeypatch, 99, error, at=lambda url: url.endswith(spec.path))
     with pytest.raises(type(error)):
-        maker.make(maker.plan.shard(0))
-    assert len(tries) == 1 and not pauses
+        maker.make(spec)
+    assert stumbles.failed.total() == 1 and not stumbles.pauses
 
 
 def test_samples_that_were_drawn_again_are_counted_in_the_receipt(

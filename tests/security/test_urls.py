@@ -13,6 +13,7 @@ from factory.importing import read_ddpm
 from factory.labeling.ensemble import load_ensemble
 from factory.shards.ledger import read_plan
 from factory.shards.reader import ShardDataset
+from factory.storage import files
 
 SECRET = "hunter2hunter2"
 
@@ -230,7 +231,7 @@ def test_refused_wherever_a_place_is_opened(
     def reach(url: str) -> None:
         raise AssertionError(f"reaches for {url}")
 
-    monkeypatch.setattr(storage, "filesystem", reach)
+    monkeypatch.setattr(files, "filesystem", reach)
     with pytest.raises(UserError):
         opened(url)
 
@@ -245,7 +246,7 @@ def test_refused_where_a_place_comes_from_code(
     def reach(url: str, **options: object) -> None:
         raise AssertionError(f"reaches for {url}")
 
-    monkeypatch.setattr(storage, "url_to_fs", reach)
+    monkeypatch.setattr(files, "url_to_fs", reach)
     with pytest.raises(UserError):
         opened(url)
 

@@ -359,7 +359,7 @@ def test_pending_costs_two_listings_and_no_reading(place, plan, encode, monkeypa
     start(place, plan)
     put(place, plan, plan.shard(1), encode(plan, plan.shard(1)))
     calls = []
-    for name in ("list_files", "entries", "exists", "size_of", "read_bytes"):
+    for name in ("list_files", "entries", "exists", "read_bytes"):
         original = getattr(storage, name)
         monkeypatch.setattr(
             storage,

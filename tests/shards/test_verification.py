@@ -15,6 +15,7 @@ from factory.shards.leftovers import leftovers, remove_leftovers
 from factory.shards.status import status
 from factory.shards.verification import verify
 from tests.mutations import mutated
+from tests.stumbling import stumble
 
 NUM_MUTATIONS = int(os.environ.get("NUM_MUTATIONS", "300"))
 
@@ -240,34 +241,14 @@ def test_a_folder_at_a_files_name_is_named(tmp_path, make_plan, write_dataset):
 @pytest.mark.parametrize("look", [verify, status, leftovers, remove_leftovers])
 def test_storage_that_stumbles_is_asked_again(place, make_plan, write_dataset, monkeypatch, look):
     write_dataset(place, make_plan())
-    undisturbed, stumbled = look(place), set()
-    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
-
-    def stumbling(name):
-        honest = getattr(storage, name)
-
-        def call(url, *rest, **more):
-            # Each call of each place goes wrong once.
-            if (name, url) not in stumbled:
-                stumbled.add((name, url))
-                raise OSError("503 SlowDown")
-            return honest(url, *rest, **more)
-
-        monkeypatch.setattr(storage, name, call)
-
-    for name in ("read_bytes", "sha256_of", "entries", "list_files"):
-        stumbling(name)
+    undisturbed = look(place)
+    stumbles = stumble(monkeypatch)
     assert look(place) == undisturbed
-    assert stumbled
+    assert stumbles.failed
 
 
 def test_an_outage_proves_no_damage(place, make_plan, write_dataset, monkeypatch):
     write_dataset(place, make_plan())
-    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
-
-    def never(url):
-        raise OSError("503 SlowDown")
-
-    monkeypatch.setattr(storage, "sha256_of", never)
+    stumble(monkeypatch, times=99, at=lambda url: url.endswith(".parquet"))
     with pytest.raises(OSError, match="503"):
         verify(place)

@@ -200,7 +200,7 @@ def test_a_store_that_cannot_be_reached_is_named(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr("factory.storage.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("factory.storage.retries.time.sleep", lambda seconds: None)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     (command, *flags), _ = BUCKETS[key]
     url = "s3://bucket"

@@ -1,18 +1,19 @@
-"""Claims about factory.hub: what is meant by what people write and have of the Hub."""
+"""Claims about factory.storage.hub: what is meant by what people write and have of the Hub."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from factory import hub, storage
+from factory import storage
 from factory.errors import UserError
 from factory.labeling.ensemble import load_ensemble
 from factory.shards.ledger import read_plan
 from factory.shards.reader import ShardDataset
+from factory.storage import hub
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
-OLD = Path(__file__).parent / "shards" / "version_0_1" / "parquet"
+OLD = Path(__file__).parents[1] / "shards" / "version_0_1" / "parquet"
 PAGES = {
     "https://huggingface.co/google/ddpm-cat-256": "hf://google/ddpm-cat-256",
     "https://huggingface.co/google/ddpm-cat-256/tree/main": "hf://google/ddpm-cat-256",
@@ -81,7 +82,7 @@ def test_a_part_of_a_dataset_names_all_of_it(part: str) -> None:
 
 def test_the_root_of_a_store_lies_in_nothing() -> None:
     for root in ("/", "s3://bucket", "hf://owner/name", "hf://datasets/owner/name/"):
-        assert storage.above(root) is None
-    assert storage.above("s3://bucket/a/b/") == "s3://bucket/a"
-    assert storage.above("hf://owner/name/unet") == "hf://owner/name"
-    assert storage.above("/a/b") == "/a"
+        assert storage.parent(root) is None
+    assert storage.parent("s3://bucket/a/b/") == "s3://bucket/a"
+    assert storage.parent("hf://owner/name/unet") == "hf://owner/name"
+    assert storage.parent("/a/b") == "/a"

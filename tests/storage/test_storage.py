@@ -4,7 +4,6 @@ import errno
 import os
 import time
 import uuid
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +24,7 @@ from s3fs.errors import translate_boto_error
 
 from factory import storage
 from factory.errors import UserError
+from factory.storage import retries
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -37,7 +37,6 @@ def test_what_is_written_is_read(place: str) -> None:
     file = storage.join(place, "b", "c.bin")
     storage.write_new(file, b"one")
     assert storage.read_bytes(file) == b"one"
-    assert storage.size_of(file) == 3
     assert storage.exists(file) and storage.exists(place)
     assert not storage.exists(storage.join(place, "d"))
 
@@ -142,9 +141,9 @@ def test_a_place_that_cannot_be_written_is_named_with_the_reason(
 
 
 def test_reasons_do_not_repeat_the_place() -> None:
-    assert storage.reason(FileNotFoundError(2, "No such file", "/a/b")) == "No such file"
-    assert storage.reason(OSError()) == "OSError"
-    assert storage.reason(ValueError("odd")) == "odd"
+    assert storage.describe(FileNotFoundError(2, "No such file", "/a/b")) == "No such file"
+    assert storage.describe(OSError()) == "OSError"
+    assert storage.describe(ValueError("odd")) == "odd"
 
 
 # A store that stumbles, or turns us down
@@ -177,6 +176,10 @@ class Store(MemoryFileSystem):
         self._stumble()
         return bytes(super().cat_file(path, **kwargs))
 
+    def find(self, path: str, *rest: Any, **kwargs: Any) -> Any:
+        self._stumble()
+        return super().find(path, *rest, **kwargs)
+
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> type[Store]:
@@ -192,11 +195,13 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, luck: float = 0.0) -> None:
         self.now = 0.0
-        monkeypatch.setattr(storage.time, "sleep", self.sleep)
-        monkeypatch.setattr(storage.random, "uniform", lambda low, high: low + luck * (high - low))
+        self.pauses: list[float] = []
+        monkeypatch.setattr(retries.time, "sleep", self.sleep)
+        monkeypatch.setattr(retries.random, "uniform", lambda low, high: low + luck * (high - low))
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+        self.pauses.append(seconds)
 
 
 @pytest.mark.parametrize("luck", [0.0, 0.5, 1.0])
@@ -211,8 +216,8 @@ def test_any_outage_of_a_minute_is_survived_with_few_calls(
             raise OSError("503 SlowDown")
         return "done"
 
-    assert storage.with_retries(work) == "done"
-    assert len(calls) <= storage.TRIES
+    assert retries.with_retries(work) == "done"
+    assert len(calls) <= retries.TRIES
     assert max(after - before for before, after in pairwise(calls)) <= 30
 
 
@@ -226,7 +231,7 @@ def test_an_outage_that_lasts_is_told_after_minutes(
         raise OSError("503 SlowDown")
 
     with pytest.raises(OSError, match="503"):
-        storage.with_retries(work)
+        retries.with_retries(work)
     assert 60 < clock.now < 180
 
 
@@ -282,7 +287,7 @@ def test_what_a_store_refuses_is_told_at_once_with_what_to_do(
     clock = Clock(monkeypatch)
     store.errors[:] = [error]
     with pytest.raises(PermissionError) as raised:
-        storage.with_retries(partial(storage.write, "memory://b/x", b"x"))
+        storage.write("memory://b/x", b"x")
     assert not storage.is_transient(raised.value) and not clock.now
     assert "memory://b/x" in str(raised.value) and "renew them" in str(raised.value)
     store.errors[:] = [error]
@@ -306,6 +311,81 @@ def test_a_store_that_stumbles_once_is_asked_again(
         assert storage.check_writable("memory://b")
         assert not store.errors and clock.now
         assert storage.entries("memory://b") == []
+
+
+CALLS = {
+    "read_bytes": lambda: storage.read_bytes("memory://b/x"),
+    "sha256_of": lambda: storage.sha256_of("memory://b/x"),
+    "exists": lambda: storage.exists("memory://b/x"),
+    "list_files": lambda: storage.list_files("memory://b"),
+    "entries": lambda: storage.entries("memory://b"),
+    "versions": lambda: storage.versions("memory://b", ["memory://b/x"]),
+    "write": lambda: storage.write("memory://b/x", b"y"),
+    "write_new": lambda: storage.write_new("memory://b/new", b"y"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_each_call_is_repeated_where_the_store_stumbles_and_no_more_often_than_that(
+    name: str, store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write("memory://b/x", b"x")
+    pauses = Clock(monkeypatch).pauses
+    store.errors[:] = [answer("SlowDown", 503) for _ in range(3)]
+    CALLS[name]()
+    assert len(pauses) == 3 and not store.errors
+    store.errors[:] = [answer("SlowDown", 503) for _ in range(99)]
+    with pytest.raises(OSError, match="memory://b"):
+        CALLS[name]()
+    assert len(store.errors) == 99 - retries.TRIES
+
+
+def lose_the_response(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The store's first call of this name succeeds, but ends with an error."""
+    honest, lost = getattr(Store, name), []
+
+    def call(self: Store, *rest: Any, **more: Any) -> None:
+        honest(self, *rest, **more)
+        if not lost:
+            lost.append(name)
+            raise ConnectionResetError("reset by peer")
+
+    monkeypatch.setattr(Store, name, call)
+
+
+def test_a_file_that_was_created_although_the_response_was_lost_is_nobody_elses(
+    store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    lose_the_response(monkeypatch, "pipe_file")
+    storage.write_new("memory://b/x", b"ours")
+    assert storage.read_bytes("memory://b/x") == b"ours"
+    with pytest.raises(FileExistsError):
+        storage.write_new("memory://b/x", b"ours")
+
+
+def test_a_file_that_somebody_else_created_after_a_stumble_is_theirs(
+    store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        retries.time, "sleep", lambda seconds: storage.write("memory://b/x", b"theirs")
+    )
+    store.errors[:] = [answer("SlowDown", 503)]
+    with pytest.raises(FileExistsError):
+        storage.write_new("memory://b/x", b"ours")
+    assert storage.read_bytes("memory://b/x") == b"theirs"
+
+
+def test_a_file_that_was_removed_although_the_response_was_lost_is_not_missing(
+    store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    storage.write("memory://b/x", b"x")
+    lose_the_response(monkeypatch, "rm_file")
+    storage.remove("memory://b/x")
+    assert not storage.exists("memory://b/x")
+    with pytest.raises(FileNotFoundError):
+        storage.remove("memory://b/x")
 
 
 def test_a_missing_bucket_is_told_at_once(

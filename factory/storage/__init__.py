@@ -1,0 +1,57 @@
+"""Files on this machine and in object stores: the only package that knows fsspec.
+
+A URL is one of a store (`s3://bucket/prefix`, `gs://...`, `memory://...`) or a path of this
+machine. No file is ever visible half written, and what must not be replaced is written create-only.
+Every function that reads, lists or writes tries again by itself if its store stumbles, so that no
+caller has to; in the end it raises an OSError that names the URL.
+"""
+
+from factory.storage.files import (
+    exists,
+    filesystem,
+    is_file,
+    outlives_this_process,
+    read_bytes,
+    read_text,
+    remove,
+    sha256_of,
+    write,
+    write_new,
+)
+from factory.storage.listings import Entry, entries, list_files, versions
+from factory.storage.probing import check_writable, clock_of
+from factory.storage.store_errors import (
+    describe,
+    is_transient,
+    lack_of_credentials,
+    to_user_error,
+)
+from factory.storage.urls import is_local, join, name_of, normalize, parent
+
+__all__ = [
+    "Entry",
+    "check_writable",
+    "clock_of",
+    "describe",
+    "entries",
+    "exists",
+    "filesystem",
+    "is_file",
+    "is_local",
+    "is_transient",
+    "join",
+    "lack_of_credentials",
+    "list_files",
+    "name_of",
+    "normalize",
+    "outlives_this_process",
+    "parent",
+    "read_bytes",
+    "read_text",
+    "remove",
+    "sha256_of",
+    "to_user_error",
+    "versions",
+    "write",
+    "write_new",
+]

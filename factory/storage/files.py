@@ -1,0 +1,217 @@
+"""Single files: read, written whole or not at all, hashed and removed."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from factory import faults
+from factory.errors import UserError
+from factory.storage.retries import TRIES, with_retries
+from factory.storage.store_errors import as_os_errors, with_url
+from factory.storage.urls import check_url, is_local
+
+
+def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The fsspec filesystem of a URL, and the path in it; listings are never cached.
+
+    Raises UserError if the protocol's package is not installed, and for URLs that `normalize`
+    refuses.
+    """
+    if is_local(url):
+        # Not by fsspec, to which `::` in a path would be a chain.
+        return LocalFileSystem(), os.path.abspath(url)
+    check_url(url)
+    try:
+        fs, path = url_to_fs(url, use_listings_cache=False)
+    except ImportError as error:
+        raise UserError(f"{url}: {error}. Install it, then run again.") from None
+    return fs, str(path)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
+    """`filesystem` for one call in the body, whose errors become OSErrors."""
+    with as_os_errors(url):
+        yield filesystem(url)
+
+
+def outlives_this_process(url: str) -> bool:
+    """True if other and later processes find the files that are written there."""
+    return not isinstance(filesystem(url)[0], MemoryFileSystem)
+
+
+def read_bytes(url: str, tries: int = TRIES) -> bytes:
+    """All bytes of a file. Raises FileNotFoundError."""
+    return with_retries(lambda: _read(url), tries)
+
+
+def _read(url: str) -> bytes:
+    try:
+        with opened(url) as (fs, path):
+            data: bytes = fs.cat_file(path)
+    except NotADirectoryError as error:
+        raise _not_found(error) from None
+    return data
+
+
+def _not_found(error: NotADirectoryError) -> FileNotFoundError:
+    """The error of a path that leads through a file, below which there is no file."""
+    return FileNotFoundError(error.errno, error.strerror, error.filename)
+
+
+def read_text(url: str) -> str:
+    """A file as UTF-8 text. Raises FileNotFoundError, UnicodeDecodeError."""
+    return read_bytes(url).decode("utf-8")
+
+
+def sha256_of(url: str) -> str:
+    """The sha256 of a file's bytes as 64 hex digits. Raises FileNotFoundError."""
+    if not is_local(url):
+        return hashlib.sha256(read_bytes(url)).hexdigest()
+    return with_retries(lambda: _local_sha256(url))
+
+
+def _local_sha256(url: str) -> str:
+    try:
+        with opened(url) as (_, path), Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except NotADirectoryError as error:
+        raise _not_found(error) from None
+
+
+def exists(url: str) -> bool:
+    """True if there is a file or folder at the URL."""
+
+    def ask() -> bool:
+        with opened(url) as (fs, path):
+            return bool(fs.exists(path))
+
+    return with_retries(ask)
+
+
+def is_file(url: str) -> bool:
+    """True if there is a file at the URL, False for a folder and for nothing."""
+
+    def ask() -> bool:
+        with opened(url) as (fs, path):
+            return bool(fs.isfile(path))
+
+    return with_retries(ask)
+
+
+def write_new(url: str, data: bytes, tries: int = TRIES) -> None:
+    """Creates the file with exactly these bytes, visible only when complete.
+
+    Raises FileExistsError if there was a file before, whoever wrote it; OSError if the file
+    cannot be written.
+    """
+    stumbled = False
+
+    def create() -> None:
+        nonlocal stumbled
+        try:
+            _create(url, data)
+        except FileExistsError:
+            # An earlier try may have succeeded although its response was lost.
+            if not (stumbled and _read(url) == data):
+                raise
+        except OSError:
+            stumbled = True
+            raise
+
+    with_retries(create, tries)
+
+
+def _create(url: str, data: bytes) -> None:
+    with opened(url) as (fs, path):
+        if is_local(url):
+            _write_local(Path(path), data, replace=False)
+            return
+        # Some stores replace in spite of mode="create", so they are asked first.
+        if fs.exists(path):
+            raise FileExistsError(url)
+        faults.hit("write.before")
+        fs.pipe_file(path, data, mode="create")
+        faults.hit("write.after")
+
+
+def write(url: str, data: bytes) -> None:
+    """Writes the file, replacing an older one in one step."""
+    with_retries(lambda: _replace(url, data))
+
+
+def _replace(url: str, data: bytes) -> None:
+    with opened(url) as (fs, path):
+        if is_local(url):
+            _write_local(Path(path), data, replace=True)
+            return
+        faults.hit("write.before")
+        fs.pipe_file(path, data)
+        faults.hit("write.after")
+
+
+def _write_local(path: Path, data: bytes, replace: bool) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with _new_file(temporary) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        faults.hit("write.before")
+        if replace:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)
+        faults.hit("write.after")
+    except OSError as error:
+        raise with_url(error, str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """Opens a new file; creates its folders."""
+    for _ in range(9):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Another process's `check_writable` may remove an empty folder again.
+        with suppress(FileNotFoundError):
+            return path.open("xb")
+    return path.open("xb")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(url: str, tries: int = TRIES) -> None:
+    """Deletes a file. Raises FileNotFoundError."""
+    stumbled = False
+
+    def delete() -> None:
+        nonlocal stumbled
+        try:
+            with opened(url) as (fs, path):
+                fs.rm_file(path)
+        except FileNotFoundError:
+            # An earlier try may have succeeded although its response was lost.
+            if not stumbled:
+                raise
+        except OSError:
+            stumbled = True
+            raise
+
+    with_retries(delete, tries)

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from measuring import Row
 
-from factory.images import encode_png
+from factory.png import encode_png
 
 WORKER = "RayTrainWorker"
 SET = {

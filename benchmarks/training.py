@@ -38,7 +38,8 @@ from factory.diffusion.train_step import (
     resident_images,
     train_step,
 )
-from factory.images import UInt8, encode_png
+from factory.images import UInt8
+from factory.png import encode_png
 from factory.precision import in_bf16
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -31,7 +31,8 @@ from PIL import Image
 
 from factory.classes import IGNORE_ID
 from factory.data.toy import drawing
-from factory.images import UInt8, crop_and_resize, decode_png, encode_png, open_image
+from factory.images import UInt8, crop_and_resize, open_image
+from factory.png import decode_png, encode_png
 from factory.shards.plan import Plan
 from factory.shards.receipts import measure
 from factory.shards.schema import Sample, sample_key, to_fields

@@ -33,7 +33,7 @@ from factory.errors import UserError
 from factory.generation.local import threads_of_an_actor
 from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
-from factory.images import UInt8, colorize, encode_png, overlay, tile
+from factory.images import UInt8
 from factory.labeling import commands, evaluation
 from factory.labeling.ensemble import (
     Ensemble,
@@ -44,6 +44,8 @@ from factory.labeling.ensemble import (
 from factory.labeling.evaluation import Evaluation
 from factory.labeling.fitting import image_maps
 from factory.labeling.labels import label_maps
+from factory.pictures import colorize, overlay, tile
+from factory.png import encode_png
 from factory.shards.reader import ShardDataset
 from factory.shards.schema import Sample
 

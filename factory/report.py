@@ -17,7 +17,8 @@ from factory import storage
 from factory.classes import Classes
 from factory.differences import flatten
 from factory.errors import DamagedShard, UserError
-from factory.images import colorize, encode_png, overlay
+from factory.pictures import colorize, overlay
+from factory.png import encode_png
 from factory.shards.ledger import (
     Manifest,
     Plan,

@@ -16,7 +16,7 @@ from factory import UserError, api
 from factory.data.loading import Labelled
 from factory.data.toy import drawing, faces
 from factory.diffusion.checkpoints import Model
-from factory.images import encode_png
+from factory.png import encode_png
 from tests import tiny
 
 FEATURES = {"timesteps": (10, 40), "blocks": (1, 2)}

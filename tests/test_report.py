@@ -13,7 +13,7 @@ from PIL import Image
 from factory import storage
 from factory.data.toy import drawing, faces
 from factory.errors import UserError
-from factory.images import colorize, overlay
+from factory.pictures import colorize, overlay
 from factory.report import _percentages, write_report
 from factory.shards.ledger import Plan, finish_run, publish, start_run
 from factory.shards.schema import Sample, sample_key

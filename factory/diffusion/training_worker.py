@@ -42,7 +42,9 @@ from factory.diffusion.train_step import (
     train_step,
 )
 from factory.errors import NotFinite, UserError, is_out_of_memory
-from factory.images import UInt8, encode_png, tile, to_channels_last_arrays
+from factory.images import UInt8, to_channels_last_arrays
+from factory.pictures import tile
+from factory.png import encode_png
 from factory.precision import in_bf16
 from factory.progress import duration, print_lines, tell
 

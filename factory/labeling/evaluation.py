@@ -12,11 +12,13 @@ from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError
-from factory.images import UInt8, captioned, colorize, encode_png, heat, tile
+from factory.images import UInt8
 from factory.labeling.ensemble import Ensemble
 from factory.labeling.fitting import image_maps
 from factory.labeling.labels import label_maps
 from factory.labeling.metrics import Score, confusion_matrix
+from factory.pictures import captioned, colorize, heat, tile
+from factory.png import encode_png
 
 SHEET_COLUMNS = ("image", "truth", "prediction", "uncertainty")
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from factory import images
+from factory import png
 from factory.classes import IGNORE_ID, Classes
 from factory.errors import DamagedShard, UnreadableImage
 from factory.images import UInt8
@@ -153,7 +153,7 @@ def encode_sample(sample: Sample, num_classes: int) -> EncodedSample:
     Raises DamagedShard where the mask holds an id beyond the classes, 255 aside.
     """
     fields = to_fields(sample, num_classes)
-    return EncodedSample(fields, images.encode_png(sample.image), images.encode_png(sample.mask))
+    return EncodedSample(fields, png.encode_png(sample.image), png.encode_png(sample.mask))
 
 
 def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) -> Sample:
@@ -170,7 +170,7 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
     if not _KEY.fullmatch(key):
         raise DamagedShard(f"the key {key!r} is not made of letters, digits, - and _")
     try:
-        image, mask = images.decode_png(image_png), images.decode_png(mask_png)
+        image, mask = png.decode_png(image_png), png.decode_png(mask_png)
     except UnreadableImage as error:
         raise DamagedShard(f"sample {key}: {error}") from None
     if (image.ndim, mask.ndim) != (3, 2):

@@ -12,7 +12,8 @@ from factory.config import Source
 from factory.data import inspection
 from factory.data.loading import Labelled
 from factory.errors import UserError
-from factory.images import UInt8, encode_png
+from factory.images import UInt8
+from factory.png import encode_png
 
 CLASSES = Classes.named(["background", "thing", "rare"])
 

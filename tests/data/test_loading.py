@@ -16,7 +16,8 @@ from factory import storage
 from factory.config import Source
 from factory.data import loading
 from factory.errors import UserError
-from factory.images import UInt8, encode_png
+from factory.images import UInt8
+from factory.png import encode_png
 
 REAL = Path(__file__).parents[2] / "../shared/data"
 real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the folder ../shared/data")

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factory import embedded, images, report
+from factory import embedded, png, report
 from factory.classes import parse_classes
 from factory.config import Source, load_config, parse_override
 from factory.data import inspection
 from factory.data.loading import read_images, read_labelled
 from factory.diffusion.checkpoints import load_model
 from factory.errors import DamagedShard, UnreadableImage, UserError
-from factory.images import encode_png
 from factory.importing import import_weights
 from factory.labeling.diffuseseg_mlps import load_mlps
 from factory.labeling.ensemble import load_ensemble
+from factory.png import encode_png
 from factory.shards import parquet, reader, webdataset
 from factory.shards.ledger import pending_shards, read_hardware, read_plan
 from factory.shards.reader import ShardDataset
@@ -180,7 +180,7 @@ def test_a_shard_runs_nothing_and_is_refused(
     samples = ShardDataset(dataset)
     for artefact in live:
         given.append(artefact.data)
-        for read in (parquet.decode, webdataset.decode, images.decode_png):
+        for read in (parquet.decode, webdataset.decode, png.decode_png):
             # Ray's type may choke on what it is given.
             with suppress(DamagedShard, UnreadableImage, AttributeError):
                 read(artefact.data)

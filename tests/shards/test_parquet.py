@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory.errors import DamagedShard
-from factory.images import encode_png
+from factory.png import encode_png
 from factory.shards.parquet import decode, encode
 from factory.shards.schema import arrow_schema, encode_sample, to_fields
 

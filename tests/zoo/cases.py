@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory.images import UInt8, encode_png
+from factory.images import UInt8
+from factory.png import encode_png
 
 Told = tuple[str, str, str]
 """Words of one line: which file or key, what is wrong with it, what to do."""

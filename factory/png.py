@@ -1,0 +1,109 @@
+"""PNG bytes from pixels and back: one row filter, one deflate stream, the same bytes every time.
+
+Shapes: H height, W width.
+"""
+
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+
+import deflate
+import numpy as np
+
+from factory.errors import UnreadableImage
+from factory.images import MAX_PIXELS, UInt8, open_image
+
+DEFLATE_LEVEL = 1
+"""The level of libdeflate, 1..12; `benchmarks/writing.py` measures other levels and filters."""
+
+_GREY, _RGB = 0, 2
+_PLAIN, _UP = 0, 2
+# Adjacent rows of a photograph are similar; differences of class ids do not compress better.
+_FILTERS = {_GREY: _PLAIN, _RGB: _UP}
+_BODY = slice(41, -16)
+
+
+def encode_png(pixels: UInt8) -> bytes:
+    """(H, W, 3) RGB or (H, W) ids, both at least 1 -> a plain 8-bit PNG.
+
+    The same pixels give the same bytes, as long as libdeflate's version stays.
+    """
+    assert pixels.dtype == np.uint8 and pixels.shape[2:] in ((), (3,)), (pixels.dtype, pixels.shape)
+    height, width = pixels.shape[:2]
+    color = _RGB if pixels.shape[2:] == (3,) else _GREY
+    rows = pixels.reshape(height, width * _channels(color))
+    lines = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    lines[:, 0] = _FILTERS[color]
+    lines[:, 1:] = rows
+    if color == _RGB:
+        lines[1:, 1:] -= rows[:-1]
+    return _png(width, height, color, deflate.zlib_compress(lines, DEFLATE_LEVEL))
+
+
+def decode_png(data: bytes) -> UInt8:
+    """PNG bytes -> (H, W, 3) RGB or (H, W) ids; a PNG of `encode_png` is decoded without Pillow.
+
+    Raises UnreadableImage if they do not decode, or have another mode than RGB and L.
+    """
+    pixels = _decode_own(data)
+    if pixels is None:
+        image = open_image(data)
+        if image.mode not in ("RGB", "L"):
+            raise UnreadableImage(f"a picture of mode {image.mode}, not RGB or L")
+        pixels = np.asarray(image, np.uint8)
+    return pixels
+
+
+def _decode_own(data: bytes) -> UInt8 | None:
+    """The pixels of a PNG that `encode_png` wrote, every byte checked; None for any other."""
+    if len(data) < _BODY.start - _BODY.stop:
+        return None
+    width, height, _, color = struct.unpack_from(">IIBB", data, 16)
+    body = data[_BODY]
+    if color not in _FILTERS or not 0 < width * height <= MAX_PIXELS:
+        return None
+    if data != _png(width, height, color, body):
+        return None
+    size = height * (1 + width * _channels(color))
+    try:
+        inflated = deflate.zlib_decompress(body, size)
+    except deflate.DeflateError:
+        return None
+    # The checksum must be the end: nothing may follow it.
+    if len(inflated) != size or body[-4:] != deflate.adler32(inflated).to_bytes(4):
+        return None
+    lines = np.frombuffer(inflated, np.uint8).reshape(height, -1)
+    if (lines[:, 0] != _FILTERS[color]).any():
+        return None
+    rows = lines[:, 1:].copy()
+    if color == _GREY:
+        return rows
+    # Each row is the sum of all differences above it. Each of the log2(height) steps doubles how
+    # many of them a row holds.
+    for step in (1 << i for i in range((height - 1).bit_length())):
+        rows[step:] += rows[:-step]
+    return rows.reshape(height, width, 3)
+
+
+def _png(width: int, height: int, color: int, body: bytes | bytearray) -> bytes:
+    """A whole PNG file from its deflated lines."""
+    return b"".join([_head(width, height, color), *_chunk(b"IDAT", body), _END])
+
+
+@lru_cache(maxsize=64)
+def _head(width: int, height: int, color: int) -> bytes:
+    """The signature of PNG and the chunk IHDR."""
+    header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
+    return b"".join([b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header)])
+
+
+def _chunk(kind: bytes, body: bytes | bytearray) -> Iterable[bytes | bytearray]:
+    checksum = deflate.crc32(body, deflate.crc32(kind))
+    return len(body).to_bytes(4), kind, body, checksum.to_bytes(4)
+
+
+_END = b"".join(_chunk(b"IEND", b""))
+
+
+def _channels(color: int) -> int:
+    return 3 if color == _RGB else 1

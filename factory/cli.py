@@ -67,6 +67,7 @@ _SWITCHES = {
     },
 }
 _ABOUT = {
+    "import": "make a model folder of published weights (DiffuseSeg's network, or its ten MLPs)",
     "inspect": "check the images and masks of a config, naming every bad file",
     "train": "stage 1: fit the DDPM on unlabelled images with Ray Train",
     "fit": "stage 2: fit the ensemble on few labelled images",
@@ -214,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 flag, action="store_const", const=True, dest=key, help=f"{about} ({key})"
             )
+    _add_import(commands)
     report = _on_dataset(commands, "report")
     report.add_argument("--num", default="64", help="samples shown")
     _on_dataset(commands, "status")
@@ -227,6 +229,16 @@ def _parser() -> argparse.ArgumentParser:
     gc = _on_dataset(commands, "gc")
     gc.add_argument("--dry-run", action="store_true", help="list, delete nothing")
     return parser
+
+
+def _add_import(commands: Any) -> None:
+    sub = commands.add_parser("import", help=_ABOUT["import"], description=_ABOUT["import"])
+    sub.add_argument("source", help="the network's file, or the folder of mlp_1_best.pt and so on")
+    sub.add_argument("--out", required=True, metavar="FOLDER", help="the new folder or URL")
+    sub.add_argument(
+        "--ddpm", metavar="FOLDER", help="of MLPs: the imported network they belong to"
+    )
+    sub.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
 
 
 def _on_dataset(commands: Any, name: str) -> argparse.ArgumentParser:
@@ -266,6 +278,14 @@ def _with_config(
 
 
 # Each command imports what it needs when it runs: a mistake in a config is answered at once.
+
+
+def _import(given: argparse.Namespace) -> int:
+    from factory.importing import import_weights
+
+    url = import_weights(given.source, given.out, given.ddpm, given.dry_run)
+    print("the weights can be imported; nothing was written" if given.dry_run else url)
+    return 0
 
 
 def _inspect(config: Config) -> int:
@@ -445,6 +465,7 @@ def _gc(given: argparse.Namespace) -> int:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "import": _import,
     "inspect": _with_config(_inspect, _inspect),
     "train": _with_config(_train, _check_train),
     "fit": _with_config(_fit, _check_fit),

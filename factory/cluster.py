@@ -3,53 +3,27 @@
 import ipaddress
 import logging
 import os
-import re
-import secrets
-import signal
 import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import ray
-from ray._common.utils import get_default_ray_temp_dir
-from ray._private import ray_constants
-from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
-from ray._private.authentication.authentication_utils import is_token_auth_enabled
-from ray._private.state import actors as actor_table
-from ray._private.utils import get_num_cpus
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from factory import ray_messages, storage
+from factory import storage
 from factory.errors import Problems, UserError
-from factory.generation.dispatcher import Actors
 from factory.progress import warn
+from factory.ray_internals import environment, messages, session
 
-_CLUSTERS = ray_constants.ENABLE_RAY_CLUSTER
-"""Whether Ray joins clusters on this kind of machine at all."""
 _ANSWER_SECONDS = 15.0
 """That a cluster has to take a connection."""
-_TRIES = "RAY_gcs_server_port_wait_time_s"
-"""How often Ray asks what answers whether it is a cluster, for 41 seconds each."""
 _NODE_SECONDS = 60.0
 """That a node has to start a process and look for a file."""
 WAITING_SECONDS = 30.0
 """Between two lines that tell what is waited for."""
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_COLOR_PREFIX": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    # Workers may wait for hours for one whose machine has images to decode, which says so itself.
-    "RAY_TRAIN_COLLECTIVE_WARN_INTERVAL_S": "86400",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 
 
 def connect() -> None:
@@ -61,14 +35,12 @@ def connect() -> None:
 
     Raises UserError where no cluster lets us in at RAY_ADDRESS, and where Ray cannot start here.
     """
-    ray_messages.quiet()
+    messages.hide_noise()
     if ray.is_initialized():
         return
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    # Of other threads than the main one it would say that it leaves SIGTERM alone.
-    _quiet("ray._private.worker")
-    with _sigterm_kept():
+    environment.set_defaults()
+    session.hide_sigterm_warning()
+    with session.sigterm_kept():
         if address := _address():
             _join(address)
         else:
@@ -82,25 +54,12 @@ def _address() -> str:
     return "" if address == "local" else address
 
 
-@contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Ray puts its own handler in place, in the main thread, which ends with another exit code."""
-    on_terminate = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_terminate)
-
-
 def _start() -> None:
-    # Where clusters are possible at all, Ray listens on every network that the machine is in.
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    # Ray turns its token on by itself for a local cluster; it need not say so.
-    _quiet("ray._private.authentication.authentication_token_setup")
+    session.listen_on_loopback_only()
+    session.hide_token_notice()
     try:
-        _hold_token()
-        _in_lasting_thread(
+        session.provide_token()
+        session.run_in_lasting_thread(
             partial(
                 ray.init,
                 address="local",
@@ -115,50 +74,16 @@ def _start() -> None:
     except Exception as error:
         raise UserError(
             f"Ray cannot start on this machine ({_one_line(error)}). Its processes meet in "
-            f"{get_default_ray_temp_dir()}: set RAY_TMPDIR to a folder with an absolute path of at "
+            f"{session.temporary_folder()}: set RAY_TMPDIR to a folder with an absolute path of at "
             "most 35 characters that you may write to. Nothing was started."
         ) from None
-
-
-def _in_lasting_thread(start: Callable[[], object]) -> None:
-    """Starts processes in a thread that does not end before this process.
-
-    Linux ends Ray's processes with the thread that started them: one that serves a single request,
-    perhaps, and the next request would wait for ever. In the main thread, Ray's own handler would
-    meanwhile end us at SIGTERM, with another exit code.
-    """
-    started: Future[object] = Future()
-
-    def last() -> None:
-        try:
-            started.set_result(start())
-        # Whatever it is, it is raised where the caller waits.
-        except BaseException as error:
-            started.set_exception(error)
-        else:
-            threading.Event().wait()
-
-    threading.Thread(target=last, name="ray", daemon=True).start()
-    started.result()
-
-
-def _hold_token() -> None:
-    """Where the user has no token, makes one for this process and those that it starts.
-
-    Ray would write it into a home folder that may be read-only, or not there at all.
-    """
-    tokens = AuthenticationTokenLoader.instance()
-    if not tokens.has_token(ignore_auth_mode=True):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        tokens.reset_cache()
 
 
 def _join(address: str) -> None:
     host, has_port, port = address.rpartition("://")[2].rpartition(":")
     # This process may have had a local cluster before.
-    ray_constants.ENABLE_RAY_CLUSTER = _CLUSTERS
-    # Where something else answers, Ray would knock for a quarter of an hour.
-    os.environ.setdefault(_TRIES, "1")
+    session.allow_other_nodes()
+    environment.try_an_address_once()
     try:
         if has_port:
             # Where nothing does, for some minutes.
@@ -203,7 +128,7 @@ def check_capacity(needed: Mapping[str, tuple[str, float]]) -> None:
         return
     import torch  # Most of what joins a cluster does without.
 
-    there = {"CPUs": get_num_cpus(override_docker_cpu_warning=True)}
+    there = {"CPUs": session.num_cpus()}
     there["GPUs"] = torch.cuda.device_count()
     problems = Problems()
     for resource, (keys, number) in needed.items():
@@ -252,27 +177,12 @@ def node_names() -> dict[str, str]:
 
 def may_grow() -> bool:
     """Whether nodes may join later: not where `connect` started Ray on this machine."""
-    # Such a cluster cannot be joined.
-    return bool(ray_constants.ENABLE_RAY_CLUSTER)
+    return session.other_nodes_may_join()
 
 
 def live_nodes() -> dict[str, str]:
     """Addresses of the nodes that are there, by their ids."""
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-
-
-def actors(kind: type) -> Actors:
-    """Those of this job that run a class, Ray Data's among them."""
-    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
-    found = [each for each in actor_table(job_id=job).values() if _runs(each, kind)]
-    return Actors(
-        num_ready=sum(each["State"] == "ALIVE" for each in found),
-        num_restarts=sum(each["NumRestarts"] for each in found),
-    )
-
-
-def _runs(actor: Mapping[str, Any], kind: type) -> bool:
-    return re.search(rf"\b{kind.__name__}\b", actor["ActorClassName"]) is not None
 
 
 def this_node() -> str:
@@ -323,11 +233,8 @@ def nodes_without(path: str) -> tuple[list[str], list[str]]:
 
 
 def _warn_of_open_cluster(address: str) -> None:
-    """Tells that anyone may use the cluster, where it asks for no token.
-
-    A cluster that asks for one lets nobody in without: so it does not, if we came in without.
-    """
-    if not is_token_auth_enabled() and not _is_loopback(address):
+    """Warns that anyone may use the cluster if it requires no token."""
+    if not session.sends_token() and not _is_loopback(address):
         warn(
             f"the Ray cluster at {address} asks for no token: whoever reaches its ports "
             "can run code there and read its data. Start it with RAY_AUTH_MODE=token; SECURITY.md "
@@ -342,7 +249,3 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _quiet(logger: str, level: int = logging.ERROR) -> None:
-    logging.getLogger(logger).setLevel(level)

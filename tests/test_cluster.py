@@ -6,16 +6,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-import ray
 
 from factory import cluster, storage
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
-from factory.generation.dispatcher import Actors
+from factory.ray_internals import environment, session
 
 CONNECT = """
 from factory import cluster
@@ -65,11 +63,11 @@ def test_a_process_that_had_a_local_cluster_joins_one_that_grows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grows: list[bool] = []
-    for name, value in cluster._QUIET.items():
+    for name, value in environment.DEFAULTS.items():
         monkeypatch.setenv(name, os.environ.get(name, value))
-    monkeypatch.setattr(cluster.ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(session.ray_constants, "ENABLE_RAY_CLUSTER", True)
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(cluster, "_hold_token", lambda: None)
+    monkeypatch.setattr(session, "provide_token", lambda: None)
     monkeypatch.setattr(
         cluster.ray, "init", lambda *given, **more: grows.append(cluster.may_grow())
     )
@@ -99,11 +97,11 @@ def test_what_answers_but_is_no_cluster_is_asked_for_less_than_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The variable says how often, and each time takes 41 seconds.
-    monkeypatch.delenv(cluster._TRIES, raising=False)
+    monkeypatch.delenv(environment.ADDRESS_TRIES, raising=False)
     asked: list[str] = []
 
     def init(address: str, **options: object) -> None:
-        asked.append(os.environ[cluster._TRIES])
+        asked.append(os.environ[environment.ADDRESS_TRIES])
         raise ConnectionError("Failed to connect")
 
     monkeypatch.setattr(cluster.ray, "init", init)
@@ -141,12 +139,12 @@ def test_a_temporary_folder_that_ray_cannot_use_is_named(folder: str, tmp_path: 
 
 
 def test_ray_is_started_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in cluster._QUIET.items():
+    for name, value in environment.DEFAULTS.items():
         monkeypatch.setenv(name, os.environ.get(name, value))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(cluster.ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(session.ray_constants, "ENABLE_RAY_CLUSTER", True)
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(cluster, "_hold_token", lambda: None)
+    monkeypatch.setattr(session, "provide_token", lambda: None)
     started: list[threading.Thread] = []
 
     def init(**options: object) -> None:
@@ -194,22 +192,3 @@ def test_a_worker_without_credentials_names_its_node_and_says_how_they_come_ther
     # Others are not for lack of credentials.
     with pytest.raises(FileNotFoundError), cluster.naming_this_node():
         storage.remove("memory://bucket/x")
-
-
-@pytest.mark.ray
-def test_actors_are_counted_by_the_cluster_whatever_they_tell(ray_session: str) -> None:
-    class Waiter:
-        def pid(self) -> int:
-            return os.getpid()
-
-    assert cluster.actors(Waiter) == Actors(num_ready=0, num_restarts=0)
-    handles = [ray.remote(num_cpus=0, max_restarts=-1)(Waiter).remote() for _ in range(2)]
-    pids = [ray.get(handle.pid.remote()) for handle in handles]
-    assert cluster.actors(Waiter) == Actors(num_ready=2, num_restarts=0)
-    os.kill(pids[0], signal.SIGKILL)
-    end = time.monotonic() + 60
-    while cluster.actors(Waiter) != Actors(num_ready=2, num_restarts=1):
-        assert time.monotonic() < end, cluster.actors(Waiter)
-        time.sleep(0.1)
-    for handle in handles:
-        ray.kill(handle)

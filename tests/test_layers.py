@@ -1,6 +1,7 @@
 """Claims about who imports whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,10 +23,13 @@ images
 png pictures
 config.*
 config
+<<<<<<< HEAD
 progress precision embedded ray_messages
 data.toy.*
+=======
+progress precision embedded ray_internals.*
+>>>>>>> 47b5511 (One room for what touches Ray's internals, with a test an item)
 data.*
-generation.dispatcher
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox
 diffusion.tensors diffusion.pickled
@@ -44,6 +48,7 @@ diffusion.training
 labeling.*
 shards.*
 generation.hardware generation.gpu_memory
+generation.dispatcher
 generation.pool
 generation.watching
 generation.recipe
@@ -57,7 +62,9 @@ report importing
 api cli
 """
 RAY_AT_MODULE_LEVEL = {
-    "ray_messages",
+    "ray_internals.messages",
+    "ray_internals.session",
+    "ray_internals.train",
     "cluster",
     "generation.pool",
     "diffusion.training",
@@ -160,6 +167,20 @@ def test_ray_stays_at_the_rim() -> None:
         if any(name.split(".")[0] == "ray" for name in at_import(tree))
     }
     assert with_ray == RAY_AT_MODULE_LEVEL
+
+
+def test_one_room_alone_touches_what_ray_keeps_to_itself() -> None:
+    private = re.compile(r"ray\.([\w.]+\.)?(_private|_common|_internal|_raylet|_config)\b")
+    touching = {
+        module
+        for module, tree in MODULES.items()
+        if any(map(private.match, imported(tree))) or private.search(ast.unparse(tree))
+    }
+    assert touching == {
+        "ray_internals.messages",
+        "ray_internals.session",
+        "ray_internals.train",
+    }
 
 
 def test_only_storage_knows_fsspec() -> None:

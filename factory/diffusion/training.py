@@ -13,27 +13,24 @@ looking at it, and not start at all where the list is torn or names what is gone
 whole counts, and nothing else does.
 """
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
-from typing import Any
 
 import ray
 from pyarrow.fs import FSSpecHandler, PyFileSystem
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.callbacks.placement_group_callback import (
-    PlacementGroupCleanerCallback,
+from ray.train import (
+    ControllerError,
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    WorkerGroupError,
 )
-from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
-from ray.train.v2._internal.execution.callback import WorkerGroupCallback
-from ray.train.v2.api.callback import RayTrainCallback
-from ray.train.v2.api.config import LoggingConfig
-from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-from factory import cluster, ray_messages, storage
+from factory import cluster, storage
 from factory.cluster import Room
 from factory.config import Config, config_tree, required
 from factory.data import cache
@@ -45,6 +42,8 @@ from factory.diffusion.run_identity import begin_run, check_run
 from factory.diffusion.training_worker import model_url, train_worker
 from factory.errors import TrainingFailed, UserError
 from factory.progress import tell
+from factory.ray_internals import environment
+from factory.ray_internals import train as ray_train
 
 
 def check(config: Config) -> None:
@@ -72,22 +71,18 @@ def train(config: Config) -> str:
     begin_run(config)
     try:
         problem = _trainer(config, images).fit().return_value
-    except WorkerGroupError as error:
-        raise TrainingFailed(_reason(error)) from error
-    except ControllerError as error:
-        told = ray_messages.brief(str(error.controller_failure))
-        raise TrainingFailed(" ".join(told.split())) from error
+    except (WorkerGroupError, ControllerError) as error:
+        raise TrainingFailed(ray_train.problem(error)) from error
     if problem is not None:
         raise TrainingFailed(problem)
     return model_url(config)
 
 
-def _trainer(config: Config, images: Cached) -> "_Trainer":
+def _trainer(config: Config, images: Cached) -> ray_train.Trainer:
     train, use_gpu = config.train, _uses_gpu(config)
     tell(f"train | {train.num_workers} {'GPU' if use_gpu else 'CPU'} workers | {train.url}")
-    # Read where the workers are started from.
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(train.worker_wait_seconds)
-    return _Trainer(
+    environment.wait_for_workers(train.worker_wait_seconds)
+    return ray_train.Trainer(
         train_worker,
         train_loop_config={
             "config": config_tree(config),
@@ -98,54 +93,35 @@ def _trainer(config: Config, images: Cached) -> "_Trainer":
     )
 
 
-class _Trainer(TorchTrainer):  # type: ignore[misc]  # Ray is untyped
-    def _register_sigint_handler(self, controller: Any) -> None:
-        """Ours stays in place: Ctrl-C ends the command with its own exit code."""
+@contextmanager
+def _telling_of_waiting(num: int, asked: Room, seconds: float) -> Iterator[None]:
+    """Tells in the body, while the cluster has no room for the workers, what is waited for.
 
-    def _create_default_callbacks(self) -> list[RayTrainCallback]:
-        """Ray's, but for the cleaner of placement groups, which the cluster itself removes with
-        the process that asked for them. It costs a process, and where several clusters are on a
-        machine it asks any of them for the one that it watches."""
-        theirs = super()._create_default_callbacks()
-        return [each for each in theirs if not isinstance(each, PlacementGroupCleanerCallback)]
-
-
-class _Placement(WorkerGroupCallback):  # type: ignore[misc]  # Ray is untyped
-    """Tells what is waited for while a cluster has no room for the workers, and for how long."""
-
-    def __init__(self, num: int, asked: Room, seconds: float) -> None:
-        self.num, self.asked, self.seconds = num, asked, seconds
-
-    @contextmanager
-    def on_worker_group_start(self) -> Iterator[None]:
-        placed = threading.Event()
-        teller = threading.Thread(target=self._tell, args=[placed], daemon=True)
-        teller.start()
-        try:
-            yield
-        except WorkerGroupStartupTimeoutError:
-            raise UserError(
-                f"{self._line()}. That was not there within train.worker_wait_seconds = "
-                f"{self.seconds:g}: start nodes that have it, lower train.num_workers or "
-                "train.cpus_per_worker, or raise train.worker_wait_seconds where nodes take longer."
-            ) from None
-        finally:
-            placed.set()
-            teller.join(timeout=10)
-
-    def _tell(self, placed: threading.Event) -> None:
-        while not placed.wait(cluster.WAITING_SECONDS):
-            tell(f"train | {self._line()}")
-
-    def _line(self) -> str:
-        return cluster.waiting_line("workers", 0, self.num, self.asked, cluster.room())
+    Raises UserError where TimeoutError says that it did not come in so many seconds.
+    """
+    placed = threading.Event()
+    teller = threading.Thread(target=_tell_of_waiting, args=[placed, num, asked], daemon=True)
+    teller.start()
+    try:
+        yield
+    except TimeoutError:
+        raise UserError(
+            f"{_waiting_line(num, asked)}. That was not there within train.worker_wait_seconds = "
+            f"{seconds:g}: start nodes that have it, lower train.num_workers or "
+            "train.cpus_per_worker, or raise train.worker_wait_seconds where nodes take longer."
+        ) from None
+    finally:
+        placed.set()
+        teller.join(timeout=10)
 
 
-def _reason(error: WorkerGroupError) -> str:
-    """What went wrong in the workers, without Ray's frames around it."""
-    failures = (ray_messages.brief(str(each)) for each in error.worker_failures.values())
-    told = {failure.strip().splitlines()[-1] for failure in failures}
-    return "; ".join(sorted(told)) or str(error)
+def _tell_of_waiting(placed: threading.Event, num: int, asked: Room) -> None:
+    while not placed.wait(cluster.WAITING_SECONDS):
+        tell(f"train | {_waiting_line(num, asked)}")
+
+
+def _waiting_line(num: int, asked: Room) -> str:
+    return cluster.waiting_line("workers", 0, num, asked, cluster.room())
 
 
 def _check_settings(config: Config) -> None:
@@ -257,7 +233,9 @@ def _scaling(config: Config, use_gpu: bool) -> ScalingConfig:
 def _run_config(config: Config, use_gpu: bool) -> RunConfig:
     train = config.train
     fs, path = storage.filesystem(train.url)
-    asked = Room(train.num_workers * train.cpus_per_worker, train.num_workers * use_gpu)
+    num, seconds = train.num_workers, train.worker_wait_seconds
+    asked = Room(num * train.cpus_per_worker, num * use_gpu)
+    waiting = partial(_telling_of_waiting, num, asked, seconds)
     return RunConfig(
         name="ray",
         storage_path=path,
@@ -269,5 +247,5 @@ def _run_config(config: Config, use_gpu: bool) -> RunConfig:
         ),
         # What ends a training is told at its end; what does not, by whoever begins again.
         logging_config=LoggingConfig(log_level="CRITICAL"),
-        callbacks=[_Placement(train.num_workers, asked, train.worker_wait_seconds)],
+        callbacks=[ray_train.AroundPlacement(waiting)],
     )

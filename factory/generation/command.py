@@ -12,6 +12,7 @@ from factory.errors import Incomplete, UserError
 from factory.generation.hardware import libraries, processor
 from factory.generation.recipe import load_models, make_plan
 from factory.progress import tell
+from factory.ray_internals.environment import is_submitted_job
 from factory.shards.ledger import (
     finish_run,
     pending_among,
@@ -27,7 +28,8 @@ from factory.shards.receipts import Manifest
 def check(config: Config) -> Plan:
     """Raises UserError for all that would stop `generate`; starts and writes nothing."""
     url = config.generate.url
-    if _under_ray_job() and storage.is_local(url) and _below(url, os.getcwd()):
+    # The folder of a submitted job is thrown away.
+    if is_submitted_job() and storage.is_local(url) and _below(url, os.getcwd()):
         raise UserError(
             f"generate.url: {url} lies in the job's own folder, which is thrown away. "
             "Name an absolute path that all nodes share, or a URL such as s3://bucket/prefix."
@@ -116,11 +118,6 @@ def environment() -> dict[str, str]:
         "ray": version("ray"),
         "safetensors": version("safetensors"),
     }
-
-
-def _under_ray_job() -> bool:
-    """Whether this process is the entry point of a submitted job: its folder is thrown away."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or "RAY_JOB_SUBMISSION_ID" in os.environ
 
 
 def _below(url: str, folder: str) -> bool:

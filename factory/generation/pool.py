@@ -18,9 +18,19 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayActorError, RayError, UserCodeException
 
-from factory import cluster, ray_messages
+from factory import cluster
 from factory.errors import PoolFailed
-from factory.generation.dispatcher import Dispatcher, Limits, Outcome, Progress, Turn, runs
+from factory.generation.dispatcher import (
+    Actors,
+    Dispatcher,
+    Limits,
+    Outcome,
+    Progress,
+    Turn,
+    runs,
+)
+from factory.ray_internals import session
+from factory.ray_internals.messages import root_cause
 
 _LOOK_SECONDS = 1.0
 """Between two looks at the job, unless it ends."""
@@ -92,7 +102,7 @@ class Coordinator(Dispatcher):
     """The dispatcher, and the pool that it serves."""
 
     def __init__(self, shards: Sequence[range], limits: Limits) -> None:
-        super().__init__(shards, limits, cluster.live_nodes, partial(cluster.actors, Seats))
+        super().__init__(shards, limits, cluster.live_nodes, _actors)
 
     @ray.method(concurrency_group="pool")  # type: ignore[untyped-decorator]
     def run(self, work: list[Any], size: Size) -> None:
@@ -129,7 +139,16 @@ class Coordinator(Dispatcher):
         try:
             taken.materialize()
         except (RayError, UserCodeException) as error:
-            raise PoolFailed(ray_messages.reason(error)) from None
+            raise PoolFailed(root_cause(error)) from None
+
+
+def _actors() -> Actors:
+    """Counts the actors of this job."""
+    states = session.actors_of_class(Seats)
+    return Actors(
+        num_ready=sum(state.is_ready for state in states),
+        num_restarts=sum(state.num_restarts for state in states),
+    )
 
 
 @contextmanager
@@ -167,7 +186,7 @@ def make(
                     ray.get(running)
                     raise PoolFailed("the actors ended before all shards were made")
         except RayActorError as error:
-            told = ray_messages.reason(error)
-            raise PoolFailed(f"the process that coordinates the actors is lost: {told}") from None
+            cause = root_cause(error)
+            raise PoolFailed(f"the process that coordinates the actors is lost: {cause}") from None
         except RayError as error:
-            raise PoolFailed(ray_messages.reason(error)) from None
+            raise PoolFailed(root_cause(error)) from None

@@ -23,6 +23,7 @@ from factory.errors import GenerationFailed, UserError
 from factory.generation import ray_actors
 from factory.generation.command import check, generate
 from factory.generation.repair import repair
+from factory.ray_internals import session
 from factory.shards.ledger import read_manifest, read_receipts, start_run
 from factory.shards.verification import verify
 from tests.older import OLDER, needs_older
@@ -527,7 +528,7 @@ def test_a_pool_that_this_machine_can_never_run_is_refused(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray_actors.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(cluster, "get_num_cpus", lambda **_: 4)
+    monkeypatch.setattr(session, "num_cpus", lambda: 4)
     monkeypatch.setattr(ray_actors.torch.cuda, "device_count", lambda: 4)
     check(tiny_config(generate={"min_actors": 2, resource: 2}))
     with pytest.raises(

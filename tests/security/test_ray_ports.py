@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from factory import cluster
+from factory.ray_internals import environment, session
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(
@@ -33,11 +34,11 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster.ray, "init", lambda **options: calls.append(options))
     # Set for good in a process that starts a cluster of its own.
-    monkeypatch.setattr(cluster.ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(session.ray_constants, "ENABLE_RAY_CLUSTER", True)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(cluster, "_hold_token", lambda: None)
-    for name in cluster._QUIET:
-        monkeypatch.setenv(name, os.environ.get(name, cluster._QUIET[name]))
+    monkeypatch.setattr(session, "provide_token", lambda: None)
+    for name, value in environment.DEFAULTS.items():
+        monkeypatch.setenv(name, os.environ.get(name, value))
     before = signal.getsignal(signal.SIGTERM)
     yield calls
     assert signal.getsignal(signal.SIGTERM) is before
@@ -48,7 +49,7 @@ def test_a_local_cluster_is_on_loopback_without_a_dashboard(given: list[dict[str
     (options,) = given
     assert options["address"] == "local"
     assert options["include_dashboard"] is False and options["dashboard_host"] == "127.0.0.1"
-    assert cluster.ray_constants.ENABLE_RAY_CLUSTER is False
+    assert session.ray_constants.ENABLE_RAY_CLUSTER is False
     # Nothing that would turn off the token, which Ray turns on by itself.
     assert set(options) == {"address", "include_dashboard", "dashboard_host", "logging_level"}
 
@@ -56,6 +57,7 @@ def test_a_local_cluster_is_on_loopback_without_a_dashboard(given: list[dict[str
 REALLY = """
 import json, os, pathlib, psutil, ray
 from factory import cluster
+from factory.ray_internals import session
 cluster.connect()
 assert ray.get(ray.remote(os.path.exists).remote("/"))
 processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -64,7 +66,7 @@ session = ray._private.worker.global_worker.node.get_session_dir_path()
 files = [file for file in pathlib.Path(session).rglob("*") if file.is_file()]
 token = os.environ["RAY_AUTH_TOKEN"].encode()
 print(json.dumps({
-    "asks for a token": cluster.is_token_auth_enabled(),
+    "asks for a token": session.sends_token(),
     "listens at": [c.laddr.ip for c in found],
     "files": len(files),
     "that tell the token": [str(file) for file in files if token in file.read_bytes()],
@@ -129,28 +131,15 @@ def test_joining_a_cluster_that_asks_for_no_token_is_warned_of_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
-    monkeypatch.setattr(cluster, "is_token_auth_enabled", lambda: with_token)
+    monkeypatch.setattr(session, "sends_token", lambda: with_token)
     monkeypatch.setattr(cluster.socket, "create_connection", lambda *given: socket.socket())
     cluster.connect()
     (options,) = given
     assert set(options) == {"address", "logging_level"} and options["address"] == address
-    assert cluster.ray_constants.ENABLE_RAY_CLUSTER is True
+    assert session.ray_constants.ENABLE_RAY_CLUSTER is True
     told = capsys.readouterr().err.splitlines()
     assert len(told) == warned
     assert all(line.startswith("warning: ") and "RAY_AUTH_MODE=token" in line for line in told)
-
-
-def test_ray_knows_its_mode_by_the_name_that_we_ask_for() -> None:
-    code = "from factory import cluster; print(cluster.is_token_auth_enabled())"
-    for mode, told in (("token", "True"), ("disabled", "False")):
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "RAY_AUTH_MODE": mode},
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-        )
-        assert done.stdout.strip() == told, done.stderr
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))

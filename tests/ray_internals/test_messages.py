@@ -1,4 +1,4 @@
-"""Claims about factory.ray_messages: what Ray says is left out by what it says, or shown."""
+"""Claims about factory.ray_internals.messages: which of Ray's lines are shown, and how."""
 
 from typing import Any
 
@@ -7,8 +7,10 @@ from ray._private import worker
 from ray.autoscaler.v2 import utils
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from factory import ray_messages
+from factory.ray_internals import messages
+from tests.ray_internals import installed
 
+EXECUTION = "data/_internal/execution"
 OF_NO_CONCERN = [
     "[2026-01-01 00:00:00,000 E 1 1] core_worker.cc:2465: Actor with class name: 'MapWorker(x)' "
     "and ID: '1' has constructor arguments in the object store and max_restarts > 0. If the ...",
@@ -47,8 +49,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_what_concerns_no_user_is_left_out_and_the_rest_is_shown(told, capsys) -> None:
-    ray_messages.quiet()
-    ray_messages.quiet()
+    messages.hide_noise()
+    messages.hide_noise()
     data = {"pid": 1, "ip": "10.0.0.1", "is_err": True, "lines": [*OF_NO_CONCERN, *SHOWN]}
     worker.print_worker_logs(data, None, ignore_prefix=False)
     assert told == SHOWN
@@ -59,7 +61,7 @@ def test_ray_adds_no_tip_to_what_is_shown(monkeypatch, capsys) -> None:
     monkeypatch.setattr(worker, "autoscaler_log_fyi_printed", False)
     monkeypatch.setattr(utils, "is_autoscaler_v2", lambda: False)
     monkeypatch.setattr(worker, "print_worker_logs", worker.print_worker_logs)
-    ray_messages.quiet()
+    messages.hide_noise()
     data = {"pid": "autoscaler", "ip": "10.0.0.1", "is_err": False, "lines": SHOWN[:1]}
     worker.print_worker_logs(data, None)
     told = capsys.readouterr().out
@@ -67,7 +69,7 @@ def test_ray_adds_no_tip_to_what_is_shown(monkeypatch, capsys) -> None:
 
 
 def test_ray_prints_by_the_function_that_is_replaced(told, capsys) -> None:
-    ray_messages.quiet()
+    messages.hide_noise()
     for is_err in (False, True):
         data = {"pid": "raylet", "is_err": is_err, "lines": [OF_NO_CONCERN[4], f"x{is_err}"]}
         worker.print_to_stdstream(data, ignore_prefix=False)
@@ -85,7 +87,7 @@ def test_the_reason_is_the_error_at_the_bottom() -> None:
         except OSError as error:
             raise ValueError("outer") from error
     except ValueError as error:
-        assert ray_messages.reason(error) == "[Errno 28] No space left on device"
+        assert messages.root_cause(error) == "[Errno 28] No space left on device"
 
 
 def test_the_reason_of_an_error_in_another_process_is_its_own_not_rays_hint() -> None:
@@ -96,7 +98,7 @@ def test_the_reason_of_an_error_in_another_process_is_its_own_not_rays_hint() ->
         "To change retry attempts, configure `ray.data.DataContext.get_current()`"
     )
     error = ActorDiedError(task_error(RuntimeError("no compiler; install one"), text))
-    assert ray_messages.reason(error) == "no compiler; install one"
+    assert messages.root_cause(error) == "no compiler; install one"
 
 
 def test_the_reason_of_a_killed_process_says_that_it_was_killed() -> None:
@@ -109,7 +111,7 @@ def test_the_reason_of_a_killed_process_says_that_it_was_killed() -> None:
                 "SYSTEM_ERROR Worker exit detail: the process was killed."
             )
 
-    assert ray_messages.reason(Died()) == (
+    assert messages.root_cause(Died()) == (
         "The actor died unexpectedly before finishing this task. The actor is dead because its "
         "worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: the process "
         "was killed."
@@ -122,9 +124,34 @@ def test_of_a_process_that_was_ended_for_lack_of_memory_its_node_and_what_helps_
         "(IP: 10.0.0.7, ID: 83c6) was 22.99GB used / 23.54GB limit (0.976676)\nOOM kill reason: "
         "Memory usage 1B exceeded threshold of 1B\nObject store memory usage: [- objects: 0"
     )
-    assert ray_messages.brief(told) == (
+    assert messages.shortened(told) == (
         "1 worker(s) were killed due to the node running low on memory. Memory on the node "
         "(IP: 10.0.0.7, ID: 83c6) was 22.99GB used / 23.54GB limit. Use nodes with more memory, "
         "or ask for more CPUs a process"
     )
-    assert ray_messages.brief("another\nreason") == "another\nreason"
+    assert messages.shortened("another\nreason") == "another\nreason"
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        ("has constructor arguments in the object store and max_restarts > 0", "_raylet.so"),
+        ("retries remaining", "_raylet.so"),
+        ("[state-dump]", "core/src/ray/raylet/raylet"),
+        ("A worker died or was killed while executing a task by an", "core/src/ray/raylet/raylet"),
+        ("killed due to the node running low on memory", "core/src/ray/raylet/raylet"),
+        ("has been marked dead because the detector", "core/src/ray/gcs/gcs_server"),
+        ("Failed to kill actor", "core/src/ray/gcs/gcs_server"),
+        ("Termination is unexpected", "_private/process_watcher.py"),
+        ("Progress bars disabled", "data/_internal/progress/__init__.py"),
+        ("Dataset execution will now abort.", f"{EXECUTION}/streaming_executor_state.py"),
+        ("To ignore this exception", f"{EXECUTION}/streaming_executor_state.py"),
+        ("execution finished", f"{EXECUTION}/streaming_executor.py"),
+        ("Resized to", "autoscaler/_private/monitor.py"),
+        ("Resized to", "autoscaler/v2/event_logger.py"),
+        ("Adding {} node(s) of type ", "autoscaler/_private/node_launcher.py"),
+        ("Adding {count} node(s) of type", "autoscaler/v2/event_logger.py"),
+    ],
+)
+def test_ray_still_says_what_is_looked_for(words: str, file: str) -> None:
+    assert words.encode() in installed.content(file)

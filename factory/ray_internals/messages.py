@@ -1,4 +1,4 @@
-"""Which of Ray's own messages a user sees, and what an error of Ray's says in the end."""
+"""Ray's own messages: which of them a user sees, and what its errors say in the end."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 from ray._private import ray_logging, worker
 
-_OF_NO_CONCERN = re.compile(
+_NOISE = re.compile(
     "|".join(
         (
             # Ray Data's own arguments for its actors; the process that holds them owns the actors.
@@ -14,74 +14,74 @@ _OF_NO_CONCERN = re.compile(
             r"Progress bars disabled",
             r"Dataset \w+ execution (finished|failed)",
             r"Dataset execution will now abort\. To ignore this exception",
-            # The lines that tell of a lost node or a dead actor and of its shards are ours.
+            # We tell of a lost node or a dead actor and of its shards ourselves.
             r"Raylet is terminated\. Termination is unexpected",
             r"\[state-dump\]",
             r"has been marked dead because the detector has missed too many heartbeats",
             r"A worker died or was killed while executing a task by an unexpected system error",
             r"There are infinite retries remaining, so the task will be retried",
-            # It was dead already: whoever killed it came second.
+            # The actor was dead already: somebody else killed it first.
             r"Failed to kill actor \w+, return status: ",
-            # What is asked for and what is there is told by us, too.
+            # We tell what is asked for and what the cluster has ourselves, too.
             r"The Ray cluster currently does not have any available CPUs",
             r"(Adding|Removing|Added|Removed) \d+ .*node",
             r"Resized to \d+ CPU",
         )
     )
 )
-"""Matches of this are found in the lines that Ray collects from all processes of a job."""
+"""Lines that match this are not printed where Ray prints those of all processes of a job."""
+_OUT_OF_MEMORY = re.compile(r"(.*killed due to the node running low on memory.*? limit)\b.*")
 
 
-def quiet() -> None:
-    """Leaves out what concerns no user where this process prints what Ray collects; else nothing.
+def hide_noise() -> None:
+    """Leaves out what concerns no user when this process prints the lines that Ray collects.
 
     Ray has no setting for it but one that leaves out everything. Lines that resemble each other are
-    all shown, as those are in which a process says where it hangs.
+    all shown, since a process that hangs says in such lines where it does.
     """
     ray_logging.RAY_DEDUP_LOGS = False
     # Ray adds a tip to the first line of its autoscaler's, after ours are left out.
     worker.autoscaler_log_fyi_printed = True
-    if getattr(worker.print_worker_logs, "leaves_out", None) is not _OF_NO_CONCERN:
-        worker.print_worker_logs = _leaving_out(worker.print_worker_logs)
+    if getattr(worker.print_worker_logs, "leaves_out", None) is not _NOISE:
+        worker.print_worker_logs = _without_noise(worker.print_worker_logs)
 
 
-def _leaving_out(told: Callable[..., None]) -> Callable[..., None]:
+def _without_noise(print_lines: Callable[..., None]) -> Callable[..., None]:
     def print_worker_logs(data: dict[str, Any], *rest: Any, **more: Any) -> None:
-        lines = [line for line in data.get("lines", []) if not _OF_NO_CONCERN.search(line)]
+        lines = [line for line in data.get("lines", []) if not _NOISE.search(line)]
         if lines:
-            told({**data, "lines": lines}, *rest, **more)
+            print_lines({**data, "lines": lines}, *rest, **more)
 
-    print_worker_logs.leaves_out = _OF_NO_CONCERN  # type: ignore[attr-defined]
+    print_worker_logs.leaves_out = _NOISE  # type: ignore[attr-defined]
     return print_worker_logs
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong at the bottom of an error of Ray's, without Ray's frames and names."""
+def root_cause(error: BaseException) -> str:
+    """Returns what went wrong at the bottom of an error of Ray's, without Ray's frames and names.
+
+    Ray has no attribute for it: where the error itself did not come along from the other process,
+    only the text of its traceback did.
+    """
     causes = list(_causes(error))
     for cause in reversed(causes):
-        # Where the error itself did not come along, the last line of its traceback is in the text.
-        told = re.findall(r"^(?!ray\.)[\w.]+: (.+)$", str(cause), re.M)
-        if told:
-            return brief(str(told[-1]))
+        messages = re.findall(r"^(?!ray\.)[\w.]+: (.+)$", str(cause), re.M)
+        if messages:
+            return shortened(str(messages[-1]))
     lines = [line.strip() for line in str(causes[-1]).splitlines()]
     plain = [line for line in lines if line and not re.match(r"\w+: \S+$", line)]
-    return brief(" ".join(plain[:3])) or type(causes[-1]).__name__
+    return shortened(" ".join(plain[:3])) or type(causes[-1]).__name__
 
 
-_OUT_OF_MEMORY = re.compile(r"(.*killed due to the node running low on memory.*? limit)\b.*")
-
-
-def brief(told: str) -> str:
-    """Without the pages that Ray adds where it ended a process for lack of memory; what helps
-    instead."""
-    found = _OUT_OF_MEMORY.match(" ".join(told.split()))
+def shortened(message: str) -> str:
+    """Replaces the pages that Ray adds when it ended a process for lack of memory by what helps."""
+    found = _OUT_OF_MEMORY.match(" ".join(message.split()))
     if found is None:
-        return told
+        return message
     return f"{found[1]}. Use nodes with more memory, or ask for more CPUs a process"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it came from, down to the bottom."""
+    """Yields the error and each cause below it."""
     seen: list[BaseException] = []
     below: object = error
     while isinstance(below, BaseException) and below not in seen:

@@ -15,6 +15,7 @@ from factory.config import Config, parse_config
 from factory.generation import local, ray_actors
 from factory.shards.plan import Plan
 from tests import in_process, s3, tiny
+from tests.ray_processes import processes
 
 # Tiny tensors gain nothing from threads, and lose much on a busy machine.
 torch.set_num_threads(1)
@@ -114,16 +115,5 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 @pytest.fixture
 def ray_processes(ray_session: str) -> Callable[[str], list[psutil.Process]]:
-    """Processes of this session's Ray whose title has a word in it."""
-
-    def find(word: str) -> list[psutil.Process]:
-        found = []
-        for process in psutil.Process().children(recursive=True):
-            try:
-                if word in " ".join(process.cmdline()):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return found
-
-    return find
+    """Finds processes of this session's Ray by a word in their title."""
+    return processes

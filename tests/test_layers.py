@@ -23,12 +23,8 @@ images
 png pictures
 config.*
 config
-<<<<<<< HEAD
-progress precision embedded ray_messages
-data.toy.*
-=======
 progress precision embedded ray_internals.*
->>>>>>> 47b5511 (One room for what touches Ray's internals, with a test an item)
+data.toy.*
 data.*
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox

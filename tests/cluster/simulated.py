@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from ray._private.services import get_node_ip_address
+from ray.util import get_node_ip_address
 
 ROOT = Path(__file__).parents[2]
 _MARK = "SIMULATED_CLUSTER"

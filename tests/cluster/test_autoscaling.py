@@ -13,6 +13,7 @@ import yaml
 from factory.shards.ledger import read_manifest
 from tests import tiny
 from tests.cluster.simulated import ROOT, Job, SimulatedCluster, kill, simulated_cluster, wait_until
+from tests.ray_processes import TRAIN_WORKER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -137,4 +138,4 @@ def test_a_training_grows_to_its_workers_outlives_a_lost_node_and_lets_all_nodes
 
 def works(node: psutil.Process) -> bool:
     """Whether a worker of a training runs there."""
-    return any("RayTrainWorker" in " ".join(each.cmdline()) for each in node.children())
+    return any(TRAIN_WORKER in " ".join(each.cmdline()) for each in node.children())

@@ -27,6 +27,7 @@ from factory.diffusion.training_worker import model_url
 from factory.errors import UserError
 from factory.precision import in_bf16
 from tests.folders import contents
+from tests.ray_processes import TRAIN_WORKER
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -117,15 +118,15 @@ def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undistur
     driver.kill()
     assert driver.wait() == -signal.SIGKILL
     # The dead driver's workers go with it; the new ones are not to be mixed up with them.
-    wait_until(lambda: not ray_processes("RayTrainWorker"))
+    wait_until(lambda: not ray_processes(TRAIN_WORKER))
 
     hit: list[int] = []
 
     def kill_a_worker() -> None:
-        wait_until(lambda: len(ray_processes("RayTrainWorker")) == 2)
+        wait_until(lambda: len(ray_processes(TRAIN_WORKER)) == 2)
         before = newest()
         wait_until(lambda: newest() != before)
-        worker = ray_processes("RayTrainWorker")[-1]
+        worker = ray_processes(TRAIN_WORKER)[-1]
         hit.append(worker.pid)
         worker.send_signal(signal.SIGKILL)
 
@@ -169,11 +170,11 @@ def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_
     shutil.rmtree(model_url(config))
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(config))
-    wait_until(lambda: not ray_processes("RayTrainWorker"))
+    wait_until(lambda: not ray_processes(TRAIN_WORKER))
 
     def let_workers_write_no_more_than_60_kb() -> None:
-        wait_until(lambda: len(ray_processes("RayTrainWorker")) == 2)
-        for worker in ray_processes("RayTrainWorker"):
+        wait_until(lambda: len(ray_processes(TRAIN_WORKER)) == 2)
+        for worker in ray_processes(TRAIN_WORKER):
             resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     filler = threading.Thread(target=let_workers_write_no_more_than_60_kb)

@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import pytest
-import ray
 import torch
 from ray.cluster_utils import Cluster
 
@@ -27,6 +26,7 @@ from factory.ray_internals import session
 from factory.shards.ledger import read_manifest, read_receipts, start_run
 from factory.shards.verification import verify
 from tests.older import OLDER, needs_older
+from tests.ray_processes import POOL_ACTOR, session_folder
 from tests.stumbling import stumble
 
 REPOSITORY = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def nodes_at_work() -> list[int]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "MapWorker" in " ".join(process.cmdline()):
+            if POOL_ACTOR in " ".join(process.cmdline()):
                 found.append(process.ppid())
     return found
 
@@ -164,7 +164,7 @@ def test_a_killed_actor_costs_nothing_but_time(expected, tiny_config, ray_proces
     def kill_one() -> None:
         receipts = Path(config.generate.url) / "_factory" / "shards"
         wait_until(lambda: receipts.is_dir() and any(receipts.iterdir()))
-        for worker in ray_processes("MapWorker")[:1]:
+        for worker in ray_processes(POOL_ACTOR)[:1]:
             killed.append(worker.pid)
             worker.send_signal(signal.SIGKILL)
 
@@ -216,8 +216,7 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed_and_tel
     assert data_hashes(config) == expected
     kept = read_receipts(config.generate.url)
     assert all(kept[i].sha256 == sha256 for i, sha256 in first.items())
-    logs = Path(ray.worker.global_worker.node.get_session_dir_path())
-    told = [file for file in logs.rglob("*") if file.is_file()]
+    told = [file for file in session_folder().rglob("*") if file.is_file()]
     assert len(told) > 10 and not [file for file in told if secret.encode() in file.read_bytes()]
 
 
@@ -331,7 +330,7 @@ def test_when_the_coordinator_is_killed_the_job_ends_with_that_reason_and_no_act
     ):
         generate(config)
     killer.join()
-    wait_until(lambda: not ray_processes("MapWorker"))
+    wait_until(lambda: not ray_processes(POOL_ACTOR))
 
 
 @pytest.mark.ray

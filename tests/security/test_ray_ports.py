@@ -55,15 +55,15 @@ def test_a_local_cluster_is_on_loopback_without_a_dashboard(given: list[dict[str
 
 
 REALLY = """
-import json, os, pathlib, psutil, ray
+import json, os, psutil, ray
 from factory import cluster
 from factory.ray_internals import session
+from tests.ray_processes import session_folder
 cluster.connect()
 assert ray.get(ray.remote(os.path.exists).remote("/"))
 processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
 found = [c for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"]
-session = ray._private.worker.global_worker.node.get_session_dir_path()
-files = [file for file in pathlib.Path(session).rglob("*") if file.is_file()]
+files = [file for file in session_folder().rglob("*") if file.is_file()]
 token = os.environ["RAY_AUTH_TOKEN"].encode()
 print(json.dumps({
     "asks for a token": session.sends_token(),

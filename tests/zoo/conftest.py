@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._private.worker import global_worker
 
 from factory.cli import main
 from factory.errors import UserError
@@ -105,4 +104,4 @@ def _content(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def _ray_is_up() -> bool:
-    return bool(global_worker.connected)
+    return bool(ray.is_initialized())

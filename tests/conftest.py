@@ -1,7 +1,8 @@
-"""One Ray instance for all tests, and tiny models that any test may use."""
+"""One Ray instance for all tests, tiny models for any of them, and no way off this machine."""
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,11 +15,19 @@ from factory import progress
 from factory.config import Config, parse_config
 from factory.generation import local, ray_actors
 from factory.shards.plan import Plan
-from tests import in_process, s3, tiny
+from tests import in_process, isolation, s3, tiny
 from tests.ray_processes import processes
 
 # Tiny tensors gain nothing from threads, and lose much on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides the user's home and settings before any test module is imported."""
+    home, monkeypatch = tempfile.TemporaryDirectory(prefix="home-"), pytest.MonkeyPatch()
+    isolation.hide_settings(monkeypatch, home.name)
+    config.add_cleanup(monkeypatch.undo)
+    config.add_cleanup(home.cleanup)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,10 +47,15 @@ def printed_lines() -> None:
     progress.print_lines()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Images that tests decode are kept out of the user's own cache."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+@pytest.fixture(autouse=True)
+def isolated(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves this machine, or that starts Ray without the marker for it."""
+    if any(map(request.node.get_closest_marker, ("ray", "cluster"))):
+        yield
+        return
+    with isolation.WATCH.during() as refused:
+        yield
+    assert not refused, refused
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,12 @@
-"""Rule S9: no version with a known hole, and a lock that says which bytes are installed."""
+"""Claims about dependencies: the lock says which bytes are installed, and SECURITY.md is right."""
 
 import json
 import re
 import tomllib
-from importlib.metadata import version
 from pathlib import Path
 
-import pytest
 import yaml
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -18,13 +15,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CORE = [Requirement(text) for text in PROJECT["dependencies"]]
 LOCK = (ROOT / "requirements.lock").read_text()
 SECURITY = (ROOT / "SECURITY.md").read_text()
-FLOORS = {"ray": "2.60", "torch": "2.10", "pillow": "12.3", "fsspec": "2026.6", "pyarrow": "24"}
 BY_MACHINE = {"torch"}
 """Not in the lock: its build is chosen by the machine."""
 
 
 def locked() -> dict[str, tuple[Version, list[str]]]:
-    """{name: its version and hashes}."""
+    """Returns {name: its version and hashes}."""
     found = {}
     lines = re.sub(r"\\\n", " ", re.sub(r"(?m)^#.*\n", "", LOCK)).splitlines()
     for line in lines:
@@ -35,23 +31,10 @@ def locked() -> dict[str, tuple[Version, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize("name", FLOORS)
-def test_no_version_below_the_floor_is_accepted(name: str) -> None:
-    requirement = next(r for r in CORE if r.name == name)
-    assert Version(FLOORS[name]) == min(
-        Version(s.version) for s in requirement.specifier if s.operator == ">="
-    )
-    assert not requirement.specifier.contains(f"{int(FLOORS[name].split('.')[0]) - 1}.99.99")
-
-
-def test_torch_has_a_ceiling() -> None:
-    (torch,) = (requirement for requirement in CORE if requirement.name == "torch")
-    assert torch.specifier == SpecifierSet(">=2.10,<2.14")
-
-
-@pytest.mark.parametrize("requirement", CORE, ids=lambda requirement: requirement.name)
-def test_what_is_installed_here_is_accepted(requirement: Requirement) -> None:
-    assert requirement.specifier.contains(version(requirement.name))
+def test_every_dependency_has_a_lower_bound() -> None:
+    # What is older than a bound has known holes, or was never tried.
+    bounded = {r.name for r in CORE if any(s.operator == ">=" for s in r.specifier)}
+    assert bounded == {r.name for r in CORE}
 
 
 def test_every_line_of_the_lock_has_hashes() -> None:
@@ -60,14 +43,14 @@ def test_every_line_of_the_lock_has_hashes() -> None:
 
 
 def test_the_lock_holds_the_core_dependencies_in_their_ranges() -> None:
-    there = locked()
+    versions = locked()
     for requirement in CORE:
         name = canonicalize_name(requirement.name)
         if name in BY_MACHINE:
-            assert name not in there
+            assert name not in versions
         else:
-            assert requirement.specifier.contains(there[name][0]), name
-    assert not [name for name in there if name.startswith(("nvidia", "cuda", "triton"))]
+            assert requirement.specifier.contains(versions[name][0]), name
+    assert not [name for name in versions if name.startswith(("nvidia", "cuda", "triton"))]
 
 
 def test_the_lock_leads_to_no_other_place() -> None:
@@ -76,7 +59,7 @@ def test_the_lock_leads_to_no_other_place() -> None:
 
 
 def blocks(language: str) -> list[str]:
-    """The examples in SECURITY.md."""
+    """Returns the examples of SECURITY.md in a language."""
     return re.findall(rf"```{language}\n(.*?)```", SECURITY, flags=re.DOTALL)
 
 
@@ -97,23 +80,6 @@ def test_the_examples_of_hardening_can_be_read_and_give_no_more_than_is_needed()
     assert network["kind"] == "NetworkPolicy" and network["spec"]["policyTypes"] == ["Ingress"]
 
 
-@pytest.mark.parametrize(
-    "word",
-    [
-        "RAY_AUTH_MODE=token",
-        "RAY_DATA_AUTOLOAD_PICKLE_OBJECT_SCALAR",
-        "RAY_DATA_AUTOLOAD_CLOUDPICKLE_TENSOR_METADATA",
-        "WDS_PYTORCH_WEIGHTS_ONLY=1",
-        "RAY_DATA_WEBDATASET_ALLOW_UNSAFE_DESERIALIZATION",
-        "memorise",
-        "Report a vulnerability",
-    ],
-)
-def test_users_are_told_which_flags_are_safe(word: str) -> None:
-    assert word in SECURITY
-
-
-def test_the_readme_leads_to_it() -> None:
-    assert "(SECURITY.md)" in (ROOT / "README.md").read_text()
-    for name in re.findall(r"`(?:tests/security/)?(test_\w+\.py)`", SECURITY):
-        assert (ROOT / "tests" / "security" / name).is_file()
+def test_the_tests_that_prove_it_are_there() -> None:
+    named = re.findall(r"`(?:tests/security/)?(test_\w+\.py)`", SECURITY)
+    assert named and not [n for n in named if not (ROOT / "tests" / "security" / n).is_file()]

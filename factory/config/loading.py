@@ -18,10 +18,10 @@ def load_config(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> 
 
     Raises UserError with all problems at once.
     """
-    tree = read_yaml(file) if file else {}
+    tree = {} if file is None else read_yaml(file)
     for key, value in overrides:
         _set(tree, key, value)
-    return parse_config(tree, place=file or "config")
+    return parse_config(tree, place="config" if file is None else file)
 
 
 def parse_config(tree: Mapping[str, Any], place: str = "config") -> Config:

@@ -123,27 +123,6 @@ def test_print_config_tells_no_secret(command: str, heard: Callable[[], str]) ->
     assert "ddpm_url" in told and not singing(told)
 
 
-@pytest.mark.parametrize("url", URLS)
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["generate", "--out"],
-        ["generate", "--dry-run", "--ddpm"],
-        ["train", "--out"],
-        ["fit", "--ddpm"],
-        ["evaluate", "--ensemble"],
-        ["report"],
-    ],
-    ids=" ".join,
-)
-def test_a_refused_url_is_not_repeated(
-    arguments: list[str], url: str, heard: Callable[[], str]
-) -> None:
-    assert main([*arguments, url]) == 2
-    told = heard()
-    assert told.startswith("error: ") and not singing(told)
-
-
 @pytest.mark.parametrize("key", ["secret", "generate.secret_key", "hf_token", "train.password"])
 def test_a_secret_under_a_key_that_is_unknown_is_not_repeated(
     key: str, heard: Callable[[], str], tmp_path: Path
@@ -175,12 +154,6 @@ def test_a_file_of_secrets_taken_for_a_config_is_not_repeated(
     assert main(["generate", "--config", str(tmp_path / "config.yaml")]) == 2
     told = heard()
     assert str(tmp_path / "config.yaml") in told and not singing(told)
-
-
-@pytest.mark.parametrize("url", URLS)
-def test_a_url_that_is_no_config_is_not_repeated(url: str, heard: Callable[[], str]) -> None:
-    assert main(["generate", "--config", url]) == 2
-    assert not singing(heard())
 
 
 @pytest.mark.parametrize("text", [URLS[0], f"generate.url=[{URLS[0]}", f"generate.url={{{URLS[4]}"])

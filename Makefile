@@ -5,6 +5,7 @@
 #   stopped, and ends with a table.
 # make cluster-test: generates and trains on a cluster that is simulated on this machine: it grows from
 #   nothing, loses a node, gets another, and lets all go. A few minutes on 2 cores.
+# make docs: the documentation's site, out/site/index.html; a broken link or an unknown name stops it.
 # make bench: every benchmark, also after one that fails; DIFFUSESEG=PATH and DDPM_SEGMENTATION=PATH name
 #   checkouts to compare with, DDPM=FOLDER, ENSEMBLE=FOLDER and CONFIG=FILE other models than the toy ones
 #   and their images, THREADS=1 another number of threads.
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 
-.PHONY: demo test test-fast chaos cluster-test bench lint clean
+.PHONY: demo test test-fast chaos cluster-test bench lint docs clean
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
@@ -66,6 +67,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -74,7 +78,7 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e ".[test,lint]"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e ".[test,lint,docs]"
 	touch $@ $(VENV)/.core
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python

@@ -2,11 +2,9 @@
 
 import inspect
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -151,29 +149,3 @@ def test_folders_are_read_at_the_size_that_is_asked_for(labelled: Labelled, tmp_
     assert np.array_equal(found.images, labelled.images[:3])
     assert np.array_equal(found.masks, labelled.masks[:3])
     assert factory.read_images(tmp_path / "images", 8, num=2).shape == (2, 8, 8, 3)
-
-
-@pytest.mark.slow
-def test_the_lines_of_the_readme_run_in_this_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    [code] = [
-        block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "fit(" in block
-    ]
-    monkeypatch.chdir(tmp_path)
-    save_pairs(
-        tmp_path / "labelled", factory.labelled_arrays(*drawing.draw_many(2, 3, 32), faces.CLASSES)
-    )
-    for shown, smaller in {
-        "fit(ddpm, labelled)": "fit(ddpm, labelled, num_members=2, num_steps=5)",
-        "sample(segmenter, 8)": "sample(segmenter, 1)",
-        "generate(segmenter, 1000,": "generate(segmenter, 1,",
-    }.items():
-        assert code.count(shown) == 1
-        code = code.replace(shown, smaller)
-    found: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), found)
-    assert found["masks"].shape == (3, 32, 32)
-    assert found["picture"].size[1] > found["picture"].size[0]
-    assert len(list(found["pairs"])) == 1

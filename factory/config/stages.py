@@ -38,15 +38,20 @@ class UNetConfig(Section):
     attention_levels: tuple[Ordinal, ...] = (2,)
     """Levels with self-attention (0 = full resolution); the middle always has it."""
     dropout: Fraction = 0.0
+    """The share of the activations that are dropped in training."""
     norm_num_groups: Count = 32
+    """Groups of channels that are normalised together; every width must be divisible by it."""
 
 
 class DiffusionConfig(Section):
     """The noise schedule: linear betas (Ho et al. 2020, section 4)."""
 
     num_timesteps: Annotated[Count, Field(le=100_000)] = 1000
+    """Steps from a clean image to noise."""
     beta_start: Positive = 1e-4
+    """The variance of the noise that the first step adds."""
     beta_end: Positive = 0.02
+    """The variance of the noise that the last step adds."""
 
 
 class TrainConfig(Section):
@@ -58,18 +63,28 @@ class TrainConfig(Section):
     initial_model_url: Url | None = None
     """A model folder to start from instead of random weights."""
     num_workers: Count = 1
+    """Processes that share each batch; on GPUs, one GPU each."""
     use_gpu: bool | Literal["auto"] = "auto"
+    """Whether workers train on GPUs. auto: where the cluster has as many as workers."""
     cpus_per_worker: Count = 1
+    """CPU cores of a worker, which are its threads."""
     num_steps: Count = 3000
+    """Optimiser steps. A finished training goes on where this is raised, and a running one ends
+    earlier where it is lowered."""
     batch_size: Count = 32
     """Images a step, over all workers."""
     learning_rate: Positive = 6e-4
+    """The learning rate of AdamW after the warm-up."""
     warmup_steps: Count = 300
+    """Steps in which the learning rate grows from 0."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """The weight decay of AdamW."""
     max_grad_norm: Positive = 1.0
+    """The largest norm of the gradient; a larger one is scaled down."""
     ema_decay: Fraction = 0.999
     """Reached gradually: after n steps the decay is min(ema_decay, (1 + n) / (10 + n))."""
     horizontal_flip: bool = True
+    """Learn from mirrored images too."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """bf16: autocast; weights, EMA and optimiser stay float32. auto: bf16 on GPUs and on CPUs with
     instructions for it, as each worker finds its own."""
@@ -78,11 +93,15 @@ class TrainConfig(Section):
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """Of the resulting model folder; bf16 halves it."""
     seed: Seed = 0
+    """Decides the first weights, the order of the images, and the noise."""
     log_steps: Count = 50
+    """A line of progress every so many steps."""
     checkpoint_steps: Count = 1000
+    """A checkpoint every so many steps."""
     sample_steps: Count = 2000
     """A sheet of samples every so many steps."""
     num_checkpoints_to_keep: Count = 2
+    """How many of the newest checkpoints stay; older ones are deleted."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """How often a dead worker group is restarted from the last checkpoint."""
     worker_wait_seconds: Positive = 3600.0
@@ -107,6 +126,7 @@ class FeaturesConfig(Section):
     """What the ensemble sees of the frozen U-Net (Baranchuk et al. 2022, section 3)."""
 
     timesteps: Annotated[tuple[Ordinal, ...], AfterValidator(some)] = (50, 150, 250)
+    """How noisy an image is made before the network looks at it; each costs one pass."""
     blocks: Annotated[tuple[Ordinal, ...], AfterValidator(some)] | None = None
     """Decoder blocks, 0 = the first after the middle; absent: chosen by the network's shape."""
     source: Literal["auto", "renoise", "trajectory"] = "auto"
@@ -119,10 +139,15 @@ class EnsembleConfig(Section):
     """Stage 2: the pixel classifiers (Baranchuk et al. 2022: ten MLPs, hidden 128 and 32)."""
 
     num_members: Annotated[Count, Field(le=1000)] = 10
+    """Classifiers, which are fitted from different starts."""
     hidden: tuple[Width, Width] = (128, 32)
+    """Widths of the two hidden layers."""
     num_steps: Count = 600
+    """Optimiser steps."""
     pixels_per_step: Annotated[Count, Field(ge=2)] = 1024
+    """Pixels a step; all members see the same."""
     learning_rate: Positive = 1e-2
+    """The learning rate of Adam at the start; it falls to 0 along a cosine."""
     pool_gib: Positive = 1.0
     """Memory for the pixels learned from, 1 KiB each: a random part of them where not all fit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -135,6 +160,7 @@ class EnsembleConfig(Section):
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """Of the ensemble's folder; bf16 halves it."""
     seed: Seed = 0
+    """Decides the first weights, the pixels that are drawn, and the noise on labelled images."""
 
 
 class EvaluateConfig(Section):
@@ -145,6 +171,7 @@ class EvaluateConfig(Section):
     num_pictures: Count = 12
     """Rows of the picture sheet."""
     batch_size: Count = 16
+    """Images at once."""
 
 
 class GenerateConfig(Section):
@@ -157,7 +184,9 @@ class GenerateConfig(Section):
     extend: bool = False
     """Whether a dataset of fewer pairs that lies at url may grow to num."""
     samples_per_shard: Count = 1000
+    """Pairs of a shard, which is one file."""
     format: Literal["parquet", "webdataset"] = "parquet"
+    """parquet: rows of a Parquet file; webdataset: members of a tar file."""
     seed: Seed = 0
     """With the index, a sample's identity: the same pair always comes out the same."""
     batch_size: Count | Literal["auto"] = "auto"
@@ -205,6 +234,7 @@ class GenerateConfig(Section):
     """Whether actors may join whose hardware or library versions round otherwise than those of the
     first: receipts then tell what each shard was made with, and only the like makes it again."""
     progress_seconds: Positive = 5.0
+    """A line of progress every so many seconds."""
     license: str = "other"
     """Of the generated data, for its card (a Hugging Face licence id)."""
 

@@ -27,7 +27,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from factory.config import Config, load_config
-from factory.data.cache import cached_images
+from factory.data.cache.decoded import cached_images
 from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import TrainState, new_state

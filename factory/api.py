@@ -25,8 +25,10 @@ from PIL import Image
 
 from factory import storage
 from factory.classes import IGNORE_ID, Classes
-from factory.config import TOY, Config, Source, parse_config
+from factory.config import TOY, Config, parse_config
 from factory.data import loading
+from factory.data.arrays import ArraySource
+from factory.data.items import StoredSource
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError
@@ -136,7 +138,8 @@ def read_images(url: Place, image_size: int, num: int | None = None) -> UInt8:
 
 
 def read_labelled(url: Place, classes_url: Place, image_size: int, **keys: Any) -> Labelled:
-    """Images and masks of a folder or URL, at a size; keys: further ones of `Source`.
+    """Images and masks of a folder or URL, at a size; keys: further ones of a source of kind
+    pairs.
 
     Raises UserError with a line per bad file.
     """
@@ -162,8 +165,8 @@ def labelled_arrays(images: UInt8, masks: UInt8, class_names: Sequence[str]) -> 
             f"masks: hold ids {sorted(beyond)} beyond the {len(class_names)} classes. Name more "
             f"classes, or set these pixels to {IGNORE_ID}, which is ignored."
         )
-    names = tuple(f"{i:06d}" for i in range(len(images)))
-    return Labelled(images, masks, names, Classes.named(class_names))
+    source = ArraySource(images, masks, Classes.named(class_names))
+    return loading.read_labelled(source, images.shape[1])
 
 
 def train(
@@ -280,7 +283,7 @@ def _config(place: str, **sections: Mapping[str, Any]) -> Config:
     return parse_config(sections, f"factory.{place}")
 
 
-def _source(keys: Mapping[str, Any]) -> Source:
+def _source(keys: Mapping[str, Any]) -> StoredSource:
     """Raises UserError."""
     named = {key: value for key, value in keys.items() if value is not None}
     source = _config("data", data={"unlabelled": named}).data.unlabelled

@@ -15,7 +15,6 @@ from factory.errors import UnreadableImage
 UInt8 = npt.NDArray[np.uint8]
 
 READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 64_000_000
 _SIGNATURES = b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM"
 """The first bytes of files in READABLE_FORMATS."""

@@ -19,11 +19,14 @@ storage
 classes differences
 images
 png pictures
+values
+data.toy.*
+data.*
+data.kinds.*
 config.*
 config
 progress precision embedded ray_internals.*
-data.toy.*
-data.*
+data.cache.*
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox
 diffusion.tensors diffusion.pickled

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any, get_args
 
 from factory.config.schema import Config
-from factory.config.values import Section
+from factory.values import Section
 
 WORDS = {
     "Count": "whole number, 1 or more",

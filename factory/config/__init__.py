@@ -5,7 +5,7 @@ keys are refused, and all problems are reported at once. `data`, and the modules
 the keys. Nothing here imports torch, so that a mistake is answered at once.
 """
 
-from factory.config.data import DataConfig, Source
+from factory.config.data import DataConfig
 from factory.config.loading import (
     config_tree,
     dump_config,
@@ -24,7 +24,7 @@ from factory.config.stages import (
     TrainConfig,
     UNetConfig,
 )
-from factory.config.values import MAX_IMAGE_SIZE, TOY, Ordinal, Width, parse_count
+from factory.values import MAX_IMAGE_SIZE, TOY, Ordinal, Width, parse_count
 
 __all__ = [
     "MAX_IMAGE_SIZE",
@@ -38,7 +38,6 @@ __all__ = [
     "GenerateConfig",
     "ModelsConfig",
     "Ordinal",
-    "Source",
     "TrainConfig",
     "UNetConfig",
     "Width",

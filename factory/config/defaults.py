@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from factory import storage
 from factory.config.data import DataConfig
 from factory.config.stages import TrainConfig
-from factory.config.values import TOY, parse_count, parse_url
+from factory.values import TOY, parse_count, parse_url
 
 _OWN = (
     *("data.unlabelled", "data.labelled", "data.test"),

@@ -1,12 +1,13 @@
 """What is wrong with a config, a line a key: where, what, and the nearest name."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from factory.config.values import Section
+from factory.values import Section
 
 
 def problem_lines(error: ValidationError, source: str, root: type[Section]) -> list[str]:
@@ -14,70 +15,100 @@ def problem_lines(error: ValidationError, source: str, root: type[Section]) -> l
 
     source: the file, or whatever else the config came from; every line begins with it.
     """
-    by_path: dict[str, list[str]] = {}
+    by_key: dict[str, tuple[str, list[str]]] = {}
     for problem in error.errors():
-        path = ".".join(_path(problem["loc"], root))
-        by_path.setdefault(path, []).extend(_message(problem, path, root).splitlines())
+        place = _place(problem["loc"], root)
+        path, message = _message(problem, place)
+        by_key.setdefault(place.path, (path, []))[1].extend(message.splitlines())
     lines = []
-    for path, messages in by_path.items():
+    for path, messages in by_key.values():
         # A key that takes values of several kinds has one problem for each kind.
         messages = ["; or ".join(messages)] if path else list(dict.fromkeys(messages))
         lines += [f"{source}: {path}{': ' if path else ''}{message}" for message in messages]
     return lines
 
 
-def _path(location: Sequence[int | str], root: type[Section]) -> list[str]:
-    """The path of a key, without the kinds of value that pydantic names behind it."""
-    path: list[str] = []
-    section: type[Section] | None = root
+@dataclass(frozen=True)
+class _Place:
+    """Where in a config a problem is."""
+
+    keys: tuple[str, ...]
+    """The keys that lead there, without what pydantic names beside them: the kind of a section, and
+    the type of a value."""
+    parent: type[Section]
+    """The section in which the last key lies."""
+    sections: tuple[type[Section], ...]
+    """The section that lies there, or all its kinds if it names none of them; empty for values."""
+
+    @property
+    def path(self) -> str:
+        """The keys with dots between them."""
+        return ".".join(self.keys)
+
+
+def _place(location: Sequence[int | str], root: type[Section]) -> _Place:
+    keys: list[str] = []
+    parent = root
+    sections: tuple[type[Section], ...] = (root,)
     for part in location:
-        if section is None and isinstance(part, str):
+        if len(sections) > 1:  # The part is the kind of the section.
+            sections = tuple(section for section in sections if _kind(section) == part)
+            continue
+        if not sections and isinstance(part, str):
             break
-        path.append(str(part))
-        section = _child(section, part)
-    return path
+        keys.append(str(part))
+        if sections:
+            parent, sections = sections[0], _children(sections[0], part)
+    return _Place(tuple(keys), parent, sections)
 
 
-def _message(problem: Any, path: str, root: type[Section]) -> str:
-    """What is wrong with a key, and what to do."""
+def _message(problem: Any, place: _Place) -> tuple[str, str]:
+    """The path of the key with a problem, and what is wrong with it and what to do."""
+    path, last = place.path, place.keys[-1] if place.keys else ""
     if problem["type"] in ("extra_forbidden", "invalid_key"):
-        return f"unknown key.{_did_you_mean(path.split('.'), root)}"
+        return path, f"unknown key.{_did_you_mean(place)}"
+    if problem["type"] == "missing" and last in place.parent.model_fields:
+        wanted = place.parent.model_fields[last].description
+        return path.rpartition(".")[0], f"kind {_kind(place.parent)} needs {last}: {wanted}"
+    if problem["type"].startswith("union_tag"):
+        *most, final = [repr(_kind(section)) for section in place.sections]
+        value = problem["input"].get("kind")
+        return f"{path}.kind", f"input should be {', '.join(most)} or {final}, got {value!r}"
     message: str = problem["msg"].removeprefix("Value error, ")
     if not path or problem["type"] == "url":
-        return message
+        return path, message
     if problem["type"] in ("model_type", "model_attributes_type"):
-        keys = list((_section(path, root) or root).model_fields)
-        return f"is a section: write keys below it, such as {' and '.join(keys[:2])}."
+        keys = list(place.sections[-1].model_fields)
+        return path, f"is a section: write keys below it, such as {' and '.join(keys[:2])}."
     value = problem["input"]
     quoted = "" if repr(str(value)) in message or isinstance(value, dict) else f", got {value!r}"
     remedy = ". Quote it." if problem["type"] == "string_type" else ""
-    return f"{message[:1].lower()}{message[1:]}{quoted}{remedy}"
+    return path, f"{message[:1].lower()}{message[1:]}{quoted}{remedy}"
 
 
-def _child(section: type[Section] | None, part: int | str) -> type[Section] | None:
-    """The section of this name in a section, if it is one."""
-    field = section.model_fields.get(str(part)) if section else None
-    types = (field.annotation, *get_args(field.annotation)) if field else ()
-    return next((kind for kind in types if _is_section(kind)), None)
+def _children(section: type[Section], part: int | str) -> tuple[type[Section], ...]:
+    """The section of this name in a section, or its kinds; empty if it is none."""
+    field = section.model_fields.get(str(part))
+    return tuple(_sections(field.annotation)) if field else ()
 
 
-def _section(path: str, root: type[Section]) -> type[Section] | None:
-    """The section at a dotted path, None if there is none."""
-    section: type[Section] | None = root
-    for part in filter(None, path.split(".")):
-        section = _child(section, part)
-    return section
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    """The sections that a type names, also within unions."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)
 
 
-def _did_you_mean(path: Sequence[str], root: type[Section]) -> str:
+def _kind(section: type[Section]) -> Any:
+    """The kind of a section that is one of several."""
+    return section.model_fields["kind"].default
+
+
+def _did_you_mean(place: _Place) -> str:
     """The nearest known name, or all names that are known in the same section."""
-    parents = ".".join(path[:-1])
-    names = list((_section(parents, root) or root).model_fields)
-    near = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.5)
+    names = list(place.parent.model_fields)
+    near = difflib.get_close_matches(place.keys[-1], names, n=1, cutoff=0.5)
     if near:
-        return f" Did you mean {'.'.join(filter(None, [parents, near[0]]))}?"
+        return f" Did you mean {'.'.join([*place.keys[:-1], near[0]])}?"
     return f" Known here: {', '.join(names)}."
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Section)

@@ -18,11 +18,8 @@ from factory.config.stages import (
     TrainConfig,
     UNetConfig,
 )
-from factory.config.values import Section
 from factory.errors import UserError
-
-MAX_TOY_BYTES = 2**36
-"""Drawings are held in memory."""
+from factory.values import Section
 
 
 class Config(Section):
@@ -101,15 +98,8 @@ def _cross_problems(config: Config) -> Sequence[str]:
         )
     for name in ("unlabelled", "labelled", "test"):
         source = getattr(config.data, name)
-        if source is None or source.kind != "toy":
-            continue
-        num_bytes = (source.num or 0) * size**2 * 4
-        if num_bytes > MAX_TOY_BYTES:
-            found.append(
-                f"data.{name}.num: {source.num} drawings of {size}x{size} pixels take "
-                f"{num_bytes / 2**30:,.0f} GiB of memory, more than {MAX_TOY_BYTES / 2**30:.0f}: "
-                "lower it"
-            )
+        if source is not None:
+            found += [f"data.{name}.{problem}" for problem in source.size_problems(size)]
     found += [f"unet.{problem}" for problem in unet_problems(config.unet)]
     if config.diffusion.beta_end >= 1 or config.diffusion.beta_start >= 1:
         found.append("diffusion.beta_start and diffusion.beta_end must be below 1")

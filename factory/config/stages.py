@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from factory.config.values import (
+from factory.values import (
     Count,
     Fraction,
     ModelUrl,

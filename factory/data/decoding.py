@@ -1,7 +1,7 @@
 """One file's bytes to pixels: an image to RGB, a mask to class ids.
 
-Every rule about what is accepted stands here. What is not raises `UnreadableImage` with
-the reason and the remedy, as the end of a sentence that starts with the file's name.
+Every rule about what is accepted stands here. Anything else raises `UnreadableImage` with the
+reason and the remedy, as the end of a sentence that starts with the file's name.
 """
 
 import os
@@ -21,15 +21,15 @@ from factory.errors import UnreadableImage
 from factory.images import UInt8
 
 MAX_BYTES = 8 * images.MAX_PIXELS
-"""Of a file: as many as the pixels take that we accept, stored plainly in 16-bit RGBA."""
+"""Files may be as large as the pixels that we accept, stored plainly in 16-bit RGBA."""
 MIN_LEVELS = 16
-"""Of grey that must be left of a 16-bit image that has more."""
+"""How many grey levels must be left of a 16-bit image that has more."""
 MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
 _NUM_IDS_SHOWN = 8
 _MIN_GREY = 100
 """Values from here on look like grey levels rather than ids."""
 _DEPTH_AT = 24
-"""Of the byte in a PNG that holds its bits a channel."""
+"""The offset of the byte in a PNG that holds its bits a channel."""
 _BLACK = (0, 0, 0)
 UPRIGHT = 1
 _TURNS = {  # by EXIF orientation
@@ -44,29 +44,42 @@ _TURNS = {  # by EXIF orientation
 
 
 @dataclass(frozen=True)
-class Stored:
+class FileInfo:
     """A file as it is stored: width and height in pixels, Pillow's mode and format."""
 
     size: tuple[int, int]
     mode: str
     format: str
     orientation: int = UPRIGHT
-    """As its EXIF data say, 1..8."""
+    """The orientation in its EXIF data, 1..8."""
     brightest: int = 255
-    """Of an image of 16 bits a channel, the largest of its values, 0..255 as they are used."""
+    """The largest value of an image of 16 bits a channel, 0..255 as it is used."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it is used, whole, and what its file says of it."""
+
+    image: Image.Image
+    """Upright, of mode RGB."""
+    info: FileInfo
+    data: bytes = b""
+    """The bytes of its file, empty if it has none of its own."""
 
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask as it is used, and what its file says of it."""
+    """A mask as it is used, whole, and what its file says of it."""
 
     ids: Image.Image
     """Upright, of mode L, value = class id, 255 = ignore."""
     present: tuple[int, ...]
     """The ids that occur."""
     colors: Mapping[int, Color]
-    """Of the ids that occur, as the palette of the file has them; empty without a palette."""
-    stored: Stored
+    """The colours of these ids in the palette of the file; empty without a palette."""
+    info: FileInfo
+    data: bytes = b""
+    """The bytes of its file, empty if it has none of its own."""
 
 
 def read_file(url: str) -> bytes:
@@ -81,8 +94,8 @@ def read_file(url: str) -> bytes:
     return storage.read_bytes(url)
 
 
-def decode_rgb(data: bytes) -> tuple[Image.Image, Stored]:
-    """An upright RGB image, and how it was stored.
+def decode_image(data: bytes) -> Picture:
+    """The image that a file holds, upright and in RGB.
 
     EXIF orientation is applied, grey is replicated, 16-bit grey is divided by 257, transparent
     pixels show white, CMYK is converted without a colour profile. Raises UnreadableImage, also
@@ -100,11 +113,11 @@ def decode_rgb(data: bytes) -> tuple[Image.Image, Stored]:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB"), Stored(size, mode, form, orientation, brightest)
+    return Picture(image.convert("RGB"), FileInfo(size, mode, form, orientation, brightest), data)
 
 
 def decode_mask(data: bytes, num_classes: int) -> Mask:
-    """A mask, upright.
+    """The mask that a file holds, upright.
 
     Reads PNG of mode L, P (the indices, not the colours) and 1 (0 and 1). Raises UnreadableImage
     for all else, for ids that are neither below num_classes nor 255, and for palettes that number
@@ -124,27 +137,42 @@ def decode_mask(data: bytes, num_classes: int) -> Mask:
     palette = image.getpalette() if image.mode == "P" else None
     upright, orientation = _upright(image)
     ids = np.asarray(upright).astype(np.uint8)
-    present = tuple(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
+    present = _present(ids)
     _check_ids(present, num_classes, palette is not None)
     colors = _colors(palette or [])
     used = {i: colors[i] for i in present if i in colors}
     _check_palette(colors.get(0), used)
-    stored = Stored(image.size, image.mode, image.format, orientation)
-    return Mask(Image.fromarray(ids), present, used, stored)
+    info = FileInfo(image.size, image.mode, image.format, orientation)
+    return Mask(Image.fromarray(ids), present, used, info, data)
 
 
-def match_size(mask: Mask, image: Image.Image, stored: Stored) -> Image.Image:
+def picture_of_array(pixels: UInt8, format: str) -> Picture:
+    """The image of an array (H, W, 3); format: where it is from, as reports count formats."""
+    height, width, _ = pixels.shape
+    return Picture(Image.fromarray(pixels), FileInfo((width, height), "RGB", format))
+
+
+def mask_of_array(ids: UInt8, num_classes: int, format: str) -> Mask:
+    """The mask of an array (H, W). Raises UnreadableImage for ids that are no classes."""
+    present = _present(ids)
+    _check_ids(present, num_classes, palette=False)
+    height, width = ids.shape
+    return Mask(Image.fromarray(ids), present, {}, FileInfo((width, height), "L", format))
+
+
+def match_size(mask: Mask, picture: Picture) -> Image.Image:
     """The ids at the upright image's size: the same, or a whole factor smaller in both directions.
 
     Raises UnreadableImage for other sizes, and where the two are turned upright differently though
     they fit as they are stored: nothing tells whether they are meant to lie alike as stored.
     """
-    alike = mask.stored.orientation == stored.orientation
+    image = picture.image
+    alike = mask.info.orientation == picture.info.orientation
     turned = (
-        f"the EXIF orientation of its image is {stored.orientation}, its own "
-        f"{mask.stored.orientation} (1 is upright)"
+        f"the EXIF orientation of its image is {picture.info.orientation}, its own "
+        f"{mask.info.orientation} (1 is upright)"
     )
-    if not alike and _fits(mask.stored.size, stored.size):
+    if not alike and _fits(mask.info.size, picture.info.size):
         raise UnreadableImage(
             f"{turned}, and as they are stored they fit, too. Save both without EXIF orientation, "
             "so that they lie alike."
@@ -224,6 +252,10 @@ def _check_upper_bits(image: Image.Image) -> int:
             "matter over 0..65535, or save them as 8-bit colours."
         )
     return int(extrema.max())
+
+
+def _present(ids: UInt8) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
 
 
 def _check_ids(present: tuple[int, ...], num_classes: int, palette: bool) -> None:

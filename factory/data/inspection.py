@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from factory.classes import IGNORE_ID
-from factory.config import Source
 from factory.data import decoding, loading
-from factory.data.loading import Content, Labelled
+from factory.data.items import Source
+from factory.data.loading import Labelled, LoadedSource
 from factory.errors import UserError, shown, some
 
 _DARK = 128
@@ -56,19 +56,19 @@ class Inspection:
 
 def inspect(source: Source, size: int, labelled: bool) -> Inspection:
     """Reads all of a source at size x size pixels; bad data is reported, not raised."""
-    content = loading.read(source, size, labelled)
-    shares, counts = _occurrences(content)
+    loaded = loading.load(source, size, labelled)
+    shares, counts = _occurrences(loaded)
     return Inspection(
-        num_images=len(content.names),
-        sizes=_histogram(stored.size for stored in content.stored),
-        modes=_histogram(stored.mode for stored in content.stored),
-        formats=_histogram(stored.format for stored in content.stored),
+        num_images=len(loaded.names),
+        sizes=_histogram(info.size for info in loaded.infos),
+        modes=_histogram(info.mode for info in loaded.infos),
+        formats=_histogram(info.format for info in loaded.infos),
         pixel_shares=shares,
         image_counts=counts,
-        notes=tuple(_notes(source, size, content, counts)),
-        problems=content.problems,
-        images=_by_pixels(content),
-        class_names=content.classes.names if content.classes else (),
+        notes=tuple(_notes(source, size, loaded, counts)),
+        problems=loaded.problems,
+        images=_by_pixels(loaded),
+        class_names=loaded.classes.names if loaded.classes else (),
     )
 
 
@@ -111,7 +111,7 @@ def lines(inspection: Inspection) -> list[str]:
         f"  {name:<20} {found.pixel_shares[name]:>8.2%} of pixels, in {count} images"
         for name, count in found.image_counts.items()
     ]
-    told = [
+    text = [
         f"images   {found.num_images}",
         f"sizes    {_listed(sizes)}",
         f"modes    {_listed(found.modes)}",
@@ -121,7 +121,7 @@ def lines(inspection: Inspection) -> list[str]:
         *(f"problem: {problem}" for problem in loading.first_lines(found.problems)),
     ]
     # Names of classes come from a file, too.
-    return [shown(line) for line in told]
+    return [shown(line) for line in text]
 
 
 def check_disjoint(train: Labelled, test: Labelled) -> None:
@@ -145,20 +145,20 @@ def _listed(histogram: Mapping[str, int], num: int = 5) -> str:
     return ", ".join(parts[:num]) + (f", and {len(parts) - num} more" if len(parts) > num else "")
 
 
-def _by_pixels(content: Content) -> dict[bytes, str]:
+def _by_pixels(loaded: LoadedSource) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
-    for image, name in zip(content.images, content.names, strict=True):
+    for image, name in zip(loaded.images, loaded.names, strict=True):
         found.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), name)
     return found
 
 
-def _occurrences(content: Content) -> tuple[dict[str, float], dict[str, int]]:
+def _occurrences(loaded: LoadedSource) -> tuple[dict[str, float], dict[str, int]]:
     """Per class name: the share of pixels, and the number of images with it."""
-    if content.masks is None or content.classes is None:
+    if loaded.masks is None or loaded.classes is None:
         return {}, {}
-    names = content.classes.names
-    pixels = np.zeros((len(content.masks), 256), np.int64)
-    for row, mask in zip(pixels, content.masks, strict=True):
+    names = loaded.classes.names
+    pixels = np.zeros((len(loaded.masks), 256), np.int64)
+    for row, mask in zip(pixels, loaded.masks, strict=True):
         row[:] = np.bincount(mask.ravel(), minlength=256)
     total = max(int(pixels[:, : len(names)].sum()), 1)
     shares = {name: float(pixels[:, i].sum() / total) for i, name in enumerate(names)}
@@ -166,41 +166,41 @@ def _occurrences(content: Content) -> tuple[dict[str, float], dict[str, int]]:
 
 
 def _notes(
-    source: Source, size: int, content: Content, image_counts: Mapping[str, int]
+    source: Source, size: int, loaded: LoadedSource, image_counts: Mapping[str, int]
 ) -> Iterator[str]:
-    num = len(content.names)
-    if source.num is not None and num < source.num and not content.problems:
+    num = len(loaded.names)
+    if source.num is not None and num < source.num and not loaded.problems:
         yield f"{num} images, fewer than num: {source.num}."
     for name, count in image_counts.items():
         if num and not count:
             yield f"class {name} never occurs."
-    repeats = num - len(_by_pixels(content))
+    repeats = num - len(_by_pixels(loaded))
     if repeats:
         yield f"{repeats} images have the same pixels as another one."
-    yield from content.notes
-    yield from _conversions(size, content)
-    if content.masks is not None and num:
-        ignored = float((content.masks == IGNORE_ID).mean())
+    yield from loaded.notes
+    yield from _conversions(size, loaded)
+    if loaded.masks is not None and num:
+        ignored = float((loaded.masks == IGNORE_ID).mean())
         if ignored:
             yield f"{ignored:.2%} of the pixels are ignored (id {IGNORE_ID})."
 
 
-def _conversions(size: int, content: Content) -> Iterator[str]:
+def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
     """What was done to images that are not stored as they are used."""
-    modes = Counter(stored.mode for stored in content.stored)
+    modes = Counter(info.mode for info in loaded.infos)
     for mode, what in CONVERSIONS.items():
         if modes[mode]:
             yield f"{modes[mode]} images of mode {mode}: {what}."
-    dark = [stored.brightest for stored in content.stored if stored.brightest < _DARK]
+    dark = [info.brightest for info in loaded.infos if info.brightest < _DARK]
     if dark:
         yield (
             f"{len(dark)} images of 16 bits a channel are dark: none of their values comes to more "
             f"than {max(dark)} of 255 as it is used. Spread the values that matter over 0..65535."
         )
-    turned = sum(stored.orientation != decoding.UPRIGHT for stored in content.stored)
+    turned = sum(info.orientation != decoding.UPRIGHT for info in loaded.infos)
     if turned:
         yield f"{turned} images are turned upright, as their EXIF data say; so must be the masks."
-    sizes = [stored.size for stored in content.stored]
+    sizes = [info.size for info in loaded.infos]
     small = sum(min(stored) < size for stored in sizes)
     oblong = sum(width != height for width, height in sizes)
     if small:

@@ -1,26 +1,24 @@
-"""What people bring: images, and images beside masks, as arrays of one size.
+"""All of a source as arrays of one size: images, and images beside masks.
 
-Everything wrong in a source is found in one pass, a line per offending file. `read` returns what
-is good together with the problems, for `inspection`; `read_images` and `read_labelled` refuse.
+Everything wrong in a source is found in one pass, a line per offending file. `load` returns what is
+good together with the problems, for `inspection`; `read_images` and `read_labelled` refuse.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from factory import storage
-from factory.classes import IGNORE_ID, MAX_CLASSES, Classes, Color, parse_classes
-from factory.config import Source
-from factory.data import decoding, listing, losses
-from factory.data.decoding import Stored
-from factory.data.listing import File
+from factory.classes import MAX_CLASSES, Classes
+from factory.data import decoding, losses
+from factory.data.decoding import FileInfo, Mask, Picture
+from factory.data.items import Item, Source
 from factory.data.losses import Losses
-from factory.data.toy import drawing, faces
-from factory.errors import Problems, UnreadableImage, UserError, shown, some
+from factory.data.mask_checks import MaskFacts, check_masks
+from factory.errors import Problems, UnreadableImage, UserError, shown
 from factory.images import UInt8
 
 MAX_LINES = 50
@@ -36,26 +34,26 @@ class Labelled:
     masks: UInt8
     """(N, S, S) class ids, 255 = ignore."""
     names: tuple[str, ...]
-    """File names, sorted; of drawings toy-{seed}-{index}."""
+    """File names, sorted; toy-{seed}-{index} of drawings."""
     classes: Classes
     notes: tuple[str, ...] = ()
-    """What is lost or left out, as `Content.notes`."""
+    """What is lost or left out, as in `LoadedSource.notes`."""
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 @dataclass(frozen=True)
-class Content:
+class LoadedSource:
     """The good part of a source, and all that is wrong with the rest."""
 
     images: UInt8
     """(N, S, S, 3), 0..255."""
     masks: UInt8 | None
-    """(N, S, S) class ids, 255 = ignore; None where only images were asked for."""
+    """(N, S, S) class ids, 255 = ignore; None if only images were asked for."""
     names: tuple[str, ...]
     classes: Classes | None
-    stored: tuple[Stored, ...]
+    infos: tuple[FileInfo, ...]
     """How each image was stored."""
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -64,9 +62,37 @@ class Content:
 
     @property
     def labelled(self) -> Labelled:
-        """As images with masks, where they were asked for and there are classes."""
+        """The images with masks, which were asked for and have classes.
+
+        Raises UserError with a line per problem of the source.
+        """
+        if self.problems:
+            raise UserError(first_lines(self.problems))
         assert self.masks is not None and self.classes is not None
         return Labelled(self.images, self.masks, self.names, self.classes, self.notes)
+
+
+@dataclass(frozen=True)
+class _DecodedMask:
+    """A mask that fits its image."""
+
+    ids: UInt8
+    """(S, S) class ids, 255 = ignore."""
+    facts: MaskFacts
+    lost: Losses
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """An item that was read; what could not be read is None, and a problem."""
+
+    name: str
+    image: UInt8 | None
+    """(S, S, 3), 0..255."""
+    info: FileInfo | None
+    mask: _DecodedMask | None
+    """None also if masks were not asked for."""
+    problems: tuple[str, ...]
 
 
 def read_images(source: Source, size: int) -> UInt8:
@@ -74,10 +100,10 @@ def read_images(source: Source, size: int) -> UInt8:
 
     Raises UserError with a line per offending file.
     """
-    content = read(source, size, labelled=False)
-    if content.problems:
-        raise UserError(first_lines(content.problems))
-    return content.images
+    loaded = load(source, size, labelled=False)
+    if loaded.problems:
+        raise UserError(first_lines(loaded.problems))
+    return loaded.images
 
 
 def read_labelled(source: Source, size: int) -> Labelled:
@@ -85,18 +111,13 @@ def read_labelled(source: Source, size: int) -> Labelled:
 
     Raises UserError with a line per offending file.
     """
-    content = read(source, size, labelled=True)
-    if content.problems:
-        raise UserError(first_lines(content.problems))
-    return content.labelled
+    return load(source, size, labelled=True).labelled
 
 
-def read_square(url: str, size: int, problems: Problems) -> UInt8 | None:
-    """One image as `read_images` has it, (size, size, 3); None for one with a problem, which is
-    noted."""
-    with _noting(url, problems):
-        data = decoding.read_file(url)
-        return decoding.square_rgb(decoding.decode_rgb(data)[0], size)
+def read_square(item: Item, size: int, problems: Problems) -> UInt8 | None:
+    """One image as `read_images` has it, (size, size, 3); None after a problem, which is added."""
+    with _adding(problems, item.image_url):
+        return decoding.square_rgb(item.image(size).image, size)
     return None
 
 
@@ -108,195 +129,78 @@ def first_lines(problems: Sequence[str]) -> list[str]:
     return [shown(line) for line in lines]
 
 
-def read(source: Source, size: int, labelled: bool) -> Content:
+def load(source: Source, size: int, labelled: bool) -> LoadedSource:
     """Reads and checks a whole source: what is good in it, and every problem found."""
-    if source.kind == "toy":
-        return _draw(source, size, labelled)
     problems = Problems()
-    classes = _read_classes(source, problems) if labelled else None
-    found = listing.find_files(source, labelled, problems)
-    content = _decode(found.files, size, labelled, classes, problems)
-    notes = (*found.oddities, *content.notes)
-    return replace(content, problems=tuple(problems.found), notes=notes)
-
-
-def _draw(source: Source, size: int, labelled: bool) -> Content:
-    assert source.num is not None, "Source checks it"
-    images, masks = drawing.draw_many(source.seed, source.num, size)
-    return Content(
-        images=images,
-        masks=masks if labelled else None,
-        names=tuple(f"toy-{source.seed}-{i:06d}" for i in range(source.num)),
-        classes=Classes.named(faces.CLASSES, faces.PALETTE) if labelled else None,
-        stored=(Stored((size, size), "RGB", "drawn"),) * source.num,
-        problems=(),
-    )
-
-
-def _read_classes(source: Source, problems: Problems) -> Classes | None:
-    if source.classes_url is None:
-        return None  # a source without masks; `listing` says so
-    try:
-        return parse_classes(storage.read_text(source.classes_url), source.classes_url)
-    except UserError as error:
-        problems.found.extend(error.problems)
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        problems.add(
-            f"{source.classes_url}: cannot be read ({storage.describe(error)}). "
-            'It must be a JSON file of class names, {"0": "background", ...}.'
-        )
-    return None
-
-
-def _decode(
-    files: Sequence[File],
-    size: int,
-    labelled: bool,
-    classes: Classes | None,
-    problems: Problems,
-) -> Content:
-    """Reads and decodes all files; those with a problem are left out."""
-    images = np.zeros((len(files), size, size, 3), np.uint8)
-    masks = np.zeros((len(files) if labelled else 0, size, size), np.uint8)
-    num_classes = len(classes) if classes else MAX_CLASSES
-
-    def decode(i: int) -> _Decoded:
-        data = image = stored = mask = lost = None
-        found = Problems()
-        with _noting(files[i].url, found):
-            data = decoding.read_file(files[i].url)
-            image, stored = decoding.decode_rgb(data)
-            images[i] = decoding.square_rgb(image, size)
-        if mask_url := files[i].mask_url:
-            with _noting(mask_url, found):
-                mask_data = decoding.read_file(mask_url)
-                mask = decoding.decode_mask(mask_data, num_classes)
-                if mask_data == data:
-                    raise UnreadableImage(
-                        "is the same file as its image. Name the folder of the masks in `masks:`."
-                    )
-                if image and stored:
-                    ids = decoding.match_size(mask, image, stored)
-                    masks[i] = decoding.square_ids(ids, size)
-                    lost = losses.measure(np.asarray(ids), size)
-        facts = (mask.present, mask.colors) if mask else ((), {})
-        return _Decoded(files[i], stored, *facts, lost, tuple(found.found))
-
+    found = source.find(labelled, problems)
+    classes, num = found.classes, len(found.items)
+    num_classes = (len(classes) if classes else MAX_CLASSES) if labelled else None
+    images = np.zeros((num, size, size, 3), np.uint8)
+    masks = np.zeros((num if labelled else 0, size, size), np.uint8)
+    names: list[str] = []
+    infos: list[FileInfo] = []
+    facts: list[MaskFacts] = []
+    lost: list[Losses] = []
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        results = list(pool.map(decode, range(len(files))))
-    problems.found.extend(line for result in results for line in result.problems)
-    good = [i for i, result in enumerate(results) if not result.problems]
-    notes = _judge_masks([results[i] for i in good], classes, size, problems) if labelled else []
-    return Content(
-        images=images if len(good) == len(files) else images[good],
-        masks=(masks if len(good) == len(files) else masks[good]) if labelled else None,
-        names=tuple(files[i].name for i in good),
+        for item in pool.map(lambda item: _decode(item, size, num_classes), found.items):
+            problems.found.extend(item.problems)
+            if item.problems or item.image is None or item.info is None:
+                continue
+            images[len(names)] = item.image
+            if item.mask:
+                masks[len(names)] = item.mask.ids
+                facts.append(item.mask.facts)
+                lost.append(item.mask.lost)
+            names.append(item.name)
+            infos.append(item.info)
+    notes = [*found.notes, *check_masks(facts, classes, problems)]
+    if classes:
+        notes += losses.sentences(losses.total(lost), classes.names, size)
+    return LoadedSource(
+        images=images[: len(names)],
+        masks=masks[: len(names)] if labelled else None,
+        names=tuple(names),
         classes=classes,
-        stored=tuple(stored for i in good if (stored := results[i].stored)),
-        problems=(),
+        infos=tuple(infos),
+        problems=tuple(problems.found),
         notes=tuple(notes),
     )
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    """What one image and its mask are, beside their pixels."""
+def _decode(item: Item, size: int, num_classes: int | None) -> _Decoded:
+    """Reads an item, with its mask unless num_classes is None."""
+    problems = Problems()
+    picture = image = mask = None
+    with _adding(problems, item.image_url):
+        picture = item.image(size)
+        image = decoding.square_rgb(picture.image, size)
+    if num_classes is not None and item.mask_url is not None:
+        with _adding(problems, item.mask_url):
+            mask = _decode_mask(item.mask(size, num_classes), item.mask_url, picture, size)
+    info = picture.info if picture else None
+    return _Decoded(item.name, image, info, mask, tuple(problems.found))
 
-    file: File
-    stored: Stored | None
-    present: tuple[int, ...]
-    colors: Mapping[int, Color]
-    lost: Losses | None
-    problems: tuple[str, ...]
+
+def _decode_mask(mask: Mask, url: str, picture: Picture | None, size: int) -> _DecodedMask | None:
+    """A mask beside its image; None if that could not be read. Raises UnreadableImage."""
+    if picture is None:
+        return None
+    if mask.data and mask.data == picture.data:
+        raise UnreadableImage(
+            "is the same file as its image. Name the folder of the masks in `masks:`."
+        )
+    ids = decoding.match_size(mask, picture)
+    facts = MaskFacts(url, mask.present, mask.colors)
+    lost = losses.measure(np.asarray(ids), size)
+    return _DecodedMask(decoding.square_ids(ids, size), facts, lost)
 
 
 @contextmanager
-def _noting(url: str, problems: Problems) -> Iterator[None]:
-    """Turns what a file's bytes can do wrong into a problem."""
+def _adding(problems: Problems, url: str) -> Iterator[None]:
+    """Adds what the bytes of a file can do wrong to problems."""
     try:
         yield
     except UnreadableImage as error:
         problems.add(f"{url}: {error}")
     except OSError as error:
         problems.add(f"{url}: cannot be read ({storage.describe(error)}). Restore or remove it.")
-
-
-def _judge_masks(
-    decoded: Sequence[_Decoded], classes: Classes | None, size: int, problems: Problems
-) -> list[str]:
-    """What only all masks together show: problems are added, notes returned."""
-    notes = _check_white(decoded, problems)
-    _check_palettes(decoded, problems)
-    if classes:
-        notes += [
-            f"class {name} (id {i}) is learned like any other. Where nothing is to be learned, "
-            f"write {IGNORE_ID}."
-            for i, name in enumerate(classes.names)
-            if re.sub("[^a-z]", "", name.lower()) in _NO_CLASSES
-        ]
-        notes += _palettes_told(decoded, classes)
-        notes += losses.told(losses.total(d.lost for d in decoded if d.lost), classes.names, size)
-    return notes
-
-
-_NO_CLASSES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare", "nolabel"}
-
-
-def _check_white(decoded: Sequence[_Decoded], problems: Problems) -> list[str]:
-    """Refuses masks of 0 and 255 alone: foreground written as white, which would be ignored.
-
-    Where at least as many masks have 255 beside a class other than 0, it is meant as ignored: that
-    is noted.
-    """
-    white = [d.file for d in decoded if IGNORE_ID in d.present and {*d.present} <= {0, IGNORE_ID}]
-    if not white:
-        return []
-    told = (
-        f"{len(white):,} of {len(decoded):,} masks hold only 0 and 255, and 255 means ignore "
-        f"({some([storage.name_of(file.mask_url or '') for file in white])})"
-    )
-    ignoring = [IGNORE_ID in d.present and bool({*d.present} - {0, IGNORE_ID}) for d in decoded]
-    if sum(ignoring) >= len(white):
-        return [f"{told}: nothing but class 0 is learned from them."]
-    folder = (white[0].mask_url or "").rpartition("/")[0]
-    problems.add(
-        f"{folder}: {told}: nothing but class 0 would be learned from them. Write 1 instead of "
-        "255, or list the images to use in names_url."
-    )
-    return []
-
-
-def _palettes_told(decoded: Sequence[_Decoded], classes: Classes) -> list[str]:
-    """What the palettes' colours are read as: only people know whether it is right."""
-    colors = {i: color for d in decoded for i, color in d.colors.items() if i < len(classes)}
-    if not colors:
-        return []
-    shown = ", ".join(f"{classes.names[i]} {color}" for i, color in sorted(colors.items()))
-    return [
-        f"{sum(bool(d.colors) for d in decoded):,} masks have palettes, whose indices are read, "
-        f"not their colours: {shown}."
-    ]
-
-
-def _check_palettes(decoded: Sequence[_Decoded], problems: Problems) -> None:
-    """Refuses masks whose palettes number the same colours differently from file to file."""
-    color_of: dict[int, tuple[Color, str]] = {}
-    index_of: dict[Color, tuple[int, str]] = {}
-    for d in decoded:
-        url = d.file.mask_url or ""
-        repeated = len(set(d.colors.values())) < len(d.colors)
-        for i, color in d.colors.items():
-            known, first = color_of.setdefault(i, (color, url))
-            if known != color:
-                problem = f"index {i} is the colour {color} here and {known} in {first}"
-                break
-            other, first = index_of.setdefault(color, (i, url))
-            if other != i and not repeated:
-                problem = f"the colour {color} is index {i} here and {other} in {first}"
-                break
-        else:
-            continue
-        problems.add(
-            f"{url}: the palettes of these masks differ: {problem}, so the indices number colours, "
-            f"not classes. Renumber the masks by class ids. {decoding.MASK_REMEDY}"
-        )

@@ -1,4 +1,4 @@
-"""What the centred square and scaling take from a mask: pixels cut off, and regions that vanish."""
+"""What masks lose to the centred square and to scaling: pixels cut off, and regions that vanish."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ _NUM_IDS = 256
 
 @dataclass(frozen=True)
 class Losses:
-    """Counts per id, (256,) each; of several masks they add up."""
+    """Counts per id, (256,) each; those of several masks add up."""
 
     pixels: Counts
-    """Of the whole masks."""
+    """Pixels of the whole masks."""
     pixels_outside: Counts
-    """Of these, outside the centred square."""
+    """Pixels outside the centred square."""
     masks: Counts
-    """In which the class occurs."""
+    """Masks in which the class occurs."""
     masks_outside: Counts
-    """Of these, where no pixel of it lies in the centred square."""
+    """Masks in which the class occurs, but nowhere in the centred square."""
     regions: Counts
     """Connected regions in the centred square (pixels of one class that touch, by corners too)."""
     regions_vanished: Counts
-    """Of these, those of which no pixel is left after scaling."""
+    """Connected regions of which no pixel is left after scaling."""
 
 
 def total(parts: Iterable[Losses]) -> Losses:
-    """The sum of all."""
+    """The sum of the losses of several masks."""
     columns = zip(*([*vars(part).values()] for part in parts), strict=True)
     sums = [np.sum(column, axis=0) for column in columns]
     return Losses(*sums) if sums else Losses(*(np.zeros(_NUM_IDS, np.int64) for _ in range(6)))
 
 
 def measure(ids: UInt8, size: int) -> Losses:
-    """What becomes of a whole mask (H, W) that is cut to its centred square and scaled to
+    """The losses of a whole mask (H, W) that is cut to its centred square and scaled to
     (size, size) by picking nearest pixels."""
     height, width = ids.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = np.s_[top : top + side, left : left + side]
-    pixels, inside = _counted(ids), _counted(ids[square])
+    pixels, inside = _count(ids), _count(ids[square])
     regions = vanished = np.zeros(_NUM_IDS, np.int64)
     if side > size:  # otherwise every pixel is picked
         region_of, ids_of = connected_regions(ids[square])
@@ -55,7 +55,7 @@ def measure(ids: UInt8, size: int) -> Losses:
         picked = images.crop_and_resize(Image.fromarray(whole), size, Image.Resampling.NEAREST)
         gone = np.ones(len(ids_of), bool)
         gone[np.asarray(picked).ravel()] = False
-        regions, vanished = _counted(ids_of), _counted(ids_of[gone])
+        regions, vanished = _count(ids_of), _count(ids_of[gone])
     return Losses(
         pixels=pixels,
         pixels_outside=pixels - inside,
@@ -66,7 +66,7 @@ def measure(ids: UInt8, size: int) -> Losses:
     )
 
 
-def told(losses: Losses, names: Iterable[str], size: int) -> list[str]:
+def sentences(losses: Losses, names: Iterable[str], size: int) -> list[str]:
     """A sentence for each class that loses something."""
     found = []
     for i, name in enumerate(names):
@@ -85,7 +85,8 @@ def told(losses: Losses, names: Iterable[str], size: int) -> list[str]:
     return found
 
 
-def _counted(ids: UInt8) -> Counts:
+def _count(ids: UInt8) -> Counts:
+    """(256,) pixels per id."""
     return np.bincount(ids.ravel(), minlength=_NUM_IDS)
 
 

@@ -33,8 +33,8 @@ from ray.train import (
 from factory import cluster, storage
 from factory.cluster import Room
 from factory.config import Config, config_tree, required
-from factory.data import cache
-from factory.data.cache import Cached, cached_images
+from factory.data.cache.decoded import cached_images, check_images
+from factory.data.cache.entries import Cached
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.families.unet2d import UNet
@@ -50,7 +50,7 @@ def check(config: Config) -> None:
     """Raises UserError for all that would stop `train`; starts and keeps nothing."""
     unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
-    images = cache.check(config.data, unlabelled)
+    images = check_images(config.data, unlabelled)
     check_run(config, {**_asked_precision(config), **({"images": images} if images else {})})
 
 
@@ -65,7 +65,7 @@ def train(config: Config) -> str:
     unlabelled = required(config, "data.unlabelled")
     _check_settings(config)
     images = cached_images(config.data, unlabelled)
-    check_run(config, {**_asked_precision(config), "images": images.told})
+    check_run(config, {**_asked_precision(config), "images": images.summary})
     _tell_odd(config, len(images.images))
     cluster.connect()
     begin_run(config)
@@ -86,7 +86,7 @@ def _trainer(config: Config, images: Cached) -> ray_train.Trainer:
         train_worker,
         train_loop_config={
             "config": config_tree(config),
-            "images": {"key": images.key, "told": images.told},
+            "images": {"key": images.key, "told": images.summary},
         },
         scaling_config=_scaling(config, use_gpu),
         run_config=_run_config(config, use_gpu),

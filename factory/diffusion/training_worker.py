@@ -20,7 +20,8 @@ from ray.train.collective import barrier, broadcast_from_rank_zero
 
 from factory import cluster, storage
 from factory.config import Config, parse_config, required
-from factory.data.cache import Cached, cached_images
+from factory.data.cache.decoded import cached_images
+from factory.data.cache.entries import Cached
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
 from factory.diffusion.noise import normal_noise, sample_seed, step_noise
 from factory.diffusion.run_checkpoints import (
@@ -81,7 +82,7 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
             context.get_world_size(), lambda: _images_here(config, **worker_config["images"])
         )
         state = _restored_state(config, rank, device)
-        found = {"train.precision": precision, "images": images.told}
+        found = {"train.precision": precision, "images": images.summary}
         _on_rank_0(rank, lambda: note_beginning(config, found, state.step))
         if rank == 0 and state.step:
             tell(f"train | going on from step {state.step:,}")
@@ -142,9 +143,9 @@ def _on_all_ranks(num_ranks: int, work: Callable[[], T]) -> T:
 def _images_here(config: Config, key: str, told: str) -> Cached:
     """The images on this machine; raises UserError where they are not the driver's."""
     images = cached_images(config.data, required(config, "data.unlabelled"), key)
-    if images.told != told:
+    if images.summary != told:
         raise UserError(
-            f"{platform.node()} finds other images than the driver: {images.told} instead of "
+            f"{platform.node()} finds other images than the driver: {images.summary} instead of "
             f"{told}. All nodes must see the same files at data.unlabelled.url and have the same "
             "version of Pillow."
         )
@@ -315,7 +316,7 @@ def _write_result(config: Config, state: TrainState) -> None:
     card = (
         f"# DDPM, {config.data.image_size} px, {state.step:,} steps of "
         f"{config.train.batch_size} images\n\nThe averaged weights (EMA {config.train.ema_decay}). "
-        f"Unlabelled images: {unlabelled.kind} {storage.name_of(unlabelled.url or '')}.\n"
+        f"Unlabelled images: {unlabelled.kind} {unlabelled.title}.\n"
     )
     if changed := departures(config):
         card += (

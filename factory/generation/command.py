@@ -130,10 +130,8 @@ def _description(config: Config, plan: Plan) -> str:
     source = config.data.unlabelled
     if source is None:
         model = f"the DDPM {storage.name_of(config.models.ddpm_url or TOY)}"
-    elif source.kind == "toy":
-        model = "a DDPM of drawn faces"
     else:
-        model = f"a DDPM of {storage.name_of(source.url or '')}"
+        model = f"a DDPM of {source.title}"
     size = plan.recipe["image_size"]
     return (
         f"Synthetic {size}x{size} images with a class for every pixel: sampled from "

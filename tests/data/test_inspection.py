@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from factory.classes import Classes
-from factory.config import Source
 from factory.data import inspection
+from factory.data.kinds.folder import FolderSource
+from factory.data.kinds.pairs import PairsSource
+from factory.data.kinds.toy import ToySource
 from factory.data.loading import Labelled
 from factory.errors import UserError
 from factory.images import UInt8
@@ -31,7 +33,7 @@ def labelled(*values: int) -> Labelled:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path: Path) -> PairsSource:
     """Two pairs, one of them oblong; a quarter of the first is ignored."""
     for part in ("images", "masks"):
         (tmp_path / part).mkdir()
@@ -43,24 +45,24 @@ def source(tmp_path: Path) -> Source:
     mask[:, 6:] = 255
     (tmp_path / "masks/a.png").write_bytes(encode_png(mask))
     (tmp_path / "masks/b.png").write_bytes(encode_png(np.zeros((8, 12), np.uint8)))
-    return Source(kind="pairs", url=str(tmp_path), classes_url=str(tmp_path / "classes.json"))
+    return PairsSource(url=str(tmp_path), classes_url=str(tmp_path / "classes.json"))
 
 
-def test_a_source_is_counted_as_it_is_stored(source: Source) -> None:
+def test_a_source_is_counted_as_it_is_stored(source: PairsSource) -> None:
     found = inspection.inspect(source, 8, labelled=True)
     assert found.num_images == 2 and not found.problems
     assert found.sizes == {(8, 8): 1, (12, 8): 1}
     assert found.modes == {"RGB": 1, "L": 1} and found.formats == {"PNG": 2}
 
 
-def test_class_shares_leave_out_ignored_pixels(source: Source) -> None:
+def test_class_shares_leave_out_ignored_pixels(source: PairsSource) -> None:
     found = inspection.inspect(source, 8, labelled=True)
     assert found.image_counts == {"background": 2, "thing": 1, "rare": 0}
     assert found.pixel_shares["thing"] == pytest.approx(32 / (64 + 48))
     assert sum(found.pixel_shares.values()) == pytest.approx(1)
 
 
-def test_what_is_odd_is_noted(source: Source) -> None:
+def test_what_is_odd_is_noted(source: PairsSource) -> None:
     notes = " ".join(inspection.inspect(source, 16, labelled=True).notes)
     for part in ("class rare never occurs", "1 images of mode L", "2 images are smaller than 16",
                  "1 images are not square", "12.50% of the pixels are ignored"):  # fmt: skip
@@ -71,7 +73,7 @@ def test_what_is_odd_is_noted(source: Source) -> None:
 def test_repeated_and_missing_images_are_noted(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.png").write_bytes(encode_png(flat(1)))
-    notes = inspection.inspect(Source(kind="folder", url=str(tmp_path), num=5), 8, False).notes
+    notes = inspection.inspect(FolderSource(url=str(tmp_path), num=5), 8, False).notes
     assert notes == (
         "3 images, fewer than num: 5.",
         "2 images have the same pixels as another one.",
@@ -83,7 +85,7 @@ def test_colour_conversions_are_noted(tmp_path: Path) -> None:
         buffer = io.BytesIO()
         Image.new(mode, (8, 8)).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
         (tmp_path / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}").write_bytes(buffer.getvalue())
-    notes = inspection.inspect(Source(kind="folder", url=str(tmp_path)), 8, False).notes
+    notes = inspection.inspect(FolderSource(url=str(tmp_path)), 8, False).notes
     assert any("CMYK" in note for note in notes)
     assert any("RGBA: transparent" in note for note in notes)
 
@@ -92,11 +94,11 @@ def test_16_bits_that_are_not_used_to_the_full_are_told_as_dark(tmp_path: Path) 
     for name, top in (("a", 2**14 - 1), ("b", 2**16 - 1)):
         levels = np.linspace(0, top, 64).astype(np.uint16).reshape(8, 8)
         Image.fromarray(levels).save(tmp_path / f"{name}.png")
-    notes = inspection.inspect(Source(kind="folder", url=str(tmp_path)), 8, False).notes
+    notes = inspection.inspect(FolderSource(url=str(tmp_path)), 8, False).notes
     assert any("1 images of 16 bits a channel are dark" in n and "64 of 255" in n for n in notes)
 
 
-def test_bad_files_are_reported_and_the_good_ones_still_counted(source: Source) -> None:
+def test_bad_files_are_reported_and_the_good_ones_still_counted(source: PairsSource) -> None:
     Path(f"{source.url}/images/b.png").write_bytes(b"<html>")
     found = inspection.inspect(source, 8, labelled=True)
     assert found.num_images == 1 and found.sizes == {(8, 8): 1}
@@ -106,12 +108,12 @@ def test_bad_files_are_reported_and_the_good_ones_still_counted(source: Source) 
 
 
 def test_a_source_that_is_not_there_is_reported_not_raised(tmp_path: Path) -> None:
-    found = inspection.inspect(Source(kind="folder", url=str(tmp_path / "nope")), 8, False)
+    found = inspection.inspect(FolderSource(url=str(tmp_path / "nope")), 8, False)
     assert found.num_images == 0 and len(found.problems) == 1
     assert inspection.lines(found)[0] == "images   0"
 
 
-def test_masks_of_a_source_without_readable_classes_are_still_checked(source: Source) -> None:
+def test_masks_of_a_source_without_readable_classes_are_still_checked(source: PairsSource) -> None:
     assert source.classes_url is not None
     Path(source.classes_url).unlink()
     Path(f"{source.url}/masks/b.png").write_bytes(b"")
@@ -122,7 +124,7 @@ def test_masks_of_a_source_without_readable_classes_are_still_checked(source: So
     assert found.pixel_shares == {}
 
 
-def test_lines_tell_counts_classes_and_notes(source: Source) -> None:
+def test_lines_tell_counts_classes_and_notes(source: PairsSource) -> None:
     text = "\n".join(inspection.lines(inspection.inspect(source, 8, labelled=True)))
     assert "sizes    8x8: 1, 12x8: 1" in text
     assert "28.57% of pixels, in 1 images" in text
@@ -130,7 +132,7 @@ def test_lines_tell_counts_classes_and_notes(source: Source) -> None:
 
 
 def test_drawings_need_no_files() -> None:
-    found = inspection.inspect(Source(num=3), 16, labelled=True)
+    found = inspection.inspect(ToySource(num=3), 16, labelled=True)
     assert found.sizes == {(16, 16): 3} and not found.problems
     assert found.image_counts["background"] == 3
 
@@ -154,7 +156,7 @@ def test_what_sections_share_is_told_by_name(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for value in values:
             (tmp_path / name / f"{name}{value}.png").write_bytes(encode_png(flat(value)))
-        return inspection.inspect(Source(kind="folder", url=str(tmp_path / name)), 8, False)
+        return inspection.inspect(FolderSource(url=str(tmp_path / name)), 8, False)
 
     found = {"unlabelled": inspected("u", 3, 4), "labelled": inspected("l", 1, 2)}
     assert inspection.between(found) == ([], [])

@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 
 from factory import storage
-from factory.config import Source
 from factory.data import loading
+from factory.data.items import Source
+from factory.data.kinds.folder import FolderSource
+from factory.data.kinds.pairs import PairsSource
+from factory.data.kinds.toy import ToySource
 from factory.errors import UserError
 from factory.images import UInt8
 from factory.png import encode_png
@@ -45,15 +48,17 @@ def put(folder: Path, **files: bytes) -> None:
         (folder / ".".join(name.rsplit("_", 1))).write_bytes(data)
 
 
-def folder(url: Path | str, **more: object) -> Source:
-    return Source(kind="folder", url=str(url), **more)  # type: ignore[arg-type]
+def folder(url: Path | str, **more: object) -> FolderSource:
+    return FolderSource(url=str(url), **more)  # type: ignore[arg-type]
 
 
-def pairs(url: Path, classes: str = '["background", "thing", "other"]', **more: object) -> Source:
+def pairs(
+    url: Path, classes: str = '["background", "thing", "other"]', **more: object
+) -> PairsSource:
     url.mkdir(exist_ok=True)
     (url / "classes.json").write_text(classes)
     more = {"classes_url": str(url / "classes.json"), **more}
-    return Source(kind="pairs", url=str(url), **more)  # type: ignore[arg-type]
+    return PairsSource(url=str(url), **more)  # type: ignore[arg-type]
 
 
 def problems_of(source: Source, labelled: bool = True) -> list[str]:
@@ -77,12 +82,12 @@ def read_one(tmp_path: Path, data: bytes, size: int) -> UInt8:
 
 
 def test_drawings_are_labelled_and_depend_on_the_seed() -> None:
-    drawn = loading.read_labelled(Source(num=2, seed=5), 16)
+    drawn = loading.read_labelled(ToySource(num=2, seed=5), 16)
     assert drawn.images.shape == (2, 16, 16, 3) and drawn.masks.shape == (2, 16, 16)
     assert drawn.names == ("toy-5-000000", "toy-5-000001") and len(drawn) == 2
     assert drawn.masks.max() < len(drawn.classes)
-    assert np.array_equal(loading.read_images(Source(num=2, seed=5), 16), drawn.images)
-    assert not np.array_equal(loading.read_images(Source(num=2, seed=6), 16), drawn.images)
+    assert np.array_equal(loading.read_images(ToySource(num=2, seed=5), 16), drawn.images)
+    assert not np.array_equal(loading.read_images(ToySource(num=2, seed=6), 16), drawn.images)
 
 
 def test_a_folder_is_read_with_its_subfolders_sorted_by_name(tmp_path: Path) -> None:
@@ -299,7 +304,7 @@ def test_two_bit_grey_masks_are_refused_because_they_are_read_as_0_to_255(tmp_pa
     assert "2-bit grey" in only_problem(pairs(tmp_path))
 
 
-def put_masks(folder: Path, *rows: list[int]) -> Source:
+def put_masks(folder: Path, *rows: list[int]) -> PairsSource:
     """A source of masks a, b, c, ... of one row each, beside flat images."""
     for name, row in zip("abcdefgh", rows, strict=False):
         put(folder / "images", **{f"{name}_png": encode_png(flat(1, 1, len(row)))})
@@ -367,7 +372,7 @@ def test_a_jpeg_mask_is_refused_with_the_threshold(tmp_path: Path) -> None:
     assert "this is JPEG" in (problem := only_problem(pairs(tmp_path))) and "above 127" in problem
 
 
-def put_palettes(folder: Path, *masks: tuple[list[int], list[int]]) -> Source:
+def put_palettes(folder: Path, *masks: tuple[list[int], list[int]]) -> PairsSource:
     """A source of palette masks of one row each, with these palettes."""
     for name, (row, palette) in zip("abcdefgh", masks, strict=False):
         mask = Image.fromarray(ids(row))
@@ -502,18 +507,18 @@ def test_a_few_pictures_that_are_not_read_are_told_with_their_endings(tmp_path: 
     put(tmp_path / "__MACOSX", h_tif=b"x")
     put(tmp_path / ".ipynb_checkpoints", i_tif=b"x")
     (tmp_path / "._j.tif").write_bytes(b"x")
-    content = loading.read(folder(tmp_path), 8, labelled=False)
+    content = loading.load(folder(tmp_path), 8, labelled=False)
     assert not content.problems and len(content.images) == 3
     assert content.notes[0].startswith(f"{tmp_path}: 2 .tif, 1 .npy are not read.")
     (tmp_path / "names.json").write_text('["a.png"]')
     listed = folder(tmp_path, names_url=str(tmp_path / "names.json"))
-    assert loading.read(listed, 8, labelled=False).notes == ()
+    assert loading.load(listed, 8, labelled=False).notes == ()
 
 
 def test_rare_endings_and_files_without_one_are_told(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)), b_png=encode_png(flat(1)), c_JPE=b"x", d_dib=b"x")
     (tmp_path / "0001").write_bytes(b"x")
-    (told,) = loading.read(folder(tmp_path), 8, labelled=False).notes
+    (told,) = loading.load(folder(tmp_path), 8, labelled=False).notes
     assert "1 .jpe, 1 .dib, 1 without ending are not read" in told
 
 
@@ -521,7 +526,7 @@ def test_links_to_folders_are_told_since_they_are_not_followed(tmp_path: Path) -
     put(tmp_path / "images", a_png=encode_png(flat(1)))
     put(tmp_path / "elsewhere", b_png=encode_png(flat(2)))
     (tmp_path / "images/more").symlink_to(tmp_path / "elsewhere")
-    (told,) = loading.read(folder(tmp_path / "images"), 8, labelled=False).notes
+    (told,) = loading.load(folder(tmp_path / "images"), 8, labelled=False).notes
     assert "links to folders are not followed: more" in told
     (tmp_path / "images/a.png").unlink()
     problem = only_problem(folder(tmp_path / "images"), labelled=False)
@@ -686,8 +691,8 @@ def test_a_dangling_link_is_a_problem_of_its_file(tmp_path: Path) -> None:
 @real_data
 def test_real_faces_are_read_by_their_split() -> None:
     place = REAL / "faces64"
-    source = Source(
-        kind="pairs", url=str(place / "labeled"), classes_url=str(place / "classes.json"),
+    source = PairsSource(
+        url=str(place / "labeled"), classes_url=str(place / "classes.json"),
         names_url=str(place / "splits.json"), names_key="train_100",
     )  # fmt: skip
     faces = loading.read_labelled(source, 64)

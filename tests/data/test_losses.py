@@ -53,7 +53,7 @@ def test_regions_of_which_no_pixel_is_picked_are_counted() -> None:
     found = losses.measure(ids, 4)
     assert (found.regions[1], found.regions_vanished[1]) == (16, 16)
     assert (found.regions[2], found.regions_vanished[2]) == (16, 0)
-    assert losses.told(found, ["ground", "dot", "block"], 4) == [
+    assert losses.sentences(found, ["ground", "dot", "block"], 4) == [
         "class ground: 1 of 1 connected regions vanish when they are scaled to 4 px.",
         "class dot: 16 of 16 connected regions vanish when they are scaled to 4 px.",
     ]
@@ -62,7 +62,7 @@ def test_regions_of_which_no_pixel_is_picked_are_counted() -> None:
 def test_nothing_vanishes_from_a_mask_that_is_not_made_smaller() -> None:
     ids = np.eye(8, dtype=np.uint8)
     for size in (8, 20):
-        assert losses.told(losses.measure(ids, size), ["ground", "line"], size) == []
+        assert losses.sentences(losses.measure(ids, size), ["ground", "line"], size) == []
 
 
 def test_pixels_outside_the_centred_square_are_told_for_each_class() -> None:
@@ -70,7 +70,7 @@ def test_pixels_outside_the_centred_square_are_told_for_each_class() -> None:
     ids[:, :2] = 1  # outside: columns 0..3 and 8..11
     ids[:, 3:5] = 2  # half outside
     found = losses.total([losses.measure(ids, 4), losses.measure(np.zeros((4, 4), np.uint8), 4)])
-    told = losses.told(found, ["ground", "sign", "bar"], 4)
+    told = losses.sentences(found, ["ground", "sign", "bar"], 4)
     assert told[1:] == [
         "class sign: 100.00% of its pixels lie outside the centred square, in 1 of 1 images all "
         "of them.",
@@ -81,4 +81,4 @@ def test_pixels_outside_the_centred_square_are_told_for_each_class() -> None:
 
 
 def test_no_masks_lose_nothing() -> None:
-    assert losses.told(losses.total([]), ["a", "b"], 8) == []
+    assert losses.sentences(losses.total([]), ["a", "b"], 8) == []

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory.config import Source
 from factory.data import loading
+from factory.data.kinds.folder import FolderSource
+from factory.data.kinds.pairs import PairsSource
 from factory.data.stray_masks import looks_like_mask
 from factory.errors import UserError
 
@@ -40,7 +41,7 @@ def put(root: Path, name: str, picture: Image.Image) -> None:
 
 def problem(root: Path, **more: str) -> str:
     """What is told of the folder, read as images; "" if it is read."""
-    source = Source(kind="folder", url=str(root), **more)  # type: ignore[arg-type]
+    source = FolderSource(url=str(root), **more)  # type: ignore[arg-type]
     try:
         loading.read_images(source, 8)
     except UserError as error:
@@ -101,7 +102,7 @@ def test_masks_among_the_images_of_pairs_are_refused_too(tmp_path: Path) -> None
     for i in range(3):
         put(tmp_path, f"images/{i}.png", photo(i))
         put(tmp_path, f"images/{i}_mask.png", mask(i))
-    source = Source(kind="pairs", url=str(tmp_path), classes_url=str(tmp_path / "c.json"))
+    source = PairsSource(url=str(tmp_path), classes_url=str(tmp_path / "c.json"))
     with pytest.raises(UserError, match="look like masks"):
         loading.read_images(source, 8)
 
@@ -144,7 +145,7 @@ def test_a_drawing_that_happens_to_have_a_photographs_name_is_read(tmp_path: Pat
 
 
 def notes(root: Path) -> str:
-    return " ".join(loading.read(Source(kind="folder", url=str(root)), 8, labelled=False).notes)
+    return " ".join(loading.load(FolderSource(url=str(root)), 8, labelled=False).notes)
 
 
 SECOND = {

@@ -60,6 +60,22 @@ def test_another_network_or_source_is_refused_even_with_resume_anyway(folder, tr
     assert "--resume-anyway" not in told
 
 
+@pytest.mark.parametrize("source", [{"kind": "toy", "num": 4}, {"kind": "folder", "url": "/a"}])
+def test_a_run_of_version_0_1_noted_the_keys_of_all_kinds_of_source_and_goes_on(
+    tmp_path: Path, source: dict[str, Any]
+) -> None:
+    config = config_at(tmp_path, {"data": {"unlabelled": source}})
+    begin_run(config)
+    file = tmp_path / "run" / "run.json"
+    content = json.loads(file.read_text())
+    every = {"url": None, "seed": 0, "images": "images", "masks": "masks", "classes_url": None}
+    content["data"]["unlabelled"] = {**every, **content["data"]["unlabelled"]}
+    file.write_text(json.dumps(content))
+    check_run(config, {})
+    other = config_at(tmp_path, {"data": {"unlabelled": {**source, "num": 5}}})
+    assert "data.unlabelled.num: there" in refusal(other)
+
+
 def test_each_time_that_something_changes_is_noted_once(folder, capsys) -> None:
     one = config_at(folder, num_workers=2, resume_anyway=True)
     for _ in range(2):

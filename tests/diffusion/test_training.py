@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from factory import cluster, storage
 from factory.cli import main
 from factory.config import Config, dump_config, parse_config
-from factory.data.cache import cached_images
+from factory.data.cache.decoded import cached_images
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.run_identity import note_beginning
 from factory.diffusion.training import check, train
@@ -358,7 +358,9 @@ def test_checking_refuses_a_run_whose_images_have_changed(tmp_path) -> None:
     source = {"kind": "folder", "url": str(photo.parent)}
     data = {"image_size": 16, "unlabelled": source, "cache_dir": str(tmp_path / "cache")}
     config = parse_config({"data": data, "train": {"url": str(tmp_path / "run")}})
-    note_beginning(config, {"images": cached_images(config.data, config.data.unlabelled).told}, 0)
+    note_beginning(
+        config, {"images": cached_images(config.data, config.data.unlabelled).summary}, 0
+    )
     check(config)
     Image.new("RGB", (20, 20), "blue").save(photo)
     with pytest.raises(UserError, match="images: there"):

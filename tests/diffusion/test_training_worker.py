@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from factory.config import Config, parse_config
-from factory.data.cache import cached_images
+from factory.data.cache.decoded import cached_images
 from factory.diffusion import run_checkpoints, training_worker
 from factory.diffusion.run_checkpoints import save_checkpoint
 from factory.diffusion.train_state import TrainState, new_state
@@ -57,7 +57,7 @@ def test_what_one_machine_cannot_do_stops_the_workers_of_all(others) -> None:
 
 def test_a_machine_that_finds_other_images_than_the_driver_is_named(config) -> None:
     images = cached_images(config.data, config.data.unlabelled)
-    assert training_worker._images_here(config, images.key, images.told).digest == images.digest
+    assert training_worker._images_here(config, images.key, images.summary).digest == images.digest
     with pytest.raises(UserError, match=r"finds other images than the driver: 4 images, sha256"):
         training_worker._images_here(config, images.key, "5 images, sha256 0")
 

@@ -10,8 +10,10 @@ import pytest
 
 from factory import embedded, png, report
 from factory.classes import parse_classes
-from factory.config import Source, load_config, parse_override
+from factory.config import load_config, parse_override
 from factory.data import inspection
+from factory.data.kinds.folder import FolderSource
+from factory.data.kinds.pairs import PairsSource
 from factory.data.loading import read_images, read_labelled
 from factory.diffusion.checkpoints import load_model
 from factory.errors import DamagedShard, UnreadableImage, UserError
@@ -143,8 +145,8 @@ def test_a_source_runs_nothing(
     put(tmp_path / "classes.json", b'["background", "face"]')
     put(tmp_path / "names.json", b'["a.png", "b.png"]')
     urls = {f"{kind}_url": str(tmp_path / f"{kind}.json") for kind in ("classes", "names")}
-    pairs = Source(kind="pairs", url=str(tmp_path), **urls)
-    folder = Source(kind="folder", url=str(tmp_path / "images"))
+    pairs = PairsSource(url=str(tmp_path), **urls)
+    folder = FolderSource(url=str(tmp_path / "images"))
     assert len(read_labelled(pairs, 8)) == 2
     for artefact in live:
         put(tmp_path / name, artefact.data)

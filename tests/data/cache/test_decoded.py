@@ -16,16 +16,18 @@ import pytest
 from PIL import ExifTags, Image
 
 from factory import storage
-from factory.config import DataConfig, Source, parse_config
-from factory.data import cache, loading
-from factory.data.cache import cached_images, check, find
+from factory.config import DataConfig, parse_config
+from factory.data import loading
+from factory.data.cache.decoded import DECODING_VERSION, cached_images, check_images, find
+from factory.data.kinds.folder import FolderSource
+from factory.data.kinds.toy import ToySource
 from factory.data.loading import read_images
 from factory.data.toy import drawing
 from factory.errors import UserError
 from tests.folders import contents
 from tests.stumbling import stumble
 
-TOY = Source(kind="toy", num=70, seed=4)
+TOY = ToySource(num=70, seed=4)
 OF_TOY = 70 * 16 * 16 * 3
 
 
@@ -35,7 +37,7 @@ def data(tmp_path: Path) -> DataConfig:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Source:
+def photos(tmp_path: Path) -> FolderSource:
     """A folder of 150 images of several sizes and modes."""
     folder = tmp_path / "photos"
     (folder / "below").mkdir(parents=True)
@@ -44,7 +46,7 @@ def photos(tmp_path: Path) -> Source:
         shape = (20 + i % 7, 18 + i % 5, 3)[: 2 if i % 3 == 0 else 3]
         image = random.integers(0, 256, shape, np.uint8)
         Image.fromarray(image).save(folder / ("below" if i % 2 else ".") / f"{i:03d}.png")
-    return Source(kind="folder", url=str(folder))
+    return FolderSource(url=str(folder))
 
 
 @pytest.fixture
@@ -132,14 +134,14 @@ def test_other_files_are_other_images(data, photos, change) -> None:
 
 def test_the_key_is_of_size_source_and_way_of_decoding(monkeypatch) -> None:
     keys = {find(TOY, 16).key, find(TOY, 32).key, find(TOY.model_copy(update={"seed": 5}), 16).key}
-    monkeypatch.setattr(cache, "DECODING", cache.DECODING + 1)
+    monkeypatch.setattr(f"{find.__module__}.DECODING_VERSION", DECODING_VERSION + 1)
     assert len({*keys, find(TOY, 16).key}) == 4
 
 
 def test_other_pixels_of_the_same_file_need_another_number_of_the_way_of_decoding(
     tmp_path,
 ) -> None:
-    """Where this fails, raise DECODING and write the new digest: old entries must not be used."""
+    """If this fails, raise DECODING_VERSION and write the new digest: old entries are not used."""
     ramp = np.arange(40 * 30, dtype=np.uint16).reshape(30, 40)
     grey = Image.fromarray((ramp % 256).astype(np.uint8))
     turned = Image.Exif()
@@ -152,32 +154,33 @@ def test_other_pixels_of_the_same_file_need_another_number_of_the_way_of_decodin
         ("turned", grey.convert("RGB"), {"exif": turned}),
     ):
         image.save(tmp_path / f"{name}.png", **extra)
-    source = Source(kind="folder", url=str(tmp_path))
+    source = FolderSource(url=str(tmp_path))
     digest = cached_images(
         DataConfig(image_size=16, cache_dir=str(tmp_path / "cache")), source
     ).digest
-    assert (cache.DECODING, digest[:16]) == (1, "3ca4caae2c0266fe")
+    assert (DECODING_VERSION, digest[:16]) == (1, "3ca4caae2c0266fe")
 
 
 def test_a_changed_object_of_a_bucket_is_noticed(s3_bucket) -> None:
     url, one, other = f"{s3_bucket}/photos", b"one", b"two"
     for name in ("a.png", "b.png"):
         storage.write(f"{url}/{name}", one)
-    source = Source(kind="folder", url=url)
+    source = FolderSource(url=url)
     before = find(source, 16)
     assert find(source, 16).key == before.key
     storage.write(f"{url}/b.png", other)
-    assert find(source, 16).key != before.key and before.num == 2
+    assert find(source, 16).key != before.key and len(before.items) == 2
 
 
 @pytest.mark.slow
 def test_two_processes_at_once_decode_once(data) -> None:
     code = (
-        "import sys; from factory.config import DataConfig, Source;"
-        "from factory.data.cache import cached_images;"
+        "import sys; from factory.config import DataConfig;"
+        "from factory.data.cache.decoded import cached_images;"
+        "from factory.data.kinds.toy import ToySource;"
         "from factory.progress import print_lines; print_lines();"
         f"found = cached_images(DataConfig(image_size=16, cache_dir={data.cache_dir!r}),"
-        "Source(kind='toy', num=400)); print(found.digest)"
+        "ToySource(num=400)); print(found.digest)"
     )
     command = [sys.executable, "-c", code]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -218,7 +221,7 @@ def test_an_entry_that_somebody_cut_is_made_anew(data) -> None:
 
 def test_the_entry_used_longest_ago_makes_room_but_none_that_is_in_use(data) -> None:
     small = data.model_copy(update={"cache_gib": 2.5 * OF_TOY / 2**30})
-    one, two, three, four = (Source(kind="toy", num=70, seed=seed) for seed in range(4))
+    one, two, three, four = (ToySource(num=70, seed=seed) for seed in range(4))
     keys = [cached_images(small, source).key for source in (one, two)]
     cached_images(small, one)  # used again: now the second is the oldest
     third = cached_images(small, three).key
@@ -237,7 +240,7 @@ def test_more_than_the_cache_may_hold_is_refused_before_anything_is_decoded(
     data, photos, decoded
 ) -> None:
     small = data.model_copy(update={"cache_gib": 1e-6})
-    for work in (check, cached_images):
+    for work in (check_images, cached_images):
         told = refusal(work, small, photos)
         assert told.startswith("data.cache_gib: the decoded images take 0.00 GiB")
         assert "lower data.image_size or data.unlabelled.num" in told
@@ -250,10 +253,10 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(
     cached_images(data, TOY)
     usage = shutil.disk_usage(data.cache_dir)
     full = usage._replace(free=150 * 16 * 16 * 3 - OF_TOY - 1000)
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     decoded.clear()
     before = contents(Path(data.cache_dir))
-    for work in (check, cached_images):
+    for work in (check_images, cached_images):
         told = refusal(work, data, photos)
         assert told.startswith("data.cache_dir: the decoded images take") and "larger disk" in told
     assert decoded == [] and contents(Path(data.cache_dir)) == before
@@ -270,7 +273,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(
     def full(*arguments: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(cache.os, call, full)
+    monkeypatch.setattr(os, call, full)
     told = refusal(cached_images, data, TOY)
     assert told.startswith(f"data.cache_dir: {data.cache_dir}: cannot be used")
     assert os.strerror(number) in told
@@ -281,7 +284,7 @@ def test_a_file_system_that_reserves_no_room_is_used_all_the_same(data, monkeypa
     def unable(*arguments: Any) -> None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
-    monkeypatch.setattr(cache.os, "posix_fallocate", unable)
+    monkeypatch.setattr(os, "posix_fallocate", unable)
     assert len(cached_images(data, TOY).images) == 70
 
 
@@ -300,7 +303,7 @@ def test_without_a_home_folder_the_key_that_names_another_one_is_told(monkeypatc
     assert refusal(cached_images, DataConfig(image_size=16), TOY).startswith("data.cache_dir: ")
 
 
-@pytest.mark.parametrize("work", [check, cached_images])
+@pytest.mark.parametrize("work", [check_images, cached_images])
 def test_a_folder_that_cannot_be_written_is_named_with_its_key(tmp_path, work) -> None:
     (tmp_path / "file").write_text("")
     data = DataConfig(image_size=16, cache_dir=str(tmp_path / "file" / "cache"))
@@ -308,7 +311,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_key(tmp_path, work) -
     assert told.startswith("data.cache_dir: ") and str(tmp_path / "file") in told
 
 
-@pytest.mark.parametrize("work", [check, cached_images])
+@pytest.mark.parametrize("work", [check_images, cached_images])
 def test_every_image_that_cannot_be_used_is_named_and_nothing_is_kept(data, photos, work) -> None:
     for name in ("007.png", "100.png"):
         next(Path(photos.url).rglob(name)).write_bytes(b"no image")
@@ -320,7 +323,7 @@ def test_every_image_that_cannot_be_used_is_named_and_nothing_is_kept(data, phot
 def test_checking_keeps_nothing_and_tells_what_it_will_take(data, photos, decoded, capsys) -> None:
     large = data.model_copy(update={"image_size": 128})
     tracemalloc.start()
-    pixels = check(large, photos)
+    pixels = check_images(large, photos)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(decoded) == 150
@@ -328,9 +331,9 @@ def test_checking_keeps_nothing_and_tells_what_it_will_take(data, photos, decode
     assert not Path(data.cache_dir).exists()
     told = capsys.readouterr().out
     assert "data | 150 images of 128x128 pixels (0.01 GiB) will be decoded into" in told
-    assert cached_images(large, photos).told == pixels
+    assert cached_images(large, photos).summary == pixels
     decoded.clear()
-    assert check(large, photos) == pixels
+    assert check_images(large, photos) == pixels
     assert decoded == [] and "are decoded in" in capsys.readouterr().out
 
 
@@ -364,5 +367,5 @@ def test_each_folder_is_listed_once(data, photos, monkeypatch, capsys) -> None:
     )
     cached_images(data, photos)
     assert listed == [photos.url] and "1 .tif are not read" in capsys.readouterr().out
-    check(data, photos)
+    check_images(data, photos)
     assert listed == 2 * [photos.url]

@@ -1,0 +1,58 @@
+"""Images, and masks beside them, that a program has in memory already."""
+
+from dataclasses import dataclass
+
+from factory.classes import Classes
+from factory.data.decoding import Mask, Picture, mask_of_array, picture_of_array
+from factory.data.items import Found
+from factory.errors import Problems
+from factory.images import UInt8
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """A source of arrays: it is of no kind that a config can name."""
+
+    images: UInt8
+    """(N, H, W, 3), 0..255."""
+    masks: UInt8
+    """(N, H, W) class ids, 255 = ignore."""
+    classes: Classes
+    num: int | None = None
+
+    def find(self, labelled: bool, problems: Problems) -> Found:
+        """The images by their numbers. See `factory.data.items.Source`."""
+        items = [ArrayItem(self, i, labelled) for i in range(len(self.images))]
+        return Found(items, classes=self.classes if labelled else None)
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayItem:
+    """An image of an array."""
+
+    source: ArraySource
+    index: int
+    labelled: bool
+
+    @property
+    def name(self) -> str:
+        """The image's number."""
+        return f"{self.index:06d}"
+
+    @property
+    def image_url(self) -> str:
+        """Its place, as Python spells it."""
+        return f"images[{self.index}]"
+
+    @property
+    def mask_url(self) -> str | None:
+        """Its place, as Python spells it."""
+        return f"masks[{self.index}]" if self.labelled else None
+
+    def image(self, size: int) -> Picture:
+        """The image."""
+        return picture_of_array(self.source.images[self.index], "array")
+
+    def mask(self, size: int, num_classes: int) -> Mask:
+        """The mask."""
+        return mask_of_array(self.source.masks[self.index], num_classes, "array")

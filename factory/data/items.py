@@ -1,0 +1,105 @@
+"""What every source of images is: a list of items, each of which is read on its own.
+
+Whoever adds a kind of source writes its section in `factory.data.kinds` with the methods of
+`StoredSource`, and items with the properties and methods of `Item`. Cropping, scaling, all checks
+of images and masks, the cache and `factory inspect` are the same for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from factory.classes import Classes
+from factory.data import decoding
+from factory.data.decoding import Mask, Picture
+from factory.errors import Problems
+
+
+class Item(Protocol):
+    """One image of a source, with its mask if masks were asked for; not read yet.
+
+    Items are read by several threads, and in other processes than the one that found them.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the image in reports, unique in its source."""
+
+    @property
+    def image_url(self) -> str:
+        """What messages call the image: its place, as exactly as people can find it."""
+
+    @property
+    def mask_url(self) -> str | None:
+        """What messages call the mask; None if masks were not asked for."""
+
+    def image(self, size: int) -> Picture:
+        """The image, upright and whole: its centred square is scaled to size x size afterwards.
+
+        Raises UnreadableImage, whose message goes on where `image_url: ` ends, and OSError.
+        """
+
+    def mask(self, size: int, num_classes: int) -> Mask:
+        """The mask, upright and whole, with ids below num_classes and 255. Raises as `image`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source holds, none of it read yet."""
+
+    items: Sequence[Item] = ()
+    """Sorted by name."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what lies beside the images and is not read, though it may be meant (other
+    endings, sub-folders, links to folders), and on what is read though it may be no image."""
+    classes: Classes | None = None
+    """None if masks were not asked for, or if the classes are not readable, which is a problem."""
+    may_fail: bool = True
+    """False if no image can be unreadable, so that there is no need to look beforehand."""
+
+
+class Source(Protocol):
+    """A source of images, and perhaps masks."""
+
+    @property
+    def num(self) -> int | None:
+        """How many images it was asked for; None for all."""
+
+    def find(self, labelled: bool, problems: Problems) -> Found:
+        """Lists its images, with masks if labelled, and reads none of them.
+
+        What is wrong is added to problems, a line each; the rest is found all the same.
+        """
+
+
+class StoredSource(Source, Protocol):
+    """A source that a config can name, and in which every process finds the same images."""
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind in a config."""
+
+    @property
+    def title(self) -> str:
+        """What cards of models and datasets call it, such as the name of its folder."""
+
+    def versions(self, items: Sequence[Item]) -> Sequence[str]:
+        """A text for each item, another one after its image has changed. Raises OSError."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file, and the file of its mask."""
+
+    name: str
+    image_url: str
+    mask_url: str | None = None
+
+    def image(self, size: int) -> Picture:
+        """The file's image."""
+        return decoding.decode_image(decoding.read_file(self.image_url))
+
+    def mask(self, size: int, num_classes: int) -> Mask:
+        """The mask file's ids."""
+        assert self.mask_url is not None, "masks were asked for"
+        return decoding.decode_mask(decoding.read_file(self.mask_url), num_classes)

@@ -1,0 +1,102 @@
+"""kind: toy. Drawn faces with exact masks, which need no files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from factory.data.sections import SourceSection
+from factory.errors import Problems
+from factory.values import Count, Seed
+
+if TYPE_CHECKING:
+    from factory.data.decoding import Mask, Picture
+    from factory.data.items import Found, Item
+    from factory.images import UInt8
+
+MAX_BYTES = 2**36
+"""Drawings are held in memory."""
+
+
+class ToySource(SourceSection):
+    """Drawn faces: the toy domain."""
+
+    purpose: ClassVar[str] = "drawings"
+
+    kind: Literal["toy"] = "toy"
+    """The kind of source."""
+    num: Count = Field(description="how many drawings")
+    """How many faces to draw."""
+    seed: Seed = 0
+    """Which faces: another seed draws others."""
+
+    @property
+    def title(self) -> str:
+        """Drawn faces are all alike."""
+        return "drawn faces"
+
+    def size_problems(self, image_size: int) -> Sequence[str]:
+        """Refuses more drawings than memory is meant to hold."""
+        num_bytes = self.num * image_size**2 * 4
+        if num_bytes <= MAX_BYTES:
+            return ()
+        return (
+            f"num: {self.num} drawings of {image_size}x{image_size} pixels take "
+            f"{num_bytes / 2**30:,.0f} GiB of memory, more than {MAX_BYTES / 2**30:.0f}: lower it",
+        )
+
+    def find(self, labelled: bool, problems: Problems) -> "Found":
+        """The drawings, none of them drawn yet. See `factory.data.items.Source`."""
+        from factory.classes import Classes
+        from factory.data.items import Found
+        from factory.data.toy.faces import CLASSES, PALETTE
+
+        classes = Classes.named(CLASSES, PALETTE) if labelled else None
+        drawings = [Drawing(self.seed, i, labelled) for i in range(self.num)]
+        return Found(drawings, classes=classes, may_fail=False)
+
+    def versions(self, items: Sequence["Item"]) -> list[str]:
+        """A drawing follows from its name."""
+        return [""] * len(items)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawn face."""
+
+    seed: int
+    index: int
+    labelled: bool
+
+    @property
+    def name(self) -> str:
+        """The name says all that decides the drawing."""
+        return f"toy-{self.seed}-{self.index:06d}"
+
+    @property
+    def image_url(self) -> str:
+        """A drawing has no place: its name."""
+        return self.name
+
+    @property
+    def mask_url(self) -> str | None:
+        """A drawing has no place: its name."""
+        return self.name if self.labelled else None
+
+    def image(self, size: int) -> "Picture":
+        """The face, drawn at this size."""
+        from factory.data.decoding import picture_of_array
+
+        return picture_of_array(self._drawn(size)[0], "drawn")
+
+    def mask(self, size: int, num_classes: int) -> "Mask":
+        """The ids of the face, drawn at this size."""
+        from factory.data.decoding import mask_of_array
+
+        return mask_of_array(self._drawn(size)[1], num_classes, "drawn")
+
+    def _drawn(self, size: int) -> "tuple[UInt8, UInt8]":
+        from factory.data.toy import drawing
+
+        return drawing.draw(self.seed, self.index, size)

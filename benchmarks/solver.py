@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from measuring import Row
+from third_order import dpm_solver_3m, unipc_3
 
 from factory import embedded
 from factory.config import Config, load_config
@@ -31,29 +32,31 @@ from factory.diffusion.philox import DeviceNoise
 from factory.diffusion.samplers import (
     ddim,
     dpm_solver,
-    high_noise_timesteps,
-    log_snr_timesteps,
-    quadratic_timesteps,
     sde_dpm_solver,
-    uniform_timesteps,
     unipc,
 )
 from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.timesteps import (
+    high_noise_timesteps,
+    log_snr_timesteps,
+    power_timesteps,
+    uniform_timesteps,
+)
 from factory.images import to_signed, to_uint8
 from factory.precision import autocast, in_bf16
 
 PINNED = (250, 150, 50)
 SOLVERS: dict[str, Callable[..., torch.Tensor]] = {
     "DDIM": ddim,
-    "DPM-Solver++(2M)": partial(dpm_solver, order=2),
-    "DPM-Solver++(3M)": partial(dpm_solver, order=3),
-    "UniPC-2": partial(unipc, order=2),
-    "UniPC-3": partial(unipc, order=3),
+    "DPM-Solver++(2M)": dpm_solver,
+    "DPM-Solver++(3M)": dpm_solver_3m,
+    "UniPC-2": unipc,
+    "UniPC-3": unipc_3,
 }
 SDE = "SDE-DPM-Solver++(2M)"
 GRIDS = {
     "uniform": uniform_timesteps,
-    "quadratic": quadratic_timesteps,
+    "quadratic": partial(power_timesteps, power=2),
     "log-SNR": log_snr_timesteps,
     "high-noise": high_noise_timesteps,
 }

@@ -30,6 +30,7 @@ data.cache.*
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox
 diffusion.tensors diffusion.pickled
+diffusion.timesteps
 diffusion.samplers
 diffusion.folders
 diffusion.fields
@@ -140,6 +141,7 @@ def test_the_table_sees_the_imports_that_are_there() -> None:
         "diffusion.network",
         "diffusion.noise",
         "diffusion.schedule",
+        "diffusion.timesteps",
     }
     assert "diffusion.training" in dependencies("cli"), "imports inside functions count"
 

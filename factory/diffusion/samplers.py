@@ -13,10 +13,9 @@ Shapes: x_T (B, C, H, W) standard normal -> x_0 (B, C, H, W), in [-1, 1] if clip
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -25,28 +24,17 @@ import torch
 from factory.diffusion.network import EpsilonFn
 from factory.diffusion.noise import NoiseFn
 from factory.diffusion.schedule import Schedule
-
-
-def ddpm(
-    epsilon_fn: EpsilonFn,
-    schedule: Schedule,
-    x_t: torch.Tensor,
-    noise: NoiseFn,
-    clip: float | None = 1.0,
-) -> torch.Tensor:
-    """Ancestral sampling over every timestep (Ho et al. 2020, algorithm 2).
-
-    noise(t): (B, C, H, W) standard normal, added at timestep t > 0 with the posterior's variance
-    (their equation 7).
-    """
-    every = range(schedule.num_timesteps - 1, -1, -1)
-    return ddim(epsilon_fn, schedule, x_t, every, 1.0, noise, clip)
+from factory.diffusion.timesteps import (
+    high_noise_timesteps,
+    log_snr_timesteps,
+    uniform_timesteps,
+)
 
 
 def ddim(
     epsilon_fn: EpsilonFn,
     schedule: Schedule,
-    x_t: torch.Tensor,
+    x_T: torch.Tensor,
     timesteps: Sequence[int],
     eta: float = 0.0,
     noise: NoiseFn | None = None,
@@ -57,10 +45,10 @@ def ddim(
     noise(t): (B, C, H, W) standard normal, added at timestep t; needed where eta > 0. Ancestral
     steps correct the errors of earlier ones: they suit models that were trained for a short while.
     """
-    cleaner = _Denoiser(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=1)
-    x_t = x_t.clone()
+    denoiser = Denoiser(epsilon_fn, schedule, x_T, timesteps, clip, num_kept=1)
+    x_t = x_T.clone()
     for i, t in enumerate(timesteps):
-        x_0 = cleaner(x_t, i)
+        x_0 = denoiser(x_t, i)
         if i == len(timesteps) - 1:
             return x_0
         (alpha, sigma), (alpha_next, sigma_next) = map(schedule.alpha_sigma, (t, timesteps[i + 1]))
@@ -77,29 +65,27 @@ def ddim(
 def dpm_solver(
     epsilon_fn: EpsilonFn,
     schedule: Schedule,
-    x_t: torch.Tensor,
+    x_T: torch.Tensor,
     timesteps: Sequence[int],
-    order: int = 2,
     clip: float | None = 1.0,
 ) -> torch.Tensor:
-    """DPM-Solver++(2M) or (3M): multistep over x_0 (Lu et al. 2022, algorithm 2 and appendix).
+    """DPM-Solver++(2M): second-order multistep over x_0 (Lu et al. 2022, algorithm 2).
 
-    order: 2 or 3. It grows with the steps that were made and falls before the end; the last step,
-    which lands on x_0, is first order.
+    The first step, and the last one, which lands on x_0, are first order.
     """
-    cleaner = _Denoiser(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=order)
-    x_t = x_t.clone()
+    denoiser = Denoiser(epsilon_fn, schedule, x_T, timesteps, clip, num_kept=2)
+    x_t = x_T.clone()
     for i in range(len(timesteps) - 1):
-        cleaner(x_t, i)
-        grid = timesteps[max(0, i + 1 - _order(order, i, timesteps)) : i + 2]
-        _combine(x_t, *_dpm_weights([_log_snr(schedule, t) for t in grid]), cleaner.kept)
-    return cleaner(x_t, len(timesteps) - 1)
+        denoiser(x_t, i)
+        grid = timesteps[max(0, i - 1) : i + 2]
+        combine(x_t, *_dpm_weights([log_snr(schedule, t) for t in grid]), denoiser.kept)
+    return denoiser(x_t, len(timesteps) - 1)
 
 
 def sde_dpm_solver(
     epsilon_fn: EpsilonFn,
     schedule: Schedule,
-    x_t: torch.Tensor,
+    x_T: torch.Tensor,
     timesteps: Sequence[int],
     noise: NoiseFn,
     clip: float | None = 1.0,
@@ -109,15 +95,15 @@ def sde_dpm_solver(
     noise(t): (B, C, H, W) standard normal, added at timestep t. What it adds corrects errors of
     earlier steps, as ancestral sampling does, and each step is second order in x_0.
     """
-    cleaner = _Denoiser(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=2)
-    x_t = x_t.clone()
+    denoiser = Denoiser(epsilon_fn, schedule, x_T, timesteps, clip, num_kept=2)
+    x_t = x_T.clone()
     for i, t in enumerate(timesteps):
-        x_0 = cleaner(x_t, i)
+        x_0 = denoiser(x_t, i)
         if i == len(timesteps) - 1:
             return x_0
-        grid = [_log_snr(schedule, t) for t in timesteps[max(0, i - 1) : i + 2]]
+        grid = [log_snr(schedule, t) for t in timesteps[max(0, i - 1) : i + 2]]
         kept, weights, deviation = _sde_weights(grid)
-        _combine(x_t, kept, weights, cleaner.kept)
+        combine(x_t, kept, weights, denoiser.kept)
         x_t.add_(noise(t), alpha=deviation)
     raise AssertionError("a grid has a timestep")
 
@@ -125,42 +111,38 @@ def sde_dpm_solver(
 def unipc(
     epsilon_fn: EpsilonFn,
     schedule: Schedule,
-    x_t: torch.Tensor,
+    x_T: torch.Tensor,
     timesteps: Sequence[int],
-    order: int = 2,
     clip: float | None = 1.0,
 ) -> torch.Tensor:
     """UniPC over x_0 with B(h) = exp(h) - 1 (Zhao et al. 2023, algorithms 5 to 8, bh2).
 
-    The network's answer at a predicted point also corrects the step that led there, so each point
-    is one order better at no further pass. The orders are those of `dpm_solver`.
+    The prediction at a predicted point also corrects the step that led there, so each point is one
+    order better at no further pass. The orders of the predictor are those of `dpm_solver`.
     """
-    cleaner = _Denoiser(epsilon_fn, schedule, x_t, timesteps, clip, num_kept=order + 1)
-    x_t, predicted = x_t.clone(), x_t.clone()
+    denoiser = Denoiser(epsilon_fn, schedule, x_T, timesteps, clip, num_kept=3)
+    x_t, predicted = x_T.clone(), x_T.clone()
     for i in range(len(timesteps)):
-        x_0 = cleaner(predicted, i)
+        x_0 = denoiser(predicted, i)
         if i == len(timesteps) - 1:
             return x_0
         if i > 0:
-            known = _order(order, i - 1, timesteps)
-            grid = [_log_snr(schedule, t) for t in timesteps[i - known : i + 1]]
-            _combine(x_t, *_unipc_weights(grid, corrects=True), cleaner.kept)
-        grid = [
-            _log_snr(schedule, t) for t in timesteps[i + 1 - _order(order, i, timesteps) : i + 2]
-        ]
+            grid = [log_snr(schedule, t) for t in timesteps[max(0, i - 2) : i + 1]]
+            combine(x_t, *unipc_weights(grid, corrects=True), denoiser.kept)
+        grid = [log_snr(schedule, t) for t in timesteps[max(0, i - 1) : i + 2]]
         predicted.copy_(x_t)
-        _combine(predicted, *_unipc_weights(grid, corrects=False), cleaner.kept)
+        combine(predicted, *unipc_weights(grid, corrects=False), denoiser.kept)
     raise AssertionError("a grid has a timestep")
 
 
-class _Denoiser:
+class Denoiser:
     """Evaluates the network at the grid's i-th timestep and keeps the last few predicted x_0."""
 
     def __init__(
         self,
         epsilon_fn: EpsilonFn,
         schedule: Schedule,
-        x_t: torch.Tensor,
+        x_T: torch.Tensor,
         timesteps: Sequence[int],
         clip: float | None,
         num_kept: int,
@@ -168,9 +150,9 @@ class _Denoiser:
         self.epsilon_fn = epsilon_fn
         self.clip = clip
         self.coefficients = [schedule.alpha_sigma(t) for t in timesteps]
-        self.t = torch.tensor(list(timesteps)).to(x_t.device).repeat(len(x_t), 1).T.contiguous()
-        self.kept = [torch.empty_like(x_t) for _ in range(num_kept)]
-        """The newest first."""
+        self.t = torch.tensor(list(timesteps)).to(x_T.device).repeat(len(x_T), 1).T.contiguous()
+        self.kept = [torch.empty_like(x_T) for _ in range(num_kept)]
+        """Predicted x_0; the newest comes first."""
 
     def __call__(self, x_t: torch.Tensor, i: int) -> torch.Tensor:
         """The predicted x_0 (Ho et al. 2020, equation 15 solved for x_0), clipped if asked to."""
@@ -182,12 +164,7 @@ class _Denoiser:
         return x_0.clamp_(-self.clip, self.clip) if self.clip else x_0
 
 
-def _order(order: int, i: int, timesteps: Sequence[int]) -> int:
-    """Of the i-th step: bounded by the steps made so far, and by those that are left."""
-    return min(order, i + 1, len(timesteps) - i)
-
-
-def _combine(
+def combine(
     x_t: torch.Tensor, kept: float, weights: Sequence[float], x_0: Sequence[torch.Tensor]
 ) -> None:
     """x_t <- kept x_t + sum of weights[j] x_0[j], in place."""
@@ -196,43 +173,34 @@ def _combine(
         x_t.add_(values, alpha=weight)
 
 
-_LogSnr = tuple[float, float, float]
-"""(lambda = ln(alpha / sigma), alpha, sigma) of a timestep."""
+LogSnr = tuple[float, float, float]
+"""(lambda = ln(alpha / sigma), alpha, sigma)."""
 
 
-def _log_snr(schedule: Schedule, t: int) -> _LogSnr:
+def log_snr(schedule: Schedule, t: int) -> LogSnr:
+    """lambda, alpha and sigma of a timestep."""
     alpha, sigma = schedule.alpha_sigma(t)
     return math.log(alpha / sigma), alpha, sigma
 
 
-def _dpm_weights(grid: Sequence[_LogSnr]) -> tuple[float, list[float]]:
-    """The step onto the grid's last point, known at the others: of x_t, and of each x_0 there.
+def _dpm_weights(grid: Sequence[LogSnr]) -> tuple[float, list[float]]:
+    """The weights of x_t, and of each x_0, of the step onto the grid's last point.
 
-    The newest x_0 comes first; 1, 2 or 3 are known.
+    The x_0 at one or two other points are known; the newest comes first.
     """
     lambdas = [point[0] for point in grid]
     (_, alpha, sigma), (_, _, sigma_last) = grid[-1], grid[-2]
     h = lambdas[-1] - lambdas[-2]
-    phi_1 = math.expm1(-h)
-    ratios = [(b - a) / h for a, b in pairwise(lambdas)][-2::-1]
-    weights = [-alpha * phi_1]
-    if len(ratios) == 1:
-        slope = -alpha * phi_1 / (2 * ratios[0])
+    weights = [-alpha * math.expm1(-h)]
+    if len(grid) == 3:
+        slope = weights[0] / (2 * ((lambdas[1] - lambdas[0]) / h))
         weights = [weights[0] + slope, -slope]
-    elif len(ratios) == 2:
-        r_0, r_1 = ratios
-        first = alpha * (phi_1 / h + 1)
-        second = -alpha * ((phi_1 + h) / h**2 - 0.5)
-        # Of the two divided differences D1_0 = (x_0 - x_1) / r_0 and D1_1 = (x_1 - x_2) / r_1.
-        d_0 = first * (1 + r_0 / (r_0 + r_1)) + second / (r_0 + r_1)
-        d_1 = -first * r_0 / (r_0 + r_1) - second / (r_0 + r_1)
-        weights = [weights[0] + d_0 / r_0, d_1 / r_1 - d_0 / r_0, -d_1 / r_1]
     return sigma / sigma_last, weights
 
 
-def _sde_weights(grid: Sequence[_LogSnr]) -> tuple[float, list[float], float]:
-    """The step onto the grid's last point: of x_t, of each known x_0, the newest first, and the
-    deviation of the noise."""
+def _sde_weights(grid: Sequence[LogSnr]) -> tuple[float, list[float], float]:
+    """The weights of x_t, and of each known x_0, of the step onto the grid's last point, and the
+    deviation of the noise that it adds; the newest x_0 comes first."""
     lambdas = [point[0] for point in grid]
     (_, alpha, sigma), (_, _, sigma_last) = grid[-1], grid[-2]
     h = lambdas[-1] - lambdas[-2]
@@ -243,104 +211,40 @@ def _sde_weights(grid: Sequence[_LogSnr]) -> tuple[float, list[float], float]:
     return sigma / sigma_last * math.exp(-h), weights, sigma * math.sqrt(-math.expm1(-2 * h))
 
 
-def _unipc_weights(grid: Sequence[_LogSnr], corrects: bool) -> tuple[float, list[float]]:
-    """The step onto the grid's last point: of x_t, and of each x_0, the newest first.
+def unipc_weights(grid: Sequence[LogSnr], corrects: bool) -> tuple[float, list[float]]:
+    """The weights of x_t, and of each x_0, of the step onto the grid's last point.
 
-    corrects: x_0 at the last point itself is known too, and has the first weight.
+    The newest x_0 comes first. corrects: x_0 at the last point itself is known too, and has the
+    first weight.
     """
     lambdas = [point[0] for point in grid]
     (_, alpha, sigma), (_, _, sigma_last) = grid[-1], grid[-2]
     h, base = lambdas[-1] - lambdas[-2], lambdas[-2]
     b_h = math.expm1(-h)
-    # Where the differences x_0 - x_0(base) are known, in units of the step.
-    places = [(point - base) / h for point in reversed(lambdas[:-2])]
-    places = [1.0, *places] if corrects else places
-    rhos = _unipc_rhos(places, h)
-    differences = [-alpha * b_h * rho / place for rho, place in zip(rhos, places, strict=True)]
+    # The points at which the differences x_0 - x_0(base) are known, in units of the step.
+    points = [(known - base) / h for known in reversed(lambdas[:-2])]
+    points = [1.0, *points] if corrects else points
+    rhos = _unipc_rhos(points, h)
+    differences = [-alpha * b_h * rho / point for rho, point in zip(rhos, points, strict=True)]
     base_weight = -alpha * b_h - sum(differences)
     at = 1 if corrects else 0
     return sigma / sigma_last, [*differences[:at], base_weight, *differences[at:]]
 
 
-def _unipc_rhos(places: Sequence[float], h: float) -> list[float]:
-    """How much each difference counts, so that the step is exact for polynomials of x_0.
+def _unipc_rhos(points: Sequence[float], h: float) -> list[float]:
+    """The weight of each difference with which the step is exact for polynomials of x_0.
 
-    One difference alone counts half, as the authors have it.
+    A single difference has weight 1/2, as in the authors' code.
     """
-    if len(places) < 2:
-        return [0.5] * len(places)
+    if len(points) < 2:
+        return [0.5] * len(points)
     phi, factorial, moments = math.expm1(-h) / -h - 1, 1, []
-    for i in range(1, len(places) + 1):
+    for i in range(1, len(points) + 1):
         moments.append(phi * factorial / math.expm1(-h))
         factorial *= i + 1
         phi = phi / -h - 1 / factorial
-    matrix = np.vander(places, increasing=True).T
+    matrix = np.vander(points, increasing=True).T
     return [float(rho) for rho in np.linalg.solve(matrix, moments)]
-
-
-def log_snr_timesteps(
-    schedule: Schedule, num_steps: int, pinned: Iterable[int] = ()
-) -> tuple[int, ...]:
-    """num_steps decreasing timesteps from T - 1, evenly spaced in log SNR, containing `pinned`."""
-    log_snr = torch.logit(schedule.alpha_bars) / 2
-    targets = torch.linspace(float(log_snr[-1]), float(log_snr[0]), num_steps + 1)[:-1]
-    ideal = [int((log_snr - target).abs().argmin()) for target in targets]
-    return _with_pinned(ideal, pinned, schedule.num_timesteps)
-
-
-def high_noise_timesteps(
-    schedule: Schedule, num_steps: int, pinned: Iterable[int] = ()
-) -> tuple[int, ...]:
-    """num_steps decreasing timesteps from T - 1, denser towards it, containing `pinned`.
-
-    (T - 1) (1 - u)^0.6 for even u. Colours and composition are decided where noise is high, and
-    what a sampler adds there corrects them (docs/measurements/performance.md).
-    """
-    return _power_timesteps(schedule, num_steps, pinned, 0.6)
-
-
-def quadratic_timesteps(
-    schedule: Schedule, num_steps: int, pinned: Iterable[int] = ()
-) -> tuple[int, ...]:
-    """num_steps decreasing timesteps from T - 1, evenly spaced in sqrt(t), containing `pinned`."""
-    return _power_timesteps(schedule, num_steps, pinned, 2)
-
-
-def _power_timesteps(
-    schedule: Schedule, num_steps: int, pinned: Iterable[int], power: float
-) -> tuple[int, ...]:
-    last = schedule.num_timesteps - 1
-    ideal = [round(last * (1 - i / num_steps) ** power) for i in range(num_steps)]
-    return _with_pinned(ideal, pinned, schedule.num_timesteps)
-
-
-def uniform_timesteps(
-    schedule: Schedule, num_steps: int, pinned: Iterable[int] = ()
-) -> tuple[int, ...]:
-    """num_steps decreasing timesteps from T - 1, evenly spaced, containing `pinned`."""
-    last = schedule.num_timesteps - 1
-    ideal = [round(last - i * schedule.num_timesteps / num_steps) for i in range(num_steps)]
-    return _with_pinned(ideal, pinned, schedule.num_timesteps)
-
-
-def _with_pinned(
-    ideal: Sequence[int], pinned: Iterable[int], num_timesteps: int
-) -> tuple[int, ...]:
-    """The grid with its nearest free point moved onto each pinned timestep, all points distinct."""
-    wanted = sorted(set(pinned) - {ideal[0]}, reverse=True)
-    assert len(ideal) > len(wanted), "a grid holds its first point and every pinned timestep"
-    free = list(ideal[1:])
-    for t in wanted:
-        free.remove(min(free, key=lambda point: (abs(point - t), point)))
-    grid = {ideal[0], *wanted}
-    for point in free:
-        grid.add(next(t for t in _nearest(point, num_timesteps) if t not in grid))
-    return tuple(sorted(grid, reverse=True))
-
-
-def _nearest(point: int, num_timesteps: int) -> Iterable[int]:
-    """Timesteps by their distance from point."""
-    return sorted(range(num_timesteps), key=lambda t: (abs(t - point), t))
 
 
 @dataclass(frozen=True)
@@ -348,23 +252,25 @@ class Sampler:
     """A way from x_T to x_0, and what belongs to it."""
 
     draw: Callable[..., torch.Tensor]
-    """(epsilon_fn, schedule, x_t, timesteps, clip=...) -> x_0; with noise=... where it adds
-    some, and eta=... where it has one."""
+    """(epsilon_fn, schedule, x_T, timesteps, clip=...) -> x_0; also called with noise=... if it
+    adds noise, and with eta=... if `has_eta`."""
     grid: Callable[..., tuple[int, ...]] | None
-    """(schedule, num_steps, pinned) -> the timesteps that it walks; None:
-    all timesteps of the model."""
+    """(schedule, num_steps, pinned) -> the timesteps that it walks; None: all of the model's."""
     adds_noise: bool
-    """Whether it does so unless eta is 0."""
+    """True if it adds noise at each step, unless eta is 0."""
     feature_source: Literal["renoise", "trajectory"]
-    """Where the maps of generated images come from when nothing is set: by how well the labels
-    agree with the consensus of many re-noised passes."""
+    """Where the maps of generated images come from if `generate` names nothing: the source whose
+    labels agree better with the consensus of many re-noised passes."""
+    has_eta: bool = False
+    """True if the amount of noise is `generate.eta`."""
 
 
 SAMPLERS: dict[str, Sampler] = {
     "sde_dpm_solver": Sampler(sde_dpm_solver, high_noise_timesteps, True, "renoise"),
     "unipc": Sampler(unipc, log_snr_timesteps, False, "trajectory"),
     "dpm_solver": Sampler(dpm_solver, log_snr_timesteps, False, "trajectory"),
-    "ddim": Sampler(ddim, uniform_timesteps, True, "renoise"),
+    "ddim": Sampler(ddim, uniform_timesteps, True, "renoise", has_eta=True),
     "ddpm": Sampler(partial(ddim, eta=1.0), None, True, "renoise"),
 }
-"""By the name that `generate.sampler` has for it."""
+"""By the name that `generate.sampler` has for it. The ancestral sampling of Ho et al. (2020,
+algorithm 2) is DDIM with eta = 1 over every timestep."""

@@ -32,8 +32,9 @@ from factory.diffusion.run_checkpoints import (
     saving,
 )
 from factory.diffusion.run_identity import departures, note_beginning
-from factory.diffusion.samplers import ddim, uniform_timesteps
+from factory.diffusion.samplers import ddim
 from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.timesteps import uniform_timesteps
 from factory.diffusion.train_state import TrainState, is_finite, load_state, new_state
 from factory.diffusion.train_step import (
     batch_indices,

@@ -9,6 +9,10 @@ import torch
 from torch import nn
 
 from factory.config import UNetConfig
+from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.network import EpsilonFn
+from factory.diffusion.noise import normal_noise
+from tests.diffusion.multistep import SHAPE
 
 GOOGLE: dict[str, Any] = {
     "downsample_padding": 0,
@@ -67,3 +71,17 @@ def randomized(unet: nn.Module, seed: int = 0) -> nn.Module:
 @pytest.fixture(scope="session")
 def randomize() -> Callable[..., nn.Module]:
     return randomized
+
+
+@pytest.fixture(scope="module")
+def network(randomize: Callable[..., nn.Module]) -> EpsilonFn:
+    """Random, and wild enough that clipping x_0 matters."""
+    torch.manual_seed(0)
+    config = UNetConfig(block_out_channels=(8, 8), attention_levels=(), norm_num_groups=4)
+    return randomize(UNet(config)).eval()
+
+
+@pytest.fixture
+def x_T() -> torch.Tensor:
+    """Two starts of sampling."""
+    return normal_noise([1, 2], SHAPE[1:], stream=0)

@@ -16,7 +16,7 @@ from factory.config import DiffusionConfig, UNetConfig
 from factory.diffusion.checkpoints import Model, load_model, save_model
 from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.noise import normal_noise
-from factory.diffusion.samplers import ddpm
+from factory.diffusion.samplers import ddim
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 
@@ -107,8 +107,10 @@ def test_diffusers_opens_our_folder_and_draws_our_samples(
     monkeypatch.setattr(pipeline_ddpm, "randn_tensor", lambda *a, **k: x_t())
     monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *a, **k: noise(next(timesteps)))
     theirs = pipeline(batch_size=2, num_inference_steps=12, output_type="np").images
-    ours = ddpm(unet, linear_schedule(SHORT), x_t(), noise, clip).clamp(-1, 1)
-    usual = ddpm(unet, linear_schedule(SHORT), x_t(), noise)
+    schedule = linear_schedule(SHORT)
+    every = range(schedule.num_timesteps - 1, -1, -1)
+    ours = ddim(unet, schedule, x_t(), every, 1.0, noise, clip).clamp(-1, 1)
+    usual = ddim(unet, schedule, x_t(), every, 1.0, noise)
     assert (clip == 1) == torch.equal(ours, usual), "clipping matters to these samples"
     torch.testing.assert_close(
         ours.permute(0, 2, 3, 1) / 2 + 0.5, torch.from_numpy(theirs), atol=5e-5, rtol=0

@@ -11,12 +11,12 @@ from factory.config import Config
 from factory.data.toy.faces import CLASSES
 from factory.diffusion import compilation, philox
 from factory.diffusion.noise import sample_seed
-from factory.diffusion.samplers import (
+from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.timesteps import (
     high_noise_timesteps,
     log_snr_timesteps,
     uniform_timesteps,
 )
-from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.generation import synthesizer as synthesizing
 from factory.generation.recipe import Models, load_models, make_plan

@@ -12,8 +12,8 @@ from torch import nn
 from factory.diffusion.checkpoints import Model, load_model
 from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.diffusion.noise import normal_noise
-from factory.diffusion.samplers import uniform_timesteps
 from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.timesteps import uniform_timesteps
 from factory.errors import UserError
 from factory.importing import import_weights, read_ddpm
 

@@ -31,4 +31,4 @@ def test_the_notebook_runs_in_another_folder_and_shows_pictures(
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     printed = "".join(output.get("text", "") for output in outputs)
-    assert "24 pairs, of which 12 are kept" in printed
+    assert "16 pairs, of which 8 are kept" in printed

@@ -48,7 +48,7 @@ def page() -> str:
     for name, field in Config.model_fields.items():
         section = field.annotation
         assert isinstance(section, type) and issubclass(section, Section)
-        parts.append(f"## {name}\n\n{_about(section)}\n\n{_table(section, name)}")
+        parts.append(f"## {name}\n\n{_about(section)}\n\n{_table(section, f'{name}.')}")
     return "\n".join(parts)
 
 
@@ -56,20 +56,24 @@ def _about(section: type[Section]) -> str:
     return inspect.cleandoc(section.__doc__ or "")
 
 
-def _table(section: type[Section], path: str) -> str:
+def _table(section: type[Section], prefix: str = "") -> str:
     """A row for each key; those of a section within the section stand in a table of their own."""
     rows, within = ["| key | type | default | meaning |", "|---|---|---|---|"], []
     for name, annotation, meaning in _fields(section):
         field = section.model_fields[name]
         below = _sections_below(field.annotation)
         kind = "a section, see below" if below else words(annotation, section.__module__)
-        default = "" if field.is_required() else _default(field.get_default())
-        rows.append(f"| `{path}.{name}` | {kind} | {default} | {' '.join(meaning.split())} |")
+        default = "required" if field.is_required() else _default(field.get_default())
+        rows.append(f"| `{prefix}{name}` | {kind} | {default} | {' '.join(meaning.split())} |")
         within += [each for each in below if each not in within]
-    tables = [
-        f"\n### {each.__name__}\n\n{_about(each)}\n\n{_table(each, '...')}" for each in within
-    ]
-    return "\n".join([*rows, *tables, ""]).replace("`....", "`")
+    tables = [f"\n### {_name(each)}\n\n{_about(each)}\n\n{_table(each)}" for each in within]
+    return "\n".join([*rows, *tables, ""])
+
+
+def _name(section: type[Section]) -> str:
+    """What a section within a section is called: one of several kinds by its kind."""
+    kind = section.model_fields.get("kind")
+    return section.__name__ if kind is None else f"A source of `kind: {kind.default}`"
 
 
 def _sections_below(annotation: Any) -> list[type[Section]]:

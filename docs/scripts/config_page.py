@@ -43,37 +43,45 @@ models, `hf://owner/name`.
 
 
 def page() -> str:
-    """The page in Markdown: a table for each section."""
-    parts = [INTRODUCTION]
-    for name, field in Config.model_fields.items():
-        section = field.annotation
-        assert isinstance(section, type) and issubclass(section, Section)
-        parts.append(f"## {name}\n\n{_about(section)}\n\n{_table(section, f'{name}.')}")
-    return "\n".join(parts)
+    """The page in Markdown: a table for each section, and one for the keys beside them."""
+    parts, beside = [], []
+    for name, annotation, meaning in _fields(Config):
+        sections = _sections_below(Config.model_fields[name].annotation)
+        if sections:
+            parts.append(_part(sections[0], name, "##"))
+        else:
+            beside.append(_row(Config, name, name, annotation, meaning))
+    return "\n".join([INTRODUCTION, *([_HEAD, *beside, ""] if beside else []), *parts])
+
+
+_HEAD = "| key | type | default | meaning |\n|---|---|---|---|"
+
+
+def _part(section: type[Section], path: str, heading: str) -> str:
+    """A section's table, and those of the sections that its keys hold."""
+    kind = section.model_fields.get("kind")
+    title = path if kind is None else f"A source of `kind: {kind.default}`"
+    prefix = f"{path}." if kind is None else ""
+    rows: list[str] = []
+    within: dict[type[Section], str] = {}
+    for name, annotation, meaning in _fields(section):
+        rows.append(_row(section, name, f"{prefix}{name}", annotation, meaning))
+        for below in _sections_below(section.model_fields[name].annotation):
+            within.setdefault(below, f"{prefix}{name}")
+    parts = [_part(below, at, "###") for below, at in within.items()]
+    return "\n".join([f"{heading} {title}", "", _about(section), "", _HEAD, *rows, "", *parts])
 
 
 def _about(section: type[Section]) -> str:
     return inspect.cleandoc(section.__doc__ or "")
 
 
-def _table(section: type[Section], prefix: str = "") -> str:
-    """A row for each key; those of a section within the section stand in a table of their own."""
-    rows, within = ["| key | type | default | meaning |", "|---|---|---|---|"], []
-    for name, annotation, meaning in _fields(section):
-        field = section.model_fields[name]
-        below = _sections_below(field.annotation)
-        kind = "a section, see below" if below else words(annotation, section.__module__)
-        default = "required" if field.is_required() else _default(field.get_default())
-        rows.append(f"| `{prefix}{name}` | {kind} | {default} | {' '.join(meaning.split())} |")
-        within += [each for each in below if each not in within]
-    tables = [f"\n### {_name(each)}\n\n{_about(each)}\n\n{_table(each)}" for each in within]
-    return "\n".join([*rows, *tables, ""])
-
-
-def _name(section: type[Section]) -> str:
-    """What a section within a section is called: one of several kinds by its kind."""
-    kind = section.model_fields.get("kind")
-    return section.__name__ if kind is None else f"A source of `kind: {kind.default}`"
+def _row(section: type[Section], name: str, path: str, annotation: ast.expr, meaning: str) -> str:
+    field = section.model_fields[name]
+    below = _sections_below(field.annotation)
+    kind = "a section, see below" if below else words(annotation, section.__module__)
+    default = "required" if field.is_required() else _default(field.get_default())
+    return f"| `{path}` | {kind} | {'' if below else default} | {' '.join(meaning.split())} |"
 
 
 def _sections_below(annotation: Any) -> list[type[Section]]:

@@ -135,8 +135,8 @@ def test_the_page_of_commands_has_every_flag(scripts: dict[str, ModuleType]) -> 
 
 def test_the_page_of_the_api_has_all_that_is_exported() -> None:
     page = (DOCS / "reference" / "api.md").read_text()
-    told = re.findall(r"^::: factory\.(\w+)$", page, re.M)
-    assert sorted(told) == [name for name in factory.__all__ if name != "__version__"]
+    listed = re.findall(r"^::: factory\.(\w+)$", page, re.M)
+    assert sorted(listed) == [name for name in factory.__all__ if name != "__version__"]
 
 
 def test_the_chart_shows_what_the_tables_say(scripts: dict[str, ModuleType]) -> None:

@@ -32,7 +32,7 @@ INTRODUCTION = """\
 
 A config is a YAML file of the sections below; `--set section.key=value` overrides one key, and
 `factory COMMAND --config FILE --print-config` shows all of them as they are resolved. Unknown keys
-are refused, with the nearest known one, and all problems are told at once.
+are refused, with the nearest known one, and all problems are reported at once.
 
 Counts may be written as `1000`, `1_000`, `1e6`, `10k` or `1M`. Paths are relative to the folder
 that a command is started in; URLs are those of `s3://`, `gs://`, `az://`, `abfs://` and, for

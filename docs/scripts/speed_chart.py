@@ -57,13 +57,13 @@ def draw(tables: str) -> str:
             f"{10**decade:,}x</text>"
         )
     for i, (label, row) in enumerate(BARS.items()):
-        told = ratio(tables, row)
-        width = PLOT * math.log10(float(told[:-1].replace(",", ""))) / DECADES
+        factor = ratio(tables, row)
+        width = PLOT * math.log10(float(factor[:-1].replace(",", ""))) / DECADES
         y = TOP + STEP * i
         parts.append(
             f'<text x="{LABELS - 10}" y="{y + 14}" text-anchor="end">{escape(label)}</text>'
             f'<rect x="{LABELS}" y="{y}" width="{width:.1f}" height="{BAR}" rx="3" fill="#2f6db0"/>'
-            f'<text x="{LABELS + width + 7:.1f}" y="{y + 14}" font-weight="bold">{told}</text>'
+            f'<text x="{LABELS + width + 7:.1f}" y="{y + 14}" font-weight="bold">{factor}</text>'
         )
     return "\n".join([*parts, "</svg>", ""])
 

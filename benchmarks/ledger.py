@@ -19,12 +19,13 @@ import torch
 from measuring import Row
 
 from factory.config import load_config
-from factory.generation import shard_maker
 from factory.generation.recipe import load_models, make_plan
 from factory.generation.shard_maker import ShardMaker
 from factory.generation.synthesizer import Synthesizer
-from factory.shards.ledger import Plan, finish_run, pending_shards, plan_files, start_run
-from factory.shards.receipts import Receipt, receipt_name, to_json
+from factory.shards.layout import plan_files, receipt_name, to_json
+from factory.shards.ledger import Ledger
+from factory.shards.plan import Plan
+from factory.shards.receipts import Receipt
 from factory.shards.schema import sample_key
 from factory.shards.status import status
 from factory.shards.verification import verify
@@ -59,7 +60,7 @@ def dataset(url: str, num_shards: int, shard_bytes: int) -> Plan:
         palette=((0, 0, 0), (255, 0, 0)),
         recipe={"seed": 0},
     )
-    start_run(url, plan, "{}\n", {})
+    Ledger(url, plan).start("{}\n", {})
     rng = np.random.default_rng(0)
     for name in ("data", "_factory/shards"):
         Path(url, name).mkdir(parents=True)
@@ -88,16 +89,16 @@ def dataset(url: str, num_shards: int, shard_bytes: int) -> Plan:
 
 def many_receipts(url: str, given: argparse.Namespace) -> list[Row]:
     plan = dataset(url, given.receipts, 100)
-    assert not pending_shards(url, plan) and plan_files(plan)
+    assert not Ledger(url, plan).pending() and plan_files(plan)
 
     def seconds(work: Any) -> float:
         return statistics.median(measuring.seconds(work) for _ in range(given.runs))
 
     count = f"{given.receipts:,} receipts"
     return [
-        Row(f"resume: {count}", seconds(lambda: pending_shards(url, plan)), None, "s", "<= 5 s"),
+        Row(f"resume: {count}", seconds(Ledger(url, plan).pending), None, "s", "<= 5 s"),
         Row(f"status: {count}", seconds(lambda: status(url)), None, "s"),
-        Row(f"finish: {count}", seconds(lambda: finish_run(url, plan, "", "mit")), None, "s"),
+        Row(f"finish: {count}", seconds(lambda: Ledger(url, plan).finish("", "mit")), None, "s"),
         Row(f"verify: {count}", seconds(lambda: verify(url)), None, "s"),
     ]
 
@@ -106,7 +107,7 @@ def much_data(url: str, given: argparse.Namespace) -> Row:
     """On one core: hashing would use them all."""
     shard_bytes = 2**28
     plan = dataset(url, max(1, round(given.gigabytes * 1e9 / shard_bytes)), shard_bytes)
-    finish_run(url, plan, "", "mit")
+    Ledger(url, plan).finish("", "mit")
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(everywhere)})
     seconds = statistics.median(measuring.seconds(lambda: verify(url)) for _ in range(given.runs))
@@ -121,10 +122,10 @@ def protocol_share(url: str, given: argparse.Namespace) -> Row:
     config = load_config(None, keys)
     models = load_models(config)
     plan = make_plan(config, models)
-    start_run(url, plan, "{}\n", {})
+    Ledger(url, plan).start("{}\n", {})
     maker = ShardMaker(Synthesizer(models, plan), plan, url)
     spent: list[float] = []
-    honest = shard_maker.publish
+    honest = Ledger.publish
 
     def timed(*rest: Any, **more: Any) -> Receipt:
         started = time.perf_counter()
@@ -132,7 +133,7 @@ def protocol_share(url: str, given: argparse.Namespace) -> Row:
         spent.append(time.perf_counter() - started)
         return receipt
 
-    shard_maker.publish = timed
+    Ledger.publish = timed  # type: ignore[method-assign]
     whole = measuring.seconds(lambda: maker.make(plan.shard(0)))
     share = 100 * spent[0] / whole
     return Row("publishing's share of a shard of 256 pairs", share, None, "% of time", "<= 1 %")

@@ -115,14 +115,14 @@ def loop(url: str, keys: Sequence[str]) -> None:
     from factory.generation.recipe import load_models, make_plan
     from factory.generation.shard_maker import CALLS_AT_ONCE, ShardMaker
     from factory.generation.synthesizer import Synthesizer
-    from factory.shards.ledger import finish_run, start_run
+    from factory.shards.ledger import Ledger
     from factory.shards.plan import ShardSpec
 
     config = load_config(None, [parse_override(key) for key in keys])
     torch.set_num_threads(max(1, int(config.generate.cpus_per_actor)))
     models = load_models(config)
     plan = make_plan(config, models)
-    start_run(url, plan, "", {})
+    Ledger(url, plan).start("", {})
     maker = ShardMaker(Synthesizer(models, plan), plan, url)
     spans: list[tuple[float, float]] = []
 
@@ -136,7 +136,7 @@ def loop(url: str, keys: Sequence[str]) -> None:
 
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
         list(pool.map(make, plan.shards()))
-    finish_run(url, plan, "", "other")
+    Ledger(url, plan).finish("", "other")
     sampling = sum(end - begun for begun, end in spans)
     # The share of the time in which nothing was sampled.
     print(1 - sampling / (spans[-1][1] - spans[0][0]))

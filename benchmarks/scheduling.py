@@ -97,9 +97,9 @@ def drive(folder: str, num_shards: int, num_actors: int, seconds: float) -> dict
     """What `generate` does between its checks and the end, with actors that do nothing."""
     from factory import cluster
     from factory.generation import pool
-    from factory.generation.command import missing_shards
     from factory.generation.shard_maker import CALLS_AT_ONCE
-    from factory.shards.ledger import Plan, start_run
+    from factory.shards.ledger import Ledger
+    from factory.shards.plan import Plan
 
     url = str(Path(folder, "dataset"))
     plan = Plan(
@@ -112,11 +112,12 @@ def drive(folder: str, num_shards: int, num_actors: int, seconds: float) -> dict
     )
     cluster.connect()
     started = time.time()
-    start_run(url, plan, "{}\n", {})
+    ledger = Ledger(url, plan)
+    ledger.start("{}\n", {})
     size = pool.Size(num_actors, CALLS_AT_ONCE, 1.0, 0.0)
     looks: list[tuple[float, int]] = []
     work = pool.Work(partial(DoesNothing, folder), ())
-    shards = missing_shards(url, plan)
+    shards = ledger.pending()
     with closing(pool.make(shards, Limits(1, 1, 100), work, size)) as made:
         for progress in made:
             looks.append((time.time(), progress.shards))

@@ -19,20 +19,16 @@ from factory.differences import flatten
 from factory.errors import DamagedShard, UserError
 from factory.pictures import colorize, overlay
 from factory.png import encode_png
-from factory.shards.ledger import (
-    Manifest,
-    Plan,
-    ShardSpec,
-    read_manifest,
-    read_shard,
-)
+from factory.shards.layout import CONFIG, ENVIRONMENT, REPORT
+from factory.shards.manifest import Manifest
+from factory.shards.plan import Plan, ShardSpec
+from factory.shards.reading import read_manifest, read_shard
 from factory.shards.receipts import kinds
 from factory.shards.schema import Sample
 
 MAX_SHARDS_READ = 8
 NUM_BINS = 32
 PANE_PIXELS = 128
-PAGE = "report/index.html"
 
 
 def write_report(url: str, num_samples: int = 64) -> str:
@@ -46,7 +42,7 @@ def write_report(url: str, num_samples: int = 64) -> str:
     manifest = read_manifest(url)
     plan = manifest.plan
     page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples))
-    place = storage.join(url, PAGE)
+    place = storage.join(url, REPORT)
     storage.write(place, page.encode())
     return place
 
@@ -118,7 +114,7 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         histogram=_histogram(seen.uncertainties, _largest_uncertainty(manifest)),
         making=_making(url, manifest),
         recipe=flatten(plan.recipe),
-        config=_note(url, "config.yaml"),
+        config=_note(url, CONFIG),
         ways=_ways_to_load(plan),
     )
 
@@ -283,7 +279,7 @@ def _making(url: str, manifest: Manifest) -> dict[str, str]:
 def _versions(url: str) -> str:
     """env.json on a line; a damaged one stops no report, as it only informs."""
     try:
-        versions = json.loads(_note(url, "env.json")).items()
+        versions = json.loads(_note(url, ENVIRONMENT)).items()
     except (ValueError, AttributeError):
         return "not recorded"
     return ", ".join(f"{name} {value}" for name, value in versions)
@@ -291,9 +287,8 @@ def _versions(url: str) -> str:
 
 def _note(url: str, name: str) -> str:
     """A text file of the run; what is not UTF-8 in it is marked."""
-    place = storage.join(url, "_factory", name)
     try:
-        return storage.read_bytes(place).decode("utf-8", "replace")
+        return storage.read_bytes(storage.join(url, name)).decode("utf-8", "replace")
     except FileNotFoundError:
         return "not recorded"
 

@@ -21,6 +21,7 @@ from factory.cli import main
 from factory.config import Config, dump_config
 from factory.data.toy import drawing
 from factory.diffusion.checkpoints import load_model, save_model
+from tests.stumbling import stumble
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -319,22 +320,14 @@ def failed(capsys, arguments: list[str], code: int) -> str:
     return line
 
 
-def refuse(*rest, **more):
-    raise PermissionError(errno.EACCES, "Permission denied", "/place/file")
-
-
-def stumble(*rest, **more):
-    raise OSError(errno.EBUSY, "Please reduce your request rate", "s3://bucket/file")
-
-
 @pytest.mark.parametrize("command", ["status", "verify", "repair", "gc", "report"])
 def test_a_dataset_that_cannot_be_read_is_told_on_one_line(command, capsys, monkeypatch, tmp_path):
-    for name in ("entries", "read_bytes"):
-        monkeypatch.setattr(storage, name, refuse)
+    denied = PermissionError(errno.EACCES, "Permission denied", "/place/file")
+    stumble(monkeypatch, times=99, error=denied)
     told = failed(capsys, [command, str(tmp_path)], 1)
     assert told == "error: /place/file: Permission denied"
-    for name in ("entries", "read_bytes"):
-        monkeypatch.setattr(storage, name, stumble)
+    busy = OSError(errno.EBUSY, "Please reduce your request rate", "s3://bucket/file")
+    stumble(monkeypatch, times=99, error=busy)
     told = failed(capsys, [command, str(tmp_path)], 1)
     assert told.startswith("error: s3://bucket/file: Please reduce")
     assert told.endswith("Run the same command again when it can be reached.")
@@ -362,7 +355,8 @@ def test_a_storage_that_fails_while_generate_is_checked_leaves_it_resumable(
     tiny_config, tmp_path, capsys, monkeypatch
 ):
     (tmp_path / "config.yaml").write_text(dump_config(tiny_config()))
-    monkeypatch.setattr(storage, "list_files", refuse)
+    denied = PermissionError(errno.EACCES, "Permission denied", "/place/file")
+    stumble(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("/data"))
     arguments = ["generate", "--config", str(tmp_path / "config.yaml"), "--dry-run"]
     assert failed(capsys, arguments, 3) == "error: /place/file: Permission denied"
 

@@ -15,7 +15,9 @@ from factory.data.toy import drawing, faces
 from factory.errors import UserError
 from factory.pictures import colorize, overlay
 from factory.report import _percentages, write_report
-from factory.shards.ledger import Plan, finish_run, publish, start_run
+from factory.shards.ledger import Ledger
+from factory.shards.plan import Plan
+from factory.shards.receipts import Circumstances
 from factory.shards.schema import Sample, sample_key
 
 SIZE = 16
@@ -66,13 +68,15 @@ def make(tmp_path: Path) -> Make:
             palette=faces.PALETTE,
             recipe={"seed": 0, HOSTILE: HOSTILE},
         )
-        start_run(url, plan, CONFIG, {"torch": HOSTILE})
+        Ledger(url, plan).start(CONFIG, {"torch": HOSTILE})
         for spec in plan.shards():
             data = plan.encode([draw(i) for i in range(spec.start, spec.stop)])
             made_with = {"gpu": HOSTILE, "torch": str(spec.shard % 2)}
-            publish(url, plan, spec, data, seconds=2.0, host=HOSTILE, made_with=made_with)
+            Ledger(url, plan).publish(
+                spec, data, Circumstances(seconds=2.0, host=HOSTILE, made_with=made_with)
+            )
         if finish:
-            finish_run(url, plan, "A test.", "cc0-1.0")
+            Ledger(url, plan).finish("A test.", "cc0-1.0")
         return url
 
     return make

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from array import array
 from collections.abc import Collection, Sequence
 from importlib.metadata import version
 
@@ -13,20 +12,17 @@ from factory.generation.hardware import libraries, processor
 from factory.generation.recipe import load_models, make_plan
 from factory.progress import tell
 from factory.ray_internals.environment import is_submitted_job
-from factory.shards.ledger import (
-    finish_run,
-    pending_among,
-    published,
-    read_hardware,
-    resolve_plan,
-    start_run,
-)
+from factory.shards.ledger import Ledger
+from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan
-from factory.shards.receipts import Manifest
+from factory.shards.reading import read_hardware
 
 
-def check(config: Config) -> Plan:
-    """Raises UserError for all that would stop `generate`; starts and writes nothing."""
+def check(config: Config) -> Ledger:
+    """The ledger of the dataset that `generate` makes; starts and writes nothing.
+
+    Raises UserError for all that would stop it.
+    """
     url = config.generate.url
     # The folder of a submitted job is thrown away.
     if is_submitted_job() and storage.is_local(url) and _below(url, os.getcwd()):
@@ -45,7 +41,7 @@ def check(config: Config) -> Plan:
             "two commands on one dataset at once there."
         )
     read_hardware(url)
-    return resolve_plan(url, plan, config.generate.extend)
+    return Ledger.resolve(url, plan, config.generate.extend)
 
 
 def generate(config: Config) -> Manifest:
@@ -53,29 +49,24 @@ def generate(config: Config) -> Manifest:
 
     Raises UserError before anything is started, GenerationFailed where shards keep failing.
     """
-    plan = check(config)
-    url = config.generate.url
-    pending = missing_shards(url, plan)
+    ledger = check(config)
+    url, plan = ledger.url, ledger.plan
+    pending = ledger.pending()
     if pending and config.generate.workers == "ray":
         from factory import cluster
 
         # First: a plan that is left behind would be in the way of the next one.
         cluster.connect()
-    start_run(url, plan, dump_config(config), environment())
+    ledger.start(dump_config(config), environment())
     tell(
         f"generate | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
         f"shards are there | {url}"
     )
     if pending:
         make_shards(config, plan, pending)
-    manifest = complete(config, plan, made=pending)
+    manifest = complete(config, ledger, made=pending)
     tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
     return manifest
-
-
-def missing_shards(url: str, plan: Plan) -> Sequence[int]:
-    """Numbers of the shards that are missing; of a million, four megabytes."""
-    return array("I", (spec.shard for spec in pending_among(plan, published(url))))
 
 
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
@@ -93,19 +84,18 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
         ray_actors.make_shards(config, plan, shards, replace)
 
 
-def complete(config: Config, plan: Plan, made: Collection[int]) -> Manifest:
+def complete(config: Config, ledger: Ledger, made: Collection[int]) -> Manifest:
     """Finishes the run. Where a receipt turns out to be of no use, its shard is made again.
 
     made: the shards that are known to lie there as they should. Raises GenerationFailed,
     Incomplete, OSError.
     """
-    url, told = config.generate.url, (_description(config, plan), config.generate.license)
+    texts = _description(config, ledger.plan), config.generate.license
     try:
-        return finish_run(url, plan, *told, proven=made)
+        return ledger.finish(*texts, proven=made)
     except Incomplete as incomplete:
-        make_shards(config, plan, incomplete.shards)
-        known = {*made, *incomplete.shards}
-        return finish_run(url, plan, *told, proven=known)
+        make_shards(config, ledger.plan, incomplete.shards)
+        return ledger.finish(*texts, proven={*made, *incomplete.shards})
 
 
 def environment() -> dict[str, str]:

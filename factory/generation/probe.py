@@ -14,14 +14,10 @@ from factory.differences import differences
 from factory.errors import UnlikeHardware, shown
 from factory.generation.hardware import made_with
 from factory.generation.synthesizer import Synthesizer
-from factory.shards.ledger import (
-    HARDWARE,
-    Hardware,
-    claim_hardware,
-    last_receipt,
-    read_hardware,
-)
+from factory.shards.layout import HARDWARE
+from factory.shards.ledger import Ledger
 from factory.shards.plan import Plan
+from factory.shards.receipts import Hardware
 
 _WAYS_OUT = (
     "Use hardware and versions as there, or start a dataset at another --out. To mix them, --set "
@@ -47,42 +43,37 @@ def probe(synthesizer: Synthesizer, plan: Plan) -> str:
     return digest.hexdigest()
 
 
-def join(url: str, plan: Plan, synthesizer: Synthesizer, allow_unlike: bool) -> Joined:
-    """What this process makes shards with, which is like what the dataset at url was begun with.
+def join(ledger: Ledger, synthesizer: Synthesizer, allow_unlike: bool) -> Joined:
+    """What this process makes shards with, which is like what the dataset was begun with.
 
     The first to come decides that, create-only. Raises UnlikeHardware where the bytes of a probe
     differ, or where what the first one had is lost and receipts tell of something else, unless
     allow_unlike; UserError where the ledger is damaged; OSError from the storage.
     """
     mine = Hardware(
-        probe=probe(synthesizer, plan),
+        probe=probe(synthesizer, ledger.plan),
         made_with=made_with(synthesizer.device.type, torch.get_num_threads()),
         host=socket.gethostname(),
     )
-    unproven = _unproven(url, plan, mine)
+    unproven = _unproven(ledger, mine)
     if unproven and not allow_unlike:
-        raise UnlikeHardware(f"{url}: {unproven}. {_WAYS_OUT}")
-    first = claim_hardware(url, mine)
+        raise UnlikeHardware(f"{ledger.url}: {unproven}. {_WAYS_OUT}")
+    first = ledger.claim_hardware(mine)
     if first.probe != mine.probe and not allow_unlike:
-        raise UnlikeHardware(_refusal(url, first, mine))
+        raise UnlikeHardware(_refusal(ledger.url, first, mine))
     return Joined(mine.made_with, unproven or _difference(first, mine))
 
 
-def _unproven(url: str, plan: Plan, mine: Hardware) -> str:
-    """Why nothing tells whether shards of this process fit those that are there; empty where the
+def _unproven(ledger: Ledger, mine: Hardware) -> str:
+    """Why nothing tells whether shards of this process fit the published ones; empty where the
     dataset's first process tells it, and where they were made with the same by name."""
-    if read_hardware(url) is not None:
-        return ""
-    receipt = last_receipt(url, plan)
-    # Of whoever came meanwhile, perhaps. Older code noted nothing at all.
-    if receipt is None or receipt.made_with is None or read_hardware(url) is not None:
-        return ""
-    if receipt.made_with == mine.made_with:
+    before = ledger.unproven_hardware()
+    if before is None or before == mine.made_with:
         return ""
     return (
         f"{HARDWARE} is lost, and shards were made with other hardware or versions than "
         f"{mine.host} has, which may give other bytes: "
-        f"{'; '.join(differences(receipt.made_with, mine.made_with))}"
+        f"{'; '.join(differences(before, mine.made_with))}"
     )
 
 

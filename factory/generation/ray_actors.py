@@ -28,7 +28,7 @@ from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardM
 from factory.generation.synthesizer import Synthesizer
 from factory.generation.watching import Watch, Whole
 from factory.progress import duration, print_lines, tell
-from factory.shards.ledger import RUN
+from factory.shards.layout import RUN
 from factory.shards.plan import Plan
 
 _LOOK_SECONDS = 10.0

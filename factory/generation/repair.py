@@ -9,17 +9,13 @@ from factory.errors import UserError, shown
 from factory.generation.command import complete, environment, make_shards
 from factory.generation.recipe import METHOD, load_models, make_plan
 from factory.progress import tell
-from factory.shards.ledger import (
-    CONFIG,
-    known_files,
-    made_by_another,
-    pending_shards,
-    read_plan,
-    resolve_plan,
-    start_run,
-)
+from factory.shards.conflicts import made_by_another
+from factory.shards.layout import CONFIG, receipt_name
+from factory.shards.ledger import Ledger
+from factory.shards.manifest import Manifest, known_files
 from factory.shards.plan import Plan
-from factory.shards.receipts import Manifest, Receipt, fitting_receipt, kinds, receipt_name, to_json
+from factory.shards.reading import read_plan, receipt_of
+from factory.shards.receipts import kinds
 from factory.shards.verification import Level, Verification, verify
 
 
@@ -45,16 +41,16 @@ def repair(
         return _without_models(url, level)
     config = _config(url, config_file, overrides)
     wanted = make_plan(config, load_models(config))
-    plan = resolve_plan(url, wanted)
-    start_run(url, plan, dump_config(config), environment())
-    shards = _shards_to_make(plan, before, names)
+    ledger = Ledger.resolve(url, wanted)
+    ledger.start(dump_config(config), environment())
+    shards = _shards_to_make(ledger.plan, before, names)
     tell(f"repair | {len(names)} files are not as they were, {len(shards)} shards to make again")
     if shards:
-        for kind in _made_with(url, plan, shards):
+        for kind in _made_with(ledger, shards):
             tell(shown(f"repair | made with {kind}"))
-        make_shards(config, plan, shards, replace=True)
-    if (names or shards) and not pending_shards(url, plan):
-        complete(config, plan, made=shards)
+        make_shards(config, ledger.plan, shards, replace=True)
+    if (names or shards) and not ledger.pending():
+        complete(config, ledger, made=shards)
     return verify(url, level)
 
 
@@ -72,8 +68,6 @@ def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> Non
     if manifest is None:
         return
     known = known_files(manifest)
-    for receipt in manifest.receipts:
-        known[receipt_name(receipt.shard)] = to_json(receipt.model_dump(mode="json"))
     for name in set(names) & set(known):
         storage.write(storage.join(url, name), known[name])
 
@@ -93,13 +87,10 @@ def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, An
         raise UserError([f"{problem} {remedy}" for problem in error.problems]) from None
 
 
-def _made_with(url: str, plan: Plan, shards: Sequence[int]) -> list[str]:
+def _made_with(ledger: Ledger, shards: Sequence[int]) -> list[str]:
     """What their receipts tell, for whoever looks for a machine that gives the same bytes."""
-
-    def receipt(shard: int) -> Receipt | None:
-        return fitting_receipt(url, receipt_name(shard), plan)
-
-    return kinds(found for found in map(receipt, shards) if found is not None)
+    found = (receipt_of(ledger.url, ledger.plan, shard) for shard in shards)
+    return kinds(receipt for receipt in found if receipt is not None)
 
 
 def _shards_to_make(plan: Plan, found: Verification, names: Collection[str]) -> list[int]:

@@ -20,9 +20,9 @@ from factory import faults
 from factory.errors import DamagedShard, ShardConflict, is_out_of_memory
 from factory.generation.probe import join
 from factory.generation.synthesizer import Synthesizer
-from factory.shards.ledger import publish
+from factory.shards.ledger import Ledger
 from factory.shards.plan import Plan, ShardSpec
-from factory.shards.receipts import Receipt
+from factory.shards.receipts import Circumstances, Receipt
 from factory.shards.schema import EncodedSample
 
 CALLS_AT_ONCE = 2
@@ -68,10 +68,10 @@ class ShardMaker:
         replace: bool = False,
         allow_unlike: bool = False,
     ) -> None:
-        self.joined = join(url, plan, synthesizer, allow_unlike)
+        self.ledger = Ledger(url, plan)
+        self.joined = join(self.ledger, synthesizer, allow_unlike)
         self.synthesizer = synthesizer
         self.plan = plan
-        self.url = url
         self.replace = replace
         self.deadlines = Deadlines()
         self._device = threading.Lock()
@@ -137,18 +137,13 @@ class ShardInMaking:
         with self.deadline:
             data = maker.plan.pack([future.result() for future in self._encoded])
             faults.hit("shard.publish")
-            # The bytes are made, so where the storage stumbles only the write is tried again.
-            return publish(
-                maker.url,
-                maker.plan,
-                self._spec,
-                data,
+            circumstances = Circumstances(
                 seconds=round(time.monotonic() - self._started, 3),
                 host=socket.gethostname(),
                 made_with=maker.joined.made_with,
                 redrawn=self._num_redrawn,
-                replace=maker.replace,
             )
+            return maker.ledger.publish(self._spec, data, circumstances, maker.replace)
 
 
 class Deadlines:

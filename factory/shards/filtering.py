@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from factory.errors import UserError
-from factory.shards.ledger import read_shard
 from factory.shards.plan import Plan
-from factory.shards.receipts import NUM_READERS, Receipt
+from factory.shards.reading import NUM_READERS, read_shard
+from factory.shards.receipts import Receipt
 
 _SLACK = 1e-6
 """Of sums and logarithms."""

@@ -1,48 +1,52 @@
-"""What killed processes left in a dataset's place: half-written files that no reader sees."""
+"""Temporary files that killed processes left in a dataset; no reader sees them."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from factory import storage
-from factory.shards.ledger import files_of
-from factory.shards.verification import LEFTOVER
+from factory.shards.reading import all_files
+from factory.shards.verification import TEMPORARY
+from factory.storage import Entry, Folder
 
 OLD_SECONDS = 24 * 3600.0
-"""Younger ones may belong to a run that is under way."""
+"""Younger files may belong to a run that is under way."""
 
 
-def leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[storage.Entry]:
-    """Temporary files that are older by their store's clock than so many seconds.
+def leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[Entry]:
+    """The temporary files that are older than so many seconds by their store's clock.
 
-    Raises UserError where there is no dataset, OSError from the storage.
+    Raises UserError if there is no dataset, OSError from the storage.
     """
-    there = files_of(url)
-    now = _now(url, there)
+    listing = all_files(url)
+    now = _now(url, listing)
     return [
         entry
-        for entry in there
-        if LEFTOVER.search(entry.name)
+        for name, entry in listing.items()
+        if TEMPORARY.search(name)
         and entry.modified is not None
         and now is not None
         and now - entry.modified >= older_than_seconds
     ]
 
 
-def _now(url: str, there: list[storage.Entry]) -> float | None:
-    """By the store's clock: this machine's may make a file that is being written look old."""
+def _now(url: str, listing: Mapping[str, Entry]) -> float | None:
+    """The time by the store's clock: by this machine's, a file that is being written might look
+    old."""
     try:
         return storage.clock_of(url)
     except OSError as error:
         if storage.is_transient(error):
             raise
-        # Where nothing can be written, the youngest file knows the least that it can be.
-        return max((e.modified for e in there if e.modified is not None), default=None)
+        # If nothing can be written, the youngest file tells how late it is at least.
+        times = (entry.modified for entry in listing.values() if entry.modified is not None)
+        return max(times, default=None)
 
 
-def remove_leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[storage.Entry]:
-    """Deletes them; returns what was deleted. Anything that is not the factory's own stays."""
+def remove_leftovers(url: str, older_than_seconds: float = OLD_SECONDS) -> list[Entry]:
+    """Deletes the files that `leftovers` finds, and returns them; any other file stays."""
     found = leftovers(url, older_than_seconds)
     for entry in found:
-        # Another gc, or a lost answer of this one, may have done it already.
+        # Another process may have deleted it already.
         with suppress(FileNotFoundError):
-            storage.remove(storage.join(url, entry.name))
+            Folder(url).remove(entry.name)
     return found

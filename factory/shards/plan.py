@@ -16,6 +16,8 @@ from factory.differences import flatten
 from factory.shards import parquet, webdataset
 from factory.shards.schema import EncodedSample, Sample, decode_sample, encode_sample
 
+DATA = "data"
+"""The folder of the shards, relative to the URL of the dataset."""
 MAX_SHARDS = 1_000_000
 """The manifest holds the receipt of each: of a million, half a gigabyte that is read as one."""
 _FEW_SHARDS = 100_000
@@ -149,7 +151,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             number -= len(part)
         start = part[number]
         ending = "parquet" if self.format == "parquet" else "tar"
-        path = f"data/train-{shard:0{self.num_digits}d}.{ending}"
+        path = f"{DATA}/train-{shard:0{self.num_digits}d}.{ending}"
         return ShardSpec(shard, start, min(start + self.samples_per_shard, part.stop), path)
 
     def shards(self) -> list[ShardSpec]:

@@ -18,8 +18,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from factory import storage
 from factory.errors import UserError
 from factory.shards.filtering import Uncertainties, limit_of
-from factory.shards.ledger import read_manifest, read_plan, read_receipts, read_shard
 from factory.shards.plan import Plan
+from factory.shards.reading import read_manifest, read_plan, read_receipts, read_shard
 from factory.shards.receipts import Receipt
 from factory.shards.schema import EncodedSample, decode_sample, to_fields
 

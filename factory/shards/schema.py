@@ -19,7 +19,6 @@ from factory import png
 from factory.classes import IGNORE_ID, Classes
 from factory.errors import DamagedShard, UnreadableImage
 from factory.images import UInt8
-from factory.shards.card import dataset_card as dataset_card
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """PNG bytes, and a name that nothing lies at."""

@@ -1,13 +1,12 @@
-"""Whether a dataset is whole: every file of it against manifest, receipts and plan.
+"""Checks every file of a dataset against manifest, receipts and plan.
 
-Nothing is trusted that contradicts the rest: the manifest is held against its own sums, against
-`_SUCCESS`, and, where these two disagree, against all the other files. Needs no network beyond the
-dataset's own place, and changes nothing.
+Nothing is trusted that contradicts the rest: the manifest is compared with its own sums, with
+`_SUCCESS`, and, if these two disagree, with all the other files. The check needs no network beyond
+the dataset's own URL, and changes nothing.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,177 +16,242 @@ from pydantic import ValidationError
 
 from factory import storage
 from factory.errors import DamagedShard, UserError
-from factory.shards.ledger import (
+from factory.shards.layout import (
     CONFIG,
+    DESCRIPTIONS,
     ENVIRONMENT,
     HARDWARE,
     MANIFEST,
+    REPORT,
     RUN,
     SUCCESS,
-    files_of,
-    known_files,
     plan_files,
-    read_plan,
-    success_of,
+    receipt_name,
+)
+from factory.shards.manifest import (
+    Manifest,
+    known_files,
+    manifest_content,
+    sha256,
+    success_content,
 )
 from factory.shards.plan import Plan
-from factory.shards.receipts import (
-    NUM_READERS,
-    Manifest,
-    Receipt,
-    fitting_receipt,
-    measure,
-    receipt_name,
-    root_of,
-    to_json,
-)
+from factory.shards.reading import NUM_READERS, all_files, read_plan, receipt_of
+from factory.shards.receipts import Receipt, measure
+from factory.storage import Entry, Folder
 
 Level = Literal["size", "hash", "decode"]
 T = TypeVar("T")
 
-LEFTOVER = re.compile(r"(^|/)(\..+\.[0-9a-f]{32}\.tmp|probe-[0-9a-f]{32})$")
-"""Names of what a killed process may leave behind; no reader takes it for data."""
-_NOT_OURS = re.compile(r"(^|/)\.|^report/")
-"""Hidden files, and the report that `factory report` adds."""
+TEMPORARY = re.compile(r"(^|/)(\..+\.[0-9a-f]{32}\.tmp|probe-[0-9a-f]{32})$")
+"""Names of the files that a killed process may leave behind; no reader takes them for data."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it was written."""
+    """A file that is not as it was written."""
 
     name: str
-    """Of the file, relative to the dataset's place."""
+    """The file's name relative to the dataset's URL."""
     what: str
+    """What is wrong with it, such as "missing"."""
     shard: int | None = None
     """The shard whose bytes are at fault, if they are."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found."""
+    """The result of `verify`."""
 
     plan: Plan | None
-    """None where it is lost everywhere."""
+    """None if it is lost everywhere."""
     manifest: Manifest | None
-    """None where there is none that can be trusted."""
+    """None if there is none that can be trusted."""
     finished: bool
     num_shards: int
-    """That were looked at."""
+    """How many shards were checked."""
     num_bytes: int
     findings: list[Finding]
     unproven: list[int]
-    """Shards that lie there without a receipt to hold them against: in the making, or foreign."""
+    """Shards without a receipt to check them against: still being made, or foreign."""
 
 
 def verify(url: str, level: Level = "hash") -> Verification:
-    """Looks at every file. Levels: shards are there in their size; with their sha256; and each
-    sample decodes and adds up to the receipt. All small files are compared byte for byte.
+    """Checks every file. Levels: the sizes of shards; their sha256; and whether each sample decodes
+    and adds up to the receipt. All small files are compared byte for byte.
 
-    Raises UserError where there is no dataset; OSError where the storage cannot be reached, while a
+    Raises UserError if there is no dataset; OSError if the storage cannot be reached, while a
     single file that cannot be read is a finding.
     """
-    there = {entry.name: entry for entry in files_of(url)}
-    manifest, findings = _manifest(url, there)
-    plan, of_plan = _plan(url, manifest, {finding.name for finding in findings})
+    dataset = _Dataset(Folder(url), all_files(url))
+    manifest, findings = dataset.check_manifest()
+    plan, of_plan = dataset.check_plan(manifest, {finding.name for finding in findings})
     findings += of_plan
     if plan is None:
         return Verification(None, None, False, 0, 0, findings, [])
-    receipts = {receipt.shard: receipt for receipt in manifest.receipts} if manifest else {}
-    if manifest is None or manifest.plan.num < plan.num:
-        more, of_receipts = _receipts(url, plan, there)
-        receipts = {**more, **receipts}
-        # With a manifest, those of an extension may be in the making.
-        findings += [] if manifest else of_receipts
-    findings += _shards(url, plan, receipts.values(), there, level)
-    findings += _strangers(plan, manifest, there)
+    receipts, of_receipts = dataset.check_receipts(plan, manifest)
+    findings += of_receipts
+    findings += dataset.check_shards(plan, receipts.values(), level)
+    findings += dataset.unknown_files(plan, manifest)
     unique = {finding.name: finding for finding in reversed(findings)}
+    listing = dataset.listing
     return Verification(
         plan=plan,
         manifest=manifest,
-        finished=SUCCESS in there
-        and MANIFEST in there
+        finished=SUCCESS in listing
+        and MANIFEST in listing
         and len(receipts) == plan.num_shards
         and (manifest is None or manifest.plan.num == plan.num),
         num_shards=len(receipts),
         num_bytes=sum(receipt.bytes for receipt in receipts.values()),
         findings=sorted(unique.values(), key=lambda finding: finding.name),
-        unproven=[s.shard for s in plan.shards() if s.path in there and s.shard not in receipts],
+        unproven=[s.shard for s in plan.shards() if s.path in listing and s.shard not in receipts],
     )
 
 
-def _manifest(url: str, there: dict[str, storage.Entry]) -> tuple[Manifest | None, list[Finding]]:
-    """The manifest if it is to be believed, and what is wrong with the files that it tells of."""
-    if MANIFEST not in there:
-        lost = [Finding(MANIFEST, "missing")] if SUCCESS in there else []
-        return None, lost
-    content = _read(url, MANIFEST)
-    if isinstance(content, Finding):
-        return None, [content]
-    manifest = _consistent(content)
-    if manifest is None:
-        return None, [Finding(MANIFEST, "altered")]
-    findings = list(_small_files(url, manifest))
-    if SUCCESS not in there:
-        return manifest, [*findings, Finding(SUCCESS, "missing")]
-    success = _read(url, SUCCESS)
-    if isinstance(success, Finding):
-        return manifest, [*findings, success]
-    if success == success_of(manifest):
-        return manifest, findings
-    if findings:
-        # One of two is wrong, and the other files are against this one.
-        return None, [Finding(MANIFEST, f"altered: contradicts {SUCCESS} and {findings[0].name}")]
-    return manifest, [Finding(SUCCESS, "altered")]
+@dataclass(frozen=True)
+class _Dataset:
+    """A dataset and the listing of its files; each check returns what it found."""
+
+    folder: Folder
+    listing: Mapping[str, Entry]
+
+    def check_manifest(self) -> tuple[Manifest | None, list[Finding]]:
+        """The manifest if it can be trusted, and the faults of the files that it tells of."""
+        if MANIFEST not in self.listing:
+            lost = [Finding(MANIFEST, "missing")] if SUCCESS in self.listing else []
+            return None, lost
+        content = self._read(MANIFEST)
+        if isinstance(content, Finding):
+            return None, [content]
+        manifest = _trusted(content)
+        if manifest is None:
+            return None, [Finding(MANIFEST, "altered")]
+        findings = self._check_small_files(manifest)
+        if SUCCESS not in self.listing:
+            return manifest, [*findings, Finding(SUCCESS, "missing")]
+        success = self._read(SUCCESS)
+        if isinstance(success, Finding):
+            return manifest, [*findings, success]
+        if success == success_content(manifest, content):
+            return manifest, findings
+        if findings:
+            # One of the two is wrong, and the other files contradict the manifest.
+            contradicted = f"altered: contradicts {SUCCESS} and {findings[0].name}"
+            return None, [Finding(MANIFEST, contradicted)]
+        return manifest, [Finding(SUCCESS, "altered")]
+
+    def _check_small_files(self, manifest: Manifest) -> list[Finding]:
+        """Faults of the files of the ledger and of the card, receipts included."""
+        known = {name: sha256(content) for name, content in known_files(manifest).items()}
+        expected = {**manifest.files, **known}
+        with ThreadPoolExecutor(NUM_READERS) as pool:
+            found = zip(expected.items(), pool.map(self._sha256, expected), strict=True)
+            return [
+                digest if isinstance(digest, Finding) else Finding(name, "altered")
+                for (name, wanted), digest in found
+                if digest != wanted
+            ]
+
+    def check_plan(
+        self, manifest: Manifest | None, bad: Collection[str]
+    ) -> tuple[Plan | None, list[Finding]]:
+        """The plan; that of the manifest if one of the plan's own files is among the bad ones."""
+        if manifest and not plan_files(manifest.plan).keys().isdisjoint(bad):
+            return manifest.plan, []
+        try:
+            plan = _attempt(RUN, partial(read_plan, self.folder.url))
+        except UserError as error:
+            plan = Finding(RUN, str(error))
+        if isinstance(plan, Plan):
+            return plan, []
+        # With a manifest, a later extension is at fault, which is an unknown file to it.
+        return (manifest.plan, []) if manifest else (None, [plan])
+
+    def check_receipts(
+        self, plan: Plan, manifest: Manifest | None
+    ) -> tuple[dict[int, Receipt], list[Finding]]:
+        """The receipts by shard, those of the manifest first, and the faults of the others."""
+        known = {receipt.shard: receipt for receipt in manifest.receipts} if manifest else {}
+        if manifest and manifest.plan.num == plan.num:
+            return known, []
+        names = {receipt_name(spec.shard): spec.shard for spec in plan.shards()}
+        existing = [name for name in names if name in self.listing]
+
+        def check(name: str) -> Receipt | Finding:
+            found = _attempt(name, partial(receipt_of, self.folder.url, plan, names[name]))
+            return found or Finding(name, "altered: it does not fit the plan")
+
+        with ThreadPoolExecutor(NUM_READERS) as pool:
+            found = list(pool.map(check, existing))
+        receipts = {each.shard: each for each in found if isinstance(each, Receipt)}
+        # With a manifest, the receipts of an extension may still be written: that is no damage.
+        faults = [] if manifest else [each for each in found if isinstance(each, Finding)]
+        return {**receipts, **known}, faults
+
+    def check_shards(self, plan: Plan, receipts: Iterable[Receipt], level: Level) -> list[Finding]:
+        """Faults of the shards that have a receipt."""
+
+        def check(receipt: Receipt) -> Finding | None:
+            what = self._fault(plan, receipt, level)
+            return Finding(receipt.path, what, receipt.shard) if what else None
+
+        with ThreadPoolExecutor(NUM_READERS) as pool:
+            return [finding for finding in pool.map(check, receipts) if finding]
+
+    def _fault(self, plan: Plan, receipt: Receipt, level: Level) -> str | None:
+        """What is wrong with a shard's file; None if nothing is."""
+        entry = self.listing.get(receipt.path)
+        if entry is None:
+            return "missing"
+        if entry.size != receipt.bytes:
+            return f"altered: {entry.size:,} bytes, {receipt.bytes:,} were written"
+        if level == "size":
+            return None
+        if level == "hash":
+            digest = self._sha256(receipt.path)
+            if isinstance(digest, Finding):
+                return digest.what
+            return None if digest == receipt.sha256 else f"altered: sha256 is {digest}"
+        data = self._read(receipt.path)
+        return data.what if isinstance(data, Finding) else _difference(plan, receipt, data)
+
+    def unknown_files(self, plan: Plan, manifest: Manifest | None) -> list[Finding]:
+        """Files that no run of the plan writes. A shard without a receipt is none of them, as it
+        may still be made."""
+        ours = {MANIFEST, SUCCESS, CONFIG, ENVIRONMENT, HARDWARE, *DESCRIPTIONS, *plan_files(plan)}
+        ours |= set(manifest.files) if manifest else set()
+        for spec in plan.shards():
+            ours |= {spec.path, receipt_name(spec.shard)}
+        return [
+            Finding(name, "foreign: not of this dataset")
+            for name in self.listing
+            if name not in ours and not TEMPORARY.search(name) and not _BESIDE.search(name)
+        ]
+
+    def _sha256(self, name: str) -> str | Finding:
+        return _attempt(name, partial(self.folder.sha256_of, name))
+
+    def _read(self, name: str) -> bytes | Finding:
+        return _attempt(name, partial(self.folder.read_bytes, name))
 
 
-def _consistent(content: bytes) -> Manifest | None:
-    """The manifest, if it agrees with itself and is spelled as the ledger spells it."""
+_BESIDE = re.compile(rf"(^|/)\.|^{REPORT.partition('/')[0]}/")
+"""Hidden files, and the report that `factory report` adds: others than the ledger write them."""
+
+
+def _trusted(content: bytes) -> Manifest | None:
+    """The manifest if it agrees with itself and is spelled as the ledger spells it."""
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError:
         return None
-    receipts = manifest.receipts
-    known = known_files(manifest)
-    agrees = (
-        to_json(manifest.model_dump(mode="json")) == content
-        and manifest.root == root_of(receipts)
-        and manifest.run_id == manifest.plan.run_id
-        and manifest.rows == sum(receipt.rows for receipt in receipts) == manifest.plan.num
-        and manifest.bytes == sum(receipt.bytes for receipt in receipts)
-        and [receipt.path for receipt in receipts] == [s.path for s in manifest.plan.shards()]
-        and all(
-            manifest.files.get(name) == hashlib.sha256(content).hexdigest()
-            for name, content in known.items()
-        )
-    )
-    return manifest if agrees else None
-
-
-def _small_files(url: str, manifest: Manifest) -> Iterator[Finding]:
-    """Those of the ledger and of the card, receipts included, that are not as the manifest says."""
-    wanted = dict(manifest.files)
-    for receipt in manifest.receipts:
-        content = to_json(receipt.model_dump(mode="json"))
-        wanted[receipt_name(receipt.shard)] = hashlib.sha256(content).hexdigest()
-    with ThreadPoolExecutor(NUM_READERS) as pool:
-        found = pool.map(partial(_sha256, url), wanted)
-        for (name, sha256), seen in zip(wanted.items(), found, strict=True):
-            if isinstance(seen, Finding):
-                yield seen
-            elif seen != sha256:
-                yield Finding(name, "altered")
-
-
-def _sha256(url: str, name: str) -> str | Finding:
-    return _attempt(name, partial(storage.sha256_of, storage.join(url, name)))
-
-
-def _read(url: str, name: str) -> bytes | Finding:
-    return _attempt(name, partial(storage.read_bytes, storage.join(url, name)))
+    as_written = manifest_content(manifest) == content
+    return manifest if as_written and manifest.agrees_with_itself else None
 
 
 def _attempt(name: str, read: Callable[[], T]) -> T | Finding:
-    """What reading a file gives. Raises OSError where it may be whole, but cannot be reached."""
+    """Reads a file. Raises OSError if it may be whole, but cannot be reached."""
     try:
         return read()
     except (FileNotFoundError, IsADirectoryError):
@@ -198,94 +262,13 @@ def _attempt(name: str, read: Callable[[], T]) -> T | Finding:
         return Finding(name, f"cannot be read: {storage.describe(error)}")
 
 
-def _plan(
-    url: str, manifest: Manifest | None, bad: Collection[str]
-) -> tuple[Plan | None, list[Finding]]:
-    """The plan, of the manifest where the plan's own files are not to be believed."""
-    if manifest and not plan_files(manifest.plan).keys().isdisjoint(bad):
-        return manifest.plan, []
-    try:
-        plan = _attempt(RUN, partial(read_plan, url))
-    except UserError as error:
-        plan = Finding(RUN, str(error))
-    if isinstance(plan, Plan):
-        return plan, []
-    # With a manifest, what is wrong is a later extension: a stranger, as far as that knows.
-    return (manifest.plan, []) if manifest else (None, [plan])
-
-
-def _receipts(
-    url: str, plan: Plan, there: dict[str, storage.Entry]
-) -> tuple[dict[int, Receipt], list[Finding]]:
-    """Those that fit the plan, by shard, and what is wrong with the others that are there."""
-    names = [receipt_name(spec.shard) for spec in plan.shards()]
-
-    def look(name: str) -> Receipt | Finding:
-        found = _attempt(name, lambda: fitting_receipt(url, name, plan))
-        return found or Finding(name, "altered: it does not fit the plan")
-
-    with ThreadPoolExecutor(NUM_READERS) as pool:
-        found = list(pool.map(look, (name for name in names if name in there)))
-    receipts = [receipt for receipt in found if isinstance(receipt, Receipt)]
-    findings = [finding for finding in found if isinstance(finding, Finding)]
-    return {receipt.shard: receipt for receipt in receipts}, findings
-
-
-def _shards(
-    url: str,
-    plan: Plan,
-    receipts: Iterable[Receipt],
-    there: dict[str, storage.Entry],
-    level: Level,
-) -> list[Finding]:
-    def look(receipt: Receipt) -> Finding | None:
-        what = _fault(url, plan, receipt, there.get(receipt.path), level)
-        return Finding(receipt.path, what, receipt.shard) if what else None
-
-    with ThreadPoolExecutor(NUM_READERS) as pool:
-        return [finding for finding in pool.map(look, receipts) if finding]
-
-
-def _fault(
-    url: str, plan: Plan, receipt: Receipt, entry: storage.Entry | None, level: Level
-) -> str | None:
-    """What is wrong with a shard's file."""
-    if entry is None:
-        return "missing"
-    if entry.size != receipt.bytes:
-        return f"altered: {entry.size:,} bytes, {receipt.bytes:,} were written"
-    if level == "size":
-        return None
-    if level == "hash":
-        sha256 = _sha256(url, receipt.path)
-        if isinstance(sha256, Finding):
-            return sha256.what
-        return None if sha256 == receipt.sha256 else f"altered: sha256 is {sha256}"
-    data = _read(url, receipt.path)
-    if isinstance(data, Finding):
-        return data.what
+def _difference(plan: Plan, receipt: Receipt, data: bytes) -> str | None:
+    """What a shard's samples have otherwise than its receipt; None if nothing."""
     try:
         measured = measure(plan, plan.shard(receipt.shard), data)
     except DamagedShard as error:
         return f"altered: {error}"
     wanted = receipt.content
-    # A receipt of an older version tells less.
+    # Receipts of older versions have fewer fields.
     wrong = sorted(key for key in measured.keys() & wanted.keys() if measured[key] != wanted[key])
     return f"altered: {', '.join(wrong)} as its receipt does not have it" if wrong else None
-
-
-def _strangers(
-    plan: Plan, manifest: Manifest | None, there: dict[str, storage.Entry]
-) -> list[Finding]:
-    """Files that no run of the plan writes; shards that lie there without a receipt may be in
-    the making."""
-    ours = {MANIFEST, SUCCESS, CONFIG, ENVIRONMENT, HARDWARE, *plan_files(plan)}
-    ours |= {"README.md", "id2label.json", "label2id.json", "palette.json"}
-    ours |= set(manifest.files) if manifest else set()
-    for spec in plan.shards():
-        ours |= {spec.path, receipt_name(spec.shard)}
-    return [
-        Finding(name, "foreign: not of this dataset")
-        for name in there
-        if name not in ours and not LEFTOVER.search(name) and not _NOT_OURS.search(name)
-    ]

@@ -18,6 +18,7 @@ from factory.storage.files import (
     write,
     write_new,
 )
+from factory.storage.folders import Folder
 from factory.storage.listings import Entry, entries, list_files, versions
 from factory.storage.probing import check_writable, clock_of
 from factory.storage.store_errors import (
@@ -30,6 +31,7 @@ from factory.storage.urls import is_local, join, name_of, normalize, parent
 
 __all__ = [
     "Entry",
+    "Folder",
     "check_writable",
     "clock_of",
     "describe",

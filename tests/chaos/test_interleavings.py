@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,17 @@ from hypothesis.stateful import (
 from factory import faults, storage
 from factory.config import Config, parse_config
 from factory.errors import UserError
-from factory.generation import command, local, repair, shard_maker
+from factory.generation import command, local, repair
 from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import SampledBatch, Synthesizer
-from factory.shards import ledger
+from factory.shards import layout, manifest, reading
+from factory.shards.ledger import Ledger
 from factory.shards.leftovers import remove_leftovers
 from factory.shards.plan import Plan, ShardSpec
-from factory.shards.receipts import Receipt, measure
+from factory.shards.receipts import Circumstances, Receipt, measure
 from factory.shards.schema import Sample
 from factory.shards.status import status
-from factory.shards.verification import LEFTOVER, Verification, verify
+from factory.shards.verification import TEMPORARY, Verification, verify
 from factory.storage import files
 from tests import in_process, tiny
 from tests.chaos import chaos
@@ -167,17 +168,17 @@ class Interleavings(RuleBasedStateMachine):
     def files(self) -> dict[str, bytes]:
         """By name; without what killed processes leave."""
         found = contents(self.place)
-        return {name: content for name, content in found.items() if not LEFTOVER.search(name)}
+        return {name: content for name, content in found.items() if not TEMPORARY.search(name)}
 
     def num(self) -> int:
         """Pairs that the place is to hold; 0 if it is free."""
-        if not self.damaged and (self.place / ledger.RUN).exists():
-            self.held = ledger.read_plan(self.url).num
+        if not self.damaged and (self.place / layout.RUN).exists():
+            self.held = reading.read_plan(self.url).num
         return self.held
 
     def settled(self) -> bool:
         """Whether all is finished, the last extension, too."""
-        success = self.place / ledger.SUCCESS
+        success = self.place / layout.SUCCESS
         return success.exists() and json.loads(success.read_bytes())["rows"] == self.num()
 
     # Rules.
@@ -250,9 +251,9 @@ class Interleavings(RuleBasedStateMachine):
         files, settled = self.files(), self.settled()
         mendable = sorted(n for n in files if Path(n).parent.name in DATA)
         if how == "foreign" and not settled:
-            plan = ledger.read_plan(self.url)
+            plan = reading.read_plan(self.url)
             mendable = [spec.path for spec in plan.shards()]
-            mendable += [ledger.receipt_name(spec.shard) for spec in plan.shards()]
+            mendable += [layout.receipt_name(spec.shard) for spec in plan.shards()]
         for i in range(times):
             names = sorted(files) if settled and not i else mendable
             if names:
@@ -297,7 +298,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def judge(self, outcome: Any, nums: set[int], finishing: bool) -> None:
         """Raises what no command may raise."""
-        if isinstance(outcome, ledger.Manifest):
+        if isinstance(outcome, manifest.Manifest):
             self.complete = max(self.complete, outcome.plan.num)
             self.damaged.clear()
         elif isinstance(outcome, Verification):
@@ -323,9 +324,9 @@ class Interleavings(RuleBasedStateMachine):
         for path in (self.place / "data").glob("train-*"):
             if f"data/{path.name}" not in self.damaged:
                 assert path.read_bytes() == self.world.shards[path.name], f"{path.name} is torn"
-        for receipt in (self.place / ledger.SHARDS).glob("*.json"):
+        for receipt in (self.place / layout.SHARDS).glob("*.json"):
             shard = f"data/train-{receipt.stem}.parquet"
-            known = {shard, f"{ledger.SHARDS}/{receipt.name}"} & self.damaged
+            known = {shard, f"{layout.SHARDS}/{receipt.name}"} & self.damaged
             assert known or (self.place / shard).exists(), f"{shard} comes after its receipt"
 
     @invariant()
@@ -344,13 +345,13 @@ class Interleavings(RuleBasedStateMachine):
     @invariant()
     def what_is_finished_stays_finished(self) -> None:
         if self.complete and not self.damaged:
-            assert ledger.read_manifest(self.url).rows >= self.complete
+            assert reading.read_manifest(self.url).rows >= self.complete
 
     @invariant()
     def success_means_all_is_there(self) -> None:
-        if self.damaged or not (self.place / ledger.SUCCESS).exists():
+        if self.damaged or not (self.place / layout.SUCCESS).exists():
             return
-        manifest = ledger.read_manifest(self.url)
+        manifest = reading.read_manifest(self.url)
         assert manifest.root == self.world.roots[manifest.rows]
         names = {*manifest.files, *(receipt.path for receipt in manifest.receipts)}
         assert names <= self.files().keys()
@@ -371,16 +372,16 @@ class Interleavings(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-REWRITTEN = {"README.md", ledger.MANIFEST, ledger.SUCCESS}
+REWRITTEN = {"README.md", layout.MANIFEST, layout.SUCCESS}
 """Files that an extension writes anew."""
 
 
 def ours(name: str) -> bool:
     folder, _, last = name.rpartition("/")
-    if folder in ("data", ledger.SHARDS, ledger.EXTENSIONS):
+    if folder in ("data", layout.SHARDS, layout.EXTENSIONS):
         return last.removeprefix("train-")[:5].isdigit()
-    small = {ledger.RUN, ledger.CONFIG, ledger.ENVIRONMENT, ledger.HARDWARE}
-    small |= {ledger.MANIFEST, ledger.SUCCESS}
+    small = {layout.RUN, layout.CONFIG, layout.ENVIRONMENT, layout.HARDWARE}
+    small |= {layout.MANIFEST, layout.SUCCESS}
     return name in {*small, "README.md", "id2label.json", "label2id.json", "palette.json"}
 
 
@@ -476,37 +477,40 @@ def test_of_two_plans_at_once_one_is_refused(world) -> None:
             interleaving.run(processes, [moment])
         refused, made = sorted((each.outcome for each in processes), key=_is_manifest)
         assert isinstance(refused, UserError) and "another plan" in str(refused)
-        assert ledger.read_manifest(str(place)) == made
+        assert reading.read_manifest(str(place)) == made
         found = verify(str(place), "decode")
         assert (found.findings, found.finished) == ([], True)
 
 
 def _is_manifest(outcome: Any) -> bool:
-    return isinstance(outcome, ledger.Manifest)
+    return isinstance(outcome, manifest.Manifest)
 
 
 def test_a_killed_process_leaves_its_temporary_file_until_it_is_collected(world) -> None:
     machine = Interleavings(world)
     machine.start(2, dies=3)
     left = list(contents(machine.place))
-    assert len(left) == 1 and LEFTOVER.search(left[0])
+    assert len(left) == 1 and TEMPORARY.search(left[0])
     machine.start(2, None)
     assert left[0] in contents(machine.place)
     machine.collect_leftovers()
     machine.teardown()
 
 
+publish = Ledger.publish
+
+
 def receipt_first(
-    url: str, plan: Plan, spec: ShardSpec, data: bytes, *, seconds: float, host: str, **more: Any
+    ledger: Ledger, spec: ShardSpec, data: bytes, circumstances: Circumstances, replace: bool
 ) -> Receipt:
-    receipt = Receipt(**measure(plan, spec, data), seconds=seconds, host=host)
-    ledger._publish_receipt(url, plan, receipt)
-    return ledger.publish(url, plan, spec, data, seconds=seconds, host=host, **more)
+    content = {**measure(ledger.plan, spec, data), **asdict(circumstances)}
+    ledger._publish_receipt(Receipt(**content))
+    return publish(ledger, spec, data, circumstances, replace)
 
 
 MUTANTS: dict[str, tuple[Any, str, Any, str]] = {
-    "receipts come first": (shard_maker, "publish", receipt_first, "comes after its receipt"),
-    "files are replaced": (storage, "write_new", storage.write, "were replaced"),
+    "receipts come first": (Ledger, "publish", receipt_first, "comes after its receipt"),
+    "files are replaced": (files, "write_new", storage.write, "were replaced"),
     "halves are visible": (files, "_write_local", chaos._torn_write, "is torn"),
 }
 

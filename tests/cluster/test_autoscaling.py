@@ -10,7 +10,7 @@ import psutil
 import pytest
 import yaml
 
-from factory.shards.ledger import read_manifest
+from factory.shards.reading import read_manifest
 from tests import tiny
 from tests.cluster.simulated import ROOT, Job, SimulatedCluster, kill, simulated_cluster, wait_until
 from tests.ray_processes import TRAIN_WORKER

@@ -23,7 +23,7 @@ from factory.generation import ray_actors
 from factory.generation.command import check, generate
 from factory.generation.repair import repair
 from factory.ray_internals import session
-from factory.shards.ledger import read_manifest, read_receipts, start_run
+from factory.shards.reading import read_manifest, read_receipts
 from factory.shards.verification import verify
 from tests.older import OLDER, needs_older
 from tests.ray_processes import POOL_ACTOR, session_folder
@@ -244,7 +244,7 @@ def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
 def test_a_shard_that_fails_for_good_stops_no_other(expected, tiny_config) -> None:
     config = tiny_config(generate=with_actors(2))
     foreign = Path(config.generate.url) / "data" / "train-00003.parquet"
-    start_run(config.generate.url, check(config), dump_config(config), {})
+    check(config).start(dump_config(config), {})
     foreign.parent.mkdir()
     foreign.write_bytes(b"foreign")
     with pytest.raises(
@@ -260,9 +260,9 @@ def test_a_shard_that_fails_for_good_stops_no_other(expected, tiny_config) -> No
 @pytest.mark.ray
 def test_a_job_whose_shards_all_fail_alike_stops_soon(ray_session, tiny_config) -> None:
     config = tiny_config(generate=with_actors(1, max_failed_shards=1))
-    plan = check(config)
-    start_run(config.generate.url, plan, "", {})
-    for spec in plan.shards():
+    ledger = check(config)
+    ledger.start("", {})
+    for spec in ledger.plan.shards():
         storage.write(storage.join(config.generate.url, spec.path), b"foreign")
     with pytest.raises(GenerationFailed, match="2 shards failed and none succeeded in between"):
         generate(config)
@@ -473,10 +473,8 @@ def test_a_dataset_on_s3_holds_the_same_bytes(expected, tiny_config, s3_bucket) 
 
 
 def test_another_plan_in_the_same_place_is_refused_with_the_difference(tiny_config) -> None:
-    from factory.shards.ledger import start_run
-
     config = tiny_config()
-    start_run(config.generate.url, check(config), "", {})
+    check(config).start("", {})
     with pytest.raises(UserError, match=r"recipe\.seed: there 0, here 5"):
         check(tiny_config(generate={"seed": 5}))
     with pytest.raises(UserError, match=r"30 pairs, 31 are asked for. Add --extend"):
@@ -546,7 +544,7 @@ def test_a_batch_that_does_not_fit_the_gpu_is_told_when_the_actor_starts(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     config = tiny_config()
-    plan = check(config)
+    plan = check(config).plan
     monkeypatch.setattr(ray_actors, "Synthesizer", full)
     monkeypatch.setattr(ray_actors, "_check_shared", lambda url: None)
     content = config.model_dump(mode="json"), plan.model_dump(mode="json")

@@ -23,7 +23,8 @@ from factory.generation.recipe import load_models, make_plan
 from factory.generation.repair import repair
 from factory.generation.shard_maker import ShardMaker
 from factory.generation.synthesizer import Synthesizer
-from factory.shards.ledger import Hardware, claim_hardware, read_receipts, start_run
+from factory.shards.reading import read_receipts
+from factory.shards.receipts import Hardware
 from factory.shards.verification import verify
 from tests.folders import contents
 from tests.older import OLDER, factory, needs_older
@@ -41,7 +42,7 @@ def maker(config: Config, **more: bool) -> ShardMaker:
 def begun(config: Config, tmp_path: Path) -> Path:
     """A dataset whose first shard was made by this process; its config lies beside it."""
     (tmp_path / "config.yaml").write_text(dump_config(config))
-    start_run(config.generate.url, check(config), dump_config(config), environment())
+    check(config).start(dump_config(config), environment())
     made = maker(config)
     made.make(made.plan.shard(0))
     return Path(config.generate.url)
@@ -127,11 +128,11 @@ def test_a_dataset_is_not_resumed_on_another_processor_without_a_word(
     assert contents(folder) == whole
 
 
-def test_whoever_comes_first_decides_for_all_that_come_at_once(tmp_path: Path) -> None:
-    place = str(tmp_path)
+def test_whoever_comes_first_decides_for_all_that_come_at_once(tmp_path: Path, tiny_config) -> None:
+    ledger = check(tiny_config(generate={"url": str(tmp_path)}))
 
     def claim(i: int) -> Hardware:
-        return claim_hardware(place, Hardware(probe=str(i), made_with={}, host=f"host{i}"))
+        return ledger.claim_hardware(Hardware(probe=str(i), made_with={}, host=f"host{i}"))
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(claim, range(8)))
@@ -228,5 +229,5 @@ def test_joining_twice_changes_nothing(tiny_config, tmp_path: Path) -> None:
     folder = begun(config, tmp_path)
     before = contents(folder)
     made = maker(config)
-    assert join(str(folder), made.plan, made.synthesizer, False) == made.joined
+    assert join(made.ledger, made.synthesizer, False) == made.joined
     assert contents(folder) == before

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from factory import storage
 from factory.cli import main
 from factory.errors import GenerationFailed, Incomplete, UserError
 from factory.generation import repair as repairing
@@ -16,6 +15,7 @@ from factory.generation import synthesizer
 from factory.generation.command import generate
 from factory.generation.repair import repair
 from factory.shards.verification import verify
+from factory.storage import files
 from tests.folders import contents
 from tests.mutations import mutated
 from tests.stumbling import stumble
@@ -210,7 +210,7 @@ def test_what_still_fails_while_mending_is_told_on_one_line(dataset, capsys, mon
     def full(url: str, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", url)
 
-    for place, name, fails in ((repairing, "complete", incomplete), (storage, "write", full)):
+    for place, name, fails in ((repairing, "complete", incomplete), (files, "write", full)):
         cut(dataset / "_SUCCESS")
         with monkeypatch.context() as patch:
             patch.setattr(place, name, fails)

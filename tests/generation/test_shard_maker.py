@@ -22,8 +22,8 @@ from factory.generation import shard_maker
 from factory.generation.recipe import load_models, make_plan
 from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import SampledBatch, Synthesizer
-from factory.shards.ledger import pending_shards, start_run
-from factory.shards.plan import Plan, ShardSpec
+from factory.shards.ledger import Ledger
+from factory.shards.plan import ShardSpec
 from factory.storage.retries import TRIES
 from tests.stumbling import stumble
 
@@ -39,14 +39,14 @@ def make(tiny_config: Callable[..., Config], tmp_path: Path) -> Make:
         models = load_models(config)
         plan = make_plan(config, models)
         url = str(tmp_path / place)
-        start_run(url, plan, "", {})
+        Ledger(url, plan).start("", {})
         return ShardMaker(Synthesizer(models, plan), plan, url)
 
     return make
 
 
 def bytes_of(maker: ShardMaker, spec: ShardSpec) -> bytes:
-    return storage.read_bytes(storage.join(maker.url, spec.path))
+    return storage.read_bytes(storage.join(maker.ledger.url, spec.path))
 
 
 def test_a_made_shard_lies_there_with_its_receipt(make: Make) -> None:
@@ -56,7 +56,7 @@ def test_a_made_shard_lies_there_with_its_receipt(make: Make) -> None:
         numbers = list(shard.batches())
     receipt = shard.publish()
     assert sum(numbers) == receipt.rows == spec.stop - spec.start
-    assert spec not in pending_shards(maker.url, maker.plan)
+    assert spec.shard not in maker.ledger.pending()
     samples = list(make("other").synthesizer.samples(spec))
     assert bytes_of(maker, spec) == maker.plan.encode(samples)
 
@@ -75,13 +75,13 @@ def test_one_shard_is_sampled_while_the_one_before_is_published(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker, second_begun = make("one"), threading.Event()
-    publish = shard_maker.publish
+    publish = Ledger.publish
 
-    def waits_for_the_second(url: str, plan: Plan, spec: ShardSpec, *rest: Any, **more: Any) -> Any:
+    def waits_for_the_second(ledger: Ledger, spec: ShardSpec, *rest: Any) -> Any:
         assert spec.shard == 1 or second_begun.wait(60), "nothing was sampled meanwhile"
-        return publish(url, plan, spec, *rest, **more)
+        return publish(ledger, spec, *rest)
 
-    monkeypatch.setattr(shard_maker, "publish", waits_for_the_second)
+    monkeypatch.setattr(Ledger, "publish", waits_for_the_second)
     with ThreadPoolExecutor(1) as pool:
         with maker.sampling(maker.plan.shard(0)) as first:
             list(first.batches())
@@ -113,7 +113,7 @@ def test_a_write_that_fails_is_tried_again(make: Make, monkeypatch: pytest.Monke
     spec = maker.plan.shard(0)
     stumbles = stumble(monkeypatch, times=2)
     assert maker.make(spec).rows == 4
-    assert stumbles.failed[f"{maker.url}/{spec.path}"] == 2
+    assert stumbles.failed[f"{maker.ledger.url}/{spec.path}"] == 2
 
 
 def test_a_storage_that_never_takes_it_is_told_after_growing_pauses(

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from factory.data.toy import drawing, faces
-from factory.shards.ledger import Plan, finish_run, publish, start_run
+from factory.shards.ledger import Ledger
+from factory.shards.plan import Plan
+from factory.shards.receipts import Circumstances
 from factory.shards.schema import Sample, sample_key
 
 
@@ -47,11 +49,11 @@ def make_dataset(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[...
 
     def make(license: str = "cc0-1.0", description: str = "A test.", **changes: object) -> str:
         plan, url = make_plan(**changes), str(tmp_path / "dataset")
-        start_run(url, plan, "generate: {}\n", {"python": "3"})
+        Ledger(url, plan).start("generate: {}\n", {"python": "3"})
         for spec in plan.shards():
             data = plan.encode([draw(i) for i in range(spec.start, spec.stop)])
-            publish(url, plan, spec, data, seconds=1.0, host="here")
-        finish_run(url, plan, description, license)
+            Ledger(url, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
+        Ledger(url, plan).finish(description, license)
         return url
 
     return make

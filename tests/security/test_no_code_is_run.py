@@ -22,8 +22,9 @@ from factory.labeling.diffuseseg_mlps import load_mlps
 from factory.labeling.ensemble import load_ensemble
 from factory.png import encode_png
 from factory.shards import parquet, reader, webdataset
-from factory.shards.ledger import pending_shards, read_hardware, read_plan
+from factory.shards.ledger import Ledger
 from factory.shards.reader import ShardDataset
+from factory.shards.reading import read_hardware, read_plan
 from tests.security.artefacts import Artefact, make_all
 
 MIN_ARTEFACTS = 20
@@ -199,7 +200,7 @@ def test_a_ledger_runs_nothing(name: str, dataset: str, live: list[Artefact], qu
     plan = read_plan(dataset)
     for artefact in live:
         put(Path(dataset) / "_factory" / name, artefact.data)
-        quiet(pending_shards, dataset, plan)
+        quiet(Ledger(dataset, plan).pending)
         quiet(report.write_report, dataset)
         quiet(read_hardware, dataset)
         for partial in (False, True):

@@ -15,7 +15,7 @@ from factory.config import Config, dump_config
 from factory.generation.recipe import load_models, make_plan
 from factory.generation.shard_maker import ShardMaker
 from factory.generation.synthesizer import Synthesizer
-from factory.shards.ledger import finish_run, start_run
+from factory.shards.ledger import Ledger
 
 IN_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIACANARY0000000001",
@@ -93,11 +93,11 @@ def made(tiny_config: Callable[..., Config], tmp_path: Path, request: pytest.Fix
     models = load_models(config)
     plan = make_plan(config, models)
     url = config.generate.url
-    start_run(url, plan, dump_config(config), environment())
+    Ledger(url, plan).start(dump_config(config), environment())
     maker = ShardMaker(Synthesizer(models, plan), plan, url)
     for spec in plan.shards():
         maker.make(spec)
-    finish_run(url, plan, _description(config, plan), config.generate.license)
+    Ledger(url, plan).finish(_description(config, plan), config.generate.license)
     return url
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from factory.errors import DamagedShard
 from factory.shards import webdataset
-from factory.shards.ledger import Plan
+from factory.shards.plan import Plan
 from factory.shards.schema import Sample, encode_sample
 
 BLOCK = 512

@@ -23,7 +23,7 @@ from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
 from factory.importing import read_ddpm
 from factory.labeling.ensemble import load_ensemble
-from factory.shards.ledger import read_plan
+from factory.shards.reading import read_plan
 
 SECRET = "hunter2hunter2"
 

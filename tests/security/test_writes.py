@@ -9,9 +9,11 @@ import pytest
 
 from factory import report, storage
 from factory.errors import UserError
-from factory.shards.ledger import read_manifest, read_plan, read_receipts
+from factory.shards.layout import to_json
+from factory.shards.manifest import root_of
 from factory.shards.reader import ShardDataset
-from factory.shards.receipts import Receipt, root_of, to_json
+from factory.shards.reading import read_manifest, read_plan, read_receipts
+from factory.shards.receipts import Receipt
 
 OUTSIDE = [
     "../../x",

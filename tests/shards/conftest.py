@@ -5,7 +5,9 @@ import fsspec
 import numpy as np
 import pytest
 
-from factory.shards.ledger import Plan, finish_run, publish, start_run
+from factory.shards.ledger import Ledger
+from factory.shards.plan import Plan
+from factory.shards.receipts import Circumstances
 from factory.shards.schema import EncodedSample, Sample, encode_sample, sample_key
 
 # Read when datasets is imported first.
@@ -60,11 +62,11 @@ def make_plan() -> Callable[..., Plan]:
 @pytest.fixture
 def write_dataset(make_samples) -> Callable[[str, Plan], None]:
     def write(url: str, plan: Plan) -> None:
-        start_run(url, plan, "num: 7\n", {"python": "3"})
+        Ledger(url, plan).start("num: 7\n", {"python": "3"})
         for spec in plan.shards():
             data = plan.encode(make_samples(spec.stop - spec.start, spec.start))
-            publish(url, plan, spec, data, seconds=0.5, host="here")
-        finish_run(url, plan, "A test.", "cc0-1.0")
+            Ledger(url, plan).publish(spec, data, Circumstances(seconds=0.5, host="here"))
+        Ledger(url, plan).finish("A test.", "cc0-1.0")
 
     return write
 

@@ -7,8 +7,8 @@ import pytest
 from factory.errors import UserError
 from factory.shards import filtering
 from factory.shards.filtering import Uncertainties, limit_of
-from factory.shards.ledger import read_manifest, read_plan
 from factory.shards.reader import ShardDataset
+from factory.shards.reading import read_manifest, read_plan
 from factory.shards.receipts import NUM_QUANTILES, Receipt, quantiles
 
 

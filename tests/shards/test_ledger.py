@@ -12,22 +12,14 @@ from pydantic import ValidationError
 
 from factory import storage
 from factory.errors import DamagedShard, Incomplete, ShardConflict, UserError
-from factory.shards.ledger import (
-    HARDWARE,
-    Hardware,
-    Plan,
-    claim_hardware,
-    finish_run,
-    known_files,
-    pending_shards,
-    publish,
-    read_manifest,
-    read_plan,
-    read_receipts,
-    resolve_plan,
-    start_run,
-)
-from factory.shards.receipts import receipt_name, root_of, to_json
+from factory.shards.layout import HARDWARE, receipt_name, to_json
+from factory.shards.ledger import Ledger
+from factory.shards.manifest import known_files, root_of
+from factory.shards.plan import Plan
+from factory.shards.reading import read_manifest, read_plan, read_receipts
+from factory.shards.receipts import Circumstances, Hardware
+from factory.storage import files as storage_files
+from factory.storage import listings
 
 
 @pytest.fixture
@@ -43,12 +35,25 @@ def encode(make_samples):
     return encode
 
 
-def start(url, plan):
-    return start_run(url, plan, "a: 1\n", {"python": "3"})
+def resolve(url, plan, extend=False):
+    return Ledger.resolve(url, plan, extend).plan
 
 
-def put(url, plan, spec, data, **circumstances):
-    return publish(url, plan, spec, data, **{"seconds": 1.0, "host": "here", **circumstances})
+def start(url, plan, config="a: 1\n"):
+    Ledger.resolve(url, plan, bool(plan.extended_from)).start(config, {"python": "3"})
+
+
+def put(url, plan, spec, data, replace=False, **circumstances):
+    given = Circumstances(**{"seconds": 1.0, "host": "here", **circumstances})
+    return Ledger(url, plan).publish(spec, data, given, replace)
+
+
+def pending(url, plan):
+    return list(map(plan.shard, Ledger(url, plan).pending()))
+
+
+def finish(url, plan, description="", license="mit", **more):
+    return Ledger(url, plan).finish(description, license, **more)
 
 
 def files(url):
@@ -94,7 +99,7 @@ def test_an_extension_that_would_need_longer_names_is_refused_and_a_shorter_one_
     assert plan.extended(100_000).shard(99_999).path == "data/train-99999.parquet"
     start(place, plan)
     with pytest.raises(UserError, match=r"extended to 100,001 pairs: a dataset that began with 9"):
-        resolve_plan(place, make_plan(num=100_001, samples_per_shard=1), extend=True)
+        resolve(place, make_plan(num=100_001, samples_per_shard=1), extend=True)
     grown = make_plan(num=100_001, samples_per_shard=1).extended(200_000)
     assert grown.shard(0).path == "data/train-000000.parquet"
 
@@ -152,14 +157,14 @@ def test_a_plan_that_cannot_be_kept_is_refused(make_plan, change):
 
 
 def test_a_new_place_is_claimed_and_an_equal_plan_resumes(place, plan):
-    assert start(place, plan) is True
+    start(place, plan)
     before = files(place)
     assert set(before) == {
         "/_factory/run.json",
         "/_factory/config.yaml",
         "/_factory/env.json",
     }
-    assert start_run(place, plan, "changed", {"python": "4"}) is False
+    start(place, plan, "changed")
     assert files(place) == before
     assert read_plan(place) == plan
 
@@ -168,7 +173,7 @@ def test_another_plan_is_refused_with_the_difference(place, plan, make_plan):
     start(place, plan)
     before = files(place)
     recipe = {"seed": 1, "sampler": {"name": "ddim", "timesteps": [1]}}
-    for refuse in (start, resolve_plan):
+    for refuse in (start, resolve):
         with pytest.raises(UserError) as caught:
             refuse(place, make_plan(num=8, recipe=recipe))
         lines = str(caught.value).splitlines()
@@ -187,8 +192,8 @@ def test_a_setting_of_another_type_is_another_plan(place, make_plan):
         start(place, make_plan(recipe={"eta": 1.0}))
 
 
-def test_check_run_writes_nothing(place, plan):
-    assert resolve_plan(place, plan) == plan
+def test_resolving_a_plan_writes_nothing(place, plan):
+    assert resolve(place, plan) == plan
     assert files(place) == {}
 
 
@@ -214,7 +219,7 @@ def test_foreign_data_is_never_mixed_with_ours(place, plan):
 def test_another_number_of_pairs_is_refused_with_what_to_do(place, plan, make_plan, num, remedy):
     start(place, plan)
     before = files(place)
-    for refuse in (start, resolve_plan):
+    for refuse in (start, resolve):
         with pytest.raises(UserError, match=remedy):
             refuse(place, make_plan(num=num))
     assert files(place) == before
@@ -224,24 +229,24 @@ def test_a_dataset_grows_by_the_shards_that_are_missing(place, plan, make_plan, 
     start(place, plan)
     for spec in plan.shards():
         put(place, plan, spec, encode(plan, spec))
-    root = finish_run(place, plan, "", "mit").root
+    root = finish(place, plan, "", "mit").root
     before = files(place)
-    grown = resolve_plan(place, make_plan(num=12), extend=True)
+    grown = resolve(place, make_plan(num=12), extend=True)
     assert files(place) == before and grown == plan.extended(12)
-    assert start(place, grown) is False
-    assert read_plan(place) == grown == resolve_plan(place, make_plan(num=12))
+    start(place, grown)
+    assert read_plan(place) == grown == resolve(place, make_plan(num=12))
     assert read_manifest(place).root == root  # what was whole can be read meanwhile
-    missing = pending_shards(place, grown)
+    missing = pending(place, grown)
     assert missing == grown.shards()[3:]
     for spec in missing:
         put(place, grown, spec, encode(grown, spec))
-    manifest = finish_run(place, grown, "", "mit")
+    manifest = finish(place, grown, "", "mit")
     assert read_manifest(place) == manifest and manifest.rows == 12
     after = files(place)
     assert {name: after[name] for name in before if "/data/" in name or "/shards/" in name} == {
         name: content for name, content in before.items() if "/data/" in name or "/shards/" in name
     }
-    assert resolve_plan(place, make_plan(num=20), extend=True).extended_from == (7, 12)
+    assert resolve(place, make_plan(num=20), extend=True).extended_from == (7, 12)
 
 
 def test_a_shard_that_was_altered_in_an_unfinished_run_is_not_sealed(place, plan, encode) -> None:
@@ -252,10 +257,10 @@ def test_a_shard_that_was_altered_in_an_unfinished_run_is_not_sealed(place, plan
     honest = storage.read_bytes(shard)
     storage.write(shard, honest[:-9] + b"x" + honest[-8:])
     with pytest.raises(Incomplete, match=r"1 of 3 shards are missing or altered: .*train-00001"):
-        finish_run(place, plan, "", "mit", proven=[0, 2])
+        finish(place, plan, "", "mit", proven=[0, 2])
     assert not storage.exists(storage.join(place, "_SUCCESS"))
     storage.write(shard, honest)
-    finish_run(place, plan, "", "mit")
+    finish(place, plan, "", "mit")
 
 
 def test_full_shards_extended_are_those_of_the_larger_dataset(tmp_path, make_plan, encode):
@@ -263,11 +268,11 @@ def test_full_shards_extended_are_those_of_the_larger_dataset(tmp_path, make_pla
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
     for url, plans in ((one, [small, large]), (other, [large])):
         for plan in plans:
-            there = resolve_plan(url, plan, extend=True)
+            there = resolve(url, plan, extend=True)
             start(url, there)
-            for spec in pending_shards(url, there):
+            for spec in pending(url, there):
                 put(url, there, spec, encode(there, spec))
-            root = finish_run(url, there, "", "mit").root
+            root = finish(url, there, "", "mit").root
     assert root == read_manifest(one).root
     assert {n: c for n, c in files(one).items() if "/data/" in n} == {
         n: c for n, c in files(other).items() if "/data/" in n
@@ -278,10 +283,10 @@ def test_a_run_that_was_overtaken_by_an_extension_does_not_finish(place, plan, m
     start(place, plan)
     for spec in plan.shards():
         put(place, plan, spec, encode(plan, spec))
-    start(place, resolve_plan(place, make_plan(num=12), extend=True))
+    start(place, resolve(place, make_plan(num=12), extend=True))
     before = files(place)
     with pytest.raises(UserError, match="12 pairs, 7 are asked for"):
-        finish_run(place, plan, "", "mit")
+        finish(place, plan, "", "mit")
     assert files(place) == before
 
 
@@ -297,18 +302,20 @@ def test_a_lost_plan_of_a_finished_dataset_asks_for_a_repair(place, plan, write_
     write_dataset(place, plan)
     storage.remove(f"{place}/_factory/run.json")
     with pytest.raises(UserError, match="factory repair"):
-        resolve_plan(place, plan)
+        resolve(place, plan)
 
 
 def test_runs_of_one_plan_may_start_at_once(place, plan):
     gate = Barrier(8)
 
-    def begin(_):
+    def begin(i):
         gate.wait()
-        return start(place, plan)
+        start(place, plan, f"a: {i}\n")
 
     with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(begin, range(8))) == [False] * 7 + [True]
+        list(pool.map(begin, range(8)))
+    assert read_plan(place) == plan
+    assert files(place)["/_factory/config.yaml"] in [f"a: {i}\n".encode() for i in range(8)]
 
 
 # Shards and receipts
@@ -340,9 +347,9 @@ def test_a_receipt_tells_the_shard(place, plan, encode, make_samples):
 def test_pending_are_the_shards_without_a_receipt(place, make_plan, encode, format):
     plan = make_plan(format=format)
     start(place, plan)
-    assert pending_shards(place, plan) == plan.shards()
+    assert pending(place, plan) == plan.shards()
     put(place, plan, plan.shard(1), encode(plan, plan.shard(1)))
-    assert pending_shards(place, plan) == [plan.shard(0), plan.shard(2)]
+    assert pending(place, plan) == [plan.shard(0), plan.shard(2)]
 
 
 @pytest.mark.parametrize("lost", ["data", "_factory/shards"])
@@ -352,24 +359,25 @@ def test_a_lost_or_empty_shard_or_receipt_is_pending(place, plan, encode, lost, 
     for spec in plan.shards():
         put(place, plan, spec, encode(plan, spec))
     how(storage.list_files(f"{place}/{lost}")[1])
-    assert pending_shards(place, plan) == [plan.shard(1)]
+    assert pending(place, plan) == [plan.shard(1)]
 
 
 def test_pending_costs_two_listings_and_no_reading(place, plan, encode, monkeypatch):
     start(place, plan)
     put(place, plan, plan.shard(1), encode(plan, plan.shard(1)))
     calls = []
-    for name in ("list_files", "entries", "exists", "read_bytes"):
-        original = getattr(storage, name)
+    names = {"list_files": listings, "entries": listings, "exists": storage_files}
+    for name, module in {**names, "read_bytes": storage_files}.items():
+        original = getattr(module, name)
         monkeypatch.setattr(
-            storage,
+            module,
             name,
             lambda url, *args, name=name, original=original, **kw: (
                 calls.append(name),
                 original(url, *args, **kw),
             )[1],
         )
-    pending_shards(place, plan)
+    pending(place, plan)
     assert calls == ["entries", "entries"]
 
 
@@ -397,18 +405,18 @@ def test_a_bad_receipt_is_found_when_the_run_finishes_and_is_replaced(place, pla
     storage.write(name, BAD_RECEIPTS[bad](json.loads(storage.read_bytes(name))))
     if bad != "other hash":
         with pytest.raises(Incomplete) as caught:
-            finish_run(place, plan, "", "mit")
+            finish(place, plan, "", "mit")
         assert caught.value.shards == [1]
     spec = plan.shard(1)
     assert put(place, plan, spec, encode(plan, spec)) == receipts[1]
-    assert finish_run(place, plan, "", "mit").receipts == receipts
+    assert finish(place, plan, "", "mit").receipts == receipts
 
 
 def test_foreign_files_among_the_receipts_are_passed_over(place, plan):
     start(place, plan)
     for name in ("notes.json", "1.json", "00007.json.bak"):
         storage.write(f"{place}/_factory/shards/{name}", b"{}")
-    assert pending_shards(place, plan) == plan.shards()
+    assert pending(place, plan) == plan.shards()
 
 
 def test_a_lost_receipt_readopts_the_shard_without_rewriting_it(place, plan, encode, monkeypatch):
@@ -417,9 +425,9 @@ def test_a_lost_receipt_readopts_the_shard_without_rewriting_it(place, plan, enc
     storage.write_new(f"{place}/{spec.path}", encode(plan, spec))
     written = []
     for name in ("write", "write_new"):
-        original = getattr(storage, name)
+        original = getattr(storage_files, name)
         monkeypatch.setattr(
-            storage,
+            storage_files,
             name,
             lambda url, data, original=original: (
                 original(url, data),
@@ -428,7 +436,7 @@ def test_a_lost_receipt_readopts_the_shard_without_rewriting_it(place, plan, enc
         )
     put(place, plan, spec, encode(plan, spec))
     assert written == [f"{place}/_factory/shards/00000.json"]
-    assert spec not in pending_shards(place, plan)
+    assert spec not in pending(place, plan)
 
 
 def test_the_first_receipt_stands(place, plan, encode):
@@ -448,7 +456,7 @@ def test_other_bytes_at_a_shards_name_raise_and_stay(place, plan, encode):
     for content in (b"other", data):
         assert hashlib.sha256(content).hexdigest() in str(caught.value)
     assert storage.read_bytes(f"{place}/{spec.path}") == b"other"
-    assert spec in pending_shards(place, plan)
+    assert spec in pending(place, plan)
 
 
 def test_a_repair_replaces_other_bytes(place, plan, encode):
@@ -508,7 +516,7 @@ def test_a_conflict_with_a_shard_without_receipt_names_what_the_dataset_was_begu
     storage.write_new(f"{place}/{spec.path}", b"other")
     with pytest.raises(ShardConflict, match="Nothing tells what hardware made it"):
         put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU)
-    claim_hardware(place, Hardware(probe="0", made_with=OLD_GPU, host="node"))
+    Ledger(place, plan).claim_hardware(Hardware(probe="0", made_with=OLD_GPU, host="node"))
     with pytest.raises(ShardConflict) as caught:
         put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU)
     assert BOTH_SIDES in str(caught.value)
@@ -528,7 +536,7 @@ def test_what_made_a_shard_is_in_its_receipt_but_not_in_the_root(place, plan, en
     receipts = [
         put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU) for spec in plan.shards()
     ]
-    manifest = finish_run(place, plan, "", "other")
+    manifest = finish(place, plan, "", "other")
     assert all(receipt.made_with == NEW_GPU for receipt in manifest.receipts)
     without = [receipt.model_copy(update={"made_with": None}) for receipt in receipts]
     assert manifest.root == root_of(without)
@@ -537,10 +545,10 @@ def test_what_made_a_shard_is_in_its_receipt_but_not_in_the_root(place, plan, en
 
 def test_first_hardware_is_kept_word_for_word_in_the_manifest(place, plan, encode):
     start(place, plan)
-    claim_hardware(place, Hardware(probe="0", made_with=OLD_GPU, host="node"))
+    Ledger(place, plan).claim_hardware(Hardware(probe="0", made_with=OLD_GPU, host="node"))
     for spec in plan.shards():
         put(place, plan, spec, encode(plan, spec))
-    manifest = finish_run(place, plan, "", "other")
+    manifest = finish(place, plan, "", "other")
     assert known_files(manifest)[HARDWARE] == storage.read_bytes(f"{place}/{HARDWARE}")
 
 
@@ -551,7 +559,7 @@ def test_a_shard_cut_short_does_not_count(place, plan, encode):
     name = f"{place}/{plan.shard(2).path}"
     storage.write(name, storage.read_bytes(name)[:-1])
     with pytest.raises(Incomplete, match=r"1 of 3 .*train-00002"):
-        finish_run(place, plan, "", "mit")
+        finish(place, plan, "", "mit")
 
 
 def test_of_concurrent_publishers_one_wins_and_none_fails(place, plan, encode):
@@ -642,7 +650,7 @@ def test_success_comes_last(place, plan, write_dataset, monkeypatch):
     written = []
     original = storage.write
     monkeypatch.setattr(
-        storage, "write", lambda url, data: (original(url, data), written.append(url))
+        storage_files, "write", lambda url, data: (original(url, data), written.append(url))
     )
     write_dataset(place, plan)
     assert written[-1] == f"{place}/_SUCCESS" and len(written) == 6
@@ -651,7 +659,7 @@ def test_success_comes_last(place, plan, write_dataset, monkeypatch):
 def test_finishing_again_changes_nothing(place, plan, write_dataset):
     write_dataset(place, plan)
     before = files(place)
-    finish_run(place, plan, "A test.", "cc0-1.0")
+    finish(place, plan, "A test.", "cc0-1.0")
     assert files(place) == before
 
 
@@ -664,7 +672,7 @@ def test_the_root_tells_content_and_not_circumstance(tmp_path, plan, encode, mak
             samples = make_samples(spec.stop - spec.start, spec.start)
             samples = [replace(sample, seed=sample.seed ^ shift) for sample in samples]
             put(url, plan, spec, plan.encode(samples), host=f"host{i}", seconds=float(i))
-        roots.append(finish_run(url, plan, "", "mit").root)
+        roots.append(finish(url, plan, "", "mit").root)
     assert roots[0] == roots[1] != roots[2]
 
 
@@ -674,7 +682,7 @@ def test_a_missing_shard_is_named_and_nothing_is_finished(place, plan, encode):
         put(place, plan, plan.shard(shard), encode(plan, plan.shard(shard)))
     before = files(place)
     with pytest.raises(Incomplete, match=r"1 of 3 .*train-00001"):
-        finish_run(place, plan, "", "mit")
+        finish(place, plan, "", "mit")
     assert files(place) == before
     with pytest.raises(UserError, match="unfinished, 2 of 3"):
         read_manifest(place)
@@ -717,7 +725,7 @@ def test_what_to_resume_is_decided_by_pages_of_listings_alone(make_plan, s3_buck
 
     events.register("before-call.s3", note)
     try:
-        assert pending_shards(url, plan) == []
+        assert pending(url, plan) == []
     finally:
         events.unregister("before-call.s3", note)
     # Of 1,000 names each, as S3 has them.

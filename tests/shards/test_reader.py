@@ -8,8 +8,9 @@ from torch.utils.data import DataLoader
 
 from factory import storage
 from factory.errors import UserError
-from factory.shards.ledger import publish, start_run
+from factory.shards.ledger import Ledger
 from factory.shards.reader import ShardDataset, read_dataset
+from factory.shards.receipts import Circumstances
 from factory.shards.schema import sample_key
 
 NUM, PER_SHARD = 20, 3
@@ -181,9 +182,9 @@ def test_batches_collate(url):
 
 def test_unfinished_data_is_read_only_when_asked_for(tmp_path, make_plan, make_samples):
     place, plan = str(tmp_path / "out"), make_plan()
-    start_run(place, plan, "", {})
+    Ledger(place, plan).start("", {})
     data = plan.encode(make_samples(3, 3))
-    publish(place, plan, plan.shard(1), data, seconds=0.0, host="")
+    Ledger(place, plan).publish(plan.shard(1), data, Circumstances(seconds=0.0, host=""))
     for read in (ShardDataset, read_dataset):
         with pytest.raises(UserError, match="unfinished"):
             read(place)
@@ -193,7 +194,7 @@ def test_unfinished_data_is_read_only_when_asked_for(tmp_path, make_plan, make_s
 @pytest.mark.parametrize("options", [{}, {"keep": 0.5}, {"max_uncertainty": 0.5}])
 def test_a_dataset_without_a_shard_yet_is_not_read_as_an_empty_one(tmp_path, make_plan, options):
     place = str(tmp_path / "out")
-    start_run(place, make_plan(), "", {})
+    Ledger(place, make_plan()).start("", {})
     with pytest.raises(UserError, match="none of its shards is done yet"):
         ShardDataset(place, partial=True, **options)
 
@@ -233,8 +234,10 @@ def test_a_dataset_that_is_being_extended_is_read_as_it_was(
     place, plan = str(tmp_path / "out"), make_plan()
     write_dataset(place, plan)
     larger = plan.extended(10)
-    start_run(place, larger, "", {})
-    publish(place, larger, larger.shard(3), larger.encode(make_samples(3, 7)), seconds=0, host="")
+    Ledger(place, larger).start("", {})
+    Ledger(place, larger).publish(
+        larger.shard(3), larger.encode(make_samples(3, 7)), Circumstances(seconds=0, host="")
+    )
     assert keys(ShardDataset(place)) == KEYS[:7]
     assert keys(ShardDataset(place, keep=1)) == KEYS[:7]
     assert keys(ShardDataset(place, partial=True)) == KEYS[:10]

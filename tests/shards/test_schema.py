@@ -11,10 +11,10 @@ from PIL import Image
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
+from factory.shards.card import dataset_card
 from factory.shards.schema import (
     arrow_schema,
     check_sample,
-    dataset_card,
     encode_sample,
     from_fields,
     sample_key,

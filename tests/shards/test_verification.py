@@ -10,8 +10,9 @@ import pytest
 
 from factory import storage
 from factory.errors import UserError
-from factory.shards.ledger import publish, start_run
+from factory.shards.ledger import Ledger
 from factory.shards.leftovers import leftovers, remove_leftovers
+from factory.shards.receipts import Circumstances
 from factory.shards.status import status
 from factory.shards.verification import verify
 from tests.mutations import mutated
@@ -71,10 +72,10 @@ def test_a_flipped_byte_is_found_at_the_level_that_looks_for_it(place, make_plan
 
 def test_an_unfinished_dataset_is_looked_at_as_far_as_it_is(place, make_plan, make_samples):
     plan = make_plan()
-    start_run(place, plan, "", {})
+    Ledger(place, plan).start("", {})
     for spec in plan.shards()[:2]:
         data = plan.encode(make_samples(3, spec.start))
-        publish(place, plan, spec, data, seconds=1.0, host="here")
+        Ledger(place, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
     found = verify(place)
     assert (found.findings, found.finished, found.num_shards) == ([], False, 2)
     # In the making: a shard is written before its receipt.
@@ -89,7 +90,7 @@ def test_an_unfinished_dataset_is_looked_at_as_far_as_it_is(place, make_plan, ma
 def test_an_extension_in_the_making_is_no_damage(place, make_plan, write_dataset):
     plan = make_plan()
     write_dataset(place, plan)
-    start_run(place, plan.extended(20), "", {})
+    Ledger(place, plan.extended(20)).start("", {})
     found = verify(place)
     assert (found.findings, found.finished, found.num_shards) == ([], False, 3)
 
@@ -117,13 +118,13 @@ def test_a_place_without_a_dataset_is_told_so(place):
 
 def test_status_tells_done_missing_and_rate(tmp_path, make_plan, make_samples):
     url, plan = str(tmp_path), make_plan()
-    start_run(url, plan, "", {})
+    Ledger(url, plan).start("", {})
     told = status(url)
     assert (told.shards_done, told.pairs_done, told.finished) == (0, 0, False)
     assert told.pairs_per_second is None and told.seconds_left is None
     for spec in plan.shards()[:2]:
         data = plan.encode(make_samples(3, spec.start))
-        publish(url, plan, spec, data, seconds=1.0, host="here")
+        Ledger(url, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
         os.utime(f"{url}/_factory/shards/{spec.shard:05d}.json", (0, 1000 + 2 * spec.shard))
     told = status(url)
     assert (told.shards_done, told.pairs_done, told.finished) == (2, 6, False)
@@ -135,7 +136,7 @@ def test_status_of_a_finished_and_of_an_extended_dataset(place, make_plan, write
     plan = make_plan()
     write_dataset(place, plan)
     assert status(place).finished and status(place).pairs_done == 7
-    start_run(place, plan.extended(20), "", {})
+    Ledger(place, plan.extended(20)).start("", {})
     told = status(place)
     assert not told.finished and (told.pairs_done, told.plan.num) == (7, 20)
 
@@ -180,26 +181,18 @@ def test_gc_goes_by_the_stores_clock(tmp_path, make_plan, write_dataset, monkeyp
     assert [entry.name for entry in leftovers(url)] == [old]
     assert {entry.name for entry in storage.entries(url)} == there
     # Where nothing can be written, by the youngest file.
-    monkeypatch.setattr(storage, "write_new", refused)
-    assert [entry.name for entry in leftovers(url)] == [old]
+    error = PermissionError(13, "Permission denied")
+    stumbles = stumble(monkeypatch, 99, error, at=lambda url: "probe-" in url)
+    assert [entry.name for entry in leftovers(url)] == [old] and stumbles.failed
 
 
 # Files that cannot be read, and storage that stumbles
 
 
-def refused(url, *rest):
-    raise PermissionError(13, "Permission denied", url)
-
-
 def refuse_to_read(monkeypatch, name: str) -> None:
     """Only the file of this name."""
-    for read in ("read_bytes", "sha256_of"):
-        honest = getattr(storage, read)
-        monkeypatch.setattr(
-            storage,
-            read,
-            lambda url, honest=honest: refused(url) if url.endswith(name) else honest(url),
-        )
+    error = PermissionError(13, "Permission denied")
+    stumble(monkeypatch, times=99, error=error, at=lambda url: url.endswith(name))
 
 
 @pytest.mark.parametrize("level", ["hash", "decode"])
@@ -218,7 +211,8 @@ def test_a_file_that_cannot_be_read_is_named(
     for name in names:
         with monkeypatch.context() as patch:
             refuse_to_read(patch, name)
-            assert named(place, level) == {name: "cannot be read: Permission denied"}
+            [(found, what)] = named(place, level).items()
+            assert found == name and what.startswith("cannot be read: Permission denied")
 
 
 def test_a_folder_at_a_files_name_is_named(tmp_path, make_plan, write_dataset):

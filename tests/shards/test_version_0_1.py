@@ -14,8 +14,9 @@ from factory.data.toy.faces import CLASSES
 from factory.errors import UserError
 from factory.generation.repair import repair
 from factory.report import write_report
-from factory.shards.ledger import read_manifest, read_plan, resolve_plan
+from factory.shards.ledger import Ledger
 from factory.shards.reader import ShardDataset
+from factory.shards.reading import read_manifest, read_plan
 from factory.shards.status import status
 from factory.shards.verification import verify
 
@@ -81,7 +82,7 @@ def test_a_place_of_another_method_is_refused_whatever_else_differs(old):
     plan = read_plan(str(old))
     newer = plan.model_copy(update={"recipe": {**plan.recipe, "method": 3, "seed": 9}})
     with pytest.raises(UserError, match=r"version 0\.1\.0 .* \(method 2\)"):
-        resolve_plan(str(old), newer)
+        Ledger.resolve(str(old), newer)
 
 
 def test_repair_restores_what_its_manifest_knows(old):

@@ -8,8 +8,8 @@ import pytest
 from factory import storage
 from factory.errors import UserError
 from factory.labeling.ensemble import load_ensemble
-from factory.shards.ledger import read_plan
 from factory.shards.reader import ShardDataset
+from factory.shards.reading import read_plan
 from factory.storage import hub
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"

@@ -1,0 +1,216 @@
+"""What a dataset's URL holds: plan, receipts, manifest and shards, read and checked."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from factory import storage
+from factory.errors import UserError
+from factory.shards.layout import (
+    EXTENSIONS,
+    HARDWARE,
+    LEDGER,
+    MANIFEST,
+    RUN,
+    SHARDS,
+    SUCCESS,
+    Extension,
+    receipt_name,
+)
+from factory.shards.manifest import Manifest, receipt_content
+from factory.shards.plan import DATA, Plan, ShardSpec
+from factory.shards.receipts import Hardware, Receipt, fits
+from factory.storage import Entry, Folder, hub
+
+NUM_READERS = 16
+"""Threads that read small files, or shards of which each is in memory while it is read."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_model(url: str, name: str, kind: type[Model]) -> Model:
+    """A JSON file of the dataset. Raises FileNotFoundError; UserError if it is damaged."""
+    folder = Folder(url)
+    try:
+        return kind.model_validate_json(folder.read_bytes(name))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{folder.url_of(name)}: is damaged or of another version ({where or 'JSON'}: "
+            f"{first['msg']}). Restore the file, or choose another --out."
+        ) from None
+
+
+# The plan
+
+
+def find_plan(url: str) -> Plan:
+    """The plan with its extensions. Raises FileNotFoundError; UserError if it is damaged."""
+    plan = read_model(url, RUN, Plan)
+    folder = Folder(url)
+    for name in folder.names_in(EXTENSIONS, suffixes=[".json"]):
+        try:
+            plan = plan.extended(read_model(url, name, Extension).num)
+        except ValidationError as error:
+            message = error.errors(include_url=False)[0]["msg"]
+            raise UserError(
+                f"{folder.url_of(name)}: is damaged ({message}). Restore the file."
+            ) from None
+    return plan
+
+
+def read_plan(url: str) -> Plan:
+    """The plan of the dataset at url. Raises UserError if there is none, or it is damaged."""
+    try:
+        return find_plan(url)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{url}: holds no dataset of this factory (no {RUN}). {_remedy(url)}"
+        ) from None
+
+
+def _remedy(url: str) -> str:
+    """What to do about a URL that holds no dataset."""
+    above = url
+    for _ in range(2):
+        above = storage.parent(above) or above
+        if storage.exists(storage.join(above, RUN)):
+            return f"It is a part of one: name {above}."
+    if found := hub.url_of_name(url, "datasets/"):
+        return f"For a dataset of the Hugging Face Hub write {found}."
+    return "Check the place, or make one with `factory generate`."
+
+
+# Listings
+
+
+def all_files(url: str) -> dict[str, Entry]:
+    """All files of a dataset by name, hidden ones too. Raises UserError if there is none."""
+    listing = Folder(url).entries()
+    if not any(name.startswith(f"{LEDGER}/") for name in listing):
+        read_plan(url)
+    return listing
+
+
+def published_files(url: str) -> dict[str, Entry]:
+    """The shards and the receipts by name; costs two listings."""
+    folder = Folder(url)
+    return {**folder.entries(DATA), **folder.entries(SHARDS)}
+
+
+def pending_shards(plan: Plan, published: Mapping[str, Entry]) -> Iterator[ShardSpec]:
+    """The shards whose file or receipt is missing or empty, in order.
+
+    published: as `published_files` returns it. Receipts are read only when a run finishes.
+    """
+    filled = {name for name, entry in published.items() if entry.size}
+    for spec in map(plan.shard, range(plan.num_shards)):
+        if spec.path not in filled or receipt_name(spec.shard) not in filled:
+            yield spec
+
+
+# Receipts
+
+
+def read_receipts(url: str) -> dict[int, Receipt]:
+    """Receipts that fit the plan, by shard number. Raises UserError as `read_plan` does."""
+    return receipts_of(url, read_plan(url))
+
+
+def receipts_of(url: str, plan: Plan) -> dict[int, Receipt]:
+    """Receipts that fit the plan, by shard number; others count as missing.
+
+    Costs one listing, and one small read a receipt, many at once.
+    """
+    names = Folder(url).names_in(SHARDS, suffixes=[".json"])
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        found = pool.map(lambda name: _receipt(url, name, plan), names)
+        return {receipt.shard: receipt for receipt in found if receipt is not None}
+
+
+def last_receipt(url: str, plan: Plan) -> Receipt | None:
+    """The receipt of the last published shard; None if there is none. Costs one listing."""
+    names = Folder(url).names_in(SHARDS, suffixes=[".json"])
+    found = (_receipt(url, name, plan) for name in reversed(names))
+    return next((receipt for receipt in found if receipt is not None), None)
+
+
+def receipt_of(url: str, plan: Plan, shard: int) -> Receipt | None:
+    """The receipt of a shard; None if it is missing, damaged, or does not fit the plan."""
+    return _receipt(url, receipt_name(shard), plan)
+
+
+def _receipt(url: str, name: str, plan: Plan) -> Receipt | None:
+    try:
+        content = Folder(url).read_bytes(name)
+        receipt = Receipt.model_validate_json(content)
+    except (FileNotFoundError, ValidationError):
+        return None
+    if content != receipt_content(receipt) or name != receipt_name(receipt.shard):
+        return None
+    return receipt if fits(receipt, plan) else None
+
+
+# What completes a dataset
+
+
+def read_hardware(url: str) -> Hardware | None:
+    """The hardware of the dataset's first process; None before one came, and if older code made
+    the dataset. Raises UserError if the file is damaged."""
+    try:
+        return read_model(url, HARDWARE, Hardware)
+    except FileNotFoundError:
+        return None
+
+
+def read_success(url: str) -> dict[str, Any]:
+    """The content of `_SUCCESS`; empty if it is missing or damaged."""
+    try:
+        content = json.loads(Folder(url).read_bytes(SUCCESS))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_manifest(url: str) -> Manifest:
+    """The manifest of a finished dataset.
+
+    Raises UserError if there is no dataset, or an unfinished or damaged one.
+    """
+    plan = read_plan(url)
+    if not Folder(url).exists(SUCCESS):
+        num_done = len(receipts_of(url, plan))
+        raise UserError(
+            f"{url}: is unfinished, {num_done} of {plan.num_shards} shards are done. "
+            "Run the same `factory generate` again to complete it."
+        )
+    try:
+        manifest = read_model(url, MANIFEST, Manifest)
+    except FileNotFoundError:
+        manifest = None
+    if manifest is None or not manifest.holds(plan.run_id):
+        raise UserError(
+            f"{url}: {MANIFEST} is missing or altered. "
+            "Run the same `factory generate` again to write it anew."
+        )
+    return manifest
+
+
+def read_shard(url: str, receipt: Receipt) -> bytes:
+    """The bytes that the receipt is for. Raises UserError if they are missing or altered."""
+    shard_url = storage.join(url, receipt.path)
+    remedy = "Run `factory repair` on the dataset."
+    try:
+        data = storage.read_bytes(shard_url)
+    except FileNotFoundError:
+        raise UserError(f"{shard_url}: is missing. {remedy}") from None
+    if problem := hub.pointer_problem(data):
+        raise UserError(f"{shard_url}: {problem}")
+    if hashlib.sha256(data).hexdigest() != receipt.sha256:
+        raise UserError(f"{shard_url}: is damaged, its sha256 is not its receipt's. {remedy}")
+    return data

@@ -18,7 +18,7 @@ from factory.errors import Problems
 class Item(Protocol):
     """One image of a source, with its mask if masks were asked for; not read yet.
 
-    Items are read by several threads, and in other processes than the one that found them.
+    Several threads read items at once, but each item is read by one of them, `image` before `mask`.
     """
 
     @property

@@ -61,42 +61,43 @@ class ToySource(SourceSection):
         return [""] * len(items)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Drawing:
     """A drawn face."""
 
     seed: int
     index: int
     labelled: bool
+    ids: "UInt8 | None" = None
+    """(S, S) the mask of the image that was drawn last, if it will be asked for."""
 
     @property
     def name(self) -> str:
-        """The name says all that decides the drawing."""
+        """The name tells all that decides the drawing."""
         return f"toy-{self.seed}-{self.index:06d}"
 
     @property
     def image_url(self) -> str:
-        """A drawing has no place: its name."""
+        """The name: a drawing lies nowhere."""
         return self.name
 
     @property
     def mask_url(self) -> str | None:
-        """A drawing has no place: its name."""
+        """The name: a drawing lies nowhere."""
         return self.name if self.labelled else None
 
     def image(self, size: int) -> "Picture":
-        """The face, drawn at this size."""
+        """The face, drawn at this size, together with its mask."""
         from factory.data.decoding import picture_of_array
-
-        return picture_of_array(self._drawn(size)[0], "drawn")
-
-    def mask(self, size: int, num_classes: int) -> "Mask":
-        """The ids of the face, drawn at this size."""
-        from factory.data.decoding import mask_of_array
-
-        return mask_of_array(self._drawn(size)[1], num_classes, "drawn")
-
-    def _drawn(self, size: int) -> "tuple[UInt8, UInt8]":
         from factory.data.toy import drawing
 
-        return drawing.draw(self.seed, self.index, size)
+        pixels, ids = drawing.draw(self.seed, self.index, size)
+        self.ids = ids if self.labelled else None
+        return picture_of_array(pixels, "drawn")
+
+    def mask(self, size: int, num_classes: int) -> "Mask":
+        """The mask of the face that was just drawn."""
+        from factory.data.decoding import mask_of_array
+
+        assert self.ids is not None and self.ids.shape == (size, size), "the image was drawn first"
+        return mask_of_array(self.ids, num_classes, "drawn")

@@ -210,7 +210,7 @@ def test_only_storage_tries_again() -> None:
 def test_a_config_is_read_without_torch_and_ray() -> None:
     code = (
         "import sys; import factory.config; factory.config.load_config(None);"
-        "print(*sorted({'torch', 'ray', 'numpy', 'pyarrow'} & set(sys.modules)))"
+        "print(*sorted({'torch', 'ray', 'numpy', 'pyarrow', 'PIL'} & set(sys.modules)))"
     )
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True

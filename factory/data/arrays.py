@@ -41,12 +41,12 @@ class ArrayItem:
 
     @property
     def image_url(self) -> str:
-        """Its place, as Python spells it."""
+        """The image as Python spells it."""
         return f"images[{self.index}]"
 
     @property
     def mask_url(self) -> str | None:
-        """Its place, as Python spells it."""
+        """The mask as Python spells it."""
         return f"masks[{self.index}]" if self.labelled else None
 
     def image(self, size: int) -> Picture:

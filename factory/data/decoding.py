@@ -27,7 +27,7 @@ MIN_LEVELS = 16
 MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
 _NUM_IDS_SHOWN = 8
 _MIN_GREY = 100
-"""Values from here on look like grey levels rather than ids."""
+"""Ids from this one on look like grey levels."""
 _DEPTH_AT = 24
 """The offset of the byte in a PNG that holds its bits a channel."""
 _BLACK = (0, 0, 0)
@@ -83,8 +83,10 @@ class Mask:
 
 
 def read_file(url: str) -> bytes:
-    """A file's bytes. Raises OSError; UnreadableImage for what has no end: a pipe, a device, a vast
-    file."""
+    """A file's bytes.
+
+    Raises OSError, and UnreadableImage for files without an end: pipes, devices, vast files.
+    """
     if storage.is_local(url):
         found = os.stat(url)
         if not stat.S_ISREG(found.st_mode):
@@ -98,8 +100,8 @@ def decode_image(data: bytes) -> Picture:
     """The image that a file holds, upright and in RGB.
 
     EXIF orientation is applied, grey is replicated, 16-bit grey is divided by 257, transparent
-    pixels show white, CMYK is converted without a colour profile. Raises UnreadableImage, also
-    where 16 bits a channel hold so few and so small values that 8 bits would lose them.
+    pixels show white, CMYK is converted without a colour profile. Raises UnreadableImage, also if
+    16 bits a channel hold so few and so small values that 8 bits would lose them.
     """
     image = _open(data)
     size, mode, form = image.size, image.mode, image.format or "unknown"
@@ -161,9 +163,9 @@ def mask_of_array(ids: UInt8, num_classes: int, format: str) -> Mask:
 
 
 def match_size(mask: Mask, picture: Picture) -> Image.Image:
-    """The ids at the upright image's size: the same, or a whole factor smaller in both directions.
+    """The ids at the upright image's size: masks may be a whole factor smaller than their images.
 
-    Raises UnreadableImage for other sizes, and where the two are turned upright differently though
+    Raises UnreadableImage for other sizes, and if the two are turned upright differently though
     they fit as they are stored: nothing tells whether they are meant to lie alike as stored.
     """
     image = picture.image
@@ -206,7 +208,7 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, int]:
-    """Turned as the EXIF orientation says, and that orientation."""
+    """The image, turned as its EXIF orientation says, and that orientation."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     except (SyntaxError, ValueError, struct.error) as error:
@@ -216,13 +218,13 @@ def _upright(image: Image.Image) -> tuple[Image.Image, int]:
 
 
 def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:
-    """Whether the size is the other one, or a whole factor smaller in both directions."""
+    """True if the small size is the large one, or a whole factor smaller in both directions."""
     factor = large[0] // small[0]
     return large == (small[0] * factor, small[1] * factor)
 
 
 def _8_bit_grey(values: npt.NDArray[Any]) -> Image.Image:
-    """16-bit grey divided by 257. Raises UnreadableImage where that would leave too little."""
+    """16-bit grey divided by 257. Raises UnreadableImage if too few levels would be left."""
     values = values.clip(0, 65535)
     used = np.flatnonzero(np.bincount(values.ravel(), minlength=65536))
     num_left = len(np.unique(_divided(used)))
@@ -241,8 +243,10 @@ def _divided(values: npt.NDArray[Any]) -> UInt8:
 
 
 def _check_upper_bits(image: Image.Image) -> int:
-    """Of 16-bit colours Pillow reads the upper 8 bits: something must be there. Returns the largest
-    of them, 0..255."""
+    """The largest of the upper 8 bits, which are all that Pillow reads of 16-bit colours.
+
+    Raises UnreadableImage if there is hardly anything in them.
+    """
     colors = image.convert("RGB") if image.mode != "LA" else image.getchannel("L")
     extrema = np.ravel(colors.getextrema())
     if extrema.max() < MIN_LEVELS:
@@ -259,6 +263,7 @@ def _present(ids: UInt8) -> tuple[int, ...]:
 
 
 def _check_ids(present: tuple[int, ...], num_classes: int, palette: bool) -> None:
+    """Raises UnreadableImage for ids that are neither below num_classes nor 255."""
     unknown = [i for i in present if i >= num_classes and i != IGNORE_ID]
     if not unknown:
         return
@@ -282,13 +287,13 @@ def _check_ids(present: tuple[int, ...], num_classes: int, palette: bool) -> Non
 
 
 def _colors(palette: Sequence[int]) -> dict[int, Color]:
-    """index -> RGB."""
+    """The RGB colour of each index of a palette."""
     triples = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
     return dict(enumerate(triples))
 
 
 def _check_palette(first: Color | None, used: Mapping[int, Color]) -> None:
-    """Where a palette follows the ids, black is background, class 0, if it is a class at all."""
+    """Raises UnreadableImage if black is a class other than 0: then indices number colours."""
     black = [i for i, color in used.items() if color == _BLACK and i != IGNORE_ID]
     if black and first != _BLACK:
         raise UnreadableImage(

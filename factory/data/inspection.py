@@ -15,7 +15,7 @@ from factory.data.loading import Labelled, LoadedSource
 from factory.errors import UserError, shown, some
 
 _DARK = 128
-"""Of 16 bits, the lower 14 come to 64, the lower 15 to 127."""
+"""An image is dark below this value: the lower 14 of 16 bits come to 64, the lower 15 to 127."""
 CONVERSIONS = {
     "1": "grey is replicated to RGB",
     "L": "grey is replicated to RGB",
@@ -25,7 +25,7 @@ CONVERSIONS = {
     "CMYK": "converted to RGB without a colour profile; check the colours",
     "I;16": "16-bit grey is divided by 257; check that it is not too dark",
 }
-"""Pillow's mode -> what becomes of such images."""
+"""Pillow's mode -> what is done to such images."""
 
 T = TypeVar("T")
 
@@ -45,13 +45,13 @@ class Inspection:
     image_counts: Mapping[str, int]
     """Class name -> number of images in which it occurs; empty without masks."""
     notes: tuple[str, ...]
-    """What is no mistake but worth knowing."""
+    """Sentences on what is no mistake but worth knowing."""
     problems: tuple[str, ...]
-    """A line per offending file; empty where the source can be used."""
+    """A line per offending file; empty if the source can be used."""
     images: Mapping[bytes, str]
-    """Hash of an image's pixels as they are used -> its name, of the first that has them."""
+    """Hash of the pixels as they are used -> the name of the first image that has them."""
     class_names: tuple[str, ...]
-    """Empty without masks."""
+    """The names of the classes; empty without masks."""
 
 
 def inspect(source: Source, size: int, labelled: bool) -> Inspection:
@@ -73,10 +73,10 @@ def inspect(source: Source, size: int, labelled: bool) -> Inspection:
 
 
 def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
-    """What sections have in common that they should not, and how their classes differ.
+    """Finds images that sections should not share, and classes that differ between them.
 
-    found: by name of section, unlabelled, labelled or test, those that are there. Returns notes and
-    problems, a sentence each.
+    found: the inspections of the sections that are set, by their names unlabelled, labelled and
+    test. Returns notes and problems, a sentence each.
     """
     notes, problems = [], []
     labelled, test = found.get("labelled"), found.get("test")
@@ -104,7 +104,7 @@ def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
 
 
 def lines(inspection: Inspection) -> list[str]:
-    """The inspection for a terminal; the problems last, at most `loading.MAX_LINES` of them."""
+    """The inspection as lines for a terminal; the last are at most `loading.MAX_LINES` problems."""
     found = inspection
     sizes = {f"{width}x{height}": count for (width, height), count in found.sizes.items()}
     table = [
@@ -125,7 +125,7 @@ def lines(inspection: Inspection) -> list[str]:
 
 
 def check_disjoint(train: Labelled, test: Labelled) -> None:
-    """Raises UserError naming each test image whose pixels are also those of a training image."""
+    """Raises UserError naming each test image that has the pixels of a training image."""
     known = {image.tobytes(): name for image, name in zip(train.images, train.names, strict=True)}
     shared = [
         f"test image {name}: is the training image {known[image.tobytes()]}. Leave one of them out."
@@ -137,15 +137,18 @@ def check_disjoint(train: Labelled, test: Labelled) -> None:
 
 
 def _histogram(values: Iterable[T]) -> dict[T, int]:
+    """How often each value occurs, the most frequent first."""
     return dict(Counter(values).most_common())
 
 
 def _listed(histogram: Mapping[str, int], num: int = 5) -> str:
+    """The first num values with their counts, and how many values more there are."""
     parts = [f"{name}: {count}" for name, count in histogram.items()]
     return ", ".join(parts[:num]) + (f", and {len(parts) - num} more" if len(parts) > num else "")
 
 
 def _by_pixels(loaded: LoadedSource) -> dict[bytes, str]:
+    """Hash of the pixels -> the name of the first image that has them."""
     found: dict[bytes, str] = {}
     for image, name in zip(loaded.images, loaded.names, strict=True):
         found.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), name)
@@ -153,7 +156,7 @@ def _by_pixels(loaded: LoadedSource) -> dict[bytes, str]:
 
 
 def _occurrences(loaded: LoadedSource) -> tuple[dict[str, float], dict[str, int]]:
-    """Per class name: the share of pixels, and the number of images with it."""
+    """The share of all pixels, and the number of images, of each class name."""
     if loaded.masks is None or loaded.classes is None:
         return {}, {}
     names = loaded.classes.names
@@ -168,6 +171,7 @@ def _occurrences(loaded: LoadedSource) -> tuple[dict[str, float], dict[str, int]
 def _notes(
     source: Source, size: int, loaded: LoadedSource, image_counts: Mapping[str, int]
 ) -> Iterator[str]:
+    """Sentences on what is no mistake but worth knowing."""
     num = len(loaded.names)
     if source.num is not None and num < source.num and not loaded.problems:
         yield f"{num} images, fewer than num: {source.num}."
@@ -186,7 +190,7 @@ def _notes(
 
 
 def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
-    """What was done to images that are not stored as they are used."""
+    """Sentences on what was done to images that are not stored as they are used."""
     modes = Counter(info.mode for info in loaded.infos)
     for mode, what in CONVERSIONS.items():
         if modes[mode]:
@@ -201,7 +205,7 @@ def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
     if turned:
         yield f"{turned} images are turned upright, as their EXIF data say; so must be the masks."
     sizes = [info.size for info in loaded.infos]
-    small = sum(min(stored) < size for stored in sizes)
+    small = sum(min(stored_size) < size for stored_size in sizes)
     oblong = sum(width != height for width, height in sizes)
     if small:
         yield f"{small} images are smaller than {size} pixels and were enlarged."

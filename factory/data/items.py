@@ -34,13 +34,14 @@ class Item(Protocol):
         """What messages call the mask; None if masks were not asked for."""
 
     def image(self, size: int) -> Picture:
-        """The image, upright and whole: its centred square is scaled to size x size afterwards.
+        """The image, upright and whole; its centred square is then scaled to size x size.
 
-        Raises UnreadableImage, whose message goes on where `image_url: ` ends, and OSError.
+        Raises OSError, and UnreadableImage with a message that continues `image_url: `.
         """
 
     def mask(self, size: int, num_classes: int) -> Mask:
-        """The mask, upright and whole, with ids below num_classes and 255. Raises as `image`."""
+        """The mask, upright and whole, with ids below num_classes and 255. Raises as `image` does,
+        which may have failed before."""
 
 
 @dataclass(frozen=True)

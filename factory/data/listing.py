@@ -70,7 +70,7 @@ def list_folder(folder: str, with_subfolders: bool, apart: str | None = None) ->
 
 
 def is_a_file(url: str, problems: Problems) -> bool:
-    """Whether a file of this machine lies where a folder is named, which is then a problem."""
+    """True if the URL of a folder is that of a file on this machine, which is a problem."""
     if not storage.is_local(url) or not os.path.isfile(url):
         return False
     problems.add(f"{url}: is a file. Name the folder that holds it.")
@@ -83,7 +83,7 @@ def cannot_list(folder: str, error: OSError) -> str:
 
 
 def no_folder(url: str, part: str) -> str:
-    """The problem of a folder that is not there. part: "images" or "masks"."""
+    """The problem of a folder that does not exist. part: "images" or "masks"."""
     return f"{url}: no such folder. Check the url; it must hold {part} ({ENDINGS})."
 
 

@@ -93,8 +93,8 @@ def _count(ids: UInt8) -> Counts:
 def connected_regions(ids: UInt8) -> tuple[npt.NDArray[np.intp], UInt8]:
     """(H, W) the region of each pixel, 0..R-1, and (R,) the id of each region.
 
-    Pixels of one id are of one region where they touch, by their corners too. Rows are cut into
-    runs of one id; runs that touch are joined.
+    Pixels of one id that touch, by their corners too, are of one region. Rows are cut into runs of
+    one id; runs that touch are joined.
     """
     starts = np.ones(ids.shape, bool)
     starts[:, 1:] = ids[:, 1:] != ids[:, :-1]
@@ -111,14 +111,14 @@ def _touching(
     above, below = [], []
     ends = np.roll(starts, -1, axis=1)
     width = ids.shape[1]
-    for shift, where in (
+    for shift, edges in (
         (0, starts[:-1] | starts[1:]),  # straight below, where one of the two begins
         (1, ends[:-1]),
         (-1, starts[:-1]),
     ):
         upper = slice(max(0, -shift), width - max(0, shift))
         lower = slice(max(0, shift), width - max(0, -shift))
-        touch = where[:, upper] & (ids[:-1, upper] == ids[1:, lower])
+        touch = edges[:, upper] & (ids[:-1, upper] == ids[1:, lower])
         above.append(runs[:-1, upper][touch])
         below.append(runs[1:, lower][touch])
     return np.concatenate(above), np.concatenate(below)

@@ -62,9 +62,10 @@ def _check_white(masks: Sequence[MaskFacts], problems: Problems) -> list[str]:
     ignoring = [IGNORE_ID in present and bool(present - {0, IGNORE_ID}) for present in ids]
     if sum(ignoring) >= len(white):
         return [f"{message}: nothing but class 0 is learned from them."]
+    folder = white[0].rpartition("/")[0] or white[0]
     problems.add(
-        f"{white[0].rpartition('/')[0]}: {message}: nothing but class 0 would be learned from "
-        "them. Write 1 instead of 255, or list the images to use in names_url."
+        f"{folder}: {message}: nothing but class 0 would be learned from them. Write 1 instead of "
+        "255, or list the images to use in names_url."
     )
     return []
 

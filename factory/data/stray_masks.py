@@ -1,4 +1,4 @@
-"""Masks that lie among images, where a folder is read as images alone.
+"""Masks that lie among images of a folder that is read as images alone.
 
 A file is taken for a mask by what it holds, a few flat colours, together with where it lies: below
 a folder or under a name that says mask, or beside an image of the same name that is none. Neither
@@ -19,7 +19,7 @@ from factory.data import decoding
 from factory.errors import UnreadableImage, some
 
 MAX_COLORS = 64
-"""Of a picture that may be a mask."""
+"""How many colours a picture that may be a mask has at most."""
 _WORDS = {
     *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
     *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
@@ -29,9 +29,9 @@ _WORDS = {
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SEPARATOR = re.compile(r"[^0-9a-z]+")
 _MAX_GROUPS, _FILES_A_GROUP = 32, 8
-"""How many are looked into."""
+"""How many groups of files, and how many files of each, are looked into."""
 _MIN_PAIRED = 0.25
-"""Of the files of a folder: a few equal names are chance."""
+"""The least share of a folder's files that have equal names: a few are chance."""
 _DIGIT = re.compile("[0-9]")
 _MIN_ALIKE = 3
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
@@ -40,17 +40,18 @@ _NUM_TOP, _TOP_SHARE = 4, 0.95
 
 @dataclass(frozen=True)
 class _Suspect:
-    """The name of a file that may be a mask by it; image: of the one that it has the name of."""
+    """A file that may be a mask by its name."""
 
     name: str
     image: str | None
+    """The image of the same name, if that is why."""
 
 
 def masks_among(folder: str, files: Mapping[str, str]) -> str | None:
-    """What is wrong where masks lie among the images of a folder: both places, and what to do.
+    """The problem of masks among the images of a folder: both places, and what to do.
 
-    files: path below the folder -> URL. Looks into a few of each place; those that cannot be read
-    are left to others.
+    files: path below the folder -> URL. Looks into a few files of each place; those that cannot be
+    read are reported when they are decoded. None if there are no masks.
     """
     found = [group for group in _groups(list(files)) if _are_masks(group, files)]
     if not found:
@@ -65,17 +66,17 @@ def masks_among(folder: str, files: Mapping[str, str]) -> str | None:
 
 
 def plain_among(folder: str, files: Mapping[str, str]) -> str | None:
-    """A sentence on pictures that are flat or grey beside others that are not, where they are alike
-    by folder, start of the name and ending: masks or maps perhaps, which nothing else tells.
+    """A sentence on pictures that are flat or grey beside others that are not, None without any.
 
-    files: path below the folder -> URL. Looks into a few of each kind.
+    Pictures are compared that are alike by folder, start of the name and ending. They may be masks
+    or maps, which nothing else tells. files: path below the folder -> URL; a few are looked into.
     """
     alike: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for name in files:
-        place, file = os.path.split(name)
+        folder_name, file = os.path.split(name)
         stem, ending = os.path.splitext(file)
         start = _DIGIT.split(stem, 1)[0]
-        alike[place, start, ending.lower()].append(name)
+        alike[folder_name, start, ending.lower()].append(name)
     groups = sorted((g for g in alike.values() if len(g) >= _MIN_ALIKE), key=len)[-_MAX_GROUPS:]
     plain = [group for group in groups if _are_plain(group, files)]
     if not plain or len(plain) == len(groups):
@@ -87,7 +88,7 @@ def plain_among(folder: str, files: Mapping[str, str]) -> str | None:
 
 
 def looks_like_mask(data: bytes) -> bool:
-    """Whether a picture has few colours, or four that nearly all of its pixels have.
+    """True if a picture has few colours, or four that nearly all of its pixels have.
 
     Raises UnreadableImage.
     """
@@ -108,7 +109,7 @@ def looks_like_mask(data: bytes) -> bool:
 
 
 def _groups(names: Sequence[str]) -> list[list[_Suspect]]:
-    """Suspects that are alike: of one folder or part of a name that says mask, or of one folder."""
+    """Suspects in groups: those of one folder, or of one part of a name that says mask."""
     groups: dict[str, list[_Suspect]] = defaultdict(list)
     for name in names:
         if says := _says_mask(name):
@@ -122,7 +123,7 @@ def _groups(names: Sequence[str]) -> list[list[_Suspect]]:
 
 
 def _says_mask(name: str) -> str:
-    """The first folder, or the end of the name, that says mask; "" where none does."""
+    """The first folder, or the end of the name, that says mask; "" if none does."""
     *folders, file = name.split("/")
     for i, folder in enumerate(folders):
         if _mask_word(folder):
@@ -138,8 +139,10 @@ def _mask_word(text: str) -> str:
 
 
 def _paired(names: Sequence[str]) -> dict[str, list[_Suspect]]:
-    """Top folder and ending -> files that have the name of another one, or that and more, if they
-    are many there."""
+    """Files that have the name of another one, or that and more, by top folder and ending.
+
+    A few in a folder are left out: they are chance.
+    """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in names:
         by_stem[_stem(name)].append(name)
@@ -163,7 +166,7 @@ def _stem(name: str) -> str:
 
 
 def _cuts(stem: str) -> Iterator[str]:
-    """The stem without what follows its last separator, its last two, ...: a_1_x -> a_1, a."""
+    """The stem up to its last separator, its last but one, ...: a_1_x -> a_1, a."""
     for found in reversed(list(_SEPARATOR.finditer(stem))):
         yield stem[: found.start()]
 
@@ -174,7 +177,7 @@ def _top(name: str) -> str:
 
 
 def _are_masks(group: Sequence[_Suspect], files: Mapping[str, str]) -> bool:
-    """Whether most of a few look like masks, and the images that they have the names of do not."""
+    """True if most of a few files look like masks, and the images of their names do not."""
     few = group[:: max(1, len(group) // _FILES_A_GROUP)]
     masks = [
         _looks(files[suspect.name]) and not (suspect.image and _looks(files[suspect.image]))
@@ -184,7 +187,7 @@ def _are_masks(group: Sequence[_Suspect], files: Mapping[str, str]) -> bool:
 
 
 def _are_plain(names: Sequence[str], files: Mapping[str, str]) -> bool:
-    """Whether most of a few are flat or grey."""
+    """True if most of a few files are flat or grey."""
     few = names[:: max(1, len(names) // _FILES_A_GROUP)]
     return 2 * sum(_is_plain(files[name]) for name in few) > len(few)
 
@@ -209,7 +212,7 @@ def _places(names: Sequence[str]) -> str:
 
 
 def _remedy(folder: str, masks: Sequence[str], rest: Sequence[str]) -> str:
-    """What to name instead: the folder of all images, if there are no masks below it."""
+    """What to do: name the folder of all images, if there are no masks below it."""
     common = os.path.commonpath([os.path.dirname(name) for name in rest]) if rest else ""
     if common and not any(name.startswith(f"{common}/") for name in masks):
         return f"Set url: {folder}/{common}, or list the images to use in names_url."

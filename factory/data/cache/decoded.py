@@ -1,7 +1,7 @@
 """A source's images, decoded once a machine into a cache that all its processes share.
 
-The key of an entry is of all that decides the pixels: the size, the way of decoding, and the place,
-size and time of each image's file.
+The key of an entry follows from all that decides the pixels: the size, the way of decoding, and
+each image's URL and version.
 """
 
 import hashlib

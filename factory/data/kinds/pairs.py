@@ -18,7 +18,7 @@ from factory.values import Url
 if TYPE_CHECKING:
     from factory.data.items import Found
 
-Part = Literal["images", "masks"]
+Subfolder = Literal["images", "masks"]
 
 
 class PairsSource(FileSection):
@@ -78,11 +78,11 @@ class PairsSource(FileSection):
             )
         return None
 
-    def _folder(self, part: Part) -> str:
+    def _folder(self, part: Subfolder) -> str:
         below = self.images if part == "images" else self.masks
         return storage.join(self.url, *PurePosixPath(below).parts)
 
-    def _list(self, part: Part, problems: Problems) -> Listing:
+    def _list(self, part: Subfolder, problems: Problems) -> Listing:
         """The files of a part; that none is read is a problem."""
         folder = self._folder(part)
         try:
@@ -94,7 +94,7 @@ class PairsSource(FileSection):
             return Listing(folder)
         return found
 
-    def _why_empty(self, part: Part, found: Listing) -> str:
+    def _why_empty(self, part: Subfolder, found: Listing) -> str:
         if not storage.exists(self.url):
             return listing.no_folder(self.url, part)
         missing = listing.what_is_missing(found, part)

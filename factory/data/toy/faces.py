@@ -44,7 +44,7 @@ class Face:
     brow: Array  # bend, slant
     nose: Array  # half width, half height
     smile: float  # half width
-    side: float  # -1 or 1: where the hair parts
+    side: float  # -1 or 1: the side on which the hair parts
     colours: dict[str, Array]
     backdrop: str
     hair: str

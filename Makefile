@@ -1,6 +1,8 @@
 # make demo: the whole factory on the toy domain, ending with a report page.
 # make test: the tests. Both set up their own environment first.
-# make test-fast: those that take little time each, and no Ray: before a commit, a minute and a half.
+# make test-fast: those that take little time each, and no Ray: before a commit, a minute.
+# make coverage: which lines the tests reach that start no Ray, in their own processes: not in those that
+#   they start.
 # make chaos RUNS=1000: kills, full disks, bad storage and damage, again and again; goes on where it was
 #   stopped, and ends with a table.
 # make cluster-test: generates and trains on a cluster that is simulated on this machine: it grows from
@@ -15,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 
-.PHONY: demo test test-fast chaos cluster-test bench lint docs clean
+.PHONY: demo test test-fast coverage chaos cluster-test bench lint docs clean
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
@@ -30,6 +32,9 @@ test: $(VENV)/.test
 
 test-fast: $(VENV)/.test
 	$(BIN)/pytest --numprocesses 2 -m "not (slow or ray or chaos or cluster)"
+
+coverage: $(VENV)/.test
+	$(BIN)/pytest --numprocesses 2 -m "not (ray or chaos or cluster)" --cov
 
 RUNS ?= 1000
 
@@ -86,4 +91,4 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	touch $@ $(VENV)/.core
 
 clean:
-	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*

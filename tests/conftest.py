@@ -37,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.ray)
         if item.path.parent.name == "chaos":
             item.add_marker(pytest.mark.chaos)
+        if item.path.parent.name == "gpu":
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
 

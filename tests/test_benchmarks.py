@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 SHARED = {"measuring", "diffuseseg", "third_order"}
 SCRIPTS = sorted(file.stem for file in BENCHMARKS.glob("*.py") if file.stem not in SHARED)
-DOCS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "results.md", BENCHMARKS / "gpu.md")
+DOCS = [*sorted((ROOT / "docs").rglob("*.md")), BENCHMARKS / "gpu.md"]
 
 
 @pytest.fixture(autouse=True)

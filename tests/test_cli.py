@@ -291,6 +291,7 @@ def test_an_ensemble_does_not_replace_the_embedded_one(refused, pairs):
     assert "Name where yours goes with --out" in refused("fit", *given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["train_diffusion", "fit_ensemble", "generate"])
 def test_every_job_is_a_script_that_answers_a_mistake_without_starting_anything(job, tmp_path):
     script = REPOSITORY / "jobs" / f"{job}.py"
@@ -410,6 +411,7 @@ def test_a_command_runs_in_any_thread_and_leaves_signals_alone_there(capsys):
     assert codes == [0] and signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_the_shell_closed_changes_no_exit_code(closed: str) -> None:
     factory = f"{sys.executable} -m factory.cli generate"

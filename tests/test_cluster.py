@@ -40,6 +40,7 @@ def connect(**given: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address", ["nonsense", "127.0.0.1:9", "[::1]:9", "nowhere.invalid:6379", "http://127.0.0.1:9"]
 )
@@ -113,6 +114,7 @@ def test_what_answers_but_is_no_cluster_is_asked_for_less_than_a_minute(
     assert asked == ["1"]
 
 
+@pytest.mark.slow
 def test_a_cluster_whose_token_we_lack_says_where_to_put_it(tmp_path: Path) -> None:
     # Whoever is there is not asked without a token.
     given = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
@@ -123,12 +125,14 @@ def test_a_cluster_whose_token_we_lack_says_where_to_put_it(tmp_path: Path) -> N
     assert "~/.ray/auth_token" in told and "RAY_AUTH_TOKEN_PATH" in told
 
 
+@pytest.mark.slow
 def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     missing = str(tmp_path / "token")
     told = connect(RAY_AUTH_TOKEN_PATH=missing)
     assert told.startswith("Ray's token: RAY_AUTH_TOKEN_PATH is set but") and missing in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["file/below", "x" * 40])
 def test_a_temporary_folder_that_ray_cannot_use_is_named(folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")

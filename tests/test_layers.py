@@ -58,6 +58,7 @@ generation.command
 generation.repair
 report importing
 api cli
+__main__
 """
 RAY_AT_MODULE_LEVEL = {
     "ray_internals.messages",

@@ -82,6 +82,7 @@ def test_a_saved_model_loads_to_the_same_frozen_network(saved: tuple[UNet, Path]
     assert (folder / "README.md").read_text() == "# A card\n"
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize(
     "fields",

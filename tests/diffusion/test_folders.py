@@ -209,6 +209,7 @@ def test_the_schedulers_own_folder_names_the_one_above(part: str, folder: Path) 
     assert refused(folder / part).endswith(f": {folder}.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["whole", "fp16", "in several files"])
 def test_the_remedy_for_a_pickle_in_a_model_folder_makes_it_readable(
     kind: str, folder: Path, diffusers: ModuleType

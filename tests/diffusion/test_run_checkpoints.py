@@ -166,6 +166,7 @@ def test_a_run_whose_first_checkpoint_is_torn_begins_again(tmp_path, capsys) -> 
     assert "beginning again at step 0" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["folder", "s3"])
 def test_only_the_newest_checkpoints_are_kept(tmp_path, s3_bucket, place) -> None:
     url = f"{s3_bucket}/checkpoints" if place == "s3" else str(tmp_path / "checkpoints")
@@ -176,6 +177,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path, s3_bucket, place) -> Non
     assert newest_checkpoint(url, 2) == f"{url}/step-0000006"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_writes", range(5))
 def test_a_save_on_a_full_disk_is_told_and_leaves_all_as_it_was(
     run_url, monkeypatch, num_writes
@@ -230,6 +232,7 @@ def killed_while_saving(state: TrainState, url: str, point: str) -> bool:
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_process_killed_anywhere_in_a_save_leaves_a_whole_checkpoint(
     run_url, tmp_path, monkeypatch
 ) -> None:

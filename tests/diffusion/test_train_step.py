@@ -121,6 +121,7 @@ def test_a_batch_depends_on_its_step_and_not_on_what_was_read_before() -> None:
     assert len(set(map(tuple, forward))) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_loss_falls_on_eight_images(precision: str, images: torch.Tensor) -> None:
     config = tiny(precision=precision)

@@ -176,6 +176,7 @@ def test_the_deadline_follows_the_median_shard() -> None:
     assert dispatcher.deadline_seconds() == DEADLINE_FACTOR * 900.0
 
 
+@pytest.mark.slow
 def test_the_median_of_many_shards_is_near_the_true_one() -> None:
     dispatcher, rng = of(*range(50_000)), random.Random(1)
     durations = [rng.lognormvariate(7.0, 1.0) for _ in range(50_000)]
@@ -240,6 +241,7 @@ def test_what_a_dead_actor_was_making_is_told_once_with_its_node() -> None:
     assert look(dispatcher, "b").died == {}
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_shards() -> None:
     def peak(num_shards: int) -> int:
         tracemalloc.start()
@@ -257,6 +259,7 @@ def test_memory_does_not_grow_with_the_number_of_shards() -> None:
     assert large < small + 20_000
 
 
+@pytest.mark.slow
 def test_its_process_imports_nothing_heavy() -> None:
     code = (
         "import factory.generation.pool, sys; sys.exit(any(m in sys.modules for m in "

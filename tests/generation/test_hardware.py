@@ -25,6 +25,7 @@ def test_processor_threads_and_versions_are_told() -> None:
     assert told.keys() >= {"deflate", "zlib", "cpu_instructions"}
 
 
+@pytest.mark.slow
 @needs_older
 def test_a_processor_without_its_wider_instructions_is_another_one(monkeypatch) -> None:
     code = (

@@ -59,6 +59,7 @@ DAMAGES: dict[str, tuple[list[str], list[int]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [Path.unlink, cut])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_comes_back_byte_for_byte(dataset, without_ray, damage, how) -> None:
@@ -126,6 +127,7 @@ def test_without_its_manifest_a_bad_receipt_has_its_shard_made_again(dataset, wi
     assert changed <= {RECEIPT, "_factory/manifest.json", "_SUCCESS"}
 
 
+@pytest.mark.slow
 def test_an_unfinished_dataset_keeps_its_gaps(tiny_config, without_ray, monkeypatch) -> None:
     config = tiny_config(generate={"num": 10})
     folder = Path(config.generate.url)
@@ -141,6 +143,7 @@ def test_an_unfinished_dataset_keeps_its_gaps(tiny_config, without_ray, monkeypa
     assert not (folder / SHARD).exists()
 
 
+@pytest.mark.slow
 def test_a_foreign_file_at_the_name_of_a_shard_gives_way(tiny_config, without_ray) -> None:
     config = tiny_config(generate={"num": 10})
     generate(config)

@@ -61,6 +61,7 @@ def test_a_made_shard_lies_there_with_its_receipt(make: Make) -> None:
     assert bytes_of(maker, spec) == maker.plan.encode(samples)
 
 
+@pytest.mark.slow
 def test_shards_made_at_once_are_those_made_one_by_one(make: Make) -> None:
     together, alone = make("together"), make("alone")
     specs = together.plan.shards()[:6]
@@ -92,6 +93,7 @@ def test_one_shard_is_sampled_while_the_one_before_is_published(
         assert (receipt.result().shard, second.publish().shard) == (0, 1)
 
 
+@pytest.mark.slow
 def test_two_shards_are_never_sampled_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     maker, inside, most = make("one"), [], []
     batches = maker.synthesizer.batches
@@ -200,6 +202,7 @@ def test_a_process_that_outlasts_its_deadline_ends_and_says_where_it_hung() -> N
     assert "Timeout" in done.stderr and 'File "<string>", line 11' in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_what_was_given_no_time_may_be_limited_later(order: str) -> None:
     code = f"""

@@ -277,6 +277,7 @@ def test_a_short_last_shard_holds_what_a_longer_dataset_holds_there(models, plan
     assert_same(made(models, short, 1), made(models, long, 1)[:3])
 
 
+@pytest.mark.slow
 def test_every_batch_has_the_plans_shape_and_is_given_by_itself(models, plan, monkeypatch) -> None:
     told = plan(generate={"num": 7})
     sizes, unet = set(), models.ddpm.unet

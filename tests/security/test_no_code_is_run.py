@@ -73,6 +73,7 @@ def put(place: Path, data: bytes) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -193,6 +194,7 @@ def test_a_shard_runs_nothing_and_is_refused(
         assert not canary.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["run.json", "manifest.json", "shards/00000.json", "env.json", "hardware.json"]
 )

@@ -704,11 +704,13 @@ def test_an_altered_manifest_is_noticed(place, plan, write_dataset):
         read_manifest(place)
 
 
+@pytest.mark.slow
 def test_the_package_needs_no_ray():
     code = "import factory.shards.reader, sys; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_to_resume_is_decided_by_pages_of_listings_alone(make_plan, s3_bucket) -> None:
     plan, url = make_plan(num=2500, samples_per_shard=1), f"{s3_bucket}/many"
     store = get_backend("s3")["123456789012"]["aws"]

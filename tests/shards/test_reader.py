@@ -85,6 +85,7 @@ def test_ranks_get_equally_many_samples_and_none_twice(url, world_size, shuffle)
     assert max(Counter(key for part in parts for key in part).values()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filter", [{"keep": 0.6}, {"max_uncertainty": 0.3}])
 @pytest.mark.parametrize(("world_size", "num_workers"), [(2, 0), (3, 2)])
 def test_ranks_get_equally_many_batches_of_what_a_filter_keeps(

@@ -161,6 +161,7 @@ def test_other_pixels_of_the_same_file_need_another_number_of_the_way_of_decodin
     assert (DECODING_VERSION, digest[:16]) == (1, "3ca4caae2c0266fe")
 
 
+@pytest.mark.slow
 def test_a_changed_object_of_a_bucket_is_noticed(s3_bucket) -> None:
     url, one, other = f"{s3_bucket}/photos", b"one", b"two"
     for name in ("a.png", "b.png"):
@@ -190,6 +191,7 @@ def test_two_processes_at_once_decode_once(data) -> None:
     assert len({out.splitlines()[-1] for out in told}) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_nothing_that_stops_the_next_one(data, monkeypatch) -> None:
     child = os.fork()
     if child == 0:
@@ -210,6 +212,7 @@ def test_a_killed_process_leaves_nothing_that_stops_the_next_one(data, monkeypat
     assert entries(data) == [found.key]
 
 
+@pytest.mark.slow
 def test_an_entry_that_somebody_cut_is_made_anew(data) -> None:
     found = cached_images(data, TOY)
     file = Path(data.cache_dir) / found.key / "images.npy"
@@ -219,6 +222,7 @@ def test_an_entry_that_somebody_cut_is_made_anew(data) -> None:
     np.testing.assert_array_equal(cached_images(data, TOY).images, drawing.draw_many(4, 70, 16)[0])
 
 
+@pytest.mark.slow
 def test_the_entry_used_longest_ago_makes_room_but_none_that_is_in_use(data) -> None:
     small = data.model_copy(update={"cache_gib": 2.5 * OF_TOY / 2**30})
     one, two, three, four = (ToySource(num=70, seed=seed) for seed in range(4))

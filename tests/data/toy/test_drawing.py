@@ -45,6 +45,7 @@ def test_every_class_has_a_name_and_a_colour_of_its_own():
     assert len(set(PALETTE)) == len(set(CLASSES)) == len(PALETTE) == len(CLASSES)
 
 
+@pytest.mark.slow
 def test_every_class_occurs_often_enough_to_learn(faces):
     present = {
         name: (faces[1] == label).any(axis=(1, 2)).mean() for label, name in enumerate(CLASSES)
@@ -69,6 +70,7 @@ def test_a_face_is_the_same_face_at_every_size(index):
     assert np.abs(shrunk - small).mean() < 6
 
 
+@pytest.mark.slow
 def test_the_mask_lies_on_what_the_image_shows():
     """Inside a class neighbours look alike; across a class border they do not."""
     images, masks = draw_many(2, 40, 128)

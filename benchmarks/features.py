@@ -21,7 +21,6 @@ from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
-from factory.labeling.labels import label_maps
 from factory.precision import autocast
 
 NUM_PASSES = 16
@@ -114,7 +113,7 @@ def renoised(models: Models, x_0: torch.Tensor, noise: torch.Tensor) -> torch.Te
                 learned.timesteps,
                 learned.blocks,
             )
-        masks.append(label_maps(models.ensemble, maps, learned.image_size).soft)
+        masks.append(models.ensemble.label(maps, learned.image_size).soft)
     return torch.cat(masks)
 
 

@@ -43,9 +43,10 @@ from factory.diffusion.checkpoints import Model, load_model
 from factory.diffusion.families.unet2d import UNet
 from factory.images import UInt8
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
+from factory.labeling.ensemble_fitting import fit_ensemble
 from factory.labeling.features import pixel_descriptors
-from factory.labeling.fitting import Maps, fit_maps, map_passes, new_ensemble_config, with_mirrored
-from factory.labeling.labels import label_maps
+from factory.labeling.fitting import map_passes, new_head_config, with_mirrored
+from factory.labeling.head import Maps
 from factory.labeling.metrics import Score, confusion_matrix
 
 SEED_LOOP = {"num_mlps": 10, "epochs_per_mlp": 10, "batch_size": 64, "learning_rate": 1e-4}
@@ -138,7 +139,7 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     size = model.image_size
     training, test = (read_labelled(s, size) for s in (config.data.labelled, config.data.test))
     test = spread(test, options.num_test)
-    learned = new_ensemble_config(model, training.classes, config)
+    learned = new_head_config(model, training.classes, config)
     images, masks = training.images, training.masks
     if config.ensemble.horizontal_flip:
         images, masks = with_mirrored(training)
@@ -196,7 +197,7 @@ def compared(task: Task, options: argparse.Namespace, notes: list[str]) -> list[
 
 def fit_ours(task: Task) -> Ensemble:
     """All of `factory fit` but the network's passes."""
-    return fit_maps(
+    return fit_ensemble(
         task.passes, task.masks, task.learned, task.config.ensemble, tell=lambda line: None
     )
 
@@ -205,7 +206,7 @@ def our_score(task: Task, ensemble: Ensemble, vote: str) -> Score:
     """Of the test images."""
     size = task.learned.image_size
     with torch.inference_mode():
-        labels = [label_maps(ensemble, maps, size) for maps in task.test_passes]
+        labels = [ensemble.label(maps, size) for maps in task.test_passes]
     masks = torch.cat([some.soft if vote == "soft" else some.hard for some in labels])
     return Score(confusion_matrix(task.test.masks, masks.numpy(), len(task.test.classes)))
 
@@ -304,14 +305,14 @@ def fit_wide(num_threads: int) -> None:
     unet = UNet(config.unet).eval().requires_grad_(False)
     classes = Classes.named([f"class {i}" for i in range(NUM_WIDE_CLASSES)])
     model = Model(unet, DiffusionConfig(), WIDE_SIZE, "")
-    learned = new_ensemble_config(model, classes, config)
+    learned = new_head_config(model, classes, config)
     random = np.random.default_rng(0)
     image: UInt8 = random.integers(0, 256, (1, WIDE_SIZE, WIDE_SIZE, 3), dtype=np.uint8)
     num_images = 2 * NUM_WIDE_IMAGES
     masks = random.integers(0, NUM_WIDE_CLASSES, (num_images, WIDE_SIZE, WIDE_SIZE), np.uint8)
     settings = config.ensemble.model_copy(update={"num_steps": NUM_WIDE_STEPS})
     passes = chain(map_passes(model, learned, image, settings), random_maps(config, num_images - 1))
-    fit_maps(passes, torch.from_numpy(masks), learned, settings, tell=lambda line: None)
+    fit_ensemble(passes, torch.from_numpy(masks), learned, settings, tell=lambda line: None)
     # Not getrusage's figure, which begins with that of the process that started this one.
     status = Path("/proc/self/status").read_text().splitlines()
     kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))

@@ -20,7 +20,6 @@ from measuring import Row
 from torch import nn
 
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
-from factory.labeling.labels import label_maps
 
 SIZE = 256
 BLOCKS = ((1024, 32), (512, 32), (512, 32), (512, 64), (256, 128))
@@ -108,7 +107,7 @@ def our_path(ensemble: Ensemble, maps: list[torch.Tensor], size: int = SIZE) -> 
 
     def label() -> torch.Tensor:
         with torch.inference_mode():
-            return label_maps(ensemble, maps, size).hard[0]
+            return ensemble.label(maps, size).hard[0]
 
     return label
 

@@ -37,8 +37,9 @@ from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.importing import import_weights
 from factory.labeling import diffuseseg_mlps
-from factory.labeling.ensemble import Ensemble, EnsembleConfig, load_ensemble
+from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import renoised_maps
+from factory.labeling.heads import load_head
 from factory.labeling.labels import label_maps
 
 FACES = Path(__file__).parents[1] / "configs" / "faces64.yaml"
@@ -224,7 +225,7 @@ def face_models(ddpm_url: str | None, ensemble_url: str | None) -> Models:
     """The models of configs/faces64.yaml; random ones of their shape where none are given."""
     if ddpm_url and ensemble_url:
         model = load_model(ddpm_url)
-        return Models(model, *load_ensemble(ensemble_url, model.model_hash))
+        return Models(model, *load_head(ensemble_url, model.model_hash))
     config = load_config(str(FACES))
     torch.manual_seed(0)
     unet = UNet(config.unet).eval().requires_grad_(False)
@@ -323,7 +324,7 @@ def pixels_row(models: Models, seed: EndToEnd | None, runs: int) -> Row:
         maps = renoised_maps(
             models.ddpm.unet.features, schedule, x_0, noise, learned.timesteps, learned.blocks
         )
-        label_maps(models.ensemble, maps, SIZE)
+        models.ensemble.label(maps, SIZE)
 
     theirs = partial(seed.label, seed.sample(0)) if seed else None
     times = alternating(partial(without_grad, ours), theirs, runs)

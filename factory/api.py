@@ -37,15 +37,10 @@ from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.images import UInt8
 from factory.labeling import commands, evaluation
-from factory.labeling.ensemble import (
-    Ensemble,
-    check_replaceable,
-    ensemble_hash,
-    save_ensemble,
-)
 from factory.labeling.evaluation import Evaluation
 from factory.labeling.fitting import image_maps
-from factory.labeling.labels import label_maps
+from factory.labeling.head import Head
+from factory.labeling.heads import check_replaceable, head_hash, save_head
 from factory.pictures import colorize, overlay, tile
 from factory.png import encode_png
 from factory.shards.reader import ShardDataset
@@ -70,7 +65,7 @@ class Segmenter:
     """A frozen DDPM and an ensemble on its features: they label every pixel of an image."""
 
     ddpm: Model
-    ensemble: Ensemble
+    ensemble: Head
     url: str | None = None
     """Where the ensemble lies; None until it is saved."""
 
@@ -92,7 +87,7 @@ class Segmenter:
         _check_images(images, self.image_size)
         with torch.inference_mode():
             maps = image_maps(self.ddpm, self.ensemble.config, images)
-            labels = label_maps(self.ensemble, maps, self.image_size)
+            labels = self.ensemble.label(maps, self.image_size)
         return Segmentation(labels.masks(vote).cpu().numpy(), labels.uncertainty.cpu().numpy())
 
     def evaluate(self, labelled: Labelled, **settings: Any) -> Evaluation:
@@ -109,7 +104,7 @@ class Segmenter:
         """Writes the ensemble. Raises UserError where something else lies there, OSError."""
         place = storage.normalize(os.fspath(url))
         check_replaceable(place)
-        save_ensemble(self.ensemble, place)
+        save_head(self.ensemble, place)
         self.url = place
 
 
@@ -223,7 +218,7 @@ def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
     them. Raises UserError.
     """
     config = _config("sample", generate={**settings, "num": num, "samples_per_shard": num})
-    models = Models(segmenter.ddpm, segmenter.ensemble, ensemble_hash(segmenter.ensemble))
+    models = Models(segmenter.ddpm, segmenter.ensemble, head_hash(segmenter.ensemble))
     plan = make_plan(config, models)
     with threads_of_an_actor(config.generate):
         return list(Synthesizer(models, plan).samples(plan.shard(0)))

@@ -9,7 +9,8 @@ from factory.diffusion.network import Family, FeatureNetwork, Published
 from factory.diffusion.pickled import read_pickled
 from factory.errors import UserError
 from factory.labeling.diffuseseg_mlps import FILES, read_ensemble
-from factory.labeling.ensemble import Ensemble, check_fits, save_ensemble
+from factory.labeling.ensemble import Ensemble
+from factory.labeling.heads import check_fits, save_head
 
 _DDPM_CARD = """# A DDPM of {authors}
 
@@ -44,7 +45,7 @@ def import_weights(source: str, out: str, ddpm_url: str | None, dry_run: bool = 
         ensemble = read_mlps(source, ddpm_url)
         storage.check_writable(out)
         if not dry_run:
-            save_ensemble(ensemble, out)
+            save_head(ensemble, out)
         return out
     if ddpm_url is not None:
         raise UserError(

@@ -14,7 +14,7 @@ from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.errors import UserError
 from factory.importing import import_weights
 from factory.labeling.diffuseseg_mlps import CLASSES, DESCRIPTOR_DIM, FILES, HIDDEN
-from factory.labeling.ensemble import load_ensemble
+from factory.labeling.heads import load_head
 from factory.shards.reader import ShardDataset
 
 TINY = Shape(
@@ -107,7 +107,7 @@ def test_ten_mlps_become_an_ensemble_on_the_imported_network(tmp_path: Path) -> 
     ddpm = import_weights(str(pth), str(tmp_path / "ddpm"), None)
     mlps, out = save_mlps(tmp_path / "mlps"), str(tmp_path / "ensemble")
     assert main(["import", str(mlps), "--ddpm", ddpm, "--out", out]) == 0
-    ensemble, _ = load_ensemble(out, load_model(ddpm).model_hash)
+    ensemble, _ = load_head(out, load_model(ddpm).model_hash)
     assert ensemble.config.classes.names == CLASSES.names and ensemble.config.num_members == 10
 
 

@@ -15,7 +15,6 @@ from factory.diffusion.train_step import train_step
 from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.labeling.fitting import image_maps
-from factory.labeling.labels import label_maps
 from factory.precision import autocast, in_bf16, products_in_tf32
 
 Run = Callable[[Config, Models], object]
@@ -82,7 +81,7 @@ def test_labels_may_take_tf32_where_the_maps_are_exact_in_it(
         )
     ]  # fmt: skip
     with products:
-        label_maps(models.ensemble, maps, 16)
+        models.ensemble.label(maps, 16)
     # The maps' products alone, not those of hidden units, which come after them.
     assert sum(products.in_tf32) == (len(maps) if dtype is torch.bfloat16 else 0)
     assert not any(products.in_tf32[-2:])

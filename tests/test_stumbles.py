@@ -8,7 +8,7 @@ import pytest
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.errors import UserError
 from factory.generation.command import generate
-from factory.labeling.ensemble import load_ensemble, save_ensemble
+from factory.labeling.heads import load_head, save_head
 from factory.report import write_report
 from tests.stumbling import stumble
 
@@ -21,15 +21,15 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
 
 def test_models_are_read_and_written_again_after_stumbles(tiny_models, tmp_path, failing) -> None:
     model = load_model(tiny_models["ddpm_url"])
-    _, ensemble_hash = load_ensemble(tiny_models["ensemble_url"], model.model_hash)
+    _, ensemble_hash = load_head(tiny_models["ensemble_url"], model.model_hash)
     pauses = failing(2)
     assert load_model(tiny_models["ddpm_url"]).model_hash == model.model_hash
-    ensemble, again = load_ensemble(tiny_models["ensemble_url"], model.model_hash)
+    ensemble, again = load_head(tiny_models["ensemble_url"], model.model_hash)
     assert again == ensemble_hash and pauses
     save_model(model.unet, model.diffusion, 16, str(tmp_path / "ddpm"))
-    save_ensemble(ensemble, str(tmp_path / "ensemble"))
+    save_head(ensemble, str(tmp_path / "ensemble"))
     assert load_model(str(tmp_path / "ddpm")).model_hash == model.model_hash
-    assert load_ensemble(str(tmp_path / "ensemble"), model.model_hash)[1] == ensemble_hash
+    assert load_head(str(tmp_path / "ensemble"), model.model_hash)[1] == ensemble_hash
 
 
 def test_an_outage_is_no_mistake_of_the_model(tiny_models, failing) -> None:
@@ -38,7 +38,7 @@ def test_an_outage_is_no_mistake_of_the_model(tiny_models, failing) -> None:
     with pytest.raises(UserError, match=told):
         load_model(tiny_models["ddpm_url"])
     with pytest.raises(UserError, match=told):
-        load_ensemble(tiny_models["ensemble_url"], "any")
+        load_head(tiny_models["ensemble_url"], "any")
 
 
 def test_a_model_that_may_not_be_read_is_told_at_once(tiny_models, failing) -> None:
@@ -46,7 +46,7 @@ def test_a_model_that_may_not_be_read_is_told_at_once(tiny_models, failing) -> N
     with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
         load_model(tiny_models["ddpm_url"])
     with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
-        load_ensemble(tiny_models["ensemble_url"], "any")
+        load_head(tiny_models["ensemble_url"], "any")
     assert not pauses
 
 

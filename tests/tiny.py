@@ -10,7 +10,8 @@ from factory.data.toy.faces import CLASSES, PALETTE
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.network import descriptor_dim
-from factory.labeling.ensemble import Ensemble, EnsembleConfig, save_ensemble
+from factory.labeling.ensemble import Ensemble, EnsembleConfig
+from factory.labeling.heads import save_head
 
 TREE: dict[str, dict[str, Any]] = {
     "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 64}},
@@ -45,5 +46,5 @@ def save_models(folder: Path) -> dict[str, str]:
         hidden=(8, 4),
         ddpm_hash=load_model(ddpm_url).model_hash,
     )
-    save_ensemble(Ensemble(learned), ensemble_url)
+    save_head(Ensemble(learned), ensemble_url)
     return {"ddpm_url": ddpm_url, "ensemble_url": ensemble_url}

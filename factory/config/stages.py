@@ -138,6 +138,8 @@ class FeaturesConfig(Section):
 class EnsembleConfig(Section):
     """Stage 2: the pixel classifiers (Baranchuk et al. 2022: ten MLPs, hidden 128 and 32)."""
 
+    head: str = "ensemble"
+    """The kind of classifier: ensemble is the one there is."""
     num_members: Annotated[Count, Field(le=1000)] = 10
     """Classifiers, which are fitted from different starts."""
     hidden: tuple[Width, Width] = (128, 32)

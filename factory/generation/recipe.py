@@ -14,7 +14,7 @@ from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.generation.gpu_memory import automatic_batch
 from factory.labeling import commands
-from factory.labeling.ensemble import Ensemble
+from factory.labeling.head import Head
 from factory.precision import in_bf16
 from factory.shards.plan import MAX_SHARDS, Plan
 
@@ -67,10 +67,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True)
 class Models:
-    """The frozen DDPM and its ensemble."""
+    """The frozen DDPM and the head on its features."""
 
     ddpm: Model
-    ensemble: Ensemble
+    ensemble: Head
     ensemble_hash: str
 
     @property

@@ -24,7 +24,6 @@ from factory.errors import UserError
 from factory.generation.recipe import Models, Recipe
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
 from factory.labeling.features import FeatureTap, renoised_maps, shared_noise
-from factory.labeling.labels import label_maps
 from factory.precision import autocast, gpu_is_made_for_bf16
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
@@ -221,7 +220,7 @@ class Synthesizer:
         self, draws: _Draws, x_0: torch.Tensor, maps: Sequence[torch.Tensor]
     ) -> list[Sample | None]:
         """The samples of images and their maps; None for those that are not finite."""
-        labels = label_maps(self.ensemble, maps, self.recipe.image_size)
+        labels = self.ensemble.label(maps, self.recipe.image_size)
         scores = labels.image_uncertainty()
         finite = (x_0.flatten(1).isfinite().all(dim=1) & scores.isfinite()).tolist()
         images = to_channels_last_arrays(x_0)

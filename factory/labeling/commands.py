@@ -13,14 +13,9 @@ from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
 from factory.errors import UserError, shown
 from factory.labeling import evaluation
-from factory.labeling.ensemble import (
-    Ensemble,
-    check_fits,
-    check_replaceable,
-    load_ensemble,
-    save_ensemble,
-)
-from factory.labeling.fitting import fit_ensemble, new_ensemble_config
+from factory.labeling.fitting import fit_head, new_head_config
+from factory.labeling.head import Head
+from factory.labeling.heads import check_fits, check_replaceable, load_head, save_head
 from factory.progress import tell
 
 
@@ -30,7 +25,7 @@ def load_ddpm(config: Config, *others: str) -> Model:
     return load_model(embedded.DDPM_URL if url == TOY else url)
 
 
-def load_models(config: Config, *others: str) -> tuple[Model, Ensemble, str]:
+def load_models(config: Config, *others: str) -> tuple[Model, Head, str]:
     """The DDPM, the ensemble that was fitted on it, and the ensemble's hash; others: keys that are
     needed after them. Raises UserError."""
     key = "models.ensemble_url"
@@ -38,13 +33,13 @@ def load_models(config: Config, *others: str) -> tuple[Model, Ensemble, str]:
     return model, *load_ensemble_of(required(config, key, *others), model)
 
 
-def load_ensemble_of(url: str, model: Model) -> tuple[Ensemble, str]:
+def load_ensemble_of(url: str, model: Model) -> tuple[Head, str]:
     """The ensemble of a folder, or the embedded one, that was fitted on a model, and its hash.
 
     Raises UserError.
     """
     url = embedded.ENSEMBLE_URL if url == TOY else url
-    ensemble, ensemble_hash = load_ensemble(url, model.model_hash)
+    ensemble, ensemble_hash = load_head(url, model.model_hash)
     check_fits(ensemble.config, model, f"{url}/config.json")
     return ensemble, ensemble_hash
 
@@ -83,7 +78,7 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
     check_replaceable(url)
     model = load_ddpm(config, "data.labelled")
     labelled = read_labelled(required(config, "data.labelled"), model.image_size)
-    new_ensemble_config(model, labelled.classes, config)
+    new_head_config(model, labelled.classes, config)
     storage.check_writable(url)
     return model, labelled, url
 
@@ -92,13 +87,11 @@ def fit(config: Config) -> str:
     """Fits and writes the ensemble; returns its url. Raises UserError; OSError while writing."""
     model, labelled, url = check_fit(config)
     _tell_reading("fit | data.labelled", labelled, config)
-    save_ensemble(
-        fitted(model, labelled, config), url, WEIGHTS_DTYPES[config.ensemble.weights_dtype]
-    )
+    save_head(fitted(model, labelled, config), url, WEIGHTS_DTYPES[config.ensemble.weights_dtype])
     return url
 
 
-def fitted(model: Model, labelled: Labelled, config: Config) -> Ensemble:
+def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
     """An ensemble fitted on labelled images, on the GPU where there is one. Raises UserError."""
     device = _device()
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes | on {device}")
@@ -106,7 +99,7 @@ def fitted(model: Model, labelled: Labelled, config: Config) -> Ensemble:
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
     with _room_on(device, "ensemble.pool_gib"):
         model.unet.to(device)
-        return fit_ensemble(model, labelled, config, tell)
+        return fit_head(model, labelled, config, tell)
 
 
 def _tell_reading(prefix: str, read: Labelled, config: Config) -> None:
@@ -123,7 +116,7 @@ def _absent(labelled: Labelled) -> list[str]:
     return [name for i, name in enumerate(labelled.classes.names) if i not in present]
 
 
-def check_evaluate(config: Config) -> tuple[Model, Ensemble, Labelled]:
+def check_evaluate(config: Config) -> tuple[Model, Head, Labelled]:
     """Models and test images; raises UserError, also where training images are among them."""
     model, ensemble, _ = load_models(config, "data.test")
     test = read_labelled(required(config, "data.test"), model.image_size)

@@ -13,9 +13,8 @@ from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError
 from factory.images import UInt8
-from factory.labeling.ensemble import Ensemble
 from factory.labeling.fitting import image_maps
-from factory.labeling.labels import label_maps
+from factory.labeling.head import Head
 from factory.labeling.metrics import Score, confusion_matrix
 from factory.pictures import captioned, colorize, heat, tile
 from factory.png import encode_png
@@ -35,7 +34,7 @@ class Evaluation:
     """In how many test images each class occurs."""
 
 
-def evaluate(model: Model, ensemble: Ensemble, test: Labelled, config: Config) -> Evaluation:
+def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Evaluation:
     """Labels the test images; raises UserError where their classes are not the ensemble's."""
     check_classes(ensemble, test)
     num_classes = len(test.classes)
@@ -48,7 +47,7 @@ def evaluate(model: Model, ensemble: Ensemble, test: Labelled, config: Config) -
             test.masks[start : start + step],
         )
         with torch.inference_mode():
-            labels = label_maps(ensemble, image_maps(model, ensemble.config, images), size)
+            labels = ensemble.label(image_maps(model, ensemble.config, images), size)
         parts = (labels.soft, labels.hard, labels.uncertainty)
         found = [part.cpu().numpy() for part in parts]
         for i in range(len(images)):
@@ -64,7 +63,7 @@ def evaluate(model: Model, ensemble: Ensemble, test: Labelled, config: Config) -
     return Evaluation(Score(soft), Score(hard), sheet, len(test), occurring)
 
 
-def check_classes(ensemble: Ensemble, test: Labelled) -> None:
+def check_classes(ensemble: Head, test: Labelled) -> None:
     """Raises UserError where the test set's classes are not those of the ensemble."""
     if test.classes.names != ensemble.config.class_names:
         raise UserError(

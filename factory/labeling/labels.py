@@ -12,42 +12,19 @@ descriptor; N cells: the places of the maps of all resolutions, one resolution a
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
-from factory.labeling.ensemble import Ensemble, FoldedEnsemble
+from factory.labeling.features import neighbours
+from factory.labeling.folded import FoldedEnsemble
+from factory.labeling.head import Labels
 from factory.precision import products_in_tf32
-
-UNCERTAIN_SHARE = 0.1
 
 _CELL_BYTES = {"cpu": 3 * 2**24, "cuda": 2**30}
 """Of projected cells at a time: images and members are taken in as many rounds as that needs."""
 _CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**28}
 """Of hidden units at a time; on the CPU, what its cache holds."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What the ensemble says of B images."""
-
-    soft: torch.Tensor
-    """(B, S, S) uint8 class ids: the largest mean probability."""
-    hard: torch.Tensor
-    """(B, S, S) uint8 class ids: the majority of the members, ties to the smallest id."""
-    uncertainty: torch.Tensor
-    """(B, S, S) float32: Jensen-Shannon divergence of the members, nats, 0 to ln(C)."""
-
-    def masks(self, vote: Literal["soft", "hard"]) -> torch.Tensor:
-        """(B, S, S) uint8 class ids, by the vote asked for."""
-        return self.soft if vote == "soft" else self.hard
-
-    def image_uncertainty(self) -> torch.Tensor:
-        """(B,): mean over the most uncertain tenth of the pixels (the paper's image score)."""
-        pixels = self.uncertainty.flatten(1)
-        top = max(1, round(pixels.shape[1] * UNCERTAIN_SHARE))
-        return pixels.topk(top, dim=1).values.mean(dim=1)
 
 
 @dataclass(frozen=True)
@@ -92,26 +69,25 @@ class Votes:
         return soft, hard, disagreement
 
 
-def label_maps(ensemble: Ensemble, maps: Sequence[torch.Tensor], image_size: int) -> Labels:
+def label_maps(ensemble: FoldedEnsemble, maps: Sequence[torch.Tensor], image_size: int) -> Labels:
     """Labels B images from their maps (B, C_m, h_m, w_m), in the descriptor's order.
 
-    The ensemble is in eval mode. Beside maps and labels, memory stays below 100 MB on the CPU for
+    Beside maps and labels, memory stays below 100 MB on the CPU for
     any number of images of up to 256 px at the paper's widths.
     """
-    folded = ensemble.folded()
     resolutions = tuple(sorted({m.shape[-1] for m in maps}))
     num_cells = sum(resolution**2 for resolution in resolutions)
-    budget = _CELL_BYTES[maps[0].device.type] // (4 * num_cells * folded.hidden_1)
-    members = min(folded.num_members, max(1, budget))
+    budget = _CELL_BYTES[maps[0].device.type] // (4 * num_cells * ensemble.hidden_1)
+    members = min(ensemble.num_members, max(1, budget))
     images = max(1, budget // members)
     parts = []
     for start in range(0, len(maps[0]), images):
         few = [m[start : start + images] for m in maps]
-        votes = Votes.none(len(few[0]) * image_size**2, folded.num_classes, maps[0].device)
-        for first in range(0, folded.num_members, members):
-            some = folded[first : first + members]
+        votes = Votes.none(len(few[0]) * image_size**2, ensemble.num_classes, maps[0].device)
+        for first in range(0, ensemble.num_members, members):
+            some = ensemble[first : first + members]
             _add_members(votes, some, _projected(some, few, resolutions), resolutions, image_size)
-        parts.append(votes.result(folded.num_members))
+        parts.append(votes.result(ensemble.num_members))
     shape = (-1, image_size, image_size)
     return Labels(*(torch.cat(part).view(shape) for part in zip(*parts, strict=True)))
 
@@ -153,14 +129,14 @@ def _add_members(
     image_size: int,
 ) -> None:
     """The members' votes on all pixels of the images that the cells (B, N, K * H1) are of."""
-    neighbours, shares = _neighbours(resolutions, image_size, cells.device)
+    near, shares = _neighbours(resolutions, image_size, cells.device)
     rows = cells.flatten(0, 1)
     for pixels in _chunks(votes.entropies.numel(), rows.shape[1] * 4, cells.device):
         within = torch.arange(pixels.start, pixels.stop, device=cells.device)
         pixel = within % image_size**2
         first_cell = (within // image_size**2 * cells.shape[1])[:, None]
         hidden = F.embedding_bag(
-            neighbours[pixel] + first_cell, rows, per_sample_weights=shares[pixel], mode="sum"
+            near[pixel] + first_cell, rows, per_sample_weights=shares[pixel], mode="sum"
         )
         votes[pixels].add(ensemble.logits(hidden))
 
@@ -175,19 +151,15 @@ def _chunks(num_pixels: int, bytes_per_pixel: int, device: torch.device) -> Iter
 def _neighbours(
     resolutions: tuple[int, ...], image_size: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each pixel: its cells (S * S, 4 * resolutions), and how much of each it is made of.
+    """The cells of each pixel (S * S, 4 * resolutions), and the share of each in it.
 
-    Bilinear with pixel centres: what `F.interpolate(align_corners=False)` does.
+    Bilinear with pixel centres: what `F.interpolate(align_corners=False)` does. Cells of all
+    resolutions are numbered one resolution after the other.
     """
     cells, shares, start = [], [], 0
     for resolution in resolutions:
-        place = (torch.arange(image_size, dtype=torch.float64) + 0.5) * resolution / image_size
-        place = (place - 0.5).clamp(0, resolution - 1)
-        low = place.long()
-        along = torch.stack([low, (low + 1).clamp_max(resolution - 1)], dim=1)
-        share = torch.stack([1 - (place - low), place - low], dim=1).float()
-        both = along[:, None, :, None] * resolution + along[None, :, None, :]
-        cells.append(both.reshape(image_size**2, 4) + start)
-        shares.append((share[:, None, :, None] * share[None, :, None, :]).reshape(-1, 4))
+        near, share = neighbours(resolution, image_size, device)
+        cells.append(near + start)
+        shares.append(share)
         start += resolution**2
-    return torch.cat(cells, dim=1).to(device), torch.cat(shares, dim=1).to(device)
+    return torch.cat(cells, dim=1), torch.cat(shares, dim=1)

@@ -14,7 +14,7 @@ from factory import embedded
 from factory.diffusion import folders
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
-from factory.labeling.ensemble import load_ensemble
+from factory.labeling.heads import load_head
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -97,7 +97,7 @@ def test_a_training_run_names_its_model_or_says_that_it_is_unfinished(
 def test_ensembles_and_models_are_told_apart() -> None:
     assert "holds an ensemble: name that as models.ensemble_url" in refused(embedded.ENSEMBLE_URL)
     with pytest.raises(UserError, match=r"holds a DDPM: name that as models\.ddpm_url"):
-        load_ensemble(embedded.DDPM_URL, "")
+        load_head(embedded.DDPM_URL, "")
 
 
 def test_averaged_weights_alone_are_read_once_they_are_the_network(folder: Path) -> None:

@@ -23,7 +23,6 @@ from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
-from factory.labeling.labels import label_maps
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample, sample_key
 
@@ -408,7 +407,7 @@ def test_trajectory_features_are_read_in_passing_without_extra_passes(
 def assert_labels(
     samples: list[Sample], models: Models, maps: list[torch.Tensor], vote: str = "soft"
 ) -> None:
-    labels = label_maps(models.ensemble, maps, 16)
+    labels = models.ensemble.label(maps, 16)
     assert not torch.equal(labels.soft, labels.hard)
     masks = np.stack([sample.mask for sample in samples])
     assert (masks == labels.masks(vote).numpy()).mean() > 0.998

@@ -12,8 +12,8 @@ from factory.data.loading import read_labelled
 from factory.errors import UserError
 from factory.generation.recipe import load_models
 from factory.labeling import commands, evaluation, fitting
-from factory.labeling.ensemble import load_ensemble
 from factory.labeling.evaluation import Evaluation
+from factory.labeling.heads import load_head
 from tests.gpu.standin import CUDA, StandIn
 
 DATA = {
@@ -40,9 +40,9 @@ def test_fit_uses_the_gpu_and_learns_what_a_cpu_learns(config: Config, gpu: Stan
     commands.fit(config)
     assert gpu.peak_bytes > 0
     model = commands.load_ddpm(config)
-    on_gpu, _ = load_ensemble(config.models.ensemble_url, model.model_hash)
+    on_gpu, _ = load_head(config.models.ensemble_url, model.model_hash)
     labelled = read_labelled(config.data.labelled, 16)
-    on_cpu = fitting.fit_ensemble(model, labelled, config, lambda line: None)
+    on_cpu = fitting.fit_head(model, labelled, config, lambda line: None)
     ours = on_gpu.state_dict()
     for name, value in on_cpu.state_dict().items():
         if "num_batches" not in name:
@@ -57,7 +57,7 @@ def test_no_step_of_a_fit_waits_for_the_device(config: Config, gpu: StandIn) -> 
         labelled = read_labelled(config.data.labelled, 16)
         gpu.waits.clear()
         told = config.model_copy(update={"ensemble": settings})
-        fitting.fit_ensemble(model, labelled, told, lambda line: None)
+        fitting.fit_head(model, labelled, told, lambda line: None)
         return sum(gpu.waits.values())
 
     waits(1)  # Makes the tables that are kept.
@@ -111,7 +111,7 @@ def test_too_little_memory_of_a_gpu_is_told_with_what_to_lower(
     def full(*given: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(commands, "fit_ensemble", full)
+    monkeypatch.setattr(commands, "fit_head", full)
     monkeypatch.setattr(commands.evaluation, "evaluate", full)
     if command is commands.evaluate:
         config = config.model_copy(update={"models": config.models.model_copy(update=tiny_models)})

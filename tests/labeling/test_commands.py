@@ -11,7 +11,7 @@ from factory.data.toy import faces
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
 from factory.labeling import commands
-from factory.labeling.ensemble import load_ensemble
+from factory.labeling.heads import load_head
 
 QUICK = {"num_members": 2, "hidden": [8, 4], "num_steps": 3, "pixels_per_step": 64}
 FEATURES = {"timesteps": [10, 40], "blocks": [1, 2]}
@@ -65,7 +65,7 @@ def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_pa
     assert commands.fit(config) == str(tmp_path / "ensemble")
     assert "fit | warning: no pixel of hat, which can never be learned" in capsys.readouterr().out
     model = load_model(tiny_models["ddpm_url"])
-    ensemble, _ = load_ensemble(str(tmp_path / "ensemble"), model.model_hash)
+    ensemble, _ = load_head(str(tmp_path / "ensemble"), model.model_hash)
     assert ensemble.config.class_names == faces.CLASSES
     assert ensemble.config.num_members == 2
 

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from factory import embedded
 from factory.errors import UserError
-from factory.labeling.ensemble import WEIGHTS, Ensemble, load_ensemble, save_ensemble
-from factory.labeling.fitting import members_loss
+from factory.labeling.ensemble import Ensemble
+from factory.labeling.ensemble_fitting import members_loss
+from factory.labeling.heads import WEIGHTS, load_head, save_head
 
 MEMBERS, CLASSES = 3, 5
 DDPM_HASH = "ab" * 32
@@ -114,32 +116,32 @@ def test_folding_the_standardisation_equals_standardising_the_input(ensemble: En
 
 
 def test_saved_and_loaded_it_is_the_same_to_the_bit(ensemble: Ensemble, tmp_path: Path) -> None:
-    save_ensemble(ensemble, str(tmp_path / "e"))
-    loaded, content_hash = load_ensemble(str(tmp_path / "e"), DDPM_HASH)
+    save_head(ensemble, str(tmp_path / "e"))
+    loaded, content_hash = load_head(str(tmp_path / "e"), DDPM_HASH)
     assert loaded.config == ensemble.config and len(loaded.config.classes) == CLASSES
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     x = torch.randn(20, ensemble.config.descriptor_dim)
     with torch.no_grad():
         assert torch.equal(loaded(x), ensemble(x))
-    assert content_hash == load_ensemble(str(tmp_path / "e"), DDPM_HASH)[1]
+    assert content_hash == load_head(str(tmp_path / "e"), DDPM_HASH)[1]
     assert {p.name for p in (tmp_path / "e").iterdir()} == {"config.json", WEIGHTS}
 
 
 def test_other_weights_have_another_hash(ensemble: Ensemble, tmp_path: Path) -> None:
-    save_ensemble(ensemble, str(tmp_path / "a"))
+    save_head(ensemble, str(tmp_path / "a"))
     with torch.no_grad():
         ensemble.bias_3[0, 0, 0] += 1e-3
-    save_ensemble(ensemble, str(tmp_path / "b"))
-    hashes = {load_ensemble(str(tmp_path / name), DDPM_HASH)[1] for name in "ab"}
+    save_head(ensemble, str(tmp_path / "b"))
+    hashes = {load_head(str(tmp_path / name), DDPM_HASH)[1] for name in "ab"}
     assert len(hashes) == 2
 
 
 def test_bfloat16_halves_the_file_and_stays_close(ensemble: Ensemble, tmp_path: Path) -> None:
-    save_ensemble(ensemble, str(tmp_path / "full"))
-    save_ensemble(ensemble, str(tmp_path / "half"), torch.bfloat16)
+    save_head(ensemble, str(tmp_path / "full"))
+    save_head(ensemble, str(tmp_path / "half"), torch.bfloat16)
     sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("full", "half")]
     assert sizes[1] < 0.75 * sizes[0]
-    loaded, _ = load_ensemble(str(tmp_path / "half"), DDPM_HASH)
+    loaded, _ = load_head(str(tmp_path / "half"), DDPM_HASH)
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
     x = torch.randn(200, ensemble.config.descriptor_dim, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
@@ -149,9 +151,9 @@ def test_bfloat16_halves_the_file_and_stays_close(ensemble: Ensemble, tmp_path: 
 
 
 def test_another_ddpm_is_refused_naming_both(ensemble: Ensemble, tmp_path: Path) -> None:
-    save_ensemble(ensemble, str(tmp_path))
+    save_head(ensemble, str(tmp_path))
     with pytest.raises(UserError, match="another DDPM") as refusal:
-        load_ensemble(str(tmp_path), "cd" * 32)
+        load_head(str(tmp_path), "cd" * 32)
     assert DDPM_HASH[:12] in str(refusal.value) and ("cd" * 6) in str(refusal.value)
 
 
@@ -159,11 +161,11 @@ def test_another_ddpm_is_refused_naming_both(ensemble: Ensemble, tmp_path: Path)
 def test_a_folder_without_both_files_is_refused(
     ensemble: Ensemble, tmp_path: Path, lost: str
 ) -> None:
-    save_ensemble(ensemble, str(tmp_path))
+    save_head(ensemble, str(tmp_path))
     for name in ("config.json", WEIGHTS) if lost == "both" else (lost,):
         (tmp_path / name).unlink()
     with pytest.raises(UserError, match=r"no ensemble.*factory fit"):
-        load_ensemble(str(tmp_path), DDPM_HASH)
+        load_head(str(tmp_path), DDPM_HASH)
 
 
 @pytest.mark.parametrize(
@@ -172,31 +174,31 @@ def test_a_folder_without_both_files_is_refused(
 def test_a_config_that_is_no_ensembles_is_refused(
     ensemble: Ensemble, tmp_path: Path, data: bytes
 ) -> None:
-    save_ensemble(ensemble, str(tmp_path))
+    save_head(ensemble, str(tmp_path))
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(UserError, match=r"config\.json: not an ensemble's"):
-        load_ensemble(str(tmp_path), DDPM_HASH)
+        load_head(str(tmp_path), DDPM_HASH)
 
 
 def test_an_unknown_key_in_the_config_is_refused(ensemble: Ensemble, tmp_path: Path) -> None:
-    save_ensemble(ensemble, str(tmp_path))
+    save_head(ensemble, str(tmp_path))
     content = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**content, "normalisation": "layer"}))
     with pytest.raises(UserError, match="not an ensemble's"):
-        load_ensemble(str(tmp_path), DDPM_HASH)
+        load_head(str(tmp_path), DDPM_HASH)
 
 
 @pytest.mark.parametrize("cut", [0, 4, 100, -1])
 def test_a_truncated_weight_file_is_refused(ensemble: Ensemble, tmp_path: Path, cut: int) -> None:
-    save_ensemble(ensemble, str(tmp_path))
+    save_head(ensemble, str(tmp_path))
     file = tmp_path / WEIGHTS
     file.write_bytes(file.read_bytes()[:cut])
     with pytest.raises(UserError, match=f"{WEIGHTS}: damaged"):
-        load_ensemble(str(tmp_path), DDPM_HASH)
+        load_head(str(tmp_path), DDPM_HASH)
 
 
 def test_every_bad_tensor_is_named_at_once(ensemble: Ensemble, tmp_path: Path) -> None:
-    save_ensemble(ensemble, str(tmp_path))
+    save_head(ensemble, str(tmp_path))
     tensors = load_file(tmp_path / WEIGHTS)
     del tensors["bias_2"]
     tensors["weight_3"] = tensors["weight_3"][:2].clone()
@@ -205,10 +207,30 @@ def test_every_bad_tensor_is_named_at_once(ensemble: Ensemble, tmp_path: Path) -
     tensors["stranger"] = torch.zeros(1)
     save_file(tensors, tmp_path / WEIGHTS)
     with pytest.raises(UserError) as refusal:
-        load_ensemble(str(tmp_path), DDPM_HASH)
+        load_head(str(tmp_path), DDPM_HASH)
     told = {line.split("tensor ")[1].split()[0]: line for line in refusal.value.problems}
     assert set(told) == {"bias_2", "weight_3", "linear_1.bias", "norm_2.running_var", "stranger"}
     assert "is missing" in told["bias_2"] and "is unknown" in told["stranger"]
     assert "config.json says (3, 8, 5)" in told["weight_3"]
     for name in ("linear_1.bias", "norm_2.running_var"):
         assert "not finite" in told[name]
+
+
+def test_the_embedded_ensemble_is_written_as_it_lies_there_byte_for_byte(tmp_path: Path) -> None:
+    folder = Path(embedded.ENSEMBLE_URL)
+    ddpm_hash = json.loads((folder / "config.json").read_text())["ddpm_hash"]
+    head, content_hash = load_head(str(folder), ddpm_hash)
+    save_head(head, str(tmp_path), torch.bfloat16)
+    assert (tmp_path / "config.json").read_bytes() == (folder / "config.json").read_bytes()
+    weights = [load_file(place / WEIGHTS) for place in (tmp_path, folder)]
+    assert weights[0].keys() == weights[1].keys() and len(content_hash) == 64
+
+
+def test_a_folder_of_a_kind_of_head_that_nobody_knows_is_refused(
+    ensemble: Ensemble, tmp_path: Path
+) -> None:
+    save_head(ensemble, str(tmp_path))
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({"kind": "forest", **config}))
+    with pytest.raises(UserError, match=r"not an ensemble's .* kind"):
+        load_head(str(tmp_path), DDPM_HASH)

@@ -13,10 +13,9 @@ from factory.data.loading import Labelled
 from factory.data.toy import drawing, faces
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
-from factory.labeling.ensemble import load_ensemble
 from factory.labeling.evaluation import SHEET_COLUMNS, evaluate, table, write_evaluation
 from factory.labeling.fitting import image_maps
-from factory.labeling.labels import label_maps
+from factory.labeling.heads import load_head
 from factory.labeling.metrics import confusion_matrix
 
 
@@ -27,7 +26,7 @@ def model(tiny_models):
 
 @pytest.fixture
 def ensemble(tiny_models, model):
-    return load_ensemble(tiny_models["ensemble_url"], model.model_hash)[0]
+    return load_head(tiny_models["ensemble_url"], model.model_hash)[0]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def test_the_scores_are_those_of_the_masks_of_all_images(
     found = evaluate(model, ensemble, test_set, config)
     maps = image_maps(model, ensemble.config, test_set.images)
     for vote, score in (("soft", found.soft), ("hard", found.hard)):
-        masks = label_maps(ensemble, maps, 16).masks(vote).numpy()
+        masks = ensemble.label(maps, 16).masks(vote).numpy()
         wanted = confusion_matrix(test_set.masks, masks, len(faces.CLASSES))
         assert np.abs(score.confusion - wanted).sum() <= 4  # a pixel may flip by rounding
         assert score.confusion.sum() == (test_set.masks != IGNORE_ID).sum()

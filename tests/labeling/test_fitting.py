@@ -1,5 +1,7 @@
 """Claims about factory.labeling.fitting: the ensemble learns from few labelled images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,20 +13,12 @@ from factory.data.loading import Labelled
 from factory.data.toy import drawing, faces
 from factory.diffusion.checkpoints import Model, load_model
 from factory.errors import UserError
-from factory.labeling import fitting
+from factory.labeling import ensemble_fitting, fitting
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
-from factory.labeling.fitting import (
-    Axes,
-    choose_pixels,
-    fit_ensemble,
-    fit_pool,
-    image_maps,
-    members_loss,
-    mirror_ids,
-    new_ensemble_config,
-    read_pool,
-)
-from factory.labeling.labels import label_maps
+from factory.labeling.ensemble_fitting import fit_pool, members_loss
+from factory.labeling.fitting import fit_head, image_maps, mirror_ids, new_head_config
+from factory.labeling.heads import HEADS
+from factory.labeling.pixel_pool import Axes, choose_pixels, read_pool
 
 TOY = Classes.named(faces.CLASSES, faces.PALETTE)
 KNOBS = {
@@ -65,12 +59,12 @@ def silent(line: str) -> None:
 
 
 def fit(model: Model, labelled: Labelled, config: Config) -> Ensemble:
-    return fit_ensemble(model, labelled, config, silent)
+    return fit_head(model, labelled, config, silent)
 
 
 def predicted(model: Model, ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
     maps = image_maps(model, ensemble.config, images)
-    return label_maps(ensemble, maps, 16).soft.numpy()
+    return ensemble.label(maps, 16).soft.numpy()
 
 
 def test_it_labels_unseen_drawings_far_better_than_the_commonest_class(
@@ -192,13 +186,13 @@ def learned_of(maps: list[torch.Tensor], size: int, num_classes: int) -> Ensembl
 def test_labels_belong_to_their_coordinates_however_images_pass(
     monkeypatch, split: list[int]
 ) -> None:
-    monkeypatch.setattr(fitting, "_AXES_IMAGES", 2)
+    monkeypatch.setattr("factory.labeling.pixel_pool._AXES_IMAGES", 2)
     maps, labels = places_as_maps(num_images=5, size=6)
     labels[3, 4:20] = IGNORE_ID
     labels[2] = IGNORE_ID  # a pass may have nothing to learn from
     passes = zip(*(m.split(split) for m in maps), strict=True)
     torch.manual_seed(0)
-    pool = read_pool(passes, choose_pixels(labels, 180), learned_of(maps, 6, 200))
+    pool = read_pool(passes, choose_pixels(labels, 180), 6)
     coordinates, drawn = pool.draw(2_000)
     assert coordinates.dtype == torch.bfloat16 and drawn.dtype == torch.int64
     axes = pool.axes
@@ -225,7 +219,7 @@ def test_coordinates_along_axes_are_uncorrelated_and_keep_their_proportions() ->
 
 
 def test_only_the_axes_along_which_most_varies_are_kept(monkeypatch) -> None:
-    monkeypatch.setattr(fitting, "_NUM_AXES", 3)
+    monkeypatch.setattr("factory.labeling.pixel_pool._NUM_AXES", 3)
     torch.manual_seed(0)
     narrow = torch.randn(500, 3) @ torch.randn(3, 12)
     axes = Axes.of(narrow + 1e-3 * torch.randn(500, 12))
@@ -242,11 +236,11 @@ def test_an_ensemble_fitted_to_coordinates_takes_descriptors(monkeypatch) -> Non
     descriptors = maps[0].permute(0, 2, 3, 1).flatten(0, 2)
     labels = (descriptors[:, 0] > descriptors[:, 1]).view(4, 900).to(torch.uint8)
     learned = learned_of(maps, 30, 2)
-    pool = read_pool([maps], choose_pixels(labels, 3_600), learned)
+    pool = read_pool([maps], choose_pixels(labels, 3_600), 30)
     seen: list[Ensemble] = []
-    unfolded = Axes.unfolded
+    honest = ensemble_fitting.unfolded
     monkeypatch.setattr(
-        Axes, "unfolded", lambda axes, *given: seen.append(given[0]) or unfolded(axes, *given)
+        ensemble_fitting, "unfolded", lambda *given: seen.append(given[0]) or honest(*given)
     )
     settings = parse_config({"ensemble": {**KNOBS, "num_steps": 100}}).ensemble
     ensemble = fit_pool(learned, pool, settings, silent)
@@ -262,7 +256,7 @@ def test_a_pool_takes_the_memory_that_it_is_given(
 ) -> None:
     seen: list[torch.Tensor] = []
     monkeypatch.setattr(
-        fitting, "fit_pool", lambda learned, pool, *rest: seen.append(pool.coordinates)
+        ensemble_fitting, "fit_pool", lambda learned, pool, *rest: seen.append(pool.coordinates)
     )
     for gib in (1e-4, 1.0):
         fit(model, training, tiny_config(ensemble={**KNOBS, "pool_gib": gib}))
@@ -301,9 +295,11 @@ def test_flipping_doubles_the_data_with_sides_swapped(
     classes = Classes.named(["skin", "l_eye", "r_eye"])
     seen: dict[str, np.ndarray] = {}
     monkeypatch.setattr(fitting, "map_passes", lambda *given: seen.update(images=given[2]))
-    monkeypatch.setattr(
-        fitting, "fit_maps", lambda passes, masks, *rest: seen.update(masks=masks.numpy())
+    watched = replace(
+        ensemble_fitting.KIND,
+        fit=lambda passes, masks, *rest: seen.update(masks=masks.numpy()),
     )
+    monkeypatch.setitem(HEADS, "ensemble", watched)
     config = tiny_config(ensemble={**KNOBS, "horizontal_flip": flip})
     fit(model, Labelled(images, masks, ("a", "b", "c"), classes), config)
 
@@ -319,7 +315,7 @@ def test_flipping_doubles_the_data_with_sides_swapped(
 def test_maps_do_not_hang_on_how_many_images_pass_at_once(
     model, training, tiny_config, monkeypatch
 ) -> None:
-    learned = new_ensemble_config(model, TOY, tiny_config())
+    learned = new_head_config(model, TOY, tiny_config())
     whole = image_maps(model, learned, training.images[:5])
     monkeypatch.setattr(fitting, "_PIXELS_PER_PASS", 2 * 16**2)
     for a, b in zip(whole, image_maps(model, learned, training.images[:5]), strict=True):
@@ -330,15 +326,15 @@ def test_maps_do_not_hang_on_how_many_images_pass_at_once(
 def test_blocks_and_timesteps_that_the_model_lacks_are_refused(model, tiny_config) -> None:
     config = tiny_config(features={"timesteps": [10], "blocks": [1, 4]})
     with pytest.raises(UserError, match=r"features\.blocks: 4 .* 0\.\.3"):
-        new_ensemble_config(model, TOY, config)
+        new_head_config(model, TOY, config)
     config = tiny_config(features={"timesteps": [100], "blocks": [1]}, diffusion={})
     with pytest.raises(UserError, match=r"features\.timesteps: 100 .* 100 timesteps"):
-        new_ensemble_config(model, TOY, config)
+        new_head_config(model, TOY, config)
 
 
 def test_the_ensemble_tells_what_it_was_fitted_on(model, tiny_config) -> None:
     config = tiny_config(ensemble={**KNOBS, "seed": 5}, features={"timesteps": [10, 40, 5]})
-    learned = new_ensemble_config(model, TOY, config)
+    learned = new_head_config(model, TOY, config)
     assert learned.ddpm_hash == model.model_hash and learned.image_size == 16
     assert learned.classes == TOY and learned.noise_seed == 5
     assert (learned.timesteps, learned.blocks) == ((10, 40, 5), (1, 2))
@@ -349,6 +345,12 @@ def test_the_ensemble_tells_what_it_was_fitted_on(model, tiny_config) -> None:
 def test_progress_is_told_with_the_loss(model, training, tiny_config) -> None:
     lines: list[str] = []
     config = tiny_config(ensemble={**KNOBS, "num_steps": 3})
-    fit_ensemble(model, training, config, lines.append)
+    fit_head(model, training, config, lines.append)
     assert len(lines) == 2 and "6,144 pixels of 24 images" in lines[0]
     assert "step 3/3" in lines[1] and "loss" in lines[1]
+
+
+def test_a_kind_of_head_that_is_not_there_is_refused_with_the_nearest(model, tiny_config) -> None:
+    for name, remedy in (("ensembel", "Did you mean ensemble"), ("forest", "Known here: ensemble")):
+        with pytest.raises(UserError, match=f"head: '{name}' is no kind of head. {remedy}"):
+            new_head_config(model, TOY, tiny_config(ensemble={"head": name}))

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from factory.labeling import labels as module
 from factory.labeling.ensemble import Ensemble
-from factory.labeling.labels import Labels, Votes, label_maps
+from factory.labeling.head import Labels
+from factory.labeling.labels import Votes
 
 CLASSES, SIZE = 5, 16
 CHANNELS, HEIGHTS = (6, 4, 3, 6), (4, 8, 16, 8)  # maps out of order, resolutions repeated
@@ -48,7 +49,7 @@ def test_project_then_upsample_equals_upsample_then_classify(ensemble: Ensemble)
     maps = random_maps(8)
     soft, hard, disagreement = reference(ensemble, maps)
     with torch.no_grad():
-        given = label_maps(ensemble, maps, SIZE)
+        given = ensemble.label(maps, SIZE)
     assert given.soft.dtype == given.hard.dtype == torch.uint8
     assert (given.soft == soft).double().mean() >= 0.999
     assert (given.hard == hard).double().mean() >= 0.999
@@ -65,10 +66,10 @@ def test_the_rounds_that_memory_asks_for_change_nothing(
 ) -> None:
     maps = random_maps(3)
     with torch.no_grad():
-        whole = label_maps(ensemble, maps, SIZE)
+        whole = ensemble.label(maps, SIZE)
         monkeypatch.setitem(module._CELL_BYTES, "cpu", cell_bytes)
         monkeypatch.setitem(module._CHUNK_BYTES, "cpu", chunk_bytes)
-        split = label_maps(ensemble, maps, SIZE)
+        split = ensemble.label(maps, SIZE)
     assert (split.soft == whole.soft).all() and (split.hard == whole.hard).all()
     torch.testing.assert_close(split.uncertainty, whole.uncertainty, rtol=1e-4, atol=1e-6)
 
@@ -137,9 +138,9 @@ def test_an_images_uncertainty_is_the_mean_of_its_most_uncertain_tenth() -> None
 def test_a_batch_is_labelled_as_its_images_one_by_one(ensemble: Ensemble) -> None:
     maps = random_maps(3)
     with torch.no_grad():
-        together = label_maps(ensemble, maps, SIZE)
+        together = ensemble.label(maps, SIZE)
         for i in range(3):
-            alone = label_maps(ensemble, [m[i : i + 1] for m in maps], SIZE)
+            alone = ensemble.label([m[i : i + 1] for m in maps], SIZE)
             assert torch.equal(alone.soft[0], together.soft[i])
             assert torch.equal(alone.hard[0], together.hard[i])
             torch.testing.assert_close(alone.uncertainty[0], together.uncertainty[i])
@@ -148,7 +149,7 @@ def test_a_batch_is_labelled_as_its_images_one_by_one(ensemble: Ensemble) -> Non
 def test_maps_of_half_precision_are_projected_in_full(ensemble: Ensemble) -> None:
     half = [m.bfloat16() for m in random_maps(2)]
     with torch.no_grad():
-        given = label_maps(ensemble, half, SIZE)
-        wanted = label_maps(ensemble, [m.float() for m in half], SIZE)
+        given = ensemble.label(half, SIZE)
+        wanted = ensemble.label([m.float() for m in half], SIZE)
     assert torch.equal(given.uncertainty, wanted.uncertainty)
     assert torch.equal(given.soft, wanted.soft)

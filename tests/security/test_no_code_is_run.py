@@ -19,7 +19,7 @@ from factory.diffusion.checkpoints import load_model
 from factory.errors import DamagedShard, UnreadableImage, UserError
 from factory.importing import import_weights
 from factory.labeling.diffuseseg_mlps import load_mlps
-from factory.labeling.ensemble import load_ensemble
+from factory.labeling.heads import load_head
 from factory.png import encode_png
 from factory.shards import parquet, reader, webdataset
 from factory.shards.ledger import Ledger
@@ -116,10 +116,10 @@ def test_an_ensemble_runs_nothing(
 ) -> None:
     model_hash = load_model(tiny_models["ddpm_url"]).model_hash
     shutil.copytree(tiny_models["ensemble_url"], tmp_path / "ensemble")
-    load_ensemble(str(tmp_path / "ensemble"), model_hash)
+    load_head(str(tmp_path / "ensemble"), model_hash)
     for artefact in live:
         put(tmp_path / "ensemble" / name, artefact.data)
-        quiet(load_ensemble, str(tmp_path / "ensemble"), model_hash)
+        quiet(load_head, str(tmp_path / "ensemble"), model_hash)
 
 
 @pytest.mark.parametrize("end", ["pth", "safetensors"])

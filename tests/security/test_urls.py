@@ -22,7 +22,7 @@ from factory.config import Config, load_config, parse_config
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
 from factory.importing import read_ddpm
-from factory.labeling.ensemble import load_ensemble
+from factory.labeling.heads import load_head
 from factory.shards.reading import read_plan
 
 SECRET = "hunter2hunter2"
@@ -364,7 +364,7 @@ def test_every_function_that_a_user_gives_a_url_refuses(name: str) -> None:
 
 GIVEN_BY_CODE: dict[str, Callable[[str], object]] = {
     "load_model": load_model,
-    "load_ensemble": lambda url: load_ensemble(url, "0"),
+    "load_head": lambda url: load_head(url, "0"),
     "read_ddpm": read_ddpm,
     "read_plan": read_plan,
     "read_bytes": storage.read_bytes,

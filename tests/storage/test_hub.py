@@ -7,7 +7,7 @@ import pytest
 
 from factory import storage
 from factory.errors import UserError
-from factory.labeling.ensemble import load_ensemble
+from factory.labeling.heads import load_head
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_plan
 from factory.storage import hub
@@ -71,7 +71,7 @@ def test_files_that_git_has_not_fetched_are_not_called_damaged(
     ensemble = Path(shutil.copytree(tiny_models["ensemble_url"], tmp_path / "ensemble"))
     (ensemble / "ensemble.safetensors").write_bytes(POINTER)
     with pytest.raises(UserError, match="Run `git lfs pull`"):
-        load_ensemble(str(ensemble), "")
+        load_head(str(ensemble), "")
 
 
 @pytest.mark.parametrize("part", ["data", "data/train-00000.parquet", "_factory"])

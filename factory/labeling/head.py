@@ -1,0 +1,118 @@
+"""What the rest of the product asks of a head: the classifier of pixels by the network's maps.
+
+Shapes: B images, S image size, C classes, C_m channels of map m, N images to fit on.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, Self
+
+import torch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from factory.classes import MAX_CLASSES, Classes, Color
+from factory.config import MAX_IMAGE_SIZE, Ordinal
+from factory.config import EnsembleConfig as EnsembleSettings
+
+Maps = Sequence[torch.Tensor]
+"""(B, C_m, h_m, w_m) float32 of B images, in the descriptor's order."""
+
+UNCERTAIN_SHARE = 0.1
+"""The share of an image's pixels, the most uncertain ones, whose mean is its uncertainty."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a head says of B images."""
+
+    soft: torch.Tensor
+    """(B, S, S) uint8 class ids: the largest mean probability."""
+    hard: torch.Tensor
+    """(B, S, S) uint8 class ids: the majority of the members, ties to the smallest id."""
+    uncertainty: torch.Tensor
+    """(B, S, S) float32: Jensen-Shannon divergence of the members, nats, 0 to ln(C)."""
+
+    def masks(self, vote: Literal["soft", "hard"]) -> torch.Tensor:
+        """(B, S, S) uint8 class ids, by the vote asked for."""
+        return self.soft if vote == "soft" else self.hard
+
+    def image_uncertainty(self) -> torch.Tensor:
+        """(B,): mean over the most uncertain tenth of the pixels (the paper's image score)."""
+        pixels = self.uncertainty.flatten(1)
+        top = max(1, round(pixels.shape[1] * UNCERTAIN_SHARE))
+        return pixels.topk(top, dim=1).values.mean(dim=1)
+
+
+class HeadConfig(BaseModel):
+    """What a head's weights mean: the `config.json` of its folder. A kind adds its own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    class_names: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_CLASSES)]
+    palette: tuple[Color, ...]
+    image_size: Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)]
+    timesteps: Annotated[tuple[Ordinal, ...], Field(min_length=1)]
+    blocks: Annotated[tuple[Ordinal, ...], Field(min_length=1)]
+    noise_seed: int
+    """The seed of the noise that images are noised with for their features."""
+    descriptor_dim: Annotated[int, Field(ge=1, le=2**20)]
+    ddpm_hash: str
+    """The hash of the DDPM whose features the weights belong to."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if len(self.palette) != len(self.class_names):
+            raise ValueError(f"{len(self.class_names)} names, {len(self.palette)} colours")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _hash_last(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields in the order that files have them: the hash comes behind a kind's own."""
+        content: dict[str, Any] = serialize(self)
+        ddpm_hash = content.pop("ddpm_hash")
+        return {**content, "ddpm_hash": ddpm_hash}
+
+    @property
+    def classes(self) -> Classes:
+        """Names and colours of the classes."""
+        return Classes(self.class_names, self.palette)
+
+
+class Head(Protocol):
+    """A classifier of pixels, in eval mode and frozen."""
+
+    @property
+    def config(self) -> HeadConfig:
+        """What its weights mean."""
+
+    def label(self, maps: Maps, image_size: int) -> Labels:
+        """Labels B images (S, S) from their maps, in the descriptor's order."""
+
+    def stored_tensors(self) -> Mapping[str, torch.Tensor]:
+        """The tensors that its folder holds, by name."""
+
+    def to(self, device: torch.device) -> Self: ...
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """Heads of one architecture: how one is fitted, and how its folder is read."""
+
+    config: type[HeadConfig]
+    own_fields: tuple[str, ...]
+    """The fields that `config` adds to `HeadConfig`; each is a key of the section `ensemble`."""
+    load: Callable[[Any, Mapping[str, torch.Tensor], str], Head]
+    """(config, tensors of the file, its place) -> the head; raises UserError naming the tensors
+    that do not fit."""
+    fit: Callable[
+        [Iterable[Maps], torch.Tensor, Any, EnsembleSettings, Callable[[str], None]], Head
+    ]
+    """(maps of the images, a few at a time; masks (N, S, S) uint8; config; settings; tell) -> the
+    head, on the device of the maps. Raises UserError where all pixels are ignored."""

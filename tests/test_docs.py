@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,16 +93,11 @@ def test_every_link_between_files_leads_to_one(page: Path) -> None:
     assert not {file for file in files - made if not file.exists()}
 
 
-@pytest.fixture(scope="module")
-def scripts() -> dict[str, ModuleType]:
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The scripts that make pages and pictures."""
-    sys.path.insert(0, str(DOCS / "scripts"))
-    import cli_page
-    import config_page
-    import speed_chart
-
-    sys.path.pop(0)
-    return {each.__name__: each for each in (cli_page, config_page, speed_chart)}
+    monkeypatch.syspath_prepend(DOCS / "scripts")
+    return {name: import_module(name) for name in ("cli_page", "config_page", "speed_chart")}
 
 
 def test_every_key_of_a_config_has_a_type_a_default_and_a_meaning(

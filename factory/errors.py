@@ -17,8 +17,9 @@ What the system refuses stays an OSError. The command line tells each of them in
 """
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 MAX_LENGTH = 600
 """Characters of a line that people read to its end."""
@@ -139,6 +140,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in told for words in _OUT_OF_MEMORY)
     )
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What to do about an unknown name: the nearest one, or all that are known."""
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
 
 
 def some(names: Sequence[str], num: int = 6) -> str:

@@ -53,6 +53,23 @@ def test_a_number_of_pairs_that_is_no_count_is_refused_with_the_value(refused, n
     assert "whole number >= 1" in told
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("unipic", "Did you mean unipc?"),
+        ("DDIM", "Known here: sde_dpm_solver, unipc, dpm_solver, ddim, ddpm."),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [["--dry-run"], []])
+def test_a_sampler_that_is_not_there_is_refused_with_the_nearest(
+    refused, tmp_path, name, remedy, dry_run
+):
+    told = refused(
+        "generate", "--set", f"generate.sampler={name}", "--out", str(tmp_path / "out"), *dry_run
+    )
+    assert told == f"error: generate.sampler: {name!r} is no sampler. {remedy}\n"
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_name(refused, tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text("generate: {nums: 5}\nensemble: {num_member: 3}\n")

@@ -114,7 +114,6 @@ def test_numbers_that_yaml_calls_strings_read_as_numbers(number: str, tmp_path: 
         ("train", "seed", -1),
         ("train", "seed", 2**63),
         ("train", "precision", "fp16"),
-        ("generate", "sampler", "euler"),
         ("generate", "format", 5),
         ("generate", "gpus_per_actor", -1),
         ("diffusion", "beta_end", "-inf"),

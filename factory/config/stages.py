@@ -194,7 +194,7 @@ class GenerateConfig(Section):
     batch_size: Count | Literal["auto"] = "auto"
     """Part of the plan: the last batch of a shard is padded, so kernels see one shape. auto: by
     image size; on a GPU by what the network takes, too: 8 GiB at most, as an estimate."""
-    sampler: Literal["sde_dpm_solver", "unipc", "dpm_solver", "ddim", "ddpm"] = "sde_dpm_solver"
+    sampler: str = "sde_dpm_solver"
     """sde_dpm_solver (SDE-DPM-Solver++(2M)): second order, with noise, which forgives a model its
     short training; unipc, dpm_solver (DPM-Solver++(2M)): second order without; ddim: see eta; ddpm:
     every timestep."""

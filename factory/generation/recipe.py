@@ -2,16 +2,16 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from factory.config import Config, FeaturesConfig, GenerateConfig
 from factory.diffusion import philox
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.samplers import SAMPLERS
 from factory.diffusion.schedule import linear_schedule
-from factory.errors import UserError
+from factory.errors import UserError, nearest
 from factory.generation.gpu_memory import automatic_batch
 from factory.labeling import commands
 from factory.labeling.head import Head
@@ -27,6 +27,13 @@ _NOISE = {"cpu": "numpy's philox, ziggurat", "cuda": philox.NAME}
 """Who draws it: a GPU would wait for the CPU's, and a CPU is faster at its own."""
 
 
+def known_sampler(name: str) -> str:
+    """The name of a sampler, if there is such a one. Raises ValueError naming the nearest."""
+    if name not in SAMPLERS:
+        raise ValueError(f"{name!r} is no sampler. {nearest(name, SAMPLERS)}")
+    return name
+
+
 class Recipe(BaseModel, frozen=True, extra="forbid"):
     """How the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
 
@@ -35,9 +42,9 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     seed: int
     image_size: int
     """Pixels, high and wide."""
-    sampler: Literal["sde_dpm_solver", "unipc", "dpm_solver", "ddim", "ddpm"]
+    sampler: Annotated[str, AfterValidator(known_sampler)]
     eta: float | None
-    """The noise of ddim; None for other samplers."""
+    """The noise of a sampler that `has_eta`; None for others."""
     sampling_timesteps: tuple[int, ...]
     """Decreasing; those of the features are among them. Empty: all of the model's."""
     clip: float | None
@@ -88,6 +95,10 @@ def load_models(config: Config) -> Models:
 def make_plan(config: Config, models: Models) -> Plan:
     """Everything that decides the bytes of the dataset. Raises UserError."""
     generate, ensemble = config.generate, models.ensemble.config
+    try:
+        known_sampler(generate.sampler)
+    except ValueError as error:
+        raise UserError(f"generate.sampler: {error}") from None
     _check_num_steps(generate, models)
     if generate.num > MAX_SHARDS * generate.samples_per_shard:
         raise UserError(
@@ -99,7 +110,7 @@ def make_plan(config: Config, models: Models) -> Plan:
         seed=generate.seed,
         image_size=models.ddpm.image_size,
         sampler=generate.sampler,
-        eta=generate.eta if generate.sampler == "ddim" else None,
+        eta=generate.eta if SAMPLERS[generate.sampler].has_eta else None,
         sampling_timesteps=_sampling_timesteps(generate, models),
         clip=models.ddpm.clip,
         feature_source=_feature_source(config.features, generate.sampler),
@@ -121,7 +132,7 @@ def make_plan(config: Config, models: Models) -> Plan:
 def _check_num_steps(generate: GenerateConfig, models: Models) -> None:
     num_steps, num_pinned = generate.num_sampling_steps, len(models.ensemble.config.timesteps)
     num_timesteps = models.ddpm.diffusion.num_timesteps
-    if generate.sampler != "ddpm" and not num_pinned < num_steps <= num_timesteps:
+    if SAMPLERS[generate.sampler].grid is not None and not num_pinned < num_steps <= num_timesteps:
         raise UserError(
             f"generate.num_sampling_steps: {num_steps} must be more than {num_pinned}, the number "
             f"of feature timesteps, and at most {num_timesteps}, the model's timesteps."

@@ -1,6 +1,5 @@
 """The kinds of heads, and the folders that hold one: `config.json` and `ensemble.safetensors`."""
 
-import difflib
 import hashlib
 import json
 
@@ -14,7 +13,7 @@ from factory.diffusion.folders import INDEX, exists
 from factory.diffusion.folders import WEIGHTS as DDPM_WEIGHTS
 from factory.diffusion.network import descriptor_dim
 from factory.diffusion.tensors import read_safetensors
-from factory.errors import UserError
+from factory.errors import UserError, nearest
 from factory.labeling import ensemble_fitting
 from factory.labeling.head import Head, HeadConfig, HeadKind
 from factory.storage import hub
@@ -30,9 +29,7 @@ WEIGHTS = "ensemble.safetensors"
 def check_kind(name: str) -> None:
     """Raises UserError where `ensemble.head` names no kind of heads."""
     if name not in HEADS:
-        near = difflib.get_close_matches(name, HEADS, n=1, cutoff=0.5)
-        remedy = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(HEADS)}."
-        raise UserError(f"ensemble.head: {name!r} is no kind of head. {remedy}")
+        raise UserError(f"ensemble.head: {name!r} is no kind of head. {nearest(name, HEADS)}")
 
 
 def save_head(head: Head, url: str, dtype: torch.dtype = torch.float32) -> None:

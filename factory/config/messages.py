@@ -17,9 +17,9 @@ def problem_lines(error: ValidationError, source: str, root: type[Section]) -> l
     """
     by_key: dict[str, tuple[str, list[str]]] = {}
     for problem in error.errors():
-        place = _place(problem["loc"], root)
-        path, message = _message(problem, place)
-        by_key.setdefault(place.path, (path, []))[1].extend(message.splitlines())
+        where = _locate(problem["loc"], root)
+        path, message = _message(problem, where)
+        by_key.setdefault(where.path, (path, []))[1].extend(message.splitlines())
     lines = []
     for path, messages in by_key.values():
         # A key that takes values of several kinds has one problem for each kind.
@@ -29,7 +29,7 @@ def problem_lines(error: ValidationError, source: str, root: type[Section]) -> l
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Location:
     """Where in a config a problem is."""
 
     keys: tuple[str, ...]
@@ -46,7 +46,8 @@ class _Place:
         return ".".join(self.keys)
 
 
-def _place(location: Sequence[int | str], root: type[Section]) -> _Place:
+def _locate(location: Sequence[int | str], root: type[Section]) -> _Location:
+    """The place that pydantic's location of a problem names."""
     keys: list[str] = []
     parent = root
     sections: tuple[type[Section], ...] = (root,)
@@ -59,26 +60,26 @@ def _place(location: Sequence[int | str], root: type[Section]) -> _Place:
         keys.append(str(part))
         if sections:
             parent, sections = sections[0], _children(sections[0], part)
-    return _Place(tuple(keys), parent, sections)
+    return _Location(tuple(keys), parent, sections)
 
 
-def _message(problem: Any, place: _Place) -> tuple[str, str]:
+def _message(problem: Any, where: _Location) -> tuple[str, str]:
     """The path of the key with a problem, and what is wrong with it and what to do."""
-    path, last = place.path, place.keys[-1] if place.keys else ""
+    path, last = where.path, where.keys[-1] if where.keys else ""
     if problem["type"] in ("extra_forbidden", "invalid_key"):
-        return path, f"unknown key.{_did_you_mean(place)}"
-    if problem["type"] == "missing" and last in place.parent.model_fields:
-        wanted = place.parent.model_fields[last].description
-        return path.rpartition(".")[0], f"kind {_kind(place.parent)} needs {last}: {wanted}"
+        return path, f"unknown key.{_did_you_mean(where)}"
+    if problem["type"] == "missing" and last in where.parent.model_fields:
+        wanted = where.parent.model_fields[last].description
+        return path.rpartition(".")[0], f"kind {_kind(where.parent)} needs {last}: {wanted}"
     if problem["type"].startswith("union_tag"):
-        *most, final = [repr(_kind(section)) for section in place.sections]
+        *most, final = [repr(_kind(section)) for section in where.sections]
         value = problem["input"].get("kind")
         return f"{path}.kind", f"input should be {', '.join(most)} or {final}, got {value!r}"
     message: str = problem["msg"].removeprefix("Value error, ")
     if not path or problem["type"] == "url":
         return path, message
     if problem["type"] in ("model_type", "model_attributes_type"):
-        keys = list(place.sections[-1].model_fields)
+        keys = list(where.sections[-1].model_fields)
         return path, f"is a section: write keys below it, such as {' and '.join(keys[:2])}."
     value = problem["input"]
     quoted = "" if repr(str(value)) in message or isinstance(value, dict) else f", got {value!r}"
@@ -105,10 +106,10 @@ def _kind(section: type[Section]) -> Any:
     return section.model_fields["kind"].default
 
 
-def _did_you_mean(place: _Place) -> str:
+def _did_you_mean(where: _Location) -> str:
     """The nearest known name, or all names that are known in the same section."""
-    names = list(place.parent.model_fields)
-    near = difflib.get_close_matches(place.keys[-1], names, n=1, cutoff=0.5)
+    names = list(where.parent.model_fields)
+    near = difflib.get_close_matches(where.keys[-1], names, n=1, cutoff=0.5)
     if near:
-        return f" Did you mean {'.'.join([*place.keys[:-1], near[0]])}?"
+        return f" Did you mean {'.'.join([*where.keys[:-1], near[0]])}?"
     return f" Known here: {', '.join(names)}."

@@ -174,7 +174,8 @@ def _decode(item: Item, size: int, num_classes: int | None) -> _Decoded:
     with _adding(problems, item.image_url):
         picture = item.image(size)
         image = decoding.square_rgb(picture.image, size)
-    if num_classes is not None and item.mask_url is not None:
+    if num_classes is not None:
+        assert item.mask_url is not None, "masks were asked for"
         with _adding(problems, item.mask_url):
             mask = _decode_mask(item.mask(size, num_classes), item.mask_url, picture, size)
     info = picture.info if picture else None

@@ -1,4 +1,4 @@
-"""Claims about factory.data.inspection: what is told about a source, and what must not overlap."""
+"""Claims about factory.data.inspection: what is said of a source, and what must not overlap."""
 
 import io
 from pathlib import Path

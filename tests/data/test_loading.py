@@ -29,9 +29,9 @@ def test_drawings_are_labelled_and_depend_on_the_seed() -> None:
 
 
 def test_any_storage_is_read() -> None:
-    place = f"memory://{uuid.uuid4().hex}"
-    storage.write(f"{place}/x/a.png", encode_png(flat(7)))
-    assert loading.read_images(folder(place), 8)[0, 0, 0].tolist() == [7, 7, 7]
+    url = f"memory://{uuid.uuid4().hex}"
+    storage.write(f"{url}/x/a.png", encode_png(flat(7)))
+    assert loading.read_images(folder(url), 8)[0, 0, 0].tolist() == [7, 7, 7]
 
 
 def test_a_mask_that_is_the_file_of_its_image_is_refused(tmp_path: Path) -> None:
@@ -48,9 +48,9 @@ def test_small_objects_and_wide_ones_that_are_lost_are_told(tmp_path: Path) -> N
     put(tmp_path / "images", a_png=encode_png(flat(1, 8, 24)))
     put(tmp_path / "masks", a_png=encode_png(wide))
     read = loading.read_labelled(pairs(tmp_path), 2)
-    told = " ".join(read.notes)
-    assert "class thing: 1 of 1 connected regions vanish when they are scaled to 2 px" in told
-    assert "class other: 100.00% of its pixels lie outside the centred square" in told
+    notes = " ".join(read.notes)
+    assert "class thing: 1 of 1 connected regions vanish when they are scaled to 2 px" in notes
+    assert "class other: 100.00% of its pixels lie outside the centred square" in notes
     assert loading.read_labelled(pairs(tmp_path, num=1), 8).notes[0].startswith("class background")
 
 
@@ -94,13 +94,13 @@ def test_a_dangling_link_is_a_problem_of_its_file(tmp_path: Path) -> None:
 
 @real_data
 def test_real_faces_are_read_by_their_split() -> None:
-    place = REAL / "faces64"
+    faces64 = REAL / "faces64"
     source = PairsSource(
-        url=str(place / "labeled"), classes_url=str(place / "classes.json"),
-        names_url=str(place / "splits.json"), names_key="train_100",
+        url=str(faces64 / "labeled"), classes_url=str(faces64 / "classes.json"),
+        names_url=str(faces64 / "splits.json"), names_key="train_100",
     )  # fmt: skip
     faces = loading.read_labelled(source, 64)
-    split = json.loads((place / "splits.json").read_text())
+    split = json.loads((faces64 / "splits.json").read_text())
     assert faces.names == tuple(sorted(split["train_100"]))
     twenty = source.model_copy(update={"num": 20})
     assert loading.read_labelled(twenty, 64).names == tuple(sorted(split["train_20"]))

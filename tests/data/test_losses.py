@@ -70,14 +70,14 @@ def test_pixels_outside_the_centred_square_are_told_for_each_class() -> None:
     ids[:, :2] = 1  # outside: columns 0..3 and 8..11
     ids[:, 3:5] = 2  # half outside
     found = losses.total([losses.measure(ids, 4), losses.measure(np.zeros((4, 4), np.uint8), 4)])
-    told = losses.sentences(found, ["ground", "sign", "bar"], 4)
-    assert told[1:] == [
+    sentences = losses.sentences(found, ["ground", "sign", "bar"], 4)
+    assert sentences[1:] == [
         "class sign: 100.00% of its pixels lie outside the centred square, in 1 of 1 images all "
         "of them.",
         "class bar: 50.00% of its pixels lie outside the centred square, in 0 of 1 images all of "
         "them.",
     ]
-    assert "class ground: 41.67%" in told[0]
+    assert "class ground: 41.67%" in sentences[0]
 
 
 def test_no_masks_lose_nothing() -> None:

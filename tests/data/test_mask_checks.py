@@ -48,9 +48,9 @@ def test_palette_masks_are_told_with_the_colour_that_each_class_has(tmp_path: Pa
     mask.putpalette([0, 0, 0, 200, 10, 10, 10, 10, 200])
     put(tmp_path / "images", a_png=encode_png(flat(1, 1, 3)))
     put(tmp_path / "masks", a_png=encoded(mask))
-    told = " ".join(loading.read_labelled(pairs(tmp_path), 1).notes)
-    assert "1 masks have palettes" in told
-    assert "background (0, 0, 0), thing (200, 10, 10)." in told and "other" not in told
+    notes = " ".join(loading.read_labelled(pairs(tmp_path), 1).notes)
+    assert "1 masks have palettes" in notes
+    assert "background (0, 0, 0), thing (200, 10, 10)." in notes and "other" not in notes
 
 
 def test_palettes_that_differ_from_file_to_file_are_refused(tmp_path: Path) -> None:

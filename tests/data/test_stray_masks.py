@@ -40,7 +40,7 @@ def put(root: Path, name: str, picture: Image.Image) -> None:
 
 
 def problem(root: Path, **more: str) -> str:
-    """What is told of the folder, read as images; "" if it is read."""
+    """The problem of the folder, read as images; "" if it is read."""
     source = FolderSource(url=str(root), **more)  # type: ignore[arg-type]
     try:
         loading.read_images(source, 8)
@@ -75,11 +75,11 @@ def test_a_root_of_images_and_masks_is_refused_naming_both(
         put(tmp_path, image.format(i), photo(i))
         for name in masks:
             put(tmp_path, name.format(i), mask(i, mode))
-    told = problem(tmp_path)
-    assert f"{len(masks) * 4} files in" in told and "look like masks" in told
-    assert str(Path(image.format(0)).parent) in told
-    assert str(Path(masks[0].format(0)).parent) in told
-    assert "list" in told and "names_url" in told
+    message = problem(tmp_path)
+    assert f"{len(masks) * 4} files in" in message and "look like masks" in message
+    assert str(Path(image.format(0)).parent) in message
+    assert str(Path(masks[0].format(0)).parent) in message
+    assert "list" in message and "names_url" in message
 
 
 def test_the_url_to_name_instead_is_told_and_works(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_flat_or_grey_pictures_beside_others_are_told(name: str, tmp_path: Path)
     for i in range(4):
         put(tmp_path, image.format(i), photo(i))
         put(tmp_path, second.format(i), picture(i))
-    told = notes(tmp_path)
-    assert f"4 files (such as {second.format(0)}) are flat or grey, others are not" in told
+    message = notes(tmp_path)
+    assert f"4 files (such as {second.format(0)}) are flat or grey, others are not" in message
 
 
 def test_a_few_masks_among_many_images_are_told(tmp_path: Path) -> None:

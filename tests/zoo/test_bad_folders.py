@@ -171,8 +171,8 @@ CLASSES_FILES = [
 ]
 
 
-def names(name: str, content: object, *told: tuple[str, str, str]) -> Case:
-    return case(f"names: {name}", lambda folder: put(pairs(folder), "names.json", content), *told)
+def names(name: str, content: object, *words: tuple[str, str, str]) -> Case:
+    return case(f"names: {name}", lambda folder: put(pairs(folder), "names.json", content), *words)
 
 
 NAMES_FILE = "/names.json"
@@ -275,8 +275,8 @@ def evaluate(folder: Path) -> list[str]:
 def test_test_images_of_other_classes_stop_an_evaluation(
     refused: Callable[..., None], place: Path
 ) -> None:
-    told = "data.test", "not those that the ensemble was fitted on", "Name the matching ensemble"
-    refused(case("other classes", pairs, told), *evaluate(pairs(place / "pairs")))
+    words = "data.test", "not those that the ensemble was fitted on", "Name the matching ensemble"
+    refused(case("other classes", pairs, words), *evaluate(pairs(place / "pairs")))
 
 
 def test_test_images_among_the_training_images_stop_an_evaluation(
@@ -286,15 +286,15 @@ def test_test_images_among_the_training_images_stop_an_evaluation(
         "--set=data.labelled={kind: toy, num: 3, seed: 3}",
         "--set=data.test={kind: toy, num: 2, seed: 3}",
     )
-    told = [(f"test image toy-3-00000{i}", "is the training image", "Leave one") for i in range(2)]
-    refused(case("overlap", pairs, *told), "evaluate", "--dry-run", "--out", "scores", *same)
+    words = [(f"test image toy-3-00000{i}", "is the training image", "Leave one") for i in range(2)]
+    refused(case("overlap", pairs, *words), "evaluate", "--dry-run", "--out", "scores", *same)
 
 
 def test_a_folder_cannot_label(refused: Callable[..., None], place: Path) -> None:
     put(place, "photos/a.png", IMAGE)
-    told = "/photos", "kind folder has no masks", "Use kind: pairs"
+    words = "/photos", "kind folder has no masks", "Use kind: pairs"
     refused(
-        case("no masks", pairs, told),
+        case("no masks", pairs, words),
         "fit",
         "--dry-run",
         "--out=ensemble",

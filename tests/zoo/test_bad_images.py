@@ -275,5 +275,5 @@ def test_odd_images_are_used_and_inspect_tells_how(
         put(place / "photos", name, data)
     code, out, err = command("inspect", *arguments(place), *TOY)
     assert (code, err) == (0, "")
-    told = out.partition("data.labelled")[0]
-    assert note in told and ("note: " in told) == bool(note)
+    report = out.partition("data.labelled")[0]
+    assert note in report and ("note: " in report) == bool(note)

@@ -41,8 +41,9 @@ class Wanted:
     image_size: int
     key: str
     notes: tuple[str, ...]
+    """Sentences on what is odd about the source."""
     may_fail: bool
-    """As notes, see `items.Found`."""
+    """False if no image can be unreadable."""
 
     @property
     def shape(self) -> entries.Shape:

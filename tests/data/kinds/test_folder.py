@@ -41,16 +41,16 @@ def test_a_few_pictures_that_are_not_read_are_told_with_their_endings(tmp_path: 
 def test_rare_endings_and_files_without_one_are_told(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)), b_png=encode_png(flat(1)), c_JPE=b"x", d_dib=b"x")
     (tmp_path / "0001").write_bytes(b"x")
-    (told,) = loading.load(folder(tmp_path), 8, labelled=False).notes
-    assert "1 .jpe, 1 .dib, 1 without ending are not read" in told
+    (note,) = loading.load(folder(tmp_path), 8, labelled=False).notes
+    assert "1 .jpe, 1 .dib, 1 without ending are not read" in note
 
 
 def test_links_to_folders_are_told_since_they_are_not_followed(tmp_path: Path) -> None:
     put(tmp_path / "images", a_png=encode_png(flat(1)))
     put(tmp_path / "elsewhere", b_png=encode_png(flat(2)))
     (tmp_path / "images/more").symlink_to(tmp_path / "elsewhere")
-    (told,) = loading.load(folder(tmp_path / "images"), 8, labelled=False).notes
-    assert "links to folders are not followed: more" in told
+    (note,) = loading.load(folder(tmp_path / "images"), 8, labelled=False).notes
+    assert "links to folders are not followed: more" in note
     (tmp_path / "images/a.png").unlink()
     problem = only_problem(folder(tmp_path / "images"), labelled=False)
     assert "but links to folders, which are not followed: more. Put the images there" in problem

@@ -44,8 +44,8 @@ def test_images_of_pairs_in_sub_folders_are_told_since_they_are_not_read(tmp_pat
     for part, pixels in (("images", flat(1)), ("masks", flat(1)[..., 0])):
         put(tmp_path / part, a_png=encode_png(pixels))
         put(tmp_path / part / "night", b_png=encode_png(pixels))
-    told = loading.read_labelled(pairs(tmp_path), 8).notes[0]
-    assert f"{tmp_path}/images: 1 pictures in its sub-folders night are not read" in told
+    note = loading.read_labelled(pairs(tmp_path), 8).notes[0]
+    assert f"{tmp_path}/images: 1 pictures in its sub-folders night are not read" in note
 
 
 def test_masks_in_a_sub_folder_of_the_images_are_not_missed(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from factory.shards.plan import Plan, ShardSpec
 from factory.shards.reading import read_manifest, read_shard
 from factory.shards.receipts import kinds
 from factory.shards.schema import Sample
+from factory.shards.snippets import loading_snippets
 
 MAX_SHARDS_READ = 8
 NUM_BINS = 32
@@ -115,7 +116,7 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         making=_making(url, manifest),
         recipe=flatten(plan.recipe),
         config=_note(url, CONFIG),
-        ways=_ways_to_load(plan),
+        ways=loading_snippets(plan.format),
     )
 
 
@@ -291,33 +292,6 @@ def _note(url: str, name: str) -> str:
         return storage.read_bytes(storage.join(url, name)).decode("utf-8", "replace")
     except FileNotFoundError:
         return "not recorded"
-
-
-_DATASETS = """from datasets import load_dataset
-dataset = load_dataset(".", split="train")
-image, mask = dataset[0]["image{suffix}"], dataset[0]["mask{suffix}"]"""
-
-_PANDAS = """import pandas
-table = pandas.read_parquet("data")
-certain = table[table["uncertainty"] <= table["uncertainty"].quantile(0.8)]"""
-
-_WEBDATASET = """import glob, webdataset
-shards = webdataset.WebDataset(sorted(glob.glob("data/*.tar")), shardshuffle=False)
-png = next(iter(shards))["mask.png"]  # not decode("pil"): it makes masks RGB"""
-
-_TORCH = """from torch.utils.data import DataLoader
-from factory.shards.reader import ShardDataset
-certain = ShardDataset(".", keep=0.8)  # the most certain 80 %
-batches = DataLoader(certain, batch_size=64)"""
-
-
-def _ways_to_load(plan: Plan) -> dict[str, str]:
-    tar = plan.format == "webdataset"
-    return {
-        "datasets": _DATASETS.format(suffix=".png" if tar else ""),
-        "webdataset" if tar else "pandas": _WEBDATASET if tar else _PANDAS,
-        "torch": _TORCH,
-    }
 
 
 def _count(num: int, noun: str) -> str:

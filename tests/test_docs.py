@@ -16,6 +16,7 @@ import pytest
 import factory
 from factory import cli
 from factory.config.loading import load_config, parse_override
+from factory.shards.schema import ROW
 from tests.documents import PAGES, ROOT, blocks, commands, save_pairs
 
 DOCS = ROOT / "docs"
@@ -88,7 +89,7 @@ def test_every_link_of_the_site_leads_to_a_page_and_a_place_on_it(site: dict[Pat
 def test_every_link_between_files_leads_to_one(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     local = {urlsplit(link).path for link in links if not urlsplit(link).scheme}
-    made = {DOCS / "reference" / "config.md", DOCS / "reference" / "command-line.md"}
+    made = {DOCS / "reference" / f"{name}.md" for name in ("config", "command-line", "columns")}
     files = {(page.parent / path).resolve() for path in local if path}
     assert not {file for file in files - made if not file.exists()}
 
@@ -97,7 +98,8 @@ def test_every_link_between_files_leads_to_one(page: Path) -> None:
 def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The scripts that make pages and pictures."""
     monkeypatch.syspath_prepend(DOCS / "scripts")
-    return {name: import_module(name) for name in ("cli_page", "config_page", "speed_chart")}
+    names = ("cli_page", "columns_page", "config_page", "speed_chart")
+    return {name: import_module(name) for name in names}
 
 
 def test_every_key_of_a_config_has_a_type_a_default_and_a_meaning(
@@ -127,6 +129,11 @@ def test_the_page_of_commands_has_every_flag(scripts: dict[str, ModuleType]) -> 
         part = page.partition(f"## factory {command}\n")[2].partition("\n## ")[0]
         flags = re.findall(r"--[a-z-]+", parser.format_usage())
         assert flags == [] or all(f"`{flag}" in part for flag in flags), command
+
+
+def test_the_page_of_columns_has_every_column_of_a_shard(scripts: dict[str, ModuleType]) -> None:
+    rows = [row for row in scripts["columns_page"].page().splitlines() if row.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == ROW.names
 
 
 def test_the_page_of_the_api_has_all_that_is_exported() -> None:

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import cli_page
+import columns_page
 import config_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-MADE = {"reference/config.md": config_page.page, "reference/command-line.md": cli_page.page}
+MADE = {
+    "reference/config.md": config_page.page,
+    "reference/command-line.md": cli_page.page,
+    "reference/columns.md": columns_page.page,
+}
 ROOT_PAGES = {
     "SECURITY.md": "security.md",
     "CONTRIBUTING.md": "contributing.md",

@@ -3,12 +3,15 @@
 import html
 import re
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from factory.classes import Classes
+from factory.shards.schema import COLUMNS, FIELDS, PICTURES, Column
+from factory.shards.snippets import loading_snippets
 
 _SIZES = (
     (10**3, "n<1K"),
@@ -46,6 +49,8 @@ def dataset_card(
         description=description,
         num=num,
         tar=tar,
+        columns=_columns(),
+        loading="\n".join(loading_snippets("webdataset" if tar else "parquet").values()),
         classes=[
             (name, "#" + bytes(color).hex())
             for name, color in zip(classes.names, classes.palette, strict=True)
@@ -77,35 +82,29 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters["markdown"] = escape_markdown
 
 
-def _fields(classes: Classes) -> list[dict[str, Any]]:
-    return [
-        {"name": "labels", "list": {"class_label": {"names": classes.id2label}}},
-        {"name": "height", "dtype": "int32"},
-        {"name": "width", "dtype": "int32"},
-        {"name": "seed", "dtype": "int64"},
-        {"name": "uncertainty", "dtype": "float32"},
-        {"name": "class_fractions", "list": "float32"},
-        {"name": "model_id", "dtype": "string"},
-    ]
+def _feature(column: Column, classes: Classes) -> dict[str, Any]:
+    """A column as the front matter of a card declares it."""
+    if column.of_classes:
+        return {"name": column.name, "list": {"class_label": {"names": classes.id2label}}}
+    return {"name": column.name, "list" if column.is_list else "dtype": column.dtype}
 
 
 def _features(classes: Classes) -> list[dict[str, Any]]:
-    return [
-        {"name": "key", "dtype": "string"},
-        {"name": "image", "dtype": "image"},
-        {"name": "mask", "dtype": "image"},
-        *_fields(classes),
-    ]
+    return [_feature(column, classes) for column in COLUMNS]
 
 
 def _tar_features(classes: Classes) -> list[dict[str, Any]]:
     return [
-        {"name": "image.png", "dtype": "image"},
-        {"name": "mask.png", "dtype": "image"},
-        {
-            "name": "json",
-            "struct": [{"name": "key", "dtype": "string"}, *_fields(classes)],
-        },
+        *({"name": f"{column.name}.png", "dtype": "image"} for column in PICTURES),
+        {"name": "json", "struct": [_feature(column, classes) for column in FIELDS]},
         {"name": "__key__", "dtype": "string"},
         {"name": "__url__", "dtype": "string"},
+    ]
+
+
+def _columns() -> list[tuple[str, str]]:
+    """Names and meanings; columns of one meaning share a row."""
+    return [
+        (", ".join(f"`{column.name}`" for column in columns), meaning)
+        for meaning, columns in groupby(COLUMNS, key=lambda column: column.meaning)
     ]

@@ -9,33 +9,27 @@ import pyarrow.parquet as pq
 from factory.classes import Classes
 from factory.errors import DamagedShard
 from factory.shards.schema import (
+    FIELDS,
     PICTURE,
     PICTURES,
-    ROW,
-    ROW_OF_0_1,
-    TOLD,
+    STORED,
+    Column,
     EncodedSample,
-    Sample,
     arrow_schema,
-    decode_sample,
+    is_row,
 )
 
 ROWS_PER_GROUP = 100
 """One random row costs at most one row group where a reader ignores the page index."""
 
-_PNGS = tuple(f"{name}.bytes" for name in PICTURES)
-_REST = (
-    "key",
-    "image.path",
-    "mask.path",
-    "labels.list.element",
-    "height",
-    "width",
-    "seed",
-    "uncertainty",
-    "class_fractions.list.element",
-    "model_id",
-)
+
+def _path(column: Column) -> str:
+    """The name of the column as Parquet's settings name it."""
+    return f"{column.name}.list.element" if column.is_list else column.name
+
+
+_PNGS = tuple(f"{column.name}.bytes" for column in PICTURES)
+_REST = (*(f"{column.name}.path" for column in PICTURES), *map(_path, FIELDS))
 
 
 def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]) -> bytes:
@@ -51,7 +45,7 @@ def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str,
             **dict.fromkeys(_REST, "zstd"),
         },
         compression_level=dict.fromkeys(_REST, 3),
-        use_dictionary=["model_id"],
+        use_dictionary=[_path(column) for column in FIELDS if column.repeats],
         write_page_index=True,
         # Without checksums a flipped bit is read without a word.
         write_page_checksum=True,
@@ -63,9 +57,7 @@ def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str,
 
 def _table(samples: Sequence[EncodedSample], schema: pa.Schema) -> pa.Table:
     columns: dict[str, Any] = {
-        name: [sample.fields[name] for sample in samples]
-        for name in schema.names
-        if name not in PICTURES
+        column.name: [sample.fields[column.name] for sample in samples] for column in FIELDS
     }
     keys = columns["key"]
     columns["image"] = _pictures([sample.image_png for sample in samples], keys, ".png")
@@ -80,28 +72,24 @@ def _pictures(pngs: list[bytes], keys: list[str], suffix: str) -> pa.Array:
 
 
 def rows(data: bytes) -> Iterator[EncodedSample]:
-    """The samples in order, a few in memory at a time; their fields are those of `TOLD`.
+    """The samples in order, a few in memory at a time; their fields are some of STORED.
 
-    Raises DamagedShard where the bytes are torn, altered, or no Parquet of ours.
+    Raises DamagedShard if the bytes are torn, altered, or no Parquet of ours.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        if not any(file.schema_arrow.equals(row) for row in (ROW, ROW_OF_0_1)):
+        if not is_row(file.schema_arrow):
             raise DamagedShard(f"not a Parquet shard: its columns are {file.schema_arrow.names}")
         # All columns are read, and so checked, though some are not looked at.
+        names = [name for name in STORED if name in file.schema_arrow.names]
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
-            told = zip(*(batch.column(name).to_pylist() for name in TOLD), strict=True)
-            images, masks = (batch.column(name).flatten()[0].to_pylist() for name in PICTURES)
-            for row, image_png, mask_png in zip(told, images, masks, strict=True):
-                fields = dict(zip(TOLD, row, strict=True))
+            values = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+            images, masks = (batch.column(c.name).flatten()[0].to_pylist() for c in PICTURES)
+            for row, image_png, mask_png in zip(values, images, masks, strict=True):
+                fields = dict(zip(names, row, strict=True))
                 yield EncodedSample(fields, image_png or b"", mask_png or b"")
     except DamagedShard:
         raise
     except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
         # Types that other libraries register with Arrow fail in ways of their own.
         raise DamagedShard(f"not a whole Parquet shard ({error})") from None
-
-
-def decode(data: bytes) -> list[Sample]:
-    """All samples in order. Raises DamagedShard as `rows` and `decode_sample` do."""
-    return [decode_sample(row) for row in rows(data)]

@@ -21,7 +21,7 @@ from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.plan import Plan
 from factory.shards.reading import read_manifest, read_plan, read_receipts, read_shard
 from factory.shards.receipts import Receipt
-from factory.shards.schema import EncodedSample, decode_sample, to_fields
+from factory.shards.schema import FIELDS, EncodedSample, decode_sample, to_fields
 
 if TYPE_CHECKING:
     import ray.data
@@ -139,10 +139,10 @@ def read_dataset(
     """A finished dataset as Ray Data, one block or more a shard, whose batches become tensors.
 
     Columns: index int64, which is the sample's key as a number; image uint8 (H, W, 3); mask uint8
-    (H, W); height, width int32; labels int64 (C,), the ids that occur, then -1; seed int64 (in
-    datasets of version 0.1 uint64); uncertainty float32; class_fractions float32 (C,). None is
-    text, which `iter_torch_batches` cannot take. max_uncertainty, keep: as for `ShardDataset`.
-    Raises UserError where there is no finished dataset, or the filter keeps nothing.
+    (H, W); and the numbers of the dataset's row, among them labels int64 (C,), uncertainty float32
+    and class_fractions float32 (C,). None is text, which `iter_torch_batches` cannot take. In
+    datasets of version 0.1, seed is uint64. max_uncertainty, keep: as for `ShardDataset`. Raises
+    UserError if there is no finished dataset, or the filter keeps nothing.
     """
     import ray.data
 
@@ -161,21 +161,16 @@ def _arrays(
     url: str, plan: Plan, limit: float | None, row: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     receipt = Receipt.model_validate_json(row["receipt"])
-    unsigned = plan.is_of_version_0_1
+    dtypes: dict[str, str] = {
+        column.name: column.dtype for column in FIELDS if column.dtype != "string"
+    }
+    if plan.is_of_version_0_1:
+        dtypes["seed"] = "uint64"
     for encoded in _rows(url, plan, receipt, limit, 0, receipt.rows):
         sample = decode_sample(encoded)
         fields = to_fields(sample, len(plan.class_names))
-        yield {
-            "index": np.int64(sample.key),
-            "image": sample.image,
-            "mask": sample.mask,
-            "height": np.int32(fields["height"]),
-            "width": np.int32(fields["width"]),
-            "labels": np.array(fields["labels"], np.int64),
-            "seed": np.uint64(sample.seed) if unsigned else np.int64(sample.seed),
-            "uncertainty": np.float32(sample.uncertainty),
-            "class_fractions": np.array(fields["class_fractions"], np.float32),
-        }
+        numbers = {name: np.array(fields[name], dtype)[()] for name, dtype in dtypes.items()}
+        yield {"index": np.int64(sample.key), "image": sample.image, "mask": sample.mask, **numbers}
 
 
 def _receipts(url: str, partial: bool) -> list[Receipt]:

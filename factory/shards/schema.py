@@ -6,10 +6,10 @@ Shapes: H height, W width. Masks hold class ids, 255 = ignore.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,34 +23,15 @@ from factory.images import UInt8
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """PNG bytes, and a name that nothing lies at."""
 
-PICTURES = ("image", "mask")
-
-ROW = pa.schema(
-    [
-        ("key", pa.string()),
-        ("image", PICTURE),
-        ("mask", PICTURE),
-        ("labels", pa.list_(pa.int64())),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("seed", pa.int64()),
-        ("uncertainty", pa.float32()),
-        ("class_fractions", pa.list_(pa.float32())),
-        ("model_id", pa.string()),
-    ]
-)
-"""The Parquet row. Its lists have one length throughout a dataset, so that rows make batches."""
-
-ROW_OF_0_1 = ROW.set(ROW.get_field_index("seed"), pa.field("seed", pa.uint64()))
-"""As version 0.1 wrote it, whose `labels` had as many elements as a mask had classes."""
-
 NO_CLASS = -1
 """Fills `labels` up to the number of classes; no class to `datasets` either."""
 
-TOLD = ("key", "seed", "uncertainty", "model_id")
-"""The fields that do not follow from the pictures."""
-
-
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "string": str,
+    "int32": int,
+    "int64": int,
+    "float32": float,
+}
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -99,12 +80,116 @@ class Sample:
         return fractions
 
 
+_Value = Callable[[Sample, int], Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a dataset. Formats, readers and the card follow from the rows of COLUMNS."""
+
+    name: str
+    dtype: Literal["string", "int32", "int64", "float32", "image"]
+    meaning: str
+    """What the card says about it."""
+    value: _Value | None = None
+    """Computes it from a sample and the number of classes; None: it is the sample's attribute of
+    this name, which is read back."""
+    is_list: bool = False
+    """Whether it holds several values, whose number is the same throughout a dataset."""
+    of_classes: bool = False
+    """Whether its values are class ids."""
+    repeats: bool = False
+    """Whether many rows have the same value."""
+    is_later: bool = False
+    """Whether there are datasets without it, which are read all the same: `Sample` has a default
+    for it."""
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The type of its Parquet column."""
+        if self.dtype == "image":
+            return PICTURE
+        scalar = pa.type_for_alias(self.dtype)
+        return pa.list_(scalar) if self.is_list else scalar
+
+    def of(self, sample: "Sample", num_classes: int) -> Any:
+        """Its value for a sample; floats hold float32 values in every format."""
+        value = self.value(sample, num_classes) if self.value else getattr(sample, self.name)
+        return float(np.float32(value)) if self.dtype == "float32" and not self.is_list else value
+
+    def feature(self, classes: Classes) -> dict[str, Any]:
+        """Its feature as `datasets` 5.2 writes it into a schema's metadata."""
+        if self.dtype == "image":
+            return {"_type": "Image"}
+        scalar: dict[str, Any] = {"dtype": self.dtype, "_type": "Value"}
+        if self.of_classes:
+            scalar = {"names": list(classes.names), "_type": "ClassLabel"}
+        return {"feature": scalar, "_type": "List"} if self.is_list else scalar
+
+
+def _labels(sample: Sample, num_classes: int) -> list[int]:
+    return sample.labels + [NO_CLASS] * (num_classes - len(sample.labels))
+
+
+COLUMNS = (
+    Column("key", "string", "unique name: the nine-digit index of the sample"),
+    Column("image", "image", "RGB picture, PNG"),
+    Column("mask", "image", "8-bit grey PNG of the same size; value = class id, 255 = ignore"),
+    Column(
+        "labels",
+        "int64",
+        "class ids present in the mask, sorted, then -1 up to the number of classes",
+        value=_labels,
+        is_list=True,
+        of_classes=True,
+    ),
+    Column("height", "int32", "pixels", value=lambda sample, _: sample.mask.shape[0]),
+    Column("width", "int32", "pixels", value=lambda sample, _: sample.mask.shape[1]),
+    Column("seed", "int64", "the random stream of this sample"),
+    Column(
+        "uncertainty",
+        "float32",
+        "disagreement of the ensemble: Jensen-Shannon divergence in nats, mean over the most "
+        "uncertain 10 % of the pixels; filter by its quantiles",
+    ),
+    Column(
+        "class_fractions",
+        "float32",
+        "share of all pixels per class id",
+        value=Sample.class_fractions,
+        is_list=True,
+    ),
+    Column("model_id", "string", "hash of the models that made the pair", repeats=True),
+)
+"""The columns of every dataset, in their order. A new one is a row here, and an attribute of
+`Sample` unless it follows from the others."""
+
+PICTURES = tuple(column for column in COLUMNS if column.dtype == "image")
+FIELDS = tuple(column for column in COLUMNS if column.dtype != "image")
+STORED = tuple(column.name for column in FIELDS if column.value is None)
+"""Fields that do not follow from the pictures: they are read back."""
+
+ROW = pa.schema([(column.name, column.arrow) for column in COLUMNS])
+"""The Parquet row. Its lists have one length throughout a dataset, so that rows make batches."""
+
+
+def is_row(schema: pa.Schema) -> bool:
+    """True for the Parquet row of this or an older version.
+
+    In version 0.1 seeds were unsigned, and `labels` had as many elements as a mask had classes.
+    """
+    optional = {column.name for column in COLUMNS if column.is_later}
+    expected = [field for field in ROW if field.name in schema.names or field.name not in optional]
+    of_0_1 = [pa.field("seed", pa.uint64()) if f.name == "seed" else f for f in expected]
+    return any(schema.equals(pa.schema(fields)) for fields in (expected, of_0_1))
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedSample:
     """A sample as every format stores it."""
 
     fields: dict[str, Any]
-    """Of `to_fields`; where they were read, at least those of `TOLD`."""
+    """Of `to_fields`; where they were read, at least those of `STORED`."""
     image_png: bytes
     mask_png: bytes
 
@@ -133,17 +218,7 @@ def check_sample(sample: Sample, num_classes: int) -> None:
 
 def to_fields(sample: Sample, num_classes: int) -> dict[str, Any]:
     """All columns but image and mask; floats hold float32 values in every format."""
-    height, width = sample.mask.shape
-    return {
-        "key": sample.key,
-        "labels": sample.labels + [NO_CLASS] * (num_classes - len(sample.labels)),
-        "height": height,
-        "width": width,
-        "seed": sample.seed,
-        "uncertainty": float(np.float32(sample.uncertainty)),
-        "class_fractions": sample.class_fractions(num_classes),
-        "model_id": sample.model_id,
-    }
+    return {column.name: column.of(sample, num_classes) for column in FIELDS}
 
 
 def encode_sample(sample: Sample, num_classes: int) -> EncodedSample:
@@ -158,14 +233,18 @@ def encode_sample(sample: Sample, num_classes: int) -> EncodedSample:
 def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) -> Sample:
     """The sample of `to_fields` and its two pictures.
 
-    Raises DamagedShard where a field of `TOLD` is missing, a picture does not decode, the image is
-    not RGB, or the mask not `L`.
+    Raises DamagedShard if a field of STORED is missing, a picture does not decode, the image is not
+    RGB, or the mask not `L`.
     """
     try:
-        key, model_id = str(fields["key"]), str(fields["model_id"])
-        seed, uncertainty = int(fields["seed"]), float(fields["uncertainty"])
+        stored = {
+            column.name: _PARSERS[column.dtype](fields[column.name])
+            for column in FIELDS
+            if column.value is None and (column.name in fields or not column.is_later)
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedShard(f"fields that are no sample's ({error!r})") from None
+    key = stored["key"]
     if not _KEY.fullmatch(key):
         raise DamagedShard(f"the key {key!r} is not made of letters, digits, - and _")
     try:
@@ -174,7 +253,7 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
         raise DamagedShard(f"sample {key}: {error}") from None
     if (image.ndim, mask.ndim) != (3, 2):
         raise DamagedShard(f"sample {key}: image {image.shape}, mask {mask.shape}, not RGB and L")
-    return Sample(key, image, mask, seed, uncertainty, model_id)
+    return Sample(image=image, mask=mask, **stored)
 
 
 def decode_sample(encoded: EncodedSample) -> Sample:
@@ -187,29 +266,10 @@ def arrow_schema(classes: Classes, run: Mapping[str, str]) -> pa.Schema:
 
     Metadata: `huggingface` (its features JSON), `id2label` and `factory` (JSON of run).
     """
+    features = {column.name: column.feature(classes) for column in COLUMNS}
     metadata = {
-        "huggingface": json.dumps({"info": {"features": _features(classes)}}),
+        "huggingface": json.dumps({"info": {"features": features}}),
         "id2label": json.dumps(classes.id2label),
         "factory": json.dumps(dict(run), sort_keys=True),
     }
     return ROW.with_metadata(metadata)
-
-
-def _features(classes: Classes) -> dict[str, Any]:
-    # What datasets 5.2 writes for Features(...).
-    def value(dtype: str) -> dict[str, str]:
-        return {"dtype": dtype, "_type": "Value"}
-
-    label = {"names": list(classes.names), "_type": "ClassLabel"}
-    return {
-        "key": value("string"),
-        "image": {"_type": "Image"},
-        "mask": {"_type": "Image"},
-        "labels": {"feature": label, "_type": "List"},
-        "height": value("int32"),
-        "width": value("int32"),
-        "seed": value("int64"),
-        "uncertainty": value("float32"),
-        "class_fractions": {"feature": value("float32"), "_type": "List"},
-        "model_id": value("string"),
-    }

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
-from factory.shards.schema import EncodedSample, Sample, decode_sample
+from factory.shards.schema import EncodedSample
 
 _SUFFIXES = (".image.png", ".mask.png", ".json")
 _JSON = json.JSONEncoder(sort_keys=True, allow_nan=False)
@@ -57,11 +57,6 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
         raise DamagedShard("a tar whose last sample lacks members") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedShard(f"not a whole tar shard ({error})") from None
-
-
-def decode(data: bytes) -> list[Sample]:
-    """All samples in order. Raises DamagedShard as `rows` and `decode_sample` do."""
-    return [decode_sample(row) for row in rows(data)]
 
 
 def _members(data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -25,6 +25,7 @@ from factory.shards import parquet, reader, webdataset
 from factory.shards.ledger import Ledger
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_hardware, read_plan
+from factory.shards.schema import decode_sample
 from tests.security.artefacts import Artefact, make_all
 
 MIN_ARTEFACTS = 20
@@ -184,7 +185,11 @@ def test_a_shard_runs_nothing_and_is_refused(
     samples = ShardDataset(dataset)
     for artefact in live:
         given.append(artefact.data)
-        for read in (parquet.decode, webdataset.decode, png.decode_png):
+        for read in (
+            lambda data: list(map(decode_sample, parquet.rows(data))),
+            lambda data: list(map(decode_sample, webdataset.rows(data))),
+            png.decode_png,
+        ):
             # Ray's type may choke on what it is given.
             with suppress(DamagedShard, UnreadableImage, AttributeError):
                 read(artefact.data)

@@ -4,10 +4,20 @@ import pytest
 
 from factory.errors import DamagedShard
 from factory.png import encode_png
-from factory.shards.parquet import decode, encode
-from factory.shards.schema import arrow_schema, encode_sample, to_fields
+from factory.shards.parquet import encode, rows
+from factory.shards.schema import (
+    Sample,
+    arrow_schema,
+    decode_sample,
+    encode_sample,
+    to_fields,
+)
 
 RUN = {"run_id": "r"}
+
+
+def decode(data: bytes) -> list[Sample]:
+    return list(map(decode_sample, rows(data)))
 
 
 @pytest.fixture

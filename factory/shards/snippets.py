@@ -1,0 +1,52 @@
+"""How a dataset is loaded, as its card and its report show it: code for each tool."""
+
+from typing import Literal
+
+_PARQUET = {
+    "datasets": """\
+from datasets import load_dataset                      # this folder, or its name on the Hub
+dataset = load_dataset(".", split="train")
+image, mask = dataset[0]["image"], dataset[0]["mask"]  # PIL; the mask keeps its ids
+""",
+    "pandas": """\
+import pandas as pd
+table = pd.read_parquet("data")
+table["mask"][0]["bytes"]                              # not table.mask: pandas has a method mask
+""",
+    "Ray Data": """\
+import ray.data                                        # pictures as {"bytes": ..., "path": ...}
+rows = ray.data.read_parquet("data")
+""",
+}
+_TAR = {
+    "webdataset": """\
+import glob, io
+import numpy as np, webdataset
+from PIL import Image
+shards = sorted(glob.glob("data/*.tar"))
+for sample in webdataset.WebDataset(shards, shardshuffle=False):
+    image = np.array(Image.open(io.BytesIO(sample["image.png"])))
+    mask = np.array(Image.open(io.BytesIO(sample["mask.png"])))  # decode("pil") makes masks RGB
+""",
+    "datasets": """\
+from datasets import load_dataset                      # this folder, or its name on the Hub
+dataset = load_dataset(".", split="train")             # columns image.png, mask.png, json
+""",
+    "pandas": """\
+import pandas as pd
+table = pd.DataFrame(dataset["json"])                  # everything but the pictures
+# In Parquet shards: df["mask"], not df.mask, which is a pandas method.
+""",
+}
+_FACTORY = {
+    "factory": """\
+from factory.shards.reader import ShardDataset, read_dataset
+samples = ShardDataset(".", keep=0.8)                  # torch; the most certain 80 %
+arrays = read_dataset(".", keep=0.8)                   # Ray Data: arrays, for iter_torch_batches
+""",
+}
+
+
+def loading_snippets(format: Literal["parquet", "webdataset"]) -> dict[str, str]:
+    """Code that loads a dataset of this format from its own folder, by the name of the tool."""
+    return {**(_TAR if format == "webdataset" else _PARQUET), **_FACTORY}

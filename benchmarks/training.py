@@ -8,6 +8,7 @@ ones.
 """
 
 import argparse
+import copy
 import statistics
 import tempfile
 import time
@@ -23,7 +24,6 @@ import torch
 import yaml
 from diffuseseg import load_module
 from measuring import Row
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from factory.config import Config, load_config
@@ -166,7 +166,7 @@ def seed_row(config: Config, given: argparse.Namespace) -> Row:
     torch.manual_seed(0)
     unet = DiffuseSegUNet(Shape()).to(DEVICE)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, fused=True)
-    state = TrainState(unet, AveragedModel(unet), optimizer)  # type: ignore[arg-type]
+    state = TrainState(unet, copy.deepcopy(unet), optimizer)  # type: ignore[arg-type]
     network = fast_network(unet, train)
     images = random_images(64, batch)
     schedule = linear_schedule(config.diffusion).to(DEVICE)

@@ -83,7 +83,14 @@ class UnlikeHardware(FactoryError):
 
 
 class CannotCompile(FactoryError):
-    """The machine lacks what compiling needs; says what, and how to do without."""
+    """The machine lacks what compiling needs; `reason` says what."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}. Turn it off: --set generate.compile=false.")
+
+    def __reduce__(self) -> tuple[type["CannotCompile"], tuple[str]]:
+        return CannotCompile, (self.reason,)
 
 
 class NotFinite(FactoryError):

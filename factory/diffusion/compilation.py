@@ -48,9 +48,7 @@ def compiled(network: Callable[..., Result], **options: Any) -> Callable[..., Re
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
             # Of a limit, its cause says which.
             cause = error.__cause__ if isinstance(error, FailOnRecompileLimitHit) else error
-            raise CannotCompile(
-                f"{_told(cause)}. Turn it off: --set generate.compile=false."
-            ) from cause
+            raise CannotCompile(_reason(cause)) from cause
 
     return call
 
@@ -119,15 +117,15 @@ class CompiledOrNot(nn.Module):
         except torch.OutOfMemoryError:
             raise
         except CannotCompile as error:
-            tell(f"train | slower, as {_told(error.__cause__)}")
+            tell(f"train | slower, as {error.reason}")
             return self.network
         except (RuntimeError, OSError, SubprocessError) as error:
-            tell(f"train | slower, as {_told(error)}")
+            tell(f"train | slower, as {_reason(error)}")
             return self.network
         return fast
 
 
-def _told(error: BaseException | None) -> str:
-    """Who failed, then why, which are an error's first two lines."""
-    reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
-    return f"the network cannot be compiled here ({reason})"
+def _reason(error: BaseException | None) -> str:
+    """The first two lines of an error, which say what failed, and why."""
+    lines = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
+    return f"the network cannot be compiled here ({lines})"

@@ -8,6 +8,7 @@ Shapes: B batch, C channels, H height, W width, N images, S image size.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -95,17 +96,11 @@ def _epochs(positions: range, num_images: int) -> range:
     return range(positions[0] // num_images, positions[-1] // num_images + 1)
 
 
+@lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, num_images: int) -> np.ndarray[Any, Any]:
-    """The shuffled order of one epoch; kept while the epoch lasts."""
-    key = (seed, epoch, num_images)
-    if key not in _order_cache:
-        _order_cache.clear()
-        generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-        _order_cache[key] = generator.permutation(num_images)
-    return _order_cache[key]
-
-
-_order_cache: dict[tuple[int, int, int], np.ndarray[Any, Any]] = {}
+    """The shuffled order of one epoch; kept while the epoch lasts, and the next one."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    return generator.permutation(num_images)
 
 
 def train_step(
@@ -144,14 +139,13 @@ def train_step(
 def _average(state: TrainState, decay: float) -> None:
     """Moves the average to the weights: by 1 - min(decay, (1 + n) / (10 + n)) after n steps.
 
-    So it forgets its random start; at n = 0 it becomes the weights. Counted in Python: torch's
-    `update_parameters` takes the count to the device and, to choose a decay by it, back again.
+    So it forgets its random start; at n = 0 it becomes the weights. The steps are counted in
+    Python: torch's `AveragedModel` counts them on the device, which choosing a decay waits for.
     """
     n = state.step
     weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n)) if n else 1.0
-    averages, weights = state.ema.module.parameters(), state.unet.parameters()
+    averages, weights = state.ema.parameters(), state.unet.parameters()
     torch._foreach_lerp_(list(averages), list(weights), weight)
-    state.ema.n_averaged += 1
 
 
 def epsilon_loss(

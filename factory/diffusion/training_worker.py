@@ -298,7 +298,7 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
     seeds = [sample_seed(config.train.seed, index) for index in range(_SHEET_ROWS**2)]
     noise = step_noise(seeds, shape, device)
     steps = uniform_timesteps(schedule, min(20, schedule.num_timesteps))
-    unet = state.ema_unet.eval()
+    unet = state.ema.eval()
     with torch.inference_mode():
         x_t = normal_noise(seeds, shape, stream=0).to(device)
         pictures = to_channels_last_arrays(ddim(unet, schedule, x_t, steps, 1.0, noise))
@@ -326,7 +326,7 @@ def _write_result(config: Config, state: TrainState) -> None:
         )
     with saving("the model", model_url(config)):
         save_model(
-            state.ema_unet,
+            state.ema,
             config.diffusion,
             config.data.image_size,
             model_url(config),

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from factory.config import Config, GenerateConfig
-from factory.errors import GenerationFailed, UnlikeHardware
+from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware
 from factory.generation.recipe import load_models
 from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import Synthesizer
@@ -31,8 +31,8 @@ def threads_of_an_actor(settings: GenerateConfig) -> Iterator[None]:
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
     """Makes these shards; one that fails stops no other.
 
-    replace: as `publish` has it. Raises GenerationFailed where one is not made, CannotCompile
-    and UserError as `Synthesizer` does.
+    replace: as `publish` has it. Raises GenerationFailed where one is not made, UserError as
+    `Synthesizer` does.
     """
     with threads_of_an_actor(config.generate):
         failures = _failures(_maker(config, plan, replace), shards, config.generate)
@@ -44,10 +44,10 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
 
 def _maker(config: Config, plan: Plan, replace: bool) -> ShardMaker:
     generate = config.generate
-    synthesizer = Synthesizer(load_models(config), plan)
     try:
+        synthesizer = Synthesizer(load_models(config), plan)
         maker = ShardMaker(synthesizer, plan, generate.url, replace, generate.allow_unlike_hardware)
-    except UnlikeHardware as error:
+    except (CannotCompile, UnlikeHardware) as error:
         raise GenerationFailed(str(error)) from error
     if maker.joined.difference:
         tell(f"generate | {maker.joined.difference}")

@@ -211,7 +211,7 @@ def test_what_is_not_finite_is_never_saved_and_pushes_nothing_out(run_url, part,
     parameter = next(state.unet.parameters())
     where = {
         "weight": parameter,
-        "average": next(state.ema_unet.parameters()),
+        "average": next(state.ema.parameters()),
         "moment": state.optimizer.state[parameter]["exp_avg"],
     }[part]
     with torch.no_grad():

@@ -187,7 +187,7 @@ def test_the_average_warms_up_to_its_decay(images: torch.Tensor) -> None:
         decay = min(0.3, (1 + n) / (10 + n)) if n else 0.0
         previous = parameter if average is None else average
         average = (decay * previous + (1 - decay) * parameter).detach().clone()
-        ours = dict(state.ema_unet.named_parameters())[name]
+        ours = dict(state.ema.named_parameters())[name]
         torch.testing.assert_close(ours, average, atol=1e-6, rtol=0)
     assert not torch.allclose(average, parameter, atol=1e-4)
     assert min(0.3, 2 / 11) < 0.3 == min(0.3, 8 / 17), "both branches are walked"
@@ -246,7 +246,7 @@ def test_training_starts_from_the_seed_or_from_an_initial_model(images: torch.Te
     assert_equal_states(one, same)
     assert not torch.equal(one.unet.conv_in.weight, other.unet.conv_in.weight)
     begun = new_state(config, CPU, initial=other.unet)
-    for unet in (begun.unet, begun.ema_unet):
+    for unet in (begun.unet, begun.ema):
         assert all(
             torch.equal(value, other.unet.state_dict()[key])
             for key, value in unet.state_dict().items()

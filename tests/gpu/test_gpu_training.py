@@ -84,7 +84,7 @@ def test_weights_averages_and_moments_lie_alike_also_after_a_resume(
     other = resumed(run, tmp_path)
     other.steps(0)
     state = other.state
-    averages = state.ema.module.parameters()
+    averages = state.ema.parameters()
     for parameter, average in zip(state.unet.parameters(), averages, strict=True):
         moment = state.optimizer.state[parameter]["exp_avg"]
         assert parameter.stride() == average.stride() == moment.stride()

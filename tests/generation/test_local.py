@@ -1,0 +1,29 @@
+"""Claims about shards that the command's own process makes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from factory.cli import main
+from factory.errors import CannotCompile
+from factory.generation import local
+
+
+def test_a_machine_that_cannot_compile_is_told_on_one_line_with_what_to_do(
+    tiny_models: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def synthesizer(*given: object) -> Callable[..., object]:
+        raise CannotCompile("the network cannot be compiled here (no g++)")
+
+    monkeypatch.setattr(local, "Synthesizer", synthesizer)
+    models = ["--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]]
+    code = main(["generate", *models, "--workers", "here", "--out", str(tmp_path), "--num", "2"])
+    assert code == 3
+    assert capsys.readouterr().err.startswith(
+        "error: the network cannot be compiled here (no g++). "
+        "Turn it off: --set generate.compile=false.\n"
+    )

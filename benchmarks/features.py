@@ -3,8 +3,8 @@
 Two re-noised passes with different noise do not agree with each other either, so both are judged
 against the consensus of 16 re-noised passes on the same images, each with noise of its own: the
 class that most of the 16 soft votes have. `ours` is the trajectory, `other` one re-noised pass: as
-`features.source: renoise` makes it, with the noise that the ensemble was fitted with; the noise
-floor is one of the 16 against the consensus of the other 15.
+`generate.feature_source: renoise` makes it, with the noise that the ensemble was fitted with; the
+noise floor is one of the 16 against the consensus of the other 15.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
             ("models.ensemble_url", given.ensemble),
             ("generate.num", given.images),
             ("generate.samples_per_shard", given.images),
-            ("features.source", "trajectory"),
+            ("generate.feature_source", "trajectory"),
             ("generate.gpus_per_actor", int(torch.cuda.is_available())),
             *given.set,
         ],

@@ -141,14 +141,14 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     test = spread(test, options.num_test)
     learned = new_head_config(model, training.classes, config)
     images, masks = training.images, training.masks
-    if config.ensemble.horizontal_flip:
+    if config.fit.horizontal_flip:
         images, masks = with_mirrored(training)
-    order = np.random.default_rng(config.ensemble.seed).permutation(len(images))
+    order = np.random.default_rng(config.fit.seed).permutation(len(images))
     images, masks = images[order], torch.from_numpy(masks[order])
     mirrored = torch.from_numpy(order >= len(training))
     passes: list[Maps] = []
     seconds = measuring.seconds(
-        lambda: passes.extend(map_passes(model, learned, images, config.ensemble))
+        lambda: passes.extend(map_passes(model, learned, images, config.fit))
     )
     notes.append(
         f"{len(training)} images of {size} px, {len(training.classes)} classes, descriptors "
@@ -198,7 +198,7 @@ def compared(task: Task, options: argparse.Namespace, notes: list[str]) -> list[
 def fit_ours(task: Task) -> Ensemble:
     """All of `factory fit` but the network's passes."""
     return fit_ensemble(
-        task.passes, task.masks, task.learned, task.config.ensemble, tell=lambda line: None
+        task.passes, task.masks, task.learned, task.config.fit, tell=lambda line: None
     )
 
 
@@ -300,9 +300,13 @@ def fit_wide(num_threads: int) -> None:
     """Fits to 50 images of 256 px and the mirrored ones; prints the process's peak in GB."""
     torch.set_num_threads(num_threads)
     config = parse_config(
-        {"unet": WIDE_UNET, "features": {"blocks": WIDE_BLOCKS}, "data": {"image_size": WIDE_SIZE}}
+        {
+            "train": {"unet": WIDE_UNET},
+            "fit": {"blocks": WIDE_BLOCKS},
+            "data": {"image_size": WIDE_SIZE},
+        }
     )
-    unet = UNet(config.unet).eval().requires_grad_(False)
+    unet = UNet(config.train.unet).eval().requires_grad_(False)
     classes = Classes.named([f"class {i}" for i in range(NUM_WIDE_CLASSES)])
     model = Model(unet, DiffusionConfig(), WIDE_SIZE, "")
     learned = new_head_config(model, classes, config)
@@ -310,7 +314,7 @@ def fit_wide(num_threads: int) -> None:
     image: UInt8 = random.integers(0, 256, (1, WIDE_SIZE, WIDE_SIZE, 3), dtype=np.uint8)
     num_images = 2 * NUM_WIDE_IMAGES
     masks = random.integers(0, NUM_WIDE_CLASSES, (num_images, WIDE_SIZE, WIDE_SIZE), np.uint8)
-    settings = config.ensemble.model_copy(update={"num_steps": NUM_WIDE_STEPS})
+    settings = config.fit.model_copy(update={"num_steps": NUM_WIDE_STEPS})
     passes = chain(map_passes(model, learned, image, settings), random_maps(config, num_images - 1))
     fit_ensemble(passes, torch.from_numpy(masks), learned, settings, tell=lambda line: None)
     # Not getrusage's figure, which begins with that of the process that started this one.
@@ -322,12 +326,12 @@ def fit_wide(num_threads: int) -> None:
 def random_maps(config: Config, num_images: int) -> Iterator[Maps]:
     """Of so many images, one at a time."""
     with torch.device("meta"):
-        unet = UNet(config.unet)
+        unet = UNet(config.train.unet)
     channels, scales = unet.block_channels, unet.block_downscaling
     for _ in range(num_images):
         yield [
             torch.randn(1, channels[block], WIDE_SIZE // scales[block], WIDE_SIZE // scales[block])
-            for _ in config.features.timesteps
+            for _ in config.fit.timesteps
             for block in WIDE_BLOCKS
         ]
 

@@ -23,9 +23,9 @@ from factory.png import encode_png
 
 WORKER = "RayTrainWorker"
 SET = {
-    "unet.block_out_channels": "[16, 32]",
-    "unet.attention_levels": "[]",
-    "unet.norm_num_groups": "8",
+    "train.unet.block_out_channels": "[16, 32]",
+    "train.unet.attention_levels": "[]",
+    "train.unet.norm_num_groups": "8",
     "train.num_steps": "40",
     "train.batch_size": "32",
     "train.log_steps": "20",

@@ -50,7 +50,7 @@ MAPS = ((128, 16, 16), (64, 32, 32), (16, 64, 64))
 FEWEST_PASSES: dict[str, Any] = {
     "generate.sampler": "dpm_solver",
     "generate.num_sampling_steps": 10,
-    "features.source": "trajectory",
+    "generate.feature_source": "trajectory",
 }
 MORE_PASSES = {"generate.num_sampling_steps": 50}
 
@@ -228,17 +228,17 @@ def face_models(ddpm_url: str | None, ensemble_url: str | None) -> Models:
         return Models(model, *load_head(ensemble_url, model.model_hash))
     config = load_config(str(FACES))
     torch.manual_seed(0)
-    unet = UNet(config.unet).eval().requires_grad_(False)
-    timesteps, blocks = config.features.timesteps, unet.default_blocks
+    unet = UNet(config.train.unet).eval().requires_grad_(False)
+    timesteps, blocks = config.fit.timesteps, unet.default_blocks
     ensemble = random_ensemble(
         Classes.named([f"class {i}" for i in range(19)]),
         timesteps=timesteps,
         blocks=blocks,
         descriptor_dim=descriptor_dim(unet, timesteps, blocks),
-        num_members=config.ensemble.num_members,
-        hidden=config.ensemble.hidden,
+        num_members=config.fit.num_members,
+        hidden=config.fit.hidden,
     )
-    return Models(Model(unet, config.diffusion, SIZE, RANDOM), ensemble, RANDOM)
+    return Models(Model(unet, config.train.diffusion, SIZE, RANDOM), ensemble, RANDOM)
 
 
 def random_ensemble(classes: Classes, **shape: Any) -> Ensemble:

@@ -78,9 +78,9 @@ def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], lis
     )
     state = new_state(config, DEVICE)
     network = fast_network(state.unet, train)
-    size = config.data.image_size
+    size = config.data.side
     images = resident_images(pixels(config, given.data), DEVICE)
-    schedule = linear_schedule(config.diffusion).to(DEVICE)
+    schedule = linear_schedule(config.train.diffusion).to(DEVICE)
     waited = []
 
     def step() -> None:
@@ -114,7 +114,7 @@ def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], lis
     ], [
         f"{flops / 1e9:.1f} GFLOP an image and step (three forward passes); a {precision} product "
         f"of {matrix_size}x{matrix_size} matrices reaches {peak / 1e12:.3g} TFLOP/s here. Widths "
-        f"{list(config.unet.block_out_channels)}, {size} px."
+        f"{list(config.train.unet.block_out_channels)}, {size} px."
     ]
 
 
@@ -122,7 +122,7 @@ def pixels(config: Config, data: bool) -> UInt8:
     """uint8 (N, S, S, 3): the config's images, or random ones."""
     if data:
         return cached_images(config.data, config.data.unlabelled).images
-    return random_images(config.data.image_size, 1024).permute(0, 2, 3, 1).cpu().numpy()
+    return random_images(config.data.side, 1024).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def random_images(size: int, num: int) -> torch.Tensor:
@@ -169,7 +169,7 @@ def seed_row(config: Config, given: argparse.Namespace) -> Row:
     state = TrainState(unet, copy.deepcopy(unet), optimizer)  # type: ignore[arg-type]
     network = fast_network(unet, train)
     images = random_images(64, batch)
-    schedule = linear_schedule(config.diffusion).to(DEVICE)
+    schedule = linear_schedule(config.train.diffusion).to(DEVICE)
 
     def step() -> None:
         train_step(state, network, schedule, images, train)

@@ -169,14 +169,13 @@ def train(
     out: Place,
     *,
     image_size: int | None = None,
-    unet: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Model:
     """Trains a DDPM with Ray Train on a folder of images, or on an array (N, S, S, 3) uint8.
 
     out: where the run lies; the same call goes on from its newest checkpoint. An array is written
-    there first. image_size: of the network; an array's own if absent, else 64. unet and settings:
-    sections `unet` and `train`. Raises UserError, TrainingFailed.
+    there first. image_size: of the network; an array's own if absent, else 64. settings: section
+    `train`. Raises UserError, TrainingFailed.
     """
     from factory.diffusion.training import train
 
@@ -189,25 +188,18 @@ def train(
             "unlabelled": {"kind": "folder", "url": os.fspath(images)},
             **({"image_size": image_size} if image_size else {}),
         },
-        unet=unet or {},
         train={"url": os.fspath(out), **settings},
     )
     return load_ddpm(train(config))
 
 
-def fit(
-    ddpm: Model,
-    labelled: Labelled,
-    *,
-    features: Mapping[str, Any] | None = None,
-    **settings: Any,
-) -> Segmenter:
-    """Fits an ensemble on labelled images of the DDPM's size.
+def fit(ddpm: Model, labelled: Labelled, **settings: Any) -> Segmenter:
+    """Fits an ensemble on labelled images of the DDPM's size; settings: section `fit`.
 
-    features and settings: sections `features` and `ensemble`. Raises UserError.
+    Raises UserError.
     """
     _check_images(labelled.images, ddpm.image_size)
-    config = _config("fit", ensemble=settings, features=features or {})
+    config = _config("fit", fit=settings)
     return Segmenter(ddpm, commands.fitted(ddpm, labelled, config))
 
 

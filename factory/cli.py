@@ -36,7 +36,7 @@ _FLAGS: dict[str, dict[str, tuple[str, str]]] = {
     "fit": {
         "--ddpm": _MODELS["--ddpm"],
         "--out": ("models.ensemble_url", "where the ensemble is written"),
-        "--num-members": ("ensemble.num_members", "members of the ensemble"),
+        "--num-members": ("fit.num_members", "members of the ensemble"),
     },
     "evaluate": {
         **_MODELS,
@@ -294,12 +294,13 @@ def _inspect(config: Config) -> int:
     named = {name: getattr(config.data, name) for name in ("unlabelled", "labelled", "test")}
     if not any(named.values()):
         required(config, *(f"data.{name}" for name in named))
+    required(config, "data.image_size")
     found = {}
     for name, source in named.items():
         if source is None:
             print(f"data.{name} is not set")
             continue
-        found[name] = inspect(source, config.data.image_size, labelled=name != "unlabelled")
+        found[name] = inspect(source, config.data.side, labelled=name != "unlabelled")
         print(f"data.{name}:")
         print("\n".join(f"  {line}" for line in lines(found[name])), flush=True)
     notes, problems = between(found)

@@ -106,8 +106,10 @@ def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Co
             "num_sampling_steps": 5,
             "progress_seconds": 0.5,
         }
-        tree = {**tiny.TREE, "models": tiny_models, **sections}
-        tree["generate"] = {**generate, **sections.get("generate", {})}
+        defaults = {**tiny.TREE, "models": tiny_models, "generate": generate}
+        tree = {**defaults, **sections}
+        for name in ("train", "fit", "generate"):
+            tree[name] = {**defaults[name], **sections.get(name, {})}
         return parse_config(tree)
 
     return make

@@ -65,7 +65,7 @@ def test_to_import_the_package_is_to_import_neither_torch_nor_ray() -> None:
 def test_a_fitted_segmenter_labels_images_the_same_after_it_was_saved(
     ddpm: Model, labelled: Labelled, tmp_path: Path
 ) -> None:
-    segmenter = factory.fit(ddpm, labelled, features=FEATURES, **FEW)
+    segmenter = factory.fit(ddpm, labelled, **FEATURES, **FEW)
     assert (segmenter.url, segmenter.image_size) == (None, 16)
     assert segmenter.classes == labelled.classes
     found = segmenter.segment(labelled.images)
@@ -104,7 +104,7 @@ def test_a_training_on_arrays_gives_a_ddpm_and_mixes_no_others_in(
     ray_session: str, tmp_path: Path
 ) -> None:
     images, _ = drawing.draw_many(1, 6, 16)
-    shape = {**tiny.TREE["unet"]}
+    shape = {**tiny.TREE["train"]["unet"]}
     settings = {"batch_size": 2, "checkpoint_steps": 2, "sample_steps": 100, "use_gpu": False}
     ddpm = factory.train(images, tmp_path / "run", unet=shape, num_steps=2, **settings)
     assert ddpm.image_size == 16 and ddpm.url == str(tmp_path / "run" / "model")
@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_refused_with_what_is_wanted(
         factory.labelled_arrays(images, masks[:3], faces.CLASSES)
     with pytest.raises(UserError, match=r"hold ids .* beyond the 2 classes"):
         factory.labelled_arrays(images, masks, faces.CLASSES[:2])
-    with pytest.raises(UserError, match=r"factory.fit: ensemble.num_member: unknown key. Did you"):
+    with pytest.raises(UserError, match=r"factory.fit: fit.num_member: unknown key. Did you"):
         factory.fit(ddpm, labelled, num_member=3)
     with pytest.raises(UserError, match="pairs: is empty"):
         factory.show([], segmenter.classes)

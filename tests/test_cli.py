@@ -19,6 +19,7 @@ import factory
 from factory import cluster, storage
 from factory.cli import main
 from factory.config import Config, dump_config
+from factory.config.presets import preset_table
 from factory.data.toy import drawing
 from factory.diffusion.checkpoints import load_model, save_model
 from tests.stumbling import stumble
@@ -72,10 +73,10 @@ def test_a_sampler_that_is_not_there_is_refused_with_the_nearest(
 
 def test_an_unknown_key_is_refused_with_the_nearest_name(refused, tmp_path):
     file = tmp_path / "config.yaml"
-    file.write_text("generate: {nums: 5}\nensemble: {num_member: 3}\n")
+    file.write_text("generate: {nums: 5}\nfit: {num_member: 3}\n")
     told = refused("generate", "--config", str(file))
     assert "generate.nums: unknown key. Did you mean generate.num?" in told
-    assert "ensemble.num_member: unknown key. Did you mean ensemble.num_members?" in told
+    assert "fit.num_member: unknown key. Did you mean fit.num_members?" in told
     assert "Did you mean generate.num_sampling_steps?" in refused(
         "generate", "--set", "generate.sampling_steps=3"
     )
@@ -91,8 +92,7 @@ def test_a_missing_or_empty_folder_of_images_is_refused(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("empty", "missing"):
         told = refused(
-            "train",
-            "--set",
+            *("train", "--set", "preset=32px", "--set"),
             f"data.unlabelled={{kind: folder, url: {tmp_path / name}}}",
             "--out",
             str(tmp_path / "run"),
@@ -121,8 +121,8 @@ def fit_arguments(pairs: Path, tiny_models: dict[str, str]) -> list[str]:
         "fit",
         *("--ddpm", tiny_models["ddpm_url"], "--out", str(pairs.parent / "ensemble")),
         *("--set", f"data.labelled={source}"),
-        *("--set", "features={timesteps: [10], blocks: [1]}"),
-        *("--set", "ensemble={num_steps: 2, pixels_per_step: 32, num_members: 2, hidden: [4, 4]}"),
+        *("--set", "fit={timesteps: [10], blocks: [1], num_steps: 2, pixels_per_step: 32}"),
+        *("--set", "fit.num_members=2", "--set", "fit.hidden=[4, 4]"),
     ]
 
 
@@ -221,9 +221,12 @@ def test_a_dry_run_checks_and_writes_nothing(tiny_config, tmp_path, capsys):
     assert not Path(config.generate.url).exists()
 
 
+SIZE = "--set=data.image_size=16"
+
+
 def test_inspect_tells_what_is_there_and_fails_on_bad_data(capsys, pairs):
     source = pairs_source(pairs)
-    arguments = ["inspect"]
+    arguments = ["inspect", SIZE]
     for name in ("unlabelled", "labelled", "test"):
         arguments += ["--set", f"data.{name}={source}"]
     assert main(arguments) == 0
@@ -241,7 +244,7 @@ def test_inspect_looks_at_what_is_set_and_names_the_rest_without_drawing(
     capsys, pairs, monkeypatch
 ):
     monkeypatch.setattr(drawing, "draw_many", None)
-    assert main(["inspect", "--set", f"data.labelled={pairs_source(pairs)}"]) == 0
+    assert main(["inspect", SIZE, "--set", f"data.labelled={pairs_source(pairs)}"]) == 0
     told = capsys.readouterr().out
     assert "data.unlabelled is not set" in told and "data.test is not set" in told
     assert "images   3" in told
@@ -257,7 +260,7 @@ def test_inspect_says_which_test_images_are_training_images(capsys, pairs):
     source = pairs_source(pairs)
     arguments = ["--set", f"data.labelled={source}", "--set", f"data.test={source}"]
     folder = f"{{kind: folder, url: {pairs / 'images'}}}"
-    assert main(["inspect", *arguments, "--set", f"data.unlabelled={folder}"]) == 0
+    assert main(["inspect", SIZE, *arguments, "--set", f"data.unlabelled={folder}"]) == 0
     told = capsys.readouterr().out
     assert "note: 3 of the 3 images of data.test are also in data.labelled, training images" in told
     assert "(0.png, 1.png, 2.png)" in told
@@ -268,7 +271,7 @@ def test_inspect_refuses_a_test_set_of_other_classes(capsys, pairs):
     (pairs / "other.json").write_text(json.dumps(["background", "stuff"]))
     other = pairs_source(pairs).replace("classes.json", "other.json")
     arguments = ["--set", f"data.labelled={pairs_source(pairs)}", "--set", f"data.test={other}"]
-    assert main(["inspect", *arguments]) == 2
+    assert main(["inspect", SIZE, *arguments]) == 2
     told = capsys.readouterr().out
     assert "problem: data.test: its classes ['background', 'stuff'] are not those of" in told
 
@@ -279,7 +282,10 @@ OWN = "data.unlabelled={kind: folder, url: photos}"
 @pytest.mark.parametrize(
     ("arguments", "missing"),
     [
-        (["train", "--out=run"], ["data.unlabelled"]),
+        (["train", "--out=run"], ["data.unlabelled", "data.image_size"]),
+        (["train", "--set", OWN], ["data.image_size"]),
+        (["inspect", "--set", OWN], ["data.image_size"]),
+        (["train", "--out=run", "--set=preset=64px"], ["data.unlabelled"]),
         (["fit", "--set", OWN], ["models.ensemble_url", "models.ddpm_url", "data.labelled"]),
         (["fit", "--out=e"], ["models.ddpm_url", "data.labelled"]),
         (["fit", "--out=e", "--ddpm=toy"], ["data.labelled"]),
@@ -298,9 +304,9 @@ def test_what_a_command_needs_and_a_config_of_ones_own_lacks_is_named(
     monkeypatch.setattr(drawing, "draw_many", None)
     for more in ([], ["--dry-run"]):
         lines = refused(*arguments, *more).splitlines()
-        assert [line.split(" is not set. ")[0] for line in lines] == [
-            f"error: {key}" for key in missing
-        ]
+        told = [line.split(" is not set. ")[0] for line in lines if line.startswith("error: ")]
+        assert told == [f"error: {key}" for key in missing]
+        assert ("data.image_size" in missing) == (preset_table()[-1] in lines)
 
 
 def test_an_ensemble_does_not_replace_the_embedded_one(refused, pairs):

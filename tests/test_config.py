@@ -9,6 +9,7 @@ import yaml
 
 from factory.config import (
     Config,
+    TrainConfig,
     config_tree,
     dump_config,
     load_config,
@@ -17,6 +18,7 @@ from factory.config import (
     parse_override,
     required,
 )
+from factory.config.presets import PRESETS, preset_table
 from factory.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -116,13 +118,13 @@ def test_numbers_that_yaml_calls_strings_read_as_numbers(number: str, tmp_path: 
         ("train", "precision", "fp16"),
         ("generate", "format", 5),
         ("generate", "gpus_per_actor", -1),
-        ("diffusion", "beta_end", "-inf"),
-        ("features", "timesteps", []),
-        ("features", "timesteps", [-1]),
-        ("features", "blocks", []),
-        ("unet", "block_out_channels", []),
-        ("unet", "block_out_channels", 64),
-        ("ensemble", "hidden", [128]),
+        ("train", "diffusion", {"beta_end": "-inf"}),
+        ("fit", "timesteps", []),
+        ("fit", "timesteps", [-1]),
+        ("fit", "blocks", []),
+        ("train", "unet", {"block_out_channels": []}),
+        ("train", "unet", {"block_out_channels": 64}),
+        ("fit", "hidden", [128]),
         ("models", "ddpm_url", 5),
         ("generate", "url", None),
         ("generate", "url", ""),
@@ -171,9 +173,10 @@ def test_a_share_that_is_finer_than_ray_counts_is_refused(key: str) -> None:
 
 
 def test_an_unknown_key_like_no_other_is_told_with_the_known_ones() -> None:
-    (problem,) = refusal({"diffusion": {"xyzzy": 1}})
+    (problem,) = refusal({"train": {"diffusion": {"xyzzy": 1}}})
     assert problem == (
-        "config: diffusion.xyzzy: unknown key. Known here: num_timesteps, beta_start, beta_end."
+        "config: train.diffusion.xyzzy: unknown key. "
+        "Known here: num_timesteps, beta_start, beta_end."
     )
 
 
@@ -181,8 +184,7 @@ def test_all_problems_are_told_at_once() -> None:
     problems = refusal(
         {
             "generate": {"num": "many", "nun": 5, "url": "http://host/out"},
-            "train": {"learning_rate": -1},
-            "unet": {"block_out_channels": [32, "x"]},
+            "train": {"learning_rate": -1, "unet": {"block_out_channels": [32, "x"]}},
         }
     )
     paths = sorted(problem.split(": ")[1] for problem in problems)
@@ -191,7 +193,7 @@ def test_all_problems_are_told_at_once() -> None:
         "generate.nun",
         "generate.url",
         "train.learning_rate",
-        "unet.block_out_channels.1",
+        "train.unet.block_out_channels.1",
     ]
 
 
@@ -216,23 +218,43 @@ def test_all_contradictions_between_fields_are_told_at_once() -> None:
     ("tree", "said"),
     [
         ({"data": {"image_size": 30}}, "data.image_size: 30 must be divisible by 4"),
-        ({"unet": {"norm_num_groups": 48}}, "unet.block_out_channels: 64 must be divisible by"),
-        ({"unet": {"attention_levels": [0, 3]}}, "unet.attention_levels: 3 is not one of"),
         (
-            {"unet": {"block_out_channels": [3], "norm_num_groups": 3, "attention_levels": []}},
-            "unet.block_out_channels: the first, 3, must be even",
+            {"train": {"unet": {"norm_num_groups": 48}}},
+            "train.unet.block_out_channels: 64 must be divisible by",
         ),
         (
-            {"unet": {"block_out_channels": [2], "norm_num_groups": 2, "attention_levels": []}},
-            "unet.block_out_channels: the first, 2, must be even and at least 4",
+            {"train": {"unet": {"attention_levels": [0, 3]}}},
+            "train.unet.attention_levels: 3 is not one of",
+        ),
+        (
+            {
+                "train": {
+                    "unet": {
+                        "block_out_channels": [3],
+                        "norm_num_groups": 3,
+                        "attention_levels": [],
+                    }
+                }
+            },
+            "train.unet.block_out_channels: the first, 3, must be even",
+        ),
+        (
+            {
+                "train": {
+                    "unet": {
+                        "block_out_channels": [2],
+                        "norm_num_groups": 2,
+                        "attention_levels": [],
+                    }
+                }
+            },
+            "train.unet.block_out_channels: the first, 2, must be even and at least 4",
         ),
         ({"train": {"batch_size": 64, "num_workers": 3}}, "train.batch_size: 64 must be divis"),
-        ({"features": {"timesteps": [1000]}}, "features.timesteps: 1000 must be below"),
-        ({"features": {"timesteps": [5, 5]}}, "has a value twice"),
+        ({"fit": {"timesteps": [5, 5]}}, "has a value twice"),
         ({"generate": {"min_actors": 3}}, "generate.min_actors: 3 must not be above"),
-        ({"generate": {"num_sampling_steps": 1}}, "generate.num_sampling_steps: 1 must be 2 to"),
-        ({"generate": {"num_sampling_steps": 1001}}, "1001 must be 2 to"),
-        ({"diffusion": {"beta_end": 1.0}}, "diffusion.beta_end must be below 1"),
+        ({"generate": {"num_sampling_steps": 1}}, "should be greater than or equal to 2, got 1"),
+        ({"train": {"diffusion": {"beta_end": 1.0}}}, "train.diffusion.beta_end must be below 1"),
         ({"data": {"test": {"kind": "toy"}}}, "data.test: kind toy needs num"),
         ({"data": {"test": {"kind": "folder"}}}, "data.test: kind folder needs url"),
         ({"data": {"test": {"kind": "pairs", "url": "a"}}}, "kind pairs needs classes_url"),
@@ -380,7 +402,7 @@ def test_an_override_that_is_none_is_refused(text: str) -> None:
         {},
         {
             "train": {"learning_rate": 1e-5, "use_gpu": True, "url": "s3://bucket/a"},
-            "features": {"blocks": [1, 2], "timesteps": [7]},
+            "fit": {"blocks": [1, 2], "timesteps": [7]},
             "data": {"test": {"kind": "pairs", "url": "/a", "classes_url": "/b"}},
             "generate": {"num": "1e9", "license": "yes", "seed": 2**63 - 1},
         },
@@ -407,9 +429,8 @@ def test_every_shipped_config_loads(file: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_scripts_find_the_keys_that_they_rely_on() -> None:
     promised = {
-        "generate": {"num", "samples_per_shard", "min_actors", "max_actors", "format"},
-        "features": {"timesteps", "blocks", "source"},
-        "ensemble": {"num_members"},
+        "generate": {"num", "samples_per_shard", "min_actors", "max_actors", "format", "vote"},
+        "fit": {"timesteps", "blocks", "num_members"},
         "train": {"num_workers", "num_steps", "batch_size"},
     }
     dumped = Config().model_dump()
@@ -419,10 +440,10 @@ def test_scripts_find_the_keys_that_they_rely_on() -> None:
 
 def test_the_defaults_are_the_toy_recipe() -> None:
     recipe = load_config(str(ROOT / "configs" / "toy32.yaml"))
-    for section in ("data", "unet", "diffusion", "features", "generate"):
+    for section in ("preset", "data", "generate"):
         assert getattr(recipe, section) == getattr(Config(), section)
     of_result = {"weights_dtype", "hidden"}
-    for section in ("train", "ensemble"):
+    for section in ("train", "fit"):
         told = getattr(recipe, section).model_dump(exclude=of_result)
         assert told == getattr(Config(), section).model_dump(exclude=of_result)
 
@@ -466,9 +487,9 @@ def test_whoever_names_anything_gets_nothing_of_the_toy_domain(name: str) -> Non
         required(config, *missing)
     assert [problem.split(" is not set. ")[0] for problem in refused.value.problems] == missing
     assert "toy" not in dump_config(config)
-    (data, train, generate) = config.data, config.train, config.generate
-    assert (data.image_size, train.num_steps, train.learning_rate) == (64, 20_000, 2e-4)
-    assert generate.num == 1000 and generate.url == f"{train.url}/dataset"
+    assert (config.preset, config.data.image_size) == (None, None)
+    assert config.generate.num == 1000
+    assert config.generate.url == f"{config.train.url}/dataset"
 
 
 @pytest.mark.parametrize(
@@ -479,7 +500,7 @@ def test_whoever_names_anything_gets_nothing_of_the_toy_domain(name: str) -> Non
         {"models": {"ddpm_url": "toy"}},
         {"generate": {"url": "/d", "num": 5}},
         {"evaluate": {"url": "/e"}},
-        {"unet": {"dropout": 0.1}},
+        {"train": {"unet": {"dropout": 0.1}}},
     ],
 )
 def test_where_nothing_of_ones_own_is_named_the_rest_is_the_toy_domain(
@@ -488,7 +509,7 @@ def test_where_nothing_of_ones_own_is_named_the_rest_is_the_toy_domain(
     config = parse_config(tree)
     assert [required(config, key) for key in KEYS[3:]] == ["toy", "toy"]
     assert all(required(config, key).kind == "toy" for key in KEYS[:3])
-    assert config.unet.block_out_channels == (32, 64, 128)
+    assert config.train.unet.block_out_channels == (32, 64, 128)
     assert (config.data.image_size, config.train.num_steps) == (32, 3000)
 
 
@@ -511,14 +532,17 @@ def test_a_key_that_its_kind_of_source_does_not_read_is_refused(
 
 
 def test_what_contradicts_at_two_places_in_one_way_is_told_once() -> None:
-    problems = refusal({"unet": {"block_out_channels": [48, 48], "attention_levels": []}})
+    problems = refusal(
+        {"train": {"unet": {"block_out_channels": [48, 48], "attention_levels": []}}}
+    )
     assert len(problems) == len(set(problems)) == 1
 
 
 def test_drawings_that_are_named_are_learned_as_the_toy_domain_is(tmp_path: Path) -> None:
     drawn = {"data": {"unlabelled": {"kind": "toy", "num": 8}}, "train": {"url": str(tmp_path)}}
     config = parse_config(drawn)
-    assert config.unet == Config().unet and config.train.num_steps == Config().train.num_steps
+    assert config.train.unet == Config().train.unet
+    assert config.train.num_steps == Config().train.num_steps
     assert config.data.labelled is None and config.generate.url == f"{tmp_path}/dataset"
 
 
@@ -536,18 +560,19 @@ def test_drawings_that_are_named_are_learned_as_the_toy_domain_is(tmp_path: Path
 def test_the_network_of_ones_own_images_follows_their_size(
     size: object, widths: tuple[int, ...], attention: tuple[int, ...]
 ) -> None:
-    unet = parse_config({"data": {"image_size": size, "unlabelled": FOLDER}}).unet
+    unet = parse_config({"data": {"image_size": size, "unlabelled": FOLDER}}).train.unet
     assert (unet.block_out_channels, unet.attention_levels) == (widths, attention)
 
 
 def test_a_network_whose_widths_are_named_has_attention_where_maps_are_small() -> None:
-    tree = {"data": {"unlabelled": FOLDER}, "unet": {"block_out_channels": [32, 64, 96]}}
-    unet = parse_config(tree).unet
+    shape = {"block_out_channels": [32, 64, 96]}
+    tree = {"data": {"image_size": 64, "unlabelled": FOLDER}, "train": {"unet": shape}}
+    unet = parse_config(tree).train.unet
     assert (unet.block_out_channels, unet.attention_levels) == ((32, 64, 96), (2,))
 
 
 def test_drawings_by_a_network_of_other_widths_have_attention_where_maps_are_small() -> None:
-    unet = parse_config({"unet": {"block_out_channels": [64, 128]}}).unet
+    unet = parse_config({"train": {"unet": {"block_out_channels": [64, 128]}}}).train.unet
     assert (unet.block_out_channels, unet.attention_levels) == ((64, 128), (1,))
 
 
@@ -557,6 +582,64 @@ def test_a_section_whose_keys_are_all_commented_out_is_as_if_it_were_absent(
     file = tmp_path / "config.yaml"
     file.write_text("data:\n  # image_size: 64\ntrain:\n")
     assert load_config(str(file)) == load_config(None)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "toy"])
+def test_the_size_of_a_preset_means_the_same_as_its_name(name: str) -> None:
+    named = parse_config({"preset": name, "data": {"unlabelled": FOLDER}})
+    sized = {"image_size": PRESETS[name].image_size, "unlabelled": FOLDER}
+    assert named == parse_config({"data": sized}).model_copy(update={"preset": name})
+    assert named.train.num_steps == PRESETS[name].num_steps
+
+
+def test_keys_that_are_named_win_over_the_preset() -> None:
+    train = {"num_steps": 7, "unet": {"dropout": 0.1}}
+    config = parse_config({"preset": "128px", "data": {"unlabelled": FOLDER}, "train": train})
+    assert (config.train.num_steps, config.train.unet.dropout) == (7, 0.1)
+    assert config.train.unet.block_out_channels == PRESETS["128px"].block_out_channels
+    config = parse_config({"preset": "64px", "data": {"image_size": 128, "unlabelled": FOLDER}})
+    assert config.train.unet.block_out_channels == PRESETS["64px"].block_out_channels
+    assert config.train.unet.attention_levels == (3,), "at 16 pixels and below"
+
+
+def test_the_toy_preset_trains_its_small_network_on_ones_own_images() -> None:
+    config = parse_config({"preset": "toy", "data": {"unlabelled": FOLDER}})
+    assert config.train.unet == Config().train.unet
+    assert (config.data.image_size, config.train.num_steps) == (32, 3000)
+    assert config.data.labelled is None
+
+
+@pytest.mark.parametrize("preset", ["65px", 64, ["64px"]])
+def test_a_preset_that_there_is_not_is_refused_with_those_that_there_are(preset: object) -> None:
+    (problem,) = refusal({"preset": preset, "data": {"unlabelled": FOLDER}})
+    assert problem.startswith("config: preset: ")
+    assert all(f"'{name}'" in problem for name in PRESETS)
+
+
+def test_a_network_of_ones_own_needs_the_size_of_its_images() -> None:
+    shape = {"block_out_channels": [32, 64]}
+    config = parse_config({"data": {"unlabelled": FOLDER}, "train": {"unet": shape}})
+    with pytest.raises(UserError, match=r"data\.image_size is not set"):
+        required(config, "data.image_size")
+
+
+def test_images_of_ones_own_without_a_size_are_refused_with_the_table_of_presets() -> None:
+    config = parse_config({"data": {"unlabelled": FOLDER}})
+    with pytest.raises(UserError) as refused:
+        required(config, "data.image_size")
+    (problem,) = refused.value.problems
+    assert problem.startswith("data.image_size is not set. Name a preset")
+    assert "\n".join(preset_table()) in problem
+
+
+def test_the_defaults_of_the_keys_are_the_64px_preset() -> None:
+    keys = PRESETS["64px"].keys()
+    assert keys.pop("data.image_size") == 64
+    for key, value in keys.items():
+        default: Any = {"train": TrainConfig()}
+        for part in key.split("."):
+            default = default[part] if isinstance(default, dict) else getattr(default, part)
+        assert default == value, key
 
 
 def test_a_size_that_its_network_cannot_halve_is_refused() -> None:
@@ -571,23 +654,60 @@ def test_a_dumped_config_of_ones_own_loads_to_an_equal_one(name: str, tmp_path: 
     assert parse_config(config_tree(config)) == config
 
 
-def as_version_0_1_stored_it(tree: dict[str, Any]) -> dict[str, Any]:
-    """All sections, all keys, and null for the embedded models."""
-    whole = parse_config(tree).model_dump(mode="json")
-    whole["models"] = {"ddpm_url": None, "ensemble_url": None, **tree.get("models", {})}
-    toy = Config().data.model_dump(mode="json")
-    whole["data"] = {**toy, **tree.get("data", {})}
-    return whole
+def test_a_config_that_version_0_2_stored_means_what_it_meant() -> None:
+    config = load_config(str(Path(__file__).with_name("version_0_2_0.yaml")))
+    assert config.train.unet.dropout == 0.1 and config.train.diffusion.num_timesteps == 400
+    assert config.fit.timesteps == (10, 40) and config.fit.num_members == 4
+    assert config.generate.feature_source == "trajectory" and config.generate.num == 5
+    assert config.generate.vote == config.evaluate.vote == "hard"
+    assert (config.models.ddpm_url, config.data.test, config.preset) == ("/m", None, None)
 
 
-def test_a_config_that_an_older_version_stored_means_what_it_meant() -> None:
-    bare = parse_config(as_version_0_1_stored_it({"generate": {"url": "/d", "num": 5}}))
-    assert bare.models.ddpm_url == bare.models.ensemble_url == "toy"
-    assert bare.data == Config().data and bare.generate.num == 5
-    own = {"data": {"unlabelled": FOLDER}, "models": {"ddpm_url": "/m", "ensemble_url": "/e"}}
-    config = parse_config(as_version_0_1_stored_it(own))
-    assert (config.models.ddpm_url, config.models.ensemble_url) == ("/m", "/e")
+def test_an_override_wins_over_a_config_that_an_older_version_stored() -> None:
+    file = str(Path(__file__).with_name("version_0_2_0.yaml"))
+    config = load_config(file, [("generate.vote", "soft"), ("train.unet.dropout", 0.3)])
+    assert (config.generate.vote, config.train.unet.dropout) == ("soft", 0.3)
+    with pytest.raises(UserError, match=r"ensemble\.vote: is called generate\.vote and"):
+        load_config(file, [("ensemble.vote", "soft")])
+
+
+def test_a_config_that_version_0_1_stored_means_what_it_meant(tmp_path: Path) -> None:
+    stored = ROOT / "tests/shards/version_0_1/parquet/_factory/config.yaml"
+    config = load_config(str(stored))
+    assert config.train.unet.block_out_channels == (16, 32)
+    assert config.train.diffusion.num_timesteps == 100
+    assert (config.fit.timesteps, config.fit.blocks) == ((10, 40), (1, 2))
     assert config.data.test is not None and config.data.test.kind == "toy"
+    tree = {**yaml.safe_load(stored.read_text()), "models": {"ddpm_url": None}}
+    bare = load_config(written(tmp_path, yaml.safe_dump(tree)))
+    assert bare.models.ddpm_url == "toy", "nothing was the embedded model"
+
+
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        ({"ensemble": {"vote": "hard"}}, "is called generate.vote and evaluate.vote now"),
+        ({"ensemble": {"hidden": [8, 8]}}, "is called fit.hidden now"),
+        ({"features": {"source": "renoise"}}, "is called generate.feature_source now"),
+        ({"features": {"timesteps": [5]}}, "is called fit.timesteps now"),
+        ({"unet": {"dropout": 0.1}}, "is called train.unet.dropout now"),
+        ({"diffusion": {"num_timesteps": 5}}, "is called train.diffusion.num_timesteps now"),
+    ],
+)
+def test_a_key_that_has_moved_is_refused_with_its_new_name(tree: dict[str, Any], told: str) -> None:
+    ((section, keys),) = tree.items()
+    assert refusal(tree) == (f"config: {section}.{next(iter(keys))}: {told}.",)
+
+
+def test_all_keys_of_sections_that_have_moved_are_told_at_once() -> None:
+    problems = refusal(
+        {"ensemble": {"seed": 1, "hiden": [1, 1]}, "unet": None, "generate": {"n": 1}}
+    )
+    assert {problem.split(": ")[1] for problem in problems} == {
+        *("ensemble.seed", "ensemble.hiden", "unet", "generate.n"),
+    }
+    assert any("Did you mean fit.hidden?" in problem for problem in problems)
+    assert any("unet: is called train.unet now" in problem for problem in problems)
 
 
 def test_a_folder_named_toy_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -608,7 +728,8 @@ def test_every_config_that_the_documents_show_is_whole_and_of_ones_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = load_config(written(tmp_path, block))
-    assert "toy" not in dump_config(config)
+    required(config, "data.image_size")
+    assert "toy" not in dump_config(config.model_copy(update={"preset": None}))
     trained = config.models.ddpm_url == f"{config.train.url}/model"
     for key in KEYS if trained else KEYS[1:]:
         required(config, key)
@@ -620,7 +741,7 @@ def test_the_config_for_ones_own_images_resolves_to_what_the_readme_says(
     monkeypatch.chdir(tmp_path)
     ((_, block),) = [each for each in BLOCKS if each[0] == "README.md"]
     config = load_config(written(tmp_path, block))
-    assert config.unet.block_out_channels == (64, 128, 192, 256)
+    assert config.train.unet.block_out_channels == (64, 128, 192, 256)
     assert (config.train.num_steps, config.train.batch_size) == (20_000, 32)
     assert config.models.ddpm_url == f"{config.train.url}/model" == f"{tmp_path}/out/mine/model"
     assert config.evaluate.url == f"{tmp_path}/out/mine/evaluation"

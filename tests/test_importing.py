@@ -74,8 +74,8 @@ def test_an_imported_network_is_fitted_and_makes_pairs(
     ddpm, ensemble, pairs = (str(tmp_path / name) for name in ("ddpm", "ensemble", "pairs"))
     assert main(["import", str(pth), "--out", ddpm]) == 0
     assert capsys.readouterr().out.strip() == ddpm
-    few = ["--set", "data.labelled={kind: toy, num: 2}", "--set", "ensemble.num_steps=5"]
-    few += ["--num-members", "2", "--set", "ensemble.hidden=[8, 4]"]
+    few = ["--set", "data.labelled={kind: toy, num: 2}", "--set", "fit.num_steps=5"]
+    few += ["--num-members", "2", "--set", "fit.hidden=[8, 4]"]
     assert main(["fit", "--ddpm", ddpm, "--out", ensemble, *few]) == 0
     models = ["--ddpm", ddpm, "--ensemble", ensemble]
     test = ["--set", "data.test={kind: toy, num: 1, seed: 9}", "--out", str(tmp_path / "scores")]

@@ -44,7 +44,9 @@ def reads_features(config: Config, models: Models) -> object:
 def trains(config: Config, models: Models) -> object:
     state = new_state(config, torch.device("cpu"))
     images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
-    return train_step(state, state.unet, linear_schedule(config.diffusion), images, config.train)
+    return train_step(
+        state, state.unet, linear_schedule(config.train.diffusion), images, config.train
+    )
 
 
 @pytest.mark.parametrize("run", [generates, reads_features, trains])

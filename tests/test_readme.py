@@ -24,7 +24,7 @@ README = ROOT / "README.md"
 SMALLER = {
     "inspect": [],
     "train": ["--dry-run"],
-    "fit": ["--num-members=2", "--set=ensemble.num_steps=3", "--set=ensemble.pixels_per_step=64"],
+    "fit": ["--num-members=2", "--set=fit.num_steps=3", "--set=fit.pixels_per_step=64"],
     "evaluate": ["--set=evaluate.num_pictures=1"],
     "generate": [
         *("--workers=here", "--samples-per-shard=2", "--set=generate.batch_size=2"),
@@ -58,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     config = load_config("configs/faces64.yaml")
     assert config.models.ddpm_url is not None
     torch.manual_seed(0)
-    save_model(UNet(config.unet), config.diffusion, 64, config.models.ddpm_url)
+    save_model(UNet(config.train.unet), config.train.diffusion, 64, config.models.ddpm_url)
     return tmp_path
 
 

@@ -15,14 +15,16 @@ from factory.labeling.heads import save_head
 
 TREE: dict[str, dict[str, Any]] = {
     "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 64}},
-    "unet": {
-        "block_out_channels": [16, 32],
-        "layers_per_block": 1,
-        "attention_levels": [1],
-        "norm_num_groups": 8,
+    "train": {
+        "unet": {
+            "block_out_channels": [16, 32],
+            "layers_per_block": 1,
+            "attention_levels": [1],
+            "norm_num_groups": 8,
+        },
+        "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
     },
-    "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
-    "features": {"timesteps": [10, 40], "blocks": [1, 2]},
+    "fit": {"timesteps": [10, 40], "blocks": [1, 2]},
 }
 """Their config."""
 
@@ -32,8 +34,8 @@ def save_models(folder: Path) -> dict[str, str]:
     config = parse_config(TREE)
     torch.manual_seed(0)
     ddpm_url, ensemble_url = str(folder / "ddpm"), str(folder / "ensemble")
-    unet = UNet(config.unet)
-    save_model(unet, config.diffusion, 16, ddpm_url)
+    unet = UNet(config.train.unet)
+    save_model(unet, config.train.diffusion, 16, ddpm_url)
     learned = EnsembleConfig(
         class_names=CLASSES,
         palette=PALETTE,

@@ -6,6 +6,8 @@ the keys. Nothing here imports torch, so that a mistake is answered at once.
 """
 
 from factory.config.data import DataConfig
+from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
+from factory.config.generate import GenerateConfig
 from factory.config.loading import (
     config_tree,
     dump_config,
@@ -14,16 +16,7 @@ from factory.config.loading import (
     parse_override,
 )
 from factory.config.schema import Config, required, unet_problems
-from factory.config.stages import (
-    DiffusionConfig,
-    EnsembleConfig,
-    EvaluateConfig,
-    FeaturesConfig,
-    GenerateConfig,
-    ModelsConfig,
-    TrainConfig,
-    UNetConfig,
-)
+from factory.config.train import DiffusionConfig, TrainConfig, UNetConfig
 from factory.values import MAX_IMAGE_SIZE, TOY, Ordinal, Width, parse_count
 
 __all__ = [
@@ -32,9 +25,8 @@ __all__ = [
     "Config",
     "DataConfig",
     "DiffusionConfig",
-    "EnsembleConfig",
     "EvaluateConfig",
-    "FeaturesConfig",
+    "FitConfig",
     "GenerateConfig",
     "ModelsConfig",
     "Ordinal",

@@ -11,9 +11,9 @@ from factory.values import MAX_IMAGE_SIZE, Count, Folder, Positive, Section
 class DataConfig(Section):
     """The images of the domain."""
 
-    image_size: Annotated[Count, Field(le=MAX_IMAGE_SIZE)] = 32
-    """Height and width in pixels; larger or oblong images are cropped to a square and scaled. For
-    images of one's own 64 if absent."""
+    image_size: Annotated[Count, Field(le=MAX_IMAGE_SIZE)] | None = None
+    """Height and width in pixels; larger or oblong images are cropped to a square and scaled. If it
+    is absent, it is the preset's. `train` and `inspect` need it; models bring their own size."""
     unlabelled: SourceConfig | None = None
     """What the DDPM learns from."""
     labelled: SourceConfig | None = None
@@ -24,4 +24,10 @@ class DataConfig(Section):
     """Where each machine keeps the decoded images that `train` reads; absent: factory/images in
     $XDG_CACHE_HOME or ~/.cache. What was used longest ago is removed for what is new."""
     cache_gib: Positive = 100.0
-    """That the cache may hold on each machine."""
+    """What the cache may hold on each machine."""
+
+    @property
+    def side(self) -> int:
+        """image_size, of which the command has made sure that it is set."""
+        assert self.image_size is not None
+        return self.image_size

@@ -1,15 +1,15 @@
-"""What is left out of a config: the toy domain's, or what follows from what is named."""
+"""What a config leaves out: the toy domain's, a preset's, or what follows from what it names."""
 
-import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
 from factory import storage
-from factory.config.data import DataConfig
-from factory.config.stages import TrainConfig
+from factory.config.presets import PRESETS, attention_levels, nearest, widths
+from factory.config.train import TrainConfig
+from factory.config.tree import set_default, value_at
 from factory.values import TOY, parse_count, parse_url
 
 _OWN = (
@@ -18,97 +18,91 @@ _OWN = (
     *("train.url", "train.initial_model_url"),
 )
 """Keys that name something of one's own, unless they name what is the toy domain's."""
-_TOY: dict[str, dict[str, Any]] = {
-    "data": {
-        "unlabelled": {"kind": "toy", "num": 20_000, "seed": 1},
-        "labelled": {"kind": "toy", "num": 20, "seed": 2},
-        "test": {"kind": "toy", "num": 100, "seed": 3},
-    },
-    "models": {"ddpm_url": TOY, "ensemble_url": TOY},
-    "train": {"url": "out/toy/ddpm"},
-    "evaluate": {"url": "out/toy/evaluation"},
-    "generate": {"url": "out/toy/dataset"},
+_TOY: dict[str, Any] = {
+    "data.unlabelled": {"kind": "toy", "num": 20_000, "seed": 1},
+    "data.labelled": {"kind": "toy", "num": 20, "seed": 2},
+    "data.test": {"kind": "toy", "num": 100, "seed": 3},
+    "models.ddpm_url": TOY,
+    "models.ensemble_url": TOY,
+    "train.url": "out/toy/ddpm",
+    "evaluate.url": "out/toy/evaluation",
+    "generate.url": "out/toy/dataset",
 }
-_TOY_NETWORK = {
-    "block_out_channels": (32, 64, 128),
-    "attention_levels": (1, 2),
-    "norm_num_groups": 16,
-}
-_OWN_IMAGES: dict[str, dict[str, Any]] = {
-    "data": {"image_size": 64},
-    "train": {"num_steps": 20_000, "learning_rate": 2e-4, "warmup_steps": 500},
-    "generate": {"num": 1000},
-}
-_LEAST_PIXELS, _MOST_LEVELS, _ATTENTION_PIXELS = 8, 6, 16
 
 
-def with_defaults(tree: Mapping[str, Any], sections: Set[str]) -> dict[str, Any]:
+def with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The tree with those defaults that depend on what it names."""
-    # A section whose keys are all commented out is there, and empty.
-    full = {
-        name: dict(section or {}) if isinstance(section, Mapping | None) else section
-        for name, section in tree.items()
-    }
-    models = full.get("models")
-    if isinstance(models, dict) and full.keys() >= sections:
-        # Whole, as version 0.1 stored it: there, nothing was the embedded model.
-        models.update({key: TOY for key, url in models.items() if url is None})
-    if not any(_is_own(_at(full, *key.split("."))) for key in _OWN):
+    full = _copied(tree)
+    if not any(_is_own(value_at(full, key)) for key in _OWN):
         _fill(full, _TOY)
-    unlabelled = _at(full, "data", "unlabelled")
-    own_images = unlabelled is None or _is_own(unlabelled)
-    if own_images:
-        _fill(full, _OWN_IMAGES)
-    size, widths = _at(full, "data", "image_size"), _at(full, "unet", "block_out_channels")
-    if own_images or widths is not None:
-        size = DataConfig.model_fields["image_size"].default if size is None else size
-        _fill(full, {"unet": _network(size, widths)})
+    unlabelled = value_at(full, "data.unlabelled")
+    if unlabelled is None or _is_own(unlabelled):
+        _fill(full, {"generate.num": 1000})
     else:
-        _fill(full, {"unet": _TOY_NETWORK})
-    _fill(full, _below_run(_at(full, "train", "url")))
+        _fill(full, {"preset": TOY})
+    _fill(full, _shape(full))
+    _fill(full, _below_run(value_at(full, "train.url")))
     return full
 
 
-def _at(tree: Mapping[str, Any], section: str, key: str) -> Any:
-    """The value of a key, None where there is none."""
-    there = tree.get(section)
-    return there.get(key) if isinstance(there, Mapping) else getattr(there, key, None)
+def _copied(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy that may be filled; a section whose keys are all commented out is empty, not None."""
+    full = {name: _copied_section(value) for name, value in tree.items() if name != "preset"}
+    return full if (preset := tree.get("preset")) is None else {"preset": preset, **full}
 
 
-def _fill(tree: dict[str, Any], defaults: Mapping[str, Mapping[str, Any]]) -> None:
-    """Sets what is absent."""
-    for section, values in defaults.items():
-        there = tree.setdefault(section, {})
-        if isinstance(there, dict):
-            tree[section] = {**values, **there}
+def _copied_section(value: Any) -> Any:
+    if not isinstance(value, Mapping | None):
+        return value
+    section = dict(value or {})
+    for name in {"unet", "diffusion"} & section.keys():
+        section[name] = _copied_section(section[name])
+    return section
+
+
+def _fill(tree: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    for key, value in defaults.items():
+        set_default(tree, key, value)
 
 
 def _is_own(value: Any) -> bool:
-    """Whether the value of one of the keys _OWN is not the toy domain's."""
+    """True if the value of one of the keys _OWN is not the toy domain's."""
     kind = value.get("kind", TOY) if isinstance(value, Mapping) else getattr(value, "kind", value)
     return kind is not None and kind != TOY
 
 
-def _network(image_size: Any, widths: Any) -> dict[str, Any]:
-    """The section unet for images of a size, of these widths if they are given."""
-    try:
-        size = parse_count(image_size)
-    except ValueError:
-        return {}  # which is told where the size is
-    if not isinstance(widths, list | tuple):
-        levels = min(_MOST_LEVELS, 1 + int(math.log2(max(1, size / _LEAST_PIXELS))))
-        widths = tuple(64 * min(level + 1, 4) for level in range(levels))
-    small = (level for level in range(len(widths)) if size / 2**level <= _ATTENTION_PIXELS)
-    return {"block_out_channels": widths, "attention_levels": tuple(small)}
+def _shape(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the preset, or if only a size is named, of the one that is nearest to it.
+
+    Nothing if there is neither, or if one is wrong, which is reported where it is.
+    """
+    name, size = value_at(tree, "preset"), value_at(tree, "data.image_size")
+    preset = PRESETS.get(str(name))
+    if size is None and preset is not None:
+        size = preset.image_size
+    with suppress(ValueError):
+        size = parse_count(size)
+        row = {**(preset or nearest(size)).keys(), "data.image_size": size}
+        channels = value_at(tree, "train.unet.block_out_channels")
+        if channels is None:
+            channels = widths(size) if preset is None else preset.block_out_channels
+        else:
+            # The groups of a preset divide its own widths only.
+            del row["train.unet.norm_num_groups"]
+        row["train.unet.block_out_channels"] = channels
+        if isinstance(channels, list | tuple):
+            row["train.unet.attention_levels"] = attention_levels(size, channels)
+        return row
+    return {}
 
 
-def _below_run(url: Any) -> dict[str, dict[str, Any]]:
-    """The places that lie below train.url where they are not named."""
+def _below_run(url: Any) -> dict[str, str]:
+    """The URLs that lie below train.url if they are not named."""
     run = TrainConfig.model_fields["url"].default
-    with suppress(PydanticCustomError):  # which is told where the url is
+    with suppress(PydanticCustomError):  # A wrong train.url is reported where it is.
         run = run if url is None else parse_url(url)
     return {
-        "train": {"url": run},
-        "evaluate": {"url": storage.join(run, "evaluation")},
-        "generate": {"url": storage.join(run, "dataset")},
+        "train.url": run,
+        "evaluate.url": storage.join(run, "evaluation"),
+        "generate.url": storage.join(run, "dataset"),
     }

@@ -8,7 +8,9 @@ import yaml
 from pydantic import ValidationError
 
 from factory.config.messages import problem_lines
+from factory.config.older import modern
 from factory.config.schema import Config
+from factory.config.tree import set_value
 from factory.config.yaml_reading import parse_yaml, read_yaml
 from factory.errors import UserError
 
@@ -18,18 +20,21 @@ def load_config(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> 
 
     Raises UserError with all problems at once.
     """
-    tree = {} if file is None else read_yaml(file)
+    tree = {} if file is None else modern(read_yaml(file))
     for key, value in overrides:
-        _set(tree, key, value)
-    return parse_config(tree, place="config" if file is None else file)
+        set_value(tree, key, value)
+    return parse_config(tree, source="config" if file is None else file)
 
 
-def parse_config(tree: Mapping[str, Any], place: str = "config") -> Config:
-    """A Config from nested mappings. Raises UserError with all problems at once."""
+def parse_config(tree: Mapping[str, Any], source: str = "config") -> Config:
+    """A Config from nested mappings; source: where they come from, for messages.
+
+    Raises UserError with all problems at once.
+    """
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError(problem_lines(error, place, Config)) from None
+        raise UserError(problem_lines(error, source, Config)) from None
 
 
 def dump_config(config: Config) -> str:
@@ -58,13 +63,3 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {key}=...: {error}") from None
     except (yaml.YAMLError, ValueError):
         raise UserError(f"--set {key}=...: the value is not YAML; quote it.") from None
-
-
-def _set(tree: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        below = tree.get(section)
-        if not isinstance(below, dict):
-            below = tree[section] = {}
-        tree = below
-    tree[last] = value

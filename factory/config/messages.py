@@ -1,12 +1,13 @@
 """What is wrong with a config, a line a key: where, what, and the nearest name."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from factory.config.older import is_moved, new_names
 from factory.values import Section
 
 
@@ -18,6 +19,10 @@ def problem_lines(error: ValidationError, source: str, root: type[Section]) -> l
     by_key: dict[str, tuple[str, list[str]]] = {}
     for problem in error.errors():
         where = _locate(problem["loc"], root)
+        if problem["type"] == "extra_forbidden" and is_moved(where.path):
+            moved = _moved(where.path, problem["input"], root)
+            by_key.update({path: (path, [message]) for path, message in moved.items()})
+            continue
         path, message = _message(problem, where)
         by_key.setdefault(where.path, (path, []))[1].extend(message.splitlines())
     lines = []
@@ -85,6 +90,19 @@ def _message(problem: Any, where: _Location) -> tuple[str, str]:
     quoted = "" if repr(str(value)) in message or isinstance(value, dict) else f", got {value!r}"
     remedy = ". Quote it." if problem["type"] == "string_type" else ""
     return path, f"{message[:1].lower()}{message[1:]}{quoted}{remedy}"
+
+
+def _moved(section: str, keys: Any, root: type[Section]) -> dict[str, str]:
+    """Messages for a section that only older versions had, one for each of its keys."""
+    paths = [f"{section}.{key}" for key in keys] if isinstance(keys, Mapping) else []
+    return {path: _new_name(path, root) for path in paths or [section]}
+
+
+def _new_name(path: str, root: type[Section]) -> str:
+    found = [_locate(name.split("."), root) for name in new_names(path)]
+    if all(where.keys[-1] in where.parent.model_fields for where in found):
+        return f"is called {' and '.join(where.path for where in found)} now."
+    return f"unknown key.{_did_you_mean(found[0])}"
 
 
 def _children(section: type[Section], part: int | str) -> tuple[type[Section], ...]:

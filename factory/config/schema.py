@@ -1,23 +1,17 @@
 """A whole config: its sections, what cannot stand together, and what a command needs of it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from pydantic import model_validator
 
 from factory import storage
 from factory.config.data import DataConfig
 from factory.config.defaults import with_defaults
-from factory.config.stages import (
-    DiffusionConfig,
-    EnsembleConfig,
-    EvaluateConfig,
-    FeaturesConfig,
-    GenerateConfig,
-    ModelsConfig,
-    TrainConfig,
-    UNetConfig,
-)
+from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
+from factory.config.generate import GenerateConfig
+from factory.config.presets import preset_table
+from factory.config.train import TrainConfig, UNetConfig
 from factory.errors import UserError
 from factory.values import Section
 
@@ -25,30 +19,33 @@ from factory.values import Section
 class Config(Section):
     """One run, whole."""
 
+    preset: Literal["toy", "32px", "64px", "128px", "256px"] | None = None
+    """Sets image size, network and training as a row of `factory.config.presets`, except for keys
+    that are named; toy if the images are drawn faces."""
     data: DataConfig = DataConfig()
-    unet: UNetConfig = UNetConfig()
-    diffusion: DiffusionConfig = DiffusionConfig()
     train: TrainConfig = TrainConfig()
     models: ModelsConfig = ModelsConfig()
-    features: FeaturesConfig = FeaturesConfig()
-    ensemble: EnsembleConfig = EnsembleConfig()
+    fit: FitConfig = FitConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     generate: GenerateConfig = GenerateConfig()
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, tree: Any) -> Any:
-        return with_defaults(tree, cls.model_fields.keys()) if isinstance(tree, Mapping) else tree
+        return with_defaults(tree) if isinstance(tree, Mapping) else tree
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        problems = list(_cross_problems(self))
-        if problems:
+        if problems := _contradictions(self):
             raise ValueError("\n".join(problems))
         return self
 
 
 _REMEDIES = {
+    "data.image_size": (
+        "Name a preset for the size that your images are to have, as `preset: 64px` or with --set "
+        "preset=64px, or set data.image_size itself. Presets:\n" + "\n".join(preset_table())
+    ),
     "data.unlabelled": "Name the images that the DDPM learns from: {{kind: folder, url: FOLDER}}.",
     "data.labelled": (
         "Name the images and masks that the ensemble learns from: "
@@ -71,7 +68,7 @@ _REMEDIES = {
 def required(config: Config, key: str, *others: str) -> Any:
     """The value of a key that a command needs, others being those that it needs after it.
 
-    Raises UserError naming all that are not set, where this one is not.
+    Raises UserError naming all of them that are not set, if this one is not.
     """
     if (value := _value(config, key)) is not None:
         return value
@@ -87,49 +84,50 @@ def _value(config: Config, key: str) -> Any:
     return getattr(getattr(config, section), name)
 
 
-def _cross_problems(config: Config) -> Sequence[str]:
-    """What single fields cannot see."""
-    found = []
-    size, levels = config.data.image_size, len(config.unet.block_out_channels)
+def _contradictions(config: Config) -> list[str]:
+    """What single fields cannot see, a line each that begins with the key."""
+    return [
+        *([] if config.data.image_size is None else _shape_contradictions(config)),
+        *_train_contradictions(config.train),
+        *_later_contradictions(config),
+    ]
+
+
+def _shape_contradictions(config: Config) -> Iterator[str]:
+    size, levels = config.data.side, len(config.train.unet.block_out_channels)
+    yield from (f"train.unet.{problem}" for problem in unet_problems(config.train.unet))
     if size % 2 ** (levels - 1):
-        found.append(
+        yield (
             f"data.image_size: {size} must be divisible by {2 ** (levels - 1)}, "
-            f"as unet.block_out_channels has {levels} levels"
+            f"as train.unet.block_out_channels has {levels} levels"
         )
     for name in ("unlabelled", "labelled", "test"):
         source = getattr(config.data, name)
         if source is not None:
-            found += [f"data.{name}.{problem}" for problem in source.size_problems(size)]
-    found += [f"unet.{problem}" for problem in unet_problems(config.unet)]
-    if config.diffusion.beta_end >= 1 or config.diffusion.beta_start >= 1:
-        found.append("diffusion.beta_start and diffusion.beta_end must be below 1")
-    if config.train.batch_size % config.train.num_workers:
-        found.append(
-            f"train.batch_size: {config.train.batch_size} must be divisible by "
-            f"train.num_workers = {config.train.num_workers}"
+            yield from (f"data.{name}.{problem}" for problem in source.size_problems(size))
+
+
+def _train_contradictions(train: TrainConfig) -> Iterator[str]:
+    if train.diffusion.beta_end >= 1 or train.diffusion.beta_start >= 1:
+        yield "train.diffusion.beta_start and train.diffusion.beta_end must be below 1"
+    if train.batch_size % train.num_workers:
+        yield (
+            f"train.batch_size: {train.batch_size} must be divisible by "
+            f"train.num_workers = {train.num_workers}"
         )
-    for t in config.features.timesteps:
-        if t >= config.diffusion.num_timesteps:
-            found.append(
-                f"features.timesteps: {t} must be below diffusion.num_timesteps = "
-                f"{config.diffusion.num_timesteps}"
-            )
+
+
+def _later_contradictions(config: Config) -> Iterator[str]:
     for name in ("timesteps", "blocks"):
-        values = getattr(config.features, name) or ()
+        values = getattr(config.fit, name) or ()
         if len(set(values)) != len(values):
-            found.append(f"features.{name}: {values} has a value twice")
+            yield f"fit.{name}: {values} has a value twice"
     generate = config.generate
     if generate.min_actors > generate.max_actors:
-        found.append(
+        yield (
             f"generate.min_actors: {generate.min_actors} must not be above "
             f"generate.max_actors = {generate.max_actors}"
         )
-    if not 2 <= generate.num_sampling_steps <= config.diffusion.num_timesteps:
-        found.append(
-            f"generate.num_sampling_steps: {generate.num_sampling_steps} must be 2 to "
-            f"diffusion.num_timesteps = {config.diffusion.num_timesteps}"
-        )
-    return found
 
 
 def unet_problems(unet: UNetConfig) -> list[str]:

@@ -35,8 +35,10 @@ _FREE_KEYS = {
     # Each worker finds out what `auto` is: what counts is what it found.
     "precision",
 }
-_FIXED = ("data.", "unet.", "diffusion.")
+_FIXED = ("data.", "train.unet.", "train.diffusion.")
 """What even --resume-anyway does not change: another network, or one of something else."""
+_SHAPE = {"unet": "train.unet", "diffusion": "train.diffusion"}
+"""Sections that run.json has by the names of version 0.2.0, and the keys that they are now."""
 _RESUMED, _BEFORE = "resumed", "before"
 """When the run went on as another one: at which step, what changed, and all that was before."""
 _LOST = "run.json was lost, and with it what the checkpoints until then were made with"
@@ -50,9 +52,9 @@ def identity(config: Config) -> dict[str, Any]:
     """All keys of the config that decide the weights after a given number of steps."""
     return {
         "data": config.data.model_dump(mode="json", include={"image_size", "unlabelled"}),
-        "unet": config.unet.model_dump(mode="json"),
-        "diffusion": config.diffusion.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude=_FREE_KEYS),
+        "unet": config.train.unet.model_dump(mode="json"),
+        "diffusion": config.train.diffusion.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json", exclude={*_FREE_KEYS, *_SHAPE}),
     }
 
 
@@ -126,7 +128,10 @@ def departures(config: Config) -> list[str]:
 def _changed(there: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
     """What differs of all that both know; an older version knew less."""
     both = [name for name in now if name in (there or {})]
-    return differences({name: (there or {})[name] for name in both}, {k: now[k] for k in both})
+    return differences(
+        {_SHAPE.get(name, name): (there or {})[name] for name in both},
+        {_SHAPE.get(name, name): now[name] for name in both},
+    )
 
 
 def _refusal(config: Config, changed: list[str], fixed: bool) -> str:

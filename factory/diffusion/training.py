@@ -48,7 +48,7 @@ from factory.ray_internals import train as ray_train
 
 def check(config: Config) -> None:
     """Raises UserError for all that would stop `train`; starts and keeps nothing."""
-    unlabelled = required(config, "data.unlabelled")
+    unlabelled = required(config, "data.unlabelled", "data.image_size")
     _check_settings(config)
     images = check_images(config.data, unlabelled)
     check_run(config, {**_asked_precision(config), **({"images": images} if images else {})})
@@ -62,7 +62,7 @@ def train(config: Config) -> str:
     checkpoint or the model cannot be saved, and where no checkpoint is whole and more than the
     first one is lost.
     """
-    unlabelled = required(config, "data.unlabelled")
+    unlabelled = required(config, "data.unlabelled", "data.image_size")
     _check_settings(config)
     images = cached_images(config.data, unlabelled)
     check_run(config, {**_asked_precision(config), "images": images.summary})
@@ -126,6 +126,7 @@ def _waiting_line(num: int, asked: Room) -> str:
 
 def _check_settings(config: Config) -> None:
     """Raises UserError for all that is known to be wrong without reading the images."""
+    required(config, "data.image_size")
     _check_capacity(config)
     _check_tensorboard(config)
     _check_initial_model(config)
@@ -189,12 +190,12 @@ def _check_initial_model(config: Config) -> None:
             "trained here. Start from a UNet2DModel, or leave the key out."
         )
     here = {
-        "unet": config.unet.model_dump(),
-        "diffusion": config.diffusion.model_dump(),
+        "train.unet": config.train.unet.model_dump(),
+        "train.diffusion": config.train.diffusion.model_dump(),
     }
     there = {
-        "unet": model.unet.config.model_dump(),
-        "diffusion": model.diffusion.model_dump(),
+        "train.unet": model.unet.config.model_dump(),
+        "train.diffusion": model.diffusion.model_dump(),
     }
     found = differences(there, here)
     if found:

@@ -164,7 +164,7 @@ def _train_on(
     """Steps to train.num_steps, telling, drawing and saving on the way."""
     images = resident_images(pixels, device)
     network = fast_network(state.unet, config.train, ray.train.torch.prepare_model)
-    schedule = linear_schedule(config.diffusion).to(device)
+    schedule = linear_schedule(config.train.diffusion).to(device)
     progress = _Progress(config, state)
     while state.step < config.train.num_steps:
         with progress.waiting():
@@ -293,8 +293,8 @@ def _tensorboard(config: Config) -> Any:
 
 def _write_sheet(config: Config, state: TrainState, device: torch.device) -> None:
     """A sheet of samples of the averaged network, always from the same noise."""
-    schedule = linear_schedule(config.diffusion)
-    shape = (3, config.data.image_size, config.data.image_size)
+    schedule = linear_schedule(config.train.diffusion)
+    shape = (3, config.data.side, config.data.side)
     seeds = [sample_seed(config.train.seed, index) for index in range(_SHEET_ROWS**2)]
     noise = step_noise(seeds, shape, device)
     steps = uniform_timesteps(schedule, min(20, schedule.num_timesteps))
@@ -315,7 +315,7 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
 def _write_result(config: Config, state: TrainState) -> None:
     unlabelled = required(config, "data.unlabelled")
     card = (
-        f"# DDPM, {config.data.image_size} px, {state.step:,} steps of "
+        f"# DDPM, {config.data.side} px, {state.step:,} steps of "
         f"{config.train.batch_size} images\n\nThe averaged weights (EMA {config.train.ema_decay}). "
         f"Unlabelled images: {unlabelled.kind} {unlabelled.title}.\n"
     )
@@ -327,8 +327,8 @@ def _write_result(config: Config, state: TrainState) -> None:
     with saving("the model", model_url(config)):
         save_model(
             state.ema,
-            config.diffusion,
-            config.data.image_size,
+            config.train.diffusion,
+            config.data.side,
             model_url(config),
             WEIGHTS_DTYPES[config.train.weights_dtype],
             card,

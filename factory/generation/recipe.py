@@ -1,12 +1,13 @@
 """What decides the bytes of a dataset beside its size: the models, and how they are used."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel
 
-from factory.config import Config, FeaturesConfig, GenerateConfig
+from factory.config import Config, GenerateConfig
 from factory.diffusion import philox
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.samplers import SAMPLERS
@@ -56,7 +57,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     noise: str
     """The generator that draws it."""
     feature_source: Literal["renoise", "trajectory"]
-    """As `Features.source`."""
+    """As `GenerateConfig.feature_source`."""
     vote: Literal["soft", "hard"]
     ddpm_sha256: str
     ensemble_sha256: str
@@ -99,12 +100,8 @@ def make_plan(config: Config, models: Models) -> Plan:
         known_sampler(generate.sampler)
     except ValueError as error:
         raise UserError(f"generate.sampler: {error}") from None
-    _check_num_steps(generate, models)
-    if generate.num > MAX_SHARDS * generate.samples_per_shard:
-        raise UserError(
-            f"generate.samples_per_shard: {generate.samples_per_shard:,} makes more than "
-            f"{MAX_SHARDS:,} shards of {generate.num:,} pairs. Raise it."
-        )
+    if problems := list(_problems(generate, models)):
+        raise UserError(problems)
     recipe = Recipe(
         method=METHOD,
         seed=generate.seed,
@@ -113,8 +110,8 @@ def make_plan(config: Config, models: Models) -> Plan:
         eta=generate.eta if SAMPLERS[generate.sampler].has_eta else None,
         sampling_timesteps=_sampling_timesteps(generate, models),
         clip=models.ddpm.clip,
-        feature_source=_feature_source(config.features, generate.sampler),
-        vote=config.ensemble.vote,
+        feature_source=_feature_source(generate),
+        vote=generate.vote,
         ddpm_sha256=models.ddpm.model_hash,
         ensemble_sha256=models.ensemble_hash,
         **_execution(generate, models),
@@ -129,13 +126,19 @@ def make_plan(config: Config, models: Models) -> Plan:
     )
 
 
-def _check_num_steps(generate: GenerateConfig, models: Models) -> None:
+def _problems(generate: GenerateConfig, models: Models) -> Iterator[str]:
+    """Why these models cannot make such a dataset."""
     num_steps, num_pinned = generate.num_sampling_steps, len(models.ensemble.config.timesteps)
     num_timesteps = models.ddpm.diffusion.num_timesteps
     if SAMPLERS[generate.sampler].grid is not None and not num_pinned < num_steps <= num_timesteps:
-        raise UserError(
+        yield (
             f"generate.num_sampling_steps: {num_steps} must be more than {num_pinned}, the number "
             f"of feature timesteps, and at most {num_timesteps}, the model's timesteps."
+        )
+    if generate.num > MAX_SHARDS * generate.samples_per_shard:
+        yield (
+            f"generate.samples_per_shard: {generate.samples_per_shard:,} makes more than "
+            f"{MAX_SHARDS:,} shards of {generate.num:,} pairs. Raise it."
         )
 
 
@@ -147,8 +150,9 @@ def _sampling_timesteps(generate: GenerateConfig, models: Models) -> tuple[int, 
     return grid(schedule, generate.num_sampling_steps, pinned)
 
 
-def _feature_source(features: FeaturesConfig, sampler: str) -> Literal["renoise", "trajectory"]:
-    return SAMPLERS[sampler].feature_source if features.source == "auto" else features.source
+def _feature_source(generate: GenerateConfig) -> Literal["renoise", "trajectory"]:
+    asked = generate.feature_source
+    return SAMPLERS[generate.sampler].feature_source if asked == "auto" else asked
 
 
 def _execution(generate: GenerateConfig, models: Models) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def fit(config: Config) -> str:
     """Fits and writes the ensemble; returns its url. Raises UserError; OSError while writing."""
     model, labelled, url = check_fit(config)
     _tell_reading("fit | data.labelled", labelled, config)
-    save_head(fitted(model, labelled, config), url, WEIGHTS_DTYPES[config.ensemble.weights_dtype])
+    save_head(fitted(model, labelled, config), url, WEIGHTS_DTYPES[config.fit.weights_dtype])
     return url
 
 
@@ -97,14 +97,14 @@ def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes | on {device}")
     if absent := _absent(labelled):
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
-    with _room_on(device, "ensemble.pool_gib"):
+    with _room_on(device, "fit.pool_gib"):
         model.unet.to(device)
         return fit_head(model, labelled, config, tell)
 
 
 def _tell_reading(prefix: str, read: Labelled, config: Config) -> None:
     size, asked = read.images.shape[1], config.data.image_size
-    if size != asked:
+    if asked not in (None, size):
         tell(f"{prefix}: read at {size} px, the DDPM's size, not at data.image_size = {asked}")
     for note in read.notes:
         tell(f"{prefix}: {shown(note)}")

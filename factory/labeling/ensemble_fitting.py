@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from factory.classes import IGNORE_ID
-from factory.config import EnsembleConfig as EnsembleSettings
+from factory.config import FitConfig
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, load_weights
 from factory.labeling.head import HeadKind, Maps
 from factory.labeling.pixel_pool import Axes, PixelPool, make_pool
@@ -28,7 +28,7 @@ def fit_ensemble(
     passes: Iterable[Maps],
     masks: torch.Tensor,
     ensemble_config: EnsembleConfig,
-    settings: EnsembleSettings,
+    settings: FitConfig,
     tell: Callable[[str], None],
 ) -> Ensemble:
     """The ensemble fitted to masks (N, S, S) uint8 and to maps, on their device, in eval mode.
@@ -46,7 +46,7 @@ def fit_ensemble(
 def fit_pool(
     ensemble_config: EnsembleConfig,
     pool: PixelPool,
-    settings: EnsembleSettings,
+    settings: FitConfig,
     tell: Callable[[str], None],
 ) -> Ensemble:
     """The ensemble fitted to the pool, on its device, in eval mode."""

@@ -55,7 +55,7 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
             soft = soft + confusion_matrix(masks[i], by_soft, num_classes)
             hard = hard + confusion_matrix(masks[i], by_hard, num_classes)
             if len(rows) < config.evaluate.num_pictures:
-                shown = by_soft if config.ensemble.vote == "soft" else by_hard
+                shown = by_soft if config.evaluate.vote == "soft" else by_hard
                 pictures = [colorize(mask, test.classes) for mask in (masks[i], shown)]
                 rows.append([images[i], *pictures, heat(uncertainty, float(np.log(2)))])
     occurring = tuple(int((test.masks == i).any(axis=(1, 2)).sum()) for i in range(num_classes))
@@ -77,7 +77,7 @@ def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> 
     occurring = dict(zip(test.classes.names, evaluation.images_with_class, strict=True))
     told = {
         "num_images": evaluation.num_images,
-        "vote": config.ensemble.vote,
+        "vote": config.evaluate.vote,
         "soft": evaluation.soft.as_json(test.classes),
         "hard": evaluation.hard.as_json(test.classes),
         "images_with_class": occurring,

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from factory.classes import Classes
-from factory.config import Config
-from factory.config import EnsembleConfig as EnsembleSettings
+from factory.config import Config, FitConfig
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import descriptor_dim
@@ -30,29 +29,35 @@ _PIXELS_PER_PASS = 2**15
 
 
 def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfig:
-    """What the new head's weights will mean. Raises UserError where the model lacks a block."""
-    check_kind(config.ensemble.head)
-    blocks = config.features.blocks or model.unet.default_blocks
-    timesteps = config.features.timesteps
+    """What the new head's weights will mean.
+
+    Raises UserError if there is no such kind, or the model lacks a block or a timestep.
+    """
+    check_kind(config.fit.head)
+    blocks = config.fit.blocks or model.unet.default_blocks
+    timesteps = config.fit.timesteps
     num_blocks = len(model.unet.block_channels)
+    problems = []
     if max(blocks) >= num_blocks:
-        raise UserError(
-            f"features.blocks: {max(blocks)} is not one of the model's decoder blocks "
+        problems.append(
+            f"fit.blocks: {max(blocks)} is not one of the model's decoder blocks "
             f"0..{num_blocks - 1}."
         )
     if max(timesteps) >= model.diffusion.num_timesteps:
-        raise UserError(
-            f"features.timesteps: {max(timesteps)} is not below the model's "
+        problems.append(
+            f"fit.timesteps: {max(timesteps)} is not below the model's "
             f"{model.diffusion.num_timesteps} timesteps."
         )
-    kind, settings = HEADS[config.ensemble.head], config.ensemble
+    if problems:
+        raise UserError(problems)
+    kind, settings = HEADS[config.fit.head], config.fit
     return kind.config(
         class_names=classes.names,
         palette=classes.palette,
         image_size=model.image_size,
         timesteps=timesteps,
         blocks=tuple(blocks),
-        noise_seed=config.ensemble.seed,
+        noise_seed=config.fit.seed,
         descriptor_dim=descriptor_dim(model.unet, timesteps, blocks),
         ddpm_hash=model.model_hash,
         **{name: getattr(settings, name) for name in kind.own_fields},
@@ -72,14 +77,12 @@ def fit_head(
     """
     head_config = new_head_config(model, labelled.classes, config)
     images, masks = labelled.images, labelled.masks
-    if config.ensemble.horizontal_flip:
+    if config.fit.horizontal_flip:
         images, masks = with_mirrored(labelled)
-    order = np.random.default_rng(config.ensemble.seed).permutation(len(images))
-    passes = map_passes(model, head_config, images[order], config.ensemble)
+    order = np.random.default_rng(config.fit.seed).permutation(len(images))
+    passes = map_passes(model, head_config, images[order], config.fit)
     masks_in_order = torch.from_numpy(masks[order])
-    return HEADS[config.ensemble.head].fit(
-        passes, masks_in_order, head_config, config.ensemble, tell
-    )
+    return HEADS[config.fit.head].fit(passes, masks_in_order, head_config, config.fit, tell)
 
 
 def with_mirrored(labelled: Labelled) -> tuple[UInt8, UInt8]:
@@ -115,7 +118,7 @@ def map_passes(
     model: Model,
     head_config: HeadConfig,
     images: UInt8,
-    settings: EnsembleSettings | None = None,
+    settings: FitConfig | None = None,
 ) -> Iterator[Maps]:
     """The maps of images (N, S, S, 3) uint8, a few images at a time, on the model's device.
 

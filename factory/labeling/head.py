@@ -18,8 +18,7 @@ from pydantic import (
 )
 
 from factory.classes import MAX_CLASSES, Classes, Color
-from factory.config import MAX_IMAGE_SIZE, Ordinal
-from factory.config import EnsembleConfig as EnsembleSettings
+from factory.config import MAX_IMAGE_SIZE, FitConfig, Ordinal
 
 Maps = Sequence[torch.Tensor]
 """(B, C_m, h_m, w_m) float32 of B images, in the descriptor's order."""
@@ -111,8 +110,6 @@ class HeadKind:
     load: Callable[[Any, Mapping[str, torch.Tensor], str], Head]
     """(config, tensors of the file, its place) -> the head; raises UserError naming the tensors
     that do not fit."""
-    fit: Callable[
-        [Iterable[Maps], torch.Tensor, Any, EnsembleSettings, Callable[[str], None]], Head
-    ]
+    fit: Callable[[Iterable[Maps], torch.Tensor, Any, FitConfig, Callable[[str], None]], Head]
     """(maps of the images, a few at a time; masks (N, S, S) uint8; config; settings; tell) -> the
     head, on the device of the maps. Raises UserError where all pixels are ignored."""

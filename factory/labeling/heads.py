@@ -21,15 +21,15 @@ from factory.storage import hub
 HEADS: dict[str, HeadKind] = {
     "ensemble": ensemble_fitting.KIND,
 }
-"""By the name that `ensemble.head` has for them; a `config.json` without `kind` is of an
+"""By the name that `fit.head` has for them; a `config.json` without `kind` is of an
 ensemble."""
 WEIGHTS = "ensemble.safetensors"
 
 
 def check_kind(name: str) -> None:
-    """Raises UserError where `ensemble.head` names no kind of heads."""
+    """Raises UserError where `fit.head` names no kind of heads."""
     if name not in HEADS:
-        raise UserError(f"ensemble.head: {name!r} is no kind of head. {nearest(name, HEADS)}")
+        raise UserError(f"fit.head: {name!r} is no kind of head. {nearest(name, HEADS)}")
 
 
 def save_head(head: Head, url: str, dtype: torch.dtype = torch.float32) -> None:

@@ -443,9 +443,8 @@ def tiny_options(folder: Path) -> list[str]:
     models = tiny.save_models(folder / "models")
     keys = {
         "data.image_size": 16,
-        **{f"unet.{name}": value for name, value in tiny.TREE["unet"].items()},
-        **{f"diffusion.{name}": value for name, value in tiny.TREE["diffusion"].items()},
-        **{f"features.{name}": value for name, value in tiny.TREE["features"].items()},
+        **{f"train.{name}": value for name, value in tiny.TREE["train"].items()},
+        **{f"fit.{name}": value for name, value in tiny.TREE["fit"].items()},
         **{f"models.{name}": value for name, value in models.items()},
         "generate.samples_per_shard": PER_SHARD,
         "generate.batch_size": 2,

@@ -28,15 +28,17 @@ def config() -> Config:
     return parse_config(
         {
             "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 4}},
-            "unet": {"block_out_channels": [8], "attention_levels": [], "norm_num_groups": 4},
-            "train": {"batch_size": 2},
+            "train": {
+                "batch_size": 2,
+                "unet": {"block_out_channels": [8], "attention_levels": [], "norm_num_groups": 4},
+            },
         }
     )
 
 
 def stepped(state: TrainState, num_steps: int) -> TrainState:
     pixels = read_images(config().data.unlabelled, 16)
-    train, schedule = config().train, linear_schedule(config().diffusion)
+    train, schedule = config().train, linear_schedule(config().train.diffusion)
     while state.step < num_steps:
         chosen = batch_indices(len(pixels), train, state.step, 0, 1)
         train_step(state, state.unet, schedule, read_batch(pixels, chosen, CPU), train)

@@ -12,7 +12,9 @@ from factory.errors import UserError
 
 
 def config_at(folder: Path, tree: dict[str, Any] | None = None, **train: object) -> Config:
-    return parse_config({**(tree or {}), "train": {"url": str(folder / "run"), **train}})
+    tree = tree or {}
+    train = {"url": str(folder / "run"), **tree.get("train", {}), **train}
+    return parse_config({**tree, "train": train})
 
 
 def refusal(config: Config, found: dict[str, str] | None = None) -> str:
@@ -52,11 +54,12 @@ def test_other_images_are_refused_unless_they_are_wanted(folder) -> None:
 
 
 @pytest.mark.parametrize(
-    "tree", [{"unet": {"dropout": 0.2}}, {"data": {"unlabelled": {"kind": "toy", "num": 7}}}]
+    "tree",
+    [{"train": {"unet": {"dropout": 0.2}}}, {"data": {"unlabelled": {"kind": "toy", "num": 7}}}],
 )
 def test_another_network_or_source_is_refused_even_with_resume_anyway(folder, tree) -> None:
     told = refusal(config_at(folder, tree, resume_anyway=True, num_workers=2))
-    assert next(iter(tree)) in told and "num_workers" not in told
+    assert f"{next(iter(tree))}." in told and "num_workers" not in told
     assert "--resume-anyway" not in told
 
 

@@ -28,14 +28,13 @@ def tiny(**train: Any) -> Config:
     return parse_config(
         {
             "data": {"image_size": 8},
-            "unet": {
-                "block_out_channels": [8, 16],
-                "attention_levels": [1],
-                "norm_num_groups": 4,
-            },
-            "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
-            "features": {"timesteps": [10]},
             "train": {
+                "unet": {
+                    "block_out_channels": [8, 16],
+                    "attention_levels": [1],
+                    "norm_num_groups": 4,
+                },
+                "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
                 "batch_size": 8,
                 "learning_rate": 4e-3,
                 "warmup_steps": 10,
@@ -55,7 +54,7 @@ def images() -> torch.Tensor:
 
 
 def run(config: Config, state: TrainState, images: torch.Tensor, num_steps: int) -> list[float]:
-    schedule = linear_schedule(config.diffusion)
+    schedule = linear_schedule(config.train.diffusion)
     return [
         float(train_step(state, state.unet, schedule, images, config.train))
         for _ in range(num_steps)
@@ -125,7 +124,7 @@ def test_a_batch_depends_on_its_step_and_not_on_what_was_read_before() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_loss_falls_on_eight_images(precision: str, images: torch.Tensor) -> None:
     config = tiny(precision=precision)
-    state, schedule = new_state(config, CPU), linear_schedule(config.diffusion)
+    state, schedule = new_state(config, CPU), linear_schedule(config.train.diffusion)
     generator = torch.Generator().manual_seed(1)
     epsilon = torch.randn(64, 3, 8, 8, generator=generator)
     t, x_0 = torch.arange(64) + 20, to_signed(images).repeat(8, 1, 1, 1)
@@ -164,7 +163,7 @@ def test_a_resumed_run_repeats_the_run_that_was_not_stopped(
 
 def test_a_step_depends_on_the_config_the_step_and_the_rank_alone(images: torch.Tensor) -> None:
     config = tiny()
-    schedule = linear_schedule(config.diffusion)
+    schedule = linear_schedule(config.train.diffusion)
 
     def loss(step: int, rank: int, seed: int = 0) -> float:
         state = new_state(config, CPU)
@@ -279,7 +278,7 @@ class NothingRead(TorchDispatchMode):
 
 def test_no_step_waits_for_the_device(images: torch.Tensor) -> None:
     config = tiny()
-    state, schedule = new_state(config, CPU), linear_schedule(config.diffusion)
+    state, schedule = new_state(config, CPU), linear_schedule(config.train.diffusion)
     with NothingRead():
         for _ in range(3):
             train_step(state, state.unet, schedule, images, config.train)

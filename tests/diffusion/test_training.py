@@ -36,13 +36,13 @@ def config_at(url: Path | str, num_steps: int = 8, **train_keys: object) -> Conf
     return parse_config(
         {
             "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 12, "seed": 5}},
-            "unet": {
-                "block_out_channels": [16, 32],
-                "attention_levels": [1],
-                "norm_num_groups": 8,
-                "dropout": 0.1,
-            },
             "train": {
+                "unet": {
+                    "block_out_channels": [16, 32],
+                    "attention_levels": [1],
+                    "norm_num_groups": 8,
+                    "dropout": 0.1,
+                },
                 "url": str(url),
                 "num_workers": 2,
                 "num_steps": num_steps,
@@ -347,7 +347,7 @@ def test_a_run_on_s3_goes_on_from_its_checkpoint(ray_session, s3_bucket, capfd) 
 
 def test_an_initial_model_of_another_shape_is_refused(tmp_path, tiny_models) -> None:
     config = config_at(tmp_path / "run", initial_model_url=tiny_models["ddpm_url"])
-    with pytest.raises(UserError, match=r"unet\.dropout: there 0\.0, here 0\.1"):
+    with pytest.raises(UserError, match=r"train\.unet\.dropout: there 0\.0, here 0\.1"):
         check(config)
 
 

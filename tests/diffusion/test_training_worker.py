@@ -21,8 +21,10 @@ def config(tmp_path: Path) -> Config:
     return parse_config(
         {
             "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 4}},
-            "unet": {"block_out_channels": [8], "attention_levels": [], "norm_num_groups": 4},
-            "train": {"url": str(tmp_path / "run"), "batch_size": 2, "precision": "bf16"},
+            "train": {
+                **{"url": str(tmp_path / "run"), "batch_size": 2, "precision": "bf16"},
+                "unet": {"block_out_channels": [8], "attention_levels": [], "norm_num_groups": 4},
+            },
         }
     )
 

@@ -63,7 +63,7 @@ def differ(one: Sequence[Sample], other: Sequence[Sample]) -> bool:
 
 
 def test_the_plan_tells_what_decides_the_bytes(models, plan) -> None:
-    recipe = plan(generate={"seed": 3}, ensemble={"vote": "hard"}).recipe
+    recipe = plan(generate={"seed": 3, "vote": "hard"}).recipe
     assert recipe["ddpm_sha256"] == models.ddpm.model_hash
     assert recipe["ensemble_sha256"] == models.ensemble_hash
     assert (recipe["seed"], recipe["vote"], recipe["device"]) == (3, "hard", "cpu")
@@ -123,8 +123,8 @@ def test_each_sampler_walks_its_own_grid(plan, models, sampler, grid) -> None:
         {"generate": {"num_sampling_steps": 6}},
         {"generate": {"batch_size": 4}},
         {"generate": {"precision": "bf16"}},
-        {"features": {"timesteps": TIMESTEPS, "blocks": BLOCKS, "source": "trajectory"}},
-        {"ensemble": {"vote": "hard"}},
+        {"generate": {"feature_source": "trajectory"}},
+        {"generate": {"vote": "hard"}},
     ],
     ids=str,
 )
@@ -153,8 +153,8 @@ def test_eta_belongs_to_the_plan_of_the_sampler_that_has_one(plan) -> None:
 def test_the_source_of_features_is_chosen_by_the_sampler(plan, sampler: str, source: str) -> None:
     chosen = plan(generate={"sampler": sampler}).recipe["feature_source"]
     other = {"trajectory": "renoise", "renoise": "trajectory"}[source]
-    features = {"timesteps": TIMESTEPS, "blocks": BLOCKS, "source": other}
-    asked = plan(generate={"sampler": sampler}, features=features).recipe["feature_source"]
+    settings = {"sampler": sampler, "feature_source": other}
+    asked = plan(generate=settings).recipe["feature_source"]
     assert (chosen, asked) == (source, other)
 
 
@@ -242,7 +242,7 @@ def test_too_few_sampling_steps_are_refused(plan) -> None:
 
 def test_more_sampling_steps_than_the_model_has_are_refused(plan) -> None:
     with pytest.raises(UserError, match=r"num_sampling_steps: 101 must be .* at most 100"):
-        plan(diffusion={}, generate={"num_sampling_steps": 101})
+        plan(generate={"num_sampling_steps": 101})
 
 
 def test_samples_are_whole_and_in_range(models, plan) -> None:
@@ -314,9 +314,10 @@ def test_every_sampler_source_and_vote_makes_the_same_pairs_again(
     models, plan, sampler: str, source: str, vote: str
 ) -> None:
     told = plan(
-        generate={"sampler": sampler, "num": 1, "samples_per_shard": 1},
-        features={"timesteps": TIMESTEPS, "blocks": BLOCKS, "source": source},
-        ensemble={"vote": vote},
+        generate={
+            **{"sampler": sampler, "feature_source": source, "vote": vote},
+            **{"num": 1, "samples_per_shard": 1},
+        }
     )
     samples = made(models, told)
     assert len(samples) == 1 and np.isfinite(samples[0].uncertainty)
@@ -344,11 +345,8 @@ def recorded(
 def one_batch(
     plan: Callable[..., Plan], source: str, vote: str = "soft", **generate: object
 ) -> Plan:
-    return plan(
-        generate={"num": 2, "samples_per_shard": 2, **generate},
-        features={"timesteps": TIMESTEPS, "blocks": BLOCKS, "source": source},
-        ensemble={"vote": vote},
-    )
+    settings = {"feature_source": source, "vote": vote, **generate}
+    return plan(generate={"num": 2, "samples_per_shard": 2, **settings})
 
 
 @pytest.mark.parametrize("vote", ["soft", "hard"])

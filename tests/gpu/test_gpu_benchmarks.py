@@ -22,8 +22,8 @@ def test_features_are_compared_on_one_device(
     monkeypatch.setattr(measuring, "machine", lambda: "a GPU made of Python")
     given = ["--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]]
     settings = [
-        "diffusion.num_timesteps=100",
-        "features.timesteps=[10,40]",
+        "train.diffusion.num_timesteps=100",
+        "fit.timesteps=[10,40]",
         "generate.compile=false",
     ]
     settings += [

@@ -31,7 +31,7 @@ def config(tiny_config: Callable[..., Config], tiny_models: dict[str, str], tmp_
     return tiny_config(
         data=DATA,
         models=models,
-        ensemble={**FIT, "precision": "fp32"},
+        fit={**FIT, "precision": "fp32"},
         evaluate={"url": str(tmp_path / "evaluation"), "num_pictures": 2, "batch_size": 2},
     )
 
@@ -53,7 +53,7 @@ def test_no_step_of_a_fit_waits_for_the_device(config: Config, gpu: StandIn) -> 
     def waits(num_steps: int) -> int:
         model = commands.load_ddpm(config)
         model.unet.to(CUDA)
-        settings = config.ensemble.model_copy(update={"num_steps": num_steps})
+        settings = config.fit.model_copy(update={"num_steps": num_steps})
         labelled = read_labelled(config.data.labelled, 16)
         gpu.waits.clear()
         told = config.model_copy(update={"ensemble": settings})
@@ -98,7 +98,7 @@ def test_a_gpu_that_torch_cannot_use_is_left_aside_and_told(
 
 @pytest.mark.parametrize(
     ("command", "key"),
-    [(commands.fit, "ensemble.pool_gib"), (commands.evaluate, "evaluate.batch_size")],
+    [(commands.fit, "fit.pool_gib"), (commands.evaluate, "evaluate.batch_size")],
 )
 def test_too_little_memory_of_a_gpu_is_told_with_what_to_lower(
     config: Config,

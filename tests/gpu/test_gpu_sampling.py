@@ -33,8 +33,11 @@ def plan(
 
     def make(source: str = "auto", **generate: object):
         config = tiny_config(
-            features={**FEATURES, "source": source},
-            generate={"num": 4, "compile": False, "gpus_per_actor": 1, **generate},
+            fit=FEATURES,
+            generate={
+                **{"num": 4, "compile": False, "gpus_per_actor": 1, "feature_source": source},
+                **generate,
+            },
         )
         told = make_plan(config, load_models(config))
 

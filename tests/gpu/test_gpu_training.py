@@ -27,10 +27,15 @@ def config() -> Config:
     return parse_config(
         {
             "data": {"image_size": 8},
-            "unet": {"block_out_channels": [8, 16], "attention_levels": [1], "norm_num_groups": 4},
-            "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
-            "features": {"timesteps": [10]},
-            "train": {"batch_size": 4, "precision": "fp32", "compile": False},
+            "train": {
+                "unet": {
+                    "block_out_channels": [8, 16],
+                    "attention_levels": [1],
+                    "norm_num_groups": 4,
+                },
+                "diffusion": {"num_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
+                **{"batch_size": 4, "precision": "fp32", "compile": False},
+            },
         }
     )
 
@@ -42,7 +47,7 @@ class Run:
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8, generator=generator)
         self.config, self.images = config, images.to(device)
-        self.schedule = linear_schedule(config.diffusion).to(device)
+        self.schedule = linear_schedule(config.train.diffusion).to(device)
         self.state = new_state(config, device)
 
     def steps(self, num: int) -> list[torch.Tensor]:

@@ -35,7 +35,7 @@ def make(tiny_config, tiny_models, tmp_path: Path):
             **{
                 "data": data(),
                 "models": models,
-                "ensemble": QUICK,
+                "fit": QUICK,
                 "evaluate": {"url": str(tmp_path / "evaluation")},
                 **sections,
             }
@@ -83,8 +83,8 @@ def test_fitting_without_a_place_for_the_ensemble_is_refused(make) -> None:
 
 
 def test_a_refused_fit_writes_nothing(make, tmp_path: Path) -> None:
-    config = make(features={"timesteps": [10], "blocks": [9]})
-    with pytest.raises(UserError, match=r"features\.blocks: 9"):
+    config = make(fit={"timesteps": [10], "blocks": [9]})
+    with pytest.raises(UserError, match=r"fit\.blocks: 9"):
         commands.fit(config)
     missing = make(data={**data(), "labelled": {"kind": "folder", "url": str(tmp_path / "no")}})
     with pytest.raises(UserError):

@@ -19,7 +19,7 @@ def test_checkpoints_on_their_way_are_kept_from_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unet = {"block_out_channels": [8], "attention_levels": [], "norm_num_groups": 4}
-    config = parse_config({"data": {"image_size": 16}, "unet": unet})
+    config = parse_config({"data": {"image_size": 16}, "train": {"unet": unet}})
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     seen: list[int] = []
 

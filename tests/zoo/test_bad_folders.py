@@ -262,7 +262,8 @@ def test_folders_without_images_stop_a_training(
 ) -> None:
     case.make(place / "photos")
     source = f"{{kind: folder, url: {place}/photos}}"
-    refused(case, "train", "--dry-run", "--out", "run", f"--set=data.unlabelled={source}")
+    given = "--out=run", "--set=preset=32px", f"--set=data.unlabelled={source}"
+    refused(case, "train", "--dry-run", *given)
 
 
 def evaluate(folder: Path) -> list[str]:

@@ -100,7 +100,10 @@ BUCKETS = {
     "models.ddpm_url": (["generate", "--ensemble=toy", "--ddpm={}/x"], ("no model folder", "Name")),
     "models.ensemble_url": (["generate", "--ddpm=toy", "--ensemble={}/x"], ("no ensemble", "Name")),
     "data.unlabelled": (
-        ["train", "--out=out", "--set=data.unlabelled={{kind: folder, url: {}/x}}"],
+        [
+            *("train", "--out=out", "--set=preset=32px"),
+            "--set=data.unlabelled={{kind: folder, url: {}/x}}",
+        ],
         ("no such folder", "Check the url"),
     ),
     "config": (["train", "--config={}/x"], ("no such config file", "")),

@@ -81,7 +81,7 @@ def check_images(data: DataConfig, source: StoredSource) -> str | None:
 
     Raises UserError with a line per image that cannot be used, and if there is no room.
     """
-    wanted = find(source, data.image_size)
+    wanted = find(source, data.side)
     _report_notes(wanted)
     folder = _folder(data)
     if (cached := entries.open_entry(folder, wanted.key)) is not None:
@@ -109,7 +109,7 @@ def cached_images(data: DataConfig, source: StoredSource, key: str | None = None
     folder = _folder(data)
     if key is not None and (cached := entries.open_entry(folder, key)) is not None:
         return cached
-    wanted = find(source, data.image_size)
+    wanted = find(source, data.side)
     if key is None:  # Else whoever knew it has reported them.
         _report_notes(wanted)
     if (cached := entries.open_entry(folder, wanted.key)) is None:

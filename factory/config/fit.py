@@ -1,0 +1,63 @@
+"""The sections `models`, `fit` and `evaluate`: the ensemble, and what it is used with."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from factory.values import Count, ModelUrl, Ordinal, Positive, Section, Seed, Url, Width, some
+
+
+class ModelsConfig(Section):
+    """The trained models that fit, evaluate and generate use; `toy` is the embedded one."""
+
+    ddpm_url: ModelUrl | None = None
+    """A DDPM in diffusers' layout."""
+    ensemble_url: ModelUrl | None = None
+    """The ensemble's folder, written by fit."""
+
+
+class FitConfig(Section):
+    """Stage 2: the pixel classifiers on the frozen U-Net's features (Baranchuk et al. 2022,
+    section 3: ten MLPs with hidden layers of 128 and 32)."""
+
+    timesteps: Annotated[tuple[Ordinal, ...], AfterValidator(some)] = (50, 150, 250)
+    """How noisy an image is made before the network looks at it; each costs one pass."""
+    blocks: Annotated[tuple[Ordinal, ...], AfterValidator(some)] | None = None
+    """Decoder blocks, 0 = the first after the middle; absent: chosen by the network's shape."""
+    head: str = "ensemble"
+    """The kind of classifier: ensemble is the one there is."""
+    num_members: Annotated[Count, Field(le=1000)] = 10
+    """Classifiers, which are fitted from different starts."""
+    hidden: tuple[Width, Width] = (128, 32)
+    """Widths of the two hidden layers."""
+    num_steps: Count = 600
+    """Optimiser steps."""
+    pixels_per_step: Annotated[Count, Field(ge=2)] = 1024
+    """Pixels a step; all members see the same."""
+    learning_rate: Positive = 1e-2
+    """The learning rate of Adam at the start; it falls to 0 along a cosine."""
+    pool_gib: Positive = 1.0
+    """Memory for the pixels learned from, 1 KiB each: a random part of them where not all fit."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of fitting, with its passes of the network. auto: bf16 on GPUs and CPUs made for it. Test
+    images are evaluated in fp32, generated ones labelled in generate.precision."""
+    horizontal_flip: bool = True
+    """Learn from mirrored images too; classes named l_x and r_x change places."""
+    weights_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Of the ensemble's folder; bf16 halves it."""
+    seed: Seed = 0
+    """Decides the first weights, the pixels that are drawn, and the noise on labelled images."""
+
+
+class EvaluateConfig(Section):
+    """Measures the labels on `data.test`."""
+
+    url: Url = "out/run/evaluation"
+    """Absent: the folder `evaluation` of train.url."""
+    vote: Literal["hard", "soft"] = "soft"
+    """Which masks the pictures show; the scores are of both. hard: majority of the members, ties to
+    the smallest id; soft: largest mean probability."""
+    num_pictures: Count = 12
+    """Rows of the picture sheet."""
+    batch_size: Count = 16
+    """Images at once."""

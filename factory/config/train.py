@@ -1,0 +1,100 @@
+"""The section `train`, with the network's shape and its noise schedule."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from factory.values import Count, Fraction, Ordinal, Positive, Section, Seed, Url, Width, some
+
+
+class UNetConfig(Section):
+    """The network's shape; names as in diffusers' `UNet2DModel`, google/ddpm-* conventions.
+
+    What is absent follows the preset, or else data.image_size.
+    """
+
+    block_out_channels: Annotated[tuple[Width, ...], Field(max_length=8), AfterValidator(some)] = (
+        *(64, 128, 192, 256),
+    )
+    """Channels per level, from full resolution down; each level halves the resolution."""
+    layers_per_block: Annotated[Count, Field(le=16)] = 1
+    """Residual blocks per level on the way down; one more on the way up."""
+    attention_levels: tuple[Ordinal, ...] = (2, 3)
+    """Levels with self-attention (0 = full resolution); the middle always has it."""
+    dropout: Fraction = 0.0
+    """The share of the activations that are dropped in training."""
+    norm_num_groups: Count = 32
+    """Groups of channels that are normalised together; every width must be divisible by it."""
+
+
+class DiffusionConfig(Section):
+    """The noise schedule: linear betas (Ho et al. 2020, section 4)."""
+
+    num_timesteps: Annotated[Count, Field(le=100_000)] = 1000
+    """Steps from a clean image to noise."""
+    beta_start: Positive = 1e-4
+    """The variance of the noise that the first step adds."""
+    beta_end: Positive = 0.02
+    """The variance of the noise that the last step adds."""
+
+
+class TrainConfig(Section):
+    """Stage 1: fits the DDPM with Ray Train. Steps, batch, rate and warm-up follow the preset."""
+
+    url: Url = "out/run"
+    """The run: checkpoints, sample sheets, metrics; the result is in its folder `model`."""
+    initial_model_url: Url | None = None
+    """A model folder to start from instead of random weights."""
+    unet: UNetConfig = UNetConfig()
+    """The network's shape."""
+    diffusion: DiffusionConfig = DiffusionConfig()
+    """The noise schedule."""
+    num_workers: Count = 1
+    """Processes that share each batch; on GPUs, one GPU each."""
+    use_gpu: bool | Literal["auto"] = "auto"
+    """Whether workers train on GPUs. auto: where the cluster has as many as workers."""
+    cpus_per_worker: Count = 1
+    """CPU cores of a worker, which are its threads."""
+    num_steps: Count = 20_000
+    """Optimiser steps. A finished training goes on where this is raised, and a running one ends
+    earlier where it is lowered."""
+    batch_size: Count = 32
+    """Images a step, over all workers."""
+    learning_rate: Positive = 2e-4
+    """The learning rate of AdamW after the warm-up."""
+    warmup_steps: Count = 500
+    """Steps in which the learning rate grows from 0."""
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """The weight decay of AdamW."""
+    max_grad_norm: Positive = 1.0
+    """The largest norm of the gradient; a larger one is scaled down."""
+    ema_decay: Fraction = 0.999
+    """Reached gradually: after n steps the decay is min(ema_decay, (1 + n) / (10 + n))."""
+    horizontal_flip: bool = True
+    """Learn from mirrored images too."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """bf16: autocast; weights, EMA and optimiser stay float32. auto: bf16 on GPUs and on CPUs with
+    instructions for it, as each worker finds its own."""
+    compile: bool = True
+    """On GPUs; where that is not possible it says so and goes on without."""
+    weights_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Of the resulting model folder; bf16 halves it."""
+    seed: Seed = 0
+    """Decides the first weights, the order of the images, and the noise."""
+    log_steps: Count = 50
+    """A line of progress every so many steps."""
+    checkpoint_steps: Count = 1000
+    """A checkpoint every so many steps."""
+    sample_steps: Count = 2000
+    """A sheet of samples every so many steps."""
+    num_checkpoints_to_keep: Count = 2
+    """How many of the newest checkpoints stay; older ones are deleted."""
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    """How often a dead worker group is restarted from the last checkpoint."""
+    worker_wait_seconds: Positive = 3600.0
+    """How long a cluster may take to have room for all workers, at the start and after a loss."""
+    resume_anyway: bool = False
+    """Go on from the newest checkpoint although keys of this section, or the images, are others
+    than before; the result is then not bit-equal to an undisturbed run's, and its card says so."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs the extra `tensorboard`, and a local url)."""

@@ -156,7 +156,8 @@ class EndToEnd:
 
     def __init__(self, path: Path, unet: nn.Module, mlps: Sequence[nn.Module]) -> None:
         self.module = load_module(path, "DiffuseSeg_e2e")
-        self.module.tqdm = lambda steps: steps  # no progress bar
+        # No progress bar.
+        self.module.__dict__["tqdm"] = lambda steps: steps
         config = _config(path)
         self.shape = config["model_params"]
         self.num_timesteps: int = config["diffusion_params"]["num_timesteps"]

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import diffuseseg
 import measuring
@@ -37,7 +38,7 @@ from measuring import Row
 
 from factory import embedded
 from factory.classes import IGNORE_ID, Classes
-from factory.config import Config, DiffusionConfig, load_config, parse_config
+from factory.config import Config, DiffusionConfig, load_config, parse_config, required
 from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import Model, load_model
 from factory.diffusion.families.unet2d import UNet
@@ -137,14 +138,15 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     config = load_config(options.config)
     model = load_model(options.ddpm or embedded.DDPM_URL)
     size = model.image_size
-    training, test = (read_labelled(s, size) for s in (config.data.labelled, config.data.test))
+    sources = (required(config, key) for key in ("data.labelled", "data.test"))
+    training, test = (read_labelled(source, size) for source in sources)
     test = spread(test, options.num_test)
-    learned = new_head_config(model, training.classes, config)
+    learned = cast(EnsembleConfig, new_head_config(model, training.classes, config))
     images, masks = training.images, training.masks
     if config.fit.horizontal_flip:
         images, masks = with_mirrored(training)
     order = np.random.default_rng(config.fit.seed).permutation(len(images))
-    images, masks = images[order], torch.from_numpy(masks[order])
+    images, masks = images[order], masks[order]
     mirrored = torch.from_numpy(order >= len(training))
     passes: list[Maps] = []
     seconds = measuring.seconds(
@@ -158,7 +160,7 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     if size != 64:
         notes.append("The goal of 30x is for 100 images of 64 px: see --ddpm and --config.")
     test_passes = list(map_passes(model, learned, test.images))
-    return Task(config, learned, masks, passes, mirrored, test, test_passes)
+    return Task(config, learned, torch.from_numpy(masks), passes, mirrored, test, test_passes)
 
 
 def spread(labelled: Labelled, num: int) -> Labelled:
@@ -185,12 +187,13 @@ def compared(task: Task, options: argparse.Namespace, notes: list[str]) -> list[
             f"The other's seconds: one epoch of one MLP on {len(seed.labels):,} pixels, times "
             f"{1 / seed.share:.0f} for ten epochs of ten MLPs on all. --full runs the whole loop."
         )
+    their_iou = None if theirs is None else theirs.mean_iou
     soft, hard = (our_score(task, fitted[-1], vote).mean_iou for vote in ("soft", "hard"))
     wall, cpu = ours.medians()
     return [
         Row("fitting", wall, times[0] if times else None, "s", ">= 30x"),
         Row("fitting, CPU time", cpu, times[1] if times else None, "s"),
-        Row("held-out, majority of ten", hard, theirs and theirs.mean_iou, "mean IoU", ">= 1x"),
+        Row("held-out, majority of ten", hard, their_iou, "mean IoU", ">= 1x"),
         Row("held-out, soft vote", soft, None, "mean IoU"),
     ]
 
@@ -216,9 +219,11 @@ class Seed:
 
     def __init__(self, path: Path, folder: Path, task: Task, part: bool) -> None:
         self.module = diffuseseg.load_module(path, "train_MLPs")
-        self.module.OUTPUT_DIR = str(folder)
-        self.module.NUM_CLASSES = max(self.module.NUM_CLASSES, len(task.test.classes))
-        self.module.tqdm = lambda batches, desc: batches  # no progress bars
+        settings = self.module.__dict__
+        settings["OUTPUT_DIR"] = str(folder)
+        settings["NUM_CLASSES"] = max(settings["NUM_CLASSES"], len(task.test.classes))
+        # No progress bars.
+        settings["tqdm"] = lambda batches, desc: batches
         self.loop = SEED_PART if part else SEED_LOOP
         features, labels = seed_pixels(task)
         num_pixels = len(labels)
@@ -309,7 +314,7 @@ def fit_wide(num_threads: int) -> None:
     unet = UNet(config.train.unet).eval().requires_grad_(False)
     classes = Classes.named([f"class {i}" for i in range(NUM_WIDE_CLASSES)])
     model = Model(unet, DiffusionConfig(), WIDE_SIZE, "")
-    learned = new_head_config(model, classes, config)
+    learned = cast(EnsembleConfig, new_head_config(model, classes, config))
     random = np.random.default_rng(0)
     image: UInt8 = random.integers(0, 256, (1, WIDE_SIZE, WIDE_SIZE, 3), dtype=np.uint8)
     num_images = 2 * NUM_WIDE_IMAGES

@@ -122,7 +122,7 @@ def paper_path(
     extractors = importlib.import_module("src.feature_extractors")
     classifier = importlib.import_module("src.pixel_classifier")
     # It asks for a GPU by name; here everything stays on the CPU.
-    torch.Tensor.cuda = lambda self, *_: self  # type: ignore[method-assign, assignment]
+    torch.Tensor.cuda = lambda self, *_: self
     models = [member(classifier, ensemble, k) for k in range(NUM_MEMBERS)]
     dim = ensemble.config.descriptor_dim
     arguments = {"dim": [size, size, dim], "upsample_mode": "bilinear"}

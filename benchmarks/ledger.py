@@ -133,7 +133,7 @@ def protocol_share(url: str, given: argparse.Namespace) -> Row:
         spent.append(time.perf_counter() - started)
         return receipt
 
-    Ledger.publish = timed  # type: ignore[method-assign]
+    Ledger.publish = timed
     whole = measuring.seconds(lambda: maker.make(plan.shard(0)))
     share = 100 * spent[0] / whole
     return Row("publishing's share of a shard of 256 pairs", share, None, "% of time", "<= 1 %")

@@ -16,7 +16,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import measuring
@@ -156,7 +156,7 @@ class Shard:
     def told(self) -> str:
         """How it is made, and where the time of one more goes."""
         network, whole = Stopwatch(self.synthesizer.network), Stopwatch(self.make)
-        renoised, labels = Stopwatch(synthesizer.renoised_maps), Stopwatch(synthesizer.label_maps)
+        renoised, labels = Stopwatch(renoised_maps), Stopwatch(label_maps)
         with (
             patch.object(self.synthesizer, "network", network),
             patch.object(synthesizer, "renoised_maps", renoised),
@@ -206,11 +206,12 @@ def seed_models(path: Path | None) -> tuple[Models, EndToEnd | None]:
         num_members=diffuseseg_mlps.NUM_MEMBERS,
         hidden=diffuseseg_mlps.HIDDEN,
     )
-    seed, unet = None, DiffuseSegUNet(Shape())
+    seed: EndToEnd | None = None
+    unet = DiffuseSegUNet(Shape())
     with tempfile.TemporaryDirectory() as folder:
         if path is not None:
             seed = EndToEnd(path, random_unet(path, seed=0), random_mlps(path, seed=1))
-            unet = seed.unet
+            unet = cast(DiffuseSegUNet, seed.unet)
             files = [f"{folder}/{name}" for name in diffuseseg_mlps.FILES]
             for mlp, file in zip(seed.mlps, files, strict=True):
                 torch.save(mlp.state_dict(), file)
@@ -243,8 +244,14 @@ def face_models(ddpm_url: str | None, ensemble_url: str | None) -> Models:
 
 def random_ensemble(classes: Classes, **shape: Any) -> Ensemble:
     """An ensemble of random weights, in eval mode."""
-    named = {"class_names": classes.names, "palette": classes.palette, "image_size": SIZE}
-    config = EnsembleConfig(**named, noise_seed=0, ddpm_hash=RANDOM, **shape)
+    config = EnsembleConfig(
+        class_names=classes.names,
+        palette=classes.palette,
+        image_size=SIZE,
+        noise_seed=0,
+        ddpm_hash=RANDOM,
+        **shape,
+    )
     return Ensemble(config).eval().requires_grad_(False)
 
 
@@ -277,7 +284,7 @@ def alike(models: Models, seed: EndToEnd) -> tuple[Row, str]:
     ours = without_grad(label_maps, models.ensemble, maps, SIZE).hard[0]
     theirs = seed.label(seed.sample(0), lambda x_t, t: upsampled[int(t)])
     descriptors = torch.cat([*upsampled.values()], dim=1)[0].flatten(1).T
-    logits = without_grad(models.ensemble, descriptors)
+    logits = without_grad(cast(Ensemble, models.ensemble), descriptors)
     gap = logits - torch.stack([without_grad(mlp, descriptors) for mlp in seed.mlps])
     votes = F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).sum(dim=0)
     most = votes.topk(2, dim=1).values

@@ -54,7 +54,7 @@ SOLVERS: dict[str, Callable[..., torch.Tensor]] = {
     "UniPC-3": unipc_3,
 }
 SDE = "SDE-DPM-Solver++(2M)"
-GRIDS = {
+GRIDS: dict[str, Callable[..., tuple[int, ...]]] = {
     "uniform": uniform_timesteps,
     "quadratic": partial(power_timesteps, power=2),
     "log-SNR": log_snr_timesteps,
@@ -205,7 +205,10 @@ def sampled(
             continue
         shape = (3, model.image_size, model.image_size)
         noise = noise_of(seeds, shape, timesteps)
-        options = {"DDIM": {"eta": eta, "noise": noise}, SDE: {"noise": noise}}
+        options: dict[str, dict[str, Any]] = {
+            "DDIM": {"eta": eta, "noise": noise},
+            SDE: {"noise": noise},
+        }
         x_0 = {**SOLVERS, SDE: sde_dpm_solver}[solver](
             _autocast(model),
             schedule,

@@ -26,7 +26,7 @@ from diffuseseg import load_module
 from measuring import Row
 from torch.utils.flop_counter import FlopCounterMode
 
-from factory.config import Config, load_config
+from factory.config import Config, load_config, required
 from factory.data.cache.decoded import cached_images
 from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.diffusion.schedule import linear_schedule
@@ -121,7 +121,7 @@ def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], lis
 def pixels(config: Config, data: bool) -> UInt8:
     """uint8 (N, S, S, 3): the config's images, or random ones."""
     if data:
-        return cached_images(config.data, config.data.unlabelled).images
+        return cached_images(config.data, required(config, "data.unlabelled")).images
     return random_images(config.data.side, 1024).permute(0, 2, 3, 1).cpu().numpy()
 
 
@@ -184,8 +184,8 @@ def seed_row(config: Config, given: argparse.Namespace) -> Row:
     for _ in range(given.runs):
         ours += [measuring.seconds(step) for _ in range(SEED_STEPS - 1)]
         theirs += seed_step_seconds(module, given.diffuseseg, batch)
-    rates = [batch / statistics.median(side) for side in (ours, theirs)]
-    return Row(name, *rates, "images/s")
+    fast, slow = (batch / statistics.median(side) for side in (ours, theirs))
+    return Row(name, fast, slow, "images/s")
 
 
 def seed_step_seconds(module: ModuleType, path: Path, batch: int) -> list[float]:

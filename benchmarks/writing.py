@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ NUM_FRAME_BYTES = 57
 """Of a PNG around its one deflated chunk."""
 
 FILTERS = {"no filter": 0, "left": 1, "up": 2, "Paeth": 4}
-DEFLATES: dict[str, Callable[[UInt8], bytes | bytearray]] = {
+DEFLATES: dict[str, Callable[[Any], bytes | bytearray]] = {
     "zlib 1": lambda lines: zlib.compress(lines, 1),
     "zlib 6": lambda lines: zlib.compress(lines, 6),
     "zlib, runs only": lambda lines: with_strategy(lines, zlib.Z_RLE),
@@ -57,7 +57,7 @@ DEFLATES: dict[str, Callable[[UInt8], bytes | bytearray]] = {
     "libdeflate 2": lambda lines: deflate.zlib_compress(lines, 2),
     "libdeflate 6": lambda lines: deflate.zlib_compress(lines, 6),
 }
-PILLOW: dict[str, dict[str, int]] = {
+PILLOW: dict[str, dict[str, Any]] = {
     "Pillow's defaults": {},
     "Pillow 1": {"compress_level": 1},
     "Pillow, runs only": {"compress_level": 1, "compress_type": zlib.Z_RLE},
@@ -145,10 +145,11 @@ def cases(size: int, pairs: list[Pair], folder: Path) -> Iterator[Case]:
         theirs = partial(each, pillow_png, pictures)
         yield Case(f"{size} px, PNG of the {what}", partial(each, encode_png, pictures), theirs)
     yield Case(f"{size} px, classes counted", lambda: fields_of(pairs), None)
-    theirs = partial(pack_theirs, [tuple(map(pillow_png, pair)) for pair in pairs], fields, folder)
+    encoded_pairs = [tuple(map(pillow_png, pair)) for pair in pairs]
+    pack: Work = partial(pack_theirs, encoded_pairs, fields, folder)
     for name, plan in plans.items():
         encoded = [plan.encode_sample(sample) for sample in samples_of(pairs)]
-        yield Case(f"{size} px, {name} alone", partial(plan.pack, encoded), theirs)
+        yield Case(f"{size} px, {name} alone", partial(plan.pack, encoded), pack)
     pngs = [encode_png(picture) for pair in pairs for picture in pair]
     yield Case(f"{size} px, PNGs read", partial(each, decode_png, pngs), partial(each, read, pngs))
     for name, plan in plans.items():
@@ -220,7 +221,7 @@ def plan_of(format: str, pairs: list[Pair]) -> Plan:
     )
 
 
-def each(work: Callable[[Any], Any], things: list[Any]) -> list[Any]:
+def each(work: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
     """Results in order."""
     return [work(thing) for thing in things]
 
@@ -302,7 +303,7 @@ def paeth(rows: UInt8, step: int) -> UInt8:
     return chosen.astype(np.uint8)
 
 
-def with_strategy(lines: UInt8, strategy: int) -> bytes:
+def with_strategy(lines: Any, strategy: int) -> bytes:
     """zlib's, level 1."""
     deflater = zlib.compressobj(1, strategy=strategy)
     return deflater.compress(lines) + deflater.flush()

@@ -1,5 +1,6 @@
 """Storage whose calls fail, below the point where `factory.storage` tries them again."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factory.storage import files, retries
+from factory.storage import files
 
 
 @dataclass
@@ -34,5 +35,5 @@ def stumble(
         return honest(url)
 
     monkeypatch.setattr(files, "filesystem", filesystem)
-    monkeypatch.setattr(retries.time, "sleep", stumbles.pauses.append)
+    monkeypatch.setattr(time, "sleep", stumbles.pauses.append)
     return stumbles

@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused_with_what_is_wanted(
 ) -> None:
     images, masks = labelled.images, labelled.masks
     with pytest.raises(UserError, match=r"shape \(N, 16, 16, 3\), got float64"):
-        segmenter.segment(images / 255)
+        segmenter.segment(images / 255)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"got uint8 of shape \(4, 8, 8, 3\). `factory.read_images"):
         segmenter.segment(images[:, :8, :8])
     with pytest.raises(UserError, match=r"must be uint8 of shape \(4, 16, 16\)"):

@@ -97,7 +97,11 @@ def test_make_bench_runs_all_and_names_those_that_failed(checkout: Path, tmp_pat
     python.write_text(f'#!/bin/sh\necho "$@" >> {calls}\ncase $1 in *fitting.py) exit 1; esac\n')
     python.chmod(0o755)
     (tmp_path / "venv" / ".bench").touch()
-    given = {"DIFFUSESEG": checkout, "DDPM_SEGMENTATION": checkout, "VENV": tmp_path / "venv"}
+    given: dict[str, Path | str] = {
+        "DIFFUSESEG": checkout,
+        "DDPM_SEGMENTATION": checkout,
+        "VENV": tmp_path / "venv",
+    }
     given |= {"DDPM": "models/ddpm", "ENSEMBLE": "models/ensemble", "CONFIG": "one.yaml"}
     done = subprocess.run(
         ["make", "bench", *(f"{name}={value}" for name, value in given.items())],

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from factory.config import Config, dump_config
 from factory.config.presets import preset_table
 from factory.data.toy import drawing
 from factory.diffusion.checkpoints import load_model, save_model
+from factory.diffusion.families.unet2d import UNet
 from tests.stumbling import stumble
 
 REPOSITORY = Path(__file__).parents[1]
@@ -34,7 +36,7 @@ def refused(capsys, tmp_path) -> Callable[..., str]:
     def run(*arguments: str) -> str:
         before = sorted(tmp_path.rglob("*"))
         try:
-            code = main(list(arguments))
+            code: str | int | None = main(list(arguments))
         except SystemExit as stop:
             code = stop.code
         told = capsys.readouterr()
@@ -163,7 +165,7 @@ def test_a_model_folder_of_another_convention_is_refused_by_field(refused, tiny_
 
 def test_weights_that_are_not_finite_are_refused_by_name(refused, tiny_models, tmp_path):
     model = load_model(tiny_models["ddpm_url"])
-    model.unet.conv_in.weight[0, 0, 0, 0] = torch.nan
+    cast(UNet, model.unet).conv_in.weight[0, 0, 0, 0] = torch.nan
     save_model(model.unet, model.diffusion, 16, str(tmp_path / "model"))
     told = refused("generate", "--ddpm", str(tmp_path / "model"), "--out", str(tmp_path / "out"))
     assert "conv_in.weight" in told
@@ -172,7 +174,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(refused, tiny_models, t
 
 def test_an_ensemble_of_another_ddpm_is_refused(refused, tiny_models, tmp_path):
     model = load_model(tiny_models["ddpm_url"])
-    model.unet.conv_in.weight[0, 0, 0, 0] += 1
+    cast(UNet, model.unet).conv_in.weight[0, 0, 0, 0] += 1
     save_model(model.unet, model.diffusion, 16, str(tmp_path / "model"))
     told = refused(
         "generate",
@@ -413,7 +415,7 @@ def test_a_cluster_that_does_not_answer_leaves_nothing_behind(
     toy = {"kind": "toy", "num": 1}
     config = tiny_config(data={"image_size": 16, "unlabelled": toy})
     (tmp_path / "config.yaml").write_text(dump_config(config))
-    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     arguments = ["--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "out")]
     assert "RAY_ADDRESS=127.0.0.1:9: no Ray cluster answers" in refused(command, *arguments)

@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
+import ray
+from ray._private import ray_constants
 
 from factory import cluster, storage
 from factory.diffusion.checkpoints import load_model
@@ -55,7 +57,7 @@ def test_a_port_that_is_none_is_refused_without_asking(
     port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Ray would knock there for most of a minute, and say so on lines of its own.
-    monkeypatch.setattr(cluster.ray, "init", lambda *given, **more: pytest.fail("was asked"))
+    monkeypatch.setattr(ray, "init", lambda *given, **more: pytest.fail("was asked"))
     with pytest.raises(UserError, match="is not a port: a number from 1 to 65535"):
         cluster._join(f"127.0.0.1:{port}")
 
@@ -66,12 +68,10 @@ def test_a_process_that_had_a_local_cluster_joins_one_that_grows(
     grows: list[bool] = []
     for name, value in environment.DEFAULTS.items():
         monkeypatch.setenv(name, os.environ.get(name, value))
-    monkeypatch.setattr(session.ray_constants, "ENABLE_RAY_CLUSTER", True)
-    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(session, "provide_token", lambda: None)
-    monkeypatch.setattr(
-        cluster.ray, "init", lambda *given, **more: grows.append(cluster.may_grow())
-    )
+    monkeypatch.setattr(ray, "init", lambda *given, **more: grows.append(cluster.may_grow()))
     for address in ("local", "auto"):
         monkeypatch.setenv("RAY_ADDRESS", address)
         cluster.connect()
@@ -84,7 +84,7 @@ def test_no_address_and_rays_word_for_none_start_the_same_closed_cluster(
 ) -> None:
     started: list[str] = []
     monkeypatch.setenv("RAY_ADDRESS", address)
-    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster, "_start", lambda: started.append("here"))
     monkeypatch.setattr(cluster, "_join", started.append)
     cluster.connect()
@@ -105,7 +105,7 @@ def test_what_answers_but_is_no_cluster_is_asked_for_less_than_a_minute(
         asked.append(os.environ[environment.ADDRESS_TRIES])
         raise ConnectionError("Failed to connect")
 
-    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(ray, "init", init)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         pytest.raises(UserError, match="no Ray cluster answers there"),
@@ -146,8 +146,8 @@ def test_ray_is_started_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None
     for name, value in environment.DEFAULTS.items():
         monkeypatch.setenv(name, os.environ.get(name, value))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(session.ray_constants, "ENABLE_RAY_CLUSTER", True)
-    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(session, "provide_token", lambda: None)
     started: list[threading.Thread] = []
 
@@ -156,7 +156,7 @@ def test_ray_is_started_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None
         if started[-1] is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(ray, "init", init)
     before = signal.getsignal(signal.SIGTERM)
     # As Streamlit and FastAPI call: what is raised in there would fail the test.
     another = threading.Thread(target=cluster.connect)

@@ -264,28 +264,6 @@ def test_fields_that_contradict_each_other_are_refused(tree: dict[str, Any], sai
     assert any(said in problem for problem in refusal(tree))
 
 
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("http://host/out", "protocol 'http' is not one of"),
-        ("https://host/out", "protocol 'https' is not one of"),
-        ("simplecache::s3://bucket/out", "protocol"),
-        ("s3://user:hunter2@bucket/out", "must not carry a user name or a secret"),
-    ],
-)
-def test_a_url_that_we_do_not_open_is_refused_and_a_secret_is_not_repeated(
-    url: str, said: str
-) -> None:
-    for tree, path in [
-        ({"generate": {"url": url}}, "generate.url"),
-        ({"models": {"ddpm_url": url}}, "models.ddpm_url"),
-        ({"data": {"test": {"kind": "folder", "url": url}}}, "data.test.url"),
-    ]:
-        (problem,) = refusal(tree)
-        assert problem.startswith(f"config: {path}: ") and said in problem
-        assert "hunter2" not in problem
-
-
 def test_a_path_becomes_absolute_and_a_url_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from factory.cli import main
+from factory.config import Config
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.errors import UserError
 from factory.importing import import_weights
 from factory.labeling.diffuseseg_mlps import CLASSES, DESCRIPTOR_DIM, FILES, HIDDEN
+from factory.labeling.ensemble import EnsembleConfig
 from factory.labeling.heads import load_head
 from factory.shards.reader import ShardDataset
 
@@ -108,7 +110,8 @@ def test_ten_mlps_become_an_ensemble_on_the_imported_network(tmp_path: Path) -> 
     mlps, out = save_mlps(tmp_path / "mlps"), str(tmp_path / "ensemble")
     assert main(["import", str(mlps), "--ddpm", ddpm, "--out", out]) == 0
     ensemble, _ = load_head(out, load_model(ddpm).model_hash)
-    assert ensemble.config.classes.names == CLASSES.names and ensemble.config.num_members == 10
+    assert ensemble.config.classes.names == CLASSES.names
+    assert isinstance(ensemble.config, EnsembleConfig) and ensemble.config.num_members == 10
 
 
 def test_a_dry_run_reads_everything_and_writes_nothing(
@@ -167,7 +170,7 @@ def test_a_folder_that_says_something_else_is_refused(
 
 
 def test_a_training_does_not_start_from_an_imported_network(
-    pth: Path, tmp_path: Path, tiny_config: Callable[..., object]
+    pth: Path, tmp_path: Path, tiny_config: Callable[..., Config]
 ) -> None:
     from factory.diffusion import training
 

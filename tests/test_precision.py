@@ -23,7 +23,7 @@ Run = Callable[[Config, Models], object]
 @pytest.fixture(autouse=True)
 def _as_torch_comes() -> Iterator[None]:
     """A GPU's convolutions of float32 are rounded to TF32, products of matrices are not."""
-    flags = torch.backends.cudnn, torch.backends.cuda.matmul
+    flags: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
     before = [flag.allow_tf32 for flag in flags]
     for flag, value in zip(flags, (True, False), strict=True):
         flag.allow_tf32 = value

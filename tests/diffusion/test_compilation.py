@@ -56,7 +56,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
         def compile(f: Any, options: Any, **how: Any) -> Any:
             return original(f, backend=counted, **how)
 
-        monkeypatch.setattr(compilation.torch, "compile", compile)
+        monkeypatch.setattr(torch, "compile", compile)
         torch.compiler.reset()
         return compilations
 
@@ -189,9 +189,7 @@ def test_what_promises_equal_bytes_is_compiled_without_a_race_between_kernels(
 ) -> None:
     asked: list[dict[str, Any]] = []
     original = torch.compile
-    monkeypatch.setattr(
-        compilation.torch, "compile", lambda f, **how: asked.append(how) or original(f, **how)
-    )
+    monkeypatch.setattr(torch, "compile", lambda f, **how: asked.append(how) or original(f, **how))
     compiled_alike(network)
     compiled(network)
     alike, left_alone = (how["options"] for how in asked)
@@ -234,7 +232,7 @@ def test_of_those_that_compile_at_once_one_goes_first_and_the_others_together(
     together = threading.Barrier(2, timeout=60)
     flock = fcntl.flock
 
-    def lock(file: object, operation: int) -> None:
+    def lock(file: int, operation: int) -> None:
         if operation == fcntl.LOCK_SH:  # Who asks for it came second.
             late.release()
         flock(file, operation)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from factory import embedded
+from factory import embedded, storage
 from factory.diffusion import folders
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
@@ -260,9 +260,7 @@ def test_a_pickle_elsewhere_is_converted_on_this_machine(
     url: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folders, "exists", lambda url: False)
-    monkeypatch.setattr(
-        folders.storage, "list_files", lambda url: [f"{url}/diffusion_pytorch_model.bin"]
-    )
+    monkeypatch.setattr(storage, "list_files", lambda url: [f"{url}/diffusion_pytorch_model.bin"])
     with pytest.raises(UserError) as refusal:
         folders.weight_files(url)
     assert command in str(refusal.value)

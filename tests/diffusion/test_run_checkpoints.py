@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from factory import storage
-from factory.config import Config, parse_config
+from factory.config import Config, parse_config, required
 from factory.data.loading import read_images
 from factory.diffusion.run_checkpoints import newest_checkpoint, save_checkpoint
 from factory.diffusion.schedule import linear_schedule
@@ -37,7 +37,7 @@ def config() -> Config:
 
 
 def stepped(state: TrainState, num_steps: int) -> TrainState:
-    pixels = read_images(config().data.unlabelled, 16)
+    pixels = read_images(required(config(), "data.unlabelled"), 16)
     train, schedule = config().train, linear_schedule(config().train.diffusion)
     while state.step < num_steps:
         chosen = batch_indices(len(pixels), train, state.step, 0, 1)
@@ -111,7 +111,7 @@ def replace_proof(text: str) -> Callable[[Path], object]:
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
     run_url, capsys, damage, told
 ) -> None:
-    newest = Path(newest_checkpoint(run_url, 2))
+    newest = Path(str(newest_checkpoint(run_url, 2)))
     assert newest.name == "step-0000006"
     assert capsys.readouterr().out == ""
     damage(newest)
@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
 
 def test_what_is_saved_is_what_is_loaded(run_url) -> None:
     state = new_state(config(), CPU)
-    load_state(state, Path(newest_checkpoint(run_url, 2)))
+    load_state(state, Path(str(newest_checkpoint(run_url, 2))))
     assert state.step == 6
     trained = stepped(new_state(config(), CPU), 8).unet.state_dict()
     resumed = stepped(state, 8).unet.state_dict()
@@ -133,7 +133,7 @@ def test_what_is_saved_is_what_is_loaded(run_url) -> None:
 def test_a_checkpoint_that_was_left_aside_is_written_anew(run_url) -> None:
     cut(Path(run_url) / "step-0000006")
     state = new_state(config(), CPU)
-    load_state(state, Path(newest_checkpoint(run_url, 2)))
+    load_state(state, Path(str(newest_checkpoint(run_url, 2))))
     save_checkpoint(stepped(state, 6), run_url, num_to_keep=3)
     assert newest_checkpoint(run_url, 2) == f"{run_url}/step-0000006"
 

@@ -1,6 +1,6 @@
 """Claims about factory.diffusion.samplers, with diffusers' schedulers as the reference."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
@@ -241,8 +241,10 @@ NoiseMaker = Callable[..., Any]
 
 
 @contextmanager
-def drawn_when_asked(*given: Any) -> Iterator[Callable[[int], torch.Tensor]]:
-    yield step_noise(*given[:2], torch.device("cpu"))
+def drawn_when_asked(
+    seeds: Sequence[int], shape: Sequence[int], *rest: Any
+) -> Iterator[Callable[[int], torch.Tensor]]:
+    yield step_noise(seeds, shape, torch.device("cpu"))
 
 
 def asked_by(sampler: Callable[..., torch.Tensor], noise_maker: NoiseMaker) -> list[str]:

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from factory import precision
 from factory.config import Config, DiffusionConfig, parse_config
 from factory.diffusion.schedule import Schedule, linear_schedule
 from factory.diffusion.train_state import (
@@ -188,7 +187,7 @@ def test_the_average_warms_up_to_its_decay(images: torch.Tensor) -> None:
         average = (decay * previous + (1 - decay) * parameter).detach().clone()
         ours = dict(state.ema.named_parameters())[name]
         torch.testing.assert_close(ours, average, atol=1e-6, rtol=0)
-    assert not torch.allclose(average, parameter, atol=1e-4)
+    assert average is not None and not torch.allclose(average, parameter, atol=1e-4)
     assert min(0.3, 2 / 11) < 0.3 == min(0.3, 8 / 17), "both branches are walked"
 
 
@@ -208,7 +207,8 @@ class Recorder(nn.Module):
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
-        self.unet, self.seen = unet, []
+        self.unet = unet
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         self.seen.append((x_t.detach(), t))
@@ -258,9 +258,7 @@ def test_training_starts_from_the_seed_or_from_an_initial_model(images: torch.Te
 def test_left_to_itself_a_step_is_in_bf16_where_the_processor_is_made_for_it(
     has: bool, dtype: torch.dtype, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        precision.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True} if has else {}
-    )
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True} if has else {})
     config = tiny(precision="auto")
     state, seen = new_state(config, CPU), []
     state.unet.conv_in.register_forward_hook(lambda *call: seen.append(call[-1].dtype))

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from factory import cluster, storage
+from factory import storage
 from factory.cli import main
-from factory.config import Config, dump_config, parse_config
+from factory.config import Config, dump_config, parse_config, required
 from factory.data.cache.decoded import cached_images
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.run_identity import note_beginning
@@ -281,7 +282,7 @@ def test_workers_that_this_machine_never_has_room_for_are_refused_at_once(
     tmp_path, monkeypatch, keys, told
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     config = config_at(tmp_path / "run", **keys)
     with pytest.raises(UserError, match=told):
         check(config)
@@ -359,7 +360,9 @@ def test_checking_refuses_a_run_whose_images_have_changed(tmp_path) -> None:
     data = {"image_size": 16, "unlabelled": source, "cache_dir": str(tmp_path / "cache")}
     config = parse_config({"data": data, "train": {"url": str(tmp_path / "run")}})
     note_beginning(
-        config, {"images": cached_images(config.data, config.data.unlabelled).summary}, 0
+        config,
+        {"images": cached_images(config.data, required(config, "data.unlabelled")).summary},
+        0,
     )
     check(config)
     Image.new("RGB", (20, 20), "blue").save(photo)

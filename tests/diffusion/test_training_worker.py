@@ -9,7 +9,7 @@ import torch
 from factory.config import Config, parse_config
 from factory.data.cache.decoded import cached_images
 from factory.diffusion import run_checkpoints, training_worker
-from factory.diffusion.run_checkpoints import save_checkpoint
+from factory.diffusion.run_checkpoints import checkpoints_url, save_checkpoint
 from factory.diffusion.train_state import TrainState, new_state
 from factory.errors import UserError
 
@@ -39,7 +39,7 @@ def others(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 
     monkeypatch.setattr(training_worker, "barrier", lambda: None)
     monkeypatch.setattr(training_worker, "broadcast_from_rank_zero", lambda data: data)
-    monkeypatch.setattr(training_worker.torch.distributed, "all_gather_object", gather)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
     return problems
 
 
@@ -87,7 +87,7 @@ def test_a_training_that_diverges_in_fp32_is_not_told_to_use_it(config, monkeypa
 def test_weights_that_are_not_finite_stop_at_a_checkpoint_and_name_the_last_good_one(
     config,
 ) -> None:
-    state, url = new_state(config, CPU), training_worker.checkpoints_url(config)
+    state, url = new_state(config, CPU), checkpoints_url(config)
     state.step = 2
     save_checkpoint(state, url, 2)
     state.step = 4
@@ -102,6 +102,6 @@ def test_a_checkpoint_of_a_diverged_training_is_not_gone_on_from(config, monkeyp
     state = with_nan(new_state(config, CPU))
     state.step = 1000
     monkeypatch.setattr(run_checkpoints, "is_finite", lambda state: True)  # as it was before
-    save_checkpoint(state, training_worker.checkpoints_url(config), 2)
+    save_checkpoint(state, checkpoints_url(config), 2)
     with pytest.raises(training_worker._Stopped, match=r"step-0001000: holds .* Delete it"):
         training_worker._restored_state(config, 0, CPU)

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import ray
 import torch
 from ray.cluster_utils import Cluster
 
@@ -206,7 +208,7 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed_and_tel
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_until(lambda before=before: len(receipts()) > before)
+        wait_until(partial(lambda least: len(receipts()) > least, before))
         driver.send_signal(number)
         # Seconds, where nothing else is running.
         assert driver.wait(timeout=60) == code
@@ -524,16 +526,16 @@ def test_a_pool_that_this_machine_can_never_run_is_refused(
     tiny_config, monkeypatch, resource
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray_actors.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(session, "num_cpus", lambda: 4)
-    monkeypatch.setattr(ray_actors.torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     check(tiny_config(generate={"min_actors": 2, resource: 2}))
     with pytest.raises(
         UserError, match=rf"min_actors x generate\.{resource} = 6 .PUs, this machine"
     ):
         check(tiny_config(generate={"min_actors": 2, resource: 3}))
     # It may be part of a larger cluster, whatever its address was told by.
-    monkeypatch.setattr(ray_actors.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     check(tiny_config(generate={"min_actors": 2, resource: 3}))
 
 

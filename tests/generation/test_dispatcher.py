@@ -51,7 +51,7 @@ def begin(dispatcher: Dispatcher, seat: int, node: str = "a") -> int:
 def shard_at(dispatcher: Dispatcher, seat: int, node: str = "a") -> int | None:
     """The shard that the seat is given."""
     turn = dispatcher.take(seat, node)
-    return turn and turn.shard
+    return turn.shard if turn else None
 
 
 def look(dispatcher: Job, *nodes: str) -> Progress:
@@ -184,7 +184,9 @@ def test_the_median_of_many_shards_is_near_the_true_one() -> None:
     durations.sort()
     for seconds in durations:
         dispatcher.give_back(Outcome(begin(dispatcher, seat=0), 4, seconds))
-    usual = dispatcher.deadline_seconds() / DEADLINE_FACTOR
+    deadline = dispatcher.deadline_seconds()
+    assert deadline is not None
+    usual = deadline / DEADLINE_FACTOR
     low, *_, high = statistics.quantiles(durations, n=1000)[468:532]
     assert low < usual < high
 

@@ -14,6 +14,7 @@ from factory.generation import repair as repairing
 from factory.generation import synthesizer
 from factory.generation.command import generate
 from factory.generation.repair import repair
+from factory.images import to_channels_last_arrays
 from factory.shards.verification import verify
 from factory.storage import files
 from tests.folders import contents
@@ -172,7 +173,7 @@ def test_bytes_that_the_receipt_is_not_for_are_not_written(dataset, monkeypatch)
     cut(dataset / SHARD)
     before = contents(dataset)
     # As another processor might round them.
-    honest = synthesizer.to_channels_last_arrays
+    honest = to_channels_last_arrays
     monkeypatch.setattr(synthesizer, "to_channels_last_arrays", lambda x_0: honest(x_0) ^ 1)
     with pytest.raises(GenerationFailed, match="rounds otherwise"):
         repair(str(dataset))

@@ -1,6 +1,7 @@
 """Claims about factory.generation.shard_maker: one shard from noise to storage, without Ray."""
 
 import errno
+import faulthandler
 import os
 import signal
 import subprocess
@@ -18,7 +19,6 @@ import torch
 from factory import storage
 from factory.config import Config
 from factory.errors import ShardConflict
-from factory.generation import shard_maker
 from factory.generation.recipe import load_models, make_plan
 from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import SampledBatch, Synthesizer
@@ -226,7 +226,7 @@ def test_the_deadline_is_how_long_the_shard_may_take(
 ) -> None:
     maker, armed = make("one"), []
     monkeypatch.setattr(
-        shard_maker.faulthandler,
+        faulthandler,
         "dump_traceback_later",
         lambda seconds, exit: armed.append((seconds, exit)),
     )

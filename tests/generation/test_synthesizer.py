@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ import torch
 
 from factory.config import Config
 from factory.data.toy.faces import CLASSES
-from factory.diffusion import compilation, philox
-from factory.diffusion.noise import sample_seed
+from factory.diffusion import philox
+from factory.diffusion.noise import normal_noise, sample_seed
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.timesteps import (
     high_noise_timesteps,
@@ -25,6 +26,8 @@ from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample, sample_key
+
+Vote = Literal["soft", "hard"]
 
 TIMESTEPS, BLOCKS, STEPS = (10, 40), (1, 2), 5
 
@@ -184,7 +187,7 @@ def test_all_of_a_compiled_plan_is_compiled_before_its_first_shard(
 
     original = torch.compile
     monkeypatch.setattr(
-        compilation.torch, "compile", lambda f, options, **how: original(f, backend=counted, **how)
+        torch, "compile", lambda f, options, **how: original(f, backend=counted, **how)
     )
     monkeypatch.setattr(synthesizing, "_memory_format", lambda *given: torch.channels_last)
     torch.compiler.reset()
@@ -351,7 +354,7 @@ def one_batch(
 
 @pytest.mark.parametrize("vote", ["soft", "hard"])
 def test_renoised_features_are_those_of_the_stored_image(
-    models, plan, monkeypatch, vote: str
+    models, plan, monkeypatch, vote: Vote
 ) -> None:
     told = one_batch(plan, "renoise", vote)
     calls = recorded(models, monkeypatch)
@@ -403,7 +406,7 @@ def test_trajectory_features_are_read_in_passing_without_extra_passes(
 
 
 def assert_labels(
-    samples: list[Sample], models: Models, maps: list[torch.Tensor], vote: str = "soft"
+    samples: list[Sample], models: Models, maps: list[torch.Tensor], vote: Vote = "soft"
 ) -> None:
     labels = models.ensemble.label(maps, 16)
     assert not torch.equal(labels.soft, labels.hard)
@@ -446,7 +449,7 @@ def test_a_broken_ensemble_raises_too(models, plan) -> None:
 
 def spoil(monkeypatch, seeds: set[int]) -> None:
     """What begins with the noise of these seeds is not finite."""
-    honest = synthesizing.normal_noise
+    honest = normal_noise
 
     def noise(asked: Sequence[int], shape: Sequence[int], stream: int) -> torch.Tensor:
         drawn = honest(asked, shape, stream)

@@ -1,5 +1,7 @@
 """Claims about factory.generation.watching: what is told of a job, and when."""
 
+from typing import Any
+
 import pytest
 
 from factory.cluster import Room
@@ -23,7 +25,8 @@ def progress(**more: object) -> Progress:
         "ended": "",
         "is_complete": False,
     }
-    return Progress(**{**usual, **more})
+    fields: dict[str, Any] = {**usual, **more}
+    return Progress(**fields)
 
 
 class Clock:

@@ -71,7 +71,7 @@ def test_evaluate_uses_the_gpu_and_says_what_a_cpu_says(
     found: list[Evaluation] = []
     honest = evaluation.evaluate
     monkeypatch.setattr(
-        commands.evaluation, "evaluate", lambda *given: found.append(honest(*given)) or found[0]
+        evaluation, "evaluate", lambda *given: found.append(honest(*given)) or found[0]
     )
     commands.evaluate(config)
     assert gpu.peak_bytes > 0
@@ -90,7 +90,7 @@ def test_a_gpu_that_torch_cannot_use_is_left_aside_and_told(
     def too_old(*given: object, **how: object) -> None:
         raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
 
-    monkeypatch.setattr(commands.torch, "zeros", too_old)
+    monkeypatch.setattr(torch, "zeros", too_old)
     assert commands._device() == torch.device("cpu")
     told = capsys.readouterr().out
     assert told == "warning: the GPU is left aside: CUDA error: no kernel image is available\n"
@@ -112,7 +112,7 @@ def test_too_little_memory_of_a_gpu_is_told_with_what_to_lower(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(commands, "fit_head", full)
-    monkeypatch.setattr(commands.evaluation, "evaluate", full)
+    monkeypatch.setattr(evaluation, "evaluate", full)
     if command is commands.evaluate:
         config = config.model_copy(update={"models": config.models.model_copy(update=tiny_models)})
     with pytest.raises(UserError, match=rf"too little memory.*{key}.*CUDA_VISIBLE_DEVICES"):

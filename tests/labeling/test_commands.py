@@ -11,6 +11,7 @@ from factory.data.toy import faces
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
 from factory.labeling import commands
+from factory.labeling.ensemble import EnsembleConfig
 from factory.labeling.heads import load_head
 
 QUICK = {"num_members": 2, "hidden": [8, 4], "num_steps": 3, "pixels_per_step": 64}
@@ -67,7 +68,7 @@ def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_pa
     model = load_model(tiny_models["ddpm_url"])
     ensemble, _ = load_head(str(tmp_path / "ensemble"), model.model_hash)
     assert ensemble.config.class_names == faces.CLASSES
-    assert ensemble.config.num_members == 2
+    assert isinstance(ensemble.config, EnsembleConfig) and ensemble.config.num_members == 2
 
     lines = commands.evaluate(config)
     assert lines[-1] == str(tmp_path / "evaluation")

@@ -1,6 +1,7 @@
 """Claims about DiffuseSeg's ten MLPs as one ensemble."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_names_and_colours_of_the_classes_differ() -> None:
 
 def test_fewer_than_ten_mlps_are_refused(mlp_urls: list[str]) -> None:
     for urls in ([], mlp_urls[:9], [*mlp_urls[:9], mlp_urls[0]], [*mlp_urls, "one/more.pt"]):
-        message = refused(lambda urls=urls: load_mlps(urls))
+        message = refused(partial(load_mlps, urls))
         assert "DiffuseSeg's ensemble has 10" in message
 
 

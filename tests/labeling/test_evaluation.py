@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from factory.errors import UserError
 from factory.labeling.evaluation import SHEET_COLUMNS, evaluate, table, write_evaluation
 from factory.labeling.fitting import image_maps
 from factory.labeling.heads import load_head
-from factory.labeling.metrics import confusion_matrix
+from factory.labeling.metrics import Score, confusion_matrix
 
 
 @pytest.fixture
@@ -44,7 +45,9 @@ def test_the_scores_are_those_of_the_masks_of_all_images(
     config = tiny_config(evaluate={"batch_size": batch_size})
     found = evaluate(model, ensemble, test_set, config)
     maps = image_maps(model, ensemble.config, test_set.images)
-    for vote, score in (("soft", found.soft), ("hard", found.hard)):
+    votes: list[tuple[Literal["soft", "hard"], Score]]
+    votes = [("soft", found.soft), ("hard", found.hard)]
+    for vote, score in votes:
         masks = ensemble.label(maps, 16).masks(vote).numpy()
         wanted = confusion_matrix(test_set.masks, masks, len(faces.CLASSES))
         assert np.abs(score.confusion - wanted).sum() <= 4  # a pixel may flip by rounding

@@ -42,7 +42,9 @@ def reference(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Votes and disagreement (B, S, S) by upsampling first, then classifying."""
     with torch.no_grad():
-        return tuple(part.view(-1, SIZE, SIZE) for part in decided(ensemble(upsampled(maps))))
+        soft, hard, disagreement = decided(ensemble(upsampled(maps)))
+    shape = -1, SIZE, SIZE
+    return soft.view(shape), hard.view(shape), disagreement.view(shape)
 
 
 def test_project_then_upsample_equals_upsample_then_classify(ensemble: Ensemble) -> None:

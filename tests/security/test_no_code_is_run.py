@@ -147,8 +147,11 @@ def test_a_source_runs_nothing(
         put(tmp_path / "masks" / file, MASK)
     put(tmp_path / "classes.json", b'["background", "face"]')
     put(tmp_path / "names.json", b'["a.png", "b.png"]')
-    urls = {f"{kind}_url": str(tmp_path / f"{kind}.json") for kind in ("classes", "names")}
-    pairs = PairsSource(url=str(tmp_path), **urls)
+    pairs = PairsSource(
+        url=str(tmp_path),
+        classes_url=str(tmp_path / "classes.json"),
+        names_url=str(tmp_path / "names.json"),
+    )
     folder = FolderSource(url=str(tmp_path / "images"))
     assert len(read_labelled(pairs, 8)) == 2
     for artefact in live:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
+from ray._private import ray_constants
 
 from factory import cluster
 from factory.ray_internals import environment, session
@@ -31,10 +33,10 @@ EXAMPLES = sorted(
 def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """What `ray.init` was called with; nothing is started."""
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(cluster.ray, "init", lambda **options: calls.append(options))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **options: calls.append(options))
     # Set for good in a process that starts a cluster of its own.
-    monkeypatch.setattr(session.ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(session, "provide_token", lambda: None)
     for name, value in environment.DEFAULTS.items():
@@ -49,7 +51,7 @@ def test_a_local_cluster_is_on_loopback_without_a_dashboard(given: list[dict[str
     (options,) = given
     assert options["address"] == "local"
     assert options["include_dashboard"] is False and options["dashboard_host"] == "127.0.0.1"
-    assert session.ray_constants.ENABLE_RAY_CLUSTER is False
+    assert ray_constants.ENABLE_RAY_CLUSTER is False
     # Nothing that would turn off the token, which Ray turns on by itself.
     assert set(options) == {"address", "include_dashboard", "dashboard_host", "logging_level"}
 
@@ -132,11 +134,11 @@ def test_joining_a_cluster_that_asks_for_no_token_is_warned_of_once(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setattr(session, "sends_token", lambda: with_token)
-    monkeypatch.setattr(cluster.socket, "create_connection", lambda *given: socket.socket())
+    monkeypatch.setattr(socket, "create_connection", lambda *given: socket.socket())
     cluster.connect()
     (options,) = given
     assert set(options) == {"address", "logging_level"} and options["address"] == address
-    assert session.ray_constants.ENABLE_RAY_CLUSTER is True
+    assert ray_constants.ENABLE_RAY_CLUSTER is True
     told = capsys.readouterr().err.splitlines()
     assert len(told) == warned
     assert all(line.startswith("warning: ") and "RAY_AUTH_MODE=token" in line for line in told)

@@ -21,7 +21,7 @@ BY_MACHINE = {"torch"}
 
 def locked() -> dict[str, tuple[Version, list[str]]]:
     """Returns {name: its version and hashes}."""
-    found = {}
+    found: dict[str, tuple[Version, list[str]]] = {}
     lines = re.sub(r"\\\n", " ", re.sub(r"(?m)^#.*\n", "", LOCK)).splitlines()
     for line in lines:
         match = re.fullmatch(r"([a-z0-9.-]+)==(\S+)((?:\s+--hash=sha256:[0-9a-f]{64})+)\s*", line)

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def pairs(make_plan, monkeypatch) -> Uncertainties:
     rng = np.random.default_rng(0)
     values = [(rng.beta(2, 6, 200) * 0.5 + shard / 100).tolist() for shard in range(30)]
     monkeypatch.setattr(filtering, "read_shard", None)
-    made = Uncertainties("there", make_plan(), [receipt(i, v) for i, v in enumerate(values)])
+    made: Any = Uncertainties("there", make_plan(), [receipt(i, v) for i, v in enumerate(values)])
     made.truth = np.sort(np.concatenate(values))
     return made
 

@@ -122,7 +122,7 @@ def test_a_plan_equals_itself_after_a_trip_through_a_file(plan):
 
 
 def test_every_setting_changes_the_run_id_and_their_order_does_not(make_plan):
-    changes = [
+    changes: list[dict[str, object]] = [
         {},
         {"samples_per_shard": 4},
         {"format": "webdataset"},

@@ -1,5 +1,6 @@
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,7 +227,8 @@ def test_what_is_no_whole_number_is_refused_by_name(url, name, values):
                 ShardDataset(url).set_epoch(value)
             else:
                 ShardDataset(url, shuffle=True, **{name: value})
-    assert keys(ShardDataset(url, seed=np.int64(3), shuffle_buffer=np.int32(2))) == KEYS
+    numpys: dict[str, Any] = {"seed": np.int64(3), "shuffle_buffer": np.int32(2)}
+    assert keys(ShardDataset(url, **numpys)) == KEYS
 
 
 def test_a_dataset_that_is_being_extended_is_read_as_it_was(

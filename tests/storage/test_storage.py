@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 import time
 import uuid
 from itertools import pairwise
@@ -184,8 +185,8 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, luck: float = 0.0) -> None:
         self.now = 0.0
         self.pauses: list[float] = []
-        monkeypatch.setattr(retries.time, "sleep", self.sleep)
-        monkeypatch.setattr(retries.random, "uniform", lambda low, high: low + luck * (high - low))
+        monkeypatch.setattr(time, "sleep", self.sleep)
+        monkeypatch.setattr(random, "uniform", lambda low, high: low + luck * (high - low))
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -330,7 +331,8 @@ def test_each_call_is_repeated_where_the_store_stumbles_and_no_more_often_than_t
 
 def lose_the_response(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The store's first call of this name succeeds, but ends with an error."""
-    honest, lost = getattr(Store, name), []
+    lost: list[str] = []
+    honest = getattr(Store, name)
 
     def call(self: Store, *rest: Any, **more: Any) -> None:
         honest(self, *rest, **more)
@@ -355,9 +357,7 @@ def test_a_file_that_was_created_although_the_response_was_lost_is_nobody_elses(
 def test_a_file_that_somebody_else_created_after_a_stumble_is_theirs(
     store: type[Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        retries.time, "sleep", lambda seconds: storage.write("memory://b/x", b"theirs")
-    )
+    monkeypatch.setattr(time, "sleep", lambda seconds: storage.write("memory://b/x", b"theirs"))
     store.errors[:] = [answer("SlowDown", 503)]
     with pytest.raises(FileExistsError):
         storage.write_new("memory://b/x", b"ours")

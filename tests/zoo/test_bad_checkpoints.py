@@ -445,5 +445,5 @@ def test_ten_bad_classifiers_are_told_at_once(refused_by: Callable[..., None], p
     words = [NO_FILE, NO_FILE, "no state dict", "such as code", "compressed"] * 2
     urls = [str(put(place, f"mlp_{i}.pt", data)) for i, data in enumerate(contents)]
     told = [(url, word, "") for url, word in zip(urls, words, strict=True)]
-    refused_by(case("ten", put, *told), lambda: load_mlps(urls))
+    refused_by(case("ten", str, *told), lambda: load_mlps(urls))
     assert not (place / "owned").exists()

@@ -1,6 +1,7 @@
 """Numbers on the command line that are none, or that no machine can mean."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -158,5 +159,7 @@ FLAGS = [
 
 @table(FLAGS)
 def test_a_bad_number_stops_its_command(case: Case, refused: Callable[..., None]) -> None:
-    command, *given = case.make(None)
-    refused(case, command, "--dry-run", *given)
+    arguments = case.make(Path())
+    assert isinstance(arguments, list)
+    command, *options = arguments
+    refused(case, command, "--dry-run", *options)

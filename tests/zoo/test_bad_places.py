@@ -25,7 +25,7 @@ CANNOT = "cannot be written"
 REMEDY = "Name a place that you may write to"
 TAKEN = "not made by this factory"
 TOY = "--set=data.unlabelled={kind: toy, num: 1}", "--set=models.ddpm_url=toy"
-PLACES: dict[str, tuple[str, Callable[[Path], None], Told]] = {
+PLACES: dict[str, tuple[str, Callable[[Path], object], Told]] = {
     "generate into a file": ("", under_a_file, ("/out", CANNOT, REMEDY)),
     "generate below a file": ("/a/b", under_a_file, ("/out/a/b", CANNOT, REMEDY)),
     "train below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
@@ -135,7 +135,11 @@ def test_a_store_that_cannot_be_reached_is_named(
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
-DATASETS = {"nothing": lambda folder: None, "an empty folder": Path.mkdir, "a file": under_a_file}
+DATASETS: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda folder: None,
+    "an empty folder": lambda folder: folder.mkdir(),
+    "a file": under_a_file,
+}
 
 
 @pytest.mark.parametrize("name", ["report", "status", "verify", "repair"])

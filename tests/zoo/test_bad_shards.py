@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,9 +30,11 @@ from tests.zoo.cases import END, encoded, header, ids, noise, png
 
 Change = Callable[[bytes], bytes]
 BLOCK = 512
+Format = Literal["parquet", "webdataset"]
+FORMATS: tuple[Format, ...] = ("webdataset", "parquet")
 
 
-def plan_of(form: str) -> Plan:
+def plan_of(form: Format) -> Plan:
     return Plan(
         num=2,
         samples_per_shard=2,
@@ -48,11 +50,11 @@ def sample(index: int, **changes: Any) -> Sample:
     return replace(made, **changes)
 
 
-GOOD = {form: plan_of(form).encode([sample(0), sample(1)]) for form in ("webdataset", "parquet")}
+GOOD = {form: plan_of(form).encode([sample(0), sample(1)]) for form in FORMATS}
 TAR = GOOD["webdataset"]
 
 
-def refused(form: str, data: bytes, words: str, place: Path) -> None:
+def refused(form: Format, data: bytes, words: str, place: Path) -> None:
     plan = plan_of(form)
     with pytest.raises(DamagedShard) as refusal:
         measure(plan, plan.shards()[0], data)

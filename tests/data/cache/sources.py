@@ -17,7 +17,9 @@ OF_TOY = 70 * 16 * 16 * 3
 
 def entries(data: DataConfig) -> list[str]:
     """All that lies in the cache but the lock."""
-    return sorted({name.partition("/")[0] for name in contents(Path(data.cache_dir))} - {"lock"})
+    return sorted(
+        {name.partition("/")[0] for name in contents(Path(str(data.cache_dir)))} - {"lock"}
+    )
 
 
 def refusal(work: Callable[..., Any], *arguments: Any) -> str:

@@ -95,7 +95,7 @@ def test_other_pixels_of_the_same_file_need_another_number_of_the_way_of_decodin
         ("clear", Image.merge("RGBA", [grey] * 4), {}),
         ("turned", grey.convert("RGB"), {"exif": turned}),
     ):
-        image.save(tmp_path / f"{name}.png", **extra)
+        image.save(tmp_path / f"{name}.png", "PNG", **extra)
     source = FolderSource(url=str(tmp_path))
     digest = cached_images(
         DataConfig(image_size=16, cache_dir=str(tmp_path / "cache")), source

@@ -6,7 +6,6 @@ from typing import Any, get_args
 import pytest
 
 from factory.config import config_tree, parse_config
-from factory.data.items import StoredSource
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.known import KnownSource
 from factory.data.kinds.pairs import PairsSource
@@ -51,7 +50,7 @@ def problems_of(source: dict[str, Any]) -> list[str]:
     ],
 )
 def test_a_source_is_read_back_and_holds_the_keys_of_its_kind_alone(
-    keys: dict[str, Any], source: StoredSource
+    keys: dict[str, Any], source: FolderSource | PairsSource
 ) -> None:
     assert parsed(keys) == parsed({**VERSION_0_1, **keys}) == source
     stored = config_tree(parse_config({"data": {"test": source}}))["data"]["test"]

@@ -5,6 +5,7 @@ on the machine does not count, and the median of some steps of the preset's own 
 images. `factory.config.presets` has the figures.
 """
 
+import argparse
 import statistics
 import time
 
@@ -22,10 +23,15 @@ from factory.diffusion.train_step import train_step
 CPU = torch.device("cpu")
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     arguments = measuring.parser(__doc__ or "")
     arguments.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
-    given = arguments.parse_args()
+    return arguments
+
+
+def main() -> None:
+    given = parser().parse_args()
     torch.set_num_threads(given.threads)
     rows = [row for name in given.presets for row in preset_rows(name, given.runs)]
     measuring.report("Presets", rows, given.json, [])

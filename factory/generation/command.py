@@ -9,7 +9,7 @@ from factory import storage
 from factory.config import TOY, Config, dump_config
 from factory.errors import Incomplete, UserError
 from factory.generation.hardware import libraries, processor
-from factory.generation.recipe import load_models, make_plan
+from factory.generation.recipe import Models, load_models, make_plan
 from factory.progress import tell
 from factory.ray_internals.environment import is_submitted_job
 from factory.shards.ledger import Ledger
@@ -23,6 +23,26 @@ def check(config: Config) -> Ledger:
 
     Raises UserError for all that would stop it.
     """
+    return _prepare(config)[0]
+
+
+def _prepare(config: Config) -> tuple[Ledger, Models | None]:
+    """The ledger; and the models for workers in this process, while actors load their own."""
+    _check_workers(config)
+    models = load_models(config)
+    url, plan = config.generate.url, make_plan(config, models)
+    if not storage.check_writable(url):
+        tell(
+            f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
+            "two commands on one dataset at once there."
+        )
+    read_hardware(url)
+    ledger = Ledger.resolve(url, plan, config.generate.extend)
+    return ledger, models if config.generate.workers == "here" else None
+
+
+def _check_workers(config: Config) -> None:
+    """Raises UserError if the workers cannot be started, or if their work would be lost."""
     url = config.generate.url
     # The folder of a submitted job is thrown away.
     if is_submitted_job() and storage.is_local(url) and _below(url, os.getcwd()):
@@ -34,14 +54,6 @@ def check(config: Config) -> Ledger:
         from factory.generation import ray_actors
 
         ray_actors.check_capacity(config)
-    plan = make_plan(config, load_models(config))
-    if not storage.check_writable(url):
-        tell(
-            f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
-            "two commands on one dataset at once there."
-        )
-    read_hardware(url)
-    return Ledger.resolve(url, plan, config.generate.extend)
 
 
 def generate(config: Config) -> Manifest:
@@ -49,7 +61,7 @@ def generate(config: Config) -> Manifest:
 
     Raises UserError before anything is started, GenerationFailed where shards keep failing.
     """
-    ledger = check(config)
+    ledger, models = _prepare(config)
     url, plan = ledger.url, ledger.plan
     pending = ledger.pending()
     if pending and config.generate.workers == "ray":
@@ -63,21 +75,28 @@ def generate(config: Config) -> Manifest:
         f"shards are there | {url}"
     )
     if pending:
-        make_shards(config, plan, pending)
+        make_shards(config, plan, pending, models=models)
     manifest = complete(config, ledger, made=pending)
     tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
     return manifest
 
 
-def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
+def make_shards(
+    config: Config,
+    plan: Plan,
+    shards: Sequence[int],
+    replace: bool = False,
+    models: Models | None = None,
+) -> None:
     """Makes these shards; raises GenerationFailed where one is not.
 
-    replace: as `publish` has it.
+    replace: as for `Ledger.publish`. models: those of the config if they are loaded already, which
+    workers in this process then need not do again.
     """
     if config.generate.workers == "here":
         from factory.generation import local
 
-        local.make_shards(config, plan, shards, replace)
+        local.make_shards(config, plan, shards, replace, models)
     else:
         from factory.generation import ray_actors
 

@@ -9,7 +9,7 @@ import torch
 
 from factory.config import Config, GenerateConfig
 from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware
-from factory.generation.recipe import load_models
+from factory.generation.recipe import Models, load_models
 from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import Synthesizer
 from factory.progress import duration, tell
@@ -28,24 +28,31 @@ def threads_of_an_actor(settings: GenerateConfig) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
+def make_shards(
+    config: Config,
+    plan: Plan,
+    shards: Sequence[int],
+    replace: bool = False,
+    models: Models | None = None,
+) -> None:
     """Makes these shards; one that fails stops no other.
 
-    replace: as `publish` has it. Raises GenerationFailed where one is not made, UserError as
-    `Synthesizer` does.
+    replace: as for `Ledger.publish`. models: those of the config if they are loaded already. Raises
+    GenerationFailed if one is not made, UserError as `Synthesizer` does.
     """
     with threads_of_an_actor(config.generate):
-        failures = _failures(_maker(config, plan, replace), shards, config.generate)
+        maker = _maker(config, plan, models or load_models(config), replace)
+        failures = _failures(maker, shards, config.generate)
     if failures:
         raise GenerationFailed(
             f"{len(failures)} of {plan.num_shards} shards failed:\n" + "\n".join(failures)
         )
 
 
-def _maker(config: Config, plan: Plan, replace: bool) -> ShardMaker:
+def _maker(config: Config, plan: Plan, models: Models, replace: bool) -> ShardMaker:
     generate = config.generate
     try:
-        synthesizer = Synthesizer(load_models(config), plan)
+        synthesizer = Synthesizer(models, plan)
         maker = ShardMaker(synthesizer, plan, generate.url, replace, generate.allow_unlike_hardware)
     except (CannotCompile, UnlikeHardware) as error:
         raise GenerationFailed(str(error)) from error

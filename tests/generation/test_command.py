@@ -16,6 +16,7 @@ import psutil
 import pytest
 import ray
 import torch
+from botocore.exceptions import NoCredentialsError
 from ray.cluster_utils import Cluster
 
 from factory import cli, cluster, storage
@@ -503,10 +504,8 @@ def test_a_bucket_that_is_not_there_is_refused(tiny_config, s3_bucket) -> None:
 def test_missing_credentials_are_told_as_a_place_that_cannot_be_written(
     tiny_config, monkeypatch
 ) -> None:
-    class NoCredentials(Exception):
-        """As a store's own package raises it; no OSError."""
-
-    stumble(monkeypatch, error=NoCredentials("Unable to locate credentials"))
+    error = NoCredentialsError()
+    stumble(monkeypatch, 99, error, at=lambda url: url.startswith("memory://"))
     with pytest.raises(UserError, match=r"cannot be written .*Unable to locate credentials"):
         check(tiny_config(generate={"url": "memory://bucket/dataset"}))
 

@@ -1,4 +1,4 @@
-"""Kinds of values that keys of a config take: how they are written, and what is refused."""
+"""The types of keys of a config: how their values are written, and which are refused."""
 
 import re
 from decimal import Decimal, InvalidOperation
@@ -38,6 +38,7 @@ def parse_count(value: object) -> int:
 
 
 def parse_url(value: object) -> str:
+    """A path or URL as `storage.normalize` spells it. Raises PydanticCustomError."""
     if not isinstance(value, str | PathLike):
         raise _unquoted(f"must be a path or a URL, got a value of type {type(value).__name__}")
     try:
@@ -47,31 +48,34 @@ def parse_url(value: object) -> str:
 
 
 def _folder(value: object) -> str:
-    """A folder of each machine: one below ~ is below the home folder there."""
+    """A folder that exists on each machine; `~` stays, as each machine has its own home folder."""
     if isinstance(value, str) and value.startswith("~"):
         return value
-    place = parse_url(value)
-    if not storage.is_local(place):
+    path = parse_url(value)
+    if not storage.is_local(path):
         raise _unquoted("must be a folder of each machine, not a URL")
-    return place
+    return path
 
 
 def _model_url(value: object) -> str:
+    """A path or URL, or `toy`. Raises PydanticCustomError."""
     return TOY if value == TOY else parse_url(value)
 
 
 def _unquoted(problem: str) -> PydanticCustomError:
-    """An error of a type of its own: the value may hold a secret, and is not told."""
+    """An error of a type of its own, which omits the value: it may hold a secret."""
     return PydanticCustomError("url", "{problem}", {"problem": problem})
 
 
 def schedulable(value: float) -> float:
+    """A share of a CPU or GPU that Ray can count. Raises ValueError for finer ones."""
     if 0 < value < 1e-4:
         raise ValueError(f"must be at least 0.0001, which is as fine as Ray counts, got {value:g}")
     return value
 
 
 def gpus(value: float) -> float:
+    """A share of one GPU, or a number of GPUs. Raises ValueError for anything between."""
     if value > 1 and value != int(value):
         raise ValueError(
             "must be at most 1, or whole: an actor uses one GPU, of which several may have a "
@@ -81,6 +85,7 @@ def gpus(value: float) -> float:
 
 
 def some(values: tuple[int, ...]) -> tuple[int, ...]:
+    """A list that is not empty. Raises ValueError."""
     if not values:
         raise ValueError("must name at least one")
     return values
@@ -96,10 +101,10 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Url = Annotated[str, BeforeValidator(parse_url)]
 Folder = Annotated[str, BeforeValidator(_folder)]
 ModelUrl = Annotated[str, BeforeValidator(_model_url)]
-"""A place, or `toy` for the embedded model; a folder of that name is ./toy."""
+"""A path or URL, or `toy` for the embedded model; a folder of that name is ./toy."""
 
 
 class Section(BaseModel):
-    """Frozen, and refuses unknown keys."""
+    """A section of a config: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)

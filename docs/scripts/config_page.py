@@ -6,6 +6,7 @@ import sys
 import textwrap
 from typing import Any, get_args
 
+from factory.config.presets import preset_table
 from factory.config.schema import Config
 from factory.values import Section
 
@@ -40,6 +41,16 @@ models, `hf://owner/name`.
 
 *This page is made from the program's own models when the site is built.*
 """
+PRESETS = """\
+## Presets
+
+`preset: NAME` sets the size of the images, the network's shape and its training; keys that a config
+names win over it.
+
+```text
+{}
+```
+"""
 
 
 def page() -> str:
@@ -51,7 +62,8 @@ def page() -> str:
             parts.append(_part(sections[0], name, "##"))
         else:
             beside.append(_row(Config, name, name, annotation, meaning))
-    return "\n".join([INTRODUCTION, *([_HEAD, *beside, ""] if beside else []), *parts])
+    presets = PRESETS.format("\n".join(preset_table()))
+    return "\n".join([INTRODUCTION, _HEAD, *beside, "", presets, *parts])
 
 
 _HEAD = "| key | type | default | meaning |\n|---|---|---|---|"

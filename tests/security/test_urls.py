@@ -283,7 +283,8 @@ def test_all_urls_of_a_config_are_refused_at_once() -> None:
     with pytest.raises(UserError) as refusal:
         parse_config({"data": {"test": source}, "generate": {"url": "::"}})
     keys = [problem.split(": ")[1] for problem in refusal.value.problems]
-    assert sorted(keys) == sorted([*(f"data.test.{n}" for n in source if n != "kind"), "generate.url"])
+    named = [f"data.test.{name}" for name in source if name != "kind"]
+    assert sorted(keys) == sorted([*named, "generate.url"])
 
 
 def help_of(*command: str, capsys: pytest.CaptureFixture[str]) -> str:

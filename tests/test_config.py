@@ -707,7 +707,10 @@ def test_every_config_that_the_documents_show_is_whole_and_of_ones_own(
     monkeypatch.chdir(tmp_path)
     config = load_config(written(tmp_path, block))
     required(config, "data.image_size")
-    assert "toy" not in dump_config(config.model_copy(update={"preset": None}))
+    sources = (config.data.unlabelled, config.data.labelled, config.data.test)
+    assert all(source is None or source.kind != "toy" for source in sources)
+    assert "toy" not in (config.models.ddpm_url, config.models.ensemble_url)
+    assert "out/toy" not in dump_config(config)
     trained = config.models.ddpm_url == f"{config.train.url}/model"
     for key in KEYS if trained else KEYS[1:]:
         required(config, key)

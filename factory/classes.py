@@ -18,12 +18,12 @@ MAX_CLASSES = 255
 
 Intensity = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Intensity, Intensity, Intensity]
-"""RGB."""
+"""Red, green and blue, 0..255 each."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Names and RGB colours (0..255) of the classes; the position is the id."""
+    """The classes' names and RGB colours (0..255); the position is the id."""
 
     names: tuple[str, ...]
     palette: tuple[Color, ...]
@@ -36,17 +36,17 @@ class Classes:
 
     @classmethod
     def named(cls, names: Sequence[str], palette: Sequence[Color] | None = None) -> "Classes":
-        """Classes of these names, with well separated colours where no palette is given."""
+        """The classes of these names, with well separated colours unless a palette is given."""
         return cls(tuple(names), tuple(palette or distinct_colors(len(names))))
 
     @property
     def id2label(self) -> dict[str, str]:
-        """As `transformers` writes it: {"0": name, ...}."""
+        """The mapping that `transformers` writes: {"0": name, ...}."""
         return {str(i): name for i, name in enumerate(self.names)}
 
 
 def distinct_colors(num: int) -> tuple[Color, ...]:
-    """Class 0 dark, the others around the colour wheel by the golden angle."""
+    """Colours for classes: dark for class 0, the others by the golden angle around the wheel."""
 
     def wheel(i: int) -> Color:
         hue = (0.05 + i * 0.6180339887) % 1.0
@@ -57,29 +57,29 @@ def distinct_colors(num: int) -> tuple[Color, ...]:
     return ((28, 30, 38), *(wheel(i) for i in range(num - 1)))[:num]
 
 
-def parse_classes(text: str, place: str) -> Classes:
-    """Classes from a JSON object {"0": name, ...} or list [name, ...].
+def parse_classes(text: str, location: str) -> Classes:
+    """Reads classes from a JSON object {"0": name, ...} or list [name, ...].
 
-    Raises UserError where ids have gaps or repeat, names repeat or are blank, or there are more
-    than 255.
+    location: where the text comes from, for messages. Raises UserError if ids have gaps or repeat,
+    names repeat or are blank, or there are more than 255.
     """
     try:
-        # Editors of Windows write a byte order mark, which JSON has no place for.
+        # Editors on Windows write a byte order mark, which JSON does not allow.
         content = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_without_repeats)
     except ValueError as error:
-        raise UserError(f"{place}: not JSON ({error}). {_FORM}") from None
-    names: Any = _in_order(content, place) if isinstance(content, Mapping) else content
+        raise UserError(f"{location}: not JSON ({error}). {_FORM}") from None
+    names: Any = _in_order(content, location) if isinstance(content, Mapping) else content
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{place}: is no object of ids and names, and no list of names. {_FORM}")
+        raise UserError(f"{location}: is no object of ids and names, and no list of names. {_FORM}")
     if blank := [str(i) for i, name in enumerate(names) if not name.strip()]:
-        raise UserError(f"{place}: id {some(blank)} has no name. {_FORM}")
+        raise UserError(f"{location}: id {some(blank)} has no name. {_FORM}")
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(
-            f"{place}: {some(repeated)} is the name of several ids. Give each id another name."
+            f"{location}: {some(repeated)} is the name of several ids. Give each id another name."
         )
     if not 2 <= len(names) <= MAX_CLASSES:
         raise UserError(
-            f"{place}: needs 2 to {MAX_CLASSES} classes, the background among them, got "
+            f"{location}: needs 2 to {MAX_CLASSES} classes, the background among them, got "
             f"{len(names)}. {_FORM}"
         )
     return Classes.named(names)
@@ -88,8 +88,8 @@ def parse_classes(text: str, place: str) -> Classes:
 _FORM = 'Write {"0": "background", "1": "cat", ...}, or ["background", "cat", ...].'
 
 
-def _in_order(content: Mapping[str, object], place: str) -> list[object]:
-    """The values of ids 0, 1, ...; raises UserError that says what the keys are instead of ids."""
+def _in_order(content: Mapping[str, object], location: str) -> list[object]:
+    """The values of ids 0, 1, ...; raises UserError saying what the keys are instead of ids."""
     expected = [str(i) for i in range(len(content))]
     if sorted(content) == sorted(expected):
         return [content[i] for i in expected]
@@ -105,13 +105,13 @@ def _in_order(content: Mapping[str, object], place: str) -> list[object]:
     else:
         remedy = _FORM
     raise UserError(
-        f"{place}: class ids must be 0..{len(content) - 1} without gaps, got {some(list(content))}."
-        f" {remedy}"
+        f"{location}: class ids must be 0..{len(content) - 1} without gaps, got "
+        f"{some(list(content))}. {remedy}"
     )
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """json.loads keeps the last of several equal ids, silently."""
+    """Refuses equal ids, of which json.loads would keep the last one silently."""
     content = dict(pairs)
     if len(content) < len(pairs):
         raise ValueError(f"an id occurs twice in {[key for key, _ in pairs]}")

@@ -1,12 +1,12 @@
-"""Every error that has a name of its own here.
+"""All exceptions of the package, in one tree.
 
 FactoryError
-|- UserError           A config, a folder, a model or a place is wrong: nothing was started.
+|- UserError           A config, a folder, a model or a URL is wrong: nothing was started.
 |- TrainingFailed      A training stopped; the same command goes on from its last checkpoint.
 |- GenerationFailed    A job stopped; finished shards are kept, and the same command goes on.
 |  `- PoolFailed       Its actors cannot go on.
 |- Incomplete          Shards of a dataset are missing or altered.
-|- ShardConflict       At a shard's name lie other bytes.
+|- ShardConflict       A shard's file holds other bytes than a run made.
 |- UnlikeHardware      This process would make other bytes than those before it.
 |- CannotCompile       The machine lacks what compiling needs.
 |- NotFinite           A training's state holds numbers that are not finite.
@@ -22,15 +22,15 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 
 MAX_LENGTH = 600
-"""Characters of a line that people read to its end."""
+"""A longer line is shown without its middle; people do not read it to its end."""
 
 
 class FactoryError(Exception):
-    """Whatever the factory raises by a name of its own."""
+    """The base class of all exceptions of the package."""
 
 
 class UserError(FactoryError):
-    """Something in the user's hands is wrong: a config, a folder, a model, an output place.
+    """A mistake that a user can mend: in a config, a folder, a model, an output URL.
 
     Carries every problem found, each a sentence that says what, where and what to do. The command
     line prints them, one a line, and exits with code 2. Names and values come from outside:
@@ -56,11 +56,11 @@ class TrainingFailed(FactoryError):
 
 
 class GenerationFailed(FactoryError):
-    """The job stopped before every shard was there; what is there stays and can be resumed."""
+    """A job stopped before all shards were made; finished shards stay, and it can be resumed."""
 
 
 class PoolFailed(GenerationFailed):
-    """The actors cannot go on; the message says why."""
+    """The actors of a job cannot go on; the message says why."""
 
 
 class Incomplete(FactoryError):
@@ -75,7 +75,7 @@ class Incomplete(FactoryError):
 
 
 class ShardConflict(FactoryError):
-    """At a shard's name lie other bytes: made otherwise, or altered since."""
+    """A shard's file holds other bytes: they were made differently, or altered since."""
 
 
 class UnlikeHardware(FactoryError):
@@ -94,19 +94,19 @@ class CannotCompile(FactoryError):
 
 
 class NotFinite(FactoryError):
-    """A training has diverged: its state is not made of finite numbers any more."""
+    """A training has diverged: its state holds numbers that are not finite."""
 
 
 class UnreadableImage(FactoryError, ValueError):
-    """Bytes that are no image we read; says why."""
+    """Bytes are no image that can be read; the message says why."""
 
 
 class DamagedShard(FactoryError, ValueError):
-    """Bytes that are no whole shard of ours, or a sample that breaks the contract; says why."""
+    """Bytes are no whole shard, or a sample breaks the contract; the message says why."""
 
 
 class Problems:
-    """Collects problems, so that all are told at once.
+    """Collects problems, so that all are reported at once.
 
     >>> problems = Problems()
     >>> problems.add("num: must be a whole number >= 1, got '0'")
@@ -119,19 +119,19 @@ class Problems:
         self.found: list[str] = []
 
     def add(self, problem: str) -> None:
-        """Notes one problem."""
+        """Adds one problem."""
         self.found.append(problem)
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Notes the problems of a UserError that the body ends with."""
+        """Adds the problems of a UserError that the body raises."""
         try:
             yield
         except UserError as error:
             self.found.extend(error.problems)
 
     def raise_if_any(self) -> None:
-        """Raises UserError with all that was noted, if anything was."""
+        """Raises UserError with all problems, if there are any."""
         if self.found:
             raise UserError(self.found)
 
@@ -140,12 +140,12 @@ _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or of a GPU: torch says so in words only."""
+    """True if the memory of the machine or of a GPU ran out, which torch says in words only."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    told = str(error).lower()
+    message = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in told for words in _OUT_OF_MEMORY)
+        isinstance(error, RuntimeError) and any(words in message for words in _OUT_OF_MEMORY)
     )
 
 
@@ -156,14 +156,14 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 
 def some(names: Sequence[str], num: int = 6) -> str:
-    """The names, or the first of them and how many more there are."""
+    """Joins the names, or the first of them and how many more there are."""
     rest = len(names) - num
     return ", ".join(names[:num]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def shown(line: str) -> str:
-    """The line as a terminal may show it: escapes for unprintable characters, line ends among
-    them, and without its middle where it is longer than MAX_LENGTH."""
+    """The line as a terminal may show it: unprintable characters, line ends among them, become
+    escapes, and a line longer than MAX_LENGTH loses its middle."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     if len(plain) <= MAX_LENGTH:
         return plain
@@ -171,5 +171,5 @@ def shown(line: str) -> str:
 
 
 def _shown_lines(text: str) -> str:
-    """The text with each of its lines as `shown`."""
+    """Applies `shown` to each line of a text."""
     return "\n".join(map(shown, text.split("\n")))

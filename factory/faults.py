@@ -1,7 +1,7 @@
-"""Named points at which a test makes this process fail; nothing happens unless one is asked for.
+"""Named points at which a test can kill this process; without one nothing happens.
 
-`FACTORY_FAULTS=shard.publish:3` kills the process with SIGKILL when it comes to the point
-`shard.publish` for the third time; several are separated by commas.
+`FACTORY_FAULTS=shard.publish:3` kills the process with SIGKILL when it reaches the point
+`shard.publish` for the third time. Several points are separated by commas.
 """
 
 import os
@@ -13,7 +13,7 @@ _hits: Counter[str] = Counter()
 
 
 def hit(point: str) -> None:
-    """The process has come to this point."""
+    """Called when the process reaches a point; kills it if a test asked for that."""
     asked = os.environ.get(_VARIABLE)
     if not asked:
         return

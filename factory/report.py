@@ -33,29 +33,29 @@ PANE_PIXELS = 128
 
 
 def write_report(url: str, num_samples: int = 64) -> str:
-    """Writes the page of a finished dataset below url; returns its place.
+    """Writes the page of a finished dataset below url; returns its URL.
 
-    Raises UserError where there is no dataset, it is unfinished, or a shard is damaged, and for
-    what is no place of ours. Raises OSError from the storage.
+    Raises UserError if url is none that is accepted, if there is no dataset, and if it is
+    unfinished or damaged. Raises OSError from the storage.
     """
     assert num_samples >= 1, num_samples
     url = storage.normalize(url)
     manifest = read_manifest(url)
     plan = manifest.plan
     page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples))
-    place = storage.join(url, REPORT)
-    storage.write(place, page.encode())
-    return place
+    page_url = storage.join(url, REPORT)
+    storage.write(page_url, page.encode())
+    return page_url
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was read of the shards."""
+    """The samples that were read from the shards."""
 
     samples: list[Sample]
-    """To show, most certain first."""
+    """The samples that the page shows, the most certain first."""
     uncertainties: list[float]
-    """Of every pair in the shards that were read."""
+    """The uncertainty of every pair in the shards that were read."""
     num_shards: int
 
 
@@ -89,7 +89,7 @@ def _indexed(
 
 
 def _evenly(num: int, count: int) -> list[int]:
-    """count different numbers of 0..num-1, each the middle of an equal part."""
+    """Returns count different numbers of 0..num-1, each the middle of an equal part."""
     return [(2 * i + 1) * num // (2 * count) for i in range(count)]
 
 
@@ -174,11 +174,11 @@ class _Class:
 
     name: str
     color: str
-    """As CSS has it."""
+    """The class's colour in CSS."""
     share: float
-    """Percent of all labelled pixels."""
+    """The share of all labelled pixels in percent."""
     width: float
-    """Of its bar: percent of the longest one."""
+    """The length of its bar in percent of the longest one."""
 
 
 def _classes(classes: Classes, counts: Sequence[int]) -> list[_Class]:
@@ -192,12 +192,12 @@ def _classes(classes: Classes, counts: Sequence[int]) -> list[_Class]:
 
 
 def _percentages(counts: Sequence[int]) -> list[float]:
-    """Shares in percent with two decimals that sum to 100, or are all 0 where nothing counts."""
+    """Shares in percent with two decimals that sum to 100, or are all 0 if the counts are."""
     total = sum(counts)
     if not total:
         return [0.0] * len(counts)
     parts = [10_000 * count // total for count in counts]
-    # What rounding down left over goes to those who lost most by it.
+    # Rounding down leaves a rest, which goes to the shares that lost most by it.
     by_loss = sorted(range(len(counts)), key=lambda i: -(10_000 * counts[i] % total))
     for i in by_loss[: 10_000 - sum(parts)]:
         parts[i] += 1
@@ -248,7 +248,7 @@ class _Histogram:
 
 
 def _histogram(values: Sequence[float], top: float) -> _Histogram:
-    """NUM_BINS bars over 0..top, of which empty ones are left out."""
+    """Draws NUM_BINS bars over 0..top, and leaves out the empty ones."""
     width, height = 640, 160
     top = top if top > 0 else 1.0
     counts, edges = np.histogram(np.clip(values, 0.0, top), bins=NUM_BINS, range=(0.0, top))
@@ -278,7 +278,7 @@ def _making(url: str, manifest: Manifest) -> dict[str, str]:
 
 
 def _versions(url: str) -> str:
-    """env.json on a line; a damaged one stops no report, as it only informs."""
+    """The versions that the driver ran with, on one line; a damaged file stops no report."""
     try:
         versions = json.loads(_note(url, ENVIRONMENT)).items()
     except (ValueError, AttributeError):
@@ -287,7 +287,7 @@ def _versions(url: str) -> str:
 
 
 def _note(url: str, name: str) -> str:
-    """A text file of the run; what is not UTF-8 in it is marked."""
+    """A text file of the run; bytes that are not UTF-8 are marked."""
     try:
         return storage.read_bytes(storage.join(url, name)).decode("utf-8", "replace")
     except FileNotFoundError:
@@ -299,6 +299,6 @@ def _count(num: int, noun: str) -> str:
 
 
 def _bytes(num: int) -> str:
-    """In the largest decimal unit that leaves at least 1."""
+    """A size in the largest decimal unit that leaves at least 1."""
     power = min(4, max(0, len(str(num)) - 1) // 3)
     return f"{num / 1000**power:,.{1 if power else 0}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"

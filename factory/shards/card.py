@@ -25,9 +25,9 @@ _LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
 def dataset_card(
     classes: Classes, num: int, license: str, description: str, run: Mapping[str, str]
 ) -> str:
-    """README.md: YAML front matter by which `datasets` opens the folder, then words.
+    """Renders README.md: YAML front matter by which `datasets` opens the folder, then text.
 
-    license: a Hugging Face licence id. run: settings to tell; its `format` ("parquet", the
+    license: a Hugging Face licence id. run: settings to show; its `format` ("parquet", the
     default, or "webdataset") decides the columns. All of them may hold any text.
     """
     tar = run.get("format") == "webdataset"
@@ -65,7 +65,7 @@ def size_category(num: int) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown and HTML show as it is: on one line, also in a table, and no links."""
+    """Escapes text so that Markdown and HTML show it as it is, on one line and without links."""
     line = html.escape(" ".join(text.split()), quote=False)
     line = re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", line)
     # GitHub's and the Hub's Markdown makes links of bare addresses.
@@ -74,7 +74,7 @@ def escape_markdown(text: str) -> str:
 
 _TEMPLATES = Environment(
     loader=PackageLoader("factory", "assets"),
-    # Markdown, which `escape_markdown` escapes.
+    # Text in Markdown is escaped by `escape_markdown`.
     autoescape=False,
     undefined=StrictUndefined,
     keep_trailing_newline=True,

@@ -1,7 +1,7 @@
-"""Which pairs a reader keeps: the most certain, by a bound in nats or as a share of all.
+"""Filters pairs by their uncertainty: a reader keeps those within a bound in nats, or a share.
 
-Receipts tell how uncertain a dataset's pairs are, so no shard is read for it; receipts of version
-0.1 tell too little, and their shards are read once.
+Receipts hold quantiles of uncertainty, so that no shard is read for a filter. Receipts of version
+0.1 have none, and their shards are read once.
 """
 
 import math
@@ -19,11 +19,11 @@ from factory.shards.reading import NUM_READERS, read_shard
 from factory.shards.receipts import Receipt
 
 _SLACK = 1e-6
-"""Of sums and logarithms."""
+"""The rounding error that sums and logarithms may have."""
 
 
 class Uncertainties:
-    """How uncertain the pairs of some shards are, in nats."""
+    """The distribution of the uncertainty of some shards' pairs, in nats."""
 
     def __init__(self, url: str, plan: Plan, receipts: Sequence[Receipt]) -> None:
         self.url = url
@@ -32,30 +32,30 @@ class Uncertainties:
 
     @property
     def num(self) -> int:
-        """Pairs in all."""
+        """The number of pairs."""
         return sum(receipt.rows for receipt in self.receipts)
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the largest."""
+        """The smallest and the largest uncertainty."""
         least = [receipt.uncertainty_min for receipt in self.receipts]
-        told = [value for value in least if value is not None]
+        known = [value for value in least if value is not None]
         largest = max(receipt.uncertainty_max for receipt in self.receipts)
-        return (min(told) if len(told) == len(least) else float(self._values[0])), largest
+        return (min(known) if len(known) == len(least) else float(self._values[0])), largest
 
     def reaches(self, limit: float) -> bool:
-        """Whether at least one pair is no more uncertain than that."""
+        """True if at least one pair is no more uncertain than the limit."""
         # Some pair is no more uncertain than the mean: nothing need be read to know it.
         within_mean = limit >= min(receipt.uncertainty_mean for receipt in self.receipts)
         return within_mean or limit >= self.range[0]
 
     def quantile(self, share: float) -> float:
-        """The bound that about that share of the pairs, above 0, is within; at least one is."""
+        """The bound within which about this share of the pairs lies, above 0; at least one does."""
         reached = np.searchsorted(self._num_within, share * self.num - _SLACK)
         return float(self._values[min(int(reached), len(self._values) - 1)])
 
     def num_within(self, limit: float) -> int:
-        """About how many pairs are no more uncertain than that."""
+        """The approximate number of pairs that are no more uncertain than the limit."""
         reached = int(np.searchsorted(self._values, limit, side="right"))
         return round(float(self._num_within[reached - 1])) if reached else 0
 
@@ -69,7 +69,7 @@ class Uncertainties:
 
     @cached_property
     def _distribution(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Values in ascending order, and how many pairs each and those before it stand for."""
+        """Values in ascending order, and how many pairs each one and all before it stand for."""
         with ThreadPoolExecutor(NUM_READERS) as pool:
             known = list(pool.map(self._known, self.receipts))
         values = np.concatenate(known)
@@ -92,7 +92,7 @@ def limit_of(
 ) -> float | None:
     """The largest uncertainty, in nats, that a reader keeps; None: all are kept.
 
-    max_uncertainty: nats; keep: a share of all pairs, 0..1. Raises UserError where both are given,
+    max_uncertainty: nats; keep: a share of all pairs, 0..1. Raises UserError if both are given,
     one is out of range, or nothing would be left.
     """
     if max_uncertainty is not None and keep is not None:

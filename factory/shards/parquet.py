@@ -20,7 +20,7 @@ from factory.shards.schema import (
 )
 
 ROWS_PER_GROUP = 100
-"""One random row costs at most one row group where a reader ignores the page index."""
+"""The rows that a reader without the page index reads for a random one."""
 
 
 def _path(column: Column) -> str:
@@ -47,7 +47,7 @@ def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str,
         compression_level=dict.fromkeys(_REST, 3),
         use_dictionary=[_path(column) for column in FIELDS if column.repeats],
         write_page_index=True,
-        # Without checksums a flipped bit is read without a word.
+        # Without checksums a flipped bit would go unnoticed.
         write_page_checksum=True,
         use_content_defined_chunking=True,
     )
@@ -80,7 +80,7 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         if not is_row(file.schema_arrow):
             raise DamagedShard(f"not a Parquet shard: its columns are {file.schema_arrow.names}")
-        # All columns are read, and so checked, though some are not looked at.
+        # All columns are read, and so checked, although some are not used.
         names = [name for name in STORED if name in file.schema_arrow.names]
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
             values = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
@@ -91,5 +91,5 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
     except DamagedShard:
         raise
     except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
-        # Types that other libraries register with Arrow fail in ways of their own.
+        # Types that other libraries register with Arrow raise errors of their own.
         raise DamagedShard(f"not a whole Parquet shard ({error})") from None

@@ -19,15 +19,16 @@ from factory.shards.schema import EncodedSample, Sample, decode_sample, encode_s
 DATA = "data"
 """The folder of the shards, relative to the URL of the dataset."""
 MAX_SHARDS = 1_000_000
-"""The manifest holds the receipt of each: of a million, half a gigabyte that is read as one."""
+"""A dataset has at most so many shards: the manifest holds the receipt of each, half a gigabyte of
+JSON for a million."""
 _FEW_SHARDS = 100_000
-"""Names of up to so many shards have as many digits as ever, and sort as the numbers do."""
+"""The names of up to so many shards have five digits; those of more have six, so that they sort."""
 
 _FORMATS: dict[str, ModuleType] = {"parquet": parquet, "webdataset": webdataset}
 
 
 def canonical(content: object) -> str:
-    """JSON with one spelling. Raises ValueError for nan and infinities, TypeError for no JSON."""
+    """JSON in one spelling. Raises ValueError for nan and infinities, TypeError for no JSON."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -41,7 +42,7 @@ def _plain(recipe: object) -> object:
 
 @dataclass(frozen=True)
 class ShardSpec:
-    """Samples start..stop-1 are the shard's; path is relative to the dataset's place."""
+    """A shard's number, its samples start..stop-1, and its path relative to the dataset's URL."""
 
     shard: int
     start: int
@@ -53,16 +54,16 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     """Two datasets of equal plans hold equal bytes."""
 
     num: Annotated[int, Field(ge=1)]
-    """Samples in all."""
+    """How many samples the dataset has."""
     extended_from: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """What num was before the dataset was extended, each time. Shards end there: they stay."""
+    """The values of num before each extension. Shards end there, so that they are kept."""
     samples_per_shard: Annotated[int, Field(ge=1)]
     format: Literal["parquet", "webdataset"]
     class_names: tuple[str, ...]
     palette: tuple[Color, ...]
-    """One a class."""
+    """The colour of each class."""
     recipe: Annotated[dict[str, Any], BeforeValidator(_plain)]
-    """JSON of everything else that decides the bytes: seed, sampler, hashes of the models."""
+    """Everything else that decides the bytes, as JSON: seed, sampler, hashes of the models."""
 
     @model_validator(mode="after")
     def _classes_match(self) -> "Plan":
@@ -88,51 +89,51 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     @cached_property
     def parts(self) -> list[range]:
-        """The first sample of each shard: a range for the first dataset, and one an extension."""
+        """The first samples of the shards: a range for the first dataset and for each extension."""
         ends = (0, *self.extended_from, self.num)
         return [range(a, b, self.samples_per_shard) for a, b in pairwise(ends)]
 
     @cached_property
     def num_shards(self) -> int:
-        """At least 1; only the last, and the last before an extension, may be shorter."""
+        """The number of shards; only the last, and the last before an extension, may be shorter."""
         return sum(map(len, self.parts))
 
     @cached_property
     def num_digits(self) -> int:
-        """Of the numbers in the shards' names."""
-        # By what the dataset began with: its shards keep their names when it is extended.
+        """How many digits the numbers in the shards' names have."""
+        # The first dataset decides: its shards keep their names when it is extended.
         most = _FEW_SHARDS if len(self.parts[0]) <= _FEW_SHARDS else MAX_SHARDS
         return len(str(most - 1))
 
     @property
     def run_id(self) -> str:
-        """12 hex digits that name the samples, whatever their number."""
+        """The 12 hex digits that identify the samples, whatever their number."""
         content = self.model_dump(mode="json", exclude={"num", "extended_from"})
         return hashlib.sha256(canonical(content).encode()).hexdigest()[:12]
 
     def extended(self, num: int) -> "Plan":
-        """The plan of as many samples, whose first shards are this one's."""
+        """The plan of so many samples whose first shards are those of this plan."""
         ends = (*self.extended_from, self.num)
         return Plan(**{**self.model_dump(), "num": num, "extended_from": ends})
 
     @property
     def method(self) -> object:
-        """Of the recipe: other methods make other bytes of the same settings."""
+        """The recipe's version: other versions make other bytes of the same settings."""
         return self.recipe.get("method")
 
     @property
     def is_of_version_0_1(self) -> bool:
-        """Whether that version of this package made it: its seeds are unsigned."""
+        """True if version 0.1 of this package made the plan, whose seeds are unsigned."""
         return self.method in (1, 2)
 
     @property
     def classes(self) -> Classes:
-        """Names and colours together."""
+        """The classes' names and colours together."""
         return Classes(self.class_names, self.palette)
 
     @property
     def run(self) -> dict[str, str]:
-        """What a shard's metadata and the card tell of the run: flat names, values as text."""
+        """The settings that a shard's metadata and the card show: dotted names, values as text."""
         facts = {
             "run_id": self.run_id,
             "samples_per_shard": self.samples_per_shard,
@@ -159,19 +160,19 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return [self.shard(i) for i in range(self.num_shards)]
 
     def encode_sample(self, sample: Sample) -> EncodedSample:
-        """The sample with its pictures as PNG: nearly all that encoding costs, sample by sample.
+        """Encodes the pictures of a sample as PNG, which is nearly all the work of writing it.
 
-        Raises DamagedShard where the mask holds an id beyond the classes, 255 aside.
+        Raises DamagedShard if the mask holds an id beyond the classes, 255 aside.
         """
         return encode_sample(sample, len(self.class_names))
 
     def pack(self, samples: Sequence[EncodedSample]) -> bytes:
-        """The bytes of a shard of these samples, in the plan's format."""
+        """Packs encoded samples into the bytes of a shard, in the plan's format."""
         data: bytes = _FORMATS[self.format].encode(samples, self.classes, self.run)
         return data
 
     def encode(self, samples: Sequence[Sample]) -> bytes:
-        """Both steps: `encode_sample` for each, then `pack`. Raises DamagedShard."""
+        """Encodes and packs the samples of a shard. Raises DamagedShard."""
         return self.pack([self.encode_sample(sample) for sample in samples])
 
     def rows(self, data: bytes) -> Iterator[EncodedSample]:

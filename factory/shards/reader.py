@@ -51,8 +51,8 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         equal_ranks: bool = True,
         partial: bool = False,
     ) -> None:
-        """keep: only about this share of the samples, the most certain ones, above 0 and at most 1.
-        max_uncertainty: only what is no more uncertain, in nats.
+        """keep: about this share of the samples, above 0 and at most 1: the most certain ones.
+        max_uncertainty: only samples that are no more uncertain, in nats.
 
         shuffle: by seed and epoch, shards first, then samples in a buffer of shuffle_buffer.
 
@@ -65,12 +65,12 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
         partial: takes the shards that are done, where the dataset is unfinished.
 
-        Raises UserError where there is no dataset, or, without partial, an unfinished one; where
-        none of its shards is done; the filter keeps nothing; and where a rank would get nothing.
+        Raises UserError if there is no dataset, or, without partial, an unfinished one; if none of
+        its shards is done; if the filter keeps nothing; and if a rank would get nothing.
         """
         _check_whole("seed", seed, 0)
         _check_whole("shuffle_buffer", shuffle_buffer, 1)
-        # Absolute: a DataLoader's workers may stand elsewhere.
+        # An absolute path, because a DataLoader's workers may run in another folder.
         self.url = url = storage.normalize(os.fspath(url))
         self.rank, self.world_size = _ranks(rank, world_size)
         self.plan = read_plan(url)
@@ -90,7 +90,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self._epoch.share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Call before each epoch for another order; the same on all ranks, 0 or more."""
+        """Sets the order of an epoch, 0 or more; to be called with the same number on all ranks."""
         _check_whole("epoch", epoch, 0)
         self._epoch.fill_(epoch)
 
@@ -112,7 +112,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         return map(_to_tensors, rows)
 
     def _part(self, receipts: Sequence[Receipt], num_workers: int, worker: int) -> _Rows:
-        """What this worker of this rank gives, in the receipts' order."""
+        """The samples of this worker of this rank, in the receipts' order."""
         if self.num_per_rank is None:
             mine = _parts(self.num, self.world_size * num_workers)[self.rank * num_workers + worker]
             return self._kept(receipts, mine)
@@ -124,7 +124,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         return islice(endless, len(_parts(self.num_per_rank, num_workers)[worker]))
 
     def _kept(self, receipts: Sequence[Receipt], wanted: range) -> _Rows:
-        """Of these samples of the shards in a row, those within the limit."""
+        """The wanted samples of the given shards that are within the limit."""
         end = 0
         for receipt in receipts:
             start, end = end, end + receipt.rows
@@ -146,7 +146,7 @@ def read_dataset(
     """
     import ray.data
 
-    # Absolute: Ray's workers may stand elsewhere.
+    # An absolute path, because Ray's workers may run in another folder.
     url = storage.normalize(os.fspath(url))
     plan, receipts = read_plan(url), _receipts(url, partial=False)
     limit = limit_of(Uncertainties(url, plan, receipts), max_uncertainty, keep)
@@ -187,7 +187,7 @@ def _receipts(url: str, partial: bool) -> list[Receipt]:
 def _rows(
     url: str, plan: Plan, receipt: Receipt, limit: float | None, first: int, last: int
 ) -> _Rows:
-    """Of the samples first..last-1 of a shard, those within the limit, still encoded."""
+    """The samples first..last-1 of a shard that are within the limit, still encoded."""
     data = read_shard(url, receipt)
     for row in islice(plan.rows(data), first, last):
         if limit is None or row.uncertainty <= limit:
@@ -223,7 +223,7 @@ def _equal_part(num: int, world_size: int, url: str) -> int:
 
 
 def _parts(num: int, count: int) -> list[range]:
-    """0..num-1 as count parts in a row, as equal as can be."""
+    """Splits 0..num-1 into count consecutive parts, as equal as possible."""
     return [range(i * num // count, (i + 1) * num // count) for i in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""One image/mask pair, and what every format says about it.
+"""An image/mask pair and the columns of a dataset, which all formats follow.
 
 Shapes: H height, W width. Masks hold class ids, 255 = ignore.
 """
@@ -21,10 +21,10 @@ from factory.errors import DamagedShard, UnreadableImage
 from factory.images import UInt8
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-"""PNG bytes, and a name that nothing lies at."""
+"""The type of a picture: PNG bytes, and a name, at which there is no file."""
 
 NO_CLASS = -1
-"""Fills `labels` up to the number of classes; no class to `datasets` either."""
+"""The value that fills `labels` up to the number of classes; `datasets` knows it as no class."""
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "string": str,
@@ -63,7 +63,7 @@ class Sample:
         return labels
 
     def class_pixels(self, num_classes: int) -> npt.NDArray[np.int64]:
-        """(C,) pixels per class id. Raises DamagedShard where the mask holds others, 255 aside."""
+        """The number of pixels per class id, (C,). Raises DamagedShard for other ids, 255 aside."""
         if self._counts[num_classes:IGNORE_ID].any():
             raise DamagedShard(
                 f"sample {self.key}: ids {self.labels} in a mask of {num_classes} classes"
@@ -71,9 +71,9 @@ class Sample:
         return self._counts[:num_classes]
 
     def class_fractions(self, num_classes: int) -> list[float]:
-        """Share of all pixels, ignored ones included, per class id; float32 values in 0..1.
+        """The share of all pixels, ignored ones included, per class id; float32 values in 0..1.
 
-        Raises DamagedShard where the mask holds other ids, 255 aside.
+        Raises DamagedShard if the mask holds other ids, 255 aside.
         """
         shares = self.class_pixels(num_classes) / self.mask.size
         fractions: list[float] = shares.astype(np.float32).tolist()
@@ -90,19 +90,18 @@ class Column:
     name: str
     dtype: Literal["string", "int32", "int64", "float32", "image"]
     meaning: str
-    """What the card says about it."""
+    """The words of the card about it."""
     value: _Value | None = None
     """Computes it from a sample and the number of classes; None: it is the sample's attribute of
     this name, which is read back."""
     is_list: bool = False
-    """Whether it holds several values, whose number is the same throughout a dataset."""
+    """True if it holds several values, the same number throughout a dataset."""
     of_classes: bool = False
-    """Whether its values are class ids."""
+    """True if its values are class ids."""
     repeats: bool = False
-    """Whether many rows have the same value."""
+    """True if many rows have the same value."""
     is_later: bool = False
-    """Whether there are datasets without it, which are read all the same: `Sample` has a default
-    for it."""
+    """True if there are older datasets without it, for which `Sample` has a default."""
 
     @property
     def arrow(self) -> pa.DataType:
@@ -189,13 +188,13 @@ class EncodedSample:
     """A sample as every format stores it."""
 
     fields: dict[str, Any]
-    """Of `to_fields`; where they were read, at least those of `STORED`."""
+    """The fields of `to_fields`; of a sample that was read, at least those of STORED."""
     image_png: bytes
     mask_png: bytes
 
     @property
     def uncertainty(self) -> float:
-        """Nats."""
+        """The sample's uncertainty in nats."""
         return float(self.fields["uncertainty"])
 
 
@@ -205,7 +204,7 @@ def sample_key(index: int) -> str:
 
 
 def check_sample(sample: Sample, num_classes: int) -> None:
-    """Raises DamagedShard where shapes disagree, ids are unknown or uncertainty is not finite."""
+    """Raises DamagedShard if shapes disagree, ids are unknown or the uncertainty is not finite."""
     height, width = sample.mask.shape
     if sample.image.shape != (height, width, 3):
         raise DamagedShard(
@@ -222,9 +221,9 @@ def to_fields(sample: Sample, num_classes: int) -> dict[str, Any]:
 
 
 def encode_sample(sample: Sample, num_classes: int) -> EncodedSample:
-    """All that costs time in writing a sample, and that needs no other sample.
+    """Does all the costly work of writing a sample that needs no other sample.
 
-    Raises DamagedShard where the mask holds an id beyond the classes, 255 aside.
+    Raises DamagedShard if the mask holds an id beyond the classes, 255 aside.
     """
     fields = to_fields(sample, num_classes)
     return EncodedSample(fields, png.encode_png(sample.image), png.encode_png(sample.mask))

@@ -21,7 +21,7 @@ _NAME, _SIZE = slice(0, 100), slice(124, 135)
 
 
 def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]) -> bytes:
-    """The shard's bytes, the same for the same samples; a tar has no place for classes and run."""
+    """The shard's bytes, the same for the same samples; a tar cannot hold classes and run."""
     del classes, run
     parts = []
     for sample in samples:
@@ -40,7 +40,7 @@ def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str,
 def rows(data: bytes) -> Iterator[EncodedSample]:
     """The samples in order, one in memory at a time; nothing is ever extracted.
 
-    Raises DamagedShard where the bytes are torn or no tar of ours.
+    Raises DamagedShard if the bytes are torn or no tar of ours.
     """
     members = _members(data)
     try:
@@ -60,7 +60,7 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
 
 
 def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and contents, up to the end mark."""
+    """The members' names and contents, up to the end mark."""
     start = 0
     while any(header := data[start : start + _BLOCK]):
         name, size = _read_header(header)
@@ -76,7 +76,7 @@ def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_header(header: bytes) -> tuple[str, int]:
-    """Name and size, where it is a header that we write to the last bit."""
+    """A member's name and size. Raises DamagedShard unless it is a header as we write it."""
     try:
         name, size = header[_NAME].rstrip(b"\0").decode(), int(header[_SIZE], 8)
     except ValueError:
@@ -87,7 +87,7 @@ def _read_header(header: bytes) -> tuple[str, int]:
 
 
 def _header(name: str, size: int) -> bytes:
-    """USTAR's, for a file of size bytes; the name has at most 100 bytes."""
+    """The USTAR header of a file of size bytes, whose name has at most 100 bytes."""
     path, length = name.encode(), b"%011o\0" % size
     assert len(path) <= _NAME.stop, name
     return _fill(path, length, b"%06o\0 " % (_BLANK_SUM + sum(path) + sum(length)))

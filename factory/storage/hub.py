@@ -1,4 +1,4 @@
-"""What people write or have in place of something of the Hugging Face Hub, and what is meant."""
+"""Recognises addresses, names and pointer files of the Hugging Face Hub."""
 
 import os
 import re
@@ -9,7 +9,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def url_of_page(page: str) -> str | None:
-    """The place that an address of the Hub's website shows; None where it is no repository's.
+    """The URL of the repository that a page of the Hub's website shows; None for other pages.
 
     >>> url_of_page("https://huggingface.co/datasets/owner/name/tree/v2/data")
     'hf://datasets/owner/name@v2/data'
@@ -27,14 +27,14 @@ def url_of_page(page: str) -> str | None:
     return "hf://" + "/".join([*([kind] if kind else []), name, *folder])
 
 
-def url_of_name(place: str, kind: str = "") -> str | None:
-    """What is meant by a path where nothing is, if it reads like a name of the Hub.
+def url_of_name(path: str, kind: str = "") -> str | None:
+    """The URL of a path that does not exist, but reads like a name of the Hub; else None.
 
     kind: "" for models, "datasets/" for datasets.
     """
-    if not place or "://" in place or os.path.exists(place):
+    if not path or "://" in path or os.path.exists(path):
         return None
-    written = os.path.relpath(place)
+    written = os.path.relpath(path)
     if page := url_of_page(written):
         return page
     name = written.removeprefix(kind)
@@ -42,7 +42,7 @@ def url_of_name(place: str, kind: str = "") -> str | None:
 
 
 def pointer_problem(data: bytes) -> str | None:
-    """What is wrong with a file's bytes where they only stand for the file; else None."""
+    """The problem of a file's bytes if they are only a pointer to the file; else None."""
     if not data.startswith(_POINTER):
         return None
     return (

@@ -113,7 +113,7 @@ def loop(url: str, keys: Sequence[str]) -> None:
 
     from factory.config import load_config, parse_override
     from factory.generation.recipe import load_models, make_plan
-    from factory.generation.shard_maker import CALLS_AT_ONCE, ShardMaker
+    from factory.generation.shard_maker import NUM_SLOTS, ShardMaker
     from factory.generation.synthesizer import Synthesizer
     from factory.shards.ledger import Ledger
     from factory.shards.plan import ShardSpec
@@ -134,7 +134,7 @@ def loop(url: str, keys: Sequence[str]) -> None:
             spans.append((begun, time.monotonic()))
         shard.publish()
 
-    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(NUM_SLOTS) as pool:
         list(pool.map(make, plan.shards()))
     Ledger(url, plan).finish("", "other")
     sampling = sum(end - begun for begun, end in spans)

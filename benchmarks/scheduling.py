@@ -23,7 +23,7 @@ from typing import Any
 import measuring
 from measuring import Row
 
-from factory.generation.dispatcher import Limits, Outcome, Turn
+from factory.generation.job import Attempt, Limits, Outcome
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,19 +85,19 @@ class DoesNothing:
         self.note = Path(folder, f"{os.getpid()}.json")
         self.ready, self.begun = time.time(), 0.0
 
-    def make(self, turn: Turn) -> Outcome:
+    def make(self, attempt: Attempt) -> Outcome:
         if not self.begun:
             self.begun = time.time()
             self.note.write_text(json.dumps([self.ready, self.begun]))
-        self.dispatcher.begin.remote(turn.number)
-        return Outcome(turn.number, 1, 0.01)
+        self.dispatcher.record_start.remote(attempt.number)
+        return Outcome(attempt.number, 1, 0.01)
 
 
 def drive(folder: str, num_shards: int, num_actors: int, seconds: float) -> dict[str, float]:
     """What `generate` does between its checks and the end, with actors that do nothing."""
     from factory import cluster
     from factory.generation import pool
-    from factory.generation.shard_maker import CALLS_AT_ONCE
+    from factory.generation.shard_maker import NUM_SLOTS
     from factory.shards.ledger import Ledger
     from factory.shards.plan import Plan
 
@@ -114,13 +114,13 @@ def drive(folder: str, num_shards: int, num_actors: int, seconds: float) -> dict
     started = time.time()
     ledger = Ledger(url, plan)
     ledger.start("{}\n", {})
-    size = pool.Size(num_actors, CALLS_AT_ONCE, 1.0, 0.0)
+    size = pool.PoolSize(num_actors, NUM_SLOTS, 1.0, 0.0)
     looks: list[tuple[float, int]] = []
     work = pool.Work(partial(DoesNothing, folder), ())
     shards = ledger.pending()
     with closing(pool.make(shards, Limits(1, 1, 100), work, size)) as made:
         for progress in made:
-            looks.append((time.time(), progress.shards))
+            looks.append((time.time(), progress.num_shards))
             if not progress.is_complete:
                 memory = peak_mb(os.getpid()), peak_mb(coordinator())
             begun = [when for when, count in looks if count]

@@ -45,7 +45,7 @@ diffusion.training_worker
 diffusion.training
 labeling.*
 shards.*
-generation.hardware generation.gpu_memory
+generation.hardware generation.gpu_memory generation.deadlines generation.job
 generation.dispatcher
 generation.pool
 generation.watching

@@ -1,4 +1,4 @@
-"""Hands out the shards of a job one by one, counts what is made, and bounds failures.
+"""Assigns the shards of a job one by one, counts what is made, and bounds failures.
 
 Plain Python: the process that runs it imports nothing heavy. What it holds grows with the number of
 actors and of failed shards, not with the number of shards.
@@ -12,106 +12,43 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from factory.generation.job import (
+    NUM_FAILURES_LISTED,
+    ActorCounts,
+    Attempt,
+    Limits,
+    Outcome,
+    Progress,
+)
+
 DEADLINE_FACTOR = 10
-"""Times the median shard; what takes longer hangs."""
+"""A shard that takes so many times the median shard hangs."""
 SHORTEST_DEADLINE_SECONDS = 600.0
 NUM_DURATIONS = 1000
-"""That the median is taken of, drawn evenly from all: in 19 of 20 cases, between 46.9 and 53.1 % of
-all shards took less time than it says."""
-NUM_FAILURES_TOLD = 20
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a job stops, beside having no shard left."""
-
-    tries: int
-    """Of one shard, each ended by the death of its actor."""
-    failed_shards: int
-    """Each for good, in a row."""
-    restarts: int
-    """Of actors, in a row, without a shard finished in between, until none is left."""
-
-
-@dataclass(frozen=True)
-class Actors:
-    """Of a job, as the cluster itself counts them: who is killed while it starts tells nothing."""
-
-    num_ready: int
-    num_restarts: int
-    """So far, of all together."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One try of one shard."""
-
-    number: int
-    """No other turn of the job has it."""
-    shard: int
-    seconds: float | None
-    """That it may take; None as long as no shard is finished."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Of a turn."""
-
-    number: int
-    pairs: int = 0
-    seconds: float = 0.0
-    error: str = ""
-    """Why the shard failed for good; empty where it is finished."""
+"""The median is that of so many durations, drawn evenly from all: in 19 of 20 cases, between 46.9
+and 53.1 % of all shards took less time than it says."""
 
 
 @dataclass
-class _Try:
-    """A turn that is taken, and not yet given back."""
+class _Running:
+    """An attempt that has not ended."""
 
     shard: int
-    seat: int
+    slot: int
     node: str
-    pairs: int = 0
+    num_pairs: int = 0
     is_begun: bool = False
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Of a job, at one moment."""
-
-    pairs: int
-    shards: int
-    """Finished."""
-    again: int
-    """Tries beyond the first of each shard."""
-    seconds: float
-    """Since the first shard was begun."""
-    num_actors: int
-    """That are ready to make shards."""
-    notes: list[str]
-    """What actors noted since the last look."""
-    lost: dict[str, list[int]]
-    """The shards that are begun again since the last look because their node is gone, by nodes."""
-    died: dict[str, list[int]]
-    """The same for those whose actor died, while its node goes on."""
-    failures: dict[int, str]
-    """Of the first NUM_FAILURES_TOLD shards that failed for good, by their numbers."""
-    num_failures: int
-    ended: str
-    """Why the job stops before all shards are made; empty as long as it goes on."""
-    is_complete: bool
-    """Whether every shard is finished or has failed for good."""
-
-
 class Dispatcher:
-    """One for all actors of a job.
+    """Serves all actors of a job; see `job` for what they tell each other.
 
-    An actor makes several shards at once, each at a seat. Whoever sits there takes a turn, which is
-    one shard, and gives it back with what came of it. Where the actor dies, it comes back to its
-    seats when it is started again, and begins again what was being made there; where the node is
-    lost, whoever takes the next turn begins it again.
+    An actor makes several shards at once, each in a slot. Each slot asks for an attempt at one
+    shard, and then for the next, with the outcome of the last. If the actor dies, its slots ask
+    again when it is restarted, and the shards that it was making are attempted again. If its node
+    is lost, whichever slot asks next attempts them.
 
-    live_nodes: tells the ids of the nodes that are there. actors: tells of the job's actors.
+    live_nodes: returns the ids of the nodes that are alive. count_actors: counts the job's actors.
     """
 
     def __init__(
@@ -119,56 +56,55 @@ class Dispatcher:
         shards: Iterable[range],
         limits: Limits,
         live_nodes: Callable[[], Collection[str]],
-        actors: Callable[[], Actors],
+        count_actors: Callable[[], ActorCounts],
     ) -> None:
         self._limits = limits
         self._live_nodes = live_nodes
-        self._actors = actors
+        self._count_actors = count_actors
         self._waiting = deque(shards)
         self._waiting_again: deque[int] = deque()
-        self._turns: dict[int, _Try] = {}
-        """Those that are taken, by number."""
-        self._num_turns = 0
-        self._deaths: Counter[int] = Counter()
-        """Of actors, for each shard that is neither finished nor failed."""
+        self._running: dict[int, _Running] = {}
+        """By the attempt's number."""
+        self._num_attempts = 0
+        self._num_crashes: Counter[int] = Counter()
+        """Deaths of actors at each shard that is neither finished nor failed."""
         self._errors: dict[int, str] = {}
-        """What an actor said before it ended itself, by such shards."""
+        """What an actor reported before it ended itself, by such shards."""
         self._durations = _Durations()
         self._started: float | None = None
-        self._pairs = self._shards = self._again = 0
-        self._restarts = self._restarts_before = actors().num_restarts
-        """At the last look, and when a shard was last finished."""
+        self._num_pairs = self._num_shards = self._num_retries = 0
+        self._restarts = self._restarts_before = count_actors().num_restarts
+        """Restarts at the last report, and when a shard was last finished."""
         self._failures_in_a_row = self._num_failures = 0
         self._failures: dict[int, str] = {}
         self._lost: dict[str, list[int]] = {}
-        self._orphaned: dict[str, list[int]] = {}
+        self._crashed: dict[str, list[int]] = {}
         self._notes: dict[str, bool] = {}
-        """Whether each was told."""
-        self._ended = ""
+        """Each note, and whether it was reported."""
+        self._stop_reason = ""
 
     def note(self, line: str) -> None:
-        """Something that the user should know; what several actors note is told once."""
+        """Records something that the user should know; equal notes are reported once."""
         self._notes.setdefault(line, False)
 
-    def take(self, seat: int, node: str, outcome: Outcome | None = None) -> Turn | None:
-        """The next turn of a seat; None where no shard is left to begin, or the job has ended.
+    def assign(self, slot: int, node: str, outcome: Outcome | None = None) -> Attempt | None:
+        """Returns the slot's next attempt; None if no shard is left to begin, or the job stops.
 
-        outcome: of the turn that the seat gives back. One that it does not give back is lost: the
-        actor died that had taken it.
+        outcome: that of the slot's last attempt. An attempt without one is lost: its actor died.
         """
         if outcome is not None:
-            self.give_back(outcome)
-        if self._taken_at(seat):
+            self.record_outcome(outcome)
+        if self._running_in(slot):
             # The shard is not to blame where the node is lost.
-            self._leave_lost_nodes()
-        for number in self._taken_at(seat):
-            self._died(number)
-        shard = None if self._ended else self._next_shard()
+            self._requeue_of_lost_nodes()
+        for number in self._running_in(slot):
+            self._record_crash(number)
+        shard = None if self._stop_reason else self._next_shard()
         if shard is None:
             return None
-        self._num_turns += 1
-        self._turns[self._num_turns] = _Try(shard, seat, node)
-        return Turn(self._num_turns, shard, self.deadline_seconds())
+        self._num_attempts += 1
+        self._running[self._num_attempts] = _Running(shard, slot, node)
+        return Attempt(self._num_attempts, shard, self.deadline_seconds())
 
     def _next_shard(self) -> int | None:
         if self._waiting_again:
@@ -181,129 +117,129 @@ class Dispatcher:
                 return shards[0]
         return None
 
-    def begin(self, number: int) -> None:
-        """The shard of a turn is begun: from now on it is to blame where its actor dies."""
+    def record_start(self, attempt: int) -> None:
+        """Records that the shard is being sampled: if its actor dies now, it may be to blame."""
         if self._started is None:
             self._started = time.monotonic()
-        if number in self._turns:
-            self._turns[number].is_begun = True
+        if attempt in self._running:
+            self._running[attempt].is_begun = True
 
-    def made(self, number: int, num: int) -> None:
-        """num more pairs of a turn's shard are made."""
-        if number in self._turns:
-            self._turns[number].pairs += num
+    def record_pairs(self, attempt: int, num: int) -> None:
+        """Records that num more pairs of the attempt's shard are made."""
+        if attempt in self._running:
+            self._running[attempt].num_pairs += num
 
-    def give_back(self, outcome: Outcome) -> None:
-        """A turn ends. One that another seat was given since, as the node seemed lost, counts there
-        alone."""
-        if outcome.number not in self._turns:
+    def record_fatal_error(self, attempt: int, error: str) -> None:
+        """Records why the actor is about to end itself, and the attempt with it."""
+        if attempt in self._running:
+            self._errors[self._running[attempt].shard] = error
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        """Ends an attempt.
+
+        If its shard was meanwhile given to another slot, since the node seemed lost, the outcome of
+        that attempt counts instead.
+        """
+        if outcome.attempt not in self._running:
             return
-        shard = self._turns.pop(outcome.number).shard
-        self._deaths.pop(shard, None)
+        shard = self._running.pop(outcome.attempt).shard
+        self._num_crashes.pop(shard, None)
         self._errors.pop(shard, None)
         if outcome.error:
-            self._fail(shard, outcome.error)
+            self._record_failure(shard, outcome.error)
             return
         self._restarts_before = self._restarts
         self._failures_in_a_row = 0
         self._durations.add(outcome.seconds)
-        self._shards += 1
-        self._pairs += outcome.pairs
+        self._num_shards += 1
+        self._num_pairs += outcome.num_pairs
 
-    def _fail(self, shard: int, error: str) -> None:
+    def _record_failure(self, shard: int, error: str) -> None:
         self._num_failures += 1
-        if len(self._failures) < NUM_FAILURES_TOLD:
+        if len(self._failures) < NUM_FAILURES_LISTED:
             self._failures[shard] = error
         self._failures_in_a_row += 1
         if self._failures_in_a_row > self._limits.failed_shards:
-            self.end(
+            self.stop(
                 f"{self._failures_in_a_row} shards failed and none succeeded in between; the last "
                 f"one, shard {shard}: {error}"
             )
 
-    def died_of(self, number: int, error: str) -> None:
-        """The actor will end itself because of this error; the turn is lost with it."""
-        if number in self._turns:
-            self._errors[self._turns[number].shard] = error
-
     def deadline_seconds(self) -> float | None:
-        """How long a shard may take, by the median of those so far; None as long as there is none.
+        """Returns how long a shard may take, by the median of those that are finished; None as long
+        as there is none."""
+        median = self._durations.median()
+        return None if median is None else max(SHORTEST_DEADLINE_SECONDS, DEADLINE_FACTOR * median)
 
-        Of more than NUM_DURATIONS shards, the median is that of a sample.
-        """
-        usual = self._durations.median()
-        return None if usual is None else max(SHORTEST_DEADLINE_SECONDS, DEADLINE_FACTOR * usual)
-
-    def look(self) -> Progress:
-        """How far the job is. What was being made on lost nodes is begun again, and told once."""
-        self._leave_lost_nodes()
-        actors = self._actors()
-        self._count_restarts(actors)
+    def report(self) -> Progress:
+        """Returns how far the job is. Shards of lost nodes are queued again, and reported once."""
+        self._requeue_of_lost_nodes()
+        actors = self._count_actors()
+        self._check_restarts(actors)
         lost, self._lost = self._lost, {}
-        died, self._orphaned = self._orphaned, {}
-        notes = [line for line, told in self._notes.items() if not told]
+        crashed, self._crashed = self._crashed, {}
+        notes = [line for line, is_reported in self._notes.items() if not is_reported]
         self._notes = dict.fromkeys(self._notes, True)
+        unfinished = sum(attempt.num_pairs for attempt in self._running.values())
         return Progress(
-            pairs=self._pairs + sum(turn.pairs for turn in self._turns.values()),
-            shards=self._shards,
-            again=self._again,
+            num_pairs=self._num_pairs + unfinished,
+            num_shards=self._num_shards,
+            num_retries=self._num_retries,
             seconds=0.0 if self._started is None else time.monotonic() - self._started,
             num_actors=actors.num_ready,
             notes=notes,
             lost=lost,
-            died=died,
+            crashed=crashed,
             failures=dict(self._failures),
             num_failures=self._num_failures,
-            ended=self._ended,
-            is_complete=not (self._turns or self._waiting or self._waiting_again),
+            stop_reason=self._stop_reason,
+            is_complete=not (self._running or self._waiting or self._waiting_again),
         )
 
-    def _taken_at(self, seat: int) -> list[int]:
-        """Turns that the seat has not given back."""
-        return [number for number, turn in self._turns.items() if turn.seat == seat]
+    def _running_in(self, slot: int) -> list[int]:
+        """Returns the attempts of a slot that have not ended."""
+        return [number for number, attempt in self._running.items() if attempt.slot == slot]
 
-    def _leave_lost_nodes(self) -> None:
-        """What was being made on them is begun again; the tries do not count."""
-        nodes = self._live_nodes()
-        for number in [n for n, turn in self._turns.items() if turn.node not in nodes]:
-            turn = self._turns.pop(number)
-            self._again += turn.is_begun
-            self._waiting_again.append(turn.shard)
-            self._lost.setdefault(turn.node, []).append(turn.shard)
+    def _requeue_of_lost_nodes(self) -> None:
+        """Queues what was being made on lost nodes again; such attempts do not count."""
+        alive = self._live_nodes()
+        for number in [n for n, attempt in self._running.items() if attempt.node not in alive]:
+            attempt = self._running.pop(number)
+            self._num_retries += attempt.is_begun
+            self._waiting_again.append(attempt.shard)
+            self._lost.setdefault(attempt.node, []).append(attempt.shard)
 
-    def _count_restarts(self, actors: Actors) -> None:
+    def _check_restarts(self, actors: ActorCounts) -> None:
         self._restarts = actors.num_restarts
         in_a_row = self._restarts - self._restarts_before
         if in_a_row > self._limits.restarts and not actors.num_ready:
-            self.end(
+            self.stop(
                 f"actors died {in_a_row} times, and no shard was finished in between. Ray kills "
                 "them where the memory of a node is used up: use nodes with more of it, or have "
                 "fewer actors on each by a lower generate.max_actors or a higher "
                 "generate.cpus_per_actor. Other reasons are in Ray's logs"
             )
 
-    def _died(self, number: int) -> None:
-        """The actor of a turn died, while its node goes on."""
-        turn = self._turns.pop(number)
-        self._waiting_again.append(turn.shard)
-        if not turn.is_begun:
+    def _record_crash(self, number: int) -> None:
+        """Records that an attempt's actor died while its node stays."""
+        attempt = self._running.pop(number)
+        shard = attempt.shard
+        self._waiting_again.append(shard)
+        if not attempt.is_begun:
             return
-        self._again += 1
-        self._orphaned.setdefault(turn.node, []).append(turn.shard)
-        self._deaths[turn.shard] += 1
-        if self._deaths[turn.shard] >= self._limits.tries:
-            self.end(
-                f"shard {turn.shard}: its actor died or hung {self._deaths[turn.shard]} times "
-                "while making it. "
-                + (
-                    self._errors.get(turn.shard)
-                    or "Where memory is short, lower generate.max_actors."
-                )
+        self._num_retries += 1
+        self._crashed.setdefault(attempt.node, []).append(shard)
+        self._num_crashes[shard] += 1
+        if self._num_crashes[shard] >= self._limits.attempts:
+            advice = "Where memory is short, lower generate.max_actors."
+            self.stop(
+                f"shard {shard}: its actor died or hung {self._num_crashes[shard]} times while "
+                f"making it. {self._errors.get(shard) or advice}"
             )
 
-    def end(self, reason: str) -> None:
-        """No shard is begun any more; the first reason counts."""
-        self._ended = self._ended or reason
+    def stop(self, reason: str) -> None:
+        """Begins no shard any more; the first reason counts."""
+        self._stop_reason = self._stop_reason or reason
 
 
 @dataclass
@@ -312,7 +248,7 @@ class _Durations:
 
     num: int = 0
     kept: list[float] = field(default_factory=list)
-    """Sorted."""
+    """In increasing order."""
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def add(self, seconds: float) -> None:
@@ -328,7 +264,7 @@ class _Durations:
 
 
 def runs(numbers: Sequence[int]) -> list[range]:
-    """The same numbers, in the same order, as ranges of consecutive ones."""
+    """Returns the same numbers, in the same order, as ranges of consecutive ones."""
     found: list[range] = []
     start = 0
     for i in range(1, len(numbers) + 1):

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
 from factory.config import Config, GenerateConfig
 from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware
 from factory.generation.recipe import Models, load_models
-from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import Synthesizer
 from factory.progress import duration, tell
 from factory.shards.plan import Plan
@@ -18,8 +19,8 @@ from factory.shards.plan import Plan
 
 @contextmanager
 def threads_of_an_actor(settings: GenerateConfig) -> Iterator[None]:
-    """The body computes with as many threads as an actor of a pool does: they cut the work, and so
-    decide how sums are rounded."""
+    """Lets the body compute with as many threads as an actor of a pool does: they cut the work, and
+    so decide how sums are rounded."""
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads_per_actor)
     try:
@@ -42,7 +43,7 @@ def make_shards(
     """
     with threads_of_an_actor(config.generate):
         maker = _maker(config, plan, models or load_models(config), replace)
-        failures = _failures(maker, shards, config.generate)
+        failures = _make_all(maker, shards, config.generate.progress_seconds)
     if failures:
         raise GenerationFailed(
             f"{len(failures)} of {plan.num_shards} shards failed:\n" + "\n".join(failures)
@@ -50,10 +51,10 @@ def make_shards(
 
 
 def _maker(config: Config, plan: Plan, models: Models, replace: bool) -> ShardMaker:
-    generate = config.generate
+    settings = config.generate
     try:
         synthesizer = Synthesizer(models, plan)
-        maker = ShardMaker(synthesizer, plan, generate.url, replace, generate.allow_unlike_hardware)
+        maker = ShardMaker(synthesizer, plan, settings.url, replace, settings.allow_unlike_hardware)
     except (CannotCompile, UnlikeHardware) as error:
         raise GenerationFailed(str(error)) from error
     if maker.joined.difference:
@@ -61,26 +62,27 @@ def _maker(config: Config, plan: Plan, models: Models, replace: bool) -> ShardMa
     return maker
 
 
-def _failures(maker: ShardMaker, shards: Sequence[int], settings: GenerateConfig) -> list[str]:
-    """Makes the shards, and tells how many are made; a line for each one that is not."""
-
-    def failure(shard: int) -> str:
-        try:
-            maker.make(maker.plan.shard(shard))
-        except SHARD_FAILURES as error:
-            return f"  shard {shard}: {advice(error, maker.plan)}"
-        return ""
-
+def _make_all(maker: ShardMaker, shards: Sequence[int], progress_seconds: float) -> list[str]:
+    """Makes the shards, and tells how many are made; returns a line for each one that is not."""
     failures = []
-    started = told = time.monotonic()
-    pool = ThreadPoolExecutor(CALLS_AT_ONCE)
+    started = last_line = time.monotonic()
+    threads = ThreadPoolExecutor(NUM_SLOTS)
     try:
-        for num, message in enumerate(pool.map(failure, shards), start=1):
-            failures += [message] if message else []
-            if (now := time.monotonic()) - told >= settings.progress_seconds:
-                told = now
+        for num, failure in enumerate(threads.map(partial(_make, maker), shards), start=1):
+            failures += [failure] if failure else []
+            if (now := time.monotonic()) - last_line >= progress_seconds:
+                last_line = now
                 left = duration((now - started) / num * (len(shards) - num))
                 tell(f"generate | {num:,} of {len(shards):,} shards are made | ETA {left}")
     finally:
-        pool.shutdown(cancel_futures=True)
+        threads.shutdown(cancel_futures=True)
     return failures
+
+
+def _make(maker: ShardMaker, shard: int) -> str:
+    """Makes a shard; returns why it failed, or nothing."""
+    try:
+        maker.make(maker.plan.shard(shard))
+    except SHARD_FAILURES as error:
+        return f"  shard {shard}: {advice(error, maker.plan)}"
+    return ""

@@ -1,9 +1,9 @@
 """A pool of Ray Data actors that make the shards of a job.
 
 Ray Data asks for the actors, places them as room is found, and starts them again where they die. A
-row is a seat: whoever sits there takes turns at the dispatcher's until no shard is left. So a row
-costs the same whether there are ten shards or a million, the last shards are spread evenly, and
-those of a lost node are begun again by the others.
+row is a slot: its thread asks the dispatcher for one shard after another until none is left. So a
+row costs the same whether there are ten shards or a million, the last shards are spread evenly, and
+those of a lost node are made again by the others.
 
 Ray Data runs beside the dispatcher in a process of its own, which owns the actors: when it is
 ended, so are they, whatever they wait for.
@@ -20,39 +20,32 @@ from ray.exceptions import RayActorError, RayError, UserCodeException
 
 from factory import cluster
 from factory.errors import PoolFailed
-from factory.generation.dispatcher import (
-    Actors,
-    Dispatcher,
-    Limits,
-    Outcome,
-    Progress,
-    Turn,
-    runs,
-)
+from factory.generation.dispatcher import Dispatcher, runs
+from factory.generation.job import ActorCounts, Attempt, Limits, Outcome, Progress
 from factory.ray_internals import session
 from factory.ray_internals.messages import root_cause
 
-_LOOK_SECONDS = 1.0
-"""Between two looks at the job, unless it ends."""
+_REPORT_SECONDS = 1.0
+"""How often `make` yields the job's progress, unless the job ends."""
 
 
 class Maker(Protocol):
-    """What an actor needs to make shards: models in memory, for one."""
+    """What an actor makes shards with: models in memory, for one."""
 
-    def make(self, turn: Turn) -> Outcome:
-        """Makes the turn's shard; runs in a thread for each seat.
+    def make(self, attempt: Attempt) -> Outcome:
+        """Makes the attempt's shard; runs in a thread for each slot.
 
-        It tells the dispatcher when it begins, where that may kill this process.
+        Calls the dispatcher's `record_start` before anything that may kill this process.
         """
 
 
 @dataclass(frozen=True)
-class Size:
-    """Of a pool: how many actors, and what each needs."""
+class PoolSize:
+    """How many actors a pool has, and what each needs."""
 
     num_actors: int
-    seats: int
-    """In each actor: how many shards it makes at once."""
+    slots: int
+    """How many shards each actor makes at once."""
     cpus: float
     gpus: float
 
@@ -63,50 +56,50 @@ class Work:
 
     open_maker: Callable[[Any], Maker]
     """Called in each actor, with the dispatcher's handle."""
-    ends_job: tuple[type[Exception], ...]
-    """What it and its Maker may raise that no other actor would do better with."""
+    stops_job: tuple[type[Exception], ...]
+    """Errors of it and its Maker that no other actor would be spared."""
 
 
-class Seats:
-    """In an actor: its maker, and whoever makes shards with it."""
+class PoolActor:
+    """Makes shards in an actor of Ray Data, in a thread for each slot."""
 
     def __init__(self, work: list[Any], dispatcher: Any) -> None:
         self.dispatcher = dispatcher
         self.node = cluster.this_node()
-        told: Work = ray.get(work[0])
-        self.ends_job = told.ends_job
-        # Ray would tell an error in here on pages of its own.
-        with self._ending_the_job():
-            self.maker = told.open_maker(dispatcher)
+        received: Work = ray.get(work[0])
+        self.stops_job = received.stops_job
+        # Ray would print an error in here on pages of its own.
+        with self._stopping_the_job():
+            self.maker = received.open_maker(dispatcher)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Runs in a thread for each seat."""
-        seat = int(row["seat"][0])
-        take = partial(self.dispatcher.take.remote, seat, self.node)
-        with self._ending_the_job():
-            # None, too, where the job ended before there was a maker.
-            turn = ray.get(take())
-            while turn is not None:
-                turn = ray.get(take(self.maker.make(turn)))
-        return {"seat": [seat]}
+        """Makes one shard after another in the row's slot."""
+        slot = int(row["slot"][0])
+        assign = partial(self.dispatcher.assign.remote, slot, self.node)
+        with self._stopping_the_job():
+            # None, too, where the job was stopped before there was a maker.
+            attempt = ray.get(assign())
+            while attempt is not None:
+                attempt = ray.get(assign(self.maker.make(attempt)))
+        return {"slot": [slot]}
 
     @contextmanager
-    def _ending_the_job(self) -> Iterator[None]:
+    def _stopping_the_job(self) -> Iterator[None]:
         try:
             yield
-        except self.ends_job as error:
-            ray.get(self.dispatcher.end.remote(str(error)))
+        except self.stops_job as error:
+            ray.get(self.dispatcher.stop.remote(str(error)))
 
 
 class Coordinator(Dispatcher):
     """The dispatcher, and the pool that it serves."""
 
     def __init__(self, shards: Sequence[range], limits: Limits) -> None:
-        super().__init__(shards, limits, cluster.live_nodes, _actors)
+        super().__init__(shards, limits, cluster.live_nodes, _count_actors)
 
     @ray.method(concurrency_group="pool")  # type: ignore[untyped-decorator]
-    def run(self, work: list[Any], size: Size) -> None:
-        """Returns when no seat finds a shard any more. Raises PoolFailed.
+    def run(self, work: list[Any], size: PoolSize) -> None:
+        """Returns when no slot gets a shard any more. Raises PoolFailed.
 
         work: a reference to Work, in a list, or Ray would read it here: only the actors need what
         it imports.
@@ -118,15 +111,15 @@ class Coordinator(Dispatcher):
         context.print_on_execution_start = False
         # It counts rows, which last as long as the job.
         context.execution_no_progress_timeout_s = -1
-        seats = [{"seat": seat} for seat in range(size.num_actors * size.seats)]
-        taken = ray.data.from_items(seats, override_num_blocks=len(seats)).map_batches(
-            Seats,
+        slots = [{"slot": slot} for slot in range(size.num_actors * size.slots)]
+        finished = ray.data.from_items(slots, override_num_blocks=len(slots)).map_batches(
+            PoolActor,
             batch_size=1,
             # All are asked for at once, so that a cluster brings their nodes up together.
             compute=ray.data.ActorPoolStrategy(
                 size=size.num_actors,
-                max_tasks_in_flight_per_actor=size.seats,
-                max_concurrent_calls_per_actor=size.seats,
+                max_tasks_in_flight_per_actor=size.slots,
+                max_concurrent_calls_per_actor=size.slots,
                 enable_true_multi_threading=True,
             ),
             num_cpus=size.cpus,
@@ -137,15 +130,15 @@ class Coordinator(Dispatcher):
             },
         )
         try:
-            taken.materialize()
+            finished.materialize()
         except (RayError, UserCodeException) as error:
             raise PoolFailed(root_cause(error)) from None
 
 
-def _actors() -> Actors:
-    """Counts the actors of this job."""
-    states = session.actors_of_class(Seats)
-    return Actors(
+def _count_actors() -> ActorCounts:
+    """Counts the actors of this process's job."""
+    states = session.actors_of_class(PoolActor)
+    return ActorCounts(
         num_ready=sum(state.is_ready for state in states),
         num_restarts=sum(state.num_restarts for state in states),
     )
@@ -153,7 +146,8 @@ def _actors() -> Actors:
 
 @contextmanager
 def _coordinator(shards: Sequence[int], limits: Limits) -> Iterator[Any]:
-    """Beside the driver, as other nodes come and go; ended with all actors at the end."""
+    """Starts the coordinator beside the driver, as other nodes come and go; it ends with the body,
+    and all actors with it."""
     beside = cluster.at_node(cluster.this_node())
     remote = ray.remote(num_cpus=0, scheduling_strategy=beside, concurrency_groups={"pool": 1})(
         Coordinator
@@ -166,9 +160,9 @@ def _coordinator(shards: Sequence[int], limits: Limits) -> Iterator[Any]:
 
 
 def make(
-    shards: Sequence[int], limits: Limits, work: Work, size: Size
+    shards: Sequence[int], limits: Limits, work: Work, size: PoolSize
 ) -> Generator[Progress, None, None]:
-    """Has the shards made; tells about once a second how far they are, and at the end.
+    """Has the shards made; yields the job's progress about once a second, and at the end.
 
     Raises PoolFailed where actors cannot be started, or the process that coordinates them died.
     """
@@ -176,13 +170,13 @@ def make(
         try:
             running = coordinator.run.remote([ray.put(work)], size)
             while True:
-                left, _ = ray.wait([running], timeout=_LOOK_SECONDS)
-                progress = ray.get(coordinator.look.remote())
+                ended, _ = ray.wait([running], timeout=_REPORT_SECONDS)
+                progress = ray.get(coordinator.report.remote())
                 yield progress
-                if progress.is_complete or progress.ended:
+                if progress.is_complete or progress.stop_reason:
                     return
-                if left:
-                    # Tells what made it end early.
+                if ended:
+                    # Raises what ended it early.
                     ray.get(running)
                     raise PoolFailed("the actors ended before all shards were made")
         except RayActorError as error:

@@ -1,4 +1,4 @@
-"""Makes shards on Ray: a pool of actors takes turns at them.
+"""Makes shards with a pool of Ray actors.
 
 Ray only schedules. An actor makes its shard and publishes it by itself; nothing comes back but
 numbers. So a lost actor costs the shards that it was at, a lost driver those of all actors, and the
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,60 +19,57 @@ import ray
 import torch
 
 from factory import cluster, storage
-from factory.config import Config, GenerateConfig, config_tree, parse_config
+from factory.config import Config, GenerateConfig
 from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, UserError
 from factory.generation import pool
-from factory.generation.dispatcher import Limits, Outcome, Progress, Turn
 from factory.generation.gpu_memory import limit_memory
+from factory.generation.job import Attempt, Limits, Outcome, Progress
 from factory.generation.recipe import load_models
-from factory.generation.shard_maker import CALLS_AT_ONCE, SHARD_FAILURES, ShardMaker, advice
+from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import Synthesizer
 from factory.generation.watching import Watch, Whole
 from factory.progress import duration, print_lines, tell
 from factory.shards.layout import RUN
 from factory.shards.plan import Plan
 
-_LOOK_SECONDS = 10.0
-"""Between an actor's looks at how long a shard usually takes, until the first one is finished."""
+_DEADLINE_POLL_SECONDS = 10.0
+"""How often an actor asks how long a shard may take, until the first one is finished."""
 _NOT_SHARED = "Name a path that all nodes share, or a URL such as s3://bucket/prefix."
 
 
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
-    """Makes these shards with the actors of a pool; raises GenerationFailed where one is not.
+    """Makes these shards with the actors of a pool; raises GenerationFailed where one is not made.
 
-    replace: as `publish` has it. Raises UserError where not all nodes share the place.
+    replace: as for `publish`. Raises UserError where not all nodes share generate.url.
     """
     cluster.connect()
     settings = config.generate
     _check_nodes_share(settings.url)
-    limits = Limits(
-        tries=settings.max_shard_retries + 1,
-        failed_shards=settings.max_failed_shards,
-        restarts=(settings.max_shard_retries + 1) * 2 * settings.max_actors,
-    )
+    attempts = settings.max_shard_retries + 1
+    limits = Limits(attempts, settings.max_failed_shards, attempts * 2 * settings.max_actors)
     size = _size(settings, len(shards))
-    content = config_tree(config), plan.model_dump(mode="json"), replace
-    work = pool.Work(partial(ShardActor, *content), _ENDS_JOB)
+    work = pool.Work(partial(ShardActor, Assignment(config, plan, replace)), _STOPS_JOB)
     watch = Watch(_whole(plan, shards), size, settings.progress_seconds)
-    with closing(pool.make(shards, limits, work, size)) as looks:
-        for last in looks:
-            watch.look(last)
+    with closing(pool.make(shards, limits, work, size)) as reports:
+        for progress in reports:
+            watch.show(progress)
             _check_moves(watch, settings)
-    _check_all_made(last, plan)
+    _check_all_made(progress, plan)
 
 
-def _size(settings: GenerateConfig, num_shards: int) -> pool.Size:
-    """All actors that are allowed and of use; on this machine alone, all that it has room for."""
+def _size(settings: GenerateConfig, num_shards: int) -> pool.PoolSize:
+    """Asks for all actors that are allowed and of use; on this machine alone, for all that it has
+    room for."""
     num = min(settings.max_actors, num_shards)
     if not cluster.may_grow():
-        there = cluster.room()
-        fitting = int(there.cpus / settings.cpus_per_actor)
+        room = cluster.room()
+        fitting = int(room.cpus / settings.cpus_per_actor)
         if settings.gpus_per_actor:
-            fitting = min(fitting, int(there.gpus / settings.gpus_per_actor))
+            fitting = min(fitting, int(room.gpus / settings.gpus_per_actor))
         if max(1, fitting) < num:
             num = max(1, fitting)
             tell(f"generate | as many actors as this machine has room for: {num}")
-    return pool.Size(num, CALLS_AT_ONCE, settings.cpus_per_actor, settings.gpus_per_actor)
+    return pool.PoolSize(num, NUM_SLOTS, settings.cpus_per_actor, settings.gpus_per_actor)
 
 
 def _whole(plan: Plan, shards: Sequence[int]) -> Whole:
@@ -89,16 +87,16 @@ def _check_moves(watch: Watch, settings: GenerateConfig) -> None:
         )
 
 
-def _check_all_made(last: Progress, plan: Plan) -> None:
-    """Raises GenerationFailed with what ended the job, or with each shard that failed."""
-    if last.ended:
-        raise GenerationFailed(last.ended)
-    if last.num_failures:
-        told = [f"  shard {shard}: {why}" for shard, why in sorted(last.failures.items())]
-        if last.num_failures > len(told):
-            told.append(f"  and {last.num_failures - len(told):,} more")
+def _check_all_made(progress: Progress, plan: Plan) -> None:
+    """Raises GenerationFailed with what stopped the job, or with each shard that failed."""
+    if progress.stop_reason:
+        raise GenerationFailed(progress.stop_reason)
+    if progress.num_failures:
+        lines = [f"  shard {shard}: {why}" for shard, why in sorted(progress.failures.items())]
+        if progress.num_failures > len(lines):
+            lines.append(f"  and {progress.num_failures - len(lines):,} more")
         raise GenerationFailed(
-            f"{last.num_failures} of {plan.num_shards} shards failed:\n" + "\n".join(told)
+            f"{progress.num_failures} of {plan.num_shards} shards failed:\n" + "\n".join(lines)
         )
 
 
@@ -128,72 +126,84 @@ def check_capacity(config: Config) -> None:
     )
 
 
-_ENDS_JOB = (GenerationFailed, UserError, OSError, CannotCompile, UnlikeHardware)
+_STOPS_JOB = (GenerationFailed, UserError, OSError, CannotCompile, UnlikeHardware)
 """What an actor meets before its first shard, which is for the user to mend."""
 
 
-class ShardActor:
-    """Loads the models once; makes and publishes shards, in CALLS_AT_ONCE threads."""
+@dataclass(frozen=True)
+class Assignment:
+    """What every actor of a job is sent."""
 
-    def __init__(
-        self, config: dict[str, Any], plan: dict[str, Any], replace: bool, dispatcher: Any
-    ) -> None:
+    config: Config
+    plan: Plan
+    replace: bool
+    """As for `publish`."""
+
+
+class ShardActor:
+    """Loads the models once; makes and publishes shards, in NUM_SLOTS threads."""
+
+    def __init__(self, assignment: Assignment, dispatcher: Any) -> None:
         print_lines()
-        parsed = parse_config(config)
-        self.settings = parsed.generate
+        self.settings = assignment.config.generate
         self.dispatcher = dispatcher
         torch.set_num_threads(self.settings.threads_per_actor)
         limit_memory(self.settings.gpus_per_actor)
-        told = Plan.model_validate(plan)
         with cluster.naming_this_node():
             _check_shared(self.settings.url)
-            models = load_models(parsed)
-            try:
-                self.maker = ShardMaker(
-                    Synthesizer(models, told),
-                    told,
-                    self.settings.url,
-                    replace,
-                    self.settings.allow_unlike_hardware,
-                )
-            except torch.OutOfMemoryError as error:
-                raise GenerationFailed(advice(error, told)) from None
+            self.maker = _maker(assignment)
         if self.maker.joined.difference:
             dispatcher.note.remote(self.maker.joined.difference)
         if self.settings.shard_deadline_seconds == "auto":
             threading.Thread(target=self._limit_first_shards, daemon=True).start()
 
-    def make(self, turn: Turn) -> Outcome:
-        """Makes the turn's shard, or tells why it failed for good."""
+    def make(self, attempt: Attempt) -> Outcome:
+        """Makes the attempt's shard, or returns why it failed for good."""
         plan, dispatcher = self.maker.plan, self.dispatcher
         try:
-            with self.maker.sampling(plan.shard(turn.shard), self._deadline(turn)) as shard:
-                dispatcher.begin.remote(turn.number)
+            with self.maker.begin(plan.shard(attempt.shard), self._deadline(attempt)) as shard:
+                dispatcher.record_start.remote(attempt.number)
                 for num in shard.batches():
-                    dispatcher.made.remote(turn.number, num)
-            receipt = shard.publish()
-            return Outcome(turn.number, receipt.rows, receipt.seconds)
+                    dispatcher.record_pairs.remote(attempt.number, num)
+                receipt = shard.publish()
+            return Outcome(attempt.number, receipt.rows, receipt.seconds)
         except SHARD_FAILURES as error:
-            return Outcome(turn.number, error=advice(error, plan))
+            return Outcome(attempt.number, error=advice(error, plan))
         except RuntimeError as error:
-            # Of CUDA, for one, after which this process is of no use.
-            ray.get(dispatcher.died_of.remote(turn.number, advice(error, plan)))
+            # An error of CUDA, for one, after which this process is of no use.
+            ray.get(dispatcher.record_fatal_error.remote(attempt.number, advice(error, plan)))
             os._exit(1)
 
-    def _deadline(self, turn: Turn) -> float | None:
-        """How many seconds the shard may take."""
+    def _deadline(self, attempt: Attempt) -> float | None:
+        """Returns how many seconds the shard may take."""
         deadline = self.settings.shard_deadline_seconds
-        return turn.seconds if deadline == "auto" else deadline
+        return attempt.deadline_seconds if deadline == "auto" else deadline
 
     def _limit_first_shards(self) -> None:
-        """Those that are begun before any is finished."""
-        while (usual := ray.get(self.dispatcher.deadline_seconds.remote())) is None:
-            time.sleep(_LOOK_SECONDS)
-        self.maker.deadlines.limit(usual)
+        """Sets a deadline for shards that are begun before any is finished."""
+        while (seconds := ray.get(self.dispatcher.deadline_seconds.remote())) is None:
+            time.sleep(_DEADLINE_POLL_SECONDS)
+        self.maker.deadlines.limit(seconds)
+
+
+def _maker(assignment: Assignment) -> ShardMaker:
+    """Loads the models. Raises GenerationFailed where the GPU's memory is too small for them."""
+    plan, settings = assignment.plan, assignment.config.generate
+    models = load_models(assignment.config)
+    try:
+        return ShardMaker(
+            Synthesizer(models, plan),
+            plan,
+            settings.url,
+            assignment.replace,
+            settings.allow_unlike_hardware,
+        )
+    except torch.OutOfMemoryError as error:
+        raise GenerationFailed(advice(error, plan)) from None
 
 
 def _check_shared(url: str) -> None:
-    """Raises GenerationFailed where the driver's place is not this node's: each would write on a
-    disk of its own."""
+    """Raises GenerationFailed if this node does not see the driver's output folder, because it is
+    not on shared storage."""
     if not storage.exists(storage.join(url, RUN)):
         raise GenerationFailed(f"{url}: {platform.node()} finds no {RUN} there. {_NOT_SHARED}")

@@ -19,9 +19,9 @@ from factory.labeling.head import Head
 from factory.precision import in_bf16
 from factory.shards.plan import MAX_SHARDS, Plan
 
-METHOD = 3
-"""Grows when the same settings give other bytes than before: datasets of older code are then
-refused, not mixed with new shards."""
+RECIPE_VERSION = 3
+"""Increment when identical settings produce different bytes, so that an older dataset is rejected
+instead of mixed."""
 _BATCH_PIXELS = 2**17
 """Of images that go through the network together on a CPU: 32 of 64 px."""
 _NOISE = {"cpu": "numpy's philox, ziggurat", "cuda": philox.NAME}
@@ -39,7 +39,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     """How the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
 
     method: int
-    """`METHOD` of the code that made the plan."""
+    """`RECIPE_VERSION` of the code that made the plan."""
     seed: int
     image_size: int
     """Pixels, high and wide."""
@@ -103,7 +103,7 @@ def make_plan(config: Config, models: Models) -> Plan:
     if problems := list(_problems(generate, models)):
         raise UserError(problems)
     recipe = Recipe(
-        method=METHOD,
+        method=RECIPE_VERSION,
         seed=generate.seed,
         image_size=models.ddpm.image_size,
         sampler=generate.sampler,

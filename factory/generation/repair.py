@@ -7,7 +7,7 @@ from factory import storage
 from factory.config import Config, dump_config, load_config
 from factory.errors import UserError, shown
 from factory.generation.command import complete, environment, make_shards
-from factory.generation.recipe import METHOD, load_models, make_plan
+from factory.generation.recipe import RECIPE_VERSION, load_models, make_plan
 from factory.progress import tell
 from factory.shards.conflicts import made_by_another
 from factory.shards.layout import CONFIG, receipt_name
@@ -37,7 +37,7 @@ def repair(
     before = verify(url, level)
     names = {finding.name for finding in before.findings}
     _restore(url, before.manifest, names)
-    if before.plan is not None and before.plan.method != METHOD:
+    if before.plan is not None and before.plan.method != RECIPE_VERSION:
         return _without_models(url, level)
     config = _config(url, config_file, overrides)
     wanted = make_plan(config, load_models(config))
@@ -59,7 +59,9 @@ def _without_models(url: str, level: Level) -> Verification:
     after = verify(url, level)
     if after.findings and after.plan:
         names = ", ".join(finding.name for finding in after.findings[:3])
-        raise UserError(f"{url}: cannot make {names} again: {made_by_another(after.plan, METHOD)}")
+        raise UserError(
+            f"{url}: cannot make {names} again: {made_by_another(after.plan, RECIPE_VERSION)}"
+        )
     return after
 
 

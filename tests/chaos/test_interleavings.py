@@ -124,7 +124,7 @@ def _keep_models(patch: pytest.MonkeyPatch, models: Models, config: Config) -> N
     for module in (command, repair, local):
         patch.setattr(module, "load_models", lambda config: models)
     patch.setattr(local, "Synthesizer", lambda models, plan: kept)
-    patch.setattr(local, "CALLS_AT_ONCE", 1)
+    patch.setattr(local, "NUM_SLOTS", 1)
     patch.setattr(os, "fsync", lambda descriptor: None)
 
 

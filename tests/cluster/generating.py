@@ -12,7 +12,7 @@ from typing import Any
 from factory import cluster
 from factory.cli import main
 from factory.generation import ray_actors, watching
-from factory.generation.dispatcher import Outcome, Turn
+from factory.generation.job import Attempt, Outcome
 
 FOLDER = Path(sys.argv[1])
 
@@ -22,11 +22,11 @@ class Noting(ray_actors.ShardActor):
         super().__init__(*given, **named)
         self.node = cluster.this_node()
 
-    def make(self, turn: Turn) -> Outcome:
+    def make(self, attempt: Attempt) -> Outcome:
         (FOLDER / "begun" / self.node).touch()
         while (FOLDER / "made" / self.node).exists() and not (FOLDER / "go-on").exists():
             time.sleep(0.1)
-        outcome = super().make(turn)
+        outcome = super().make(attempt)
         (FOLDER / "made" / self.node).touch()
         return outcome
 

@@ -548,6 +548,5 @@ def test_a_batch_that_does_not_fit_the_gpu_is_told_when_the_actor_starts(
     plan = check(config).plan
     monkeypatch.setattr(ray_actors, "Synthesizer", full)
     monkeypatch.setattr(ray_actors, "_check_shared", lambda url: None)
-    content = config.model_dump(mode="json"), plan.model_dump(mode="json")
     with pytest.raises(GenerationFailed, match=r"out of GPU memory with generate\.batch_size = 2"):
-        ray_actors.ShardActor(*content, False, None)
+        ray_actors.ShardActor(ray_actors.Assignment(config, plan, False), None)

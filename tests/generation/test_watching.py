@@ -5,24 +5,24 @@ from typing import Any
 import pytest
 
 from factory.cluster import Room
-from factory.generation.dispatcher import Progress
-from factory.generation.pool import Size
+from factory.generation.job import Progress
+from factory.generation.pool import PoolSize
 from factory.generation.watching import Watch, Whole
 
 
 def progress(**more: object) -> Progress:
     usual: dict[str, object] = {
-        "pairs": 0,
-        "shards": 0,
-        "again": 0,
+        "num_pairs": 0,
+        "num_shards": 0,
+        "num_retries": 0,
         "seconds": 0.0,
         "num_actors": 4,
         "notes": [],
         "lost": {},
-        "died": {},
+        "crashed": {},
         "failures": {},
         "num_failures": 0,
-        "ended": "",
+        "stop_reason": "",
         "is_complete": False,
     }
     fields: dict[str, Any] = {**usual, **more}
@@ -45,7 +45,7 @@ def clock() -> Clock:
 def watch(clock: Clock) -> Watch:
     return Watch(
         whole=Whole(pairs=1000, shards=10, pairs_before=200, shards_before=2),
-        size=Size(num_actors=4, seats=2, cpus=2.0, gpus=1.0),
+        size=PoolSize(num_actors=4, slots=2, cpus=2.0, gpus=1.0),
         progress_seconds=5.0,
         clock=clock,
         names=lambda: {"n1": "10.0.0.7 worker-3"},
@@ -53,18 +53,18 @@ def watch(clock: Clock) -> Watch:
     )
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
 def test_progress_is_told_when_it_is_due_with_the_time_left(watch, clock, capsys) -> None:
-    working = progress(pairs=100, shards=1, seconds=50.0)
-    watch.look(working)
-    assert told(capsys) == []
+    working = progress(num_pairs=100, num_shards=1, seconds=50.0)
+    watch.show(working)
+    assert printed(capsys) == []
     clock.now += 5
-    watch.look(working)
-    watch.look(working)
-    [line] = told(capsys)
+    watch.show(working)
+    watch.show(working)
+    [line] = printed(capsys)
     assert line == (
         "generate | shards 3/10 | 300/1,000 pairs | 2.00 pairs/s | ETA 5m 50s | tried again 0"
     )
@@ -72,8 +72,8 @@ def test_progress_is_told_when_it_is_due_with_the_time_left(watch, clock, capsys
 
 def test_before_the_first_shard_is_begun_no_rate_is_told(watch, clock, capsys) -> None:
     clock.now += 9
-    watch.look(progress())
-    assert told(capsys) == []
+    watch.show(progress())
+    assert printed(capsys) == []
 
 
 def test_while_actors_are_awaited_a_line_every_30_seconds_says_what_is_there(
@@ -81,8 +81,8 @@ def test_while_actors_are_awaited_a_line_every_30_seconds_says_what_is_there(
 ) -> None:
     lines = []
     for _ in range(100):
-        watch.look(progress(num_actors=1))
-        lines += told(capsys)
+        watch.show(progress(num_actors=1))
+        lines += printed(capsys)
         clock.now += 1
     assert len(lines) == 3 and set(lines) == {
         "generate | waiting for actors: 1 of 4 are ready; 8 CPUs and 4 GPUs are asked for, "
@@ -92,29 +92,29 @@ def test_while_actors_are_awaited_a_line_every_30_seconds_says_what_is_there(
 
 def test_actors_that_start_in_a_few_seconds_are_not_told_as_awaited(watch, clock, capsys) -> None:
     for _ in range(9):
-        watch.look(progress(num_actors=0))
+        watch.show(progress(num_actors=0))
         clock.now += 1
     clock.now += 60
-    watch.look(progress())
-    assert told(capsys) == []
+    watch.show(progress())
+    assert printed(capsys) == []
 
 
 def test_a_lost_node_is_told_in_one_line_with_its_name_and_its_shards(watch, capsys) -> None:
-    watch.look(progress(lost={"n1": [3, 4], "n2": [7]}))
-    assert told(capsys) == [
+    watch.show(progress(lost={"n1": [3, 4], "n2": [7]}))
+    assert printed(capsys) == [
         "generate | node 10.0.0.7 worker-3 is lost; begun again: shards 3, 4",
         "generate | node n2 is lost; begun again: shard 7",
     ]
 
 
 def test_what_actors_note_is_told_even_at_the_end(watch, capsys) -> None:
-    watch.look(progress(notes=["other hardware"], is_complete=True))
-    assert told(capsys) == ["generate | other hardware"]
+    watch.show(progress(notes=["other hardware"], is_complete=True))
+    assert printed(capsys) == ["generate | other hardware"]
 
 
 def test_a_dead_actor_is_told_in_one_line_with_its_node_and_its_shards(watch, capsys) -> None:
-    watch.look(progress(died={"n1": [3, 4]}))
-    assert told(capsys) == [
+    watch.show(progress(crashed={"n1": [3, 4]}))
+    assert printed(capsys) == [
         "generate | an actor on node 10.0.0.7 worker-3 died; begun again: shards 3, 4"
     ]
 
@@ -122,8 +122,8 @@ def test_a_dead_actor_is_told_in_one_line_with_its_node_and_its_shards(watch, ca
 def test_nothing_is_still_that_finishes_or_fails_shards(watch, clock) -> None:
     for count in range(1, 5):
         clock.now += 10
-        watch.look(progress(shards=count // 2, num_failures=count - count // 2))
+        watch.show(progress(num_shards=count // 2, num_failures=count - count // 2))
         assert watch.still_seconds() == 0
     clock.now += 10
-    watch.look(progress(shards=2, num_failures=2, pairs=50))
+    watch.show(progress(num_shards=2, num_failures=2, num_pairs=50))
     assert watch.still_seconds() == 10

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from factory.api import (
-        Segmentation,
-        Segmenter,
         fit,
         generate,
         labelled_arrays,
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     )
     from factory.labeling.evaluation import Evaluation
     from factory.labeling.metrics import Score
+    from factory.segmenter import Segmentation, Segmenter
     from factory.shards.reader import ShardDataset, read_dataset
     from factory.shards.schema import Sample
 
@@ -75,6 +74,8 @@ _HOMES = {
     "Model": "diffusion.checkpoints",
     "Sample": "shards.schema",
     "Score": "labeling.metrics",
+    "Segmentation": "segmenter",
+    "Segmenter": "segmenter",
     "ShardDataset": "shards.reader",
     "read_dataset": "shards.reader",
     **dict.fromkeys(

@@ -13,19 +13,19 @@ Shapes: N images, S image size, H height, W width. Settings are the keys of a se
 a user can mend. Lines of progress go to the logger "factory".
 """
 
+import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from PIL import Image
 
-from factory import storage
-from factory.classes import IGNORE_ID, Classes
-from factory.config import TOY, Config, parse_config
+from factory import embedded, storage
+from factory.arguments import Images, Location, array_of, config_of, pixels_of, refuse
+from factory.classes import IGNORE_ID, Classes, parse_classes
+from factory.config import TOY
 from factory.data import loading
 from factory.data.arrays import ArraySource
 from factory.data.items import StoredSource
@@ -36,94 +36,32 @@ from factory.generation.local import threads_of_an_actor
 from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.images import UInt8
-from factory.labeling import commands, evaluation
-from factory.labeling.evaluation import Evaluation
-from factory.labeling.fitting import image_maps
-from factory.labeling.head import Head
-from factory.labeling.heads import check_replaceable, head_hash, save_head
+from factory.labeling import commands
+from factory.labeling.heads import head_hash
 from factory.pictures import colorize, overlay, tile
 from factory.png import encode_png
+from factory.segmenter import Segmenter
 from factory.shards.reader import ShardDataset
 from factory.shards.schema import Sample
 
-Place = str | os.PathLike[str]
-"""A path, or a URL of a store such as s3://bucket/prefix."""
 
-
-@dataclass(frozen=True)
-class Segmentation:
-    """What a segmenter says of N images."""
-
-    masks: UInt8
-    """(N, S, S) class ids."""
-    uncertainty: npt.NDArray[np.float32]
-    """(N, S, S): Jensen-Shannon divergence of the ensemble's members, nats."""
-
-
-@dataclass
-class Segmenter:
-    """A frozen DDPM and an ensemble on its features: they label every pixel of an image."""
-
-    ddpm: Model
-    ensemble: Head
-    url: str | None = None
-    """Where the ensemble lies; None until it is saved."""
-
-    @property
-    def classes(self) -> Classes:
-        """Names and colours of the classes."""
-        return Classes(self.ensemble.config.class_names, self.ensemble.config.palette)
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of the images that it labels, in pixels."""
-        return self.ddpm.image_size
-
-    def segment(self, images: UInt8, vote: Literal["soft", "hard"] = "soft") -> Segmentation:
-        """Labels images (N, S, S, 3), uint8, of the DDPM's size; vote: as `Labels.masks`.
-
-        Raises UserError where they are not of that kind.
-        """
-        _check_images(images, self.image_size)
-        with torch.inference_mode():
-            maps = image_maps(self.ddpm, self.ensemble.config, images)
-            labels = self.ensemble.label(maps, self.image_size)
-        return Segmentation(labels.masks(vote).cpu().numpy(), labels.uncertainty.cpu().numpy())
-
-    def evaluate(self, labelled: Labelled, **settings: Any) -> Evaluation:
-        """Scores on labelled images of the DDPM's size; settings: section `evaluate`.
-
-        Raises UserError where their classes are not those of the ensemble.
-        """
-        _check_images(labelled.images, self.image_size)
-        return evaluation.evaluate(
-            self.ddpm, self.ensemble, labelled, _config("evaluate", evaluate=settings)
-        )
-
-    def save(self, url: Place) -> None:
-        """Writes the ensemble. Raises UserError where something else lies there, OSError."""
-        place = storage.normalize(os.fspath(url))
-        check_replaceable(place)
-        save_head(self.ensemble, place)
-        self.url = place
-
-
-def load_ddpm(url: Place = TOY) -> Model:
+def load_ddpm(url: Location = TOY) -> Model:
     """A DDPM of a folder or URL in diffusers' layout, or the embedded toy one. Raises UserError."""
-    return commands.load_ddpm(_config("load_ddpm", models={"ddpm_url": os.fspath(url)}))
+    return commands.load_ddpm(config_of("load_ddpm", models={"ddpm_url": os.fspath(url)}))
 
 
-def load_segmenter(url: Place = TOY, ddpm: Model | None = None) -> Segmenter:
+def load_segmenter(url: Location = TOY, ddpm: Model | None = None) -> Segmenter:
     """An ensemble with the DDPM that it was fitted on, by default the embedded toy ones.
 
     Raises UserError.
     """
     ddpm = ddpm or load_ddpm()
-    ensemble, _ = commands.load_ensemble_of(os.fspath(url), ddpm)
-    return Segmenter(ddpm, ensemble, os.fspath(url))
+    folder = TOY if url == TOY else storage.normalize(os.fspath(url))
+    ensemble, _ = commands.load_ensemble_of(folder, ddpm)
+    return Segmenter(ddpm, ensemble, folder)
 
 
-def read_images(url: Place, image_size: int, num: int | None = None) -> UInt8:
+def read_images(url: Location, image_size: int, num: int | None = None) -> UInt8:
     """The images below a folder or URL, or the first num of them, as (N, S, S, 3) uint8.
 
     They are cropped to squares and scaled. Raises UserError with a line per bad file.
@@ -132,9 +70,9 @@ def read_images(url: Place, image_size: int, num: int | None = None) -> UInt8:
     return loading.read_images(source, image_size)
 
 
-def read_labelled(url: Place, classes_url: Place, image_size: int, **keys: Any) -> Labelled:
-    """Images and masks of a folder or URL, at a size; keys: further ones of a source of kind
-    pairs.
+def read_labelled(url: Location, classes_url: Location, image_size: int, **keys: Any) -> Labelled:
+    """Images and masks of a folder or URL, at a size; keys: further ones of a source of
+    kind pairs.
 
     Raises UserError with a line per bad file.
     """
@@ -142,47 +80,50 @@ def read_labelled(url: Place, classes_url: Place, image_size: int, **keys: Any) 
     return loading.read_labelled(_source({**named, **keys}), image_size)
 
 
-def labelled_arrays(images: UInt8, masks: UInt8, class_names: Sequence[str]) -> Labelled:
+def labelled_arrays(images: Images, masks: Images, class_names: Sequence[str]) -> Labelled:
     """Images (N, S, S, 3) with masks (N, S, S) of class ids, 255 = ignore, both uint8.
 
-    Raises UserError where shapes, types or ids do not fit.
+    Raises UserError where shapes, types, ids or names do not fit.
     """
-    images, masks = np.asarray(images), np.asarray(masks)
-    _check_images(images, images.shape[1] if images.ndim > 1 else 0)
-    if masks.dtype != np.uint8 or masks.shape != images.shape[:3]:
+    pixels, ids = pixels_of(images), array_of(masks, "masks")
+    if ids.dtype != np.uint8 or ids.shape != pixels.shape[:3]:
         raise UserError(
-            f"masks: must be uint8 of shape {images.shape[:3]}, as the images are, got "
-            f"{masks.dtype} of shape {masks.shape}."
+            f"masks: must be uint8 of shape {pixels.shape[:3]}, as the images are, got "
+            f"{ids.dtype} of shape {ids.shape}."
         )
-    beyond = set(np.unique(masks).tolist()) - {*range(len(class_names)), IGNORE_ID}
+    if isinstance(class_names, str):
+        raise UserError(f"class_names: must be a list of names, got the text {class_names!r}.")
+    classes = parse_classes(json.dumps(list(class_names)), "class_names")
+    beyond = set(np.unique(ids).tolist()) - {*range(len(classes)), IGNORE_ID}
     if beyond:
         raise UserError(
-            f"masks: hold ids {sorted(beyond)} beyond the {len(class_names)} classes. Name more "
+            f"masks: hold ids {sorted(beyond)} beyond the {len(classes)} classes. Name more "
             f"classes, or set these pixels to {IGNORE_ID}, which is ignored."
         )
-    source = ArraySource(images, masks, Classes.named(class_names))
-    return loading.read_labelled(source, images.shape[1])
+    return loading.read_labelled(ArraySource(pixels, ids, classes), pixels.shape[1])
 
 
 def train(
-    images: Place | UInt8,
-    out: Place,
+    images: Location | Images,
+    out: Location,
     *,
     image_size: int | None = None,
     **settings: Any,
 ) -> Model:
-    """Trains a DDPM with Ray Train on a folder of images, or on an array (N, S, S, 3) uint8.
+    """Trains a DDPM with Ray Train on a folder of images, or on arrays (N, S, S, 3) uint8.
 
-    out: where the run lies; the same call goes on from its newest checkpoint. An array is written
-    there first. image_size: of the network; an array's own if absent, else 64. settings: section
+    out: where the run lies; the same call goes on from its newest checkpoint. Arrays are written
+    there first. image_size: the network's; that of arrays if absent, else 64. settings: section
     `train`. Raises UserError, TrainingFailed.
     """
     from factory.diffusion.training import train
 
-    if isinstance(images, np.ndarray):
-        image_size = image_size or images.shape[1]
-        images = _written(images, storage.join(storage.normalize(os.fspath(out)), "images"))
-    config = _config(
+    refuse(settings, "train", url="`out` says where the run lies")
+    if not isinstance(images, str | os.PathLike):
+        pixels = pixels_of(images)
+        image_size = image_size or pixels.shape[1]
+        images = _written(pixels, storage.join(storage.normalize(os.fspath(out)), "images"))
+    config = config_of(
         "train",
         data={
             "unlabelled": {"kind": "folder", "url": os.fspath(images)},
@@ -198,8 +139,8 @@ def fit(ddpm: Model, labelled: Labelled, **settings: Any) -> Segmenter:
 
     Raises UserError.
     """
-    _check_images(labelled.images, ddpm.image_size)
-    config = _config("fit", fit=settings)
+    pixels_of(labelled.images, ddpm.image_size)
+    config = config_of("fit", fit=settings)
     return Segmenter(ddpm, commands.fitted(ddpm, labelled, config))
 
 
@@ -209,7 +150,14 @@ def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
     They are those of a dataset of the same settings, whose batch size is part of what decides
     them. Raises UserError.
     """
-    config = _config("sample", generate={**settings, "num": num, "samples_per_shard": num})
+    refuse(
+        settings,
+        "sample",
+        url="pairs are kept in memory",
+        workers="pairs are made in this process",
+        samples_per_shard="all pairs are made as one shard",
+    )
+    config = config_of("sample", generate={**settings, "num": num, "samples_per_shard": num})
     models = Models(segmenter.ddpm, segmenter.ensemble, head_hash(segmenter.ensemble))
     plan = make_plan(config, models)
     with threads_of_an_actor(config.generate):
@@ -219,7 +167,7 @@ def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
 def generate(
     segmenter: Segmenter,
     num: int | str,
-    out: Place,
+    out: Location,
     *,
     workers: Literal["here", "ray"] = "ray",
     **settings: Any,
@@ -232,69 +180,82 @@ def generate(
     """
     from factory.generation import command
 
+    refuse(settings, "generate", url="`out` says where the dataset lies")
     if segmenter.url is None or not segmenter.ddpm.url:
         raise UserError(
             "the segmenter is not saved: workers, and `factory repair` later, load it. Call "
             "segmenter.save(FOLDER) first."
         )
-    config = _config(
+    # The embedded model lies elsewhere on the machine that repairs the dataset.
+    ddpm_url = TOY if segmenter.ddpm.url == embedded.DDPM_URL else segmenter.ddpm.url
+    config = config_of(
         "generate",
-        models={"ddpm_url": segmenter.ddpm.url, "ensemble_url": segmenter.url},
+        models={"ddpm_url": ddpm_url, "ensemble_url": segmenter.url},
         generate={**settings, "num": num, "url": os.fspath(out), "workers": workers},
     )
     command.generate(config)
     return open_dataset(config.generate.url)
 
 
-def open_dataset(url: Place, **options: Any) -> ShardDataset:
+def open_dataset(url: Location, **options: Any) -> ShardDataset:
     """A finished dataset for torch; options: of `ShardDataset`. Raises UserError."""
     return ShardDataset(url, **options)
 
 
-def show(pairs: Sequence[Sample], classes: Classes, scale: int | None = None) -> Image.Image:
-    """A picture of pairs, which a notebook displays: images above masks above both in one.
+def show(
+    pairs: Sample | Iterable[Sample | Mapping[str, Any]],
+    classes: Classes | None = None,
+    *,
+    num: int = 16,
+    scale: int | None = None,
+) -> Image.Image:
+    """A picture of the first num pairs, which a notebook displays: images above masks above both
+    in one.
 
-    scale: how many pixels high and wide a pixel is shown; by default about 128 an image.
+    pairs: samples, or a `ShardDataset`, which also knows its classes. scale: how many pixels high
+    and wide a pixel is shown; by default about 128 an image. Raises UserError where there is no
+    pair.
     """
-    if not pairs:
+    if classes is None:
+        if not isinstance(pairs, ShardDataset):
+            raise UserError("classes: are missing. Give those of the segmenter: segmenter.classes.")
+        classes = Classes(pairs.plan.class_names, pairs.plan.palette)
+    for name, number in (("num", num), ("scale", scale)):
+        if number is not None and number < 1:
+            raise UserError(f"{name}: must be at least 1, got {number}.")
+    some = [pairs] if isinstance(pairs, Sample) else islice(pairs, num)
+    shown = [_image_and_mask(pair) for pair in some]
+    if not shown:
         raise UserError("pairs: is empty. Give one pair at least.")
     rows = [
-        [pair.image for pair in pairs],
-        [colorize(pair.mask, classes) for pair in pairs],
-        [overlay(pair.image, pair.mask, classes) for pair in pairs],
+        [image for image, _ in shown],
+        [colorize(mask, classes) for _, mask in shown],
+        [overlay(image, mask, classes) for image, mask in shown],
     ]
-    return Image.fromarray(tile(rows, scale or max(1, 128 // len(pairs[0].mask))))
+    return Image.fromarray(tile(rows, scale or max(1, 128 // len(shown[0][1]))))
 
 
-def _config(place: str, **sections: Mapping[str, Any]) -> Config:
-    return parse_config(sections, f"factory.{place}")
+def _image_and_mask(pair: Sample | Mapping[str, Any]) -> tuple[UInt8, UInt8]:
+    """An image (H, W, 3) and its mask (H, W) of a sample, or of a row of a `ShardDataset`."""
+    if isinstance(pair, Sample):
+        return pair.image, pair.mask
+    return pair["image"].permute(1, 2, 0).numpy(), pair["mask"].numpy()
 
 
 def _source(keys: Mapping[str, Any]) -> StoredSource:
     """Raises UserError."""
     named = {key: value for key, value in keys.items() if value is not None}
-    source = _config("data", data={"unlabelled": named}).data.unlabelled
+    source = config_of("data", data={"unlabelled": named}).data.unlabelled
     assert source is not None
     return source
 
 
-def _check_images(images: UInt8, image_size: int) -> None:
-    """Raises UserError where they are not (N, S, S, 3) uint8 of that size."""
-    given = np.asarray(images)
-    if given.dtype != np.uint8 or given.ndim != 4 or given.shape[1:] != (image_size, image_size, 3):
-        raise UserError(
-            f"images: must be uint8 of shape (N, {image_size}, {image_size}, 3), got "
-            f"{given.dtype} of shape {given.shape}. `factory.read_images` crops and scales files."
-        )
-
-
-def _written(images: UInt8, url: str) -> str:
-    """The folder that images (N, S, S, 3) are written to, where they are not there yet."""
-    _check_images(images, images.shape[1] if images.ndim > 1 else 0)
-    there = {storage.name_of(place) for place in storage.list_files(url)}
-    names = [f"{i:07d}.png" for i in range(len(images))]
-    if there - set(names):
+def _written(pixels: UInt8, url: str) -> str:
+    """Writes images (N, S, S, 3) to a folder, where they are not there yet; returns its URL."""
+    existing = {storage.name_of(file) for file in storage.list_files(url)}
+    names = [f"{i:07d}.png" for i in range(len(pixels))]
+    if existing - set(names):
         raise UserError(f"{url}: holds other images. Name another `out`, or remove them.")
-    for name, image in zip(names, images, strict=True):
+    for name, image in zip(names, pixels, strict=True):
         storage.write(storage.join(url, name), encode_png(image))
     return url

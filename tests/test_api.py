@@ -97,6 +97,28 @@ def test_a_dataset_holds_the_pairs_that_are_sampled_in_memory(
     picture = factory.show(pairs, segmenter.classes, scale=1)
     assert picture.size == (2 + 5 * 18, 2 + 3 * 18)
     assert np.array_equal(np.asarray(picture)[2:18, 2:18], pairs[0].image)
+    assert factory.show(dataset, scale=1) == picture, "which knows its classes"
+    assert factory.show(dataset, num=2, scale=1).size == (2 + 2 * 18, 2 + 3 * 18)
+    assert factory.show(pairs[0], segmenter.classes, scale=1).size == (2 + 18, 2 + 3 * 18)
+    # A notebook shows what has this method.
+    assert picture._repr_png_().startswith(b"\x89PNG")
+
+
+def test_objects_describe_themselves_in_one_short_line(
+    segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
+) -> None:
+    dataset = factory.generate(segmenter, 2, tmp_path / "pairs", workers="here", **FAST)
+    described: list[tuple[object, str]] = [
+        (dataset, "2 samples"),
+        (segmenter.evaluate(labelled), "soft=Score(mean_iou=0."),
+        (factory.sample(segmenter, 1, **FAST)[0], "Sample(000000000, 16x16 px"),
+        (labelled, "4 images of 16 px"),
+        (segmenter, "Segmenter(url='"),
+        (segmenter.ddpm, "Model(url='"),
+        (segmenter.segment(labelled.images), "4 images of 16 px"),
+    ]
+    for thing, words in described:
+        assert words in repr(thing) and "\n" not in repr(thing) and len(repr(thing)) < 250
 
 
 @pytest.mark.ray
@@ -126,12 +148,71 @@ def test_what_does_not_fit_is_refused_with_what_is_wanted(
         factory.labelled_arrays(images, masks, faces.CLASSES[:2])
     with pytest.raises(UserError, match=r"factory.fit: fit.num_member: unknown key. Did you"):
         factory.fit(ddpm, labelled, num_member=3)
+    with pytest.raises(UserError, match="images: are none"):
+        segmenter.segment(images[:0])
+    with pytest.raises(UserError, match="images: differ in shape"):
+        segmenter.segment([images[0], images[1][:8]])
+    with pytest.raises(UserError, match="vote: must be 'soft' or 'hard', got 'maybe'"):
+        segmenter.segment(images, vote="maybe")
+    with pytest.raises(UserError, match="class_names: must be a list of names"):
+        factory.labelled_arrays(images, masks, "abc")
+    with pytest.raises(UserError, match="class_names: a is the name of several ids"):
+        factory.labelled_arrays(images, masks, ["a", "a", "b"])
     with pytest.raises(UserError, match="pairs: is empty"):
         factory.show([], segmenter.classes)
+    with pytest.raises(UserError, match="classes: are missing"):
+        factory.show([])
+    with pytest.raises(UserError, match="scale: must be at least 1, got 0"):
+        factory.show([], segmenter.classes, scale=0)
     unsaved = factory.Segmenter(ddpm, segmenter.ensemble)
     with pytest.raises(UserError, match=r"Call segmenter.save\(FOLDER\) first"):
         factory.generate(unsaved, 4, tmp_path / "pairs", workers="here")
     assert not (tmp_path / "pairs").exists()
+
+
+def test_settings_that_a_function_decides_itself_are_refused_and_all_told(
+    segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as refused:
+        factory.sample(segmenter, 1, url="x", workers="ray")
+    assert list(refused.value.problems) == [
+        "factory.sample: url: is no setting here: pairs are kept in memory. Leave it out.",
+        "factory.sample: workers: is no setting here: pairs are made in this process. "
+        "Leave it out.",
+    ]
+    with pytest.raises(UserError, match="`out` says where the dataset lies"):
+        factory.generate(segmenter, 1, tmp_path / "pairs", workers="here", url="x")
+    with pytest.raises(UserError, match="`out` says where the run lies"):
+        factory.train(labelled.images, tmp_path / "run", url="x")
+    with pytest.raises(UserError, match="the scores are returned"):
+        segmenter.evaluate(labelled, url="x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_images_are_labelled_a_few_at_a_time_as_one_by_one(
+    segmenter: factory.Segmenter,
+) -> None:
+    images, _ = drawing.draw_many(1, 21, 16)
+    found = segmenter.segment(list(images))
+    alone = np.concatenate([segmenter.segment(images[i : i + 1]).masks for i in range(21)])
+    assert found.masks.shape == (21, 16, 16)
+    assert (found.masks == alone).mean() > 0.99
+
+
+def test_the_embedded_models_are_named_as_such_in_a_dataset(tmp_path: Path) -> None:
+    settings = {**FAST, "samples_per_shard": 1, "batch_size": 1}
+    segmenter = factory.load_segmenter()
+    factory.generate(segmenter, 1, tmp_path / "pairs", workers="here", **settings)
+    config = (tmp_path / "pairs" / "_factory" / "config.yaml").read_text()
+    assert "ddpm_url: toy" in config and "ensemble_url: toy" in config
+
+
+def test_a_relative_url_of_a_segmenter_holds_wherever_the_process_goes(
+    segmenter: factory.Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    segmenter.save("mine")
+    assert factory.load_segmenter("mine", segmenter.ddpm).url == str(tmp_path / "mine")
 
 
 def save_pairs(folder: Path, labelled: Labelled) -> None:

@@ -57,6 +57,8 @@ generation.ray_actors generation.local
 generation.command
 generation.repair
 report importing
+arguments
+segmenter
 api cli
 __main__
 """

@@ -42,6 +42,10 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        size, classes = self.images.shape[1], len(self.classes)
+        return f"Labelled({len(self)} images of {size} px, {classes} classes)"
+
 
 @dataclass(frozen=True)
 class LoadedSource:

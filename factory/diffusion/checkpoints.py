@@ -55,6 +55,9 @@ class Model:
     url: str = ""
     """Where it was loaded from."""
 
+    def __repr__(self) -> str:
+        return f"Model(url={self.url!r}, {self.image_size} px, hash={self.model_hash[:12]})"
+
 
 def save_model(
     unet: FeatureNetwork,

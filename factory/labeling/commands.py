@@ -44,7 +44,7 @@ def load_ensemble_of(url: str, model: Model) -> tuple[Head, str]:
     return ensemble, ensemble_hash
 
 
-def _device() -> torch.device:
+def available_device() -> torch.device:
     """The GPU, where there is one that torch can use; says so where it cannot."""
     if torch.cuda.is_available():
         try:
@@ -93,7 +93,7 @@ def fit(config: Config) -> str:
 
 def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
     """An ensemble fitted on labelled images, on the GPU where there is one. Raises UserError."""
-    device = _device()
+    device = available_device()
     tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes | on {device}")
     if absent := _absent(labelled):
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
@@ -136,7 +136,7 @@ def evaluate(config: Config) -> list[str]:
     """
     model, ensemble, test = check_evaluate(config)
     _tell_reading("evaluate | data.test", test, config)
-    device = _device()
+    device = available_device()
     with _room_on(device, "evaluate.batch_size"):
         model.unet.to(device)
         ensemble.to(device)

@@ -33,6 +33,9 @@ class Evaluation:
     images_with_class: tuple[int, ...]
     """In how many test images each class occurs."""
 
+    def __repr__(self) -> str:
+        return f"Evaluation({self.num_images} images, soft={self.soft}, hard={self.hard})"
+
 
 def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Evaluation:
     """Labels the test images; raises UserError where their classes are not the ensemble's."""

@@ -27,6 +27,9 @@ class Score:
 
     confusion: npt.NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        return f"Score(mean_iou={self.mean_iou:.4f}, pixel_accuracy={self.pixel_accuracy:.4f})"
+
     @property
     def iou(self) -> npt.NDArray[np.float64]:
         """(C,) intersection over union per class; nan where neither truth nor prediction has it."""

@@ -89,6 +89,9 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()
 
+    def __repr__(self) -> str:
+        return f"ShardDataset({self.url!r}, {self.num:,} samples)"
+
     def set_epoch(self, epoch: int) -> None:
         """Sets the order of an epoch, 0 or more; to be called with the same number on all ranks."""
         _check_whole("epoch", epoch, 0)

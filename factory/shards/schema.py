@@ -52,6 +52,10 @@ class Sample:
     model_id: str
     """Short content hash of the models."""
 
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        return f"Sample({self.key}, {height}x{width} px, uncertainty={self.uncertainty:.3g})"
+
     @cached_property
     def _counts(self) -> npt.NDArray[np.int64]:
         return np.bincount(self.mask.reshape(-1), minlength=IGNORE_ID + 1)

@@ -14,6 +14,7 @@ from factory.generation.recipe import load_models
 from factory.labeling import commands, evaluation, fitting
 from factory.labeling.evaluation import Evaluation
 from factory.labeling.heads import load_head
+from factory.segmenter import Segmenter
 from tests.gpu.standin import CUDA, StandIn
 
 DATA = {
@@ -81,6 +82,23 @@ def test_evaluate_uses_the_gpu_and_says_what_a_cpu_says(
     assert gap <= 0.005 * on_cpu.soft.confusion.sum()
 
 
+def test_a_segmenter_labels_on_the_gpu_wherever_its_models_were(
+    config: Config, tiny_models: dict[str, str], gpu: StandIn
+) -> None:
+    config = config.model_copy(update={"models": config.models.model_copy(update=tiny_models)})
+    models = load_models(config)
+    segmenter = Segmenter(models.ddpm, models.ensemble)
+    test = read_labelled(config.data.test, 16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "available_device", lambda: torch.device("cpu"))
+        on_cpu = segmenter.segment(test.images)
+    # As after fitting on the GPU.
+    segmenter.ddpm.unet.to(CUDA)
+    on_gpu = segmenter.segment(test.images)
+    assert (on_gpu.masks == on_cpu.masks).mean() > 0.99
+    assert segmenter.evaluate(test).soft.pixel_accuracy == (on_gpu.masks == test.masks).mean()
+
+
 def test_a_gpu_that_torch_cannot_use_is_left_aside_and_told(
     config: Config,
     gpu: StandIn,
@@ -91,7 +109,7 @@ def test_a_gpu_that_torch_cannot_use_is_left_aside_and_told(
         raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
 
     monkeypatch.setattr(torch, "zeros", too_old)
-    assert commands._device() == torch.device("cpu")
+    assert commands.available_device() == torch.device("cpu")
     told = capsys.readouterr().out
     assert told == "warning: the GPU is left aside: CUDA error: no kernel image is available\n"
 

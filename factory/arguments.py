@@ -1,0 +1,59 @@
+"""What programs hand to `factory`, checked: arrays of images, paths, settings by key.
+
+Shapes: N images, S image size.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from factory.config import Config, parse_config
+from factory.errors import Problems, UserError
+from factory.images import UInt8
+
+Location = str | os.PathLike[str]
+"""A path, or a URL of a store such as s3://bucket/prefix."""
+Images = UInt8 | Sequence[UInt8]
+"""One array, or a list of arrays of one shape."""
+
+
+def config_of(function: str, **sections: Mapping[str, Any]) -> Config:
+    """Returns a config of these sections; raises UserError that names the function."""
+    return parse_config(sections, f"factory.{function}")
+
+
+def refuse(settings: Mapping[str, Any], function: str, **reasons: str) -> None:
+    """Raises UserError for settings that the function decides itself, with the reason of each."""
+    problems = Problems()
+    for key in sorted(settings.keys() & reasons.keys()):
+        problems.add(
+            f"factory.{function}: {key}: is no setting here: {reasons[key]}. Leave it out."
+        )
+    problems.raise_if_any()
+
+
+def array_of(values: Images, name: str) -> UInt8:
+    """Returns the values as one array; raises UserError where they have no common shape."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise UserError(f"{name}: differ in shape. Crop and scale them to one size.") from None
+
+
+def pixels_of(images: Images, image_size: int | None = None) -> UInt8:
+    """Returns images as one array (N, S, S, 3) uint8.
+
+    Raises UserError where they are something else, of another size than image_size, or none.
+    """
+    pixels = array_of(images, "images")
+    size = image_size or (pixels.shape[1] if pixels.ndim > 1 else "S")
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+        raise UserError(
+            f"images: must be uint8 of shape (N, {size}, {size}, 3), got {pixels.dtype} of shape "
+            f"{pixels.shape}. `factory.read_images` crops and scales files."
+        )
+    if not len(pixels):
+        raise UserError("images: are none. Give one image at least.")
+    return pixels

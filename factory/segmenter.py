@@ -1,0 +1,111 @@
+"""A DDPM and an ensemble on its features, as programs use them.
+
+Shapes: N images, S image size.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from factory import storage
+from factory.arguments import Images, Location, config_of, pixels_of, refuse
+from factory.classes import Classes
+from factory.config import EvaluateConfig
+from factory.data.loading import Labelled
+from factory.diffusion.checkpoints import Model
+from factory.errors import UserError
+from factory.images import UInt8
+from factory.labeling import commands, evaluation
+from factory.labeling.evaluation import Evaluation
+from factory.labeling.fitting import image_maps
+from factory.labeling.head import Head
+from factory.labeling.heads import check_replaceable, save_head
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a segmenter says of N images."""
+
+    masks: UInt8
+    """(N, S, S) class ids."""
+    uncertainty: npt.NDArray[np.float32]
+    """(N, S, S): Jensen-Shannon divergence of the ensemble's members, nats."""
+
+    def __repr__(self) -> str:
+        num, size, _ = self.masks.shape
+        return f"Segmentation({num} images of {size} px)"
+
+
+@dataclass(repr=False)
+class Segmenter:
+    """A frozen DDPM and an ensemble on its features: they label every pixel of an image."""
+
+    ddpm: Model
+    ensemble: Head
+    url: str | None = None
+    """Where the ensemble lies; None until it is saved."""
+
+    @property
+    def classes(self) -> Classes:
+        """Names and colours of the classes."""
+        return Classes(self.ensemble.config.class_names, self.ensemble.config.palette)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that it labels, in pixels."""
+        return self.ddpm.image_size
+
+    def __repr__(self) -> str:
+        return (
+            f"Segmenter(url={self.url!r}, {len(self.classes)} classes, "
+            f"head={type(self.ensemble).__name__}, ddpm={self.ddpm!r})"
+        )
+
+    def segment(self, images: Images, vote: Literal["soft", "hard"] = "soft") -> Segmentation:
+        """Labels images (N, S, S, 3), uint8, of the DDPM's size, on the GPU if there is one.
+
+        vote: "soft" = the mean of the members' probabilities, "hard" = a majority of the members.
+        Raises UserError where images or vote are not of that kind.
+        """
+        pixels = pixels_of(images, self.image_size)
+        if vote not in ("soft", "hard"):
+            raise UserError(f"vote: must be 'soft' or 'hard', got {vote!r}.")
+        self._use_available_device()
+        masks, uncertainty, step = [], [], EvaluateConfig().batch_size
+        for start in range(0, len(pixels), step):
+            with torch.inference_mode():
+                few = pixels[start : start + step]
+                maps = image_maps(self.ddpm, self.ensemble.config, few)
+                labels = self.ensemble.label(maps, self.image_size)
+            masks.append(labels.masks(vote).cpu().numpy())
+            uncertainty.append(labels.uncertainty.cpu().numpy())
+        return Segmentation(np.concatenate(masks), np.concatenate(uncertainty))
+
+    def evaluate(self, labelled: Labelled, **settings: Any) -> Evaluation:
+        """Scores on labelled images of the DDPM's size, on the GPU if there is one.
+
+        settings: section `evaluate`. Raises UserError where the images' classes are not those of
+        the ensemble.
+        """
+        pixels_of(labelled.images, self.image_size)
+        refuse(settings, "evaluate", url="the scores are returned, and nothing is written")
+        config = config_of("evaluate", evaluate=settings)
+        self._use_available_device()
+        return evaluation.evaluate(self.ddpm, self.ensemble, labelled, config)
+
+    def save(self, url: Location) -> None:
+        """Writes the ensemble. Raises UserError where something else lies there, OSError."""
+        folder = storage.normalize(os.fspath(url))
+        check_replaceable(folder)
+        save_head(self.ensemble, folder)
+        self.url = folder
+
+    def _use_available_device(self) -> None:
+        """Puts both models where images are labelled; fitting and sampling may have moved one."""
+        device = commands.available_device()
+        self.ddpm.unet.to(device)
+        self.ensemble.to(device)

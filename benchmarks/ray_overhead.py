@@ -13,13 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import measuring
 from measuring import Row
+
+if TYPE_CHECKING:
+    from factory.generation.synthesizer import SampledBatch, Synthesizer
+    from factory.shards.plan import ShardSpec
 
 SHARDS = "_factory/shards"
 
@@ -108,37 +113,24 @@ def measured(side: str, keys: Sequence[str], given: argparse.Namespace) -> Run:
 
 
 def loop(url: str, keys: Sequence[str]) -> None:
-    """What one actor does, without Ray."""
-    import torch
-
+    """Does what one actor does, without Ray; prints in which share of the time none is sampled."""
     from factory.config import load_config, parse_override
-    from factory.generation.recipe import load_models, make_plan
-    from factory.generation.shard_maker import NUM_SLOTS, ShardMaker
+    from factory.generation.command import generate
     from factory.generation.synthesizer import Synthesizer
-    from factory.shards.ledger import Ledger
-    from factory.shards.plan import ShardSpec
 
-    config = load_config(None, [parse_override(key) for key in keys])
-    torch.set_num_threads(max(1, int(config.generate.cpus_per_actor)))
-    models = load_models(config)
-    plan = make_plan(config, models)
-    Ledger(url, plan).start("", {})
-    maker = ShardMaker(Synthesizer(models, plan), plan, url)
+    given = [("generate.url", url), ("generate.workers", "here")]
+    config = load_config(None, [*map(parse_override, keys), *given])
     spans: list[tuple[float, float]] = []
+    batches = Synthesizer.batches
 
-    def make(spec: ShardSpec) -> None:
-        with maker.sampling(spec) as shard:
-            begun = time.monotonic()
-            for _ in shard.batches():
-                pass
-            spans.append((begun, time.monotonic()))
-        shard.publish()
+    def timed(synthesizer: "Synthesizer", spec: "ShardSpec") -> "Iterator[SampledBatch]":
+        begun = time.monotonic()
+        yield from batches(synthesizer, spec)
+        spans.append((begun, time.monotonic()))
 
-    with ThreadPoolExecutor(NUM_SLOTS) as pool:
-        list(pool.map(make, plan.shards()))
-    Ledger(url, plan).finish("", "other")
+    with patch.object(Synthesizer, "batches", timed):
+        generate(config)
     sampling = sum(end - begun for begun, end in spans)
-    # The share of the time in which nothing was sampled.
     print(1 - sampling / (spans[-1][1] - spans[0][0]))
 
 

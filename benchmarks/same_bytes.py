@@ -6,7 +6,6 @@ would be chosen anew, by a quiet GPU the first time, by a busy one the second.
 """
 
 import argparse
-import hashlib
 import os
 import subprocess
 import sys
@@ -17,9 +16,11 @@ import measuring
 import torch
 from measuring import Row
 
-from factory.config import load_config
+from factory.config import TOY, dump_config, load_config
+from factory.generation import local
 from factory.generation.recipe import load_models, make_plan
-from factory.generation.synthesizer import Synthesizer
+from factory.shards.ledger import Ledger
+from factory.shards.reading import read_receipts
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--shards", type=int, default=4)
     arguments.add_argument("--samples-per-shard", type=int, default=64)
     measuring.add_set(arguments)
+    arguments.add_argument("--into", help=argparse.SUPPRESS)
     arguments.add_argument("--make", type=int, nargs="+", help=argparse.SUPPRESS)
     return arguments
 
@@ -58,43 +60,37 @@ def main() -> None:
 
 def hashes(parts: Sequence[Sequence[int]]) -> dict[int, str]:
     """sha256 of each shard; a process for each part makes its shards, all at once."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--make"]
-    found: dict[int, str] = {}
     with tempfile.TemporaryDirectory() as folder:
+        dataset = f"{folder}/dataset"
+        command = [sys.executable, __file__, *sys.argv[1:], "--into", dataset, "--make"]
         processes = [
             subprocess.Popen(
                 [*command, *map(str, part)],
-                stdout=subprocess.PIPE,
-                text=True,
                 env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": f"{folder}/{number}"},
             )
             for number, part in enumerate(parts)
         ]
         for process, part in zip(processes, parts, strict=True):
-            told, _ = process.communicate()
-            if process.returncode:
+            if process.wait():
                 sys.exit(f"a process that made shards {list(part)} failed")
-            found |= zip(part, told.split(), strict=True)
-    return found
+        return {shard: receipt.sha256 for shard, receipt in read_receipts(dataset).items()}
 
 
 def make(given: argparse.Namespace) -> None:
-    """Prints the sha256 of the bytes of some shards, a line each."""
-    torch.set_num_threads(given.threads)
+    """Makes some shards of a dataset, as `factory generate --workers here` does."""
     keys = {
-        "models.ddpm_url": given.ddpm,
-        "models.ensemble_url": given.ensemble,
+        "models.ddpm_url": given.ddpm or TOY,
+        "models.ensemble_url": given.ensemble or TOY,
+        "generate.url": given.into,
         "generate.num": given.shards * given.samples_per_shard,
         "generate.samples_per_shard": given.samples_per_shard,
+        "generate.cpus_per_actor": given.threads,
         "generate.gpus_per_actor": int(torch.cuda.is_available()),
     }
     config = load_config(None, [*keys.items(), *given.set])
-    models = load_models(config)
-    plan = make_plan(config, models)
-    synthesizer = Synthesizer(models, plan)
-    for number in given.make:
-        data = plan.encode(list(synthesizer.samples(plan.shard(number))))
-        print(hashlib.sha256(data).hexdigest(), flush=True)
+    plan = make_plan(config, load_models(config))
+    Ledger(given.into, plan).start(dump_config(config), {})
+    local.make_shards(config, plan, given.make)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import torch
 
 from factory import progress
 from factory.config import Config, parse_config
-from factory.generation import local, ray_actors
+from factory.generation import local
 from factory.shards.plan import Plan
-from tests import in_process, isolation, s3, tiny
+from tests import isolation, s3, tiny
 from tests.ray_processes import processes
 
 # Tiny tensors gain nothing from threads, and lose much on a busy machine.
@@ -116,19 +116,17 @@ def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Co
 
 
 @pytest.fixture
-def without_ray(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Shards are made in this process; the list grows by the shards of each time."""
-    in_process.without_ray(monkeypatch.setattr)
-    asked: list[list[int]] = []
+def shards_made(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Grows by the shards of each time that this process makes some, with `workers: here`."""
+    made: list[list[int]] = []
+    make_shards = local.make_shards
 
-    def make_shards(
-        config: Config, plan: Plan, shards: Sequence[int], replace: bool = False
-    ) -> None:
-        asked.append(list(shards))
-        local.make_shards(config, plan, shards, replace)
+    def recording(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
+        made.append(list(shards))
+        make_shards(config, plan, shards, replace)
 
-    monkeypatch.setattr(ray_actors, "make_shards", make_shards)
-    return asked
+    monkeypatch.setattr(local, "make_shards", recording)
+    return made
 
 
 @pytest.fixture

@@ -50,8 +50,8 @@ def test_a_model_that_may_not_be_read_is_told_at_once(tiny_models, failing) -> N
     assert not pauses
 
 
-def test_a_report_is_written_in_spite_of_stumbles(tiny_config, without_ray, failing) -> None:
-    config = tiny_config(generate={"num": 4})
+def test_a_report_is_written_in_spite_of_stumbles(tiny_config, shards_made, failing) -> None:
+    config = tiny_config(generate={"workers": "here", "num": 4})
     generate(config)
     pauses = failing(1)
     assert write_report(config.generate.url).endswith("index.html")

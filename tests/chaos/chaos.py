@@ -99,7 +99,9 @@ class Run:
         if command == "generate":
             arguments += ["--out", self.url, "--num", str(num), *self.options, *more]
         else:
-            arguments += [self.url, *more]
+            # Its own config says so, too, unless that is what is damaged.
+            here = ["--set", "generate.workers=here"] if command == "repair" else []
+            arguments += [self.url, *here, *more]
         seed = self.rng.randrange(2**32)
         given = _Circumstances(
             log=str(self.log),
@@ -157,7 +159,6 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
 
     from factory import cli
     from factory.storage import files, retries
-    from tests import in_process
     from tests.chaos.flaky import FlakyFileSystem
 
     torch.set_num_threads(1)
@@ -180,7 +181,6 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
         fsspec.register_implementation("gs", FlakyFileSystem, clobber=True)
     if given.tears:
         files._write_local = _torn_write
-    in_process.without_ray()
     honest = time.sleep
     retries.time.sleep = lambda seconds: honest(seconds / 1000)  # type: ignore[attr-defined]
     sys.exit(cli.main(arguments))
@@ -411,7 +411,13 @@ def prepare(folder: Path) -> tuple[list[str], dict[str, str]]:
     options = tiny_options(folder)
     undisturbed = Run(-1, folder, options, random.Random(-1))
     _forkserver.set_forkserver_preload(
-        ["factory.generation.repair", "tests.in_process", "tests.chaos.flaky", "torch", "s3fs"]
+        [
+            "factory.generation.repair",
+            "factory.generation.local",
+            "tests.chaos.flaky",
+            "torch",
+            "s3fs",
+        ]
     )
     code = undisturbed.finish(undisturbed.start())
     assert code == 0, undisturbed.log.read_text()
@@ -450,6 +456,7 @@ def tiny_options(folder: Path) -> list[str]:
         "generate.batch_size": 2,
         "generate.precision": "fp32",
         "generate.num_sampling_steps": 5,
+        "generate.workers": "here",
     }
     return [word for key, value in keys.items() for word in ("--set", f"{key}={json.dumps(value)}")]
 

@@ -45,7 +45,7 @@ from factory.shards.schema import Sample
 from factory.shards.status import status
 from factory.shards.verification import TEMPORARY, Verification, verify
 from factory.storage import files
-from tests import in_process, tiny
+from tests import tiny
 from tests.chaos import chaos
 from tests.chaos.interleaving import Interleaving, Killed, Process
 from tests.folders import contents
@@ -81,6 +81,7 @@ class World:
             "batch_size": 2,
             "precision": "fp32",
             "num_sampling_steps": 5,
+            "workers": "here",
         }
         return parse_config({**tiny.TREE, "models": self.models, "generate": generate})
 
@@ -106,7 +107,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     set_hypothesis_home_dir(folder / "hypothesis")
     made = World(folder, tiny.save_models(folder / "models"), {}, {})
     with pytest.MonkeyPatch.context() as patch:
-        in_process.without_ray(patch.setattr)
         for num in SIZES:
             place = folder / str(num)
             made.roots[num] = command.generate(made.config(place, num)).root

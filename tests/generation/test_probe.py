@@ -94,9 +94,9 @@ def test_a_probe_differs_where_shards_do_and_only_there(
 @pytest.mark.slow
 @needs_older
 def test_a_dataset_is_not_resumed_on_another_processor_without_a_word(
-    tiny_config: Callable[..., Config], tmp_path: Path, without_ray, capsys
+    tiny_config: Callable[..., Config], tmp_path: Path, shards_made, capsys
 ) -> None:
-    config = tiny_config(generate={"num": 10})
+    config = tiny_config(generate={"workers": "here", "num": 10})
     folder = begun(config, tmp_path)
     before = contents(folder)
     resume = ("generate", "--config", str(tmp_path / "config.yaml"))
@@ -129,7 +129,7 @@ def test_a_dataset_is_not_resumed_on_another_processor_without_a_word(
 
 
 def test_whoever_comes_first_decides_for_all_that_come_at_once(tmp_path: Path, tiny_config) -> None:
-    ledger = check(tiny_config(generate={"url": str(tmp_path)}))
+    ledger = check(tiny_config(generate={"workers": "here", "url": str(tmp_path)}))
 
     def claim(i: int) -> Hardware:
         return ledger.claim_hardware(Hardware(probe=str(i), made_with={}, host=f"host{i}"))
@@ -142,7 +142,7 @@ def test_whoever_comes_first_decides_for_all_that_come_at_once(tmp_path: Path, t
 def test_other_versions_of_equal_bytes_are_told_and_go_on(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch
 ) -> None:
-    config = tiny_config(generate={"num": 10})
+    config = tiny_config(generate={"workers": "here", "num": 10})
     begun(config, tmp_path)
     assert maker(config).joined.difference == ""
     monkeypatch.setattr(probing, "made_with", lambda *given: {"torch": "3.0"})
@@ -156,7 +156,7 @@ def test_other_versions_of_equal_bytes_are_told_and_go_on(
 def test_unlike_hardware_of_the_same_name_is_refused_too(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch
 ) -> None:
-    config = tiny_config(generate={"num": 10})
+    config = tiny_config(generate={"workers": "here", "num": 10})
     begun(config, tmp_path)
     monkeypatch.setattr(probing, "probe", lambda *given: "0" * 64)
     with pytest.raises(UnlikeHardware, match="the same by name"):
@@ -165,9 +165,9 @@ def test_unlike_hardware_of_the_same_name_is_refused_too(
 
 
 def test_a_dataset_from_before_the_probe_goes_on_and_is_whole(
-    tiny_config: Callable[..., Config], tmp_path: Path, without_ray
+    tiny_config: Callable[..., Config], tmp_path: Path, shards_made
 ) -> None:
-    config = tiny_config(generate={"num": 10})
+    config = tiny_config(generate={"workers": "here", "num": 10})
     folder = begun(config, tmp_path)
     (folder / HARDWARE).unlink()
     receipt = folder / "_factory/shards/00000.json"
@@ -175,14 +175,14 @@ def test_a_dataset_from_before_the_probe_goes_on_and_is_whole(
     del fields["made_with"]
     receipt.write_text(json.dumps(fields, indent=1) + "\n")
     generate(config)
-    assert without_ray == [[1, 2]] and (folder / HARDWARE).exists()
+    assert shards_made == [[1, 2]] and (folder / HARDWARE).exists()
     assert verify(str(folder), "decode").findings == []
 
 
 def test_where_the_first_hardware_is_lost_receipts_tell_what_shards_were_made_with(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch
 ) -> None:
-    config = tiny_config(generate={"num": 10})
+    config = tiny_config(generate={"workers": "here", "num": 10})
     folder = begun(config, tmp_path)
     (folder / HARDWARE).unlink()
     before = contents(folder)
@@ -206,7 +206,7 @@ def test_where_the_first_hardware_is_lost_receipts_tell_what_shards_were_made_wi
 def test_damaged_hardware_is_told_before_anything_is_started(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    config = tiny_config(generate={"num": 10})
+    config = tiny_config(generate={"workers": "here", "num": 10})
     folder = begun(config, tmp_path)
     (folder / HARDWARE).write_bytes(b"{")
     told = factory("generate", "--config", str(tmp_path / "config.yaml"), "--dry-run")
@@ -214,7 +214,7 @@ def test_damaged_hardware_is_told_before_anything_is_started(
 
 
 def test_weights_that_are_broken_do_not_stop_the_probe(tiny_config) -> None:
-    config = tiny_config(generate={"num": 4})
+    config = tiny_config(generate={"workers": "here", "num": 4})
     models = load_models(config)
     plan = make_plan(config, models)
     synthesizer = Synthesizer(models, plan)
@@ -225,7 +225,7 @@ def test_weights_that_are_broken_do_not_stop_the_probe(tiny_config) -> None:
 
 
 def test_joining_twice_changes_nothing(tiny_config, tmp_path: Path) -> None:
-    config = tiny_config(generate={"num": 10})
+    config = tiny_config(generate={"workers": "here", "num": 10})
     folder = begun(config, tmp_path)
     before = contents(folder)
     made = maker(config)

@@ -31,13 +31,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def dataset(kept: Path, tiny_config, without_ray, tmp_path: Path) -> Path:
+def dataset(kept: Path, tiny_config, shards_made, tmp_path: Path) -> Path:
     """A finished dataset of three shards that a test may damage."""
     if not kept.exists():
-        config = tiny_config(generate={"num": 10})
+        config = tiny_config(generate={"workers": "here", "num": 10})
         generate(config)
         Path(config.generate.url).rename(kept)
-    without_ray.clear()
+    shards_made.clear()
     return Path(shutil.copytree(kept, tmp_path / "copy"))
 
 
@@ -63,7 +63,7 @@ DAMAGES: dict[str, tuple[list[str], list[int]]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [Path.unlink, cut])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_damaged_comes_back_byte_for_byte(dataset, without_ray, damage, how) -> None:
+def test_what_is_damaged_comes_back_byte_for_byte(dataset, shards_made, damage, how) -> None:
     before = contents(dataset)
     names, shards = DAMAGES[damage]
     for name in names:
@@ -72,7 +72,7 @@ def test_what_is_damaged_comes_back_byte_for_byte(dataset, without_ray, damage, 
     found = repair(str(dataset))
     assert (found.findings, found.finished) == ([], True)
     assert contents(dataset) == before
-    assert without_ray == ([shards] if shards else [])
+    assert shards_made == ([shards] if shards else [])
 
 
 @pytest.mark.slow
@@ -88,14 +88,14 @@ def test_the_bytes_come_back_after_any_random_mutation(dataset) -> None:
             assert {name: after.get(name) for name in before} == before, what
 
 
-def test_a_whole_dataset_is_left_alone(dataset, without_ray) -> None:
+def test_a_whole_dataset_is_left_alone(dataset, shards_made) -> None:
     def times() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in dataset.rglob("*") if path.is_file()}
 
     before = times()
     assert repair(str(dataset)).findings == []
     assert times() == before
-    assert without_ray == []
+    assert shards_made == []
 
 
 def test_swapped_shards_and_receipts_find_their_places(dataset) -> None:
@@ -116,12 +116,12 @@ def test_foreign_files_are_told_and_left(dataset) -> None:
     assert (dataset / "data" / "mine.parquet").read_bytes() == b"mine"
 
 
-def test_without_its_manifest_a_bad_receipt_has_its_shard_made_again(dataset, without_ray) -> None:
+def test_without_its_manifest_a_bad_receipt_has_its_shard_made_again(dataset, shards_made) -> None:
     before = contents(dataset)
     for name in (RECEIPT, "_factory/manifest.json"):
         cut(dataset / name)
     assert repair(str(dataset)).findings == []
-    assert without_ray == [[1]]
+    assert shards_made == [[1]]
     after = contents(dataset)
     changed = {name for name in before if after[name] != before[name]}
     # But for the seconds that making it took.
@@ -129,24 +129,24 @@ def test_without_its_manifest_a_bad_receipt_has_its_shard_made_again(dataset, wi
 
 
 @pytest.mark.slow
-def test_an_unfinished_dataset_keeps_its_gaps(tiny_config, without_ray, monkeypatch) -> None:
-    config = tiny_config(generate={"num": 10})
+def test_an_unfinished_dataset_keeps_its_gaps(tiny_config, shards_made, monkeypatch) -> None:
+    config = tiny_config(generate={"workers": "here", "num": 10})
     folder = Path(config.generate.url)
     generate(config)
     for name in ("_SUCCESS", "_factory/manifest.json", "README.md", SHARD, RECEIPT):
         (folder / name).unlink()
     good = (folder / "data/train-00000.parquet").read_bytes()
     cut(folder / "data/train-00000.parquet")
-    without_ray.clear()
+    shards_made.clear()
     found = repair(str(folder))
-    assert (found.findings, found.finished, without_ray) == ([], False, [[0]])
+    assert (found.findings, found.finished, shards_made) == ([], False, [[0]])
     assert (folder / "data/train-00000.parquet").read_bytes() == good
     assert not (folder / SHARD).exists()
 
 
 @pytest.mark.slow
-def test_a_foreign_file_at_the_name_of_a_shard_gives_way(tiny_config, without_ray) -> None:
-    config = tiny_config(generate={"num": 10})
+def test_a_foreign_file_at_the_name_of_a_shard_gives_way(tiny_config, shards_made) -> None:
+    config = tiny_config(generate={"workers": "here", "num": 10})
     generate(config)
     folder = Path(config.generate.url)
     before = contents(folder)

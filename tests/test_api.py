@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused_with_what_is_wanted(
     with pytest.raises(UserError, match="images: differ in shape"):
         segmenter.segment([images[0], images[1][:8]])
     with pytest.raises(UserError, match="vote: must be 'soft' or 'hard', got 'maybe'"):
-        segmenter.segment(images, vote="maybe")
+        segmenter.segment(images, vote="maybe")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="class_names: must be a list of names"):
         factory.labelled_arrays(images, masks, "abc")
     with pytest.raises(UserError, match="class_names: a is the name of several ids"):

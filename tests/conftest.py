@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import psutil
@@ -121,9 +122,9 @@ def shards_made(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     made: list[list[int]] = []
     make_shards = local.make_shards
 
-    def recording(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
+    def recording(config: Config, plan: Plan, shards: Sequence[int], *rest: Any) -> None:
         made.append(list(shards))
-        make_shards(config, plan, shards, replace)
+        make_shards(config, plan, shards, *rest)
 
     monkeypatch.setattr(local, "make_shards", recording)
     return made

@@ -1,4 +1,4 @@
-"""In what precision a network runs."""
+"""The precision that a network runs in."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import torch
 
 
 def in_bf16(precision: str, device: str) -> bool:
-    """Whether products of matrices are computed in bfloat16 on a "cpu" or "cuda" device.
+    """True if products of matrices are computed in bfloat16 on a "cpu" or "cuda" device.
 
     precision: bf16, fp32, or auto: bfloat16 where the processor is made for it. Another one takes
     many times longer. Where no GPU is in sight, as at the head of a cluster, one is taken to be.
@@ -20,12 +20,12 @@ def in_bf16(precision: str, device: str) -> bool:
 
 
 def gpu_is_made_for_bf16() -> bool:
-    """Whether this process's GPU computes in bfloat16, and not in another type that stands in."""
+    """True if this process's GPU computes in bfloat16 itself, without emulating it."""
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def autocast(bf16: bool, device: str) -> torch.autocast:
-    """Around passes of a network on a "cpu" or "cuda" device, in bfloat16 or in float32.
+    """A context for passes of a network on a "cpu" or "cuda" device, in bfloat16 or in float32.
 
     From then on float32 is float32: left to itself, torch has a GPU's convolutions round what they
     multiply to TF32, which keeps 10 bits of 23.
@@ -37,7 +37,7 @@ def autocast(bf16: bool, device: str) -> torch.autocast:
 
 @contextmanager
 def products_in_tf32(allowed: bool) -> Iterator[None]:
-    """In the block, a GPU may round what products of float32 matrices multiply to TF32."""
+    """A context in which a GPU may round the factors of float32 matrix products to TF32."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = allowed
     try:

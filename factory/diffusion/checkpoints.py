@@ -53,7 +53,7 @@ class Model:
     clip: float | None = 1.0
     """Sampling clips each predicted x_0 to [-clip, clip]; None: not at all."""
     url: str = ""
-    """Where it was loaded from."""
+    """The URL that it was loaded from; empty if it was not loaded."""
 
     def __repr__(self) -> str:
         return f"Model(url={self.url!r}, {self.image_size} px, hash={self.model_hash[:12]})"

@@ -20,10 +20,10 @@ from factory.progress import tell
 Result = TypeVar("Result")
 
 CACHE = Path("~/.cache/factory/inductor")
-"""What was compiled once is found there again by later processes of the machine."""
+"""The folder in which later processes of the machine find what was compiled once."""
 _PLACE = "TORCHINDUCTOR_CACHE_DIR"
 _MAX_SHAPES = 256
-"""Of a network in one process, batches with and without its maps counted each; torch has 8."""
+"""The number of shapes that one process may compile a network for; torch's own limit is 8."""
 
 
 def compiled(network: Callable[..., Result], **options: Any) -> Callable[..., Result]:
@@ -46,7 +46,7 @@ def compiled(network: Callable[..., Result], **options: Any) -> Callable[..., Re
             with dynamo.config.patch(recompile_limit=_MAX_SHAPES):
                 return fast(*args)
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-            # Of a limit, its cause says which.
+            # The cause of an exceeded limit says which one it was.
             cause = error.__cause__ if isinstance(error, FailOnRecompileLimitHit) else error
             raise CannotCompile(_reason(cause)) from cause
 
@@ -64,7 +64,7 @@ def compiled_alike(network: Callable[..., Result]) -> Callable[..., Result]:
 
 @contextmanager
 def one_first() -> Iterator[None]:
-    """Around compiling: of a machine's processes one goes first, the others find its work done."""
+    """Lets one process of a machine compile first: the others find its work in the cache."""
     with (cache_folder() / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +74,7 @@ def one_first() -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept; for this process alone where no home can be written to."""
+    """The folder of compiled kernels; a temporary one if the home folder cannot be written to."""
     if _PLACE not in os.environ:
         try:
             folder = CACHE.expanduser()

@@ -1,4 +1,4 @@
-"""Where the files of a model folder in diffusers' layout lie, and what to do where they do not.
+"""Finds the files of a model folder in diffusers' layout, and advises where one is missing.
 
     model_index.json  unet/{config.json, diffusion_pytorch_model.safetensors}
     scheduler/scheduler_config.json
@@ -121,7 +121,7 @@ def _weights_remedy(folder: str, names: set[str]) -> str:
 
 
 def _conversion(folder: str, variant: str | None) -> str:
-    """How diffusers makes safetensors of the pickle there."""
+    """The call of diffusers that converts the pickle to safetensors."""
     told = f", variant={variant!r}" if variant else ""
     if storage.is_local(folder):
         return (
@@ -143,7 +143,7 @@ def _conversion(folder: str, variant: str | None) -> str:
 
 
 def _remedy(url: str) -> str:
-    """What to do about a place that holds no model."""
+    """Advice for a URL that holds no model."""
     if _asked(storage.is_file, url):
         return _file_remedy(url)
     if exists(storage.join(url, "ensemble.safetensors")):
@@ -196,7 +196,7 @@ def _is_ensemble(folder: str) -> bool:
 
 
 def exists(url: str) -> bool:
-    """Whether a file or folder is there. Raises UserError where that cannot be known."""
+    """True if a file or folder exists. Raises UserError if the storage cannot answer."""
     return _asked(storage.exists, url)
 
 
@@ -212,7 +212,7 @@ def read(url: str) -> bytes:
 
 
 def _asked(question: Callable[[str], T], url: str) -> T:
-    """What the storage answers. Raises FileNotFoundError, and UserError where it cannot answer."""
+    """The answer of the storage. Raises FileNotFoundError, and UserError if it cannot answer."""
     try:
         return question(url)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What the rest of the product asks of a network, whichever family it is of.
+"""The protocol of networks, whichever family they are of.
 
 Shapes: B batch, C channels, H height, W width, C_k, H_k, W_k those of decoder block k.
 """
@@ -38,7 +38,7 @@ class FeatureNetwork(Protocol):
 
     @property
     def block_downscaling(self) -> Sequence[int]:
-        """How many times smaller than the image each decoder block's map is."""
+        """The factor by which each decoder block's map is smaller than the image."""
 
     @property
     def default_blocks(self) -> tuple[int, ...]:
@@ -79,7 +79,7 @@ class Published:
     example: str
     """The name of such a file."""
     prefix: str
-    """What the names of some of their tensors begin with, and of no other family's."""
+    """A prefix of tensor names that occurs in these checkpoints and in no other family's."""
     shape: Callable[[Mapping[str, torch.Tensor], str], BaseModel]
     """(tensors, place of the file) -> the shape of their network; raises UserError."""
     diffusion: DiffusionConfig

@@ -15,7 +15,7 @@ _DAMAGED = (
     *(RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError),
     *(zipfile.BadZipFile, struct.error),
 )
-"""What zipfile and torch.load raise on a zip file cut short or with bytes changed."""
+"""The errors that zipfile and torch.load raise on a truncated or altered zip file."""
 
 
 def read_pickled(url: str) -> dict[str, torch.Tensor]:

@@ -25,12 +25,12 @@ _PROOF = "sha256.json"
 
 
 def checkpoints_url(config: Config) -> str:
-    """Where the run's checkpoints are."""
+    """The URL of the run's checkpoints."""
     return storage.join(config.train.url, "checkpoints")
 
 
 def has_checkpoints(url: str) -> bool:
-    """Whether there are any below url, whole or not. Raises OSError."""
+    """True if there is any checkpoint below url, whole or not. Raises OSError."""
     return bool(_steps(url))
 
 
@@ -115,7 +115,7 @@ def _write(folder: Path, place: str) -> None:
 
 
 def _damage(place: str) -> str | None:
-    """What is wrong with a checkpoint, None where it is as it was written.
+    """The damage of a checkpoint, None if it is as it was written.
 
     Raises OSError where it cannot be read, which proves nothing.
     """
@@ -148,7 +148,7 @@ def on_this_machine(place: str) -> Iterator[Path]:
 
 @contextmanager
 def saving(what: str, place: str) -> Iterator[None]:
-    """Around whatever writes to a place, which may have no room: a UserError tells it."""
+    """Turns an error of writing to the URL, such as a full disk, into a UserError."""
     try:
         yield
     except (OSError, SafetensorError) as error:

@@ -1,4 +1,4 @@
-"""What a training run was asked for, in its run.json, and whether it may go on as another one.
+"""The settings that a training run was made with, in its run.json, and the check of a changed one.
 
 The file holds all that decides the weights after a number of steps. Most of it is the config's;
 what is only found out, such as a worker's precision where that is `auto`, joins it later.
@@ -36,7 +36,7 @@ _FREE_KEYS = {
     "precision",
 }
 _FIXED = ("data.", "train.unet.", "train.diffusion.")
-"""What even --resume-anyway does not change: another network, or one of something else."""
+"""The keys that even --resume-anyway does not change: they make another network."""
 _SHAPE = {"unet": "train.unet", "diffusion": "train.diffusion"}
 """Sections that run.json has by the names of version 0.2.0, and the keys that they are now."""
 _RESUMED, _BEFORE = "resumed", "before"
@@ -110,7 +110,7 @@ def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:
 def _made_with(
     there: Mapping[str, Any], step: int
 ) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
-    """What the checkpoint of this step was made with last, and when the run had changed before."""
+    """The settings of the checkpoint of this step, and the earlier changes of the run."""
     before = {name: value for name, value in there.items() if name != _RESUMED}
     resumed = list(there.get(_RESUMED, []))
     # What was before is not known where run.json was lost, nor did an older version note it.
@@ -126,7 +126,7 @@ def departures(config: Config) -> list[str]:
 
 
 def _changed(there: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
-    """What differs of all that both know; an older version knew less."""
+    """The differences in the keys that both have; an older version had fewer."""
     both = [name for name in now if name in (there or {})]
     return differences(
         {_SHAPE.get(name, name): (there or {})[name] for name in both},

@@ -1,6 +1,6 @@
 """Samplers: plain functions over a callable (x_t, t) -> epsilon.
 
-All walk a decreasing grid of integer timesteps, evaluate the network once at each of them in that
+All walk a decreasing grid of integer timesteps, evaluate the network once at each entry in that
 order, predict x_0 there and clip it to [-clip, clip], 1 as Ho et al. (2020) do, and end on a clean
 image. Without `clip` the deterministic ones solve the probability-flow ODE as it is, whose solution
 leaves [-1, 1] where the network has learned too little.
@@ -259,8 +259,8 @@ class Sampler:
     adds_noise: bool
     """True if it adds noise at each step, unless eta is 0."""
     feature_source: Literal["renoise", "trajectory"]
-    """Where the maps of generated images come from if `generate` names nothing: the source whose
-    labels agree better with the consensus of many re-noised passes."""
+    """The source of the maps of generated images if `generate` names none: the one whose labels
+    agree better with the consensus of many re-noised passes."""
     has_eta: bool = False
     """True if the amount of noise is `generate.eta`."""
 
@@ -272,5 +272,5 @@ SAMPLERS: dict[str, Sampler] = {
     "ddim": Sampler(ddim, uniform_timesteps, True, "renoise", has_eta=True),
     "ddpm": Sampler(partial(ddim, eta=1.0), None, True, "renoise"),
 }
-"""By the name that `generate.sampler` has for it. The ancestral sampling of Ho et al. (2020,
+"""The samplers by their names in `generate.sampler`. The ancestral sampling of Ho et al. (2020,
 algorithm 2) is DDIM with eta = 1 over every timestep."""

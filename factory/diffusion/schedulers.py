@@ -1,4 +1,4 @@
-"""What a model's `scheduler_config.json` tells: the noise schedule that it was trained with.
+"""Reads a model's `scheduler_config.json`: the noise schedule that it was trained with.
 
 Samplers are ours: how a scheduler of diffusers would sample (its steps, their spacing, its solver)
 decides nothing here. What it says of the training, and of clipping, is kept or refused.
@@ -17,11 +17,11 @@ from factory.errors import Problems, UserError
 
 @dataclass(frozen=True)
 class _Defaults:
-    """What diffusers assumes of a scheduler where its config is silent."""
+    """The values that diffusers assumes for a scheduler whose config leaves them out."""
 
     betas: tuple[float, float] = (1e-4, 0.02)
     clips: bool = True
-    """Those that never clip leave it to our samplers, which do."""
+    """True also for schedulers without a setting for it: our samplers clip."""
 
 
 _SHARP = _Defaults(betas=(0.00085, 0.012))
@@ -49,7 +49,8 @@ _SCHEDULERS = {
     "SASolverScheduler": _Defaults(),
     "UniPCMultistepScheduler": _Defaults(),
 }
-"""Whose models predict the noise of a DDPM over a table of betas. Others share their fields."""
+"""Schedulers whose models predict the noise of a DDPM over a table of betas. Others have the same
+fields, but mean something else by them."""
 
 _FIELDS: dict[str, tuple[Any, Any]] = {
     "beta_schedule": ("linear", "linear"),
@@ -60,7 +61,7 @@ _FIELDS: dict[str, tuple[Any, Any]] = {
     "use_flow_sigmas": (False, False),
 }
 _WRITTEN = ("beta_schedule", "prediction_type", "trained_betas", "rescale_betas_zero_snr")
-"""Those that a DDPMScheduler has, for whoever reads what is written here."""
+"""The fields that diffusers' DDPMScheduler has, which are written to model folders."""
 _READ_FIELDS = {
     "num_train_timesteps",
     "beta_start",
@@ -88,12 +89,12 @@ _SAMPLING_FIELDS = {
     # Of diffusers' first months.
     *("tensor_format", "timestep_values"),
 }
-"""They say how diffusers would sample, or how it held its tables."""
+"""Fields that say how diffusers would sample, or how it held its tables; they are passed over."""
 _VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 
 
 def read_schedule(content: Mapping[str, Any], place: str) -> tuple[DiffusionConfig, float | None]:
-    """The schedule, and where x_0 is clipped, as `Model` has both.
+    """The schedule, and the bound that x_0 is clipped to, as `Model` has both.
 
     Raises UserError with all that asks for something else than a DDPM's linear betas.
     """

@@ -26,12 +26,12 @@ from factory.images import UInt8, to_signed
 from factory.precision import autocast, in_bf16
 
 _COPIED_BYTES = 2**26
-"""To a GPU at once, so that no more of the images is in memory on their way."""
+"""The bytes of images that are copied to a GPU at once, so that memory holds few on the way."""
 
 
 def resident_images(pixels: UInt8, device: torch.device) -> torch.Tensor | UInt8:
-    """Images (N, S, S, 3) where steps read them: on a GPU where they take up to half of what is
-    free of it, else as they are, which is in a file that is mapped into memory."""
+    """Images (N, S, S, 3) from where steps read them: a GPU if they take up to half of its free
+    memory, else as they are, which is a file that is mapped into memory."""
     if device.type != "cuda" or pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return pixels
     images = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
@@ -56,7 +56,7 @@ def read_batch(
 
 
 def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """On the device; a GPU fetches it by itself, which it only does from pinned memory."""
+    """The tensor on the device; copies to a GPU are asynchronous, which needs pinned memory."""
     if device.type != "cuda":
         return tensor
     pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

@@ -149,7 +149,7 @@ def _check_capacity(config: Config) -> None:
 
 
 def _tell_odd(config: Config, num_images: int) -> None:
-    """What is possible, but hardly meant."""
+    """Tells of settings that are possible, but hardly meant."""
     train = config.train
     if num_images < train.batch_size:
         tell(
@@ -206,13 +206,13 @@ def _check_initial_model(config: Config) -> None:
 
 
 def _asked_precision(config: Config) -> dict[str, str]:
-    """What of the precision is known before a worker has looked at its processor."""
+    """The precision as far as it is known before a worker has looked at its processor."""
     asked = config.train.precision
     return {} if asked == "auto" else {"train.precision": asked}
 
 
 def _uses_gpu(config: Config) -> bool:
-    """Whether workers get a GPU each: where `auto` is, if the cluster has one for each now."""
+    """True if each worker gets a GPU; with `auto`, if the cluster has one for each now."""
     asked = config.train.use_gpu
     if asked == "auto":
         return bool(ray.cluster_resources().get("GPU", 0) >= config.train.num_workers)

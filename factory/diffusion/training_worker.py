@@ -1,4 +1,4 @@
-"""What each worker of a training runs: it steps, and rank 0 also tells, draws and saves.
+"""The code of a training worker: it steps, and rank 0 also logs, draws sheets and saves.
 
 Whatever stops one of them stops all at the same point: each waits for the others at every step.
 """
@@ -56,7 +56,7 @@ _SHEET_ROWS = 6
 
 
 def model_url(config: Config) -> str:
-    """Where `train` puts its result."""
+    """The URL of the model that `train` makes."""
     return storage.join(config.train.url, "model")
 
 
@@ -65,7 +65,7 @@ class _Stopped(Exception):
 
 
 def train_worker(worker_config: dict[str, Any]) -> str | None:
-    """What every worker runs; rank 0 also tells, draws and saves.
+    """The loop of every worker; rank 0 also logs, draws sheets and saves.
 
     Returns why it had to stop, None if it did not: Ray would start a worker that raises again,
     which makes no room on a full disk.
@@ -122,7 +122,7 @@ def _on_rank_0(rank: int, work: Callable[[], T]) -> T:
 
 
 def _on_all_ranks(num_ranks: int, work: Callable[[], T]) -> T:
-    """What work() gives on this rank. Where it raises UserError on any, all raise _Stopped."""
+    """The result of work() on this rank. If it raises UserError on any rank, all raise _Stopped."""
     outcome: T | None = None
     problem: str | None = None
     try:
@@ -201,7 +201,7 @@ def _restored_state(config: Config, rank: int, device: torch.device) -> TrainSta
 
 
 def _due(config: Config, step: int, interval: int) -> bool:
-    """Whether a step is the last one, or one of those after which something is done."""
+    """True after the last step, and after every so many."""
     return step % interval == 0 or step == config.train.num_steps
 
 
@@ -247,13 +247,13 @@ class _Progress:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around whatever brings the next batch."""
+        """Measures the time in which the next batch is awaited."""
         started = time.monotonic()
         yield
         self.waited_seconds += time.monotonic() - started
 
     def mean_loss(self, state: TrainState, num_ranks: int) -> float:
-        """Of all ranks since the last call, the same on each of them; waits for the device."""
+        """The mean loss of all ranks since the last call, equal on each; waits for the device."""
         loss = torch.as_tensor(self.loss) / (state.step - self.last_step) / num_ranks
         if num_ranks > 1:
             torch.distributed.all_reduce(loss)

@@ -45,7 +45,7 @@ def load_ensemble_of(url: str, model: Model) -> tuple[Head, str]:
 
 
 def available_device() -> torch.device:
-    """The GPU, where there is one that torch can use; says so where it cannot."""
+    """The GPU if torch can use one, else the CPU; warns of a GPU that it cannot use."""
     if torch.cuda.is_available():
         try:
             # Of a GPU that is too old, or full, torch says so at the first operation.
@@ -58,7 +58,7 @@ def available_device() -> torch.device:
 
 @contextmanager
 def _room_on(device: torch.device, key: str) -> Iterator[None]:
-    """Around what needs memory of the device; raises UserError where there is too little."""
+    """Turns an out-of-memory error of the device into a UserError."""
     try:
         yield
     except torch.OutOfMemoryError as error:

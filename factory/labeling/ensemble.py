@@ -26,7 +26,7 @@ _COUNTS = "norm_1.num_batches_tracked", "norm_2.num_batches_tracked"
 
 
 class EnsembleConfig(HeadConfig):
-    """What an ensemble's weights mean."""
+    """The meaning of an ensemble's weights."""
 
     num_members: Annotated[int, Field(ge=1, le=1000)]
     hidden: tuple[Width, Width]
@@ -92,7 +92,7 @@ class Ensemble(nn.Module):
 
 
 def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a normalisation in eval mode multiplies by, then adds."""
+    """The factor and the summand of a normalisation in eval mode."""
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return scale, norm.bias - norm.running_mean * scale
 

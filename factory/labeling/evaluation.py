@@ -31,7 +31,7 @@ class Evaluation:
     sheet: UInt8
     num_images: int
     images_with_class: tuple[int, ...]
-    """In how many test images each class occurs."""
+    """The number of test images in which each class occurs."""
 
     def __repr__(self) -> str:
         return f"Evaluation({self.num_images} images, soft={self.soft}, hard={self.hard})"

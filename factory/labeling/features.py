@@ -1,4 +1,4 @@
-"""What the frozen U-Net knows of an image: decoder maps at (timesteps x blocks).
+"""Features of images: decoder maps of the frozen network at (timesteps x blocks).
 
 Maps keep their native resolution; descriptors of single pixels are gathered from them, equal to
 upsampling every map to the image and reading the pixel (Baranchuk et al. 2022, section 3).
@@ -126,7 +126,7 @@ def read_cells(cells: torch.Tensor, pixels: torch.Tensor, image_size: int) -> to
 def neighbours(
     resolution: int, image_size: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each pixel: its four cells (S * S, 4) of a map, and how much of each it is made of."""
+    """The four cells (S * S, 4) of a map that each pixel lies between, and the share of each."""
     centres = (torch.arange(image_size, dtype=torch.float64) + 0.5) * resolution / image_size
     centres = (centres - 0.5).clamp(0, resolution - 1)
     low = centres.long()

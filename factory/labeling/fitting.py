@@ -29,7 +29,7 @@ _PIXELS_PER_PASS = 2**15
 
 
 def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfig:
-    """What the new head's weights will mean.
+    """The config of a new head.
 
     Raises UserError if there is no such kind, or the model lacks a block or a timestep.
     """

@@ -1,4 +1,4 @@
-"""What the rest of the product asks of a head: the classifier of pixels by the network's maps.
+"""The protocol of heads, which classify pixels by the network's maps.
 
 Shapes: B images, S image size, C classes, C_m channels of map m, N images to fit on.
 """
@@ -29,7 +29,7 @@ UNCERTAIN_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Labels:
-    """What a head says of B images."""
+    """The labels of B images."""
 
     soft: torch.Tensor
     """(B, S, S) uint8 class ids: the largest mean probability."""
@@ -50,7 +50,7 @@ class Labels:
 
 
 class HeadConfig(BaseModel):
-    """What a head's weights mean: the `config.json` of its folder. A kind adds its own fields."""
+    """The meaning of a head's weights: its folder's `config.json`. A kind adds its own fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,7 +89,7 @@ class Head(Protocol):
 
     @property
     def config(self) -> HeadConfig:
-        """What its weights mean."""
+        """The meaning of its weights."""
 
     def label(self, maps: Maps, image_size: int) -> Labels:
         """Labels B images (S, S) from their maps, in the descriptor's order."""

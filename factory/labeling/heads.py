@@ -21,8 +21,7 @@ from factory.storage import hub
 HEADS: dict[str, HeadKind] = {
     "ensemble": ensemble_fitting.KIND,
 }
-"""By the name that `fit.head` has for them; a `config.json` without `kind` is of an
-ensemble."""
+"""The kinds by their names in `fit.head`; a `config.json` without `kind` is of an ensemble."""
 WEIGHTS = "ensemble.safetensors"
 
 
@@ -95,7 +94,7 @@ def _kind(config_data: bytes) -> HeadKind:
 
 
 def _remedy(url: str) -> str:
-    """What to do about a place that holds no ensemble."""
+    """Advice for a URL that holds no ensemble."""
     if storage.is_file(url):
         return "It is a file: name the folder that holds both."
     if any(exists(storage.join(url, name)) for name in (INDEX, "unet", DDPM_WEIGHTS)):

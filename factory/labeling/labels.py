@@ -22,14 +22,14 @@ from factory.labeling.head import Labels
 from factory.precision import products_in_tf32
 
 _CELL_BYTES = {"cpu": 3 * 2**24, "cuda": 2**30}
-"""Of projected cells at a time: images and members are taken in as many rounds as that needs."""
+"""The bytes of projected cells at a time: images and members are taken in rounds of that."""
 _CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**28}
-"""Of hidden units at a time; on the CPU, what its cache holds."""
+"""The bytes of hidden units at a time; on the CPU, the size of its cache."""
 
 
 @dataclass(frozen=True)
 class Votes:
-    """What members say of P pixels, summed over the members added so far."""
+    """The votes of members on P pixels, summed over the members added so far."""
 
     probabilities: torch.Tensor
     """(P, C)."""

@@ -1,4 +1,4 @@
-"""How good masks are: one confusion matrix over a whole set, and what follows from it.
+"""Scores of masks: one confusion matrix over a whole set, and the measures that follow from it.
 
 Shapes: C classes; masks of any equal shape.
 """
@@ -23,7 +23,7 @@ def confusion_matrix(
 
 @dataclass(frozen=True)
 class Score:
-    """Read off a confusion matrix of a whole set."""
+    """The scores that follow from the confusion matrix of a whole set."""
 
     confusion: npt.NDArray[np.int64]
 

@@ -24,7 +24,7 @@ _CLASS_SHARE = 0.75
 """1 draws pixels as they occur, 0 draws all classes alike: between the two, mean IoU is largest."""
 _NUM_AXES = 512
 _AXES_IMAGES, _AXES_PIXELS = 16, 2**14
-"""How many images, and pixels of them, tell the axes."""
+"""The number of images, and of their pixels, that the axes are computed from."""
 
 
 @dataclass(frozen=True)

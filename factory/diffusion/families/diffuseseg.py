@@ -178,7 +178,7 @@ class DiffuseSegUNet(nn.Module):
 
     @property
     def block_downscaling(self) -> tuple[int, ...]:
-        """How many times smaller than the image every decoder block's map is."""
+        """The factor by which every decoder block's map is smaller than the image."""
         return tuple(2**level for level in reversed(range(len(self.ups))))
 
     @property

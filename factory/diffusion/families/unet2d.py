@@ -33,7 +33,7 @@ def timestep_embedding(t: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 class TimeEmbedding(nn.Module):
-    """(B, in) -> (B, out)."""
+    """Two linear layers, (B, in) -> (B, out)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class TimeEmbedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """(B, in, H, W), (B, time) -> (B, out, H, W)."""
+    """Two convolutions around a shortcut: (B, in, H, W), (B, time) -> (B, out, H, W)."""
 
     def __init__(self, config: UNetConfig, in_channels: int, out_channels: int, time: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Attention(nn.Module):
 
 
 class Downsample(nn.Module):
-    """(B, C, H, W) -> (B, C, H/2, W/2)."""
+    """A strided convolution, (B, C, H, W) -> (B, C, H/2, W/2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """(B, C, H, W) -> (B, C, 2H, 2W)."""
+    """Nearest neighbours and a convolution, (B, C, H, W) -> (B, C, 2H, 2W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class UNet(nn.Module):
 
     @property
     def block_downscaling(self) -> list[int]:
-        """How many times smaller than the image every decoder block's map is."""
+        """The factor by which every decoder block's map is smaller than the image."""
         num_levels, layers = len(self.config.block_out_channels), self.config.layers_per_block + 1
         scales = []
         for level in reversed(range(num_levels)):

@@ -1,4 +1,4 @@
-"""What `unet/config.json` says of a `UNet2DModel`, as diffusers writes it.
+"""Reads and writes `unet/config.json` of a `UNet2DModel`, as diffusers does.
 
 Equal tensors do not mean equal semantics, so the config decides: a field that asks for something
 that our U-Net does not do is refused by name.
@@ -40,7 +40,7 @@ _DRAWN = {
     (3, 6): ": it predicts variances, too",
     (4, 4): ": a latent model's, which draws codes",
 }
-"""What networks of other channels do."""
+"""The purposes of networks with other channels, for messages."""
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _SHAPE_FIELDS = {"block_out_channels", "layers_per_block", "dropout", "norm_num_groups"}
 _READ_FIELDS = _SHAPE_FIELDS | {
@@ -60,7 +60,7 @@ _EMA_FIELDS = {
     "inv_gamma",
     "power",
 }
-"""That diffusers adds where the weights are averages; they say how these were made."""
+"""Fields that diffusers adds to averaged weights: they say how the averages were made."""
 
 
 def read_config(content: Mapping[str, Any], place: str) -> tuple[UNetConfig, int]:

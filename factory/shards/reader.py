@@ -60,8 +60,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         and 1. equal_ranks: every rank gives the same number of samples, as training with DDP needs
         it: fewer than world_size samples are left out; where max_uncertainty or keep leaves some
         out, the number is an estimate, and a rank may give some samples twice and leave out
-        others. Without equal_ranks every sample comes exactly once, over all ranks, whose numbers
-        differ.
+        others. Without equal_ranks, every sample comes exactly once over all ranks.
 
         partial: takes the shards that are done, where the dataset is unfinished.
 

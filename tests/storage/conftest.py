@@ -1,0 +1,24 @@
+"""Empty places, and a store whose calls can fail."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+from fsspec.registry import _registry
+
+from tests.storage.stores import Store
+
+
+@pytest.fixture(params=["local", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place on this machine, and one behind fsspec."""
+    return str(tmp_path / "a") if request.param == "local" else f"memory://{uuid.uuid4().hex}/a"
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> type[Store]:
+    """Behind memory://."""
+    monkeypatch.setitem(_registry, "memory", Store)
+    for name, value in {"store": {}, "pseudo_dirs": [""], "errors": [], "replaces": False}.items():
+        monkeypatch.setattr(Store, name, value)
+    return Store

@@ -1,0 +1,23 @@
+"""Claims about factory.storage.urls."""
+
+from pathlib import Path
+
+import pytest
+
+from factory import storage
+
+
+def test_paths_become_absolute_and_urls_lose_the_last_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage.normalize("out/x/") == str(tmp_path / "out/x")
+    assert storage.normalize(f"file://{tmp_path}/x") == str(tmp_path / "x")
+    assert storage.normalize("s3://bucket/prefix/") == "s3://bucket/prefix"
+    assert storage.is_local(storage.normalize("x")) and not storage.is_local("s3://bucket")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert storage.normalize("~/x") == str(tmp_path / "home/x")
+
+
+def test_the_last_part_is_the_name() -> None:
+    assert storage.name_of("s3://bucket/a/b.png") == storage.name_of("/a/b.png/") == "b.png"

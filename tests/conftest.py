@@ -1,5 +1,6 @@
 """One Ray instance for all tests, tiny models for any of them, and no way off this machine."""
 
+import gc
 import logging
 import os
 import tempfile
@@ -44,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("ray"))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector the modules and tests, which last as long as the process."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def printed_lines() -> None:
     """Lines of progress are printed, as by commands."""
@@ -71,7 +79,7 @@ def s3_bucket() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ray_session(s3_bucket: str) -> Iterator[str]:
-    """Starts Ray once; its address, for processes that join it."""
+    """Starts Ray once for all tests; yields its address, for processes that join it."""
     import ray
 
     # Ray would run workers at low priority, and the tests behind anything else on the machine.

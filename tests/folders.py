@@ -1,10 +1,10 @@
-"""What a folder holds, to compare it with what it held before."""
+"""Reads whole folders, to compare them with what they held before."""
 
 from pathlib import Path
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below it, by their names within it."""
+    """Returns the bytes of all files below a folder, by their names within it."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

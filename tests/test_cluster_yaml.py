@@ -1,4 +1,4 @@
-"""What cluster.yaml promises, checked without a cloud."""
+"""Claims about cluster.yaml, checked without a cloud."""
 
 import re
 import shlex
@@ -85,15 +85,15 @@ def test_the_token_reaches_the_nodes_as_a_file_and_is_nowhere_written(
 
 def test_nothing_listens_to_the_world(config: dict[str, Any]) -> None:
     # Resolved, so that Ray's defaults, which do, are seen too.
-    told = TEXT + yaml.safe_dump(config)
-    assert "0.0.0.0" not in told and "::/0" not in told
-    assert "IpPermissions" not in told
+    text = TEXT + yaml.safe_dump(config)
+    assert "0.0.0.0" not in text and "::/0" not in text
+    assert "IpPermissions" not in text
     assert "--dashboard-host=127.0.0.1" in config["head_start_ray_commands"][-1]
-    assert not re.search(r"--publish|-p \d|--ray-client-server-port", told)
+    assert not re.search(r"--publish|-p \d|--ray-client-server-port", text)
 
 
 def locked() -> dict[str, str]:
-    """{name: version} of the lock."""
+    """Returns {name: version} of the lock."""
     text = (ROOT / "requirements.lock").read_text()
     return {canonicalize_name(n): v for n, v in re.findall(r"(?m)^([\w.-]+)==(\S+)", text)}
 
@@ -107,12 +107,12 @@ def test_setup_installs_exact_versions_of_what_the_project_depends_on(
     assert not any("pip" in command for command in more)
     match = re.fullmatch(r"pip install torch==([\d.]+)", torch)
     assert match
-    there = locked() | {"torch": match[1]}
+    versions = locked() | {"torch": match[1]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     # The launcher on the head needs boto3.
     needed = [*project["dependencies"], *project["optional-dependencies"]["s3"], "boto3"]
     for requirement in map(Requirement, needed):
-        assert requirement.specifier.contains(there[canonicalize_name(requirement.name)])
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)])
 
 
 def test_torch_brings_nothing_whose_version_is_open(config: dict[str, Any]) -> None:

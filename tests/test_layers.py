@@ -87,7 +87,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Full names of all that a module imports, anywhere in it."""
+    """Yields the full names of all that a module imports, anywhere in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -100,7 +100,7 @@ MODULES = modules()
 
 
 def dependencies(module: str) -> set[str]:
-    """The factory's modules that a module imports."""
+    """Returns the factory's modules that a module imports."""
     found = set()
     for name in imported(MODULES[module]):
         inner = f"{name.removeprefix('factory.')}."
@@ -110,7 +110,7 @@ def dependencies(module: str) -> set[str]:
 
 
 def rank(module: str) -> int:
-    """The line of a module in the table."""
+    """Returns the line of a module in the table."""
     package = module.rpartition(".")[0] + ".*"
     lines = [line.split() for line in LAYERS.split("\n")]
     ranks = [i for i, names in enumerate(lines) if module in names or package in names]
@@ -162,7 +162,7 @@ def test_shards_know_nothing_of_networks_and_configs() -> None:
 
 
 def at_import(tree: ast.AST) -> Iterator[str]:
-    """What a module imports when it is imported itself: not in functions, not for types alone."""
+    """Yields what a module imports when it is imported: not in functions, not for types alone."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from imported(node)

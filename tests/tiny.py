@@ -26,17 +26,17 @@ TREE: dict[str, dict[str, Any]] = {
     },
     "fit": {"timesteps": [10, 40], "blocks": [1, 2]},
 }
-"""Their config."""
+"""The config of these models, as nested mappings."""
 
 
 def save_models(folder: Path) -> dict[str, str]:
-    """A DDPM and an ensemble on its features below folder; the config's `models` section."""
+    """Writes a DDPM and an ensemble on its features; returns the config's `models` section."""
     config = parse_config(TREE)
     torch.manual_seed(0)
     ddpm_url, ensemble_url = str(folder / "ddpm"), str(folder / "ensemble")
     unet = UNet(config.train.unet)
     save_model(unet, config.train.diffusion, 16, ddpm_url)
-    learned = EnsembleConfig(
+    ensemble_config = EnsembleConfig(
         class_names=CLASSES,
         palette=PALETTE,
         image_size=16,
@@ -48,5 +48,5 @@ def save_models(folder: Path) -> dict[str, str]:
         hidden=(8, 4),
         ddpm_hash=load_model(ddpm_url).model_hash,
     )
-    save_head(Ensemble(learned), ensemble_url)
+    save_head(Ensemble(ensemble_config), ensemble_url)
     return {"ddpm_url": ddpm_url, "ensemble_url": ensemble_url}

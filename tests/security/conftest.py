@@ -21,13 +21,13 @@ def draw(index: int) -> Sample:
 
 @pytest.fixture
 def make_sample() -> Callable[[int], Sample]:
-    """The index-th of the dataset."""
+    """Makes the index-th sample of the dataset."""
     return draw
 
 
 @pytest.fixture
 def make_plan() -> Callable[..., Plan]:
-    """Of 4 pairs in 2 shards; keyword arguments are other fields."""
+    """Makes plans of 4 pairs in 2 shards; keyword arguments replace fields."""
 
     def make(**changes: object) -> Plan:
         fields: dict[str, object] = {
@@ -45,7 +45,7 @@ def make_plan() -> Callable[..., Plan]:
 
 @pytest.fixture
 def make_dataset(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[..., str]:
-    """The place of a finished dataset; keyword arguments are fields of its plan."""
+    """Makes a finished dataset and returns its URL; keyword arguments are fields of its plan."""
 
     def make(license: str = "cc0-1.0", description: str = "A test.", **changes: object) -> str:
         plan, url = make_plan(**changes), str(tmp_path / "dataset")

@@ -1,4 +1,4 @@
-"""Rules S1 and S2 in the code itself: what could run a user's file is nowhere called."""
+"""Claims about the code itself: what could run a user's file is nowhere called."""
 
 import ast
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ METHODS = {"extractall", "extract", "read_pickle", "from_pretrained"}
 
 
 def problems(tree: ast.Module, file: str) -> Iterator[str]:
-    """What in a module could run what it reads."""
+    """Yields the places of a module that could run what it reads."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from _of_import(node, file)

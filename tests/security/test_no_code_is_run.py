@@ -1,4 +1,4 @@
-"""Rules S1 and S12: nothing that a user's file brings is ever run, whatever it is called."""
+"""Claims about foreign files: nothing that one brings is ever run, whatever it is called."""
 
 import shutil
 from collections.abc import Callable

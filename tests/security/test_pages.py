@@ -1,4 +1,4 @@
-"""Rule S8: the report and the card show whatever they are told as text, and reach for nothing."""
+"""Claims about the report and the card: they show any text as text, and load nothing."""
 
 import json
 import re
@@ -126,7 +126,7 @@ def test_a_cards_front_matter_holds_hostile_text_as_text(
 
 
 def body(text: str, format: str) -> str:
-    """Of a card that says a text wherever it can say one."""
+    """Returns the front matter of a card that holds a text wherever it can hold one."""
     classes = Classes.named(["background", text, f"{text} too"])
     card = dataset_card(classes, 5, text, text, {text: text, "format": format})
     return re.split(r"^---$", card, maxsplit=2, flags=re.MULTILINE)[2]

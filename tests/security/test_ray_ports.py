@@ -1,4 +1,4 @@
-"""Rule S5: Ray runs whatever it is sent, so nobody else may reach it, or the user is warned."""
+"""Claims about Ray's ports: Ray runs whatever it is sent, so nobody else may reach it."""
 
 import ipaddress
 import json

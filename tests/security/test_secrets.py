@@ -1,4 +1,4 @@
-"""Rule S4: of ten planted secrets, none is in anything that is written, printed or logged."""
+"""Claims about secrets: of ten that are planted, none is in what is written, printed or logged."""
 
 import base64
 import logging
@@ -41,7 +41,7 @@ URLS = [
 
 
 def singing(text: str | bytes) -> list[str]:
-    """The canaries that are in a text, also where it is written as URLs or in base64."""
+    """Returns the canaries that are in a text, also as parts of URLs or in base64."""
     data = text.encode() if isinstance(text, str) else text
     return [canary for canary in CANARIES if any(form in data for form in _forms(canary))]
 
@@ -66,12 +66,12 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
 def heard(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Iterator[Callable[[], str]]:
-    """What was printed and logged since it was asked last."""
+    """Returns a function that gives what was printed and logged since its last call."""
     caplog.set_level(logging.DEBUG)
 
     def listen() -> str:
-        told = capfd.readouterr()
-        return told.out + told.err + caplog.text
+        printed = capfd.readouterr()
+        return printed.out + printed.err + caplog.text
 
     yield listen
 
@@ -86,7 +86,7 @@ def test_a_canary_that_sings_is_heard(canary: str) -> None:
 
 @pytest.fixture
 def made(tiny_config: Callable[..., Config], tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """A dataset as the command makes it, but for Ray: all its files are written."""
+    """The URL of a dataset with all files that the command writes, made without Ray."""
     from factory.generation.command import _description, environment
 
     config = tiny_config(generate={"num": 4, "samples_per_shard": 2, "format": request.param})
@@ -119,8 +119,8 @@ def test_no_file_of_a_dataset_and_nothing_that_is_told_of_it_holds_a_secret(
 @pytest.mark.parametrize("command", ["inspect", "train", "fit", "evaluate", "generate"])
 def test_print_config_tells_no_secret(command: str, heard: Callable[[], str]) -> None:
     assert main([command, "--print-config"]) == 0
-    told = heard()
-    assert "ddpm_url" in told and not singing(told)
+    output = heard()
+    assert "ddpm_url" in output and not singing(output)
 
 
 @pytest.mark.parametrize("key", ["secret", "generate.secret_key", "hf_token", "train.password"])
@@ -131,8 +131,8 @@ def test_a_secret_under_a_key_that_is_unknown_is_not_repeated(
     tree = {section: {name: CONFIG_KEY}} if section else {name: CONFIG_KEY}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
     assert main(["generate", "--config", str(tmp_path / "config.yaml")]) == 2
-    told = heard()
-    assert f"{key}: unknown key" in told and not singing(told)
+    output = heard()
+    assert f"{key}: unknown key" in output and not singing(output)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_a_file_of_secrets_taken_for_a_config_is_not_repeated(
 ) -> None:
     (tmp_path / "config.yaml").write_text(text)
     assert main(["generate", "--config", str(tmp_path / "config.yaml")]) == 2
-    told = heard()
-    assert str(tmp_path / "config.yaml") in told and not singing(told)
+    output = heard()
+    assert str(tmp_path / "config.yaml") in output and not singing(output)
 
 
 @pytest.mark.parametrize("text", [URLS[0], f"generate.url=[{URLS[0]}", f"generate.url={{{URLS[4]}"])
@@ -171,6 +171,6 @@ def test_a_broken_model_or_source_tells_its_place_alone(
     assert main(["generate", "--ddpm", str(tmp_path / "model"), "--dry-run"]) == 2
     given = "--set", "preset=32px", "--set", f"data.unlabelled={source}"
     assert main(["train", "--dry-run", *given]) == 2
-    told = heard()
-    assert f"{tmp_path}/model" in told and f"{tmp_path}/nothing" in told
-    assert not singing(told)
+    output = heard()
+    assert f"{tmp_path}/model" in output and f"{tmp_path}/nothing" in output
+    assert not singing(output)

@@ -1,4 +1,4 @@
-"""Rule S6: a tar shard is the factory's own to the last header, or refused; none is extracted."""
+"""Claims about tar shards: a tar is the factory's own to the last header, or it is refused."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Rule S7: what lies in temporary folders is nobody else's to read."""
+"""Claims about temporary files: what lies in temporary folders is nobody else's to read."""
 
 import os
 import stat

@@ -55,7 +55,7 @@ ACCEPTED = {
 
 
 class Refused(NamedTuple):
-    """Of all of these URLs the same is said: what is wrong, and what to do."""
+    """URLs that are refused with the same words: what is wrong, and what to do."""
 
     what: str
     remedy: str
@@ -179,7 +179,7 @@ REFUSED = {
         "names no bucket", "s3://bucket/prefix", [f"s3:///key:{SECRET}@bucket"]
     ),
 }  # fmt: skip
-"""What is wrong with URLs, by kind."""
+"""Each kind of mistake in a URL, with URLs that have it."""
 
 ONE_OF_EACH = [(refused, refused.urls[0]) for refused in REFUSED.values()]
 
@@ -226,7 +226,7 @@ def test_a_refusal_says_what_is_wrong_and_what_to_do(kind: str) -> None:
 
 
 def url_keys(section: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Yields (dotted key, a tree that sets it to `{}`'s place) of all keys that take a URL."""
+    """Yields each key that takes a URL, and the kind of its section if sections of it have one."""
     for name, field in section.model_fields.items():
         for below in sections_of(field.annotation):
             yield from url_keys(below, (*path, name))

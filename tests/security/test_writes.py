@@ -1,4 +1,4 @@
-"""Rule S7: what a dataset's files say leads neither a reader nor a writer out of its folder."""
+"""Claims about names in datasets: they lead neither a reader nor a writer out of its folder."""
 
 import json
 from collections.abc import Callable

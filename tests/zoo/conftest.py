@@ -67,7 +67,7 @@ def refused(command: Callable[..., tuple[int | str | None, str, str]]) -> Callab
 
 @pytest.fixture
 def refused_by(capsys: pytest.CaptureFixture[str], place: Path) -> Callable[..., None]:
-    """The same for a function that no command calls."""
+    """Asserts that a function which no command calls refuses exactly as the case expects."""
 
     def run(case: Case, call: Callable[[], object]) -> None:
         before = _content(place)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from factory.data.toy import drawing, faces
+from factory.data.toy import faces
+from tests.drawings import draw_many
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,7 +32,7 @@ def commands(block: str, start: str = "") -> Iterator[list[str]]:
 
 def save_pairs(folder: Path, num: int, size: int, seed: int = 2) -> None:
     """Drawn faces as people have labelled images: images/, masks/ and classes.json."""
-    for part, pictures in zip(("images", "masks"), drawing.draw_many(seed, num, size), strict=True):
+    for part, pictures in zip(("images", "masks"), draw_many(seed, num, size), strict=True):
         (folder / part).mkdir(parents=True)
         for i, picture in enumerate(pictures):
             Image.fromarray(picture).save(folder / part / f"{i}.png")

@@ -12,10 +12,11 @@ import pytest
 import factory
 from factory import UserError, api
 from factory.data.loading import Labelled
-from factory.data.toy import drawing, faces
+from factory.data.toy import faces
 from factory.diffusion.checkpoints import Model
 from factory.png import encode_png
 from tests import tiny
+from tests.drawings import draw_many
 
 FEATURES = {"timesteps": (10, 40), "blocks": (1, 2)}
 FEW = {"num_members": 2, "hidden": (8, 4), "num_steps": 5, "pixels_per_step": 16}
@@ -29,7 +30,7 @@ def ddpm(tiny_models: dict[str, str]) -> Model:
 
 @pytest.fixture
 def labelled() -> Labelled:
-    return factory.labelled_arrays(*drawing.draw_many(3, 4, 16), faces.CLASSES)
+    return factory.labelled_arrays(*draw_many(3, 4, 16), faces.CLASSES)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_objects_describe_themselves_in_one_short_line(
 def test_a_training_on_arrays_gives_a_ddpm_and_mixes_no_others_in(
     ray_session: str, tmp_path: Path
 ) -> None:
-    images, _ = drawing.draw_many(1, 6, 16)
+    images, _ = draw_many(1, 6, 16)
     shape = {**tiny.TREE["train"]["unet"]}
     settings = {"batch_size": 2, "checkpoint_steps": 2, "sample_steps": 100, "use_gpu": False}
     ddpm = factory.train(images, tmp_path / "run", unet=shape, num_steps=2, **settings)
@@ -192,7 +193,7 @@ def test_settings_that_a_function_decides_itself_are_refused_and_all_told(
 def test_many_images_are_labelled_a_few_at_a_time_as_one_by_one(
     segmenter: factory.Segmenter,
 ) -> None:
-    images, _ = drawing.draw_many(1, 21, 16)
+    images, _ = draw_many(1, 21, 16)
     found = segmenter.segment(list(images))
     alone = np.concatenate([segmenter.segment(images[i : i + 1]).masks for i in range(21)])
     assert found.masks.shape == (21, 16, 16)

@@ -245,7 +245,7 @@ def pairs_source(pairs: Path) -> str:
 def test_inspect_looks_at_what_is_set_and_names_the_rest_without_drawing(
     capsys, pairs, monkeypatch
 ):
-    monkeypatch.setattr(drawing, "draw_many", None)
+    monkeypatch.setattr(drawing, "draw", None)
     assert main(["inspect", SIZE, "--set", f"data.labelled={pairs_source(pairs)}"]) == 0
     told = capsys.readouterr().out
     assert "data.unlabelled is not set" in told and "data.test is not set" in told
@@ -303,7 +303,7 @@ def test_what_a_command_needs_and_a_config_of_ones_own_lacks_is_named(
     arguments, missing, refused, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(drawing, "draw_many", None)
+    monkeypatch.setattr(drawing, "draw", None)
     for more in ([], ["--dry-run"]):
         lines = refused(*arguments, *more).splitlines()
         told = [line.split(" is not set. ")[0] for line in lines if line.startswith("error: ")]

@@ -11,13 +11,14 @@ from PIL import Image
 
 from factory.classes import IGNORE_ID, Classes
 from factory.data.loading import Labelled
-from factory.data.toy import drawing, faces
+from factory.data.toy import faces
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
 from factory.labeling.evaluation import SHEET_COLUMNS, evaluate, table, write_evaluation
 from factory.labeling.fitting import image_maps
 from factory.labeling.heads import load_head
 from factory.labeling.metrics import Score, confusion_matrix
+from tests.drawings import draw_many
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def ensemble(tiny_models, model):
 
 @pytest.fixture(scope="module")
 def test_set() -> Labelled:
-    images, masks = drawing.draw_many(3, 5, 16)
+    images, masks = draw_many(3, 5, 16)
     masks[0, :4] = IGNORE_ID
     classes = Classes.named(faces.CLASSES, faces.PALETTE)
     return Labelled(images, masks, tuple("abcde"), classes)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from factory.classes import IGNORE_ID, Classes
 from factory.config import Config, parse_config
 from factory.data.loading import Labelled
-from factory.data.toy import drawing, faces
+from factory.data.toy import faces
 from factory.diffusion.checkpoints import Model, load_model
 from factory.errors import UserError
 from factory.labeling import ensemble_fitting, fitting
@@ -19,6 +19,7 @@ from factory.labeling.ensemble_fitting import fit_pool, members_loss
 from factory.labeling.fitting import fit_head, image_maps, mirror_ids, new_head_config
 from factory.labeling.heads import HEADS
 from factory.labeling.pixel_pool import Axes, choose_pixels, read_pool
+from tests.drawings import draw_many
 
 TOY = Classes.named(faces.CLASSES, faces.PALETTE)
 KNOBS = {
@@ -31,7 +32,7 @@ KNOBS = {
 
 
 def drawings(seed: int, num: int) -> Labelled:
-    images, masks = drawing.draw_many(seed, num, 16)
+    images, masks = draw_many(seed, num, 16)
     return Labelled(images, masks, tuple(f"toy-{seed}-{i}" for i in range(num)), TOY)
 
 

@@ -63,14 +63,3 @@ def draw(seed: int, index: int, size: int) -> tuple[NDArray[np.uint8], NDArray[n
     image = shaded.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean(axis=(1, 3))
     image += rng.normal(0.0, 1.5, image.shape)
     return image.round().clip(0, 255).astype(np.uint8), _majority(labels[numbers], SUPERSAMPLING)
-
-
-def draw_many(
-    seed: int, num: int, size: int, start: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Faces `start` .. `start + num - 1`: images (num, size, size, 3), masks (num, size, size)."""
-    images = np.empty((num, size, size, 3), dtype=np.uint8)
-    masks = np.empty((num, size, size), dtype=np.uint8)
-    for row in range(num):
-        images[row], masks[row] = draw(seed, start + row, size)
-    return images, masks

@@ -15,9 +15,9 @@ from factory.config import DataConfig, parse_config
 from factory.data.cache.decoded import DECODING_VERSION, cached_images, check_images, find
 from factory.data.kinds.folder import FolderSource
 from factory.data.loading import read_images
-from factory.data.toy import drawing
 from factory.errors import UserError
 from tests.data.cache.sources import TOY, entries, refusal
+from tests.drawings import draw_many
 from tests.stumbling import stumble
 
 
@@ -36,7 +36,7 @@ def test_images_are_those_that_the_source_has_and_are_decoded_once(data, photos,
 
 def test_drawings_are_drawn_once(data, decoded) -> None:
     first = cached_images(data, TOY)
-    np.testing.assert_array_equal(first.images, drawing.draw_many(4, 70, 16)[0])
+    np.testing.assert_array_equal(first.images, draw_many(4, 70, 16)[0])
     decoded.clear()
     assert cached_images(data, TOY).digest == first.digest
     assert decoded == []

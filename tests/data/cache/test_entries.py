@@ -16,6 +16,7 @@ from factory.data.cache.decoded import cached_images, check_images
 from factory.data.kinds.toy import ToySource
 from factory.data.toy import drawing
 from tests.data.cache.sources import OF_TOY, TOY, entries, refusal
+from tests.drawings import draw_many
 from tests.folders import contents
 
 
@@ -63,7 +64,7 @@ def test_a_killed_process_leaves_nothing_that_stops_the_next_one(data, monkeypat
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert entries(data) == ["making"]
     found = cached_images(data, TOY)
-    np.testing.assert_array_equal(found.images, drawing.draw_many(4, 70, 16)[0])
+    np.testing.assert_array_equal(found.images, draw_many(4, 70, 16)[0])
     assert entries(data) == [found.key]
 
 
@@ -74,7 +75,7 @@ def test_an_entry_that_somebody_cut_is_made_anew(data) -> None:
     for content in (file.read_bytes()[:-1], b"", b"no numpy file"):
         file.write_bytes(content)
         assert cached_images(data, TOY).digest == found.digest
-    np.testing.assert_array_equal(cached_images(data, TOY).images, drawing.draw_many(4, 70, 16)[0])
+    np.testing.assert_array_equal(cached_images(data, TOY).images, draw_many(4, 70, 16)[0])
 
 
 @pytest.mark.slow

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from factory.data.toy.drawing import draw, draw_many
+from factory.data.toy.drawing import draw
 from factory.data.toy.faces import CLASSES, PALETTE
+from tests.drawings import draw_many
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +85,3 @@ def test_skin_has_another_colour_than_the_background(faces):
     for image, mask in zip(images, masks, strict=True):
         skin, background = image[mask == 1].mean(axis=0), image[mask == 0].mean(axis=0)
         assert np.abs(skin - background).max() > 12
-
-
-def test_draw_many_is_draw_one_by_one():
-    images, masks = draw_many(9, 5, 32, start=40)
-    for row in range(5):
-        image, mask = draw(9, 40 + row, 32)
-        assert np.array_equal(images[row], image)
-        assert np.array_equal(masks[row], mask)

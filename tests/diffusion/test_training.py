@@ -375,7 +375,8 @@ def test_checking_refuses_a_run_whose_images_have_changed(tmp_path) -> None:
 
 def test_a_missing_folder_of_images_is_refused_and_nothing_written(tmp_path) -> None:
     source = {"kind": "folder", "url": str(tmp_path / "nowhere")}
-    config = parse_config({"data": {"unlabelled": source}, "train": {"url": str(tmp_path / "run")}})
+    data = {"unlabelled": source, "image_size": 64}
+    config = parse_config({"data": data, "train": {"url": str(tmp_path / "run")}})
     with pytest.raises(UserError, match="nowhere"):
         train(config)
     assert not (tmp_path / "run").exists()

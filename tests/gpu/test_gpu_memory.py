@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from factory.config import Config, UNetConfig
+from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.diffusion.families.unet2d import UNet
 from factory.generation.gpu_memory import automatic_batch, limit_memory, map_bytes
 from factory.generation.recipe import load_models, make_plan
@@ -45,6 +46,27 @@ def test_the_estimate_of_a_pass_is_what_it_holds(
     with autocast(bf16, "cuda"):
         unet(x_t, t)
     assert (gpu.peak_bytes - before) / 8 == pytest.approx(unet.pass_bytes(32, bf16), rel=0.15)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("widths", [(64, 128, 256, 512), (32, 128, 128)])
+@torch.inference_mode()
+def test_the_estimate_of_diffusesegs_network_is_near_what_it_holds(
+    widths: tuple[int, ...], bf16: bool, gpu: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The CPU's kernel holds the attention of all pairs of places, a GPU's does not.
+    monkeypatch.setattr(
+        "factory.diffusion.families.diffuseseg._attend", lambda qkv: qkv[:, :, 2].contiguous()
+    )
+    shape = Shape(down_channels=widths, mid_channels=(widths[-1], widths[-2]))
+    unet = DiffuseSegUNet(shape).requires_grad_(False).to(CUDA, memory_format=torch.channels_last)
+    x_t, t = torch.zeros(8, 3, 32, 32, device=CUDA), torch.zeros(8, device=CUDA)
+    gpu.forget_peak()
+    before = gpu.live_bytes()
+    with autocast(bf16, "cuda"):
+        unet(x_t, t)
+    held = (gpu.peak_bytes - before) / 8
+    assert held == pytest.approx(unet.pass_bytes(32, bf16), rel=0.15)
 
 
 @pytest.mark.parametrize(("shape", "bf16"), list(product(SHAPES, [False, True])))

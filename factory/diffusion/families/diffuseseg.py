@@ -224,16 +224,15 @@ class DiffuseSegUNet(nn.Module):
     def pass_bytes(self, image_size: int, bf16: bool) -> int:
         """An estimate of the memory that a pass of one image takes at its peak, uncompiled.
 
-        Every decoder block holds its own input twice as a convolution takes it, and as a
-        normalisation takes it, row-major and in float32, and as it gives it.
+        Around its attention a block of the way down holds about nine numbers a channel and place,
+        and in bfloat16 one more in float32, beside the maps that wait for the way up.
         """
-        item = 2 if bf16 else 4
-        normalised = 4 + 4 + (4 if bf16 else 0)
-        skips = self.shape.down_channels[-2::-1]
-        peak = 0
-        for skip, scale in zip(skips, self.block_downscaling, strict=True):
-            joined = 2 * skip * (image_size // scale) ** 2
-            peak = max(peak, joined * (item + normalised) + joined // 2 * item)
+        item, waiting, peak = 2 if bf16 else 4, 0, 0
+        held = 9 * item + (4 if bf16 else 0)
+        for level, (skip, width) in enumerate(pairwise(self.shape.down_channels)):
+            places = (image_size >> level) ** 2
+            waiting += skip * places * item
+            peak = max(peak, waiting + held * width * places)
         return peak
 
     def config_json(self, image_size: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 # make demo: the whole factory on the toy domain, ending with a report page.
 # make test: the tests. Both set up their own environment first.
 # make test-fast: those that take little time each, and no Ray: before a commit, a minute.
-# make coverage: which lines the tests reach that start no Ray, in their own processes: not in those that
-#   they start.
+# make coverage: which lines and branches the tests of test-fast reach, in their own processes: not in
+#   those that they start.
 # make chaos RUNS=1000: kills, full disks, bad storage and damage, again and again; goes on where it was
 #   stopped, and ends with a table.
 # make cluster-test: generates and trains on a cluster that is simulated on this machine: it grows from
@@ -34,7 +34,7 @@ test-fast: $(VENV)/.test
 	$(BIN)/pytest --numprocesses 2 -m "not (slow or ray or chaos or cluster)"
 
 coverage: $(VENV)/.test
-	$(BIN)/pytest --numprocesses 2 -m "not (ray or chaos or cluster)" --cov
+	$(BIN)/pytest --numprocesses 2 -m "not (slow or ray or chaos or cluster)" --cov
 
 RUNS ?= 1000
 

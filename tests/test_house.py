@@ -51,7 +51,6 @@ def test_a_module_is_read_in_one_sitting() -> None:
     assert not {name: size for name, size in sizes.items() if size > MAX_MODULE_LINES}
 
 
-@pytest.mark.xfail(reason="some functions are still being split")
 def test_a_function_fits_on_a_screen() -> None:
     sizes = {f"{n}:{f.name}": num_lines(f) for n, tree in TREES.items() for f in functions(tree)}
     assert not {name: size for name, size in sizes.items() if size > MAX_FUNCTION_LINES}

@@ -19,11 +19,11 @@ from factory.progress import warn
 from factory.ray_internals import environment, messages, session
 
 _ANSWER_SECONDS = 15.0
-"""That a cluster has to take a connection."""
+"""A cluster has so long to accept a connection."""
 _NODE_SECONDS = 60.0
-"""That a node has to start a process and look for a file."""
+"""A node has so long to start a process and look for a file."""
 WAITING_SECONDS = 30.0
-"""Between two lines that tell what is waited for."""
+"""How often a line tells what is waited for."""
 
 
 def connect() -> None:
@@ -48,7 +48,7 @@ def connect() -> None:
 
 
 def _address() -> str:
-    """Of the cluster that is to be joined; empty where one is to be started on this machine."""
+    """Returns the address of the cluster to join; empty if one is to be started on this machine."""
     address = os.environ.get("RAY_ADDRESS", "").strip()
     # Ray's own name for starting one.
     return "" if address == "local" else address
@@ -103,11 +103,11 @@ def _join(address: str) -> None:
     _warn_of_open_cluster(address)
 
 
-def _port(told: str) -> int:
-    """Raises ValueError where it is none."""
-    if not (told.isdecimal() and 1 <= int(told) <= 65535):
-        raise ValueError(f"{told!r} is not a port: a number from 1 to 65535")
-    return int(told)
+def _port(text: str) -> int:
+    """Returns the number of a port; raises ValueError if the text is none."""
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise ValueError(f"{text!r} is not a port: a number from 1 to 65535")
+    return int(text)
 
 
 def _one_line(error: Exception) -> str:
@@ -128,21 +128,20 @@ def check_capacity(needed: Mapping[str, tuple[str, float]]) -> None:
         return
     import torch  # Most of what joins a cluster does without.
 
-    there = {"CPUs": session.num_cpus()}
-    there["GPUs"] = torch.cuda.device_count()
+    available = {"CPUs": session.num_cpus(), "GPUs": float(torch.cuda.device_count())}
     problems = Problems()
     for resource, (keys, number) in needed.items():
-        if number > there[resource]:
+        if number > available[resource]:
             problems.add(
-                f"{keys} = {number:g} {resource}, this machine has {there[resource]:g}. Lower one "
-                "of them, or set RAY_ADDRESS to a cluster."
+                f"{keys} = {number:g} {resource}, this machine has {available[resource]:g}. Lower "
+                "one of them, or set RAY_ADDRESS to a cluster."
             )
     problems.raise_if_any()
 
 
 @dataclass(frozen=True)
 class Room:
-    """What processes need, or what is there for them."""
+    """CPUs and GPUs that processes need, or that a cluster has."""
 
     cpus: float
     gpus: float
@@ -152,23 +151,23 @@ class Room:
 
 
 def room() -> Room:
-    """What all nodes of the cluster have together, in use or not."""
-    there = ray.cluster_resources()
-    return Room(there.get("CPU", 0.0), there.get("GPU", 0.0))
+    """Returns what all nodes of the cluster have together, in use or not."""
+    resources = ray.cluster_resources()
+    return Room(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
 
 
-def waiting_line(what: str, num_ready: int, num_wanted: int, asked: Room, there: Room) -> str:
-    """For those who wait for nodes: how many processes are wanted and ready, what was asked for
-    them and what the cluster has. To be told at once, and every WAITING_SECONDS."""
+def waiting_line(what: str, num_ready: int, num_wanted: int, asked: Room, existing: Room) -> str:
+    """Tells those who wait for nodes how many processes are wanted and ready, what was asked for
+    them and what the cluster has. It is printed at once, and every WAITING_SECONDS."""
     return (
         f"waiting for {what}: {num_ready} of {num_wanted} are ready; {asked} are asked for, "
-        f"the cluster has {there}"
+        f"the cluster has {existing}"
     )
 
 
 def node_names() -> dict[str, str]:
-    """By their ids, what nodes are called, lost ones too: the address, and the name if it has
-    another one."""
+    """Returns names of nodes by their ids, of lost ones too: the address, and the name if it
+    differs."""
     return {
         node["NodeID"]: " ".join(dict.fromkeys((node["NodeManagerAddress"], node["NodeName"])))
         for node in ray.nodes()
@@ -176,24 +175,24 @@ def node_names() -> dict[str, str]:
 
 
 def may_grow() -> bool:
-    """Whether nodes may join later: not where `connect` started Ray on this machine."""
+    """Returns whether nodes may join later: not if `connect` started Ray on this machine."""
     return session.other_nodes_may_join()
 
 
 def live_nodes() -> dict[str, str]:
-    """Addresses of the nodes that are there, by their ids."""
+    """Returns the addresses of the nodes that are alive, by their ids."""
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
 
 
 def this_node() -> str:
-    """The id of the node on which this process runs."""
+    """Returns the id of the node on which this process runs."""
     return str(ray.get_runtime_context().get_node_id())
 
 
 @contextmanager
 def naming_this_node() -> Iterator[None]:
-    """Around what a worker does with storage: where it finds no credentials, UserError says on
-    which node, and how they come there."""
+    """Lets a worker use storage in the body: if it finds no credentials, UserError says on which
+    node, and how they come there."""
     try:
         yield
     except (OSError, UserError) as error:
@@ -209,13 +208,13 @@ def naming_this_node() -> Iterator[None]:
 
 
 def at_node(node: str) -> NodeAffinitySchedulingStrategy:
-    """For a task or an actor that must run there."""
+    """Returns the strategy by which a task or an actor runs on that node alone."""
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def nodes_without(path: str) -> tuple[list[str], list[str]]:
-    """Addresses of the nodes that do not find a file of this machine, and of those that did not
-    answer in time."""
+    """Returns the addresses of the nodes that do not find a file of this machine, and of those that
+    did not answer in time."""
     sees = ray.remote(num_cpus=0, max_retries=0)(os.path.exists)
     asked = {
         sees.options(scheduling_strategy=at_node(id)).remote(path): address
@@ -243,7 +242,7 @@ def _warn_of_open_cluster(address: str) -> None:
 
 
 def _is_loopback(address: str) -> bool:
-    """Whether host:port, perhaps with a protocol before it, is of this machine alone."""
+    """Returns whether host:port, perhaps with a protocol before it, is of this machine alone."""
     host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""Makes a dataset: what is missing of it is made by workers, and the ledger counts."""
+"""Makes a dataset: workers make the shards that are missing, and the ledger counts."""
 
 import os
 import platform
@@ -106,7 +106,7 @@ def make_shards(
 def complete(config: Config, ledger: Ledger, made: Collection[int]) -> Manifest:
     """Finishes the run. Where a receipt turns out to be of no use, its shard is made again.
 
-    made: the shards that are known to lie there as they should. Raises GenerationFailed,
+    made: the shards that are known to be whole. Raises GenerationFailed,
     Incomplete, OSError.
     """
     texts = _description(config, ledger.plan), config.generate.license
@@ -118,7 +118,7 @@ def complete(config: Config, ledger: Ledger, made: Collection[int]) -> Manifest:
 
 
 def environment() -> dict[str, str]:
-    """What the driver runs with: versions and processor, nothing of the user's own environment."""
+    """Returns versions and processor of the driver, nothing of the user's own environment."""
     return {
         **libraries(),
         "python": platform.python_version(),

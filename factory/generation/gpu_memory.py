@@ -1,4 +1,4 @@
-"""How much of a GPU's memory an actor takes: by the automatic batch, and at most."""
+"""Decides how much of a GPU's memory an actor takes: by the automatic batch, and at most."""
 
 from collections.abc import Collection, Sequence
 
@@ -7,11 +7,12 @@ import torch
 from factory.diffusion.network import FeatureNetwork
 
 _BATCH_BYTES = 2**33
-"""That a batch may take beside weights and labelling: half of 24 GB holds all three."""
+"""A batch may take so much beside weights and labelling: half of 24 GB holds all three."""
 _MAX_BATCH_PIXELS = 2**21
-"""512 images of 64 px: no GPU gains from more."""
+"""A batch has at most so many pixels, 512 images of 64 px: no GPU gains from more."""
 _SHARE_OF_SHARE = 0.9
-"""The rest is for what torch does not count: each process's own kernels and libraries."""
+"""Share of an actor's share that torch may use; the rest is for what torch does not count: each
+process's own kernels and libraries."""
 
 
 def automatic_batch(
@@ -21,7 +22,8 @@ def automatic_batch(
     blocks: Collection[int],
     bf16: bool,
 ) -> int:
-    """Images that go through the network together: a power of two, by size and memory."""
+    """Returns how many images go through the network together: a power of two, by size and
+    memory."""
     bytes_an_image = network.pass_bytes(image_size, bf16)
     bytes_an_image += len(timesteps) * map_bytes(network, image_size, blocks, bf16)
     most = min(_BATCH_BYTES // bytes_an_image, _MAX_BATCH_PIXELS // image_size**2)
@@ -29,7 +31,7 @@ def automatic_batch(
 
 
 def map_bytes(network: FeatureNetwork, image_size: int, blocks: Collection[int], bf16: bool) -> int:
-    """Of an image's maps at one timestep."""
+    """Returns the size of an image's maps at one timestep, in bytes."""
     sizes = zip(network.block_channels, network.block_downscaling, strict=True)
     numbers = [channels * (image_size // scale) ** 2 for channels, scale in sizes]
     return (2 if bf16 else 4) * sum(numbers[block] for block in blocks)

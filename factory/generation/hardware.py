@@ -43,22 +43,22 @@ _LIMITS = (
     "MKL_CBWR",
     "NPY_DISABLE_CPU_FEATURES",
 )
-"""Variables by which libraries do without instructions that are there."""
+"""Variables that keep libraries from using instructions that the processor has."""
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def made_with(device: str, threads: int) -> dict[str, str]:
-    """What this process makes numbers with on a "cpu" or "cuda" device, by short names.
+    """Returns what this process makes numbers with on a "cpu" or "cuda" device, by short names.
 
-    threads: of torch, on the CPU: how many there are decides how work is cut, and so how sums are
-    rounded.
+    threads: the number of torch's threads on the CPU, which decides how work is cut, and so how
+    sums are rounded.
     """
     gpu = _gpu() if device == "cuda" else {}
     return {**processor(), "threads": str(threads), **gpu, **libraries()}
 
 
 def processor() -> dict[str, str]:
-    """The CPU, and which of its instructions torch and oneDNN use."""
+    """Returns the CPU, and which of its instructions torch and oneDNN use."""
     return {
         "cpu": _cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -68,7 +68,7 @@ def processor() -> dict[str, str]:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of those that have a part in the bytes of a shard."""
+    """Returns the versions of libraries that have a part in the bytes of a shard."""
     versions = {name: version(name) for name in _LIBRARIES}
     return {
         "synthetic-data-factory": __version__,
@@ -79,13 +79,13 @@ def libraries() -> dict[str, str]:
 
 
 def _instructions() -> str:
-    there = torch.cpu.get_capabilities()
-    return " ".join(name for name in _DISPATCHED if there.get(name)) or "none of note"
+    available = torch.cpu.get_capabilities()
+    return " ".join(name for name in _DISPATCHED if available.get(name)) or "none of note"
 
 
 @cache
 def _cpu_name() -> str:
-    """As its maker calls it."""
+    """Returns the processor's name as its maker spells it."""
     if sys.platform == "linux":
         with suppress(OSError):
             found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
@@ -101,7 +101,7 @@ def _cpu_name() -> str:
 
 
 def _gpu() -> dict[str, str]:
-    """Of the GPU that this process uses first, where there is one."""
+    """Describes the GPU that this process uses first, if there is one."""
     if not torch.cuda.is_available():
         return {"gpu": "none"}
     major, minor = torch.cuda.get_device_capability()
@@ -118,7 +118,7 @@ def _gpu() -> dict[str, str]:
 
 
 def _driver() -> str:
-    """Of NVIDIA's kernel module."""
+    """Returns the version of NVIDIA's kernel module."""
     with suppress(OSError):
         if found := re.search(r"\d+\.\d+(\.\d+)?", _DRIVER.read_text()):
             return found[0]

@@ -1,4 +1,4 @@
-"""Holds the hardware of a process against what a dataset was begun with, before it makes a shard.
+"""Compares a process's hardware with what a dataset was begun with, before it makes a shard.
 
 Names of processors and versions tell what differs, but not whether that changes a bit of a shard.
 So a batch is made and its bytes are compared with those that the dataset's first process had.
@@ -32,11 +32,11 @@ class Joined:
 
     made_with: dict[str, str]
     difference: str
-    """What of it is not as the dataset was begun with; empty where nothing is."""
+    """How it differs from what the dataset was begun with; empty if it does not."""
 
 
 def probe(synthesizer: Synthesizer, plan: Plan) -> str:
-    """sha256 of a batch as it goes into shards, and of its numbers before they are rounded."""
+    """Returns the sha256 of a batch as it goes into shards, and of its numbers before rounding."""
     x_0, samples = synthesizer.probe()
     digest = hashlib.sha256(x_0.numpy().tobytes())
     digest.update(plan.encode(samples) if samples else b"")
@@ -44,29 +44,29 @@ def probe(synthesizer: Synthesizer, plan: Plan) -> str:
 
 
 def join(ledger: Ledger, synthesizer: Synthesizer, allow_unlike: bool) -> Joined:
-    """What this process makes shards with, which is like what the dataset was begun with.
+    """Returns what this process makes shards with, if it is like what the dataset was begun with.
 
-    The first to come decides that, create-only. Raises UnlikeHardware where the bytes of a probe
-    differ, or where what the first one had is lost and receipts tell of something else, unless
-    allow_unlike; UserError where the ledger is damaged; OSError from the storage.
+    The first process to join decides that, create-only. Raises UnlikeHardware if the bytes of a
+    probe differ, or if what the first one had is lost and receipts tell of something else, unless
+    allow_unlike; UserError if the ledger is damaged; OSError from the storage.
     """
     mine = Hardware(
         probe=probe(synthesizer, ledger.plan),
         made_with=made_with(synthesizer.device.type, torch.get_num_threads()),
         host=socket.gethostname(),
     )
-    unproven = _unproven(ledger, mine)
-    if unproven and not allow_unlike:
-        raise UnlikeHardware(f"{ledger.url}: {unproven}. {_WAYS_OUT}")
+    unknown = _unknown(ledger, mine)
+    if unknown and not allow_unlike:
+        raise UnlikeHardware(f"{ledger.url}: {unknown}. {_WAYS_OUT}")
     first = ledger.claim_hardware(mine)
     if first.probe != mine.probe and not allow_unlike:
-        raise UnlikeHardware(_refusal(ledger.url, first, mine))
-    return Joined(mine.made_with, unproven or _difference(first, mine))
+        raise UnlikeHardware(_refusal_message(ledger.url, first, mine))
+    return Joined(mine.made_with, unknown or _difference(first, mine))
 
 
-def _unproven(ledger: Ledger, mine: Hardware) -> str:
-    """Why nothing tells whether shards of this process fit the published ones; empty where the
-    dataset's first process tells it, and where they were made with the same by name."""
+def _unknown(ledger: Ledger, mine: Hardware) -> str:
+    """Returns why it cannot be known whether shards of this process fit the published ones; empty
+    if the hardware of the dataset's first process is known, or has the same names."""
     before = ledger.unproven_hardware()
     if before is None or before == mine.made_with:
         return ""
@@ -83,16 +83,16 @@ def _difference(first: Hardware, mine: Hardware) -> str:
     bytes_are = "the same" if first.probe == mine.probe else "other"
     return (
         f"hardware or versions are not as on {shown(first.host)}, which began the dataset, "
-        f"{bytes_are} bytes come out: {_told(first, mine)}"
+        f"{bytes_are} bytes come out: {_differences(first, mine)}"
     )
 
 
-def _refusal(url: str, first: Hardware, mine: Hardware) -> str:
+def _refusal_message(url: str, first: Hardware, mine: Hardware) -> str:
     return (
         f"{url}: {mine.host} rounds otherwise than {shown(first.host)}, which began the dataset: "
-        f"its shards would hold other bytes ({_told(first, mine)}). {_WAYS_OUT}"
+        f"its shards would hold other bytes ({_differences(first, mine)}). {_WAYS_OUT}"
     )
 
 
-def _told(first: Hardware, mine: Hardware) -> str:
+def _differences(first: Hardware, mine: Hardware) -> str:
     return "; ".join(differences(first.made_with, mine.made_with)) or "the same by name"

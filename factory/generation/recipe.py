@@ -23,13 +23,13 @@ RECIPE_VERSION = 3
 """Increment when identical settings produce different bytes, so that an older dataset is rejected
 instead of mixed."""
 _BATCH_PIXELS = 2**17
-"""Of images that go through the network together on a CPU: 32 of 64 px."""
+"""A CPU's automatic batch has so many pixels: 32 images of 64 px."""
 _NOISE = {"cpu": "numpy's philox, ziggurat", "cuda": philox.NAME}
-"""Who draws it: a GPU would wait for the CPU's, and a CPU is faster at its own."""
+"""Generators of noise by device: a GPU would wait for the CPU's, and a CPU is faster at its own."""
 
 
 def known_sampler(name: str) -> str:
-    """The name of a sampler, if there is such a one. Raises ValueError naming the nearest."""
+    """Returns the name of a sampler; raises ValueError naming the nearest if there is none."""
     if name not in SAMPLERS:
         raise ValueError(f"{name!r} is no sampler. {nearest(name, SAMPLERS)}")
     return name
@@ -42,34 +42,34 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     """`RECIPE_VERSION` of the code that made the plan."""
     seed: int
     image_size: int
-    """Pixels, high and wide."""
+    """Height and width of the images, in pixels."""
     sampler: Annotated[str, AfterValidator(known_sampler)]
     eta: float | None
     """The noise of a sampler that `has_eta`; None for others."""
     sampling_timesteps: tuple[int, ...]
-    """Decreasing; those of the features are among them. Empty: all of the model's."""
+    """Decreasing timesteps, those of the features among them. Empty: all of the model's."""
     clip: float | None
-    """As `Model.clip`."""
+    """Sampling clips each predicted x_0 to [-clip, clip]; None: not at all."""
     device: Literal["cpu", "cuda"]
     batch_size: int
     precision: Literal["fp32", "bf16"]
     compiled: bool
     noise: str
-    """The generator that draws it."""
+    """Name of the generator that draws the noise."""
     feature_source: Literal["renoise", "trajectory"]
-    """As `GenerateConfig.feature_source`."""
+    """Where the maps come from; see `GenerateConfig.feature_source`."""
     vote: Literal["soft", "hard"]
     ddpm_sha256: str
     ensemble_sha256: str
 
     @property
     def device_draws_noise(self) -> bool:
-        """Whether the device draws the noise, and not a thread of the CPU."""
+        """True if the device draws the noise, and not a thread of the CPU."""
         return self.noise == philox.NAME
 
     @property
     def in_bf16(self) -> bool:
-        """Whether the network's passes are in bfloat16."""
+        """True if the network's passes are in bfloat16."""
         return self.precision == "bf16"
 
 
@@ -89,12 +89,12 @@ class Models:
 
 
 def load_models(config: Config) -> Models:
-    """Both models of a config. Raises UserError."""
+    """Loads both models of a config. Raises UserError."""
     return Models(*commands.load_models(config))
 
 
 def make_plan(config: Config, models: Models) -> Plan:
-    """Everything that decides the bytes of the dataset. Raises UserError."""
+    """Returns everything that decides the bytes of the dataset. Raises UserError."""
     generate, ensemble = config.generate, models.ensemble.config
     try:
         known_sampler(generate.sampler)
@@ -156,8 +156,8 @@ def _feature_source(generate: GenerateConfig) -> Literal["renoise", "trajectory"
 
 
 def _execution(generate: GenerateConfig, models: Models) -> dict[str, Any]:
-    """How the network is run. What the user leaves open is chosen here, once, since other kernels
-    round otherwise."""
+    """Returns how the network is run: what the user leaves open is chosen here, once, since other
+    kernels round otherwise."""
     device = "cuda" if generate.gpus_per_actor else "cpu"
     bf16 = in_bf16(generate.precision, device)
     batch_size, compile = generate.batch_size, generate.compile

@@ -55,7 +55,7 @@ def repair(
 
 
 def _without_models(url: str, level: Level) -> Verification:
-    """What can be done where the models that are installed give other bytes."""
+    """Repairs as far as possible if the installed version gives other bytes."""
     after = verify(url, level)
     if after.findings and after.plan:
         names = ", ".join(finding.name for finding in after.findings[:3])
@@ -66,7 +66,7 @@ def _without_models(url: str, level: Level) -> Verification:
 
 
 def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> None:
-    """What the manifest knows word for word."""
+    """Writes again what the manifest holds word for word."""
     if manifest is None:
         return
     known = known_files(manifest)
@@ -75,7 +75,7 @@ def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> Non
 
 
 def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, Any]]) -> Config:
-    """With the place and the size that the dataset has."""
+    """Loads the config, with the URL and the size that the dataset has."""
     size = [
         ("generate.url", url),
         ("generate.num", read_plan(url).num),
@@ -90,13 +90,15 @@ def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, An
 
 
 def _made_with(ledger: Ledger, shards: Sequence[int]) -> list[str]:
-    """What their receipts tell, for whoever looks for a machine that gives the same bytes."""
+    """Returns what the shards were made with, for whoever looks for a machine that gives the same
+    bytes."""
     found = (receipt_of(ledger.url, ledger.plan, shard) for shard in shards)
     return kinds(receipt for receipt in found if receipt is not None)
 
 
 def _shards_to_make(plan: Plan, found: Verification, names: Collection[str]) -> list[int]:
-    """Those with bad bytes, those whose bad receipt no manifest restores, and those without one."""
+    """Returns the shards with bad bytes, with a bad receipt that no manifest restores, or without a
+    receipt."""
     shards = {finding.shard for finding in found.findings if finding.shard is not None}
     shards.update(found.unproven)
     if found.manifest is None:

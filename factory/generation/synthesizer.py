@@ -1,4 +1,4 @@
-"""What one shard takes, without Ray: noise -> images -> features -> masks -> samples.
+"""Makes the samples of a shard, without Ray: noise -> images -> features -> masks -> samples.
 
 A sample depends on (run seed, index) and the plan alone: its noise comes from its own stream, and
 batches have a fixed shape that never crosses a shard.
@@ -29,10 +29,10 @@ from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
 MAX_REDRAWS = 3
-"""Of a sample that is not finite."""
+"""How often a non-finite sample is redrawn before its shard fails."""
 _PROBE_PIXELS = 2**14
-"""Of a CPU's probe, where a batch of shards has more: from so many on, the toy network's numbers no
-longer depend on the batch, nor on the number of threads."""
+"""A CPU's probe has at most so many pixels: from there on, the toy network's numbers depend neither
+on the batch nor on the number of threads."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Draws:
 
     indices: range
     seeds: tuple[int, ...]
-    """One a sample; see `sample_seed`."""
+    """A seed for each sample; see `sample_seed`."""
 
 
 class Synthesizer:
@@ -82,7 +82,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def _compile(self) -> None:
-        """All that runs compiled, by a pass of each: a shard has a deadline, this has none."""
+        """Compiles by one pass of each function: a shard has a deadline, this has none."""
         self.network = compiled_alike(self.network)
         self.features = compiled_alike(self.features)
         self.draw = compiled_alike(self.draw)
@@ -100,7 +100,7 @@ class Synthesizer:
                 self._epsilon_and_features(x, t, self.ensemble_config.blocks)
 
     def batches(self, spec: ShardSpec) -> Iterator[SampledBatch]:
-        """The shard's samples in order, batch by batch.
+        """Yields the shard's samples in order, batch by batch.
 
         A sample that is not finite is drawn again from the noise of its next retry. Raises
         FloatingPointError where MAX_REDRAWS of them do not help.
@@ -113,7 +113,7 @@ class Synthesizer:
                 yield self._finite_samples(draws, x_t, min(size, spec.stop - draws.indices[0]))
 
     def samples(self, spec: ShardSpec) -> Iterator[Sample]:
-        """The samples of `batches`, one by one."""
+        """Yields the samples of `batches`, one by one."""
         for batch in self.batches(spec):
             yield from batch.samples
 
@@ -122,7 +122,7 @@ class Synthesizer:
         return _Draws(indices, tuple(sample_seed(self.recipe.seed, i) for i in indices))
 
     def _noise_ahead(self, batches: Sequence[_Draws], stack: ExitStack) -> Iterator[torch.Tensor]:
-        """x_T of each batch; what a CPU draws, a thread draws while the batch before is sampled."""
+        """Yields x_T of each batch; a CPU's thread draws it while the batch before is sampled."""
         if self.recipe.device_draws_noise:
             yield from map(self._first_noise, batches)
             return
@@ -135,7 +135,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def _first_noise(self, draws: _Draws) -> torch.Tensor:
-        """x_T (B, 3, S, S), where it is drawn."""
+        """Returns x_T (B, 3, S, S), on the device that draws it."""
         if self.recipe.device_draws_noise:
             return self._device_noise(draws, [0])(0)
         return normal_noise(draws.seeds, self.shape, stream=0)
@@ -146,14 +146,14 @@ class Synthesizer:
     def _step_noise(
         self, draws: _Draws, timesteps: Sequence[int]
     ) -> AbstractContextManager[NoiseFn]:
-        """What a sampler adds at these timesteps: their stream t + 1."""
+        """Returns the noise that a sampler adds at these timesteps: stream t + 1 of each sample."""
         if self.recipe.device_draws_noise:
             noise = self._device_noise(draws, [t + 1 for t in timesteps])
             return nullcontext(lambda t: noise(t + 1))
         return NoiseAhead(draws.seeds, self.shape, timesteps)
 
     def _finite_samples(self, draws: _Draws, x_t: torch.Tensor, num: int) -> SampledBatch:
-        """The first num samples from x_T.
+        """Returns the first num samples from x_T.
 
         The whole batch is drawn again, so that the network sees one shape, but only what is
         missing is taken from it.
@@ -181,14 +181,14 @@ class Synthesizer:
 
     @torch.inference_mode()
     def _sampled(self, draws: _Draws, x_t: torch.Tensor) -> list[Sample | None]:
-        """The samples from x_T; None for those that are not finite."""
+        """Returns the samples from x_T; None for those that are not finite."""
         x_0, maps = self._images_and_maps(draws, x_t)
         return self._labelled(draws, x_0, maps)
 
     def _images_and_maps(
         self, draws: _Draws, x_t: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """x_0 (B, 3, S, S), in [-1, 1] unless the model asks for another `clip`, and the maps in
+        """Returns x_0 (B, 3, S, S), in [-1, 1] unless the model has another `clip`, and the maps in
         the descriptor's order. Images are re-noised as they are stored, rounded to uint8."""
         every = range(self.schedule.num_timesteps - 1, -1, -1)
         timesteps = self.recipe.sampling_timesteps or every
@@ -205,7 +205,7 @@ class Synthesizer:
     def _x_0(
         self, epsilon_fn: FeatureTap, draws: _Draws, x_t: torch.Tensor, timesteps: Sequence[int]
     ) -> torch.Tensor:
-        """From x_T, of any device, to images (B, 3, S, S) on the synthesizer's."""
+        """Samples from x_T, on any device, to images (B, 3, S, S) on the synthesizer's device."""
         recipe, sampler = self.recipe, SAMPLERS[self.recipe.sampler]
         eta = {} if recipe.eta is None else {"eta": recipe.eta}
         x_t = x_t.to(self.device, memory_format=self.layout)
@@ -219,7 +219,7 @@ class Synthesizer:
     def _labelled(
         self, draws: _Draws, x_0: torch.Tensor, maps: Sequence[torch.Tensor]
     ) -> list[Sample | None]:
-        """The samples of images and their maps; None for those that are not finite."""
+        """Labels images by their maps; returns samples, None for those that are not finite."""
         labels = self.ensemble.label(maps, self.recipe.image_size)
         scores = labels.image_uncertainty()
         finite = (x_0.flatten(1).isfinite().all(dim=1) & scores.isfinite()).tolist()
@@ -233,7 +233,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def probe(self) -> tuple[torch.Tensor, list[Sample]]:
-        """A batch that shows how this hardware rounds, made as shards are but in few passes of the
+        """Makes a batch that shows how this hardware rounds, like shards but in few passes of the
         network: x_0 (B, 3, S, S) on the CPU, before it is rounded, and its finite samples.
 
         Kernels are chosen by shape, so it is the plan's own batch, or on a CPU, where that would
@@ -256,12 +256,12 @@ class Synthesizer:
     def _epsilon_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """The network's prediction and decoder maps, in the plan's precision."""
+        """Runs the network for its prediction and decoder maps, in the plan's precision."""
         with self._precision():
             return self.network(x_t, t, tuple(blocks))
 
     def _renoised_maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
-        """The maps of images (B, 3, S, S) in the descriptor's order, in the plan's precision."""
+        """Returns maps of images (B, 3, S, S) in the descriptor's order and the plan's precision."""
         timesteps, blocks = self.ensemble_config.timesteps, self.ensemble_config.blocks
         with self._precision():
             return renoised_maps(self.features, self.schedule, x_0, self.noise, timesteps, blocks)

@@ -261,7 +261,7 @@ class Synthesizer:
             return self.network(x_t, t, tuple(blocks))
 
     def _renoised_maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
-        """Returns maps of images (B, 3, S, S) in the descriptor's order and the plan's precision."""
+        """Returns the maps of images (B, 3, S, S), in the descriptor's order."""
         timesteps, blocks = self.ensemble_config.timesteps, self.ensemble_config.blocks
         with self._precision():
             return renoised_maps(self.features, self.schedule, x_0, self.noise, timesteps, blocks)

@@ -15,6 +15,9 @@ from factory.config.train import TrainConfig, UNetConfig
 from factory.errors import UserError
 from factory.values import Section
 
+_LEAST_IMAGE_SIZE = 8
+"""The size, in pixels, that images are counted at if only a model knows it."""
+
 
 class Config(Section):
     """One run, whole."""
@@ -88,6 +91,7 @@ def _contradictions(config: Config) -> list[str]:
     """What single fields cannot see, a line each that begins with the key."""
     return [
         *([] if config.data.image_size is None else _shape_contradictions(config)),
+        *_source_problems(config),
         *_train_contradictions(config.train),
         *_later_contradictions(config),
     ]
@@ -101,6 +105,11 @@ def _shape_contradictions(config: Config) -> Iterator[str]:
             f"data.image_size: {size} must be divisible by {2 ** (levels - 1)}, "
             f"as train.unet.block_out_channels has {levels} levels"
         )
+
+
+def _source_problems(config: Config) -> Iterator[str]:
+    """What sources cannot be at this size, or at the least one if only a model knows it."""
+    size = config.data.image_size or _LEAST_IMAGE_SIZE
     for name in ("unlabelled", "labelled", "test"):
         source = getattr(config.data, name)
         if source is not None:

@@ -462,6 +462,7 @@ def test_output_that_nobody_reads_any_more_is_no_failure(tmp_path):
 
 SLOW = """
 import time
+from dataclasses import replace
 from factory import cli
 
 def slow(given):
@@ -472,7 +473,7 @@ def slow(given):
         print("ending", flush=True)
         time.sleep(600)
 
-cli._COMMANDS["gc"] = slow
+cli.COMMANDS["gc"] = replace(cli.COMMANDS["gc"], run=slow)
 cli.main(["gc", "nowhere"])
 """
 

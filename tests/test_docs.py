@@ -161,7 +161,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_that_is_shown_is_one_and_its_keys_are_known(words: list[str]) -> None:
-    args = cli._parser().parse_args(words[1:])
+    args = cli.parser().parse_args(words[1:])
     load_config(None, [parse_override(text) for text in getattr(args, "set", [])])
 
 

@@ -30,8 +30,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     # A copy, since a build leaves folders behind, and what they hold would be built next time.
     for name in filter(None, tracked.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink():
+            (source / name).symlink_to((ROOT / name).readlink())
+        elif (ROOT / name).is_file():
             (source / name).write_bytes((ROOT / name).read_bytes())
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     options = ["--no-deps", "--no-index"]
@@ -70,6 +72,17 @@ def test_it_is_the_wheel_that_is_imported(run: Run, installed: Path) -> None:
     done = run("-c", "import factory; print(factory.__file__)")
     assert done.stdout.strip() == str(installed / "factory" / "__init__.py")
     assert run("-m", "factory", "--version").stdout == f"factory {__version__}\n"
+
+
+def test_it_has_the_recipes_of_the_repository(run: Run, installed: Path) -> None:
+    """They work from any folder: what they name of the package is found there."""
+    shipped = {file.name: file.read_bytes() for file in (installed / "factory/recipes").iterdir()}
+    assert shipped == {file.name: file.read_bytes() for file in (ROOT / "configs").iterdir()}
+    for name in shipped:
+        done = run(
+            "-m", "factory", "train", "--recipe", name.removesuffix(".yaml"), "--print-config"
+        )
+        assert "factory/assets" not in done.stdout
 
 
 def test_the_toy_domain_runs_from_generate_to_verify(run: Run, tmp_path: Path) -> None:

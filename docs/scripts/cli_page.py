@@ -2,7 +2,7 @@
 
 import argparse
 
-from factory.cli import _parser
+from factory.cli import parser
 
 INTRODUCTION = """\
 # Command line
@@ -24,7 +24,7 @@ def page() -> str:
 def commands() -> list[tuple[str, argparse.ArgumentParser]]:
     """Each command with its parser."""
     (subparsers,) = [
-        action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)
+        action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)
     ]
     return list(subparsers.choices.items())
 

@@ -26,8 +26,8 @@ class Preset:
     learning_rate: float
     warmup_steps: int
     num_parameters: int
-    core_seconds: float
-    """A step's seconds of one CPU core, by `benchmarks/presets.py`."""
+    core_seconds: float | None
+    """A step's seconds of one CPU core, by `benchmarks/presets.py`; None if it is not measured."""
 
     def keys(self) -> dict[str, Any]:
         """The values by dotted key."""
@@ -57,17 +57,19 @@ def attention_levels(image_size: int, block_out_channels: Sequence[Any]) -> tupl
     return tuple(level for level in levels if image_size / 2**level <= _ATTENTION_PIXELS)
 
 
-def _own(image_size: int, num_steps: int, num_parameters: int, core_seconds: float) -> Preset:
+def _own(
+    image_size: int, num_steps: int, num_parameters: int, core_seconds: float | None
+) -> Preset:
     shape = image_size, widths(image_size), 32
     return Preset(*shape, num_steps, 32, 2e-4, 500, num_parameters, core_seconds)
 
 
 PRESETS = {
-    "toy": Preset(32, (32, 64, 128), 16, 3000, 32, 6e-4, 300, 0, 0.0),
-    "32px": _own(32, 20_000, 0, 0.0),
-    "64px": _own(64, 20_000, 0, 0.0),
-    "128px": _own(128, 40_000, 0, 0.0),
-    "256px": _own(256, 60_000, 0, 0.0),
+    "toy": Preset(32, (32, 64, 128), 16, 3000, 32, 6e-4, 300, 2_786_403, 1.4),
+    "32px": _own(32, 20_000, 7_401_603, 3.6),
+    "64px": _own(64, 20_000, 15_141_827, 14.5),
+    "128px": _own(128, 40_000, 21_851_459, 61.7),
+    "256px": _own(256, 60_000, 28_215_875, None),
 }
 
 
@@ -79,22 +81,26 @@ def nearest(image_size: int) -> Preset:
 
 
 def preset_table() -> list[str]:
-    """All presets as lines of a table, its heading first."""
-    rows = [("preset", "pixels", "channels", "parameters", "training", "on one CPU core")]
-    for name, preset in PRESETS.items():
-        hours = preset.core_seconds * preset.num_steps / 3600
-        rows.append(
-            (
-                name,
-                str(preset.image_size),
-                ", ".join(map(str, preset.block_out_channels)),
-                f"{preset.num_parameters / 1e6:.1f} million",
-                f"{preset.num_steps:,} steps of {preset.batch_size}",
-                f"{hours:,.1f} hours" if hours < 100 else f"{hours:,.0f} hours",
-            )
-        )
-    lengths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = [
-        [cell.ljust(length) for cell, length in zip(row, lengths, strict=True)] for row in rows
+    """All presets as lines of a table, its headings first."""
+    rows = [
+        ("preset", "pixels", "channels", "parameters", "training", "one CPU core", "a GPU"),
+        *(_row(name, preset) for name, preset in PRESETS.items()),
     ]
-    return ["  ".join(row).rstrip() for row in padded]
+    lengths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(length) for cell, length in zip(row, lengths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _row(name: str, preset: Preset) -> tuple[str, ...]:
+    hours = preset.core_seconds and preset.core_seconds * preset.num_steps / 3600
+    return (
+        name,
+        str(preset.image_size),
+        ", ".join(map(str, preset.block_out_channels)),
+        f"{preset.num_parameters / 1e6:.1f} million",
+        f"{preset.num_steps:,} steps of {preset.batch_size}",
+        f"{hours:,.0f} hours" if hours else "not measured",
+        "not measured",
+    )

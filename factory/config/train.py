@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from factory.values import Count, Fraction, Ordinal, Positive, Section, Seed, Url, Width, some
+from factory.values import (
+    Count,
+    Fraction,
+    ModelUrl,
+    Ordinal,
+    Positive,
+    Section,
+    Seed,
+    Url,
+    Width,
+    some,
+)
 
 
 class UNetConfig(Section):
@@ -43,8 +54,8 @@ class TrainConfig(Section):
 
     url: Url = "out/run"
     """The run: checkpoints, sample sheets, metrics; the result is in its folder `model`."""
-    initial_model_url: Url | None = None
-    """A model folder to start from instead of random weights."""
+    initial_model_url: ModelUrl | None = None
+    """A model folder to start from instead of random weights; `toy` is the embedded one."""
     unet: UNetConfig = UNetConfig()
     """The network's shape."""
     diffusion: DiffusionConfig = DiffusionConfig()

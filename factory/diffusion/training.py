@@ -30,7 +30,7 @@ from ray.train import (
     WorkerGroupError,
 )
 
-from factory import cluster, storage
+from factory import cluster, embedded, storage
 from factory.cluster import Room
 from factory.config import Config, config_tree, required
 from factory.data.cache.decoded import cached_images, check_images
@@ -183,7 +183,7 @@ def _check_initial_model(config: Config) -> None:
     url = config.train.initial_model_url
     if url is None:
         return
-    model = load_model(url)
+    model = load_model(embedded.ddpm_url(url))
     if not isinstance(model.unet, UNet):
         raise UserError(
             f"train.initial_model_url: {url} holds a {type(model.unet).__name__}, which is not "

@@ -18,7 +18,7 @@ import torch
 import torch.distributed
 from ray.train.collective import barrier, broadcast_from_rank_zero
 
-from factory import cluster, storage
+from factory import cluster, embedded, storage
 from factory.config import Config, parse_config, required
 from factory.data.cache.decoded import cached_images
 from factory.data.cache.entries import Cached
@@ -185,7 +185,9 @@ def _train_on(
 
 def _restored_state(config: Config, rank: int, device: torch.device) -> TrainState:
     initial = config.train.initial_model_url
-    state = new_state(config, device, load_model(initial).unet if initial else None)
+    state = new_state(
+        config, device, load_model(embedded.ddpm_url(initial)).unet if initial else None
+    )
     place = _on_rank_0(
         rank, lambda: newest_checkpoint(checkpoints_url(config), config.train.checkpoint_steps)
     )

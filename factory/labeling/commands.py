@@ -22,7 +22,7 @@ from factory.progress import tell
 def load_ddpm(config: Config, *others: str) -> Model:
     """The DDPM of models.ddpm_url; others: keys that are needed after it. Raises UserError."""
     url = required(config, "models.ddpm_url", *others)
-    return load_model(embedded.DDPM_URL if url == TOY else url)
+    return load_model(embedded.ddpm_url(url))
 
 
 def load_models(config: Config, *others: str) -> tuple[Model, Head, str]:

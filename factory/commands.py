@@ -1,0 +1,209 @@
+"""What each command does with its config or arguments, up to its exit code.
+
+What a command needs is imported when it runs, so that a mistake in a config is answered at once.
+"""
+
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from factory import storage
+from factory.config import Config, parse_count, parse_override, required
+from factory.errors import GenerationFailed, Incomplete, TrainingFailed, UserError, shown
+
+if TYPE_CHECKING:
+    from factory.shards.verification import Verification
+
+
+def failed(command: str, reason: object) -> int:
+    """Prints why a command failed after it was begun; returns its exit code."""
+    print(f"error: {reason}", file=sys.stderr)
+    if command != "generate":
+        return 1
+    print("finished shards are kept; run the same command again to resume", file=sys.stderr)
+    return 3
+
+
+def import_weights(args: Namespace) -> int:
+    from factory import importing
+
+    url = importing.import_weights(args.source, args.out, args.ddpm, args.dry_run)
+    print("the weights can be imported; nothing was written" if args.dry_run else url)
+    return 0
+
+
+def inspect(config: Config) -> int:
+    from factory.data import inspection
+
+    named = {name: getattr(config.data, name) for name in ("unlabelled", "labelled", "test")}
+    if not any(named.values()):
+        required(config, *(f"data.{name}" for name in named))
+    required(config, "data.image_size")
+    found = {}
+    for name, source in named.items():
+        if source is None:
+            print(f"data.{name} is not set")
+            continue
+        found[name] = inspection.inspect(source, config.data.side, labelled=name != "unlabelled")
+        print(f"data.{name}:")
+        print("\n".join(f"  {line}" for line in inspection.lines(found[name])), flush=True)
+    notes, problems = inspection.between(found)
+    told = [*(f"note: {note}" for note in notes), *(f"problem: {line}" for line in problems)]
+    print("".join(f"{shown(line)}\n" for line in told), end="")
+    return 2 if problems or any(each.problems for each in found.values()) else 0
+
+
+def train(config: Config) -> int:
+    from factory.diffusion import training
+
+    _check_outlives("train.url", config.train.url)
+    try:
+        print(training.train(config))
+    except TrainingFailed as error:
+        return failed("train", f"training failed: {error}")
+    return 0
+
+
+def check_train(config: Config) -> None:
+    from factory.diffusion.training import check
+
+    _check_outlives("train.url", config.train.url)
+    check(config)
+
+
+def _check_outlives(key: str, url: str) -> None:
+    """Raises UserError where what Ray's workers write would be lost to all others."""
+    if not storage.outlives_this_process(url):
+        raise UserError(
+            f"{key}: {url}: memory:// is gone with the process that wrote it. "
+            "Name a path or a bucket."
+        )
+
+
+def fit(config: Config) -> int:
+    from factory.labeling import commands
+
+    print(commands.fit(config))
+    return 0
+
+
+def check_fit(config: Config) -> None:
+    from factory.labeling import commands
+
+    commands.check_fit(config)
+
+
+def evaluate(config: Config) -> int:
+    from factory.labeling import commands
+
+    print("\n".join(commands.evaluate(config)))
+    return 0
+
+
+def check_evaluate(config: Config) -> None:
+    from factory.labeling import commands
+
+    commands.check_evaluate(config)
+
+
+def generate(config: Config) -> int:
+    from factory.generation import command
+
+    _check_outlives("generate.url", config.generate.url)
+    try:
+        command.generate(config)
+    except (GenerationFailed, Incomplete) as error:
+        return failed("generate", error)
+    return 0
+
+
+def check_generate(config: Config) -> None:
+    from factory.generation.command import check
+
+    _check_outlives("generate.url", config.generate.url)
+    check(config)
+
+
+def report(args: Namespace) -> int:
+    from factory.report import write_report
+
+    try:
+        num = parse_count(args.num)
+    except ValueError as error:
+        raise UserError(f"--num: {error}") from None
+    print(write_report(args.url, num))
+    return 0
+
+
+def status(args: Namespace) -> int:
+    from factory.progress import duration
+    from factory.shards.receipts import described
+    from factory.shards.status import status as read_status
+
+    found = read_status(storage.normalize(args.url))
+    plan, rate, left = found.plan, found.pairs_per_second, found.seconds_left
+    print(f"run      {plan.run_id}, {plan.format}")
+    print(f"shards   {found.shards_done:,} done, {plan.num_shards - found.shards_done:,} missing")
+    print(f"pairs    {found.pairs_done:,} of {plan.num:,}")
+    print(f"rate     {f'{rate:.2f} pairs/s over the last shards' if rate else 'unknown'}")
+    if found.hardware is not None:
+        print(shown(f"begun    on {found.hardware.host}: {described(found.hardware.made_with)}"))
+    if found.finished:
+        print("complete")
+        return 0
+    print(f"left     {duration(left) if left else 'unknown'} at that rate")
+    print("unfinished; the same `factory generate` goes on")
+    return 3
+
+
+def verify(args: Namespace) -> int:
+    from factory.shards.verification import verify
+
+    return _report_findings(verify(storage.normalize(args.url), args.level), args)
+
+
+def repair(args: Namespace) -> int:
+    from factory.generation.repair import repair
+
+    overrides = [parse_override(text) for text in args.set]
+    try:
+        found = repair(storage.normalize(args.url), args.level, args.config, overrides)
+    except (GenerationFailed, Incomplete) as error:
+        return failed("repair", error)
+    return _report_findings(found, args)
+
+
+def _report_findings(found: "Verification", args: Namespace) -> int:
+    """Prints what was found; the exit code for it."""
+    for finding in found.findings:
+        print(f"{finding.name}: {finding.what}")
+    print(
+        f"{found.num_shards:,} shards, {found.num_bytes:,} bytes looked at ({args.level}): "
+        + (
+            f"{len(found.findings)} files are not as they were written"
+            if found.findings
+            else "whole"
+        )
+    )
+    if found.findings:
+        if args.command == "verify":
+            print(f"`factory repair {args.url}` makes them again; foreign files it leaves alone")
+        return 1
+    if not found.finished:
+        if found.unproven:
+            print(f"{len(found.unproven):,} shards lie there without a receipt, unproven")
+        print("unfinished; the same `factory generate` goes on")
+        return 3
+    return 0
+
+
+def gc(args: Namespace) -> int:
+    from factory.shards.leftovers import leftovers, remove_leftovers
+
+    url = storage.normalize(args.url)
+    found = leftovers(url) if args.dry_run else remove_leftovers(url)
+    for entry in found:
+        print(f"{entry.name}: {entry.size:,} bytes")
+    done = "would be deleted" if args.dry_run else "deleted"
+    print(f"{len(found)} leftovers older than a day {done}; nothing else is touched")
+    return 0

@@ -1,4 +1,4 @@
-"""What is told about a dataset that holds something else than a run asks for or makes."""
+"""Messages about a dataset that holds something else than a run asks for or makes."""
 
 from pydantic import ValidationError
 

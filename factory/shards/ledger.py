@@ -118,7 +118,7 @@ class Ledger:
         return read_model(self.url, HARDWARE, Hardware)
 
     def unproven_hardware(self) -> MadeWith | None:
-        """What the last published shard was made with if HARDWARE, which would tell what the
+        """Hardware and versions of the last published shard if HARDWARE, which would tell what the
         dataset was begun with, is lost; None if it is not lost, or no receipt tells."""
         if read_hardware(self.url) is not None:
             return None

@@ -1,4 +1,4 @@
-"""What a dataset's URL holds: plan, receipts, manifest and shards, read and checked."""
+"""Reads and checks the plan, receipts, manifest and shards that a dataset holds."""
 
 import hashlib
 import json

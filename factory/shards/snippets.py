@@ -1,4 +1,4 @@
-"""How a dataset is loaded, as its card and its report show it: code for each tool."""
+"""Code that loads a dataset, by tool, as its card and its report show it."""
 
 from typing import Literal
 

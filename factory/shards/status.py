@@ -1,4 +1,4 @@
-"""How far a dataset has come, from listings, plan and `_SUCCESS`: no receipt is read."""
+"""The progress of a dataset, from listings, plan and `_SUCCESS`: no receipt is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,15 @@
-"""Plain lines of progress, readable in a terminal and in a job's log."""
+"""Progress of commands: bars on a terminal, lines that are readable in a job's log elsewhere."""
 
 import logging
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+T = TypeVar("T")
 
 LOGGER = logging.getLogger("factory")
 """Takes every line; commands and workers print them, other programs do with them as they like."""
@@ -30,8 +38,80 @@ def print_lines() -> None:
     """From now on this process prints what is logged, and nobody else does."""
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
-    if not any(isinstance(handler, _Printer) for handler in LOGGER.handlers):
+    if not _prints():
         LOGGER.addHandler(_Printer())
+
+
+def _prints() -> bool:
+    """Returns whether this process prints what is logged, as commands and workers do."""
+    return any(isinstance(handler, _Printer) for handler in LOGGER.handlers)
+
+
+class Bar:
+    """How far a piece of work is; shown if there is a terminal to show it on."""
+
+    def __init__(self, display: "Progress | None", what: str, total: int, done: int) -> None:
+        self._display = display
+        if display is not None:
+            self._task = display.add_task(what, total=total, completed=done)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a terminal shows it: lines that say the same are then left out."""
+        return self._display is not None
+
+    def move(self, done: int) -> None:
+        """Shows that so much of the total is done."""
+        if self._display is not None:
+            self._display.update(self._task, completed=done)
+
+
+@contextmanager
+def bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
+    """Gives a bar with rate and time left, which a terminal shows while the body runs if this
+    process prints what is logged. Nothing is shown elsewhere.
+
+    unit: what is counted, such as "images". done: how much is done before the body.
+    """
+    if not (_prints() and sys.stdout.isatty()):
+        yield Bar(None, what, total, done)
+        return
+    with _display(unit) as display:
+        yield Bar(display, what, total, done)
+
+
+def tracked(items: Iterable[T], what: str, total: int, unit: str) -> Iterator[T]:
+    """Yields the items, and moves a bar by one with each that is done."""
+    with bar(what, total, unit) as shown:
+        for num, item in enumerate(items):
+            shown.move(num)
+            yield item
+
+
+def _display(unit: str) -> "Progress":
+    # Rich is imported where a bar is shown; other processes start sooner without it.
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """Units a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.1f} {unit}/s" if task.speed else f"{unit}")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn())
+    left = (TextColumn("ETA"), TimeRemainingColumn())
+    # The rate is a mean over as long as a slow shard may take. The bar is gone in the end, and the
+    # lines stay.
+    return Progress(*columns, *left, transient=True, speed_estimate_period=600.0)
 
 
 def duration(seconds: float) -> str:

@@ -19,6 +19,7 @@ from factory.differences import flatten
 from factory.errors import DamagedShard, UserError
 from factory.pictures import colorize, overlay
 from factory.png import encode_png
+from factory.progress import tracked
 from factory.shards.layout import CONFIG, ENVIRONMENT, REPORT
 from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan, ShardSpec
@@ -66,7 +67,7 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
     indices = [i for spec in specs for i in range(spec.start, spec.stop)]
     wanted = {indices[i] for i in _evenly(len(indices), min(num_samples, len(indices)))}
     samples, uncertainties = [], []
-    for spec in specs:
+    for spec in tracked(specs, "report", len(specs), "shards"):
         for index, sample in _indexed(url, plan, manifest, spec):
             uncertainties.append(sample.uncertainty)
             if index in wanted:

@@ -13,6 +13,7 @@ looking at it, and not start at all where the list is torn or names what is gone
 whole counts, and nothing else does.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +42,8 @@ from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.run_identity import begin_run, check_run
 from factory.diffusion.training_worker import model_url, train_worker
 from factory.errors import TrainingFailed, UserError
-from factory.progress import tell
-from factory.ray_internals import environment
+from factory.progress import bar, tell
+from factory.ray_internals import environment, messages
 from factory.ray_internals import train as ray_train
 
 
@@ -70,12 +71,30 @@ def train(config: Config) -> str:
     cluster.connect()
     begin_run(config)
     try:
-        problem = _trainer(config, images).fit().return_value
+        with _steps_shown(config.train.num_steps):
+            problem = _trainer(config, images).fit().return_value
     except (WorkerGroupError, ControllerError) as error:
         raise TrainingFailed(ray_train.problem(error)) from error
     if problem is not None:
         raise TrainingFailed(problem)
     return model_url(config)
+
+
+_STEP = re.compile(r"train \| step ([\d,]+)/")
+"""Matches a worker's line of progress, which is all that the driver hears of a step."""
+
+
+@contextmanager
+def _steps_shown(num_steps: int) -> Iterator[None]:
+    """Shows a bar on a terminal while the body runs."""
+    with bar("train", num_steps, "steps") as shown:
+
+        def look(line: str) -> None:
+            if found := _STEP.search(line):
+                shown.move(int(found[1].replace(",", "")))
+
+        with messages.watched_lines(look):
+            yield
 
 
 def _trainer(config: Config, images: Cached) -> ray_train.Trainer:

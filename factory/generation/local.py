@@ -13,7 +13,7 @@ from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware
 from factory.generation.recipe import Models, load_models
 from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import Synthesizer
-from factory.progress import duration, tell
+from factory.progress import bar, duration, tell
 from factory.shards.plan import Plan
 
 
@@ -68,12 +68,14 @@ def _make_all(maker: ShardMaker, shards: Sequence[int], progress_seconds: float)
     started = last_line = time.monotonic()
     threads = ThreadPoolExecutor(NUM_SLOTS)
     try:
-        for num, failure in enumerate(threads.map(partial(_make, maker), shards), start=1):
-            failures += [failure] if failure else []
-            if (now := time.monotonic()) - last_line >= progress_seconds:
-                last_line = now
-                left = duration((now - started) / num * (len(shards) - num))
-                tell(f"generate | {num:,} of {len(shards):,} shards are made | ETA {left}")
+        with bar("generate", len(shards), "shards") as shown:
+            for num, failure in enumerate(threads.map(partial(_make, maker), shards), start=1):
+                failures += [failure] if failure else []
+                shown.move(num)
+                if (now := time.monotonic()) - last_line >= progress_seconds and not shown.is_shown:
+                    last_line = now
+                    left = duration((now - started) / num * (len(shards) - num))
+                    tell(f"generate | {num:,} of {len(shards):,} shards are made | ETA {left}")
     finally:
         threads.shutdown(cancel_futures=True)
     return failures

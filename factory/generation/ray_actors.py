@@ -28,7 +28,7 @@ from factory.generation.recipe import load_models
 from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import Synthesizer
 from factory.generation.watching import Watch, Whole
-from factory.progress import duration, print_lines, tell
+from factory.progress import bar, duration, print_lines, tell
 from factory.shards.layout import RUN
 from factory.shards.plan import Plan
 
@@ -49,8 +49,12 @@ def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool
     limits = Limits(attempts, settings.max_failed_shards, attempts * 2 * settings.max_actors)
     size = _size(settings, len(shards))
     work = pool.Work(partial(ShardActor, Assignment(config, plan, replace)), _STOPS_JOB)
-    watch = Watch(_whole(plan, shards), size, settings.progress_seconds)
-    with closing(pool.make(shards, limits, work, size)) as reports:
+    whole = _whole(plan, shards)
+    with (
+        bar("generate", whole.pairs, "pairs", done=whole.pairs_before) as shown,
+        closing(pool.make(shards, limits, work, size)) as reports,
+    ):
+        watch = Watch(whole, size, settings.progress_seconds, shown)
         for progress in reports:
             watch.show(progress)
             _check_moves(watch, settings)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from factory import cluster
 from factory.generation.job import Progress
 from factory.generation.pool import PoolSize
-from factory.progress import duration, tell
+from factory.progress import Bar, duration, tell
 
 _START_SECONDS = 10.0
 """Actors may take so long to start before anything is said of it."""
@@ -30,6 +30,8 @@ class Watch:
     whole: Whole
     size: PoolSize
     progress_seconds: float
+    bar: Bar
+    """It shows the pairs; with a terminal to show it on, no line does."""
     clock: Callable[[], float] = time.monotonic
     names: Callable[[], Mapping[str, str]] = cluster.node_names
     room: Callable[[], cluster.Room] = cluster.room
@@ -58,7 +60,9 @@ class Watch:
             tell(f"generate | an actor on node {self._name(node)} died; {_begun_again(shards)}")
         if progress.is_complete or progress.stop_reason:
             return
-        if progress.seconds and now - self._last_line >= self.progress_seconds:
+        self.bar.move(self.whole.pairs_before + progress.num_pairs)
+        line_is_due = now - self._last_line >= self.progress_seconds and not self.bar.is_shown
+        if progress.seconds and line_is_due:
             self._last_line = now
             tell(f"generate | {self._progress_line(progress)}")
         if (

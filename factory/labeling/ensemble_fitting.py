@@ -20,6 +20,7 @@ from factory.labeling.ensemble import Ensemble, EnsembleConfig, load_weights
 from factory.labeling.head import HeadKind, Maps
 from factory.labeling.pixel_pool import Axes, PixelPool, make_pool
 from factory.precision import autocast, in_bf16
+from factory.progress import tracked
 
 _LOG_STEPS = 100
 
@@ -57,7 +58,8 @@ def fit_pool(
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=settings.learning_rate, fused=True)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.num_steps)
     started = time.monotonic()
-    for step in range(1, settings.num_steps + 1):
+    steps = range(1, settings.num_steps + 1)
+    for step in tracked(steps, "fit", settings.num_steps, "steps"):
         coordinates, labels = pool.draw(settings.pixels_per_step)
         with autocast(bf16, device.type):
             logits = ensemble(coordinates.float())

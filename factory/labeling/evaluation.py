@@ -18,6 +18,7 @@ from factory.labeling.head import Head
 from factory.labeling.metrics import Score, confusion_matrix
 from factory.pictures import captioned, colorize, heat, tile
 from factory.png import encode_png
+from factory.progress import tracked
 
 SHEET_COLUMNS = ("image", "truth", "prediction", "uncertainty")
 
@@ -44,7 +45,8 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
     soft = hard = np.zeros((num_classes, num_classes), np.int64)
     rows: list[Sequence[UInt8]] = []
     size, step = ensemble.config.image_size, config.evaluate.batch_size
-    for start in range(0, len(test), step):
+    starts = range(0, len(test), step)
+    for start in tracked(starts, "evaluate", len(starts), "batches"):
         images, masks = (
             test.images[start : start + step],
             test.masks[start : start + step],

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray._private import ray_logging, worker
@@ -54,6 +55,26 @@ def _without_noise(print_lines: Callable[..., None]) -> Callable[..., None]:
 
     print_worker_logs.leaves_out = _NOISE  # type: ignore[attr-defined]
     return print_worker_logs
+
+
+@contextmanager
+def watched_lines(look: Callable[[str], None]) -> Iterator[None]:
+    """Calls look with each line that Ray collects from other processes while the body runs.
+
+    Ray hands lines to no one but its own printer, which prints them as before.
+    """
+
+    def look_and_print(data: dict[str, Any], *rest: Any, **more: Any) -> None:
+        for line in data.get("lines", []):
+            look(line)
+        before(data, *rest, **more)
+
+    before = worker.print_worker_logs
+    worker.print_worker_logs = look_and_print
+    try:
+        yield
+    finally:
+        worker.print_worker_logs = before
 
 
 def root_cause(error: BaseException) -> str:

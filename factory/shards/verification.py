@@ -6,7 +6,7 @@ the dataset's own URL, and changes nothing.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from factory import storage
 from factory.errors import DamagedShard, UserError
+from factory.progress import tracked
 from factory.shards.layout import (
     CONFIG,
     DESCRIPTIONS,
@@ -189,7 +190,9 @@ class _Dataset:
         faults = [] if manifest else [each for each in found if isinstance(each, Finding)]
         return {**receipts, **known}, faults
 
-    def check_shards(self, plan: Plan, receipts: Iterable[Receipt], level: Level) -> list[Finding]:
+    def check_shards(
+        self, plan: Plan, receipts: Collection[Receipt], level: Level
+    ) -> list[Finding]:
         """Faults of the shards that have a receipt."""
 
         def check(receipt: Receipt) -> Finding | None:
@@ -197,7 +200,8 @@ class _Dataset:
             return Finding(receipt.path, what, receipt.shard) if what else None
 
         with ThreadPoolExecutor(NUM_READERS) as pool:
-            return [finding for finding in pool.map(check, receipts) if finding]
+            found = tracked(pool.map(check, receipts), "verify", len(receipts), "shards")
+            return [finding for finding in found if finding]
 
     def _fault(self, plan: Plan, receipt: Receipt, level: Level) -> str | None:
         """What is wrong with a shard's file; None if nothing is."""

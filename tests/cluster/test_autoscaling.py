@@ -36,6 +36,7 @@ def config(tmp_path: Path) -> Path:
         "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 64, "seed": 1}},
         "models": tiny.save_models(tmp_path / "models"),
         "train": {
+            **tiny.TREE["train"],
             "num_workers": 2,
             "batch_size": 8,
             "num_steps": 1000,

@@ -38,7 +38,7 @@ def test_a_node_that_is_short_of_memory_ends_the_command_with_what_helps(
         **tiny.TREE,
         "data": {"image_size": 16, "unlabelled": toy},
         "models": tiny.save_models(tmp_path / "models"),
-        "train": {"num_steps": 5, "batch_size": 4},
+        "train": {**tiny.TREE["train"], "num_steps": 5, "batch_size": 4},
         "generate": {"num": 8, "samples_per_shard": 4, "num_sampling_steps": 5, "batch_size": 2},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))

@@ -8,6 +8,7 @@ from factory.cluster import Room
 from factory.generation.job import Progress
 from factory.generation.pool import PoolSize
 from factory.generation.watching import Watch, Whole
+from factory.progress import Bar
 
 
 def progress(**more: object) -> Progress:
@@ -47,6 +48,7 @@ def watch(clock: Clock) -> Watch:
         whole=Whole(pairs=1000, shards=10, pairs_before=200, shards_before=2),
         size=PoolSize(num_actors=4, slots=2, cpus=2.0, gpus=1.0),
         progress_seconds=5.0,
+        bar=Bar(None, "generate", 1000, 200),
         clock=clock,
         names=lambda: {"n1": "10.0.0.7 worker-3"},
         room=lambda: Room(2.0, 1.0),

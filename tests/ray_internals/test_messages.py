@@ -57,6 +57,15 @@ def test_what_concerns_no_user_is_left_out_and_the_rest_is_shown(told, capsys) -
     assert worker.print_worker_logs.__name__ == "print_worker_logs"
 
 
+def test_lines_may_be_watched_while_they_are_printed(told) -> None:
+    before = worker.print_worker_logs
+    seen: list[str] = []
+    with messages.watched_lines(seen.append):
+        worker.print_worker_logs({"lines": ["a", "b"]}, None, ignore_prefix=False)
+    assert seen == told == ["a", "b"]
+    assert worker.print_worker_logs is before
+
+
 def test_ray_adds_no_tip_to_what_is_shown(monkeypatch, capsys) -> None:
     monkeypatch.setattr(worker, "autoscaler_log_fyi_printed", False)
     monkeypatch.setattr(utils, "is_autoscaler_v2", lambda: False)

@@ -48,8 +48,8 @@ def inspect(config: Config) -> int:
         print(f"data.{name}:")
         print("\n".join(f"  {line}" for line in inspection.lines(found[name])), flush=True)
     notes, problems = inspection.between(found)
-    told = [*(f"note: {note}" for note in notes), *(f"problem: {line}" for line in problems)]
-    print("".join(f"{shown(line)}\n" for line in told), end="")
+    lines = [*(f"note: {note}" for note in notes), *(f"problem: {line}" for line in problems)]
+    print("".join(f"{shown(line)}\n" for line in lines), end="")
     return 2 if problems or any(each.problems for each in found.values()) else 0
 
 

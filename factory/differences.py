@@ -16,9 +16,9 @@ def flatten(content: object, path: str = "") -> dict[str, Any]:
     return {k: v for name, part in parts for k, v in flatten(part, prefix + name).items()}
 
 
-def differences(there: object, here: object) -> list[str]:
+def differences(existing: object, current: object) -> list[str]:
     """A line for each value that differs: 'a.b: there 1, here 2'. As in JSON, 1 is not 1.0."""
-    old, new = flatten(there), flatten(here)
+    old, new = flatten(existing), flatten(current)
 
     def spelled(side: dict[str, Any], name: str) -> str:
         return json.dumps(side[name]) if name in side else "nothing"

@@ -66,9 +66,9 @@ def parse_yaml(text: str) -> Any:
 
 def read_yaml(file: str) -> dict[str, Any]:
     """Raises UserError, which repeats nothing of the file: it may be another one, with secrets."""
-    place = storage.normalize(file)
+    url = storage.normalize(file)
     try:
-        content = parse_yaml(storage.read_text(place))
+        content = parse_yaml(storage.read_text(url))
     except FileNotFoundError:
         raise UserError(f"{file}: no such config file.") from None
     except IsADirectoryError:

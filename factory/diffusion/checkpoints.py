@@ -101,15 +101,15 @@ def load_model(url: str) -> Model:
     """Opens a model folder. Raises UserError with all that is wrong with it."""
     url = storage.normalize(url)
     folder, problems = unet_folder(url), Problems()
-    place, of_scheduler = storage.join(folder, CONFIG), scheduler_file(url)
-    config, scheduler_json = read_json(place), read_json(of_scheduler)
+    config_url, scheduler_url = storage.join(folder, CONFIG), scheduler_file(url)
+    config, scheduler_json = read_json(config_url), read_json(scheduler_url)
     with problems.collected():
         _check_pipeline(url)
     with problems.collected():
-        family = _family(config, place)
-        shape, image_size = family.read_config(config, place)
+        family = _family(config, config_url)
+        shape, image_size = family.read_config(config, config_url)
     with problems.collected():
-        diffusion, clip = read_schedule(scheduler_json, of_scheduler)
+        diffusion, clip = read_schedule(scheduler_json, scheduler_url)
     problems.raise_if_any()
     weights = [(file, read(file)) for file in weight_files(folder)]
     # The weights are hashed as they are read, so that the identity depends on nothing that is made
@@ -122,12 +122,11 @@ def load_model(url: str) -> Model:
     return Model(unet, diffusion, image_size, identity.hexdigest(), clip, url)
 
 
-def _family(config: Mapping[str, Any], place: str) -> Family:
+def _family(config: Mapping[str, Any], url: str) -> Family:
     name = config.get("_class_name", _DIFFUSERS_OWN)
     if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(
-            f"{place}: _class_name = {name!r} is another network than {' or '.join(FAMILIES)}. "
-            f"{KIND}"
+            f"{url}: _class_name = {name!r} is another network than {' or '.join(FAMILIES)}. {KIND}"
         )
     return FAMILIES[name]
 
@@ -135,7 +134,7 @@ def _family(config: Mapping[str, Any], place: str) -> Family:
 def _network(
     family: Family, shape: BaseModel, weights: Sequence[tuple[str, bytes]]
 ) -> FeatureNetwork:
-    """weights: places and contents of files that together hold all tensors."""
+    """weights: URLs and contents of files that together hold all tensors."""
     tensors: dict[str, torch.Tensor] = {}
     for file, data in weights:
         held = {
@@ -151,35 +150,35 @@ def frozen_network(
     family: Family,
     shape: BaseModel,
     tensors: Mapping[str, torch.Tensor],
-    place: str,
+    url: str,
     authority: str = "the config",
 ) -> FeatureNetwork:
     """The network of these weights, in eval mode, frozen, float32.
 
-    Raises UserError naming the tensors that do not fit; place and authority: as `checked_tensors`.
+    Raises UserError naming the tensors that do not fit; url and authority: as `checked_tensors`.
     """
     with torch.device("meta"):  # takes no memory before the shapes are known to be right
         network = family.network(shape)
     expected = {key: value.shape for key, value in network.state_dict().items()}
-    network.load_state_dict(checked_tensors(tensors, expected, place, authority), assign=True)
+    network.load_state_dict(checked_tensors(tensors, expected, url, authority), assign=True)
     return network.eval().requires_grad_(False)
 
 
 def _check_pipeline(url: str) -> None:
     """Raises UserError where the network draws something else than images."""
-    place = storage.join(url, INDEX)
-    if not exists(place):
+    index_url = storage.join(url, INDEX)
+    if not exists(index_url):
         return
     others = sorted(
         name
-        for name, made_by in read_json(place).items()
+        for name, made_by in read_json(index_url).items()
         if not name.startswith("_") and name not in ("unet", "scheduler")
         if isinstance(made_by, list) and any(made_by)
     )
     if others:
         raise UserError(
-            f"{place}: has {', '.join(others)} beside unet and scheduler: its network is led by "
-            f"them, or draws codes that they decode, not images. {KIND}"
+            f"{index_url}: has {', '.join(others)} beside unet and scheduler: its network is led "
+            f"by them, or draws codes that they decode, not images. {KIND}"
         )
 
 

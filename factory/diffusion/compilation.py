@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 CACHE = Path("~/.cache/factory/inductor")
 """The folder in which later processes of the machine find what was compiled once."""
-_PLACE = "TORCHINDUCTOR_CACHE_DIR"
+_CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 _MAX_SHAPES = 256
 """The number of shapes that one process may compile a network for; torch's own limit is 8."""
 
@@ -75,7 +75,7 @@ def one_first() -> Iterator[None]:
 
 def cache_folder() -> Path:
     """The folder of compiled kernels; a temporary one if the home folder cannot be written to."""
-    if _PLACE not in os.environ:
+    if _CACHE_VARIABLE not in os.environ:
         try:
             folder = CACHE.expanduser()
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,10 +83,10 @@ def cache_folder() -> Path:
         except (RuntimeError, OSError):
             folder = Path(tempfile.mkdtemp(prefix="factory-inductor-"))
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        os.environ[_PLACE] = str(folder)
-    place = Path(os.environ[_PLACE])
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+        os.environ[_CACHE_VARIABLE] = str(folder)
+    folder = Path(os.environ[_CACHE_VARIABLE])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 class CompiledOrNot(nn.Module):

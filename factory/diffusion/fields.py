@@ -18,7 +18,7 @@ def refuse_differences(
     content: Mapping[str, Any],
     fields: Mapping[str, tuple[Any, Any]],
     also_read: Collection[str],
-    place: str,
+    url: str,
     problems: Problems,
 ) -> None:
     """fields: what is ours, and what diffusers assumes where the field is absent, by name.
@@ -27,29 +27,29 @@ def refuse_differences(
     would be taken in its place, so it is refused as well.
     """
     for field, (ours, absent) in fields.items():
-        given = content.get(field, absent)
-        off = ours is False and given is None
-        if given != ours and not off:
+        value = content.get(field, absent)
+        off = ours is False and value is None
+        if value != ours and not off:
             problems.add(
-                f"{place}: {field} = {given!r} is another convention than ours ({ours!r}). {KIND}"
+                f"{url}: {field} = {value!r} is another convention than ours ({ours!r}). {KIND}"
             )
     known = {*fields, *also_read}
-    for field, given in content.items():
-        if field.startswith("_") or field in known or given is None:
+    for field, value in content.items():
+        if field.startswith("_") or field in known or value is None:
             continue
         meant = get_close_matches(field, sorted(known), n=1, cutoff=0.8)
         remedy = f"If {meant[0]} is meant, write that. {KIND}" if meant else KIND
-        problems.add(f"{place}: {field} = {given!r} is not implemented. {remedy}")
+        problems.add(f"{url}: {field} = {value!r} is not implemented. {remedy}")
 
 
-def validated(section: type[_Section], fields: Mapping[str, Any], place: str) -> _Section:
+def validated(section: type[_Section], fields: Mapping[str, Any], url: str) -> _Section:
     """The section of these fields. Raises UserError with all that is wrong with them."""
     try:
         return section.model_validate(fields)
     except ValidationError as error:
         raise UserError(
             [
-                f"{place}: {problem['loc'][0]} = {problem['input']!r}: "
+                f"{url}: {problem['loc'][0]} = {problem['input']!r}: "
                 f"{problem['msg'].removeprefix('Value error, ')}. {COPY}"
                 for problem in error.errors()
             ]

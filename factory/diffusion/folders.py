@@ -50,7 +50,7 @@ def unet_folder(url: str) -> str:
 
 
 def scheduler_file(url: str) -> str:
-    """The place of the noise schedule's config. Raises UserError where there is none."""
+    """The URL of the noise schedule's config. Raises UserError where there is none."""
     nested, beside = storage.join(url, SCHEDULER), storage.join(url, storage.name_of(SCHEDULER))
     if exists(nested) or exists(beside):
         return nested if exists(nested) else beside
@@ -73,13 +73,13 @@ def scheduler_file(url: str) -> str:
 
 
 def weight_files(folder: str) -> list[str]:
-    """The places of the network's weights: one file, or several whose tensors add up.
+    """The URLs of the network's weights: one file, or several whose tensors add up.
 
     Half-precision variants are taken where there is nothing else. Raises UserError.
     """
     if exists(storage.join(folder, WEIGHTS)):
         return [storage.join(folder, WEIGHTS)]
-    names = {storage.name_of(place) for place in _asked(storage.list_files, folder)}
+    names = {storage.name_of(path) for path in _asked(storage.list_files, folder)}
     if WEIGHTS_INDEX in names:
         return _listed_in(folder, WEIGHTS_INDEX)
     variants = sorted(n for n in names if _VARIANT.fullmatch(n) or _SHARDS.fullmatch(n))
@@ -92,8 +92,8 @@ def weight_files(folder: str) -> list[str]:
 def _listed_in(folder: str, name: str) -> list[str]:
     """The files that hold the tensors of an index."""
     index = storage.join(folder, name)
-    told = read_json(index).get("weight_map")
-    names = list(told.values()) if isinstance(told, dict) else []
+    weight_map = read_json(index).get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
     # A name with a slash would lead out of the folder.
     if not names or any(not isinstance(n, str) or "/" in n or "\\" in n for n in names):
         raise UserError(f"{index}: its weight_map names no files of its folder. {COPY}")
@@ -122,22 +122,22 @@ def _weights_remedy(folder: str, names: set[str]) -> str:
 
 def _conversion(folder: str, variant: str | None) -> str:
     """The call of diffusers that converts the pickle to safetensors."""
-    told = f", variant={variant!r}" if variant else ""
+    arguments = f", variant={variant!r}" if variant else ""
     if storage.is_local(folder):
         return (
             "Convert it with diffusers: "
-            f"UNet2DModel.from_pretrained({folder!r}, use_safetensors=False{told})"
+            f"UNet2DModel.from_pretrained({folder!r}, use_safetensors=False{arguments})"
             f".save_pretrained({folder!r}, safe_serialization=True)"
         )
     protocol, _, rest = folder.partition("://")
     name, _, revision = "/".join(rest.split("/")[:2]).partition("@")
     if protocol != "hf":
         name, revision = "FOLDER", ""
-    told += f", revision={revision!r}" if revision else ""
+    arguments += f", revision={revision!r}" if revision else ""
     copy = "" if protocol == "hf" else "Copy the model to a FOLDER of this machine. "
     return (
         f"{copy}Convert it with diffusers: "
-        f"DDPMPipeline.from_pretrained({name!r}, use_safetensors=False{told})"
+        f"DDPMPipeline.from_pretrained({name!r}, use_safetensors=False{arguments})"
         ".save_pretrained('OTHER', safe_serialization=True), and name OTHER."
     )
 
@@ -162,8 +162,8 @@ def _remedy(url: str) -> str:
     above = storage.parent(url)
     if above and exists(storage.join(above, "unet", CONFIG)):
         return f"It is a part of a model folder. Name all of it: {above}."
-    if place := hub.url_of_name(url):
-        return f"{_FOLDER} For a model of the Hugging Face Hub write {place}."
+    if hub_url := hub.url_of_name(url):
+        return f"{_FOLDER} For a model of the Hugging Face Hub write {hub_url}."
     return _FOLDER
 
 
@@ -187,8 +187,8 @@ def _models_below(url: str) -> list[str]:
     """Model folders that are at most two levels deeper."""
     endings = (f"/{INDEX}", f"/unet/{CONFIG}")
     found = _asked(partial(storage.list_files, depth=3), url)
-    places = {place.removesuffix(end) for place in found for end in endings if place.endswith(end)}
-    return sorted(places - {url})
+    folders = {path.removesuffix(end) for path in found for end in endings if path.endswith(end)}
+    return sorted(folders - {url})
 
 
 def _is_ensemble(folder: str) -> bool:

@@ -81,7 +81,7 @@ class Published:
     prefix: str
     """A prefix of tensor names that occurs in these checkpoints and in no other family's."""
     shape: Callable[[Mapping[str, torch.Tensor], str], BaseModel]
-    """(tensors, place of the file) -> the shape of their network; raises UserError."""
+    """(tensors, URL of the file) -> the shape of their network; raises UserError."""
     diffusion: DiffusionConfig
     image_size: int
 
@@ -91,7 +91,7 @@ class Family:
     """Networks of one architecture, and how a model folder describes them."""
 
     read_config: Callable[[Mapping[str, Any], str], tuple[BaseModel, int]]
-    """(content of `unet/config.json`, its place) -> the network's shape, and the image size in
+    """(content of `unet/config.json`, its URL) -> the network's shape, and the image size in
     pixels. Raises UserError naming all that asks for something else than the family does."""
     network: Callable[[Any], FeatureNetwork]
     """Shape -> a network with random weights."""

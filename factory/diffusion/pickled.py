@@ -32,10 +32,10 @@ def read_pickled(url: str) -> dict[str, torch.Tensor]:
     return _tensors(data, url)
 
 
-def _tensors(data: bytes, place: str) -> dict[str, torch.Tensor]:
+def _tensors(data: bytes, url: str) -> dict[str, torch.Tensor]:
     if not data.startswith(b"PK"):
         raise UserError(
-            f"{place}: is no file of torch.save's. Name one of the weights that `factory import` "
+            f"{url}: is no file of torch.save's. Name one of the weights that `factory import` "
             "reads."
         )
     try:
@@ -47,21 +47,21 @@ def _tensors(data: bytes, place: str) -> dict[str, torch.Tensor]:
         )
     except pickle.UnpicklingError:
         raise UserError(
-            f"{place}: is not loaded: it holds more than tensors, such as code, or is damaged. "
+            f"{url}: is not loaded: it holds more than tensors, such as code, or is damaged. "
             "Copy it again, or save the model's state_dict() alone."
         ) from None
     except _DAMAGED as error:
         first_line = str(error).partition("\n")[0]
-        raise UserError(f"{place}: damaged ({first_line}). Copy it again.") from None
+        raise UserError(f"{url}: damaged ({first_line}). Copy it again.") from None
     if compressed:
         raise UserError(
-            f"{place}: is compressed, which files of torch.save's are not, and may inflate to any "
+            f"{url}: is compressed, which files of torch.save's are not, and may inflate to any "
             "size. Save the model's state_dict() with torch.save."
         )
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()
     ):
-        raise UserError(f"{place}: is no state dict. Save the model's state_dict() alone.")
+        raise UserError(f"{url}: is no state dict. Save the model's state_dict() alone.")
     return dict(content)
 
 

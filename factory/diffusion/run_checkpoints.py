@@ -42,40 +42,40 @@ def save_checkpoint(state: TrainState, url: str, num_to_keep: int) -> None:
     """
     if not is_finite(state):
         raise NotFinite(f"the state of step {state.step:,} is not finite")
-    place = _place_of(url, state.step)
+    checkpoint = _checkpoint_url(url, state.step)
     what = f"the checkpoint of step {state.step:,}"
     with saving(what, tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder:
         save_state(state, Path(folder))
-        with saving(what, place):
-            _write(Path(folder), place)
+        with saving(what, checkpoint):
+            _write(Path(folder), checkpoint)
     try:
         for step in [step for step in _steps(url) if step <= state.step][:-num_to_keep]:
-            fs, path = storage.filesystem(_place_of(url, step))
+            fs, path = storage.filesystem(_checkpoint_url(url, step))
             fs.rm(path, recursive=True)
     except OSError as error:
         tell(f"train | {url}: old checkpoints cannot be deleted ({storage.describe(error)})")
 
 
 def newest_checkpoint(url: str, affordable_steps: int) -> str | None:
-    """The place of the newest whole checkpoint below url, None where a run begins at step 0.
+    """The URL of the newest whole checkpoint below url, None where a run begins at step 0.
 
     Newer ones that are not as they were written are told and left alone; the run overwrites them
     when it comes to their step. Raises UserError where one cannot be read, and where none is whole
     although one is of more than affordable_steps: a run that begins anew must be wanted.
     """
-    place = url
+    checkpoint = url
     try:
         steps = _steps(url)
         for step in reversed(steps):
-            place = _place_of(url, step)
-            damage = _damage(place)
+            checkpoint = _checkpoint_url(url, step)
+            damage = _damage(checkpoint)
             if damage is None:
-                return place
-            tell(f"train | {place}: left aside, {damage}")
+                return checkpoint
+            tell(f"train | {checkpoint}: left aside, {damage}")
     except OSError as error:
         raise UserError(
-            f"{place}: cannot be read ({storage.describe(error)}). Run the same command again when "
-            "it can, or move it aside to go on from an older one."
+            f"{checkpoint}: cannot be read ({storage.describe(error)}). Run the same command again "
+            "when it can, or move it aside to go on from an older one."
         ) from None
     if steps and steps[-1] > affordable_steps:
         raise UserError(
@@ -87,7 +87,7 @@ def newest_checkpoint(url: str, affordable_steps: int) -> str | None:
     return None
 
 
-def _place_of(url: str, step: int) -> str:
+def _checkpoint_url(url: str, step: int) -> str:
     return storage.join(url, f"step-{step:07d}")
 
 
@@ -97,33 +97,33 @@ def _steps(url: str) -> list[int]:
     return sorted(int(name[5:]) for name in names if re.fullmatch(r"step-\d{7,}", name))
 
 
-def _write(folder: Path, place: str) -> None:
-    """The folder's files to a place, the proof last. Raises OSError; then no part stays in the
+def _write(folder: Path, url: str) -> None:
+    """Copies the folder's files to a URL, the proof last. Raises OSError; then no part stays in the
     way on this machine's disk, which may be full."""
     digests = {}
     try:
         for name in CHECKPOINT_FILES:
             data = (folder / name).read_bytes()
             digests[name] = hashlib.sha256(data).hexdigest()
-            storage.write(storage.join(place, name), data)
+            storage.write(storage.join(url, name), data)
         proof = json.dumps(digests, indent=2).encode()
-        storage.write(storage.join(place, _PROOF), proof)
+        storage.write(storage.join(url, _PROOF), proof)
     except OSError:
-        if storage.is_local(place):
-            shutil.rmtree(place, ignore_errors=True)
+        if storage.is_local(url):
+            shutil.rmtree(url, ignore_errors=True)
         raise
 
 
-def _damage(place: str) -> str | None:
+def _damage(url: str) -> str | None:
     """The damage of a checkpoint, None if it is as it was written.
 
     Raises OSError where it cannot be read, which proves nothing.
     """
     name = _PROOF
     try:
-        digests = json.loads(storage.read_text(storage.join(place, name)))
+        digests = json.loads(storage.read_text(storage.join(url, name)))
         for name in CHECKPOINT_FILES:
-            digest = storage.sha256_of(storage.join(place, name))
+            digest = storage.sha256_of(storage.join(url, name))
             if digest != digests[name]:
                 return f"{name} is not as it was written"
     except FileNotFoundError:
@@ -134,25 +134,25 @@ def _damage(place: str) -> str | None:
 
 
 @contextmanager
-def on_this_machine(place: str) -> Iterator[Path]:
-    """A folder with the checkpoint's files: the place itself, or a copy while the context lasts."""
-    if storage.is_local(place):
-        yield Path(place)
+def on_this_machine(url: str) -> Iterator[Path]:
+    """A folder with the checkpoint's files: the one at url, or a copy while the context lasts."""
+    if storage.is_local(url):
+        yield Path(url)
         return
     with tempfile.TemporaryDirectory() as folder:
         for name in CHECKPOINT_FILES:
-            data = storage.read_bytes(storage.join(place, name))
+            data = storage.read_bytes(storage.join(url, name))
             (Path(folder) / name).write_bytes(data)
         yield Path(folder)
 
 
 @contextmanager
-def saving(what: str, place: str) -> Iterator[None]:
+def saving(what: str, url: str) -> Iterator[None]:
     """Turns an error of writing to the URL, such as a full disk, into a UserError."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{place}: {what} could not be saved ({storage.describe(error)}). Whole checkpoints "
+            f"{url}: {what} could not be saved ({storage.describe(error)}). Whole checkpoints "
             "are kept: make room, or mend what is said, then run the same command again."
         ) from None

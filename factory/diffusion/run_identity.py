@@ -63,14 +63,14 @@ def check_run(config: Config, found: Mapping[str, str]) -> None:
 
     found: what is known of the run beside the config, by name, `train.precision` for one.
     """
-    there = _read(config)
+    existing = _read(config)
     anyway = config.train.resume_anyway
-    if there is None and not anyway and has_checkpoints(checkpoints_url(config)):
+    if existing is None and not anyway and has_checkpoints(checkpoints_url(config)):
         raise UserError(
-            f"{_place(config)}: is missing, though there are checkpoints: nothing says what they "
+            f"{_url(config)}: is missing, though there are checkpoints: nothing says what they "
             f"were made with. {_REMEDY}"
         )
-    changed = _changed(there, {**identity(config), **found})
+    changed = _changed(existing, {**identity(config), **found})
     fixed = [line for line in changed if line.startswith(_FIXED)]
     if fixed or (changed and not anyway):
         raise UserError(_refusal(config, fixed or changed, bool(fixed)))
@@ -92,27 +92,27 @@ def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:
     forgotten. Raises UserError as `check_run` does.
     """
     check_run(config, found)
-    there = _read(config)
+    existing = _read(config)
     now = {**identity(config), **found}
-    before, resumed = _made_with(there or {}, step)
-    changed = _changed(before, now) if there else [_LOST]
+    before, resumed = _settings_at(existing or {}, step)
+    changed = _changed(before, now) if existing else [_LOST]
     if changed and step:
-        known = {_BEFORE: before} if there else {}
+        known = {_BEFORE: before} if existing else {}
         resumed = [*resumed, {"step": step, "changed": changed, **known}]
         tell(
             f"train | from step {step:,} on: {'; '.join(changed)}. The result is no longer "
             "bit-equal to that of a run that nothing was changed in; its card says so"
         )
-    if there != (content := {**(there or {}), **now, _RESUMED: resumed}):
+    if existing != (content := {**(existing or {}), **now, _RESUMED: resumed}):
         _write(config, content)
 
 
-def _made_with(
-    there: Mapping[str, Any], step: int
+def _settings_at(
+    existing: Mapping[str, Any], step: int
 ) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
     """The settings of the checkpoint of this step, and the earlier changes of the run."""
-    before = {name: value for name, value in there.items() if name != _RESUMED}
-    resumed = list(there.get(_RESUMED, []))
+    before = {name: value for name, value in existing.items() if name != _RESUMED}
+    resumed = list(existing.get(_RESUMED, []))
     # What was before is not known where run.json was lost, nor did an older version note it.
     while resumed and resumed[-1]["step"] >= step and _BEFORE in resumed[-1]:
         before = resumed.pop()[_BEFORE]
@@ -125,11 +125,11 @@ def departures(config: Config) -> list[str]:
     return [f"from step {entry['step']:,} on: {'; '.join(entry['changed'])}" for entry in resumed]
 
 
-def _changed(there: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
+def _changed(existing: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
     """The differences in the keys that both have; an older version had fewer."""
-    both = [name for name in now if name in (there or {})]
+    both = [name for name in now if name in (existing or {})]
     return differences(
-        {_SHAPE.get(name, name): (there or {})[name] for name in both},
+        {_SHAPE.get(name, name): (existing or {})[name] for name in both},
         {_SHAPE.get(name, name): now[name] for name in both},
     )
 
@@ -144,21 +144,21 @@ def _refusal(config: Config, changed: list[str], fixed: bool) -> str:
     return f"{config.train.url}: holds a run of another config: {'; '.join(changed)}. {remedy}."
 
 
-def _place(config: Config) -> str:
+def _url(config: Config) -> str:
     return storage.join(config.train.url, "run.json")
 
 
 def _read(config: Config) -> dict[str, Any] | None:
     """The content of run.json, None where there is none. Raises UserError where it is damaged."""
-    place = _place(config)
-    if not storage.exists(place):
+    url = _url(config)
+    if not storage.exists(url):
         return None
     try:
-        content = json.loads(storage.read_text(place))
+        content = json.loads(storage.read_text(url))
     except ValueError:
-        raise UserError(f"{place}: not readable as JSON. {_REMEDY}") from None
+        raise UserError(f"{url}: not readable as JSON. {_REMEDY}") from None
     if not isinstance(content, dict) or not isinstance(train := content.get("train"), dict):
-        raise UserError(f"{place}: is not what a training writes there. {_REMEDY}")
+        raise UserError(f"{url}: is not what a training writes there. {_REMEDY}")
     if isinstance(data := content.get("data"), dict) and isinstance(data["unlabelled"], dict):
         data["unlabelled"] = own_keys(data["unlabelled"])
     # Older versions noted what was asked for, not what it came to.
@@ -167,6 +167,6 @@ def _read(config: Config) -> dict[str, Any] | None:
 
 
 def _write(config: Config, content: Mapping[str, Any]) -> None:
-    place = _place(config)
-    with saving("what was asked", place):
-        storage.write(place, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    url = _url(config)
+    with saving("what was asked", url):
+        storage.write(url, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())

@@ -93,7 +93,7 @@ _SAMPLING_FIELDS = {
 _VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 
 
-def read_schedule(content: Mapping[str, Any], place: str) -> tuple[DiffusionConfig, float | None]:
+def read_schedule(content: Mapping[str, Any], url: str) -> tuple[DiffusionConfig, float | None]:
     """The schedule, and the bound that x_0 is clipped to, as `Model` has both.
 
     Raises UserError with all that asks for something else than a DDPM's linear betas.
@@ -101,49 +101,49 @@ def read_schedule(content: Mapping[str, Any], place: str) -> tuple[DiffusionConf
     name = content.get("_class_name")
     if not isinstance(name, str) or name not in _SCHEDULERS:
         raise UserError(
-            f"{place}: _class_name = {name!r} is not known to be the scheduler of a DDPM over a "
+            f"{url}: _class_name = {name!r} is not known to be the scheduler of a DDPM over a "
             f"table of betas, whose network predicts the noise. {KIND}"
         )
     defaults, problems = _SCHEDULERS[name], Problems()
-    refuse_differences(content, _FIELDS, _READ_FIELDS | _SAMPLING_FIELDS, place, problems)
+    refuse_differences(content, _FIELDS, _READ_FIELDS | _SAMPLING_FIELDS, url, problems)
     if content.get("thresholding"):
         problems.add(
-            f"{place}: thresholding = {content['thresholding']!r} is not implemented. Set it to "
+            f"{url}: thresholding = {content['thresholding']!r} is not implemented. Set it to "
             "false, and x_0 is clipped instead, which gives other images. Or use another model."
         )
     if content.get("variance_type") not in _VARIANCES:
         problems.add(
-            f"{place}: variance_type = {content['variance_type']!r} needs a network that predicts "
+            f"{url}: variance_type = {content['variance_type']!r} needs a network that predicts "
             f"variances. {KIND}"
         )
-    clip = _clip(content, defaults, place, problems)
+    clip = _clip(content, defaults, url, problems)
     problems.raise_if_any()
-    return _diffusion(content, defaults, place), clip
+    return _diffusion(content, defaults, url), clip
 
 
 def _clip(
-    content: Mapping[str, Any], defaults: _Defaults, place: str, problems: Problems
+    content: Mapping[str, Any], defaults: _Defaults, url: str, problems: Problems
 ) -> float | None:
     # The second name is that of diffusers' first months.
     clips = content.get("clip_sample", content.get("clip_predicted_image", defaults.clips))
     reach = content.get("clip_sample_range", 1.0)
     if clips not in (True, False, None):
-        problems.add(f"{place}: clip_sample = {clips!r} must be true or false. {COPY}")
+        problems.add(f"{url}: clip_sample = {clips!r} must be true or false. {COPY}")
     if type(reach) not in (int, float) or not 0 < reach <= sys.float_info.max:
-        problems.add(f"{place}: clip_sample_range = {reach!r} must be a number above 0. {COPY}")
+        problems.add(f"{url}: clip_sample_range = {reach!r} must be a number above 0. {COPY}")
         return None
     return float(reach) if clips else None
 
 
-def _diffusion(content: Mapping[str, Any], defaults: _Defaults, place: str) -> DiffusionConfig:
+def _diffusion(content: Mapping[str, Any], defaults: _Defaults, url: str) -> DiffusionConfig:
     fields = {
         "num_timesteps": content.get("num_train_timesteps", content.get("timesteps", 1000)),
         "beta_start": content.get("beta_start", defaults.betas[0]),
         "beta_end": content.get("beta_end", defaults.betas[1]),
     }
-    diffusion = validated(DiffusionConfig, fields, place)
+    diffusion = validated(DiffusionConfig, fields, url)
     if max(diffusion.beta_start, diffusion.beta_end) >= 1:
-        raise UserError(f"{place}: beta_start and beta_end must be below 1. {COPY}")
+        raise UserError(f"{url}: beta_start and beta_end must be below 1. {COPY}")
     return diffusion
 
 

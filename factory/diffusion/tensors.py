@@ -12,18 +12,18 @@ MAX_TENSORS_TOLD = 20
 _REPLACE = "Copy the file again, or name another."
 
 
-def read_safetensors(data: bytes, place: str) -> dict[str, torch.Tensor]:
+def read_safetensors(data: bytes, url: str) -> dict[str, torch.Tensor]:
     """The tensors of a file by name. Raises UserError where it is damaged."""
     try:
         return dict(load(data))
     except SafetensorError as error:
-        raise UserError(f"{place}: damaged safetensors ({error}). Copy it again.") from None
+        raise UserError(f"{url}: damaged safetensors ({error}). Copy it again.") from None
 
 
 def checked_tensors(
     tensors: Mapping[str, torch.Tensor],
     expected: Mapping[str, torch.Size],
-    place: str,
+    url: str,
     authority: str = "the config",
 ) -> dict[str, torch.Tensor]:
     """All weights as float32, or a UserError naming the bad ones, at most MAX_TENSORS_TOLD.
@@ -38,9 +38,9 @@ def checked_tensors(
         if problem := _tensor_problem(tensors[key], expected[key], authority):
             found.append(f"{key} {problem}")
     if found:
-        lines = [f"{place}: tensor {problem}" for problem in found[:MAX_TENSORS_TOLD]]
+        lines = [f"{url}: tensor {problem}" for problem in found[:MAX_TENSORS_TOLD]]
         rest = len(found) - len(lines)
-        raise UserError([*lines, *([f"{place}: ... and {rest} more tensors."] if rest else [])])
+        raise UserError([*lines, *([f"{url}: ... and {rest} more tensors."] if rest else [])])
     return {key: value.float() for key, value in tensors.items()}
 
 

@@ -208,15 +208,15 @@ def _check_initial_model(config: Config) -> None:
             f"train.initial_model_url: {url} holds a {type(model.unet).__name__}, which is not "
             "trained here. Start from a UNet2DModel, or leave the key out."
         )
-    here = {
+    wanted = {
         "train.unet": config.train.unet.model_dump(),
         "train.diffusion": config.train.diffusion.model_dump(),
     }
-    there = {
+    loaded = {
         "train.unet": model.unet.config.model_dump(),
         "train.diffusion": model.diffusion.model_dump(),
     }
-    found = differences(there, here)
+    found = differences(loaded, wanted)
     if found:
         raise UserError(
             f"train.initial_model_url: {url} has another shape: {'; '.join(found)}. "

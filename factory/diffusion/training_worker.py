@@ -136,19 +136,19 @@ def _on_all_ranks(num_ranks: int, work: Callable[[], T]) -> T:
     if num_ranks > 1:
         torch.distributed.all_gather_object(problems, problem)
     if any(problems):
-        raise _Stopped("\n".join(sorted({told for told in problems if told})))
+        raise _Stopped("\n".join(sorted({text for text in problems if text})))
     assert outcome is not None, "there was no problem"
     return outcome
 
 
-def _images_here(config: Config, key: str, told: str) -> Cached:
+def _images_here(config: Config, key: str, summary: str) -> Cached:
     """The images on this machine; raises UserError where they are not the driver's."""
     images = cached_images(config.data, required(config, "data.unlabelled"), key)
-    if images.summary != told:
+    if images.summary != summary:
         raise UserError(
             f"{platform.node()} finds other images than the driver: {images.summary} instead of "
-            f"{told}. All nodes must see the same files at data.unlabelled.url and have the same "
-            "version of Pillow."
+            f"{summary}. All nodes must see the same files at data.unlabelled.url and have the "
+            "same version of Pillow."
         )
     return images
 
@@ -188,16 +188,16 @@ def _restored_state(config: Config, rank: int, device: torch.device) -> TrainSta
     state = new_state(
         config, device, load_model(embedded.ddpm_url(initial)).unet if initial else None
     )
-    place = _on_rank_0(
+    checkpoint = _on_rank_0(
         rank, lambda: newest_checkpoint(checkpoints_url(config), config.train.checkpoint_steps)
     )
-    if place is not None:
-        with on_this_machine(place) as folder:
+    if checkpoint is not None:
+        with on_this_machine(checkpoint) as folder:
             load_state(state, folder)
         if not is_finite(state):
             raise _Stopped(
-                f"{place}: holds values that are not finite, as the training diverged before it. "
-                "Delete it to go on from an older one."
+                f"{checkpoint}: holds values that are not finite, as the training diverged before "
+                "it. Delete it to go on from an older one."
             )
     return state
 
@@ -231,9 +231,9 @@ def _save(config: Config, state: TrainState) -> None:
     except NotFinite:
         _stop_diverged(config, state, "the weights are not finite")
     lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in state.history)
-    place = storage.join(train.url, "metrics.jsonl")
-    with saving("the metrics", place):
-        storage.write(place, lines.encode())
+    metrics_url = storage.join(train.url, "metrics.jsonl")
+    with saving("the metrics", metrics_url):
+        storage.write(metrics_url, lines.encode())
 
 
 class _Progress:
@@ -306,12 +306,12 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
         pictures = to_channels_last_arrays(ddim(unet, schedule, x_t, steps, 1.0, noise))
     unet.train()
     rows = [pictures[i : i + _SHEET_ROWS] for i in range(0, len(pictures), _SHEET_ROWS)]
-    place = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")
+    sheet_url = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")
     try:
-        storage.write(place, encode_png(tile(rows, scale=2)))
+        storage.write(sheet_url, encode_png(tile(rows, scale=2)))
     except OSError as error:
         # Nobody needs it to go on; the next checkpoint may find room again.
-        tell(f"train | {place}: not written ({storage.describe(error)})")
+        tell(f"train | {sheet_url}: not written ({storage.describe(error)})")
 
 
 def _write_result(config: Config, state: TrainState) -> None:

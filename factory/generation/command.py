@@ -76,7 +76,7 @@ def generate(config: Config) -> Manifest:
     )
     if pending:
         make_shards(config, plan, pending, models=models)
-    manifest = complete(config, ledger, made=pending)
+    manifest = complete(config, ledger, proven=pending)
     tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
     return manifest
 
@@ -103,18 +103,17 @@ def make_shards(
         ray_actors.make_shards(config, plan, shards, replace)
 
 
-def complete(config: Config, ledger: Ledger, made: Collection[int]) -> Manifest:
+def complete(config: Config, ledger: Ledger, proven: Collection[int]) -> Manifest:
     """Finishes the run. Where a receipt turns out to be of no use, its shard is made again.
 
-    made: the shards that are known to be whole. Raises GenerationFailed,
-    Incomplete, OSError.
+    proven: the shards that are known to be whole. Raises GenerationFailed, Incomplete, OSError.
     """
     texts = _description(config, ledger.plan), config.generate.license
     try:
-        return ledger.finish(*texts, proven=made)
+        return ledger.finish(*texts, proven=proven)
     except Incomplete as incomplete:
         make_shards(config, ledger.plan, incomplete.shards)
-        return ledger.finish(*texts, proven={*made, *incomplete.shards})
+        return ledger.finish(*texts, proven={*proven, *incomplete.shards})
 
 
 def environment() -> dict[str, str]:

@@ -50,7 +50,7 @@ def repair(
             tell(shown(f"repair | made with {kind}"))
         make_shards(config, ledger.plan, shards, replace=True)
     if (names or shards) and not ledger.pending():
-        complete(config, ledger, made=shards)
+        complete(config, ledger, proven=shards)
     return verify(url, level)
 
 

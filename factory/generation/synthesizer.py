@@ -209,12 +209,12 @@ class Synthesizer:
         recipe, sampler = self.recipe, SAMPLERS[self.recipe.sampler]
         eta = {} if recipe.eta is None else {"eta": recipe.eta}
         x_t = x_t.to(self.device, memory_format=self.layout)
-        given = epsilon_fn, self.schedule, x_t, timesteps
+        args = epsilon_fn, self.schedule, x_t, timesteps
         if not sampler.adds_noise or recipe.eta == 0:
-            return sampler.draw(*given, clip=recipe.clip, **eta)
+            return sampler.draw(*args, clip=recipe.clip, **eta)
         # The last step lands on the image, without noise.
         with self._step_noise(draws, timesteps[:-1]) as noise:
-            return sampler.draw(*given, noise=noise, clip=recipe.clip, **eta)
+            return sampler.draw(*args, noise=noise, clip=recipe.clip, **eta)
 
     def _labelled(
         self, draws: _Draws, x_0: torch.Tensor, maps: Sequence[torch.Tensor]

@@ -123,7 +123,7 @@ def _folded_mlp(url: str) -> tuple[torch.Tensor, ...]:
 
 
 def _fold(
-    tensors: Mapping[str, torch.Tensor], layer: str, norm: str, place: str
+    tensors: Mapping[str, torch.Tensor], layer: str, norm: str, url: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of a linear layer that does what it and the normalisation after it do."""
     weight, bias = (tensors[f"{layer}.{name}"].double() for name in ("weight", "bias"))
@@ -132,7 +132,7 @@ def _fold(
         for name in ("weight", "bias", "running_mean", "running_var")
     )
     if bool((variance < 0).any()):
-        raise UserError(f"{place}: tensor {norm}.running_var holds negative values.")
+        raise UserError(f"{url}: tensor {norm}.running_var holds negative values.")
     scale = gain / (variance + _NORM_EPS).sqrt()
     return (scale[:, None] * weight).float(), ((bias - mean) * scale + shift).float()
 

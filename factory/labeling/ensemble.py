@@ -97,21 +97,19 @@ def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
     return scale, norm.bias - norm.running_mean * scale
 
 
-def load_weights(
-    config: EnsembleConfig, tensors: Mapping[str, torch.Tensor], place: str
-) -> Ensemble:
+def load_weights(config: EnsembleConfig, tensors: Mapping[str, torch.Tensor], url: str) -> Ensemble:
     """The ensemble of stored tensors, in eval mode and frozen.
 
-    Raises UserError naming the tensors that do not fit; place: of their file.
+    Raises UserError naming the tensors that do not fit. url: that of their file.
     """
     with torch.device("meta"):  # takes no memory before the shapes are known to be right
         ensemble = Ensemble(config)
     expected = {key: value.shape for key, value in ensemble.stored_tensors().items()}
-    checked = checked_tensors(tensors, expected, place, "config.json")
+    checked = checked_tensors(tensors, expected, url, "config.json")
     negative = [key for key in checked if key.endswith("_var") and bool((checked[key] < 0).any())]
     if negative:
         raise UserError(
-            [f"{place}: tensor {key} holds negative values. Fit anew." for key in negative]
+            [f"{url}: tensor {key} holds negative values. Fit anew." for key in negative]
         )
     counts = {key: torch.tensor(0) for key in _COUNTS}
     ensemble.load_state_dict({**checked, **counts}, assign=True)

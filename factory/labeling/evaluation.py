@@ -80,7 +80,7 @@ def check_classes(ensemble: Head, test: Labelled) -> None:
 def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> None:
     """Writes metrics.json and sheet.png to evaluate.url."""
     occurring = dict(zip(test.classes.names, evaluation.images_with_class, strict=True))
-    told = {
+    metrics = {
         "num_images": evaluation.num_images,
         "vote": config.evaluate.vote,
         "soft": evaluation.soft.as_json(test.classes),
@@ -90,7 +90,9 @@ def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> 
         "confusion_hard": evaluation.hard.confusion.tolist(),
     }
     url = config.evaluate.url
-    storage.write(storage.join(url, "metrics.json"), (json.dumps(told, indent=1) + "\n").encode())
+    storage.write(
+        storage.join(url, "metrics.json"), (json.dumps(metrics, indent=1) + "\n").encode()
+    )
     storage.write(storage.join(url, "sheet.png"), encode_png(evaluation.sheet))
 
 

@@ -114,11 +114,11 @@ def projected_descriptors(
 
 def read_cells(cells: torch.Tensor, pixels: torch.Tensor, image_size: int) -> torch.Tensor:
     """(P, C) read off cells (B, h * h, C) at pixels (P,), between a pixel's four cells."""
-    image, place = pixels // image_size**2, pixels % image_size**2
+    image, position = pixels // image_size**2, pixels % image_size**2
     near, shares = neighbours(math.isqrt(cells.shape[1]), image_size, cells.device)
-    places = near[place] + (image * cells.shape[1])[:, None]
+    rows = near[position] + (image * cells.shape[1])[:, None]
     return F.embedding_bag(
-        places, cells.flatten(0, 1), per_sample_weights=shares[place], mode="sum"
+        rows, cells.flatten(0, 1), per_sample_weights=shares[position], mode="sum"
     )
 
 

@@ -108,7 +108,7 @@ class HeadKind:
     own_fields: tuple[str, ...]
     """The fields that `config` adds to `HeadConfig`; each is a key of the section `ensemble`."""
     load: Callable[[Any, Mapping[str, torch.Tensor], str], Head]
-    """(config, tensors of the file, its place) -> the head; raises UserError naming the tensors
+    """(config, tensors of the file, its URL) -> the head; raises UserError naming the tensors
     that do not fit."""
     fit: Callable[[Iterable[Maps], torch.Tensor, Any, FitConfig, Callable[[str], None]], Head]
     """(maps of the images, a few at a time; masks (N, S, S) uint8; config; settings; tell) -> the

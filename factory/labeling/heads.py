@@ -79,8 +79,8 @@ def load_head(url: str, ddpm_hash: str) -> tuple[Head, str]:
             f"{url}: was fitted on another DDPM ({config.ddpm_hash[:12]}) than the one given "
             f"({ddpm_hash[:12]}). Fit anew with `factory fit`, or name its own DDPM."
         )
-    place = storage.join(url, WEIGHTS)
-    head = _kind(config_data).load(config, read_safetensors(weights, place), place)
+    weights_url = storage.join(url, WEIGHTS)
+    head = _kind(config_data).load(config, read_safetensors(weights, weights_url), weights_url)
     return head, hashlib.sha256(config_data + weights).hexdigest()
 
 
@@ -114,7 +114,7 @@ def _parse(data: bytes, url: str) -> HeadConfig:
         ) from None
 
 
-def check_fits(config: HeadConfig, model: Model, place: str, remedy: str = "Fit anew") -> None:
+def check_fits(config: HeadConfig, model: Model, url: str, remedy: str = "Fit anew") -> None:
     """Raises UserError where a head of this config cannot read the model's features."""
     timesteps, num_timesteps = config.timesteps, model.diffusion.num_timesteps
     num_blocks = len(model.unet.block_channels)
@@ -128,7 +128,7 @@ def check_fits(config: HeadConfig, model: Model, place: str, remedy: str = "Fit 
     elif config.descriptor_dim != (dim := descriptor_dim(model.unet, timesteps, config.blocks)):
         wrong.append(f"descriptor_dim = {config.descriptor_dim}, these blocks give {dim}")
     if wrong:
-        raise UserError([f"{place}: {problem}. {remedy}." for problem in wrong])
+        raise UserError([f"{url}: {problem}. {remedy}." for problem in wrong])
 
 
 def check_replaceable(url: str) -> None:

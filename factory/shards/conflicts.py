@@ -71,27 +71,25 @@ def _differences(existing: Plan, wanted: Plan) -> list[str]:
     return found[:MAX_DIFFERENCES] + ([f"... and {more} more"] if more > 0 else [])
 
 
-def receipt_conflict(url: str, known: Receipt, made: Receipt) -> str:
+def receipt_conflict(url: str, known: Receipt, new: Receipt) -> str:
     """The message about a receipt that is for other bytes than a run made of its shard.
 
     url: that of the shard.
     """
     return (
         f"{url}: its receipt is for other bytes (sha256 {known.sha256}) than this run made "
-        f"(sha256 {made.sha256}). {_both_sides('It', known.made_with, made.made_with)}"
+        f"(sha256 {new.sha256}). {_both_sides('It', known.made_with, new.made_with)}"
     )
 
 
 def shard_conflict(
-    url: str, sha256: str, made: Receipt, known: Receipt | None, first: MadeWith | None
+    url: str, sha256: str, new: Receipt, known: Receipt | None, first: MadeWith | None
 ) -> str:
     """The message about a shard's file, of this sha256, that holds other bytes than a run made.
 
     url: that of the shard. known: the shard's receipt. first: what the dataset was begun with.
     """
-    message = (
-        f"{url}: holds other bytes (sha256 {sha256}) than this run made (sha256 {made.sha256})"
-    )
+    message = f"{url}: holds other bytes (sha256 {sha256}) than this run made (sha256 {new.sha256})"
     if known is not None:
         return (
             f"{message}, which its receipt is for. So the file was altered: `factory repair` makes "
@@ -99,14 +97,14 @@ def shard_conflict(
         )
     return (
         f"{message}, and has no receipt. Either it was altered (`factory repair` makes it anew), "
-        f"or made otherwise. {_both_sides('The dataset', first, made.made_with)}"
+        f"or made otherwise. {_both_sides('The dataset', first, new.made_with)}"
     )
 
 
-def _both_sides(what: str, there: MadeWith | None, here: MadeWith | None) -> str:
-    """Why the same plan may have given other bytes: the hardware and versions that differ."""
-    if there is None:
+def _both_sides(what: str, existing: MadeWith | None, current: MadeWith | None) -> str:
+    """Explains how the same plan may have given other bytes: which hardware and versions differ."""
+    if existing is None:
         return f"Nothing tells what hardware made it; {ENVIRONMENT} tells what the first run had."
-    if found := differences(there, here or {}):
+    if found := differences(existing, current or {}):
         return f"{what} was made with other hardware or versions: {'; '.join(found)}."
     return f"{what} was made with hardware and versions of the same names as here."

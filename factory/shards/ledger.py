@@ -162,19 +162,19 @@ class Ledger:
         faults.hit("shard.written")
         return self._publish_receipt(receipt)
 
-    def _check_receipt_is_wrong(self, known: Receipt, made: Receipt) -> None:
+    def _check_receipt_is_wrong(self, known: Receipt, new: Receipt) -> None:
         """Raises ShardConflict unless the shard's file holds the bytes that this run made."""
         try:
-            existing = self.folder.sha256_of(made.path)
+            existing = self.folder.sha256_of(new.path)
         except FileNotFoundError:
             existing = None
-        if existing != made.sha256:
-            raise ShardConflict(receipt_conflict(self.folder.url_of(made.path), known, made))
+        if existing != new.sha256:
+            raise ShardConflict(receipt_conflict(self.folder.url_of(new.path), known, new))
 
-    def _conflict(self, sha256: str, made: Receipt, known: Receipt | None) -> str:
+    def _conflict(self, sha256: str, new: Receipt, known: Receipt | None) -> str:
         first = read_hardware(self.url)
-        url = self.folder.url_of(made.path)
-        return shard_conflict(url, sha256, made, known, first.made_with if first else None)
+        url = self.folder.url_of(new.path)
+        return shard_conflict(url, sha256, new, known, first.made_with if first else None)
 
     def _publish_receipt(self, receipt: Receipt) -> Receipt:
         name, content = receipt_name(receipt.shard), receipt_content(receipt)

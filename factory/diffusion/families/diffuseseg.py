@@ -230,9 +230,9 @@ class DiffuseSegUNet(nn.Module):
         item, waiting, peak = 2 if bf16 else 4, 0, 0
         held = 9 * item + (4 if bf16 else 0)
         for level, (skip, width) in enumerate(pairwise(self.shape.down_channels)):
-            places = (image_size >> level) ** 2
-            waiting += skip * places * item
-            peak = max(peak, waiting + held * width * places)
+            pixels = (image_size >> level) ** 2
+            waiting += skip * pixels * item
+            peak = max(peak, waiting + held * width * pixels)
         return peak
 
     def config_json(self, image_size: int) -> dict[str, Any]:
@@ -249,7 +249,7 @@ def _timestep_embedding(t: torch.Tensor, dim: int) -> torch.Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def published_shape(tensors: Mapping[str, torch.Tensor], place: str) -> Shape:
+def published_shape(tensors: Mapping[str, torch.Tensor], url: str) -> Shape:
     """The shape that the tensors of a published file tell.
 
     Each width is the one that most vectors of a block agree on, so that a bad tensor stands out.
@@ -282,30 +282,30 @@ def published_shape(tensors: Mapping[str, torch.Tensor], place: str) -> Shape:
         shape = None
     if shape is None or not shape.fits_together():
         raise UserError(
-            f"{place}: is no U-Net of DiffuseSeg's: its tensors tell {found}. Name a .pth file "
+            f"{url}: is no U-Net of DiffuseSeg's: its tensors tell {found}. Name a .pth file "
             "such as DDPM_Celeb_151.pth."
         )
     return shape
 
 
-def read_config(content: Mapping[str, Any], place: str) -> tuple[Shape, int]:
+def read_config(content: Mapping[str, Any], url: str) -> tuple[Shape, int]:
     """The network's shape, and the image size in pixels.
 
     Raises UserError where no network has this shape.
     """
     fields, problems = Shape.model_fields, Problems()
-    refuse_differences(content, {}, {*fields, "sample_size"}, place, problems)
+    refuse_differences(content, {}, {*fields, "sample_size"}, url, problems)
     problems.raise_if_any()
-    shape = validated(Shape, {key: content[key] for key in fields if key in content}, place)
+    shape = validated(Shape, {key: content[key] for key in fields if key in content}, url)
     if not shape.fits_together():
         raise UserError(
-            f"{place}: no network has these widths: {NUM_GROUPS} must divide each, mid_channels "
+            f"{url}: no network has these widths: {NUM_GROUPS} must divide each, mid_channels "
             f"begin with the last of down_channels and end with the last but one. {COPY}"
         )
     size, divisor = content.get("sample_size"), 2 ** (len(shape.down_channels) - 1)
     if type(size) is not int or not 1 <= size <= MAX_IMAGE_SIZE or size % divisor:
         raise UserError(
-            f"{place}: sample_size = {size!r} must be a whole number divisible by {divisor}, and "
+            f"{url}: sample_size = {size!r} must be a whole number divisible by {divisor}, and "
             f"at most {MAX_IMAGE_SIZE}. {COPY}"
         )
     return shape, size

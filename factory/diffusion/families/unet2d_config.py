@@ -63,56 +63,56 @@ _EMA_FIELDS = {
 """Fields that diffusers adds to averaged weights: they say how the averages were made."""
 
 
-def read_config(content: Mapping[str, Any], place: str) -> tuple[UNetConfig, int]:
+def read_config(content: Mapping[str, Any], url: str) -> tuple[UNetConfig, int]:
     """The network's shape, and the image size in pixels.
 
     Raises UserError naming all that asks for another convention than ours.
     """
     problems = Problems()
-    refuse_differences(content, _UNET_FIELDS, _READ_FIELDS | _EMA_FIELDS, place, problems)
+    refuse_differences(content, _UNET_FIELDS, _READ_FIELDS | _EMA_FIELDS, url, problems)
     problems.raise_if_any()
-    shape = _shape(content, place)
-    return shape, _image_size(content, shape, place)
+    shape = _shape(content, url)
+    return shape, _image_size(content, shape, url)
 
 
-def _shape(content: Mapping[str, Any], place: str) -> UNetConfig:
+def _shape(content: Mapping[str, Any], url: str) -> UNetConfig:
     widths, downs, ups = (
         content.get(field) for field in ("block_out_channels", "down_block_types", "up_block_types")
     )
     if not isinstance(widths, list) or not isinstance(downs, list):
-        raise UserError(f"{place}: block_out_channels and down_block_types must be lists. {COPY}")
+        raise UserError(f"{url}: block_out_channels and down_block_types must be lists. {COPY}")
     mirrored = [str(name).replace("Down", "Up") for name in reversed(downs)]
     known = all(name in ("DownBlock2D", "AttnDownBlock2D") for name in downs)
     if not known or len(downs) != len(widths) or ups != mirrored:
         raise UserError(
-            f"{place}: block types {downs} / {ups} are not implemented: "
+            f"{url}: block types {downs} / {ups} are not implemented: "
             "they must be (Attn)DownBlock2D, one a level, mirrored by (Attn)UpBlock2D. "
             f"{KIND}"
         )
     channels = content.get("in_channels", 3), content.get("out_channels", 3)
     if channels != (3, 3):
         raise UserError(
-            f"{place}: in_channels and out_channels must be 3, those of a picture, and are "
+            f"{url}: in_channels and out_channels must be 3, those of a picture, and are "
             f"{channels[0]} and {channels[1]}{_DRAWN.get(channels, '')}. {KIND}"
         )
     shape = {field: content[field] for field in _SHAPE_FIELDS if field in content}
     attention = tuple(level for level, name in enumerate(downs) if name == "AttnDownBlock2D")
     shape = {"layers_per_block": 2, **shape, "attention_levels": attention}
-    unet = validated(UNetConfig, shape, place)
+    unet = validated(UNetConfig, shape, url)
     problems = Problems()
     for problem in unet_problems(unet):
-        problems.add(f"{place}: {problem}. {COPY}")
+        problems.add(f"{url}: {problem}. {COPY}")
     problems.raise_if_any()
     return unet
 
 
-def _image_size(content: Mapping[str, Any], unet: UNetConfig, place: str) -> int:
+def _image_size(content: Mapping[str, Any], unet: UNetConfig, url: str) -> int:
     size, divisor = content.get("sample_size"), 2 ** (len(unet.block_out_channels) - 1)
     if isinstance(size, list) and len(size) == 2 and size[0] == size[1]:
         size = size[0]
     if type(size) is not int or not 1 <= size <= MAX_IMAGE_SIZE or size % divisor:
         raise UserError(
-            f"{place}: sample_size = {size!r} must be a whole number, or two equal ones, divisible "
+            f"{url}: sample_size = {size!r} must be a whole number, or two equal ones, divisible "
             f"by {divisor}, and at most {MAX_IMAGE_SIZE}. {COPY}"
         )
     return size

@@ -1,4 +1,4 @@
-"""What programs and notebooks call; `import factory` offers all of it.
+"""The functions that programs and notebooks call; `import factory` offers all of them.
 
     import factory
 

@@ -1,4 +1,4 @@
-"""What programs hand to `factory`, checked: arrays of images, paths, settings by key.
+"""Checks what programs hand to `factory`: arrays of images, paths, settings by key.
 
 Shapes: N images, S image size.
 """

@@ -34,7 +34,7 @@ class Command:
     """Does it and returns the exit code. Takes the config, or without check the arguments."""
     arguments: Options = field(default_factory=dict)
     check: Callable[[Config], object] | None = None
-    """What --dry-run does: raises UserError for all that would stop the command."""
+    """The check of --dry-run; it raises UserError for all that would stop the command."""
 
 
 def _key(key: str, about: str) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_what_is_closed() -> None:
-    """Where the shell closed stdin, stdout or stderr (`>&-`), what is printed there goes nowhere.
+    """Opens stdin, stdout or stderr on the null device if the shell closed it (`>&-`).
 
     Else the next file that is opened would have the number of the closed one.
     """
@@ -267,7 +267,7 @@ def _config(command: Command, args: argparse.Namespace) -> Config:
 
 
 def _line(error: BaseException) -> str:
-    """What went wrong, where, and whether to wait, on one line."""
+    """Returns one line that says what went wrong, where, and whether to wait."""
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError):
         if error.filename and error.strerror:
@@ -309,7 +309,7 @@ def _both(handler: Callable[[int, Any], Any]) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What reads the command line."""
+    """Returns the parser of the command line."""
     whole = argparse.ArgumentParser(prog="factory", description="A factory of labelled images.")
     whole.add_argument("--version", action="version", version=f"factory {__version__}")
     subparsers = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -23,7 +23,7 @@ _ANSWER_SECONDS = 15.0
 _NODE_SECONDS = 60.0
 """A node has so long to start a process and look for a file."""
 WAITING_SECONDS = 30.0
-"""How often a line tells what is waited for."""
+"""Every so many seconds a line tells what is waited for."""
 
 
 def connect() -> None:

@@ -1,6 +1,7 @@
-"""What each command does with its config or arguments, up to its exit code.
+"""The commands: each does its work with its config or arguments, and returns its exit code.
 
-What a command needs is imported when it runs, so that a mistake in a config is answered at once.
+Modules that a command needs are imported when it runs, so that a mistake in a config is answered
+at once.
 """
 
 import sys

@@ -150,7 +150,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """What to do about an unknown name: the nearest one, or all that are known."""
+    """Returns advice about an unknown name: the nearest one, or all that are known."""
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
 

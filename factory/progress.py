@@ -48,7 +48,7 @@ def _prints() -> bool:
 
 
 class Bar:
-    """How far a piece of work is; shown if there is a terminal to show it on."""
+    """The progress of a piece of work; shown if there is a terminal to show it on."""
 
     def __init__(self, display: "Progress | None", what: str, total: int, done: int) -> None:
         self._display = display
@@ -57,7 +57,7 @@ class Bar:
 
     @property
     def is_shown(self) -> bool:
-        """Whether a terminal shows it: lines that say the same are then left out."""
+        """True if a terminal shows it: lines that say the same are then left out."""
         return self._display is not None
 
     def move(self, done: int) -> None:

@@ -28,7 +28,7 @@ from factory.labeling.heads import check_replaceable, save_head
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a segmenter says of N images."""
+    """The labels and scores that a segmenter gives to N images."""
 
     masks: UInt8
     """(N, S, S) class ids."""
@@ -47,7 +47,7 @@ class Segmenter:
     ddpm: Model
     ensemble: Head
     url: str | None = None
-    """Where the ensemble lies; None until it is saved."""
+    """The URL of the ensemble; None until it is saved."""
 
     @property
     def classes(self) -> Classes:

@@ -15,16 +15,16 @@ class DataConfig(Section):
     """Height and width in pixels; larger or oblong images are cropped to a square and scaled. If it
     is absent, it is the preset's. `train` and `inspect` need it; models bring their own size."""
     unlabelled: SourceConfig | None = None
-    """What the DDPM learns from."""
+    """The images that the DDPM learns from."""
     labelled: SourceConfig | None = None
     """The few labelled images that the ensemble learns from."""
     test: SourceConfig | None = None
     """Labelled images, none of them in `labelled`, for `factory evaluate`."""
     cache_dir: Folder | None = None
-    """Where each machine keeps the decoded images that `train` reads; absent: factory/images in
-    $XDG_CACHE_HOME or ~/.cache. What was used longest ago is removed for what is new."""
+    """The folder in which each machine keeps the decoded images that `train` reads; absent:
+    factory/images in $XDG_CACHE_HOME or ~/.cache. New images replace those used longest ago."""
     cache_gib: Positive = 100.0
-    """What the cache may hold on each machine."""
+    """The most that the cache may hold on each machine."""
 
     @property
     def side(self) -> int:

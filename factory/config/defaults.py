@@ -1,4 +1,4 @@
-"""What a config leaves out: the toy domain's, a preset's, or what follows from what it names."""
+"""Fills in what a config leaves out: from the toy domain, a preset, or what the config names."""
 
 from collections.abc import Mapping
 from contextlib import suppress

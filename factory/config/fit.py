@@ -21,7 +21,7 @@ class FitConfig(Section):
     section 3: ten MLPs with hidden layers of 128 and 32)."""
 
     timesteps: Annotated[tuple[Ordinal, ...], AfterValidator(some)] = (50, 150, 250)
-    """How noisy an image is made before the network looks at it; each costs one pass."""
+    """Timesteps whose noise an image gets before the network looks at it; each costs one pass."""
     blocks: Annotated[tuple[Ordinal, ...], AfterValidator(some)] | None = None
     """Decoder blocks, 0 = the first after the middle; absent: chosen by the network's shape."""
     head: str = "ensemble"
@@ -39,12 +39,12 @@ class FitConfig(Section):
     pool_gib: Positive = 1.0
     """Memory for the pixels learned from, 1 KiB each: a random part of them where not all fit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of fitting, with its passes of the network. auto: bf16 on GPUs and CPUs made for it. Test
-    images are evaluated in fp32, generated ones labelled in generate.precision."""
+    """Precision of fitting, with its passes of the network. auto: bf16 on GPUs and CPUs made for
+    it. Test images are evaluated in fp32, generated ones labelled in generate.precision."""
     horizontal_flip: bool = True
     """Learn from mirrored images too; classes named l_x and r_x change places."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
-    """Of the ensemble's folder; bf16 halves it."""
+    """The type of the weights in the ensemble's folder; bf16 halves its size."""
     seed: Seed = 0
     """Decides the first weights, the pixels that are drawn, and the noise on labelled images."""
 
@@ -55,8 +55,8 @@ class EvaluateConfig(Section):
     url: Url = "out/run/evaluation"
     """Absent: the folder `evaluation` of train.url."""
     vote: Literal["hard", "soft"] = "soft"
-    """Which masks the pictures show; the scores are of both. hard: majority of the members, ties to
-    the smallest id; soft: largest mean probability."""
+    """The vote whose masks the pictures show; the scores are of both. hard: majority of the
+    members, ties to the smallest id; soft: largest mean probability."""
     num_pictures: Count = 12
     """Rows of the picture sheet."""
     batch_size: Count = 16

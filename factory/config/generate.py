@@ -15,7 +15,7 @@ class GenerateConfig(Section):
     num: Count = 64
     """For images of one's own 1000 if absent."""
     extend: bool = False
-    """Whether a dataset of fewer pairs that lies at url may grow to num."""
+    """True if a dataset of fewer pairs that lies at url may grow to num."""
     samples_per_shard: Count = 1000
     """Pairs of a shard, which is one file."""
     format: Literal["parquet", "webdataset"] = "parquet"
@@ -32,7 +32,7 @@ class GenerateConfig(Section):
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     """ddim's noise: 0 = deterministic, 1 = ancestral, which forgives a model its short training."""
     feature_source: Literal["auto", "renoise", "trajectory"] = "auto"
-    """Where the ensemble's features of a generated image come from. renoise: the finished image is
+    """The source of the ensemble's features of a generated image. renoise: the finished image is
     noised again, as in fitting; trajectory: the maps are read while sampling passes those
     timesteps, without extra passes. auto: trajectory with the samplers where it is as good, unipc
     and dpm_solver; else renoise."""
@@ -48,10 +48,10 @@ class GenerateConfig(Section):
     """Part of the plan. auto: on GPUs, in an actor's first minutes; by cpus_per_actor threads. What
     was compiled is kept in ~/.cache/factory/inductor."""
     workers: Literal["ray", "here"] = "ray"
-    """Who makes the shards: the actors of a pool, or the command's own process, one shard after the
-    other and without Ray. The bytes are the same."""
+    """ray: the actors of a pool make the shards; here: the command's own process does, one shard
+    after the other and without Ray. The bytes are the same."""
     min_actors: Count = 1
-    """Where this machine alone has no room for so many, nothing is started."""
+    """Nothing is started where this machine alone has no room for so many."""
     max_actors: Count = 2
     """Asked for at once, where there are as many shards; they begin as room is found for them."""
     cpus_per_actor: Annotated[float, Field(gt=0, le=256), AfterValidator(schedulable)] = 1.0
@@ -63,23 +63,23 @@ class GenerateConfig(Section):
     """An actor uses one GPU: 1 for one of its own, 0.5 for two actors on each, every one with that
     share of the memory. 2 and more keep the others idle."""
     max_shard_retries: Annotated[int, Field(ge=0)] = 2
-    """How often a shard is tried again after its actor died or failed, before the job stops."""
+    """A shard is tried again so many times after its actor died or failed, before the job stops."""
     max_failed_shards: Annotated[int, Field(ge=0)] = 3
-    """How many shards may fail in a row, each for good, before the job stops."""
+    """The number of shards that may fail in a row, each for good, before the job stops."""
     shard_deadline_seconds: Positive | Literal["auto"] = "auto"
     """A shard that takes longer hangs: its actor is replaced. auto: ten times the median shard, ten
     minutes at least."""
     no_progress_timeout_seconds: Positive = 6 * 3600.0
     """The job stops when no shard at all is finished for so long."""
     allow_unlike_hardware: bool = False
-    """Whether actors may join whose hardware or library versions round otherwise than those of the
+    """True if actors may join whose hardware or library versions round otherwise than those of the
     first: receipts then tell what each shard was made with, and only the like makes it again."""
     progress_seconds: Positive = 5.0
     """A line of progress every so many seconds."""
     license: str = "other"
-    """Of the generated data, for its card (a Hugging Face licence id)."""
+    """The licence of the generated data, for its card (a Hugging Face licence id)."""
 
     @property
     def threads_per_actor(self) -> int:
-        """With how many threads torch computes in whoever makes shards."""
+        """The number of threads with which torch computes in whoever makes shards."""
         return max(1, int(self.cpus_per_actor))

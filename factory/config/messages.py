@@ -1,4 +1,4 @@
-"""What is wrong with a config, a line a key: where, what, and the nearest name."""
+"""Messages about what is wrong with a config, a line a key: where, what, and the nearest name."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ def problem_lines(error: ValidationError, source: str, root: type[Section]) -> l
 
 @dataclass(frozen=True)
 class _Location:
-    """Where in a config a problem is."""
+    """The location of a problem in a config."""
 
     keys: tuple[str, ...]
     """The keys that lead there, without what pydantic names beside them: the kind of a section, and

@@ -1,4 +1,4 @@
-"""Where keys of older versions are now.
+"""The present locations of the keys of older versions.
 
 A dataset keeps the config that it was made with. One that an older version stored is whole: it has
 every section and every key, so it is known by that, and read as it was meant. Of a config that
@@ -29,7 +29,7 @@ _MOVED = {
 
 
 def new_names(key: str) -> tuple[str, ...]:
-    """What a key below a section that has moved is called now; a section is called by one name."""
+    """The present names of a key below a section that has moved; a section has one name."""
     section, _, name = key.partition(".")
     return _KEYS.get(key) or (".".join(filter(None, [_MOVED[section], name])),)
 

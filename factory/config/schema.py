@@ -88,7 +88,7 @@ def _value(config: Config, key: str) -> Any:
 
 
 def _contradictions(config: Config) -> list[str]:
-    """What single fields cannot see, a line each that begins with the key."""
+    """Returns problems that single fields cannot see, a line each that begins with the key."""
     return [
         *([] if config.data.image_size is None else _shape_contradictions(config)),
         *_source_problems(config),
@@ -108,7 +108,7 @@ def _shape_contradictions(config: Config) -> Iterator[str]:
 
 
 def _source_problems(config: Config) -> Iterator[str]:
-    """What sources cannot be at this size, or at the least one if only a model knows it."""
+    """Returns problems of sources at this size, or at the least one if only a model knows it."""
     size = config.data.image_size or _LEAST_IMAGE_SIZE
     for name in ("unlabelled", "labelled", "test"):
         source = getattr(config.data, name)
@@ -140,7 +140,7 @@ def _later_contradictions(config: Config) -> Iterator[str]:
 
 
 def unet_problems(unet: UNetConfig) -> list[str]:
-    """Why no network can have this shape."""
+    """Returns the reasons why no network can have this shape."""
     found = []
     width, levels = unet.block_out_channels[0], len(unet.block_out_channels)
     if width < 4 or width % 2:

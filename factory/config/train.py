@@ -63,7 +63,7 @@ class TrainConfig(Section):
     num_workers: Count = 1
     """Processes that share each batch; on GPUs, one GPU each."""
     use_gpu: bool | Literal["auto"] = "auto"
-    """Whether workers train on GPUs. auto: where the cluster has as many as workers."""
+    """True if workers train on GPUs. auto: where the cluster has as many as workers."""
     cpus_per_worker: Count = 1
     """CPU cores of a worker, which are its threads."""
     num_steps: Count = 20_000
@@ -89,7 +89,7 @@ class TrainConfig(Section):
     compile: bool = True
     """On GPUs; where that is not possible it says so and goes on without."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
-    """Of the resulting model folder; bf16 halves it."""
+    """The type of the weights in the resulting model folder; bf16 halves its size."""
     seed: Seed = 0
     """Decides the first weights, the order of the images, and the noise."""
     log_steps: Count = 50
@@ -99,11 +99,11 @@ class TrainConfig(Section):
     sample_steps: Count = 2000
     """A sheet of samples every so many steps."""
     num_checkpoints_to_keep: Count = 2
-    """How many of the newest checkpoints stay; older ones are deleted."""
+    """The number of the newest checkpoints that stay; older ones are deleted."""
     max_failures: Annotated[int, Field(ge=0)] = 3
-    """How often a dead worker group is restarted from the last checkpoint."""
+    """The number of times that a dead worker group is restarted from the last checkpoint."""
     worker_wait_seconds: Positive = 3600.0
-    """How long a cluster may take to have room for all workers, at the start and after a loss."""
+    """The time a cluster may take to have room for all workers, at the start and after a loss."""
     resume_anyway: bool = False
     """Go on from the newest checkpoint although keys of this section, or the images, are others
     than before; the result is then not bit-equal to an undisturbed run's, and its card says so."""

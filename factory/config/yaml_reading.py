@@ -92,7 +92,7 @@ def read_yaml(file: str) -> dict[str, Any]:
 
 
 def _yaml_reason(error: Exception) -> str:
-    """What is wrong and where, without the line itself."""
+    """Returns what is wrong and where, without the line itself."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"

@@ -23,7 +23,7 @@ from factory.images import UInt8
 MAX_BYTES = 8 * images.MAX_PIXELS
 """Files may be as large as the pixels that we accept, stored plainly in 16-bit RGBA."""
 MIN_LEVELS = 16
-"""How many grey levels must be left of a 16-bit image that has more."""
+"""The number of grey levels that must be left of a 16-bit image that has more."""
 MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
 _NUM_IDS_SHOWN = 8
 _MIN_GREY = 100

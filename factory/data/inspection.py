@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a source holds, over the files that could be read."""
+    """The findings on a source, over the files that could be read."""
 
     num_images: int
     sizes: Mapping[tuple[int, int], int]
@@ -137,7 +137,7 @@ def check_disjoint(train: Labelled, test: Labelled) -> None:
 
 
 def _histogram(values: Iterable[T]) -> dict[T, int]:
-    """How often each value occurs, the most frequent first."""
+    """Counts the occurrences of each value, the most frequent first."""
     return dict(Counter(values).most_common())
 
 

@@ -1,4 +1,4 @@
-"""What every source of images is: a list of items, each of which is read on its own.
+"""Sources of images: each is a list of items, each of which is read on its own.
 
 Whoever adds a kind of source writes its section in `factory.data.kinds` with the methods of
 `StoredSource`, and items with the properties and methods of `Item`. Cropping, scaling, all checks
@@ -27,11 +27,11 @@ class Item(Protocol):
 
     @property
     def image_url(self) -> str:
-        """What messages call the image: its place, as exactly as people can find it."""
+        """The name of the image in messages: its URL, as exactly as people can find it."""
 
     @property
     def mask_url(self) -> str | None:
-        """What messages call the mask; None if masks were not asked for."""
+        """The name of the mask in messages; None if masks were not asked for."""
 
     def image(self, size: int) -> Picture:
         """The image, upright and whole; its centred square is then scaled to size x size.
@@ -46,7 +46,7 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What a source holds, none of it read yet."""
+    """The items of a source, none of them read yet."""
 
     items: Sequence[Item] = ()
     """Sorted by name."""
@@ -64,7 +64,7 @@ class Source(Protocol):
 
     @property
     def num(self) -> int | None:
-        """How many images it was asked for; None for all."""
+        """The number of images that it was asked for; None for all."""
 
     def find(self, labelled: bool, problems: Problems) -> Found:
         """Lists its images, with masks if labelled, and reads none of them.
@@ -82,7 +82,7 @@ class StoredSource(Source, Protocol):
 
     @property
     def title(self) -> str:
-        """What cards of models and datasets call it, such as the name of its folder."""
+        """The name of the source in cards of models and datasets, such as that of its folder."""
 
     def versions(self, items: Sequence[Item]) -> Sequence[str]:
         """A text for each item, another one after its image has changed. Raises OSError."""

@@ -1,4 +1,4 @@
-"""What a folder of images holds: which files are read, which are not though they may be meant."""
+"""Lists a folder of images: which files are read, which are not though they may be meant."""
 
 import difflib
 import os
@@ -23,14 +23,14 @@ PICTURE_SUFFIXES = (
 ENDINGS = " ".join(IMAGE_SUFFIXES)
 """The endings that are read, as messages list them."""
 MAX_SUGGESTIONS = 5
-"""How many missing names get a `suggestion`: searching is slow among many files."""
+"""The number of missing names that get a `suggestion`: searching is slow among many files."""
 JUNK_FOLDERS = ("__MACOSX", "@eaDir")
 """Folders that macOS and NAS boxes put among people's files."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds, as paths below it."""
+    """The folder's contents, as paths below it."""
 
     folder: str
     read: dict[str, str] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def no_folder(url: str, part: str) -> str:
 
 
 def what_is_missing(listing: Listing, part: str) -> str:
-    """What a folder lacks from which no file is read, and what it holds instead.
+    """Returns what a folder lacks from which no file is read, and what it holds instead.
 
     part: "images" or "masks".
     """
@@ -133,7 +133,7 @@ def oddities(images: Listing) -> list[str]:
 
 
 def by_ending(names: Iterable[str]) -> str:
-    """How many files have each ending: 3 .tif, 1 .gif."""
+    """Counts the files of each ending: 3 .tif, 1 .gif."""
     endings = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
     return some([f"{count:,} {ending}" for ending, count in endings.most_common()])
 

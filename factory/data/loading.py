@@ -37,7 +37,7 @@ class Labelled:
     """File names, sorted; toy-{seed}-{index} of drawings."""
     classes: Classes
     notes: tuple[str, ...] = ()
-    """What is lost or left out, as in `LoadedSource.notes`."""
+    """Sentences on what is lost or left out, as in `LoadedSource.notes`."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -58,10 +58,10 @@ class LoadedSource:
     names: tuple[str, ...]
     classes: Classes | None
     infos: tuple[FileInfo, ...]
-    """How each image was stored."""
+    """The form in which each image was stored."""
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    """What is no mistake but must be known wherever the source is used: sentences on files that are
+    """Sentences on what is no mistake but must be known wherever the source is used: files that are
     not read, pixels and regions that are lost, ids that may be meant otherwise."""
 
     @property

@@ -1,4 +1,4 @@
-"""What masks lose to the centred square and to scaling: pixels cut off, and regions that vanish."""
+"""Finds what masks lose to the centred square and to scaling: cut pixels and vanished regions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

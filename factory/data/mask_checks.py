@@ -1,4 +1,4 @@
-"""What only all masks of a source together show: white foreground, palettes that are no classes."""
+"""Checks of all masks of a source together: white foreground, palettes that are no classes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _NO_CLASSES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What is known of a mask beside its pixels."""
+    """The facts known of a mask beside its pixels."""
 
     url: str
     present: tuple[int, ...]

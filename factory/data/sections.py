@@ -1,4 +1,4 @@
-"""What the sections of sources in a config have in common.
+"""The base of the sections of sources in a config.
 
 A source is one of `factory.data.kinds`: a section that holds its keys, and reads what they name, as
 a `factory.data.items.StoredSource` does. A config is read without numpy and Pillow, so the modules
@@ -26,13 +26,13 @@ class SourceSection(Section):
     """A source of images, and perhaps masks, in a config."""
 
     purpose: ClassVar[str]
-    """What its kind is for: the end of a sentence that begins with "Set kind: KIND for"."""
+    """The purpose of its kind: the end of a sentence that begins with "Set kind: KIND for"."""
 
     kind: str
     """The kind of source."""
 
     def size_problems(self, image_size: int) -> Sequence[str]:
-        """What is wrong with the section for images of this size, each beginning with its key."""
+        """Returns problems of the section with images of this size, each beginning with its key."""
         return ()
 
 

@@ -19,7 +19,7 @@ from factory.data import decoding
 from factory.errors import UnreadableImage, some
 
 MAX_COLORS = 64
-"""How many colours a picture that may be a mask has at most."""
+"""A picture with more colours than this is no mask."""
 _WORDS = {
     *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
     *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
@@ -29,7 +29,7 @@ _WORDS = {
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SEPARATOR = re.compile(r"[^0-9a-z]+")
 _MAX_GROUPS, _FILES_A_GROUP = 32, 8
-"""How many groups of files, and how many files of each, are looked into."""
+"""The most groups of files that are looked into, and the most files of each."""
 _MIN_PAIRED = 0.25
 """The least share of a folder's files that have equal names: a few are chance."""
 _DIGIT = re.compile("[0-9]")
@@ -212,7 +212,7 @@ def _places(names: Sequence[str]) -> str:
 
 
 def _remedy(folder: str, masks: Sequence[str], rest: Sequence[str]) -> str:
-    """What to do: name the folder of all images, if there are no masks below it."""
+    """Advises to name the folder of all images, if there are no masks below it."""
     common = os.path.commonpath([os.path.dirname(name) for name in rest]) if rest else ""
     if common and not any(name.startswith(f"{common}/") for name in masks):
         return f"Set url: {folder}/{common}, or list the images to use in names_url."

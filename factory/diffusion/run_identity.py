@@ -40,7 +40,7 @@ _FIXED = ("data.", "train.unet.", "train.diffusion.")
 _SHAPE = {"unet": "train.unet", "diffusion": "train.diffusion"}
 """Sections that run.json has by the names of version 0.2.0, and the keys that they are now."""
 _RESUMED, _BEFORE = "resumed", "before"
-"""When the run went on as another one: at which step, what changed, and all that was before."""
+"""Keys of run.json that note when the run went on as another one, and what it was before."""
 _LOST = "run.json was lost, and with it what the checkpoints until then were made with"
 _REMEDY = (
     "Copy it back, or name another --out. Or, without it, go on from the newest checkpoint with "

@@ -105,7 +105,7 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
 
 
 def _on_rank_0(rank: int, work: Callable[[], T]) -> T:
-    """What work() gives on rank 0, for all workers; they wait for it, and where it raises
+    """Returns to all workers what work() gives on rank 0; they wait for it, and where it raises
     UserError, all of them raise _Stopped."""
     outcome: T | None = None
     problem: str | None = None

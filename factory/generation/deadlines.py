@@ -16,7 +16,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._pieces: dict[object, tuple[float, float | None]] = {}
-        """When each piece of work began, and how many seconds it may take."""
+        """The time at which each piece of work began, and the seconds that it may take."""
         self._default: float | None = None
         self._lock = threading.Lock()
 

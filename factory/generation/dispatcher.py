@@ -69,7 +69,7 @@ class Dispatcher:
         self._num_crashes: Counter[int] = Counter()
         """Deaths of actors at each shard that is neither finished nor failed."""
         self._errors: dict[int, str] = {}
-        """What an actor reported before it ended itself, by such shards."""
+        """The error that an actor reported before it ended itself, by such shards."""
         self._durations = _Durations()
         self._started: float | None = None
         self._num_pairs = self._num_shards = self._num_retries = 0

@@ -1,4 +1,4 @@
-"""What a process makes numbers with: its processor or GPU, and the versions of its libraries.
+"""The processor or GPU that a process computes with, and the versions of its libraries.
 
 The same plan gives the same bytes on the same of these; on others, kernels may round otherwise.
 """

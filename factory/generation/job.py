@@ -1,4 +1,4 @@
-"""What the driver, the dispatcher and the actors of a job tell each other.
+"""The values that the driver, the dispatcher and the actors of a job send each other.
 
 Plain Python: the dispatcher's process imports nothing heavy.
 """
@@ -10,7 +10,7 @@ NUM_FAILURES_LISTED = 20
 
 @dataclass(frozen=True)
 class Limits:
-    """When a job stops before all its shards are made."""
+    """The limits at which a job stops before all its shards are made."""
 
     attempts: int
     """At most so many attempts of one shard may end with the death of its actor."""
@@ -39,24 +39,24 @@ class Attempt:
     """Unique within the job."""
     shard: int
     deadline_seconds: float | None
-    """How long it may take; None as long as no shard is finished."""
+    """The time that it may take; None as long as no shard is finished."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended."""
+    """The outcome of an attempt."""
 
     attempt: int
     """The attempt's number."""
     num_pairs: int = 0
     seconds: float = 0.0
     error: str = ""
-    """Why the shard failed for good; empty where it is finished."""
+    """The reason why the shard failed for good; empty where it is finished."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is at one moment."""
+    """The progress of a job at one moment."""
 
     num_pairs: int
     num_shards: int
@@ -68,7 +68,7 @@ class Progress:
     num_actors: int
     """Actors that are ready to make shards."""
     notes: list[str]
-    """What actors noted since the last report."""
+    """Notes of actors since the last report."""
     lost: dict[str, list[int]]
     """Shards that will be made again because their node was lost since the last report, by node."""
     crashed: dict[str, list[int]]
@@ -77,6 +77,6 @@ class Progress:
     """The first NUM_FAILURES_LISTED shards that failed for good, and why."""
     num_failures: int
     stop_reason: str
-    """Why the job stops before all shards are made; empty as long as it goes on."""
+    """The reason why the job stops before all shards are made; empty as long as it goes on."""
     is_complete: bool
-    """Whether every shard is finished or has failed for good."""
+    """True if every shard is finished or has failed for good."""

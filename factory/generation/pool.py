@@ -26,11 +26,11 @@ from factory.ray_internals import session
 from factory.ray_internals.messages import root_cause
 
 _REPORT_SECONDS = 1.0
-"""How often `make` yields the job's progress, unless the job ends."""
+"""`make` yields the job's progress every so many seconds, unless the job ends."""
 
 
 class Maker(Protocol):
-    """What an actor makes shards with: models in memory, for one."""
+    """The maker of shards in an actor: it holds models in memory, for one."""
 
     def make(self, attempt: Attempt) -> Outcome:
         """Makes the attempt's shard; runs in a thread for each slot.
@@ -41,18 +41,18 @@ class Maker(Protocol):
 
 @dataclass(frozen=True)
 class PoolSize:
-    """How many actors a pool has, and what each needs."""
+    """The number of actors of a pool, and what each needs."""
 
     num_actors: int
     slots: int
-    """How many shards each actor makes at once."""
+    """The number of shards that each actor makes at once."""
     cpus: float
     gpus: float
 
 
 @dataclass(frozen=True)
 class Work:
-    """What the actors of a pool do."""
+    """The work of the actors of a pool."""
 
     open_maker: Callable[[Any], Maker]
     """Called in each actor, with the dispatcher's handle."""

@@ -28,11 +28,11 @@ _WAYS_OUT = (
 
 @dataclass(frozen=True)
 class Joined:
-    """What a process makes shards with."""
+    """The hardware and library versions that a process makes shards with."""
 
     made_with: dict[str, str]
     difference: str
-    """How it differs from what the dataset was begun with; empty if it does not."""
+    """The difference from what the dataset was begun with; empty if there is none."""
 
 
 def probe(synthesizer: Synthesizer, plan: Plan) -> str:

@@ -33,7 +33,7 @@ from factory.shards.layout import RUN
 from factory.shards.plan import Plan
 
 _DEADLINE_POLL_SECONDS = 10.0
-"""How often an actor asks how long a shard may take, until the first one is finished."""
+"""An actor asks every so many seconds how long a shard may take, until one is finished."""
 _NOT_SHARED = "Name a path that all nodes share, or a URL such as s3://bucket/prefix."
 
 
@@ -131,12 +131,12 @@ def check_capacity(config: Config) -> None:
 
 
 _STOPS_JOB = (GenerationFailed, UserError, OSError, CannotCompile, UnlikeHardware)
-"""What an actor meets before its first shard, which is for the user to mend."""
+"""Errors that an actor meets before its first shard, which are for the user to mend."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What every actor of a job is sent."""
+    """The values that every actor of a job is sent."""
 
     config: Config
     plan: Plan

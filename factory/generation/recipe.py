@@ -1,4 +1,4 @@
-"""What decides the bytes of a dataset beside its size: the models, and how they are used."""
+"""The recipe of a dataset, which decides its bytes beside its size: the models and their use."""
 
 import hashlib
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def known_sampler(name: str) -> str:
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):
-    """How the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
+    """The recipe by which the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
 
     method: int
     """`RECIPE_VERSION` of the code that made the plan."""
@@ -57,7 +57,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     noise: str
     """Name of the generator that draws the noise."""
     feature_source: Literal["renoise", "trajectory"]
-    """Where the maps come from; see `GenerateConfig.feature_source`."""
+    """The source of the maps; see `GenerateConfig.feature_source`."""
     vote: Literal["soft", "hard"]
     ddpm_sha256: str
     ensemble_sha256: str
@@ -127,7 +127,7 @@ def make_plan(config: Config, models: Models) -> Plan:
 
 
 def _problems(generate: GenerateConfig, models: Models) -> Iterator[str]:
-    """Why these models cannot make such a dataset."""
+    """Returns the reasons why these models cannot make such a dataset."""
     num_steps, num_pinned = generate.num_sampling_steps, len(models.ensemble.config.timesteps)
     num_timesteps = models.ddpm.diffusion.num_timesteps
     if SAMPLERS[generate.sampler].grid is not None and not num_pinned < num_steps <= num_timesteps:

@@ -26,8 +26,8 @@ from factory.shards.receipts import Circumstances, Receipt
 from factory.shards.schema import EncodedSample
 
 NUM_SLOTS = 2
-"""How many shards one `ShardMaker` makes at once, each in a thread: one is sampled, the other is
-published."""
+"""The number of shards that one `ShardMaker` makes at once, each in a thread: one is sampled, the
+other is published."""
 
 SHARD_FAILURES = (
     OSError,

@@ -29,7 +29,7 @@ from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
 MAX_REDRAWS = 3
-"""How often a non-finite sample is redrawn before its shard fails."""
+"""The number of times that a non-finite sample is redrawn before its shard fails."""
 _PROBE_PIXELS = 2**14
 """A CPU's probe has at most so many pixels: from there on, the toy network's numbers depend neither
 on the batch nor on the number of threads."""
@@ -41,12 +41,12 @@ class SampledBatch:
 
     samples: list[Sample]
     num_redrawn: int
-    """How many draws were not finite."""
+    """The number of draws that were not finite."""
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """Which samples a batch draws, and from which noise."""
+    """The samples that a batch draws, and the noise that they are drawn from."""
 
     indices: range
     seeds: tuple[int, ...]

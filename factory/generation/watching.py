@@ -38,7 +38,7 @@ class Watch:
     _num_settled: int = 0
     """Shards that were finished or had failed at the last report."""
     _moved: float = field(init=False)
-    """When a shard was last settled."""
+    """The time at which a shard was last settled."""
     _last_line: float = field(init=False)
     _last_waiting_line: float = field(init=False)
 

@@ -3,7 +3,7 @@
 import os
 
 ADDRESS_TRIES = "RAY_gcs_server_port_wait_time_s"
-"""How often Ray asks what answers at an address whether it is a cluster, for 41 seconds each."""
+"""The number of times that Ray asks an address whether it is a cluster, for 41 seconds each."""
 DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_COLOR_PREFIX": "0",
@@ -14,9 +14,9 @@ DEFAULTS = {
     "RAY_TRAIN_COLLECTIVE_WARN_INTERVAL_S": "86400",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-"""What `set_defaults` sets: Ray has no public option for any of it."""
+"""The variables that `set_defaults` sets: Ray has no public option for any of them."""
 WORKER_GROUP_SECONDS = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
-"""How many seconds Ray Train waits for room for all workers."""
+"""The seconds that Ray Train waits for room for all workers."""
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set for the entry point of a submitted job."""
 _JOB_ID_OF_KUBERAY = "RAY_JOB_SUBMISSION_ID"
@@ -29,7 +29,7 @@ def set_defaults() -> None:
 
 
 def try_an_address_once() -> None:
-    """Where something else than a cluster answers, Ray would otherwise ask for 15 minutes."""
+    """Lets Ray ask once; where no cluster answers, it would otherwise ask for 15 minutes."""
     os.environ.setdefault(ADDRESS_TRIES, "1")
 
 

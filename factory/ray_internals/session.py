@@ -20,7 +20,7 @@ from ray._private.state import actors
 from ray._private.utils import get_num_cpus
 
 _CAN_BE_JOINED = bool(ray_constants.ENABLE_RAY_CLUSTER)
-"""Whether Ray supports clusters of several nodes on this operating system."""
+"""True if Ray supports clusters of several nodes on this operating system."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def agreed_plan(url: str, existing: Plan, wanted: Plan, extend: bool) -> Plan:
 
 
 def made_by_another(existing: Plan, method: object) -> str:
-    """Why a dataset of another method than the installed one is read, but never mixed."""
+    """Explains that a dataset of another method than the installed one is read, but never mixed."""
     # Version 0.1 does not name itself in _factory/env.json.
     known = existing.is_of_version_0_1
     version = "version 0.1.0" if known else f"the version that {ENVIRONMENT} names"

@@ -54,7 +54,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     """Two datasets of equal plans hold equal bytes."""
 
     num: Annotated[int, Field(ge=1)]
-    """How many samples the dataset has."""
+    """The number of samples of the dataset."""
     extended_from: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """The values of num before each extension. Shards end there, so that they are kept."""
     samples_per_shard: Annotated[int, Field(ge=1)]
@@ -100,7 +100,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     @cached_property
     def num_digits(self) -> int:
-        """How many digits the numbers in the shards' names have."""
+        """The number of digits of the numbers in the shards' names."""
         # The first dataset decides: its shards keep their names when it is extended.
         most = _FEW_SHARDS if len(self.parts[0]) <= _FEW_SHARDS else MAX_SHARDS
         return len(str(most - 1))

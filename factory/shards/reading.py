@@ -75,7 +75,7 @@ def read_plan(url: str) -> Plan:
 
 
 def _remedy(url: str) -> str:
-    """What to do about a URL that holds no dataset."""
+    """Returns advice about a URL that holds no dataset."""
     above = url
     for _ in range(2):
         above = storage.parent(above) or above

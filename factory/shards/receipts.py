@@ -50,11 +50,11 @@ class Circumstances:
     """The part of a receipt that a shard's bytes do not tell."""
 
     seconds: float
-    """How long the shard took from its first noise to its last byte."""
+    """The time that the shard took from its first noise to its last byte."""
     host: str
     made_with: MadeWith | None = None
     redrawn: int = 0
-    """How many samples were drawn again because a first draw was not finite."""
+    """The number of samples that were drawn again because a first draw was not finite."""
 
 
 class Receipt(Written, frozen=True):
@@ -77,7 +77,7 @@ class Receipt(Written, frozen=True):
     uncertainty_quantiles: list[float] | None = None
     """As `quantiles` returns them; None in receipts of version 0.1."""
     redrawn: int = 0
-    """How many samples were drawn again because a first draw was not finite."""
+    """The number of samples that were drawn again because a first draw was not finite."""
     seconds: float
     host: str
     made_with: MadeWith | None = None

@@ -35,7 +35,7 @@ class Status:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the remaining pairs take at that rate."""
+        """The time that the remaining pairs take at that rate."""
         if not self.pairs_per_second:
             return None
         return (self.plan.num - self.pairs_done) / self.pairs_per_second

@@ -55,7 +55,7 @@ class Finding:
     name: str
     """The file's name relative to the dataset's URL."""
     what: str
-    """What is wrong with it, such as "missing"."""
+    """The fault of the file, such as "missing"."""
     shard: int | None = None
     """The shard whose bytes are at fault, if they are."""
 
@@ -70,7 +70,7 @@ class Verification:
     """None if there is none that can be trusted."""
     finished: bool
     num_shards: int
-    """How many shards were checked."""
+    """The number of shards that were checked."""
     num_bytes: int
     findings: list[Finding]
     unproven: list[int]
@@ -204,7 +204,7 @@ class _Dataset:
             return [finding for finding in found if finding]
 
     def _fault(self, plan: Plan, receipt: Receipt, level: Level) -> str | None:
-        """What is wrong with a shard's file; None if nothing is."""
+        """Returns what is wrong with a shard's file; None if nothing is."""
         entry = self.listing.get(receipt.path)
         if entry is None:
             return "missing"
@@ -267,7 +267,7 @@ def _attempt(name: str, read: Callable[[], T]) -> T | Finding:
 
 
 def _difference(plan: Plan, receipt: Receipt, data: bytes) -> str | None:
-    """What a shard's samples have otherwise than its receipt; None if nothing."""
+    """Returns what a shard's samples have otherwise than its receipt; None if nothing."""
     try:
         measured = measure(plan, plan.shard(receipt.shard), data)
     except DamagedShard as error:

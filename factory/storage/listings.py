@@ -20,7 +20,7 @@ class Entry:
     size: int
     """The file's size in bytes."""
     modified: float | None
-    """When it was written by the store's clock, POSIX seconds; None if the store does not tell."""
+    """The time of writing by the store's clock, POSIX seconds; None if the store does not tell."""
 
 
 def list_files(
@@ -72,7 +72,7 @@ def _find(url: str, maxdepth: int | None = None) -> dict[str, Mapping[str, Any]]
 
 
 def modified(info: Mapping[str, Any]) -> float | None:
-    """When a file was written, POSIX seconds: each store has its own name for it."""
+    """Returns when a file was written, POSIX seconds: each store has its own name for it."""
     for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
         value = info.get(key)
         if value and isinstance(value, str):

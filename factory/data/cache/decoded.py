@@ -52,7 +52,7 @@ class Wanted:
 
     @property
     def size(self) -> str:
-        """How many images of which size, and what they take, in words."""
+        """The number of images, their size and the space they take, in words."""
         return _size(self.shape)
 
 

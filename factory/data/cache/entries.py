@@ -47,7 +47,7 @@ class Cached:
 
     @property
     def summary(self) -> str:
-        """What tells these pixels from others, in words."""
+        """The description that tells these pixels from others, in words."""
         return summary(len(self.images), self.digest)
 
 

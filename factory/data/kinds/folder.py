@@ -57,7 +57,7 @@ class FolderSource(FileSection):
         return f"{missing} Put the images there, in a format that is read: {listing.ENDINGS}."
 
     def _mixes_masks(self, images: Listing, problems: Problems) -> bool:
-        """Whether the folder holds pairs, whose masks would be read as images: a problem."""
+        """True if the folder holds pairs, whose masks would be read as images: a problem."""
         tops = {PurePosixPath(name).parts[0] for name in images.read if "/" in name}
         if not {_IMAGES, _MASKS} <= tops:
             return False

@@ -27,9 +27,9 @@ class ToySource(SourceSection):
     kind: Literal["toy"] = "toy"
     """The kind of source."""
     num: Count = Field(description="how many drawings")
-    """How many faces to draw."""
+    """The number of faces to draw."""
     seed: Seed = 0
-    """Which faces: another seed draws others."""
+    """The seed of the faces: another one draws others."""
 
     @property
     def title(self) -> str:

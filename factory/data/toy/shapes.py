@@ -52,7 +52,7 @@ def _ellipse(x: float, y: float, rx: float, ry: float, power: float = 1.0) -> Ar
 
 
 def _between(x: Array, top: Array, bottom: Array) -> Array:
-    """What lies between two curves over the same x."""
+    """The area between two curves over the same x."""
     upper, lower = np.stack([x, top], axis=1), np.stack([x, bottom], axis=1)
     return np.concatenate([upper, lower[::-1]])
 

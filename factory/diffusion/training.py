@@ -105,7 +105,7 @@ def _trainer(config: Config, images: Cached) -> ray_train.Trainer:
         train_worker,
         train_loop_config={
             "config": config_tree(config),
-            "images": {"key": images.key, "told": images.summary},
+            "images": {"key": images.key, "summary": images.summary},
         },
         scaling_config=_scaling(config, use_gpu),
         run_config=_run_config(config, use_gpu),

@@ -212,7 +212,7 @@ def job(command: str) -> NoReturn:
 
 
 def run(command: str, args: argparse.Namespace) -> int:
-    """The command, with its errors told as the exit codes promise."""
+    """Runs the command, and tells its errors as the exit codes promise."""
     if sys.platform == "win32":
         print(f"error: {_NOT_ON_WINDOWS}", file=sys.stderr)
         return 2

@@ -35,7 +35,7 @@ class _Printer(logging.Handler):
 
 
 def print_lines() -> None:
-    """From now on this process prints what is logged, and nobody else does."""
+    """Lets this process print what is logged from now on, and nobody else."""
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     if not _prints():

@@ -28,6 +28,6 @@ class DataConfig(Section):
 
     @property
     def side(self) -> int:
-        """image_size, of which the command has made sure that it is set."""
+        """The image_size, of which the command has made sure that it is set."""
         assert self.image_size is not None
         return self.image_size

@@ -46,14 +46,15 @@ class FitConfig(Section):
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """The type of the weights in the ensemble's folder; bf16 halves its size."""
     seed: Seed = 0
-    """Decides the first weights, the pixels that are drawn, and the noise on labelled images."""
+    """The seed decides the first weights, the pixels that are drawn, and the noise on labelled
+    images."""
 
 
 class EvaluateConfig(Section):
     """Measures the labels on `data.test`."""
 
     url: Url = "out/run/evaluation"
-    """Absent: the folder `evaluation` of train.url."""
+    """The folder of scores and pictures; absent: the folder `evaluation` of train.url."""
     vote: Literal["hard", "soft"] = "soft"
     """The vote whose masks the pictures show; the scores are of both. hard: majority of the
     members, ties to the smallest id; soft: largest mean probability."""

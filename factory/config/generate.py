@@ -11,9 +11,9 @@ class GenerateConfig(Section):
     """Stage 3: samples, labels and writes image/mask pairs."""
 
     url: Url = "out/run/dataset"
-    """Absent: the folder `dataset` of train.url."""
+    """The folder of the dataset; absent: the folder `dataset` of train.url."""
     num: Count = 64
-    """For images of one's own 1000 if absent."""
+    """The number of pairs; for images of one's own 1000 if absent."""
     extend: bool = False
     """True if a dataset of fewer pairs that lies at url may grow to num."""
     samples_per_shard: Count = 1000
@@ -21,10 +21,11 @@ class GenerateConfig(Section):
     format: Literal["parquet", "webdataset"] = "parquet"
     """parquet: rows of a Parquet file; webdataset: members of a tar file."""
     seed: Seed = 0
-    """With the index, a sample's identity: the same pair always comes out the same."""
+    """The seed is, with the index, a sample's identity: the same pair always comes out the same."""
     batch_size: Count | Literal["auto"] = "auto"
-    """Part of the plan: the last batch of a shard is padded, so kernels see one shape. auto: by
-    image size; on a GPU by what the network takes, too: 8 GiB at most, as an estimate."""
+    """Images at once. Part of the plan: the last batch of a shard is padded, so kernels see one
+    shape. auto: by image size; on a GPU by what the network takes, too: 8 GiB at most, as an
+    estimate."""
     sampler: str = "sde_dpm_solver"
     """sde_dpm_solver (SDE-DPM-Solver++(2M)): second order, with noise, which forgives a model its
     short training; unipc, dpm_solver (DPM-Solver++(2M)): second order without; ddim: see eta; ddpm:
@@ -42,18 +43,19 @@ class GenerateConfig(Section):
     """Network passes an image: more than the timesteps of the ensemble's features, and at most the
     timesteps of the model; ddpm always makes all of these."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Part of the plan. auto: bf16 on GPUs and CPUs made for it; a driver that has no GPU takes it
-    that the workers' are. fp32: never TF32."""
+    """Precision of the networks; part of the plan. auto: bf16 on GPUs and CPUs made for it; a
+    driver that has no GPU takes it that the workers' are. fp32: never TF32."""
     compile: bool | Literal["auto"] = "auto"
-    """Part of the plan. auto: on GPUs, in an actor's first minutes; by cpus_per_actor threads. What
-    was compiled is kept in ~/.cache/factory/inductor."""
+    """True if the network is compiled; part of the plan. auto: on GPUs, in an actor's first
+    minutes; by cpus_per_actor threads. Compiled kernels are kept in ~/.cache/factory/inductor."""
     workers: Literal["ray", "here"] = "ray"
     """ray: the actors of a pool make the shards; here: the command's own process does, one shard
     after the other and without Ray. The bytes are the same."""
     min_actors: Count = 1
     """Nothing is started where this machine alone has no room for so many."""
     max_actors: Count = 2
-    """Asked for at once, where there are as many shards; they begin as room is found for them."""
+    """The most actors. All are asked for at once, where there are as many shards; they begin as
+    room is found for them."""
     cpus_per_actor: Annotated[float, Field(gt=0, le=256), AfterValidator(schedulable)] = 1.0
     """Threads of an actor, rounded down, one at least. Small batches are rounded by their number:
     where that changes a bit, a dataset goes on only with as many as it was begun with."""

@@ -52,7 +52,7 @@ class _Location:
 
 
 def _locate(location: Sequence[int | str], root: type[Section]) -> _Location:
-    """The place that pydantic's location of a problem names."""
+    """Returns the location in the config that pydantic's location of a problem names."""
     keys: list[str] = []
     parent = root
     sections: tuple[type[Section], ...] = (root,)

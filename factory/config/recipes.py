@@ -5,7 +5,8 @@ from pathlib import Path
 from factory.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "recipes"
-"""In the repository a link to configs/, in an installed package a folder of its own."""
+"""The folder of the recipes: in the repository a link to configs/, in an installed package its
+own."""
 
 
 def recipe_file(name: str) -> str:

@@ -80,18 +80,19 @@ class TrainConfig(Section):
     max_grad_norm: Positive = 1.0
     """The largest norm of the gradient; a larger one is scaled down."""
     ema_decay: Fraction = 0.999
-    """Reached gradually: after n steps the decay is min(ema_decay, (1 + n) / (10 + n))."""
+    """The decay of the averaged weights, reached gradually: after n steps it is min(ema_decay, (1 +
+    n) / (10 + n))."""
     horizontal_flip: bool = True
     """Learn from mirrored images too."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """bf16: autocast; weights, EMA and optimiser stay float32. auto: bf16 on GPUs and on CPUs with
     instructions for it, as each worker finds its own."""
     compile: bool = True
-    """On GPUs; where that is not possible it says so and goes on without."""
+    """Compiles the network on GPUs; where that is not possible it says so and goes on without."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """The type of the weights in the resulting model folder; bf16 halves its size."""
     seed: Seed = 0
-    """Decides the first weights, the order of the images, and the noise."""
+    """The seed decides the first weights, the order of the images, and the noise."""
     log_steps: Count = 50
     """A line of progress every so many steps."""
     checkpoint_steps: Count = 1000
@@ -108,4 +109,4 @@ class TrainConfig(Section):
     """Go on from the newest checkpoint although keys of this section, or the images, are others
     than before; the result is then not bit-equal to an undisturbed run's, and its card says so."""
     tensorboard: bool = False
-    """Also write TensorBoard events (needs the extra `tensorboard`, and a local url)."""
+    """Writes TensorBoard events, too (needs the extra `tensorboard`, and a local url)."""

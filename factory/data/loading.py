@@ -126,7 +126,7 @@ def read_square(item: Item, size: int, problems: Problems) -> UInt8 | None:
 
 
 def first_lines(problems: Sequence[str]) -> list[str]:
-    """As many problems as people read at once, and how many more there are."""
+    """Returns as many problems as people read at once, and how many more there are."""
     rest = len(problems) - MAX_LINES
     lines = [*problems[:MAX_LINES], *([f"... and {rest} more."] if rest > 0 else [])]
     # File names need not be text that a terminal can show, and may have line ends.

@@ -59,8 +59,8 @@ def masks_among(folder: str, files: Mapping[str, str]) -> str | None:
     masks = sorted({suspect.name for group in found for suspect in group})
     rest = sorted(set(files) - set(masks))
     return (
-        f"{folder}: {len(masks):,} files in {_places(masks)} look like masks of the images in "
-        f"{_places(rest)} (such as {masks[0]}), and would be read as images. "
+        f"{folder}: {len(masks):,} files in {_folders(masks)} look like masks of the images in "
+        f"{_folders(rest)} (such as {masks[0]}), and would be read as images. "
         f"{_remedy(folder, masks, rest)}"
     )
 
@@ -207,7 +207,7 @@ def _looks(url: str) -> bool:
         return False
 
 
-def _places(names: Sequence[str]) -> str:
+def _folders(names: Sequence[str]) -> str:
     return some(sorted({os.path.dirname(name) or "." for name in names}))
 
 

@@ -49,7 +49,7 @@ class Model:
     diffusion: DiffusionConfig
     image_size: int
     model_hash: str
-    """sha256 over the configs and the weights, hex."""
+    """The sha256 over the configs and the weights, hex."""
     clip: float | None = 1.0
     """Sampling clips each predicted x_0 to [-clip, clip]; None: not at all."""
     url: str = ""

@@ -32,7 +32,8 @@ class Schedule:
 
     @cached_property
     def _values(self) -> list[float]:
-        """Read at once: a sampler that read them one by one would wait for a device at each."""
+        """The values of alpha_bar, read at once: a sampler that read them one by one would wait for
+        a device at each."""
         values: list[float] = self.alpha_bars.tolist()
         return values
 

@@ -64,7 +64,7 @@ class Dispatcher:
         self._waiting = deque(shards)
         self._waiting_again: deque[int] = deque()
         self._running: dict[int, _Running] = {}
-        """By the attempt's number."""
+        """The attempts in progress, by the attempt's number."""
         self._num_attempts = 0
         self._num_crashes: Counter[int] = Counter()
         """Deaths of actors at each shard that is neither finished nor failed."""
@@ -248,7 +248,7 @@ class _Durations:
 
     num: int = 0
     kept: list[float] = field(default_factory=list)
-    """In increasing order."""
+    """The durations kept, in increasing order."""
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def add(self, seconds: float) -> None:

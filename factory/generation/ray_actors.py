@@ -141,7 +141,7 @@ class Assignment:
     config: Config
     plan: Plan
     replace: bool
-    """As for `publish`."""
+    """True if existing shards are replaced, as for `publish`."""
 
 
 class ShardActor:

@@ -69,7 +69,10 @@ def _room_on(device: torch.device, key: str) -> Iterator[None]:
 
 
 def check_fit(config: Config) -> tuple[Model, Labelled, str]:
-    """Model, training images and the ensemble's place; raises UserError, writes nothing."""
+    """Returns the model, the training images and the ensemble's URL; writes nothing.
+
+    Raises UserError.
+    """
     url = required(config, "models.ensemble_url", "models.ddpm_url", "data.labelled")
     if url == TOY:
         raise UserError(

@@ -31,7 +31,7 @@ _AXES_IMAGES, _AXES_PIXELS = 16, 2**14
 class ChosenPixels:
     """P pixels of N images, in the images' order, none of them ignored."""
 
-    places: torch.Tensor
+    positions: torch.Tensor
     """(P,) int64: image * S * S + row * S + column, ascending."""
     labels: torch.Tensor
     """(P,) int64 class ids."""
@@ -39,34 +39,34 @@ class ChosenPixels:
     """(P,) float64: how often to draw each, relative to the others."""
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
     def to(self, device: torch.device) -> "ChosenPixels":
         """The same pixels on another device, for draws there."""
-        return ChosenPixels(*(p.to(device) for p in (self.places, self.labels, self.weights)))
+        return ChosenPixels(*(p.to(device) for p in (self.positions, self.labels, self.weights)))
 
 
 def choose_pixels(labels: torch.Tensor, num: int) -> ChosenPixels:
-    """At most num random pixels of N images; labels (N, S * S) uint8, 255 = ignore.
+    """Chooses at most num random pixels of N images; labels (N, S * S) uint8, 255 = ignore.
 
     Where not all fit, those of rare classes are likelier to be kept. A class of n pixels in the
     images is drawn n ** 0.75 times as often as one of a single pixel, whatever was kept of it.
     Raises UserError where every pixel is ignored.
     """
-    places = (labels.flatten() != IGNORE_ID).nonzero().flatten()
-    if len(places) == 0:
+    positions = (labels.flatten() != IGNORE_ID).nonzero().flatten()
+    if len(positions) == 0:
         raise UserError(
             "data.labelled: every pixel of its masks is ignored (255); there is nothing to learn "
             "from. Give masks with class ids."
         )
-    ids = labels.flatten()[places].long()
+    ids = labels.flatten()[positions].long()
     counts = ids.bincount().double()
     # The first to arrive of exponential waits is a draw without replacement by their rates.
-    waits = torch.empty(len(places)).exponential_() * counts.sqrt().float()[ids]
-    first = waits.topk(min(num, len(places)), largest=False).indices.sort().values
-    places, ids = places[first], ids[first]
+    waits = torch.empty(len(positions)).exponential_() * counts.sqrt().float()[ids]
+    first = waits.topk(min(num, len(positions)), largest=False).indices.sort().values
+    positions, ids = positions[first], ids[first]
     shares = counts**_CLASS_SHARE / ids.bincount(minlength=len(counts))
-    return ChosenPixels(places, ids, shares[ids])
+    return ChosenPixels(positions, ids, shares[ids])
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def make_pool(
 
 def read_pool(passes: Iterable[Maps], pixels: ChosenPixels, size: int) -> PixelPool:
     """Reads the pixels off the maps of all images (size, size), a few images at a time."""
-    parts = with_places(passes, pixels.places, size)
+    parts = with_positions(passes, pixels.positions, size)
     first: list[tuple[Maps, torch.Tensor]] = []
     while sum(len(maps[0]) for maps, _ in first) < _AXES_IMAGES and (part := next(parts, None)):
         first.append(part)
@@ -134,36 +134,41 @@ def read_pool(passes: Iterable[Maps], pixels: ChosenPixels, size: int) -> PixelP
     shape = (len(pixels), axes.directions.shape[1])
     coordinates = torch.empty(shape, dtype=torch.bfloat16, device=axes.mean.device)
     start = 0
-    for maps, places in chain((first.pop(0) for _ in range(len(first))), parts):
-        coordinates[start : start + len(places)] = axes.coordinates(maps, places, size)
-        start += len(places)
+    for maps, positions in chain((first.pop(0) for _ in range(len(first))), parts):
+        coordinates[start : start + len(positions)] = axes.coordinates(maps, positions, size)
+        start += len(positions)
     assert start == len(pixels), "the maps are those of the images that the pixels are of"
     return PixelPool(coordinates, pixels.to(coordinates.device), axes)
 
 
-def with_places(
-    passes: Iterable[Maps], places: torch.Tensor, image_size: int
+def with_positions(
+    passes: Iterable[Maps], positions: torch.Tensor, image_size: int
 ) -> Iterator[tuple[Maps, torch.Tensor]]:
-    """Each pass with the places in its own images, if it has any; places ascending, of all."""
-    first_place = first = 0
+    """Yields each pass that has any of the positions, with these as positions in its own images.
+
+    positions: of pixels of all images, ascending.
+    """
+    first_position = first = 0
     for maps in passes:
-        last_place = first_place + len(maps[0]) * image_size**2
-        last = int(torch.searchsorted(places, last_place))
+        last_position = first_position + len(maps[0]) * image_size**2
+        last = int(torch.searchsorted(positions, last_position))
         if last > first:
-            yield maps, (places[first:last] - first_place).to(maps[0].device)
-        first_place, first = last_place, last
+            yield maps, (positions[first:last] - first_position).to(maps[0].device)
+        first_position, first = last_position, last
 
 
 def sampled_descriptors(
     parts: Sequence[tuple[Maps, torch.Tensor]], image_size: int
 ) -> torch.Tensor:
-    """(n, D) of some of the places of each part."""
+    """Returns the descriptors (n, D) of some of the positions of each part."""
     num = _AXES_PIXELS // len(parts)
     return torch.cat(
         [
             pixel_descriptors(
-                maps, places[torch.randperm(len(places))[:num].to(places.device)], image_size
+                maps,
+                positions[torch.randperm(len(positions))[:num].to(positions.device)],
+                image_size,
             )
-            for maps, places in parts
+            for maps, positions in parts
         ]
     )

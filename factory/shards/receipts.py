@@ -75,7 +75,8 @@ class Receipt(Written, frozen=True):
     uncertainty_min: float | None = None
     """The smallest uncertainty; None in receipts of version 0.1."""
     uncertainty_quantiles: list[float] | None = None
-    """As `quantiles` returns them; None in receipts of version 0.1."""
+    """The quantiles of the uncertainty, as `quantiles` returns them; None in receipts of version
+    0.1."""
     redrawn: int = 0
     """The number of samples that were drawn again because a first draw was not finite."""
     seconds: float

@@ -138,7 +138,7 @@ def test_every_pixel_is_chosen_where_all_fit_but_those_that_are_ignored() -> Non
     for num in (180, 10**9):
         chosen = choose_pixels(labels, num)
         kept = (labels.flatten() != IGNORE_ID).nonzero().flatten()
-        assert torch.equal(chosen.places, kept)
+        assert torch.equal(chosen.positions, kept)
         assert torch.equal(chosen.labels, labels.flatten()[kept].long())
 
 
@@ -148,15 +148,15 @@ def test_where_not_all_fit_rare_classes_are_kept_and_are_drawn_no_more_often_for
     labels[:, 9_000:] = IGNORE_ID
     torch.manual_seed(0)
     whole, chosen = (choose_pixels(labels, num) for num in (100_000, 2_000))
-    assert len(chosen) == 2_000 == len(chosen.places.unique())
-    assert (labels.flatten()[chosen.places] == chosen.labels).all()
+    assert len(chosen) == 2_000 == len(chosen.positions.unique())
+    assert (labels.flatten()[chosen.positions] == chosen.labels).all()
     assert int((chosen.labels == 3).sum()) > 3 * 2_000 * 400 / 90_000
     rare, rare_of_whole = (
         float(some.weights[some.labels == 3].sum() / some.weights.sum()) for some in (chosen, whole)
     )
     assert rare == pytest.approx(rare_of_whole)
     assert 400 / 90_000 < rare < 0.5
-    assert len((chosen.places // 10_000).unique()) == 10
+    assert len((chosen.positions // 10_000).unique()) == 10
 
 
 def places_as_maps(num_images: int, size: int) -> tuple[list[torch.Tensor], torch.Tensor]:

@@ -1,4 +1,4 @@
-"""kind: folder. All images below a folder, in its sub-folders too, without masks."""
+"""The source `kind: folder`: all images below a folder, in its sub-folders too, without masks."""
 
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""kind: pairs. Images in one folder, masks of the same names in another."""
+"""The source `kind: pairs`: images in one folder, masks of the same names in another."""
 
 from collections import defaultdict
 from collections.abc import Iterable

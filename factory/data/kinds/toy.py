@@ -1,4 +1,4 @@
-"""kind: toy. Drawn faces with exact masks, which need no files."""
+"""The source `kind: toy`: drawn faces with exact masks, which need no files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

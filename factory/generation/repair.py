@@ -81,9 +81,10 @@ def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, An
         ("generate.num", read_plan(url).num),
     ]
     try:
-        return load_config(config_file or storage.join(url, CONFIG), [*overrides, *size])
+        file = storage.join(url, CONFIG) if config_file is None else config_file
+        return load_config(file, [*overrides, *size])
     except UserError as error:
-        if config_file:
+        if config_file is not None:
             raise
         remedy = "Name the settings of the dataset with --config FILE."
         raise UserError([f"{problem} {remedy}" for problem in error.problems]) from None

@@ -23,6 +23,8 @@ def test_a_constant_of_rays_decides_whether_it_listens_beyond_loopback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+    # A node that runs already has its address.
+    monkeypatch.setattr(worker, "_global_node", None)
     session.listen_on_loopback_only()
     assert not session.other_nodes_may_join()
     assert services.get_node_ip_address() == "127.0.0.1"

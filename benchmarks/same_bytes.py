@@ -16,11 +16,12 @@ import measuring
 import torch
 from measuring import Row
 
-from factory.config import TOY, dump_config, load_config
+from factory.config import dump_config, load_config
 from factory.generation import local
 from factory.generation.recipe import load_models, make_plan
 from factory.shards.ledger import Ledger
 from factory.shards.reading import read_receipts
+from factory.values import TOY
 
 
 def parser() -> argparse.ArgumentParser:

@@ -25,7 +25,6 @@ from PIL import Image
 from factory import embedded, storage
 from factory.arguments import Images, Location, array_of, config_of, pixels_of, refuse
 from factory.classes import IGNORE_ID, Classes, parse_classes
-from factory.config import TOY
 from factory.data import loading
 from factory.data.arrays import ArraySource
 from factory.data.items import StoredSource
@@ -43,6 +42,7 @@ from factory.png import encode_png
 from factory.segmenter import Segmenter
 from factory.shards.reader import ShardDataset
 from factory.shards.schema import Sample
+from factory.values import TOY
 
 
 def load_ddpm(url: Location = TOY) -> Model:

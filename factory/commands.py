@@ -9,8 +9,9 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from factory import storage
-from factory.config import Config, parse_count, parse_override, required
+from factory.config import Config, parse_override, required
 from factory.errors import GenerationFailed, Incomplete, TrainingFailed, UserError, shown
+from factory.values import parse_count
 
 if TYPE_CHECKING:
     from factory.shards.verification import Verification

@@ -15,13 +15,10 @@ from factory.config.loading import (
     parse_config,
     parse_override,
 )
-from factory.config.schema import Config, required, unet_problems
+from factory.config.schema import Config, check_network, required, unet_problems
 from factory.config.train import DiffusionConfig, TrainConfig, UNetConfig
-from factory.values import MAX_IMAGE_SIZE, TOY, Ordinal, Width, parse_count
 
 __all__ = [
-    "MAX_IMAGE_SIZE",
-    "TOY",
     "Config",
     "DataConfig",
     "DiffusionConfig",
@@ -29,15 +26,13 @@ __all__ = [
     "FitConfig",
     "GenerateConfig",
     "ModelsConfig",
-    "Ordinal",
     "TrainConfig",
     "UNetConfig",
-    "Width",
+    "check_network",
     "config_tree",
     "dump_config",
     "load_config",
     "parse_config",
-    "parse_count",
     "parse_override",
     "required",
     "unet_problems",

@@ -90,18 +90,21 @@ def _value(config: Config, key: str) -> Any:
 def _contradictions(config: Config) -> list[str]:
     """Returns problems that single fields cannot see, a line each that begins with the key."""
     return [
-        *([] if config.data.image_size is None else _shape_contradictions(config)),
         *_source_problems(config),
+        *([] if config.data.image_size is None else _unet_contradictions(config.train.unet)),
         *_train_contradictions(config.train),
         *_later_contradictions(config),
     ]
 
 
-def _shape_contradictions(config: Config) -> Iterator[str]:
+def check_network(config: Config) -> None:
+    """Raises UserError if the network that the section `train` shapes takes no images of this size.
+
+    Only a training makes a network; other commands take theirs from a model's folder.
+    """
     size, levels = config.data.side, len(config.train.unet.block_out_channels)
-    yield from (f"train.unet.{problem}" for problem in unet_problems(config.train.unet))
     if size % 2 ** (levels - 1):
-        yield (
+        raise UserError(
             f"data.image_size: {size} must be divisible by {2 ** (levels - 1)}, "
             f"as train.unet.block_out_channels has {levels} levels"
         )
@@ -114,6 +117,11 @@ def _source_problems(config: Config) -> Iterator[str]:
         source = getattr(config.data, name)
         if source is not None:
             yield from (f"data.{name}.{problem}" for problem in source.size_problems(size))
+
+
+def _unet_contradictions(unet: UNetConfig) -> Iterator[str]:
+    """Yields why no network has this shape, whose levels with attention follow from the size."""
+    yield from (f"train.unet.{problem}" for problem in unet_problems(unet))
 
 
 def _train_contradictions(train: TrainConfig) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from importlib.metadata import version
 
 from factory import storage
-from factory.config import TOY, Config, dump_config
+from factory.config import Config, dump_config
 from factory.errors import Incomplete, UserError
 from factory.generation.hardware import libraries, processor
 from factory.generation.recipe import Models, load_models, make_plan
@@ -16,6 +16,7 @@ from factory.shards.ledger import Ledger
 from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan
 from factory.shards.reading import read_hardware
+from factory.values import TOY
 
 
 def check(config: Config) -> Ledger:

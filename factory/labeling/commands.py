@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from factory import embedded, storage
-from factory.config import TOY, Config, required
+from factory.config import Config, required
 from factory.data.inspection import check_disjoint
 from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
@@ -17,6 +17,7 @@ from factory.labeling.fitting import fit_head, new_head_config
 from factory.labeling.head import Head
 from factory.labeling.heads import check_fits, check_replaceable, load_head, save_head
 from factory.progress import tell
+from factory.values import TOY
 
 
 def load_ddpm(config: Config, *others: str) -> Model:

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from factory.config import Width
 from factory.diffusion.tensors import checked_tensors
 from factory.errors import UserError
 from factory.labeling.folded import FoldedEnsemble, by_member
 from factory.labeling.head import HeadConfig, Labels, Maps
 from factory.labeling.labels import label_maps
+from factory.values import Width
 
 _COUNTS = "norm_1.num_batches_tracked", "norm_2.num_batches_tracked"
 """Buffers that only training uses; they are not stored."""

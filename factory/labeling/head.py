@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from factory.classes import MAX_CLASSES, Classes, Color
-from factory.config import MAX_IMAGE_SIZE, FitConfig, Ordinal
+from factory.config import FitConfig
+from factory.values import MAX_IMAGE_SIZE, Ordinal
 
 Maps = Sequence[torch.Tensor]
 """(B, C_m, h_m, w_m) float32 of B images, in the descriptor's order."""
@@ -106,7 +107,7 @@ class HeadKind:
 
     config: type[HeadConfig]
     own_fields: tuple[str, ...]
-    """The fields that `config` adds to `HeadConfig`; each is a key of the section `ensemble`."""
+    """The fields that `config` adds to `HeadConfig`; each is a key of the section `fit`."""
     load: Callable[[Any, Mapping[str, torch.Tensor], str], Head]
     """(config, tensors of the file, its URL) -> the head; raises UserError naming the tensors
     that do not fit."""

@@ -113,9 +113,9 @@ KEYS = [
     ),
     keys(
         "three contradictions",
-        "data: {image_size: 30}\ntrain: {batch_size: 10, num_workers: 3}\n"
+        "train: {unet: {attention_levels: [9]}, batch_size: 10, num_workers: 3}\n"
         "generate: {min_actors: 9}",
-        ("data.image_size", "30 must be divisible by 4"),
+        ("train.unet.attention_levels", "9 is not one of"),
         ("train.batch_size", "10 must be divis"),
         ("generate.min_actors", "must not be above"),
     ),

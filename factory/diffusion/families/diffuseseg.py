@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from pydantic import BaseModel, Field, ValidationError
 from torch import nn
 
-from factory.config import MAX_IMAGE_SIZE, DiffusionConfig, Width
+from factory.config import DiffusionConfig
 from factory.diffusion.fields import refuse_differences, validated
 from factory.diffusion.folders import COPY
 from factory.diffusion.network import Family, Published
 from factory.errors import Problems, UserError
+from factory.values import MAX_IMAGE_SIZE, Width
 
 CLASS_NAME = "DiffuseSegUNet"
 NUM_HEADS = 4

@@ -7,10 +7,11 @@ that our U-Net does not do is refused by name.
 from collections.abc import Mapping
 from typing import Any
 
-from factory.config import MAX_IMAGE_SIZE, UNetConfig, unet_problems
+from factory.config import UNetConfig, unet_problems
 from factory.diffusion.fields import KIND, refuse_differences, validated
 from factory.diffusion.folders import COPY
 from factory.errors import Problems, UserError
+from factory.values import MAX_IMAGE_SIZE
 
 CLASS_NAME = "UNet2DModel"
 

@@ -23,14 +23,21 @@ import numpy as np
 from PIL import Image
 
 from factory import embedded, storage
-from factory.arguments import Images, Location, array_of, config_of, pixels_of, refuse
+from factory.arguments import (
+    Images,
+    Location,
+    array_of,
+    config_of,
+    pixels_of,
+    refuse,
+)
 from factory.classes import IGNORE_ID, Classes, parse_classes
 from factory.data import loading
 from factory.data.arrays import ArraySource
 from factory.data.items import StoredSource
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.errors import UserError
+from factory.errors import UnreadableImage, UserError
 from factory.generation.local import threads_of_an_actor
 from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
@@ -38,7 +45,7 @@ from factory.images import UInt8
 from factory.labeling import commands
 from factory.labeling.heads import head_hash
 from factory.pictures import colorize, overlay, tile
-from factory.png import encode_png
+from factory.png import decode_png, encode_png
 from factory.segmenter import Segmenter
 from factory.shards.reader import ShardDataset
 from factory.shards.schema import Sample
@@ -116,22 +123,26 @@ def train(
     there first. image_size: the network's; that of arrays if absent, else 64. settings: section
     `train`. Raises UserError, TrainingFailed.
     """
-    from factory.diffusion.training import train
+    from factory.diffusion import training
 
     refuse(settings, "train", url="`out` says where the run lies")
-    if not isinstance(images, str | os.PathLike):
-        pixels = pixels_of(images)
-        image_size = image_size or pixels.shape[1]
-        images = _written(pixels, storage.join(storage.normalize(os.fspath(out)), "images"))
+    pixels = None if isinstance(images, str | os.PathLike) else pixels_of(images)
+    if pixels is None:
+        url = os.fspath(images)  # type: ignore[arg-type]
+    else:
+        url = storage.join(storage.normalize(os.fspath(out)), "images")
+        image_size = pixels.shape[1] if image_size is None else image_size
+    size = 64 if image_size is None else image_size
     config = config_of(
         "train",
-        data={
-            "unlabelled": {"kind": "folder", "url": os.fspath(images)},
-            **({"image_size": image_size} if image_size else {}),
-        },
+        data={"unlabelled": {"kind": "folder", "url": url}, "image_size": size},
         train={"url": os.fspath(out), **settings},
     )
-    return load_ddpm(train(config))
+    storage.check_outlives("out", config.train.url)
+    training.check_settings(config)
+    if pixels is not None:
+        _write_images(pixels, url, begun=storage.exists(storage.join(config.train.url, "run.json")))
+    return load_ddpm(training.train(config))
 
 
 def fit(ddpm: Model, labelled: Labelled, **settings: Any) -> Segmenter:
@@ -181,11 +192,9 @@ def generate(
     from factory.generation import command
 
     refuse(settings, "generate", url="`out` says where the dataset lies")
-    if segmenter.url is None or not segmenter.ddpm.url:
-        raise UserError(
-            "the segmenter is not saved: workers, and `factory repair` later, load it. Call "
-            "segmenter.save(FOLDER) first."
-        )
+    if workers != "here":
+        storage.check_outlives("out", os.fspath(out))
+    _check_saved(segmenter)
     # The embedded model lies elsewhere on the machine that repairs the dataset.
     ddpm_url = TOY if segmenter.ddpm.url == embedded.DDPM_URL else segmenter.ddpm.url
     config = config_of(
@@ -250,12 +259,50 @@ def _source(keys: Mapping[str, Any]) -> StoredSource:
     return source
 
 
-def _written(pixels: UInt8, url: str) -> str:
-    """Writes images (N, S, S, 3) to a folder, where they are not there yet; returns its URL."""
-    existing = {storage.name_of(file) for file in storage.list_files(url)}
-    names = [f"{i:07d}.png" for i in range(len(pixels))]
-    if existing - set(names):
-        raise UserError(f"{url}: holds other images. Name another `out`, or remove them.")
-    for name, image in zip(names, pixels, strict=True):
-        storage.write(storage.join(url, name), encode_png(image))
-    return url
+def _write_images(pixels: UInt8, url: str, begun: bool) -> None:
+    """Writes images (N, S, S, 3) to a folder, where they are not there yet.
+
+    begun: True if a training on the images of this folder has begun, so that all must be there.
+    Raises UserError, with nothing written, where the folder holds other images.
+    """
+    images = {storage.join(url, f"{i:07d}.png"): image for i, image in enumerate(pixels)}
+    existing = set(storage.list_files(url))
+    missing = images.keys() - existing
+    if (
+        existing - images.keys()
+        or (begun and missing)
+        or not all(_holds(file, images[file]) for file in sorted(existing))
+    ):
+        raise UserError(f"{url}: holds images of another training. Name another `out`.")
+    for file in sorted(missing):
+        storage.write(file, encode_png(images[file]))
+
+
+def _holds(url: str, image: UInt8) -> bool:
+    """True if an image file has these pixels."""
+    try:
+        return np.array_equal(decode_png(storage.read_bytes(url)), image)
+    except UnreadableImage:
+        return False
+
+
+def _check_saved(segmenter: Segmenter) -> None:
+    """Raises UserError where the folders that workers load do not hold this segmenter."""
+    if segmenter.url is None or not segmenter.ddpm.url:
+        raise UserError(
+            "the segmenter is not saved: workers, and `factory repair` later, load it. Call "
+            "segmenter.save(FOLDER) first."
+        )
+    ddpm = load_ddpm(segmenter.ddpm.url)
+    if ddpm.model_hash != segmenter.ddpm.model_hash:
+        raise UserError(
+            f"{ddpm.url}: holds another DDPM than the segmenter's, which was replaced there. Copy "
+            "the segmenter's DDPM to another folder, load it from there, and fit anew."
+        )
+    ensemble, _ = commands.load_ensemble_of(segmenter.url, ddpm)
+    # The hash of the file would differ where the weights are stored in bfloat16.
+    if head_hash(ensemble) != head_hash(segmenter.ensemble):
+        raise UserError(
+            f"{segmenter.url}: holds another ensemble than the segmenter's, which was replaced "
+            "there. Save it again at another folder: segmenter.save(FOLDER)."
+        )

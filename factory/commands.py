@@ -58,7 +58,7 @@ def inspect(config: Config) -> int:
 def train(config: Config) -> int:
     from factory.diffusion import training
 
-    _check_outlives("train.url", config.train.url)
+    storage.check_outlives("train.url", config.train.url)
     try:
         print(training.train(config))
     except TrainingFailed as error:
@@ -69,17 +69,8 @@ def train(config: Config) -> int:
 def check_train(config: Config) -> None:
     from factory.diffusion.training import check
 
-    _check_outlives("train.url", config.train.url)
+    storage.check_outlives("train.url", config.train.url)
     check(config)
-
-
-def _check_outlives(key: str, url: str) -> None:
-    """Raises UserError where what Ray's workers write would be lost to all others."""
-    if not storage.outlives_this_process(url):
-        raise UserError(
-            f"{key}: {url}: memory:// is gone with the process that wrote it. "
-            "Name a path or a bucket."
-        )
 
 
 def fit(config: Config) -> int:
@@ -111,7 +102,7 @@ def check_evaluate(config: Config) -> None:
 def generate(config: Config) -> int:
     from factory.generation import command
 
-    _check_outlives("generate.url", config.generate.url)
+    storage.check_outlives("generate.url", config.generate.url)
     try:
         command.generate(config)
     except (GenerationFailed, Incomplete) as error:
@@ -122,7 +113,7 @@ def generate(config: Config) -> int:
 def check_generate(config: Config) -> None:
     from factory.generation.command import check
 
-    _check_outlives("generate.url", config.generate.url)
+    storage.check_outlives("generate.url", config.generate.url)
     check(config)
 
 

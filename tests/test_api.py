@@ -2,18 +2,23 @@
 
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import factory
 from factory import UserError, api
+from factory.config import parse_config
 from factory.data.loading import Labelled
 from factory.data.toy import faces
-from factory.diffusion.checkpoints import Model
+from factory.diffusion.checkpoints import Model, save_model
+from factory.diffusion.families.unet2d import UNet
+from factory.labeling.heads import save_head
 from factory.png import encode_png
 from tests import tiny
 from tests.drawings import draw_many
@@ -131,8 +136,72 @@ def test_a_training_on_arrays_gives_a_ddpm_and_mixes_no_others_in(
     settings = {"batch_size": 2, "checkpoint_steps": 2, "sample_steps": 100, "use_gpu": False}
     ddpm = factory.train(images, tmp_path / "run", unet=shape, num_steps=2, **settings)
     assert ddpm.image_size == 16 and ddpm.url == str(tmp_path / "run" / "model")
-    with pytest.raises(UserError, match="holds other images"):
-        factory.train(images[:5], tmp_path / "run", unet=shape, num_steps=2, **settings)
+    before = contents(tmp_path / "run" / "images")
+    for others in (images[:5], 255 - images, np.concatenate([images, images])):
+        with pytest.raises(UserError, match="holds images of another training"):
+            factory.train(others, tmp_path / "run", unet=shape, num_steps=2, **settings)
+    assert contents(tmp_path / "run" / "images") == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Bytes of all files below a folder by relative name."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def test_a_segmenter_whose_folder_holds_another_ensemble_by_now_makes_no_dataset(
+    segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
+) -> None:
+    first = factory.fit(segmenter.ddpm, labelled, **FEATURES, **FEW)
+    second = factory.fit(segmenter.ddpm, labelled, **FEATURES, **FEW, seed=1)
+    first.save(tmp_path / "x")
+    second.save(tmp_path / "x")
+    with pytest.raises(UserError, match=r"x: holds another ensemble .* at another folder"):
+        factory.generate(first, 2, tmp_path / "pairs", workers="here", **FAST)
+    assert not (tmp_path / "pairs").exists()
+    assert len(list(factory.generate(second, 2, tmp_path / "pairs", workers="here", **FAST))) == 2
+
+
+def test_a_segmenter_whose_ddpm_was_replaced_in_its_folder_makes_no_dataset(
+    tiny_models: dict[str, str], segmenter: factory.Segmenter, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_models["ddpm_url"], tmp_path / "ddpm")
+    ddpm = factory.load_ddpm(tmp_path / "ddpm")
+    mine = factory.load_segmenter(tiny_models["ensemble_url"], ddpm)
+    save_model(UNet(parse_config(tiny.TREE).train.unet), ddpm.diffusion, 16, ddpm.url)
+    with pytest.raises(UserError, match="ddpm: holds another DDPM than the segmenter's"):
+        factory.generate(mine, 2, tmp_path / "pairs", workers="here", **FAST)
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_an_ensemble_stored_in_bfloat16_is_known_to_be_the_one_in_its_folder(
+    segmenter: factory.Segmenter, tmp_path: Path
+) -> None:
+    save_head(segmenter.ensemble, str(tmp_path / "half"), torch.bfloat16)
+    half = factory.load_segmenter(tmp_path / "half", segmenter.ddpm)
+    assert len(list(factory.generate(half, 1, tmp_path / "pairs", workers="here", **FAST))) == 1
+
+
+def test_arrays_are_written_only_where_settings_fit_and_no_other_images_lie(
+    labelled: Labelled, tmp_path: Path
+) -> None:
+    images = labelled.images
+    with pytest.raises(UserError, match=r"train.num_stepps: unknown key"):
+        factory.train(images, tmp_path / "run", num_stepps=2)
+    with pytest.raises(UserError, match=r"data.image_size: .* got .0"):
+        factory.train(images, tmp_path / "run", image_size=0)
+    with pytest.raises(UserError, match="none: no model folder"):
+        factory.train(images, tmp_path / "run", initial_model_url=tmp_path / "none")
+    with pytest.raises(UserError, match="out: memory://a/b: memory:// is gone"):
+        factory.train(images, "memory://a/b")
+    assert list(tmp_path.iterdir()) == []
+    lying = tmp_path / "run" / "images" / "0000000.png"
+    lying.parent.mkdir(parents=True)
+    lying.write_bytes(encode_png(images[1]))
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="images: holds images of another training"):
+        factory.train(images, tmp_path / "run")
+    assert contents(tmp_path) == before
 
 
 def test_what_does_not_fit_is_refused_with_what_is_wanted(

@@ -50,7 +50,7 @@ from factory.ray_internals import train as ray_train
 def check(config: Config) -> None:
     """Raises UserError for all that would stop `train`; starts and keeps nothing."""
     unlabelled = required(config, "data.unlabelled", "data.image_size")
-    _check_settings(config)
+    check_settings(config)
     images = check_images(config.data, unlabelled)
     check_run(config, {**_asked_precision(config), **({"images": images} if images else {})})
 
@@ -64,7 +64,7 @@ def train(config: Config) -> str:
     first one is lost.
     """
     unlabelled = required(config, "data.unlabelled", "data.image_size")
-    _check_settings(config)
+    check_settings(config)
     images = cached_images(config.data, unlabelled)
     check_run(config, {**_asked_precision(config), "images": images.summary})
     _tell_odd(config, len(images.images))
@@ -143,7 +143,7 @@ def _waiting_line(num: int, asked: Room) -> str:
     return cluster.waiting_line("workers", 0, num, asked, cluster.room())
 
 
-def _check_settings(config: Config) -> None:
+def check_settings(config: Config) -> None:
     """Raises UserError for all that is known to be wrong without reading the images."""
     required(config, "data.image_size")
     check_network(config)

@@ -20,7 +20,7 @@ from factory.storage.files import (
 )
 from factory.storage.folders import Folder
 from factory.storage.listings import Entry, entries, list_files, versions
-from factory.storage.probing import check_writable, clock_of
+from factory.storage.probing import check_outlives, check_writable, clock_of
 from factory.storage.store_errors import (
     describe,
     is_transient,
@@ -32,6 +32,7 @@ from factory.storage.urls import is_local, join, name_of, normalize, parent
 __all__ = [
     "Entry",
     "Folder",
+    "check_outlives",
     "check_writable",
     "clock_of",
     "describe",

@@ -5,7 +5,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from factory.errors import UserError
-from factory.storage.files import filesystem, opened, read_bytes, remove, write_new
+from factory.storage.files import (
+    filesystem,
+    opened,
+    outlives_this_process,
+    read_bytes,
+    remove,
+    write_new,
+)
 from factory.storage.listings import modified
 from factory.storage.retries import FIRST_TRIES, with_retries
 from factory.storage.store_errors import to_user_error
@@ -32,6 +39,16 @@ def check_writable(url: str) -> bool:
             # Another process may have filled it meanwhile, or removed it.
             with suppress(OSError):
                 folder.rmdir()
+
+
+def check_outlives(key: str, url: str) -> None:
+    """Raises UserError, which names the key, where what Ray's workers write would be lost to all
+    others."""
+    if not outlives_this_process(url):
+        raise UserError(
+            f"{key}: {url}: memory:// is gone with the process that wrote it. "
+            "Name a path or a bucket."
+        )
 
 
 def _probe(url: str, probe: str) -> bool:

@@ -13,10 +13,12 @@ Shapes: N images, S image size, H height, W width. Settings are the keys of a se
 a user can mend. Lines of progress go to the logger "factory".
 """
 
+import inspect
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +29,9 @@ from factory.arguments import (
     Images,
     Location,
     array_of,
+    check_type,
     config_of,
+    path_of,
     pixels_of,
     refuse,
 )
@@ -37,7 +41,7 @@ from factory.data.arrays import ArraySource
 from factory.data.items import StoredSource
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.errors import UnreadableImage, UserError
+from factory.errors import UnreadableImage, UserError, nearest
 from factory.generation.local import threads_of_an_actor
 from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
@@ -51,10 +55,33 @@ from factory.shards.reader import ShardDataset
 from factory.shards.schema import Sample
 from factory.values import TOY
 
+_NOT_OF_SAMPLE = {
+    "url": "pairs are kept in memory",
+    "format": "pairs are kept in memory",
+    "license": "pairs are kept in memory",
+    "extend": "pairs are kept in memory",
+    "samples_per_shard": "all pairs are made as one shard",
+    **dict.fromkeys(
+        (
+            "workers",
+            "min_actors",
+            "max_actors",
+            "max_shard_retries",
+            "max_failed_shards",
+            "shard_deadline_seconds",
+            "no_progress_timeout_seconds",
+            "allow_unlike_hardware",
+            "progress_seconds",
+        ),
+        "pairs are made in this process",
+    ),
+}
+"""Settings of section `generate` without effect on `sample`, with the reason of each."""
+
 
 def load_ddpm(url: Location = TOY) -> Model:
     """A DDPM of a folder or URL in diffusers' layout, or the embedded toy one. Raises UserError."""
-    return commands.load_ddpm(config_of("load_ddpm", models={"ddpm_url": os.fspath(url)}))
+    return commands.load_ddpm(config_of("load_ddpm", models={"ddpm_url": path_of(url, "url")}))
 
 
 def load_segmenter(url: Location = TOY, ddpm: Model | None = None) -> Segmenter:
@@ -62,8 +89,9 @@ def load_segmenter(url: Location = TOY, ddpm: Model | None = None) -> Segmenter:
 
     Raises UserError.
     """
-    ddpm = ddpm or load_ddpm()
-    folder = TOY if url == TOY else storage.normalize(os.fspath(url))
+    ddpm = load_ddpm() if ddpm is None else ddpm
+    check_type("ddpm", ddpm, Model)
+    folder = TOY if url == TOY else storage.normalize(path_of(url, "url"))
     ensemble, _ = commands.load_ensemble_of(folder, ddpm)
     return Segmenter(ddpm, ensemble, folder)
 
@@ -73,8 +101,8 @@ def read_images(url: Location, image_size: int, num: int | None = None) -> UInt8
 
     They are cropped to squares and scaled. Raises UserError with a line per bad file.
     """
-    source = _source({"kind": "folder", "url": os.fspath(url), "num": num})
-    return loading.read_images(source, image_size)
+    keys = {"kind": "folder", "url": path_of(url, "url"), "num": num}
+    return loading.read_images(*_source("read_images", keys, image_size))
 
 
 def read_labelled(url: Location, classes_url: Location, image_size: int, **keys: Any) -> Labelled:
@@ -83,8 +111,12 @@ def read_labelled(url: Location, classes_url: Location, image_size: int, **keys:
 
     Raises UserError with a line per bad file.
     """
-    named = {"kind": "pairs", "url": os.fspath(url), "classes_url": os.fspath(classes_url)}
-    return loading.read_labelled(_source({**named, **keys}), image_size)
+    named = {
+        "kind": "pairs",
+        "url": path_of(url, "url"),
+        "classes_url": path_of(classes_url, "classes_url"),
+    }
+    return loading.read_labelled(*_source("read_labelled", {**named, **keys}, image_size))
 
 
 def labelled_arrays(images: Images, masks: Images, class_names: Sequence[str]) -> Labelled:
@@ -98,8 +130,8 @@ def labelled_arrays(images: Images, masks: Images, class_names: Sequence[str]) -
             f"masks: must be uint8 of shape {pixels.shape[:3]}, as the images are, got "
             f"{ids.dtype} of shape {ids.shape}."
         )
-    if isinstance(class_names, str):
-        raise UserError(f"class_names: must be a list of names, got the text {class_names!r}.")
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise UserError(f"class_names: must be a list of names, got {class_names!r}.")
     classes = parse_classes(json.dumps(list(class_names)), "class_names")
     beyond = set(np.unique(ids).tolist()) - {*range(len(classes)), IGNORE_ID}
     if beyond:
@@ -130,13 +162,13 @@ def train(
     if pixels is None:
         url = os.fspath(images)  # type: ignore[arg-type]
     else:
-        url = storage.join(storage.normalize(os.fspath(out)), "images")
+        url = storage.join(storage.normalize(path_of(out, "out")), "images")
         image_size = pixels.shape[1] if image_size is None else image_size
     size = 64 if image_size is None else image_size
     config = config_of(
         "train",
         data={"unlabelled": {"kind": "folder", "url": url}, "image_size": size},
-        train={"url": os.fspath(out), **settings},
+        train={"url": path_of(out, "out"), **settings},
     )
     storage.check_outlives("out", config.train.url)
     training.check_settings(config)
@@ -150,6 +182,9 @@ def fit(ddpm: Model, labelled: Labelled, **settings: Any) -> Segmenter:
 
     Raises UserError.
     """
+    check_type("ddpm", ddpm, Model)
+    check_type("labelled", labelled, Labelled)
+    refuse(settings, "fit", weights_dtype="weights are saved in float32")
     pixels_of(labelled.images, ddpm.image_size)
     config = config_of("fit", fit=settings)
     return Segmenter(ddpm, commands.fitted(ddpm, labelled, config))
@@ -161,13 +196,8 @@ def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
     They are those of a dataset of the same settings, whose batch size is part of what decides
     them. Raises UserError.
     """
-    refuse(
-        settings,
-        "sample",
-        url="pairs are kept in memory",
-        workers="pairs are made in this process",
-        samples_per_shard="all pairs are made as one shard",
-    )
+    check_type("segmenter", segmenter, Segmenter)
+    refuse(settings, "sample", **_NOT_OF_SAMPLE)
     config = config_of("sample", generate={**settings, "num": num, "samples_per_shard": num})
     models = Models(segmenter.ddpm, segmenter.ensemble, head_hash(segmenter.ensemble))
     plan = make_plan(config, models)
@@ -191,16 +221,17 @@ def generate(
     """
     from factory.generation import command
 
+    check_type("segmenter", segmenter, Segmenter)
     refuse(settings, "generate", url="`out` says where the dataset lies")
     if workers != "here":
-        storage.check_outlives("out", os.fspath(out))
+        storage.check_outlives("out", path_of(out, "out"))
     _check_saved(segmenter)
     # The embedded model lies elsewhere on the machine that repairs the dataset.
     ddpm_url = TOY if segmenter.ddpm.url == embedded.DDPM_URL else segmenter.ddpm.url
     config = config_of(
         "generate",
         models={"ddpm_url": ddpm_url, "ensemble_url": segmenter.url},
-        generate={**settings, "num": num, "url": os.fspath(out), "workers": workers},
+        generate={**settings, "num": num, "url": path_of(out, "out"), "workers": workers},
     )
     command.generate(config)
     return open_dataset(config.generate.url)
@@ -208,7 +239,10 @@ def generate(
 
 def open_dataset(url: Location, **options: Any) -> ShardDataset:
     """A finished dataset for torch; options: of `ShardDataset`. Raises UserError."""
-    return ShardDataset(url, **options)
+    known = list(inspect.signature(ShardDataset).parameters)[1:]
+    if unknown := sorted(set(options) - {*known}):
+        raise UserError([f"{name}: is no option. {nearest(name, known)}" for name in unknown])
+    return ShardDataset(path_of(url, "url"), **options)
 
 
 def show(
@@ -230,8 +264,14 @@ def show(
             raise UserError("classes: are missing. Give those of the segmenter: segmenter.classes.")
         classes = Classes(pairs.plan.class_names, pairs.plan.palette)
     for name, number in (("num", num), ("scale", scale)):
-        if number is not None and number < 1:
+        if number is None:
+            continue
+        if not isinstance(number, Integral):
+            raise UserError(f"{name}: must be a whole number, got {number!r}.")
+        if number < 1:
             raise UserError(f"{name}: must be at least 1, got {number}.")
+    check_type("classes", classes, Classes)
+    check_type("pairs", pairs, Sample, Iterable)
     some = [pairs] if isinstance(pairs, Sample) else islice(pairs, num)
     shown = [_image_and_mask(pair) for pair in some]
     if not shown:
@@ -245,18 +285,32 @@ def show(
 
 
 def _image_and_mask(pair: Sample | Mapping[str, Any]) -> tuple[UInt8, UInt8]:
-    """An image (H, W, 3) and its mask (H, W) of a sample, or of a row of a `ShardDataset`."""
+    """An image (H, W, 3) and its mask (H, W) of a sample, or of a row of a `ShardDataset`.
+
+    Raises UserError for anything else.
+    """
     if isinstance(pair, Sample):
         return pair.image, pair.mask
+    if not isinstance(pair, Mapping) or not {"image", "mask"} <= pair.keys():
+        raise UserError(
+            f"pairs: a value of type {type(pair).__name__} is no pair. Give samples of "
+            "`factory.sample`, or a dataset of `factory.open_dataset`."
+        )
     return pair["image"].permute(1, 2, 0).numpy(), pair["mask"].numpy()
 
 
-def _source(keys: Mapping[str, Any]) -> StoredSource:
-    """Raises UserError."""
+def _source(function: str, keys: Mapping[str, Any], image_size: int) -> tuple[StoredSource, int]:
+    """Returns a source and the size that it is read at. Raises UserError that names the keys."""
     named = {key: value for key, value in keys.items() if value is not None}
-    source = config_of("data", data={"unlabelled": named}).data.unlabelled
-    assert source is not None
-    return source
+    data = {"unlabelled": named, "image_size": image_size}
+    try:
+        config = config_of(function, data=data).data
+    except UserError as error:
+        # The caller wrote the keys without their section.
+        lines = [line.replace("data.unlabelled.", "") for line in error.problems]
+        raise UserError([line.replace("data.image_size", "image_size") for line in lines]) from None
+    assert config.unlabelled is not None
+    return config.unlabelled, config.side
 
 
 def _write_images(pixels: UInt8, url: str, begun: bool) -> None:

@@ -34,6 +34,19 @@ def refuse(settings: Mapping[str, Any], function: str, **reasons: str) -> None:
     problems.raise_if_any()
 
 
+def path_of(location: Location, name: str) -> str:
+    """Returns a path or URL as text; raises UserError where it is neither."""
+    check_type(name, location, str, os.PathLike)
+    return os.fspath(location)
+
+
+def check_type(name: str, value: object, *types: type) -> None:
+    """Raises UserError where a value is of none of these types."""
+    if not isinstance(value, types):
+        wanted = " or ".join(each.__name__ for each in types)
+        raise UserError(f"{name}: must be of type {wanted}, got {type(value).__name__}.")
+
+
 def array_of(values: Images, name: str) -> UInt8:
     """Returns the values as one array; raises UserError where they have no common shape."""
     try:
@@ -48,12 +61,12 @@ def pixels_of(images: Images, image_size: int | None = None) -> UInt8:
     Raises UserError where they are something else, of another size than image_size, or none.
     """
     pixels = array_of(images, "images")
+    if pixels.shape[:1] == (0,):
+        raise UserError("images: are none. Give one image at least.")
     size = image_size or (pixels.shape[1] if pixels.ndim > 1 else "S")
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
         raise UserError(
             f"images: must be uint8 of shape (N, {size}, {size}, 3), got {pixels.dtype} of shape "
             f"{pixels.shape}. `factory.read_images` crops and scales files."
         )
-    if not len(pixels):
-        raise UserError("images: are none. Give one image at least.")
     return pixels

@@ -3,7 +3,6 @@
 Shapes: N images, S image size.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,18 +11,18 @@ import numpy.typing as npt
 import torch
 
 from factory import storage
-from factory.arguments import Images, Location, config_of, pixels_of, refuse
+from factory.arguments import Images, Location, check_type, config_of, path_of, pixels_of, refuse
 from factory.classes import Classes
 from factory.config import EvaluateConfig
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.errors import UserError
+from factory.errors import UserError, some
 from factory.images import UInt8
 from factory.labeling import commands, evaluation
 from factory.labeling.evaluation import Evaluation
 from factory.labeling.fitting import image_maps
 from factory.labeling.head import Head
-from factory.labeling.heads import check_replaceable, save_head
+from factory.labeling.heads import WEIGHTS, check_replaceable, save_head
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,7 @@ class Segmenter:
         settings: section `evaluate`. Raises UserError where the images' classes are not those of
         the ensemble.
         """
+        check_type("labelled", labelled, Labelled)
         pixels_of(labelled.images, self.image_size)
         refuse(settings, "evaluate", url="the scores are returned, and nothing is written")
         config = config_of("evaluate", evaluate=settings)
@@ -99,8 +99,9 @@ class Segmenter:
 
     def save(self, url: Location) -> None:
         """Writes the ensemble. Raises UserError where something else lies there, OSError."""
-        folder = storage.normalize(os.fspath(url))
+        folder = storage.normalize(path_of(url, "url"))
         check_replaceable(folder)
+        _check_own(folder)
         save_head(self.ensemble, folder)
         self.url = folder
 
@@ -109,3 +110,13 @@ class Segmenter:
         device = commands.available_device()
         self.ddpm.unet.to(device)
         self.ensemble.to(device)
+
+
+def _check_own(folder: str) -> None:
+    """Raises UserError where a folder without an ensemble holds other files, or is a file."""
+    if storage.is_file(folder):
+        raise UserError(f"{folder}: is a file. Name a folder for the ensemble.")
+    names = [storage.name_of(file) for file in storage.list_files(folder)]
+    # An interrupted save leaves the weights alone.
+    if "config.json" not in names and (others := [name for name in names if name != WEIGHTS]):
+        raise UserError(f"{folder}: holds other files: {some(others)}. Name a folder of its own.")

@@ -2,10 +2,13 @@
 
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,6 +260,80 @@ def test_settings_that_a_function_decides_itself_are_refused_and_all_told(
     with pytest.raises(UserError, match="the scores are returned"):
         segmenter.evaluate(labelled, url="x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_without_effect_are_refused_by_name_all_at_once(
+    ddpm: Model, segmenter: factory.Segmenter, labelled: Labelled
+) -> None:
+    with pytest.raises(UserError) as refused:
+        factory.sample(segmenter, 1, extend=True, format="parquet", min_actors=2, license="mit")
+    keys = [line.split(": ")[1] for line in refused.value.problems]
+    assert keys == ["extend", "format", "license", "min_actors"]
+    with pytest.raises(UserError, match="weights_dtype: is no setting here"):
+        factory.fit(ddpm, labelled, weights_dtype="bf16")
+
+
+def test_a_segmenter_is_not_saved_among_foreign_files(
+    segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
+) -> None:
+    save_pairs(tmp_path, labelled)
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"images: holds other files: 0.png, 1.png"):
+        segmenter.save(tmp_path / "images")
+    with pytest.raises(UserError, match=r"0.png: is a file"):
+        segmenter.save(tmp_path / "images" / "0.png")
+    assert contents(tmp_path) == before
+    for _ in range(2):
+        segmenter.save(tmp_path / "mine")
+    (tmp_path / "mine" / "config.json").unlink()
+    segmenter.save(tmp_path / "mine")
+
+
+def test_values_of_another_type_are_refused_by_the_name_of_the_argument(
+    ddpm: Model, segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
+) -> None:
+    save_pairs(tmp_path, labelled)
+    files, classes, images = tmp_path / "images", tmp_path / "classes.json", labelled.images
+    any_pair: Any = [1]
+    refused: dict[str, Callable[[], object]] = {
+        "url: must be of type str or PathLike, got NoneType": lambda: factory.load_ddpm(
+            untyped(None)
+        ),
+        "ddpm: must be of type Model, got str": lambda: factory.load_segmenter(
+            "toy", untyped("toy")
+        ),
+        "ddpm: must be of type Model, got str.": lambda: factory.fit(untyped("toy"), labelled),
+        "labelled: must be of type Labelled": lambda: factory.fit(ddpm, untyped(images)),
+        "labelled: must be of type Labelled, got": lambda: segmenter.evaluate(untyped(images)),
+        "segmenter: must be of type Segmenter": lambda: factory.sample(untyped("toy"), 1),
+        "class_names: must be a list of names, got None": lambda: factory.labelled_arrays(
+            images, labelled.masks, untyped(None)
+        ),
+        "pairs: a value of type int is no pair": lambda: factory.show(any_pair, segmenter.classes),
+        "pairs: a value of type str is no pair": lambda: factory.show(
+            untyped({"image": 1}), segmenter.classes
+        ),
+        "num: must be a whole number, got 2.5": lambda: factory.show(
+            any_pair, segmenter.classes, num=untyped(2.5)
+        ),
+        "kepp: is no option. Did you mean keep?": lambda: factory.open_dataset(tmp_path, kepp=1),
+        "images: are none": lambda: segmenter.segment([]),
+        "factory.read_labelled: foo: unknown key": lambda: factory.read_labelled(
+            tmp_path, classes, 16, foo=1
+        ),
+    }
+    for message, call in refused.items():
+        with pytest.raises(UserError, match=re.escape(message)):
+            call()
+    for size in (0, -3, 10**6, 32.5):
+        with pytest.raises(UserError, match=r"^factory.read_images: image_size: "):
+            factory.read_images(files, untyped(size))
+    assert factory.read_images(files, 17).shape == (4, 17, 17, 3)
+
+
+def untyped(value: Any) -> Any:
+    """The value as a program without type checks hands it over."""
+    return value
 
 
 def test_many_images_are_labelled_a_few_at_a_time_as_one_by_one(

@@ -26,6 +26,7 @@ from PIL import Image
 
 from factory import embedded, storage
 from factory.arguments import (
+    NOT_OF_SAMPLE,
     Images,
     Location,
     array_of,
@@ -54,29 +55,6 @@ from factory.segmenter import Segmenter
 from factory.shards.reader import ShardDataset
 from factory.shards.schema import Sample
 from factory.values import TOY
-
-_NOT_OF_SAMPLE = {
-    "url": "pairs are kept in memory",
-    "format": "pairs are kept in memory",
-    "license": "pairs are kept in memory",
-    "extend": "pairs are kept in memory",
-    "samples_per_shard": "all pairs are made as one shard",
-    **dict.fromkeys(
-        (
-            "workers",
-            "min_actors",
-            "max_actors",
-            "max_shard_retries",
-            "max_failed_shards",
-            "shard_deadline_seconds",
-            "no_progress_timeout_seconds",
-            "allow_unlike_hardware",
-            "progress_seconds",
-        ),
-        "pairs are made in this process",
-    ),
-}
-"""Settings of section `generate` without effect on `sample`, with the reason of each."""
 
 
 def load_ddpm(url: Location = TOY) -> Model:
@@ -197,7 +175,7 @@ def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
     them. Raises UserError.
     """
     check_type("segmenter", segmenter, Segmenter)
-    refuse(settings, "sample", **_NOT_OF_SAMPLE)
+    refuse(settings, "sample", **NOT_OF_SAMPLE)
     config = config_of("sample", generate={**settings, "num": num, "samples_per_shard": num})
     models = Models(segmenter.ddpm, segmenter.ensemble, head_hash(segmenter.ensemble))
     plan = make_plan(config, models)
@@ -302,6 +280,10 @@ def _image_and_mask(pair: Sample | Mapping[str, Any]) -> tuple[UInt8, UInt8]:
 def _source(function: str, keys: Mapping[str, Any], image_size: int) -> tuple[StoredSource, int]:
     """Returns a source and the size that it is read at. Raises UserError that names the keys."""
     named = {key: value for key, value in keys.items() if value is not None}
+    if not isinstance(image_size, Integral):
+        raise UserError(
+            f"factory.{function}: image_size: must be a whole number, got {image_size!r}."
+        )
     data = {"unlabelled": named, "image_size": image_size}
     try:
         config = config_of(function, data=data).data

@@ -17,6 +17,28 @@ Location = str | os.PathLike[str]
 """A path, or a URL of a store such as s3://bucket/prefix."""
 Images = UInt8 | Sequence[UInt8]
 """One array, or a list of arrays of one shape."""
+NOT_OF_SAMPLE = {
+    "url": "pairs are kept in memory",
+    "format": "pairs are kept in memory",
+    "license": "pairs are kept in memory",
+    "extend": "pairs are kept in memory",
+    "samples_per_shard": "all pairs are made as one shard",
+    **dict.fromkeys(
+        (
+            "workers",
+            "min_actors",
+            "max_actors",
+            "max_shard_retries",
+            "max_failed_shards",
+            "shard_deadline_seconds",
+            "no_progress_timeout_seconds",
+            "allow_unlike_hardware",
+            "progress_seconds",
+        ),
+        "pairs are made in this process",
+    ),
+}
+"""Settings of section `generate` without effect on `sample`, with the reason of each."""
 
 
 def config_of(function: str, **sections: Mapping[str, Any]) -> Config:

@@ -325,7 +325,7 @@ def test_values_of_another_type_are_refused_by_the_name_of_the_argument(
     for message, call in refused.items():
         with pytest.raises(UserError, match=re.escape(message)):
             call()
-    for size in (0, -3, 10**6, 32.5):
+    for size in (0, -3, 10**6, 32.5, None):
         with pytest.raises(UserError, match=r"^factory.read_images: image_size: "):
             factory.read_images(files, untyped(size))
     assert factory.read_images(files, 17).shape == (4, 17, 17, 3)

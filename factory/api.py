@@ -203,7 +203,7 @@ def generate(
     refuse(settings, "generate", url="`out` says where the dataset lies")
     if workers != "here":
         storage.check_outlives("out", path_of(out, "out"))
-    _check_saved(segmenter)
+    models = _saved_models(segmenter)
     # The embedded model lies elsewhere on the machine that repairs the dataset.
     ddpm_url = TOY if segmenter.ddpm.url == embedded.DDPM_URL else segmenter.ddpm.url
     config = config_of(
@@ -211,7 +211,7 @@ def generate(
         models={"ddpm_url": ddpm_url, "ensemble_url": segmenter.url},
         generate={**settings, "num": num, "url": path_of(out, "out"), "workers": workers},
     )
-    command.generate(config)
+    command.generate(config, models)
     return open_dataset(config.generate.url)
 
 
@@ -322,8 +322,11 @@ def _holds(url: str, image: UInt8) -> bool:
         return False
 
 
-def _check_saved(segmenter: Segmenter) -> None:
-    """Raises UserError where the folders that workers load do not hold this segmenter."""
+def _saved_models(segmenter: Segmenter) -> Models:
+    """The models of the folders that workers load.
+
+    Raises UserError where these do not hold this segmenter.
+    """
     if segmenter.url is None or not segmenter.ddpm.url:
         raise UserError(
             "the segmenter is not saved: workers, and `factory repair` later, load it. Call "
@@ -335,10 +338,11 @@ def _check_saved(segmenter: Segmenter) -> None:
             f"{ddpm.url}: holds another DDPM than the segmenter's, which was replaced there. Copy "
             "the segmenter's DDPM to another folder, load it from there, and fit anew."
         )
-    ensemble, _ = commands.load_ensemble_of(segmenter.url, ddpm)
+    ensemble, ensemble_hash = commands.load_ensemble_of(segmenter.url, ddpm)
     # The hash of the file would differ where the weights are stored in bfloat16.
     if head_hash(ensemble) != head_hash(segmenter.ensemble):
         raise UserError(
             f"{segmenter.url}: holds another ensemble than the segmenter's, which was replaced "
             "there. Save it again at another folder: segmenter.save(FOLDER)."
         )
+    return Models(ddpm, ensemble, ensemble_hash)

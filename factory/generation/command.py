@@ -27,10 +27,13 @@ def check(config: Config) -> Ledger:
     return _prepare(config)[0]
 
 
-def _prepare(config: Config) -> tuple[Ledger, Models | None]:
-    """The ledger; and the models for workers in this process, while actors load their own."""
+def _prepare(config: Config, models: Models | None = None) -> tuple[Ledger, Models | None]:
+    """The ledger; and the models for workers in this process, while actors load their own.
+
+    models: those of the config if they are loaded already.
+    """
     _check_workers(config)
-    models = load_models(config)
+    models = models or load_models(config)
     url, plan = config.generate.url, make_plan(config, models)
     if not storage.check_writable(url):
         tell(
@@ -57,12 +60,13 @@ def _check_workers(config: Config) -> None:
         ray_actors.check_capacity(config)
 
 
-def generate(config: Config) -> Manifest:
+def generate(config: Config, models: Models | None = None) -> Manifest:
     """Makes the dataset at generate.url, or what is still missing of it.
 
-    Raises UserError before anything is started, GenerationFailed where shards keep failing.
+    models: those of the config if they are loaded already. Raises UserError before anything is
+    started, GenerationFailed where shards keep failing.
     """
-    ledger, models = _prepare(config)
+    ledger, models = _prepare(config, models)
     url, plan = ledger.url, ledger.plan
     pending = ledger.pending()
     if pending and config.generate.workers == "ray":

@@ -27,7 +27,6 @@ from factory.values import MAX_IMAGE_SIZE, Width
 CLASS_NAME = "DiffuseSegUNet"
 NUM_HEADS = 4
 NUM_GROUPS = 8
-MAX_WIDTH = 2**14
 HEAD_DIM_STEP = 16
 """Heads are filled up with zeros to a multiple of this: narrower products are slower."""
 

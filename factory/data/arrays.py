@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from factory.classes import Classes
-from factory.data.decoding import Mask, Picture, mask_of_array, picture_of_array
+from factory.data.decoding import Picture, picture_of_array
 from factory.data.items import Found
+from factory.data.masks import Mask, mask_of_array
 from factory.errors import Problems
 from factory.images import UInt8
 

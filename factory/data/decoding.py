@@ -1,13 +1,12 @@
-"""One file's bytes to pixels: an image to RGB, a mask to class ids.
+"""The bytes of an image file to pixels, upright and in RGB.
 
-Every rule about what is accepted stands here. Anything else raises `UnreadableImage` with the
-reason and the remedy, as the end of a sentence that starts with the file's name.
+Every rule about which images are accepted stands here. Anything else raises `UnreadableImage` with
+the reason and the remedy, as the end of a sentence that starts with the file's name.
 """
 
 import os
 import stat
 import struct
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from factory import images, storage
-from factory.classes import IGNORE_ID, Color
 from factory.errors import UnreadableImage
 from factory.images import UInt8
 
@@ -24,13 +22,8 @@ MAX_BYTES = 8 * images.MAX_PIXELS
 """Files may be as large as the pixels that we accept, stored plainly in 16-bit RGBA."""
 MIN_LEVELS = 16
 """The number of grey levels that must be left of a 16-bit image that has more."""
-MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
-_NUM_IDS_SHOWN = 8
-_MIN_GREY = 100
-"""Ids from this one on look like grey levels."""
-_DEPTH_AT = 24
+DEPTH_AT = 24
 """The offset of the byte in a PNG that holds its bits a channel."""
-_BLACK = (0, 0, 0)
 UPRIGHT = 1
 _TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -67,21 +60,6 @@ class Picture:
     """The bytes of its file, empty if it has none of its own."""
 
 
-@dataclass(frozen=True)
-class Mask:
-    """A mask as it is used, whole, and what its file says of it."""
-
-    ids: Image.Image
-    """Upright, of mode L, value = class id, 255 = ignore."""
-    present: tuple[int, ...]
-    """The ids that occur."""
-    colors: Mapping[int, Color]
-    """The colours of these ids in the palette of the file; empty without a palette."""
-    info: FileInfo
-    data: bytes = b""
-    """The bytes of its file, empty if it has none of its own."""
-
-
 def read_file(url: str) -> bytes:
     """A file's bytes.
 
@@ -103,49 +81,19 @@ def decode_image(data: bytes) -> Picture:
     pixels show white, CMYK is converted without a colour profile. Raises UnreadableImage, also if
     16 bits a channel hold so few and so small values that 8 bits would lose them.
     """
-    image = _open(data)
+    image = open_file(data)
     size, mode, form = image.size, image.mode, image.format or "unknown"
-    image, orientation = _upright(image)
+    image, orientation = upright(image)
     brightest = 255
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips at 255
         image = _8_bit_grey(np.asarray(image))
         brightest = int(np.asarray(image).max())
-    elif form == "PNG" and data[_DEPTH_AT] == 16:
+    elif form == "PNG" and data[DEPTH_AT] == 16:
         brightest = _check_upper_bits(image)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return Picture(image.convert("RGB"), FileInfo(size, mode, form, orientation, brightest), data)
-
-
-def decode_mask(data: bytes, num_classes: int) -> Mask:
-    """The mask that a file holds, upright.
-
-    Reads PNG of mode L, P (the indices, not the colours) and 1 (0 and 1). Raises UnreadableImage
-    for all else, for ids that are neither below num_classes nor 255, and for palettes that number
-    colours rather than classes.
-    """
-    image = _open(data)
-    if image.format != "PNG":
-        lossy = image.format == "JPEG"
-        raise UnreadableImage(
-            f"a mask must be PNG, this is {image.format}. {MASK_REMEDY}"
-            + (" JPEG blurs ids: of two classes, write 1 where it is above 127." if lossy else "")
-        )
-    if image.mode not in ("1", "L", "P"):
-        raise UnreadableImage(f"a mask of mode {image.mode} has no class ids. {MASK_REMEDY}")
-    if image.mode == "L" and data[_DEPTH_AT] != 8:  # Pillow spreads 0..3 over 0..255
-        raise UnreadableImage(f"a mask of {data[_DEPTH_AT]}-bit grey. {MASK_REMEDY}")
-    palette = image.getpalette() if image.mode == "P" else None
-    upright, orientation = _upright(image)
-    ids = np.asarray(upright).astype(np.uint8)
-    present = _present(ids)
-    _check_ids(present, num_classes, palette is not None)
-    colors = _colors(palette or [])
-    used = {i: colors[i] for i in present if i in colors}
-    _check_palette(colors.get(0), used)
-    info = FileInfo(image.size, image.mode, image.format, orientation)
-    return Mask(Image.fromarray(ids), present, used, info, data)
 
 
 def picture_of_array(pixels: UInt8, format: str) -> Picture:
@@ -154,60 +102,15 @@ def picture_of_array(pixels: UInt8, format: str) -> Picture:
     return Picture(Image.fromarray(pixels), FileInfo((width, height), "RGB", format))
 
 
-def mask_of_array(ids: UInt8, num_classes: int, format: str) -> Mask:
-    """The mask of an array (H, W). Raises UnreadableImage for ids that are no classes."""
-    present = _present(ids)
-    _check_ids(present, num_classes, palette=False)
-    height, width = ids.shape
-    return Mask(Image.fromarray(ids), present, {}, FileInfo((width, height), "L", format))
-
-
-def match_size(mask: Mask, picture: Picture) -> Image.Image:
-    """The ids at the upright image's size: masks may be a whole factor smaller than their images.
-
-    Raises UnreadableImage for other sizes, and if the two are turned upright differently though
-    they fit as they are stored: nothing tells whether they are meant to lie alike as stored.
-    """
-    image = picture.image
-    alike = mask.info.orientation == picture.info.orientation
-    turned = (
-        f"the EXIF orientation of its image is {picture.info.orientation}, its own "
-        f"{mask.info.orientation} (1 is upright)"
-    )
-    if not alike and _fits(mask.info.size, picture.info.size):
-        raise UnreadableImage(
-            f"{turned}, and as they are stored they fit, too. Save both without EXIF orientation, "
-            "so that they lie alike."
-        )
-    if not _fits(mask.ids.size, image.size):
-        raise UnreadableImage(
-            f"the mask has {mask.ids.width}x{mask.ids.height} pixels, its image {image.width}x"
-            f"{image.height}: they must be equal, or the image 2, 3, ... times as large in both "
-            "directions. "
-            + ("" if alike else f"Both are turned upright: {turned}. ")
-            + "Save the mask at its image's size, without smoothing."
-        )
-    return mask.ids.resize(image.size, Image.Resampling.NEAREST)
-
-
-def square_rgb(image: Image.Image, size: int) -> UInt8:
-    """(size, size, 3): the centred square of an RGB image, smoothly scaled."""
-    return np.asarray(images.crop_and_resize(image, size, Image.Resampling.BICUBIC))
-
-
-def square_ids(mask: Image.Image, size: int) -> UInt8:
-    """(size, size): the centred square of a mask, scaled by picking nearest pixels."""
-    return np.asarray(images.crop_and_resize(mask, size, Image.Resampling.NEAREST))
-
-
-def _open(data: bytes) -> Image.Image:
+def open_file(data: bytes) -> Image.Image:
+    """The image of a file, decoded. Raises UnreadableImage with the remedy."""
     try:
         return images.open_image(data)
     except UnreadableImage as error:
         raise UnreadableImage(f"{error}. Replace or remove this file.") from None
 
 
-def _upright(image: Image.Image) -> tuple[Image.Image, int]:
+def upright(image: Image.Image) -> tuple[Image.Image, int]:
     """The image, turned as its EXIF orientation says, and that orientation."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
@@ -215,12 +118,6 @@ def _upright(image: Image.Image) -> tuple[Image.Image, int]:
         raise UnreadableImage(f"damaged EXIF data ({error}). Save it again without.") from None
     turn = _TURNS.get(orientation)
     return (image, UPRIGHT) if turn is None else (image.transpose(turn), orientation)
-
-
-def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:
-    """True if the small size is the large one, or a whole factor smaller in both directions."""
-    factor = large[0] // small[0]
-    return large == (small[0] * factor, small[1] * factor)
 
 
 def _8_bit_grey(values: npt.NDArray[Any]) -> Image.Image:
@@ -256,48 +153,3 @@ def _check_upper_bits(image: Image.Image) -> int:
             "matter over 0..65535, or save them as 8-bit colours."
         )
     return int(extrema.max())
-
-
-def _present(ids: UInt8) -> tuple[int, ...]:
-    return tuple(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
-
-
-def _check_ids(present: tuple[int, ...], num_classes: int, palette: bool) -> None:
-    """Raises UnreadableImage for ids that are neither below num_classes nor 255."""
-    unknown = [i for i in present if i >= num_classes and i != IGNORE_ID]
-    if not unknown:
-        return
-    shown = ", ".join(map(str, unknown[:_NUM_IDS_SHOWN]))
-    if len(unknown) > _NUM_IDS_SHOWN:
-        shown += f" and {len(unknown) - _NUM_IDS_SHOWN} more (were the edges smoothed?)"
-    hint = ""
-    if palette:
-        hint = (
-            " They are indices of its palette, whose colours are not read: do its indices number "
-            "colours instead of classes?"
-        )
-    elif 2 <= len(present) <= num_classes and unknown[-1] >= _MIN_GREY:
-        levels = ", ".join(map(str, present))
-        ids = ", ".join(map(str, range(len(present))))
-        hint = f" If the values {levels} stand for classes, write {ids}."
-    raise UnreadableImage(
-        f"ids {shown} are not classes: classes are 0..{num_classes - 1}, {IGNORE_ID} is ignored."
-        f"{hint} Renumber the mask, or name these classes in classes_url."
-    )
-
-
-def _colors(palette: Sequence[int]) -> dict[int, Color]:
-    """The RGB colour of each index of a palette."""
-    triples = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
-    return dict(enumerate(triples))
-
-
-def _check_palette(first: Color | None, used: Mapping[int, Color]) -> None:
-    """Raises UnreadableImage if black is a class other than 0: then indices number colours."""
-    black = [i for i, color in used.items() if color == _BLACK and i != IGNORE_ID]
-    if black and first != _BLACK:
-        raise UnreadableImage(
-            f"its palette has {first} at index 0 and black at index {black[0]}, so it seems to "
-            "number colours, not classes; what is read is the index. Renumber the mask by class "
-            f"ids. {MASK_REMEDY}"
-        )

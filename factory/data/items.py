@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from factory.classes import Classes
-from factory.data import decoding
-from factory.data.decoding import Mask, Picture
+from factory.data import decoding, masks
+from factory.data.decoding import Picture
+from factory.data.masks import Mask
 from factory.errors import Problems
 
 
@@ -103,4 +104,4 @@ class ImageFile:
     def mask(self, size: int, num_classes: int) -> Mask:
         """The mask file's ids."""
         assert self.mask_url is not None, "masks were asked for"
-        return decoding.decode_mask(decoding.read_file(self.mask_url), num_classes)
+        return masks.decode_mask(decoding.read_file(self.mask_url), num_classes)

@@ -13,11 +13,12 @@ import numpy as np
 
 from factory import storage
 from factory.classes import MAX_CLASSES, Classes
-from factory.data import decoding, losses
-from factory.data.decoding import FileInfo, Mask, Picture
+from factory.data import geometry, losses
+from factory.data.decoding import FileInfo, Picture
 from factory.data.items import Item, Source
 from factory.data.losses import Losses
 from factory.data.mask_checks import MaskFacts, check_masks
+from factory.data.masks import Mask, match_size
 from factory.errors import Problems, UnreadableImage, UserError, shown
 from factory.images import UInt8
 
@@ -121,7 +122,7 @@ def read_labelled(source: Source, size: int) -> Labelled:
 def read_square(item: Item, size: int, problems: Problems) -> UInt8 | None:
     """One image as `read_images` has it, (size, size, 3); None after a problem, which is added."""
     with _adding(problems, item.image_url):
-        return decoding.square_rgb(item.image(size).image, size)
+        return geometry.square_rgb(item.image(size).image, size)
     return None
 
 
@@ -177,7 +178,7 @@ def _decode(item: Item, size: int, num_classes: int | None) -> _Decoded:
     picture = image = mask = None
     with _adding(problems, item.image_url):
         picture = item.image(size)
-        image = decoding.square_rgb(picture.image, size)
+        image = geometry.square_rgb(picture.image, size)
     if num_classes is not None:
         assert item.mask_url is not None, "masks were asked for"
         with _adding(problems, item.mask_url):
@@ -194,10 +195,10 @@ def _decode_mask(mask: Mask, url: str, picture: Picture | None, size: int) -> _D
         raise UnreadableImage(
             "is the same file as its image. Name the folder of the masks in `masks:`."
         )
-    ids = decoding.match_size(mask, picture)
+    ids = match_size(mask, picture)
     facts = MaskFacts(url, mask.present, mask.colors)
     lost = losses.measure(np.asarray(ids), size)
-    return _DecodedMask(decoding.square_ids(ids, size), facts, lost)
+    return _DecodedMask(geometry.square_ids(ids, size), facts, lost)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from factory import storage
 from factory.classes import IGNORE_ID, Classes, Color
-from factory.data import decoding
+from factory.data.masks import MASK_REMEDY
 from factory.errors import Problems, some
 
 _NO_CLASSES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare", "nolabel"}
@@ -102,5 +102,5 @@ def _check_palettes(masks: Sequence[MaskFacts], problems: Problems) -> None:
         problems.add(
             f"{mask.url}: the palettes of these masks differ: {problem}, so the indices number "
             "colours, not classes. Renumber the masks by class ids. "
-            f"{decoding.MASK_REMEDY}"
+            f"{MASK_REMEDY}"
         )

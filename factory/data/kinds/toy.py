@@ -11,8 +11,9 @@ from factory.errors import Problems
 from factory.values import Count, Seed
 
 if TYPE_CHECKING:
-    from factory.data.decoding import Mask, Picture
+    from factory.data.decoding import Picture
     from factory.data.items import Found, Item
+    from factory.data.masks import Mask
     from factory.images import UInt8
 
 MAX_BYTES = 2**36
@@ -97,7 +98,7 @@ class Drawing:
 
     def mask(self, size: int, num_classes: int) -> "Mask":
         """The mask of the face that was just drawn."""
-        from factory.data.decoding import mask_of_array
+        from factory.data.masks import mask_of_array
 
         assert self.ids is not None and self.ids.shape == (size, size), "the image was drawn first"
         return mask_of_array(self.ids, num_classes, "drawn")

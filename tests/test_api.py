@@ -221,6 +221,8 @@ def test_what_does_not_fit_is_refused_with_what_is_wanted(
         factory.labelled_arrays(images, masks, faces.CLASSES[:2])
     with pytest.raises(UserError, match=r"factory.fit: fit.num_member: unknown key. Did you"):
         factory.fit(ddpm, labelled, num_member=3)
+    with pytest.raises(UserError, match=r"fit.blocks: \(1, 1\) has a value twice"):
+        factory.fit(ddpm, labelled, blocks=(1, 1))
     with pytest.raises(UserError, match="images: are none"):
         segmenter.segment(images[:0])
     with pytest.raises(UserError, match="images: differ in shape"):

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 import yaml
@@ -10,7 +10,7 @@ import yaml
 from factory.config import (
     Config,
     TrainConfig,
-    check_network,
+    check_section,
     config_tree,
     dump_config,
     load_config,
@@ -23,11 +23,20 @@ from factory.errors import UserError
 from factory.values import parse_count
 
 ROOT = Path(__file__).parents[1]
+SectionName = Literal["train", "fit", "generate"]
 
 
 def refusal(tree: dict[str, Any]) -> tuple[str, ...]:
     with pytest.raises(UserError) as refused:
         parse_config(tree)
+    return refused.value.problems
+
+
+def section_refusal(tree: dict[str, Any], name: SectionName) -> tuple[str, ...]:
+    """What is said where a command reads this section of a config."""
+    config = parse_config(tree)
+    with pytest.raises(UserError) as refused:
+        check_section(config, name)
     return refused.value.problems
 
 
@@ -198,20 +207,43 @@ def test_all_problems_are_told_at_once() -> None:
     ]
 
 
-def test_all_contradictions_between_fields_are_told_at_once() -> None:
-    told = "\n".join(
-        refusal(
-            {
-                "train": {"batch_size": 10, "num_workers": 3, "unet": {"attention_levels": [9]}},
-                "generate": {"min_actors": 3, "max_actors": 2},
-            }
-        )
-    )
-    assert [line.split(": ")[1] for line in told.splitlines()] == [
-        "train.unet.attention_levels",
-        "train.batch_size",
-        "generate.min_actors",
-    ]
+CONTRADICTORY: dict[str, Any] = {
+    "data": {"image_size": 30},
+    "train": {
+        "batch_size": 10,
+        "num_workers": 3,
+        "unet": {"attention_levels": [9]},
+        "diffusion": {"beta_end": 1.0},
+    },
+    "fit": {"timesteps": [5, 5], "blocks": [1, 1]},
+    "generate": {"min_actors": 3, "max_actors": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        (
+            "train",
+            [
+                *("data.image_size", "train.unet.attention_levels"),
+                *("train.diffusion.beta_start and train.diffusion.beta_end must be below 1",),
+                "train.batch_size",
+            ],
+        ),
+        ("fit", ["fit.timesteps", "fit.blocks"]),
+        ("generate", ["generate.min_actors"]),
+    ],
+)
+def test_all_contradictions_of_a_section_and_no_others_are_told_at_once(
+    name: SectionName, keys: list[str]
+) -> None:
+    assert [problem.split(": ")[0] for problem in section_refusal(CONTRADICTORY, name)] == keys
+
+
+def test_a_config_of_contradictions_is_dumped_and_read_again(tmp_path: Path) -> None:
+    config = parse_config(CONTRADICTORY)
+    assert load_config(written(tmp_path, dump_config(config))) == config
 
 
 @pytest.mark.parametrize(
@@ -250,16 +282,30 @@ def test_all_contradictions_between_fields_are_told_at_once() -> None:
             "train.unet.block_out_channels: the first, 2, must be even and at least 4",
         ),
         ({"train": {"batch_size": 64, "num_workers": 3}}, "train.batch_size: 64 must be divis"),
-        ({"fit": {"timesteps": [5, 5]}}, "has a value twice"),
+        ({"fit": {"timesteps": [5, 5]}}, "fit.timesteps: (5, 5) has a value twice"),
         ({"generate": {"min_actors": 3}}, "generate.min_actors: 3 must not be above"),
-        ({"generate": {"num_sampling_steps": 1}}, "should be greater than or equal to 2, got 1"),
         ({"train": {"diffusion": {"beta_end": 1.0}}}, "train.diffusion.beta_end must be below 1"),
+    ],
+)
+def test_values_of_a_section_that_contradict_each_other_are_refused_where_it_is_read(
+    tree: dict[str, Any], said: str
+) -> None:
+    name = cast(SectionName, next(iter(tree)))
+    assert any(said in problem for problem in section_refusal(tree, name))
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"generate": {"num_sampling_steps": 1}}, "should be greater than or equal to 2, got 1"),
         ({"data": {"test": {"kind": "toy"}}}, "data.test: kind toy needs num"),
         ({"data": {"test": {"kind": "folder"}}}, "data.test: kind folder needs url"),
         ({"data": {"test": {"kind": "pairs", "url": "a"}}}, "kind pairs needs classes_url"),
     ],
 )
-def test_fields_that_contradict_each_other_are_refused(tree: dict[str, Any], said: str) -> None:
+def test_a_field_without_what_its_kind_or_its_range_asks_for_is_refused(
+    tree: dict[str, Any], said: str
+) -> None:
     assert any(said in problem for problem in refusal(tree))
 
 
@@ -509,9 +555,8 @@ def test_a_key_that_its_kind_of_source_does_not_read_is_refused(
 
 
 def test_what_contradicts_at_two_places_in_one_way_is_told_once() -> None:
-    problems = refusal(
-        {"train": {"unet": {"block_out_channels": [48, 48], "attention_levels": []}}}
-    )
+    shape = {"block_out_channels": [48, 48], "attention_levels": []}
+    problems = section_refusal({"train": {"unet": shape}}, "train")
     assert len(problems) == len(set(problems)) == 1
 
 
@@ -620,9 +665,9 @@ def test_the_defaults_of_the_keys_are_the_64px_preset() -> None:
 
 
 def test_a_size_that_its_network_cannot_halve_is_refused_where_a_network_is_made() -> None:
-    config = parse_config({"data": {"image_size": 100, "unlabelled": FOLDER}})
-    with pytest.raises(UserError, match=r"data\.image_size: 100 must be divisible by 8"):
-        check_network(config)
+    tree = {"data": {"image_size": 100, "unlabelled": FOLDER}}
+    (problem,) = section_refusal(tree, "train")
+    assert problem.startswith("data.image_size: 100 must be divisible by 8")
 
 
 @pytest.mark.parametrize("name", NAMED)

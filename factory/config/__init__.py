@@ -15,7 +15,7 @@ from factory.config.loading import (
     parse_config,
     parse_override,
 )
-from factory.config.schema import Config, check_network, required, unet_problems
+from factory.config.schema import Config, check_section, required, unet_problems
 from factory.config.train import DiffusionConfig, TrainConfig, UNetConfig
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "ModelsConfig",
     "TrainConfig",
     "UNetConfig",
-    "check_network",
+    "check_section",
     "config_tree",
     "dump_config",
     "load_config",

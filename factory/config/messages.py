@@ -28,7 +28,7 @@ def problem_lines(error: ValidationError, source: str, root: type[Section]) -> l
     lines = []
     for path, messages in by_key.values():
         # A key that takes values of several kinds has one problem for each kind.
-        messages = ["; or ".join(messages)] if path else list(dict.fromkeys(messages))
+        messages = ["; or ".join(messages)] if path else messages
         lines += [f"{source}: {path}{': ' if path else ''}{message}" for message in messages]
     return lines
 

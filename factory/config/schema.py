@@ -12,7 +12,7 @@ from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
 from factory.config.generate import GenerateConfig
 from factory.config.presets import preset_table
 from factory.config.train import TrainConfig, UNetConfig
-from factory.errors import UserError
+from factory.errors import Problems, UserError
 from factory.values import Section
 
 _LEAST_IMAGE_SIZE = 8
@@ -39,7 +39,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        if problems := _contradictions(self):
+        if problems := list(_source_problems(self)):
             raise ValueError("\n".join(problems))
         return self
 
@@ -87,27 +87,17 @@ def _value(config: Config, key: str) -> Any:
     return getattr(getattr(config, section), name)
 
 
-def _contradictions(config: Config) -> list[str]:
-    """Returns problems that single fields cannot see, a line each that begins with the key."""
-    return [
-        *_source_problems(config),
-        *([] if config.data.image_size is None else _unet_contradictions(config.train.unet)),
-        *_train_contradictions(config.train),
-        *_later_contradictions(config),
-    ]
+def check_section(config: Config, name: Literal["train", "fit", "generate"]) -> None:
+    """Raises UserError for values of a section that cannot stand together, all of them at once.
 
-
-def check_network(config: Config) -> None:
-    """Raises UserError if the network that the section `train` shapes takes no images of this size.
-
-    Only a training makes a network; other commands take theirs from a model's folder.
+    Single values were checked when the config was read. Only what reads a section asks this of it:
+    a network that cannot be trained here keeps nobody from generating. Section train is checked
+    against data.image_size, which must be set.
     """
-    size, levels = config.data.side, len(config.train.unet.block_out_channels)
-    if size % 2 ** (levels - 1):
-        raise UserError(
-            f"data.image_size: {size} must be divisible by {2 ** (levels - 1)}, "
-            f"as train.unet.block_out_channels has {levels} levels"
-        )
+    problems = Problems()
+    for problem in dict.fromkeys(_CHECKS[name](config)):
+        problems.add(problem)
+    problems.raise_if_any()
 
 
 def _source_problems(config: Config) -> Iterator[str]:
@@ -119,12 +109,15 @@ def _source_problems(config: Config) -> Iterator[str]:
             yield from (f"data.{name}.{problem}" for problem in source.size_problems(size))
 
 
-def _unet_contradictions(unet: UNetConfig) -> Iterator[str]:
-    """Yields why no network has this shape, whose levels with attention follow from the size."""
-    yield from (f"train.unet.{problem}" for problem in unet_problems(unet))
-
-
-def _train_contradictions(train: TrainConfig) -> Iterator[str]:
+def _train_problems(config: Config) -> Iterator[str]:
+    train = config.train
+    size, levels = config.data.side, len(train.unet.block_out_channels)
+    if size % 2 ** (levels - 1):
+        yield (
+            f"data.image_size: {size} must be divisible by {2 ** (levels - 1)}, "
+            f"as train.unet.block_out_channels has {levels} levels"
+        )
+    yield from (f"train.unet.{problem}" for problem in unet_problems(train.unet))
     if train.diffusion.beta_end >= 1 or train.diffusion.beta_start >= 1:
         yield "train.diffusion.beta_start and train.diffusion.beta_end must be below 1"
     if train.batch_size % train.num_workers:
@@ -134,17 +127,23 @@ def _train_contradictions(train: TrainConfig) -> Iterator[str]:
         )
 
 
-def _later_contradictions(config: Config) -> Iterator[str]:
+def _fit_problems(config: Config) -> Iterator[str]:
     for name in ("timesteps", "blocks"):
         values = getattr(config.fit, name) or ()
         if len(set(values)) != len(values):
             yield f"fit.{name}: {values} has a value twice"
+
+
+def _generate_problems(config: Config) -> Iterator[str]:
     generate = config.generate
     if generate.min_actors > generate.max_actors:
         yield (
             f"generate.min_actors: {generate.min_actors} must not be above "
             f"generate.max_actors = {generate.max_actors}"
         )
+
+
+_CHECKS = {"train": _train_problems, "fit": _fit_problems, "generate": _generate_problems}
 
 
 def unet_problems(unet: UNetConfig) -> list[str]:

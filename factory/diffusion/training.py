@@ -33,7 +33,7 @@ from ray.train import (
 
 from factory import cluster, embedded, storage
 from factory.cluster import Room
-from factory.config import Config, check_network, config_tree, required
+from factory.config import Config, check_section, config_tree, required
 from factory.data.cache.decoded import cached_images, check_images
 from factory.data.cache.entries import Cached
 from factory.differences import differences
@@ -146,7 +146,7 @@ def _waiting_line(num: int, asked: Room) -> str:
 def check_settings(config: Config) -> None:
     """Raises UserError for all that is known to be wrong without reading the images."""
     required(config, "data.image_size")
-    check_network(config)
+    check_section(config, "train")
     _check_capacity(config)
     _check_tensorboard(config)
     _check_initial_model(config)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from importlib.metadata import version
 
 from factory import storage
-from factory.config import Config, dump_config
+from factory.config import Config, check_section, dump_config
 from factory.errors import Incomplete, UserError
 from factory.generation.hardware import libraries, processor
 from factory.generation.recipe import Models, load_models, make_plan
@@ -32,6 +32,7 @@ def _prepare(config: Config, models: Models | None = None) -> tuple[Ledger, Mode
 
     models: those of the config if they are loaded already.
     """
+    check_section(config, "generate")
     _check_workers(config)
     models = models or load_models(config)
     url, plan = config.generate.url, make_plan(config, models)

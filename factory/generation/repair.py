@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from factory import storage
-from factory.config import Config, dump_config, load_config
+from factory.config import Config, check_section, dump_config, load_config
 from factory.errors import UserError, shown
 from factory.generation.command import complete, environment, make_shards
 from factory.generation.recipe import RECIPE_VERSION, load_models, make_plan
@@ -82,12 +82,14 @@ def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, An
     ]
     try:
         file = storage.join(url, CONFIG) if config_file is None else config_file
-        return load_config(file, [*overrides, *size])
+        config = load_config(file, [*overrides, *size])
+        check_section(config, "generate")
     except UserError as error:
         if config_file is not None:
             raise
         remedy = "Name the settings of the dataset with --config FILE."
         raise UserError([f"{problem} {remedy}" for problem in error.problems]) from None
+    return config
 
 
 def _made_with(ledger: Ledger, shards: Sequence[int]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from factory.classes import Classes
-from factory.config import Config, FitConfig
+from factory.config import Config, FitConfig, check_section
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import descriptor_dim
@@ -31,8 +31,10 @@ _PIXELS_PER_PASS = 2**15
 def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfig:
     """The config of a new head.
 
-    Raises UserError if there is no such kind, or the model lacks a block or a timestep.
+    Raises UserError if there is no such kind, the model lacks a block or a timestep, or one of them
+    is named twice.
     """
+    check_section(config, "fit")
     check_kind(config.fit.head)
     blocks = config.fit.blocks or model.unet.default_blocks
     timesteps = config.fit.timesteps

@@ -169,6 +169,13 @@ def test_models_that_give_other_bytes_change_nothing(dataset, tiny_config) -> No
     assert contents(dataset) == before
 
 
+def test_a_config_is_refused_for_what_repair_reads_of_it_alone(dataset) -> None:
+    cut(dataset / SHARD)
+    with pytest.raises(UserError, match=r"generate\.min_actors: 3 must not be above"):
+        repair(str(dataset), overrides=[("generate.min_actors", 3)])
+    assert repair(str(dataset), overrides=[("train.num_workers", 5)]).findings == []
+
+
 def test_bytes_that_the_receipt_is_not_for_are_not_written(dataset, monkeypatch) -> None:
     cut(dataset / SHARD)
     before = contents(dataset)

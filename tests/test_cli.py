@@ -24,7 +24,7 @@ from factory.config.presets import preset_table
 from factory.data.toy import drawing
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.diffusion.families.unet2d import UNet
-from tests.stumbling import stumble
+from tests.failing_storage import fail_calls
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -349,11 +349,11 @@ def failed(capsys, arguments: list[str], code: int) -> str:
 @pytest.mark.parametrize("command", ["status", "verify", "repair", "gc", "report"])
 def test_a_dataset_that_cannot_be_read_is_told_on_one_line(command, capsys, monkeypatch, tmp_path):
     denied = PermissionError(errno.EACCES, "Permission denied", "/place/file")
-    stumble(monkeypatch, times=99, error=denied)
+    fail_calls(monkeypatch, times=99, error=denied)
     told = failed(capsys, [command, str(tmp_path)], 1)
     assert told == "error: /place/file: Permission denied"
     busy = OSError(errno.EBUSY, "Please reduce your request rate", "s3://bucket/file")
-    stumble(monkeypatch, times=99, error=busy)
+    fail_calls(monkeypatch, times=99, error=busy)
     told = failed(capsys, [command, str(tmp_path)], 1)
     assert told.startswith("error: s3://bucket/file: Please reduce")
     assert told.endswith("Run the same command again when it can be reached.")
@@ -382,7 +382,7 @@ def test_a_storage_that_fails_while_generate_is_checked_leaves_it_resumable(
 ):
     (tmp_path / "config.yaml").write_text(dump_config(tiny_config()))
     denied = PermissionError(errno.EACCES, "Permission denied", "/place/file")
-    stumble(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("/data"))
+    fail_calls(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("/data"))
     arguments = ["generate", "--config", str(tmp_path / "config.yaml"), "--dry-run"]
     assert failed(capsys, arguments, 3) == "error: /place/file: Permission denied"
 

@@ -6,9 +6,9 @@ same command is run undisturbed (after a corruption, `factory repair` before it)
 dataset then has the root hash and the very bytes of an undisturbed one, `verify` names nothing, and
 whoever read the shards while all this went on never saw other bytes than the final ones.
 
-Processes are real and killed by real signals; datasets lie on disk, in an object store that
-stumbles, or on an S3 server on loopback. Shards are made by their own loop instead of Ray's actors,
-which would take ten seconds to start; `tests/generation/test_command.py` kills those.
+Processes are real and killed by real signals; datasets lie on disk, in an object store that fails
+now and then, or on an S3 server on loopback. Shards are made by their own loop instead of Ray's
+actors, which would take ten seconds to start; `tests/generation/test_command.py` kills those.
 """
 
 import argparse
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def seen_url(self) -> str:
-        """Where the harness finds its files, without stumbling."""
+        """Where the harness finds its files, in a store that never fails."""
         if self.store == "S3":
             return f"s3://{BUCKET}/{self.folder.name}-{self.number}"
         return str(self.folder / ("bucket/dataset" if self.store == "object store" else "dataset"))
@@ -140,7 +140,7 @@ class _Circumstances:
     log: str
     environment: dict[str, str]
     flaky_root: str
-    """Where the files of an object store that stumbles lie; "" for other stores."""
+    """Where the files of an object store that fails now and then lie; "" for other stores."""
     seed: int
     faults: str = ""
     """Of `factory.faults`."""
@@ -216,7 +216,7 @@ def killed_at_a_point(run: Run) -> None:
     run.finish(run.start(faults=f"{run.rng.choice(points)}:{run.rng.randint(1, most)}"))
 
 
-def told_to_end(run: Run) -> None:
+def stopped_by_a_signal(run: Run) -> None:
     process = run.start()
     time.sleep(0.05 + run.moment())
     number = run.rng.choice([signal.SIGTERM, signal.SIGINT])
@@ -226,11 +226,11 @@ def told_to_end(run: Run) -> None:
     run.finish(process)
 
 
-def storage_stumbles(run: Run) -> None:
+def storage_fails_now_and_then(run: Run) -> None:
     run.ends(run.start(rate=0.2), 0, 3)
 
 
-def storage_stumbles_and_the_process_dies(run: Run) -> None:
+def storage_fails_now_and_then_and_the_process_dies(run: Run) -> None:
     point = run.rng.choice(POINTS)
     run.finish(run.start(rate=0.2, faults=f"{point}:{run.rng.randint(1, 6)}"))
 
@@ -289,15 +289,15 @@ def corrupted(run: Run) -> None:
 ON_DISK = (
     killed_at_a_random_moment,
     killed_at_a_point,
-    told_to_end,
+    stopped_by_a_signal,
     two_at_once,
     disk_full,
     smaller_then_extended,
     corrupted,
 )
 IN_AN_OBJECT_STORE = (
-    storage_stumbles,
-    storage_stumbles_and_the_process_dies,
+    storage_fails_now_and_then,
+    storage_fails_now_and_then_and_the_process_dies,
     two_at_once,
     smaller_then_extended,
     killed_at_a_random_moment,
@@ -305,7 +305,7 @@ IN_AN_OBJECT_STORE = (
 ON_S3 = (
     killed_at_a_random_moment,
     killed_at_a_point,
-    told_to_end,
+    stopped_by_a_signal,
     two_at_once,
     smaller_then_extended,
     corrupted,

@@ -28,9 +28,9 @@ from factory.generation.repair import repair
 from factory.ray_internals import session
 from factory.shards.reading import read_manifest, read_receipts
 from factory.shards.verification import verify
+from tests.failing_storage import fail_calls
 from tests.older import OLDER, needs_older
 from tests.ray_processes import POOL_ACTOR, session_folder
-from tests.stumbling import stumble
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -505,7 +505,7 @@ def test_missing_credentials_are_told_as_a_place_that_cannot_be_written(
     tiny_config, monkeypatch
 ) -> None:
     error = NoCredentialsError()
-    stumble(monkeypatch, 99, error, at=lambda url: url.startswith("memory://"))
+    fail_calls(monkeypatch, 99, error, at=lambda url: url.startswith("memory://"))
     with pytest.raises(UserError, match=r"cannot be written .*Unable to locate credentials"):
         check(tiny_config(generate={"url": "memory://bucket/dataset"}))
 

@@ -17,9 +17,9 @@ from factory.generation.repair import repair
 from factory.images import to_channels_last_arrays
 from factory.shards.verification import verify
 from factory.storage import files
+from tests.failing_storage import fail_calls
 from tests.folders import contents
 from tests.mutations import mutated
-from tests.stumbling import stumble
 
 NUM_REPAIRS = int(os.environ.get("NUM_REPAIRS", "25"))
 
@@ -230,10 +230,10 @@ def test_what_still_fails_while_mending_is_told_on_one_line(dataset, capsys, mon
         assert len(told) == 1 and told[0].startswith(f"error: {dataset}")
 
 
-def test_storage_that_stumbles_while_mending_is_asked_again(dataset, monkeypatch) -> None:
+def test_storage_that_fails_while_mending_is_asked_again(dataset, monkeypatch) -> None:
     before = contents(dataset)
     for name in (RECEIPT, "_factory/env.json"):
         cut(dataset / name)
-    stumbles = stumble(monkeypatch)
+    failures = fail_calls(monkeypatch)
     assert repair(str(dataset)).findings == []
-    assert contents(dataset) == before and stumbles.failed[str(dataset / RECEIPT)]
+    assert contents(dataset) == before and failures.num_by_url[str(dataset / RECEIPT)]

@@ -25,7 +25,7 @@ from factory.generation.synthesizer import SampledBatch, Synthesizer
 from factory.shards.ledger import Ledger
 from factory.shards.plan import ShardSpec
 from factory.storage.retries import TRIES
-from tests.stumbling import stumble
+from tests.failing_storage import fail_calls
 
 Make = Callable[[str], ShardMaker]
 
@@ -112,9 +112,9 @@ def test_two_shards_are_never_sampled_at_once(make: Make, monkeypatch: pytest.Mo
 def test_a_write_that_fails_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     maker = make("one")
     spec = maker.plan.shard(0)
-    stumbles = stumble(monkeypatch, times=2)
+    failures = fail_calls(monkeypatch, times=2)
     assert maker.make(spec).rows == 4
-    assert stumbles.failed[f"{maker.ledger.url}/{spec.path}"] == 2
+    assert failures.num_by_url[f"{maker.ledger.url}/{spec.path}"] == 2
 
 
 def test_a_storage_that_never_takes_it_is_told_after_growing_pauses(
@@ -122,12 +122,12 @@ def test_a_storage_that_never_takes_it_is_told_after_growing_pauses(
 ) -> None:
     maker = make("one")
     spec = maker.plan.shard(0)
-    stumbles = stumble(monkeypatch, times=99, at=lambda url: url.endswith(spec.path))
+    failures = fail_calls(monkeypatch, times=99, at=lambda url: url.endswith(spec.path))
     with pytest.raises(OSError, match="503"):
         maker.make(spec)
-    assert stumbles.failed.total() == TRIES == len(stumbles.pauses) + 1
-    assert all(0 <= pause <= min(30, 2**i) for i, pause in enumerate(stumbles.pauses))
-    assert len(set(stumbles.pauses)) == len(stumbles.pauses)
+    assert failures.num_by_url.total() == TRIES == len(failures.pauses) + 1
+    assert all(0 <= pause <= min(30, 2**i) for i, pause in enumerate(failures.pauses))
+    assert len(set(failures.pauses)) == len(failures.pauses)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_what_no_repetition_helps_is_not_repeated(
 ) -> None:
     maker = make("one")
     spec = maker.plan.shard(0)
-    stumbles = stumble(monkeypatch, 99, error, at=lambda url: url.endswith(spec.path))
+    failures = fail_calls(monkeypatch, 99, error, at=lambda url: url.endswith(spec.path))
     with pytest.raises(type(error)):
         maker.make(spec)
-    assert stumbles.failed.total() == 1 and not stumbles.pauses
+    assert failures.num_by_url.total() == 1 and not failures.pauses
 
 
 def test_samples_that_were_drawn_again_are_counted_in_the_receipt(

@@ -24,7 +24,7 @@ def draw(index: int) -> Sample:
         image=rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8),
         # Some have fewer classes than others.
         mask=rng.choice(np.array([0, 1, 2, 255][index % 2 :], np.uint8), (SIZE, SIZE)),
-        # Both ends, where readers that have no int64 stumble.
+        # Both ends, where readers that have no int64 fail.
         seed=2**63 - 1 - index if index % 2 else index,
         uncertainty=float(np.float32(rng.random())),
         model_id="abc123",

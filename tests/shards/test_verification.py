@@ -15,8 +15,8 @@ from factory.shards.leftovers import leftovers, remove_leftovers
 from factory.shards.receipts import Circumstances
 from factory.shards.status import status
 from factory.shards.verification import verify
+from tests.failing_storage import fail_calls
 from tests.mutations import mutated
-from tests.stumbling import stumble
 
 NUM_MUTATIONS = int(os.environ.get("NUM_MUTATIONS", "300"))
 
@@ -182,17 +182,17 @@ def test_gc_goes_by_the_stores_clock(tmp_path, make_plan, write_dataset, monkeyp
     assert {entry.name for entry in storage.entries(url)} == there
     # Where nothing can be written, by the youngest file.
     error = PermissionError(13, "Permission denied")
-    stumbles = stumble(monkeypatch, 99, error, at=lambda url: "probe-" in url)
-    assert [entry.name for entry in leftovers(url)] == [old] and stumbles.failed
+    failures = fail_calls(monkeypatch, 99, error, at=lambda url: "probe-" in url)
+    assert [entry.name for entry in leftovers(url)] == [old] and failures.num_by_url
 
 
-# Files that cannot be read, and storage that stumbles
+# Files that cannot be read, and storage that fails now and then
 
 
 def refuse_to_read(monkeypatch, name: str) -> None:
     """Only the file of this name."""
     error = PermissionError(13, "Permission denied")
-    stumble(monkeypatch, times=99, error=error, at=lambda url: url.endswith(name))
+    fail_calls(monkeypatch, times=99, error=error, at=lambda url: url.endswith(name))
 
 
 @pytest.mark.parametrize("level", ["hash", "decode"])
@@ -233,16 +233,16 @@ def test_a_folder_at_a_files_name_is_named(tmp_path, make_plan, write_dataset):
 
 
 @pytest.mark.parametrize("look", [verify, status, leftovers, remove_leftovers])
-def test_storage_that_stumbles_is_asked_again(place, make_plan, write_dataset, monkeypatch, look):
+def test_storage_that_fails_once_is_asked_again(place, make_plan, write_dataset, monkeypatch, look):
     write_dataset(place, make_plan())
     undisturbed = look(place)
-    stumbles = stumble(monkeypatch)
+    failures = fail_calls(monkeypatch)
     assert look(place) == undisturbed
-    assert stumbles.failed
+    assert failures.num_by_url
 
 
 def test_an_outage_proves_no_damage(place, make_plan, write_dataset, monkeypatch):
     write_dataset(place, make_plan())
-    stumble(monkeypatch, times=99, at=lambda url: url.endswith(".parquet"))
+    fail_calls(monkeypatch, times=99, at=lambda url: url.endswith(".parquet"))
     with pytest.raises(OSError, match="503"):
         verify(place)

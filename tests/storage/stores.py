@@ -1,4 +1,4 @@
-"""An object store that stumbles or refuses, and a clock that stands still."""
+"""An object store that fails now and then or refuses, and a clock that stands still."""
 
 import random
 import time
@@ -28,25 +28,25 @@ class Store(MemoryFileSystem):
     replaces: ClassVar[bool] = False
     """Whether it replaces files in spite of create-only writes."""
 
-    def _stumble(self) -> None:
+    def _raise_next_error(self) -> None:
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
 
     def exists(self, path: str, **kwargs: Any) -> bool:
-        self._stumble()
+        self._raise_next_error()
         return bool(super().exists(path, **kwargs))
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-        self._stumble()
+        self._raise_next_error()
         super().pipe_file(path, value, mode="overwrite" if self.replaces else mode, **kwargs)
 
     def cat_file(self, path: str, **kwargs: Any) -> bytes:
-        self._stumble()
+        self._raise_next_error()
         return bytes(super().cat_file(path, **kwargs))
 
     def find(self, path: str, *rest: Any, **kwargs: Any) -> Any:
-        self._stumble()
+        self._raise_next_error()
         return super().find(path, *rest, **kwargs)
 
 
@@ -91,7 +91,7 @@ REFUSALS = [
 ]
 
 
-STUMBLES = [
+TEMPORARY_ERRORS = [
     answer("SlowDown", 503),
     answer("503", 503),
     answer("InternalError", 500),

@@ -58,7 +58,7 @@ def test_a_file_that_was_created_although_the_response_was_lost_is_nobody_elses(
         storage.write_new("memory://b/x", b"ours")
 
 
-def test_a_file_that_somebody_else_created_after_a_stumble_is_theirs(
+def test_a_file_that_somebody_else_created_after_a_failed_call_is_theirs(
     store: type[Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: storage.write("memory://b/x", b"theirs"))

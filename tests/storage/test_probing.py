@@ -7,7 +7,7 @@ import pytest
 
 from factory import storage
 from factory.errors import UserError
-from tests.storage.stores import STUMBLES, Clock, Store, answer, kind
+from tests.storage.stores import TEMPORARY_ERRORS, Clock, Store, answer, kind
 
 
 def test_probing_a_place_leaves_no_trace(tmp_path: Path) -> None:
@@ -24,8 +24,8 @@ def test_a_place_that_cannot_be_written_is_named_with_the_reason(
     assert str(tmp_path / "file") in str(refusal.value)
 
 
-@pytest.mark.parametrize("error", STUMBLES, ids=kind)
-def test_a_store_that_stumbles_once_is_asked_again(
+@pytest.mark.parametrize("error", TEMPORARY_ERRORS, ids=kind)
+def test_a_store_that_fails_once_is_asked_again(
     error: Exception, store: type[Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)

@@ -53,7 +53,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_each_call_is_repeated_where_the_store_stumbles_and_no_more_often_than_that(
+def test_each_call_is_repeated_where_the_store_fails_and_no_more_often_than_that(
     name: str, store: type[Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.write("memory://b/x", b"x")

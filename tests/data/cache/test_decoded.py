@@ -18,7 +18,7 @@ from factory.data.loading import read_images
 from factory.errors import UserError
 from tests.data.cache.sources import TOY, entries, refusal
 from tests.drawings import draw_many
-from tests.stumbling import stumble
+from tests.failing_storage import fail_calls
 
 
 def test_images_are_those_that_the_source_has_and_are_decoded_once(data, photos, decoded) -> None:
@@ -115,11 +115,11 @@ def test_a_changed_object_of_a_bucket_is_noticed(s3_bucket) -> None:
     assert find(source, 16).key != before.key and len(before.items) == 2
 
 
-def test_an_image_of_a_store_that_stumbles_is_asked_for_again(data, photos, monkeypatch) -> None:
+def test_an_image_of_a_store_that_fails_once_is_asked_for_again(data, photos, monkeypatch) -> None:
     error = OSError(errno.EIO, "503 Slow Down")
-    stumbles = stumble(monkeypatch, 1, error, at=lambda url: url.endswith("042.png"))
+    failures = fail_calls(monkeypatch, 1, error, at=lambda url: url.endswith("042.png"))
     assert len(cached_images(data, photos).images) == 150
-    assert stumbles.failed.total() == 1
+    assert failures.num_by_url.total() == 1
 
 
 def test_without_a_home_folder_the_key_that_names_another_one_is_told(monkeypatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.zoo.cases import Case, case, table
+from tests.bad_inputs.cases import Case, case, table
 
 COUNT = "must be a whole number >= 1 (such as 1000, 1e6, 10k)"
 NO_COUNTS = [

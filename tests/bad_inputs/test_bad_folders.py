@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.zoo.cases import IMAGE, MASK, Case, case, encoded, files, ids, noise, put, table
+from tests.bad_inputs.cases import IMAGE, MASK, Case, case, encoded, files, ids, noise, put, table
 
 CLASSES = ["background", "thing"]
 DEEP = "[" * 100_000

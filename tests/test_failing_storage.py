@@ -1,4 +1,4 @@
-"""Claims about models and reports behind storage that stumbles."""
+"""Claims about models and reports behind storage that fails now and then."""
 
 import errno
 from collections.abc import Callable
@@ -10,16 +10,18 @@ from factory.errors import UserError
 from factory.generation.command import generate
 from factory.labeling.heads import load_head, save_head
 from factory.report import write_report
-from tests.stumbling import stumble
+from tests.failing_storage import fail_calls
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
     """The first calls at each URL, so many of them, fail; returns the pauses between tries."""
-    return lambda *given: stumble(monkeypatch, *given).pauses
+    return lambda *given: fail_calls(monkeypatch, *given).pauses
 
 
-def test_models_are_read_and_written_again_after_stumbles(tiny_models, tmp_path, failing) -> None:
+def test_models_are_read_and_written_again_after_failed_calls(
+    tiny_models, tmp_path, failing
+) -> None:
     model = load_model(tiny_models["ddpm_url"])
     _, ensemble_hash = load_head(tiny_models["ensemble_url"], model.model_hash)
     pauses = failing(2)
@@ -50,7 +52,7 @@ def test_a_model_that_may_not_be_read_is_told_at_once(tiny_models, failing) -> N
     assert not pauses
 
 
-def test_a_report_is_written_in_spite_of_stumbles(tiny_config, shards_made, failing) -> None:
+def test_a_report_is_written_in_spite_of_failed_calls(tiny_config, shards_made, failing) -> None:
     config = tiny_config(generate={"workers": "here", "num": 4})
     generate(config)
     pauses = failing(1)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from factory.data.decoding import MAX_BYTES
 from factory.images import MAX_PIXELS
-from tests.zoo.cases import END, IMAGE, Case, case, encoded, header, noise, png, put, table
+from tests.bad_inputs.cases import END, IMAGE, Case, case, encoded, header, noise, png, put, table
 
 JPEG = encoded(noise(64, 64), "JPEG")
 GIVE_UP = "Replace or remove"

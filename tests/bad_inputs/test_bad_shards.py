@@ -26,7 +26,7 @@ from factory.errors import DamagedShard
 from factory.shards.plan import Plan
 from factory.shards.receipts import measure
 from factory.shards.schema import Sample, sample_key
-from tests.zoo.cases import END, encoded, header, ids, noise, png
+from tests.bad_inputs.cases import END, encoded, header, ids, noise, png
 
 Change = Callable[[bytes], bytes]
 BLOCK = 512

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
-from tests.zoo.cases import Case, case, put, table
+from tests.bad_inputs.cases import Case, case, put, table
 
 WEIGHTS, CONFIG = "ensemble.safetensors", "config.json"
 FIT = "factory fit"

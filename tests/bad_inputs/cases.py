@@ -1,4 +1,4 @@
-"""What every cage of the zoo holds: a bad input, and what must be told of it."""
+"""A bad input, and what the message about it must say."""
 
 import io
 import json

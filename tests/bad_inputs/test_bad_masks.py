@@ -7,7 +7,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.zoo.cases import END, IMAGE, Case, case, encoded, header, ids, noise, png, put, table
+from tests.bad_inputs.cases import (
+    END,
+    IMAGE,
+    Case,
+    case,
+    encoded,
+    header,
+    ids,
+    noise,
+    png,
+    put,
+    table,
+)
 
 REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
 CLASSES = ["background", "thing"]

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save, save_file
 from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.importing import read_ddpm
 from factory.labeling.diffuseseg_mlps import load_mlps
-from tests.zoo.cases import Case, case, put, table
+from tests.bad_inputs.cases import Case, case, put, table
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 CONFIG = "unet/config.json"

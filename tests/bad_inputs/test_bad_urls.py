@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tests.zoo.cases import Told, case, put
+from tests.bad_inputs.cases import Told, case, put
 
 
 def taken(folder: Path) -> None:

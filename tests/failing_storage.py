@@ -12,28 +12,28 @@ from factory.storage import files
 
 
 @dataclass
-class Stumbles:
-    """Calls that failed by URL, and the pauses between tries in seconds, which take no time."""
+class Failures:
+    """How many calls failed by URL, and the pauses between tries in seconds, which take no time."""
 
-    failed: Counter[str] = field(default_factory=Counter)
+    num_by_url: Counter[str] = field(default_factory=Counter)
     pauses: list[float] = field(default_factory=list)
 
 
-def stumble(
+def fail_calls(
     monkeypatch: pytest.MonkeyPatch,
     times: float = 1,
     error: Exception | None = None,
     at: Callable[[str], bool] = lambda url: True,
-) -> Stumbles:
+) -> Failures:
     """The first calls at each URL that `at` chooses, so many of them, raise the error."""
-    stumbles, honest = Stumbles(), files.filesystem
+    failures, working = Failures(), files.filesystem
 
     def filesystem(url: str) -> Any:
-        if at(url) and stumbles.failed[url] < times:
-            stumbles.failed[url] += 1
+        if at(url) and failures.num_by_url[url] < times:
+            failures.num_by_url[url] += 1
             raise error or OSError("503 SlowDown")
-        return honest(url)
+        return working(url)
 
     monkeypatch.setattr(files, "filesystem", filesystem)
-    monkeypatch.setattr(time, "sleep", stumbles.pauses.append)
-    return stumbles
+    monkeypatch.setattr(time, "sleep", failures.pauses.append)
+    return failures

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from factory.config import load_config
-from tests.zoo.cases import Case, case, put, table
+from tests.bad_inputs.cases import Case, case, put, table
 
 FILE = "/run.yaml"
 NO_YAML = "not readable as YAML"

@@ -1,4 +1,4 @@
-"""The rules of the zoo: whatever is put in, this is how it is answered."""
+"""How every bad input must be answered: in lines on stderr, with code 2, and nothing written."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import ray
 
 from factory.cli import main
 from factory.errors import UserError
-from tests.zoo.cases import Case
+from tests.bad_inputs.cases import Case
 
 MAX_LINES = 51
 MAX_LINE = 700

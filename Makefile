@@ -45,8 +45,8 @@ cluster-test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/cluster
 
 BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead scheduling ledger same_bytes
-SEEDS := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
-PAPERS := $(if $(DDPM_SEGMENTATION),--ddpm-segmentation $(DDPM_SEGMENTATION))
+DIFFUSESEG_OPTION := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
+PAPER_OPTION := $(if $(DDPM_SEGMENTATION),--ddpm-segmentation $(DDPM_SEGMENTATION))
 MODEL := $(if $(DDPM),--ddpm $(DDPM)) $(if $(CONFIG),--config $(CONFIG))
 THREAD := $(if $(THREADS),--threads $(THREADS))
 MODELS := $(if $(and $(DDPM),$(ENSEMBLE)),--ddpm $(DDPM) --ensemble $(ENSEMBLE))
@@ -55,10 +55,10 @@ bench: $(VENV)/.bench
 	@failed=; \
 	for name in $(BENCHMARKS); do \
 	  case $$name in \
-	    labelling) options="$(PAPERS)" ;; \
-	    pairs) options="$(SEEDS) $(MODELS)" ;; \
-	    training) options="$(SEEDS)" ;; \
-	    fitting) options="$(SEEDS) $(MODEL)" ;; \
+	    labelling) options="$(PAPER_OPTION)" ;; \
+	    pairs) options="$(DIFFUSESEG_OPTION) $(MODELS)" ;; \
+	    training) options="$(DIFFUSESEG_OPTION)" ;; \
+	    fitting) options="$(DIFFUSESEG_OPTION) $(MODEL)" ;; \
 	    features|same_bytes) options="$(MODELS)" ;; \
 	    solver) options="$(MODEL) --samples 200 --passes 10" ;; \
 	    *) options= ;; \

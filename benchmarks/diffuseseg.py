@@ -1,4 +1,4 @@
-"""The other side of some benchmarks: the seed project's own code, imported from a checkout.
+"""The other side of some benchmarks: DiffuseSeg's own code, imported from a checkout.
 
 Nothing of it is copied. Its modules ask for packages that the functions called here hardly need;
 where one is not installed, a stand-in takes its place while the module is imported. Its weights
@@ -51,8 +51,8 @@ def _importable(folder: Path) -> Iterator[None]:
     finally:
         sys.path[:] = paths
         for name, module in list(sys.modules.items()):
-            place = getattr(module, "__file__", None)
-            if name in absent or (place and Path(place).parent == folder):
+            file = getattr(module, "__file__", None)
+            if name in absent or (file and Path(file).parent == folder):
                 del sys.modules[name]
 
 

@@ -37,18 +37,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = parser().parse_args()
-    torch.set_num_threads(given.threads)
+    arguments = parser().parse_args()
+    torch.set_num_threads(arguments.threads)
     config = load_config(
         None,
         [
-            ("models.ddpm_url", given.ddpm),
-            ("models.ensemble_url", given.ensemble),
-            ("generate.num", given.images),
-            ("generate.samples_per_shard", given.images),
+            ("models.ddpm_url", arguments.ddpm),
+            ("models.ensemble_url", arguments.ensemble),
+            ("generate.num", arguments.images),
+            ("generate.samples_per_shard", arguments.images),
             ("generate.feature_source", "trajectory"),
             ("generate.gpus_per_actor", int(torch.cuda.is_available())),
-            *given.set,
+            *arguments.set,
         ],
     )
     models = load_models(config)
@@ -62,10 +62,10 @@ def main() -> None:
     rows, notes = agreement(models, x_0, trajectory.to(synthesizer.device))
     recipe = plan.recipe
     notes.append(
-        f"{given.images} images of {recipe['image_size']} px; sampled by {recipe['sampler']}, eta "
-        f"{recipe['eta']}, {len(recipe['sampling_timesteps'])} passes, {recipe['precision']}."
+        f"{arguments.images} images of {recipe['image_size']} px; sampled by {recipe['sampler']}, "
+        f"eta {recipe['eta']}, {len(recipe['sampling_timesteps'])} passes, {recipe['precision']}."
     )
-    measuring.report("Trajectory against re-noised features", rows, given.json, notes)
+    measuring.report("Trajectory against re-noised features", rows, arguments.json, notes)
 
 
 def agreement(

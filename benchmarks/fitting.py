@@ -2,16 +2,16 @@
 
     python benchmarks/fitting.py [--diffuseseg PATH] [--ddpm FOLDER --config FILE] [--full]
 
-The other side is the seed project's own `train_mlp_ensemble`: ten MLPs one after the other, ten
+The other side is DiffuseSeg's own `train_mlp_ensemble`: ten MLPs one after the other, ten
 epochs each, batches of 64 from four fifths of the pixels, a validation after each epoch. Both sides
 learn from the same images, whose maps are made before any clock starts; ours learns from the
 mirrored images, too, and its time holds all that this takes but the network's passes. Without
 --full a part of the other's loop is timed and scaled to the whole; with --full all of it runs, the
-better part of an hour, and its masks are compared with ours. CPU time is told as well, since other
+better part of an hour, and its masks are compared with ours. CPU time is reported too, since other
 work on the machine makes wall time longer.
 
 Memory is the peak of a process of its own, which passes an image of 256 px through a network of the
-paper's widths, fits to it and to random maps of the other images, and tells. Linux only.
+paper's widths, fits to it and to random maps of the other images, and prints its peak. Linux only.
 """
 
 import argparse
@@ -50,8 +50,8 @@ from factory.labeling.fitting import map_passes, new_head_config, with_mirrored
 from factory.labeling.head import Maps
 from factory.labeling.metrics import Score, confusion_matrix
 
-SEED_LOOP = {"num_mlps": 10, "epochs_per_mlp": 10, "batch_size": 64, "learning_rate": 1e-4}
-SEED_PART = {**SEED_LOOP, "num_mlps": 1, "epochs_per_mlp": 1}
+DIFFUSESEG_LOOP = {"num_mlps": 10, "epochs_per_mlp": 10, "batch_size": 64, "learning_rate": 1e-4}
+DIFFUSESEG_PART = {**DIFFUSESEG_LOOP, "num_mlps": 1, "epochs_per_mlp": 1}
 PART_PIXELS = 2**16
 
 WIDE_UNET = {
@@ -116,7 +116,7 @@ def main() -> None:
     arguments = parser()
     options = arguments.parse_args()
     if options.diffuseseg is None:
-        measuring.absent("the seed project's loop", "--diffuseseg")
+        measuring.absent("DiffuseSeg's loop", "--diffuseseg")
     elif importlib.util.find_spec("sklearn") is None:
         arguments.error("--diffuseseg needs scikit-learn. Run `pip install -e '.[bench]'`.")
     torch.set_num_threads(options.threads)
@@ -127,7 +127,7 @@ def main() -> None:
         Row("peak memory, 50 images of 256 px", wide_memory(options), None, "GB", "<= 8 GB")
     )
     notes.append(
-        "Memory: the paper's code holds all descriptors of all pixels; its README tells of about "
+        "Memory: the paper's code holds all descriptors of all pixels; its README speaks of about "
         "210 GB for 50 images, which is a published figure and was not measured here."
     )
     measuring.report("Fitting the ensemble", rows, options.json, notes)
@@ -165,9 +165,9 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
 
 def spread(labelled: Labelled, num: int) -> Labelled:
     """At most num of the images, evenly spread."""
-    places = np.linspace(0, len(labelled) - 1, min(num, len(labelled))).round().astype(int)
-    names = tuple(labelled.names[i] for i in places)
-    return Labelled(labelled.images[places], labelled.masks[places], names, labelled.classes)
+    chosen = np.linspace(0, len(labelled) - 1, min(num, len(labelled))).round().astype(int)
+    names = tuple(labelled.names[i] for i in chosen)
+    return Labelled(labelled.images[chosen], labelled.masks[chosen], names, labelled.classes)
 
 
 def compared(task: Task, options: argparse.Namespace, notes: list[str]) -> list[Row]:
@@ -175,17 +175,17 @@ def compared(task: Task, options: argparse.Namespace, notes: list[str]) -> list[
     fitted: list[Ensemble] = []
     ours = Clock(lambda: fitted.append(fit_ours(task)))
     with tempfile.TemporaryDirectory() as folder:
-        seed = seed_of(task, options, Path(folder))
-        work = None if seed is None else Clock(seed)
+        other = diffuseseg_fit(task, options, Path(folder))
+        work = None if other is None else Clock(other)
         if work is not None and options.full:
             work()
         measuring.alternating(ours, None if options.full else work, options.runs)
-        times = [] if work is None or seed is None else [t / seed.share for t in work.medians()]
-        theirs = seed_score(task, seed) if seed is not None and options.full else None
-    if seed is not None and not options.full:
+        times = [] if work is None or other is None else [t / other.share for t in work.medians()]
+        theirs = diffuseseg_score(task, other) if other is not None and options.full else None
+    if other is not None and not options.full:
         notes.append(
-            f"The other's seconds: one epoch of one MLP on {len(seed.labels):,} pixels, times "
-            f"{1 / seed.share:.0f} for ten epochs of ten MLPs on all. --full runs the whole loop."
+            f"The other's seconds: one epoch of one MLP on {len(other.labels):,} pixels, times "
+            f"{1 / other.share:.0f} for ten epochs of ten MLPs on all. --full runs the whole loop."
         )
     their_iou = None if theirs is None else theirs.mean_iou
     soft, hard = (our_score(task, fitted[-1], vote).mean_iou for vote in ("soft", "hard"))
@@ -214,8 +214,8 @@ def our_score(task: Task, ensemble: Ensemble, vote: str) -> Score:
     return Score(confusion_matrix(task.test.masks, masks.numpy(), len(task.test.classes)))
 
 
-class Seed:
-    """The seed project's loop, or one epoch of one MLP on some of the pixels."""
+class DiffuseSegFit:
+    """DiffuseSeg's loop, or one epoch of one MLP on some of the pixels."""
 
     def __init__(self, path: Path, folder: Path, task: Task, part: bool) -> None:
         self.module = diffuseseg.load_module(path, "train_MLPs")
@@ -224,8 +224,8 @@ class Seed:
         settings["NUM_CLASSES"] = max(settings["NUM_CLASSES"], len(task.test.classes))
         # No progress bars.
         settings["tqdm"] = lambda batches, desc: batches
-        self.loop = SEED_PART if part else SEED_LOOP
-        features, labels = seed_pixels(task)
+        self.loop = DIFFUSESEG_PART if part else DIFFUSESEG_LOOP
+        features, labels = diffuseseg_pixels(task)
         num_pixels = len(labels)
         if part:
             torch.manual_seed(0)
@@ -239,19 +239,19 @@ class Seed:
 
     def __call__(self) -> None:
         torch.manual_seed(0)
-        told = io.StringIO() if self.loop is SEED_PART else sys.stderr
-        with contextlib.redirect_stdout(told):
+        output = io.StringIO() if self.loop is DIFFUSESEG_PART else sys.stderr
+        with contextlib.redirect_stdout(output):
             self.module.train_mlp_ensemble(self.features, self.labels, {}, self.loop)
 
 
-def seed_of(task: Task, options: argparse.Namespace, folder: Path) -> Seed | None:
-    """The other side, where its checkout is given."""
+def diffuseseg_fit(task: Task, options: argparse.Namespace, folder: Path) -> DiffuseSegFit | None:
+    """The other side; None where no checkout of it is named."""
     if options.diffuseseg is None:
         return None
-    return Seed(options.diffuseseg, folder, task, part=not options.full)
+    return DiffuseSegFit(options.diffuseseg, folder, task, part=not options.full)
 
 
-def seed_pixels(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+def diffuseseg_pixels(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
     """Descriptors (n, D) float16 and labels (n,) of all pixels that are not ignored."""
     maps = [torch.cat(some)[~task.mirrored] for some in zip(*task.passes, strict=True)]
     labels = task.masks[~task.mirrored].flatten().long()
@@ -270,12 +270,12 @@ def all_descriptors(maps: Maps, learned: EnsembleConfig) -> torch.Tensor:
     return features
 
 
-def seed_score(task: Task, seed: Seed) -> Score:
+def diffuseseg_score(task: Task, other: DiffuseSegFit) -> Score:
     """Of the test images, by majority of the best epochs; ties go to the class named first."""
     num_classes = len(task.test.classes)
     mlps = []
-    for file in sorted(Path(seed.module.OUTPUT_DIR).glob("mlp_*_best.pt")):
-        mlp = seed.module.PixelMLP(task.learned.descriptor_dim, seed.module.NUM_CLASSES)
+    for file in sorted(Path(other.module.OUTPUT_DIR).glob("mlp_*_best.pt")):
+        mlp = other.module.PixelMLP(task.learned.descriptor_dim, other.module.NUM_CLASSES)
         mlp.load_state_dict(torch.load(file))
         mlps.append(mlp.eval())
     masks = []
@@ -284,8 +284,10 @@ def seed_score(task: Task, seed: Seed) -> Score:
         with torch.inference_mode():
             votes = np.stack([mlp(features).argmax(dim=1).numpy() for mlp in mlps], axis=1)
         masks.append([Counter(pixel).most_common(1)[0][0] for pixel in votes.tolist()])
-    told = np.concatenate(masks).reshape(task.test.masks.shape)
-    return Score(confusion_matrix(task.test.masks, told, max(num_classes, told.max() + 1)))
+    predictions = np.concatenate(masks).reshape(task.test.masks.shape)
+    return Score(
+        confusion_matrix(task.test.masks, predictions, max(num_classes, predictions.max() + 1))
+    )
 
 
 def wide_memory(options: argparse.Namespace) -> float:

@@ -39,29 +39,29 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = parser().parse_args()
-    torch.set_num_threads(given.threads)
-    if given.memory_of:
-        print(json.dumps(peak_megabytes(given.memory_of, given.ddpm_segmentation)))
+    arguments = parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.memory_of:
+        print(json.dumps(peak_megabytes(arguments.memory_of, arguments.ddpm_segmentation)))
         return
-    if given.ddpm_segmentation is None:
+    if arguments.ddpm_segmentation is None:
         measuring.absent("the paper's path", "--ddpm-segmentation")
     ensemble, maps = random_ensemble(), random_maps()
     ours = our_path(ensemble, maps)
-    paper = paper_path(given.ddpm_segmentation, ensemble, maps)
-    seconds = measuring.alternating(ours, paper, given.runs)
-    memory = [memory_of(side, given) for side in ("ours", "paper")]
+    paper = paper_path(arguments.ddpm_segmentation, ensemble, maps)
+    seconds = measuring.alternating(ours, paper, arguments.runs)
+    memory = [memory_of(side, arguments) for side in ("ours", "paper")]
     rows = [
-        Row("D label one 256x256 image", *seconds, "s", ">= 15x"),
-        Row("D peak extra memory", memory[0] or 0.0, memory[1], "MB", ">= 20x, ours < 100 MB"),
+        Row("label one 256x256 image", *seconds, "s", ">= 15x"),
+        Row("peak extra memory", memory[0] or 0.0, memory[1], "MB", ">= 20x, ours < 100 MB"),
     ]
     if paper:
         equal = float((ours() == paper()).double().mean()) * 100
-        rows.append(Row("D pixels labelled alike", equal, None, "%", ">= 99.99 %"))
+        rows.append(Row("pixels labelled alike", equal, None, "%", ">= 99.99 %"))
     measuring.report(
         "Labelling",
         rows,
-        given.json,
+        arguments.json,
         [
             f"{NUM_MEMBERS} members, hidden {HIDDEN}, {NUM_CLASSES} classes, "
             f"{NUM_TIMESTEPS} x {sum(c for c, _ in BLOCKS)} channels, fp32, random maps and "
@@ -162,13 +162,13 @@ def member(module: Any, ensemble: Ensemble, k: int) -> nn.Module:
     return network
 
 
-def memory_of(side: str, given: argparse.Namespace) -> float | None:
+def memory_of(side: str, arguments: argparse.Namespace) -> float | None:
     """Peak MB of one side, in a process of its own."""
-    if side == "paper" and given.ddpm_segmentation is None:
+    if side == "paper" and arguments.ddpm_segmentation is None:
         return None
-    command = [sys.executable, __file__, "--memory-of", side, "--threads", str(given.threads)]
-    if given.ddpm_segmentation:
-        command += ["--ddpm-segmentation", str(given.ddpm_segmentation)]
+    command = [sys.executable, __file__, "--memory-of", side, "--threads", str(arguments.threads)]
+    if arguments.ddpm_segmentation:
+        command += ["--ddpm-segmentation", str(arguments.ddpm_segmentation)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     megabytes: float = json.loads(done.stdout.splitlines()[-1])
     return megabytes

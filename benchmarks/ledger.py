@@ -40,14 +40,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = parser().parse_args()
-    torch.set_num_threads(given.threads)
+    arguments = parser().parse_args()
+    torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
-        rows = many_receipts(f"{folder}/many", given)
-        rows.append(much_data(f"{folder}/much", given))
-        rows.append(protocol_share(f"{folder}/pairs", given))
-    notes = [f"Medians of {given.runs} runs; files in the page cache."]
-    measuring.report("Ledger", rows, given.json, notes)
+        rows = many_receipts(f"{folder}/many", arguments)
+        rows.append(much_data(f"{folder}/much", arguments))
+        rows.append(protocol_share(f"{folder}/pairs", arguments))
+    notes = [f"Medians of {arguments.runs} runs; files in the page cache."]
+    measuring.report("Ledger", rows, arguments.json, notes)
 
 
 def dataset(url: str, num_shards: int, shard_bytes: int) -> Plan:
@@ -87,14 +87,14 @@ def dataset(url: str, num_shards: int, shard_bytes: int) -> Plan:
     return plan
 
 
-def many_receipts(url: str, given: argparse.Namespace) -> list[Row]:
-    plan = dataset(url, given.receipts, 100)
+def many_receipts(url: str, arguments: argparse.Namespace) -> list[Row]:
+    plan = dataset(url, arguments.receipts, 100)
     assert not Ledger(url, plan).pending() and plan_files(plan)
 
     def seconds(work: Any) -> float:
-        return statistics.median(measuring.seconds(work) for _ in range(given.runs))
+        return statistics.median(measuring.seconds(work) for _ in range(arguments.runs))
 
-    count = f"{given.receipts:,} receipts"
+    count = f"{arguments.receipts:,} receipts"
     return [
         Row(f"resume: {count}", seconds(Ledger(url, plan).pending), None, "s", "<= 5 s"),
         Row(f"status: {count}", seconds(lambda: status(url)), None, "s"),
@@ -103,20 +103,22 @@ def many_receipts(url: str, given: argparse.Namespace) -> list[Row]:
     ]
 
 
-def much_data(url: str, given: argparse.Namespace) -> Row:
+def much_data(url: str, arguments: argparse.Namespace) -> Row:
     """On one core: hashing would use them all."""
     shard_bytes = 2**28
-    plan = dataset(url, max(1, round(given.gigabytes * 1e9 / shard_bytes)), shard_bytes)
+    plan = dataset(url, max(1, round(arguments.gigabytes * 1e9 / shard_bytes)), shard_bytes)
     Ledger(url, plan).finish("", "mit")
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(everywhere)})
-    seconds = statistics.median(measuring.seconds(lambda: verify(url)) for _ in range(given.runs))
+    seconds = statistics.median(
+        measuring.seconds(lambda: verify(url)) for _ in range(arguments.runs)
+    )
     os.sched_setaffinity(0, everywhere)
     rate = plan.num_shards * shard_bytes / 1e9 / seconds
     return Row("verify --level hash, one core", rate, None, "GB/s", ">= 1 GB/s")
 
 
-def protocol_share(url: str, given: argparse.Namespace) -> Row:
+def protocol_share(url: str, arguments: argparse.Namespace) -> Row:
     """Check, hash, write and receipt of a shard, beside the making of its pairs."""
     keys = [("generate.num", 256), ("generate.samples_per_shard", 256), ("generate.url", url)]
     config = load_config(None, keys)
@@ -125,11 +127,11 @@ def protocol_share(url: str, given: argparse.Namespace) -> Row:
     Ledger(url, plan).start("{}\n", {})
     maker = ShardMaker(Synthesizer(models, plan), plan, url)
     spent: list[float] = []
-    honest = Ledger.publish
+    original = Ledger.publish
 
     def timed(*rest: Any, **more: Any) -> Receipt:
         started = time.perf_counter()
-        receipt = honest(*rest, **more)
+        receipt = original(*rest, **more)
         spent.append(time.perf_counter() - started)
         return receipt
 

@@ -47,54 +47,58 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = parser().parse_args()
+    arguments = parser().parse_args()
     with (
-        measuring.reporting("Many images", given.json) as (rows, notes),
+        measuring.reporting("Many images", arguments.json) as (rows, notes),
         tempfile.TemporaryDirectory() as folder,
     ):
         pictures = Path(folder) / "pictures"
-        rows.append(Row(f"making {given.images:,} files", make(pictures, given), None, "s"))
-        for num, again in ((given.few, ""), (given.images, ""), (given.images, ", again")):
-            command = training(Path(folder), pictures, num, given)
+        rows.append(Row(f"making {arguments.images:,} files", make(pictures, arguments), None, "s"))
+        for num, again in (
+            (arguments.few, ""),
+            (arguments.images, ""),
+            (arguments.images, ", again"),
+        ):
+            command = training(Path(folder), pictures, num, arguments)
             seconds, peaks = watched(command)
             name = f"{num:,} images{again}"
             rows.append(Row(f"{name}: the whole command", seconds, None, "s"))
             rows.append(Row(f"{name}: the worker's own memory", peaks[WORKER], None, "MiB"))
             rows.append(Row(f"{name}: the driver's own memory", peaks["driver"], None, "MiB"))
-        decoded = given.images * given.size**2 * 3 / 2**20
+        decoded = arguments.images * arguments.size**2 * 3 / 2**20
         notes.append(
-            f"Decoded, {given.images:,} images take {decoded:,.0f} MiB. The second run on them "
-            f"finds them decoded. {given.workers} workers; of several the largest is told."
+            f"Decoded, {arguments.images:,} images take {decoded:,.0f} MiB. The second run on them "
+            f"finds them decoded. {arguments.workers} workers; of several the largest is reported."
         )
 
 
-def make(folder: Path, given: argparse.Namespace) -> float:
+def make(folder: Path, arguments: argparse.Namespace) -> float:
     """Writes smooth pictures with a little noise, as photographs are; seconds taken."""
     started = time.perf_counter()
-    across = np.linspace(0, 1, given.size)
+    across = np.linspace(0, 1, arguments.size)
 
     def write(first: int) -> None:
         random = np.random.default_rng(first)
         (folder / f"{first:07d}").mkdir(parents=True)
-        for i in range(first, min(first + 1000, given.images)):
+        for i in range(first, min(first + 1000, arguments.images)):
             colours = random.uniform(0, 240, (2, 3))
             ramp = across[:, None, None] * colours[0] + (1 - across)[None, :, None] * colours[1]
-            noise = random.integers(0, 8, (given.size, given.size, 3))
+            noise = random.integers(0, 8, (arguments.size, arguments.size, 3))
             pixels = (ramp / 2 + noise).astype(np.uint8)
             (folder / f"{first:07d}" / f"{i:07d}.png").write_bytes(encode_png(pixels))
 
-    with ThreadPoolExecutor(given.threads) as pool:
-        list(pool.map(write, range(0, given.images, 1000)))
+    with ThreadPoolExecutor(arguments.threads) as pool:
+        list(pool.map(write, range(0, arguments.images, 1000)))
     return time.perf_counter() - started
 
 
-def training(folder: Path, pictures: Path, num: int, given: argparse.Namespace) -> list[str]:
+def training(folder: Path, pictures: Path, num: int, arguments: argparse.Namespace) -> list[str]:
     """The command that trains on the first num of them, each time in a run of its own."""
     keys = {
         **SET,
         "train.url": str(folder / f"run-{time.time_ns()}"),
-        "train.num_workers": str(given.workers),
-        "data.image_size": str(given.size),
+        "train.num_workers": str(arguments.workers),
+        "data.image_size": str(arguments.size),
         "data.unlabelled.url": str(pictures),
         "data.unlabelled.num": str(num),
         "data.cache_dir": str(folder / "cache"),

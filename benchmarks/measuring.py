@@ -1,7 +1,7 @@
 """What every benchmark here shares: alternating runs, one table, one JSON file.
 
 These machines are noisy, so both sides of a comparison run in turns in one process, and medians
-are compared. `ratio` always tells how many times better ours is; above 1 is better.
+are compared. `ratio` always says how many times better ours is; above 1 is better.
 """
 
 import argparse
@@ -51,13 +51,15 @@ def parser(about: str) -> argparse.ArgumentParser:
     """The arguments of every benchmark."""
     arguments = argparse.ArgumentParser(description=about)
     arguments.add_argument("--json", type=Path, help="also write the rows to this file")
-    arguments.add_argument("--runs", type=int, default=5, help="alternating runs; medians are told")
+    arguments.add_argument(
+        "--runs", type=int, default=5, help="alternating runs; medians are reported"
+    )
     arguments.add_argument("--threads", type=int, default=2, help="CPU threads of both sides")
     return arguments
 
 
 def add_diffuseseg(arguments: argparse.ArgumentParser) -> None:
-    """The seed project's checkout, whose own code is the other side."""
+    """The option that names a checkout of DiffuseSeg, whose own code is the other side."""
     arguments.add_argument(
         "--diffuseseg",
         type=_checkout("utils"),
@@ -67,7 +69,7 @@ def add_diffuseseg(arguments: argparse.ArgumentParser) -> None:
 
 
 def add_ddpm_segmentation(arguments: argparse.ArgumentParser) -> None:
-    """The paper's checkout, whose own code is the other side."""
+    """The option that names a checkout of the paper's code, which is the other side."""
     arguments.add_argument(
         "--ddpm-segmentation",
         type=_checkout("src"),
@@ -89,7 +91,7 @@ def add_set(arguments: argparse.ArgumentParser) -> None:
 
 
 def _checkout(folder: str) -> Callable[[str], Path]:
-    """A place that has this folder."""
+    """What accepts the path of a checkout, which has this folder."""
 
     def path(text: str) -> Path:
         if not (Path(text) / folder).is_dir():
@@ -162,7 +164,7 @@ def report(
     print("".join(f"\n{note}\n" for note in notes), flush=True)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        told = [
+        records = [
             {
                 "name": row.name,
                 "ours": row.ours,
@@ -173,7 +175,7 @@ def report(
             }
             for row in rows
         ]
-        json_file.write_text(json.dumps(told, indent=1) + "\n")
+        json_file.write_text(json.dumps(records, indent=1) + "\n")
 
 
 def machine() -> str:

@@ -1,4 +1,4 @@
-"""Image/mask pairs per second, against the seed project's end-to-end script.
+"""Image/mask pairs per second, against DiffuseSeg's end-to-end script.
 
     python benchmarks/pairs.py --diffuseseg PATH
 
@@ -6,7 +6,7 @@ Ours is the factory's own path, from noise to the bytes of a shard. Both network
 the fewest passes, 10 by DPM-Solver++(2M), labels from the maps that sampling passes by; and as
 `generate` samples when nothing is set, 20 passes of SDE-DPM-Solver++(2M) and re-noised ones for
 the labels, which meets the quality guard of `solver.py`. Our face network also with 50 passes of
-that. The seed's is its own code: 1000 passes, three more for the features, ten MLPs and a vote.
+that. DiffuseSeg's is its own code: 1000 passes, three more for the features, ten MLPs and a vote.
 """
 
 import argparse
@@ -46,7 +46,7 @@ FACES = Path(__file__).parents[1] / "configs" / "faces64.yaml"
 RANDOM = "0" * 64
 SIZE = 64
 MAPS = ((128, 16, 16), (64, 32, 32), (16, 64, 64))
-"""Of the seed's network, at each timestep."""
+"""Of DiffuseSeg's network, at each timestep."""
 FEWEST_PASSES: dict[str, Any] = {
     "generate.sampler": "dpm_solver",
     "generate.num_sampling_steps": 10,
@@ -57,25 +57,25 @@ MORE_PASSES = {"generate.num_sampling_steps": 50}
 
 def main() -> None:
     """Prints the table."""
-    given = arguments()
-    torch.set_num_threads(given.threads)
-    models, seed = seed_models(given.diffuseseg)
-    parts = [make(models, seed, given.runs) for make in (pass_row, maps_row, pixels_row)]
-    notes = how(given)
-    if seed is not None:
-        row, note = alike(models, seed)
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    models, other = diffuseseg_models(arguments.diffuseseg)
+    parts = [make(models, other, arguments.runs) for make in (pass_row, maps_row, pixels_row)]
+    notes = how(arguments)
+    if other is not None:
+        row, note = alike(models, other)
         parts, notes = [*parts, row], [*notes, note]
-    rows, told = [], []
-    for name, shard, goal in shards(models, given):
+    rows, descriptions = [], []
+    for name, shard, goal in shards(models, arguments):
         ours, steps = alternating(
-            shard.make, partial(seed.sample, given.steps) if seed else None, given.runs
+            shard.make, partial(other.sample, arguments.steps) if other else None, arguments.runs
         )
         theirs = None
         if steps is not None:
-            theirs = 1 / (steps / given.steps * seed.num_timesteps + parts[2].other)
+            theirs = 1 / (steps / arguments.steps * other.num_timesteps + parts[2].other)
         rows.append(Row(f"pairs/s, {name}", shard.num / ours, theirs, "pairs/s", goal))
-        told.append(f"{name}: {shard.told()}")
-    report("Image/mask pairs, 64 px", rows + parts, given.json, told + notes)
+        descriptions.append(f"{name}: {shard.description()}")
+    report("Image/mask pairs, 64 px", rows + parts, arguments.json, descriptions + notes)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,58 +84,60 @@ def parser() -> argparse.ArgumentParser:
     measuring.add_diffuseseg(known)
     known.add_argument("--ddpm", help="model folder of our face network; absent: random")
     known.add_argument("--ensemble", help="its ensemble's folder")
-    known.add_argument("--pairs", type=int, default=4, help="of a shard, the seed's network")
+    known.add_argument("--pairs", type=int, default=4, help="of a shard, DiffuseSeg's network")
     known.add_argument(
         "--faces", type=int, default=64, help="of a shard, our face network; fewer at more passes"
     )
-    known.add_argument("--steps", type=int, default=4, help="timed steps of the seed's, each run")
+    known.add_argument("--steps", type=int, default=4, help="timed steps of DiffuseSeg's, each run")
     return known
 
 
-def arguments() -> Namespace:
+def parse_arguments() -> Namespace:
     """The command line's, checked."""
     known = parser()
-    given = known.parse_args()
-    if bool(given.ddpm) != bool(given.ensemble):
+    arguments = known.parse_args()
+    if bool(arguments.ddpm) != bool(arguments.ensemble):
         known.error("--ddpm and --ensemble belong together")
-    if given.diffuseseg is None:
+    if arguments.diffuseseg is None:
         absent("DiffuseSeg's own code", "--diffuseseg")
-    return given
+    return arguments
 
 
-def how(given: Namespace) -> list[str]:
+def how(arguments: Namespace) -> list[str]:
     """What was scaled, and what is random."""
     notes = []
-    if given.diffuseseg is not None:
+    if arguments.diffuseseg is not None:
         notes.append(
-            "The seed's pair: the last steps of its `sample`, which all cost the same, timed "
-            f"{given.steps} at a time and scaled to 1000, and its `run_inference_on_img` in full; "
-            f"medians of {given.runs}. Its progress bar and its figure are left out; batch 1 and "
-            "float32 are its own. Ours ends with the shard's bytes."
+            "DiffuseSeg's pair: the last steps of its `sample`, which all cost the same, timed "
+            f"{arguments.steps} at a time and scaled to 1000, and its `run_inference_on_img` in "
+            f"full; medians of {arguments.runs}. Its progress bar and its figure are left out; "
+            "batch 1 and float32 are its own. Ours ends with the shard's bytes."
         )
-    random = "both networks" if not (given.ddpm and given.ensemble) else "the seed's network"
+    random = (
+        "both networks" if not (arguments.ddpm and arguments.ensemble) else "DiffuseSeg's network"
+    )
     notes.append(
         f"Weights of {random} and of the members are random: time does not depend on them."
     )
     return notes
 
 
-def shards(models: Models, given: Namespace) -> Iterator[tuple[str, "Shard", str]]:
+def shards(models: Models, arguments: Namespace) -> Iterator[tuple[str, "Shard", str]]:
     """What is made, its name and goal; as many faces as take about as long at every setting."""
     shipped = "as shipped (20 passes)"
     for name, num, keys in (
-        ("10 passes", given.pairs, FEWEST_PASSES),
-        (shipped, max(1, given.pairs // 2), {}),
+        ("10 passes", arguments.pairs, FEWEST_PASSES),
+        (shipped, max(1, arguments.pairs // 2), {}),
     ):
         shard = Shard(models, num, keys)
-        yield f"the seed's own network and ten MLPs, {name}", shard, ">= 250x"
-    faces = face_models(given.ddpm, given.ensemble)
+        yield f"DiffuseSeg's own network and ten MLPs, {name}", shard, ">= 250x"
+    faces = face_models(arguments.ddpm, arguments.ensemble)
     for name, passes, keys in (
         ("10 passes", 10, FEWEST_PASSES),
         (shipped, 20, {}),
         ("50 passes", 50, MORE_PASSES),
     ):
-        shard = Shard(faces, max(1, given.faces * 10 // passes), keys)
+        shard = Shard(faces, max(1, arguments.faces * 10 // passes), keys)
         yield f"our 64 px face network, ten members, {name}", shard, ">= 1000x"
 
 
@@ -153,7 +155,7 @@ class Shard:
         """Its bytes, as they would be written."""
         return self.plan.encode(list(self.synthesizer.samples(self.plan.shard(0))))
 
-    def told(self) -> str:
+    def description(self) -> str:
         """How it is made, and where the time of one more goes."""
         network, whole = Stopwatch(self.synthesizer.network), Stopwatch(self.make)
         renoised, labels = Stopwatch(renoised_maps), Stopwatch(label_maps)
@@ -195,8 +197,8 @@ class Stopwatch:
         return result
 
 
-def seed_models(path: Path | None) -> tuple[Models, EndToEnd | None]:
-    """The seed's network and MLPs, random, through our importers; and in its own code."""
+def diffuseseg_models(path: Path | None) -> tuple[Models, EndToEnd | None]:
+    """DiffuseSeg's network and MLPs, random, through our importers; and in its own code."""
     torch.manual_seed(0)
     ensemble = random_ensemble(
         diffuseseg_mlps.CLASSES,
@@ -206,20 +208,20 @@ def seed_models(path: Path | None) -> tuple[Models, EndToEnd | None]:
         num_members=diffuseseg_mlps.NUM_MEMBERS,
         hidden=diffuseseg_mlps.HIDDEN,
     )
-    seed: EndToEnd | None = None
+    other: EndToEnd | None = None
     unet = DiffuseSegUNet(Shape())
     with tempfile.TemporaryDirectory() as folder:
         if path is not None:
-            seed = EndToEnd(path, random_unet(path, seed=0), random_mlps(path, seed=1))
-            unet = cast(DiffuseSegUNet, seed.unet)
+            other = EndToEnd(path, random_unet(path, seed=0), random_mlps(path, seed=1))
+            unet = cast(DiffuseSegUNet, other.unet)
             files = [f"{folder}/{name}" for name in diffuseseg_mlps.FILES]
-            for mlp, file in zip(seed.mlps, files, strict=True):
+            for mlp, file in zip(other.mlps, files, strict=True):
                 torch.save(mlp.state_dict(), file)
             ensemble.load_state_dict(diffuseseg_mlps.load_mlps(files))
         torch.save(unet.state_dict(), f"{folder}/unet.pth")
         url = import_weights(f"{folder}/unet.pth", f"{folder}/ddpm", None)
         model = load_model(url)
-    return Models(model, ensemble, RANDOM), seed
+    return Models(model, ensemble, RANDOM), other
 
 
 def face_models(ddpm_url: str | None, ensemble_url: str | None) -> Models:
@@ -255,37 +257,39 @@ def random_ensemble(classes: Classes, **shape: Any) -> Ensemble:
     return Ensemble(config).eval().requires_grad_(False)
 
 
-def pass_row(models: Models, seed: EndToEnd | None, runs: int) -> Row:
-    """A pass of the seed's network; both sides have the same weights, and the same output."""
+def pass_row(models: Models, other: EndToEnd | None, runs: int) -> Row:
+    """A pass of DiffuseSeg's network; both sides have the same weights, and the same output."""
     x_t, t = torch.randn(1, 3, SIZE, SIZE), torch.tensor([500])
     ours = partial(without_grad, models.ddpm.unet, x_t, t)
-    theirs = partial(without_grad, seed.unet, x_t, t) if seed else None
+    theirs = partial(without_grad, other.unet, x_t, t) if other else None
     if theirs is not None:
         gap = float((ours() - theirs()).abs().max())
         assert gap < 1e-4, f"the two networks differ by {gap}"
-    return Row("a pass of the seed's network, 1 image, fp32", *alternating(ours, theirs, runs), "s")
+    return Row(
+        "a pass of DiffuseSeg's network, 1 image, fp32", *alternating(ours, theirs, runs), "s"
+    )
 
 
-def maps_row(models: Models, seed: EndToEnd | None, runs: int) -> Row:
-    """Labels of an image whose maps are at hand: ours native, the seed's upsampled already."""
+def maps_row(models: Models, other: EndToEnd | None, runs: int) -> Row:
+    """Labels of an image whose maps are at hand: ours native, DiffuseSeg's upsampled already."""
     maps = random_maps()
     ours = partial(without_grad, label_maps, models.ensemble, maps, SIZE)
     theirs = None
-    if seed is not None:
+    if other is not None:
         upsampled = upsampled_maps(maps)
-        theirs = partial(seed.label, seed.sample(0), lambda x_t, t: upsampled[int(t)])
+        theirs = partial(other.label, other.sample(0), lambda x_t, t: upsampled[int(t)])
     return Row("labels of 1 image from its maps", *alternating(ours, theirs, runs), "s")
 
 
-def alike(models: Models, seed: EndToEnd) -> tuple[Row, str]:
+def alike(models: Models, other: EndToEnd) -> tuple[Row, str]:
     """Whether both sides say the same of the same maps."""
     maps = random_maps()
     upsampled = upsampled_maps(maps)
     ours = without_grad(label_maps, models.ensemble, maps, SIZE).hard[0]
-    theirs = seed.label(seed.sample(0), lambda x_t, t: upsampled[int(t)])
+    theirs = other.label(other.sample(0), lambda x_t, t: upsampled[int(t)])
     descriptors = torch.cat([*upsampled.values()], dim=1)[0].flatten(1).T
     logits = without_grad(cast(Ensemble, models.ensemble), descriptors)
-    gap = logits - torch.stack([without_grad(mlp, descriptors) for mlp in seed.mlps])
+    gap = logits - torch.stack([without_grad(mlp, descriptors) for mlp in other.mlps])
     votes = F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).sum(dim=0)
     most = votes.topk(2, dim=1).values
     clear = (most[:, 0] > most[:, 1]).view(SIZE, SIZE)
@@ -294,7 +298,7 @@ def alike(models: Models, seed: EndToEnd) -> tuple[Row, str]:
     return Row("pixels of the same class, same maps, no tie", share, None, "%", "100 %"), (
         f"On the same maps the ten MLPs' logits differ by at most {float(gap.abs().max()):.1g}. "
         f"The majority is clear on {float(clear.double().mean()):.0%} of the pixels; on the others "
-        "ours takes the smallest class id, the seed the class named first, which is one of the "
+        "ours takes the smallest class id, DiffuseSeg the class named first, which is one of the "
         f"most named on {float(tied[~clear].double().mean()):.2%} of them, too."
     )
 
@@ -302,7 +306,7 @@ def alike(models: Models, seed: EndToEnd) -> tuple[Row, str]:
 def random_maps() -> list[torch.Tensor]:
     """Of one image, in the descriptor's order; in quarters.
 
-    So the seed's rounding of upsampled features to half precision changes nothing.
+    So DiffuseSeg's rounding of upsampled features to half precision changes nothing.
     """
     generator = torch.Generator().manual_seed(0)
     return [
@@ -313,7 +317,7 @@ def random_maps() -> list[torch.Tensor]:
 
 
 def upsampled_maps(maps: list[torch.Tensor]) -> dict[int, torch.Tensor]:
-    """{timestep: (1, C, S, S)}, as the seed's feature extractor gives them."""
+    """{timestep: (1, C, S, S)}, as DiffuseSeg's feature extractor gives them."""
     full = [F.interpolate(m, (SIZE, SIZE), mode="bilinear", align_corners=False) for m in maps]
     num = len(MAPS)
     return {
@@ -322,7 +326,7 @@ def upsampled_maps(maps: list[torch.Tensor]) -> dict[int, torch.Tensor]:
     }
 
 
-def pixels_row(models: Models, seed: EndToEnd | None, runs: int) -> Row:
+def pixels_row(models: Models, other: EndToEnd | None, runs: int) -> Row:
     """Labels of an image from its pixels: three passes, ten members, the vote."""
     learned, schedule = models.ensemble.config, linear_schedule(models.ddpm.diffusion)
     x_0, noise = torch.zeros(1, 3, SIZE, SIZE), torch.randn(3, SIZE, SIZE)
@@ -333,7 +337,7 @@ def pixels_row(models: Models, seed: EndToEnd | None, runs: int) -> Row:
         )
         models.ensemble.label(maps, SIZE)
 
-    theirs = partial(seed.label, seed.sample(0)) if seed else None
+    theirs = partial(other.label, other.sample(0)) if other else None
     times = alternating(partial(without_grad, ours), theirs, runs)
     return Row("labels of 1 image from its pixels, fp32", *times, "s")
 

@@ -31,10 +31,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = parser().parse_args()
-    torch.set_num_threads(given.threads)
-    rows = [row for name in given.presets for row in preset_rows(name, given.runs)]
-    measuring.report("Presets", rows, given.json, [])
+    arguments = parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows = [row for name in arguments.presets for row in preset_rows(name, arguments.runs)]
+    measuring.report("Presets", rows, arguments.json, [])
 
 
 def preset_rows(name: str, num_runs: int) -> list[Row]:

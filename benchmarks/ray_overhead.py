@@ -36,7 +36,7 @@ class Run:
     start_up: float
     rate: float
     total: float
-    told: str
+    last_line: str
     """What it printed last."""
 
 
@@ -51,53 +51,67 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = parser().parse_args()
+    arguments = parser().parse_args()
     keys = [
-        f"generate.num={given.shards * given.samples_per_shard}",
-        f"generate.samples_per_shard={given.samples_per_shard}",
-        f"generate.cpus_per_actor={max(1, given.threads - 1)}",
+        f"generate.num={arguments.shards * arguments.samples_per_shard}",
+        f"generate.samples_per_shard={arguments.samples_per_shard}",
+        f"generate.cpus_per_actor={max(1, arguments.threads - 1)}",
         "generate.max_actors=1",
-        *given.set,
+        *arguments.set,
     ]
-    if given.loop:
-        loop(given.loop, keys)
+    if arguments.loop:
+        loop(arguments.loop, keys)
         return
     runs: dict[str, list[Run]] = {"loop": [], "ray": []}
-    for _ in range(given.runs):
+    for _ in range(arguments.runs):
         for side, done in runs.items():
-            done.append(measured(side, keys, given))
+            done.append(measured(side, keys, arguments))
     medians = {
         name: [statistics.median(getattr(run, name) for run in runs[side]) for side in runs]
         for name in ("rate", "start_up", "total")
     }
     rate, start_up, total = (medians[name] for name in ("rate", "start_up", "total"))
     rows = [
-        Row("G steady state, ours through Ray; other: without", rate[1], rate[0], "pairs/s",
+        Row("steady state, ours through Ray; other: without", rate[1], rate[0], "pairs/s",
             ">= 0.97x"),
         Row("start-up, ours through Ray; other: without", start_up[1], start_up[0], "s"),
         Row("the whole command", total[1], total[0], "s"),
     ]  # fmt: skip
-    waits = statistics.median(float(run.told) for run in runs["loop"])
+    waits = statistics.median(float(run.last_line) for run in runs["loop"])
     rows.append(Row("sampling waits for encoding and storage", waits * 100, None, "%", "<= 1 %"))
-    told = f"{given.shards} shards of {given.samples_per_shard} pairs of the toy models, one actor"
+    pairs = f"{arguments.shards} shards of {arguments.samples_per_shard} pairs"
     spread = ", ".join(
         f"{side} {min(r.rate for r in done):.2f} to {max(r.rate for r in done):.2f}"
         for side, done in runs.items()
     )
-    notes = [f"{told}; {given.runs} runs in turns, medians. Spread in pairs/s: {spread}."]
-    measuring.report("Ray's cost", rows, given.json, notes)
+    notes = [
+        f"{pairs} of the toy models, one actor; {arguments.runs} runs in turns, medians. "
+        f"Spread in pairs/s: {spread}."
+    ]
+    measuring.report("Ray's cost", rows, arguments.json, notes)
 
 
-def measured(side: str, keys: Sequence[str], given: argparse.Namespace) -> Run:
+def measured(side: str, keys: Sequence[str], arguments: argparse.Namespace) -> Run:
     """One run of one side in a new folder."""
     with tempfile.TemporaryDirectory() as folder:
         options = [word for key in keys for word in ("--set", key)]
         if side == "ray":
             command = [sys.executable, "-m", "factory.cli", "generate", "--out", folder, *options]
         else:
-            command = [sys.executable, __file__, "--loop", folder, "--threads", str(given.threads)]
-            command += ["--shards", str(given.shards), *(f"--set={key}" for key in given.set)]
-            command += ["--samples-per-shard", str(given.samples_per_shard)]
+            command = [
+                sys.executable,
+                __file__,
+                "--loop",
+                folder,
+                "--threads",
+                str(arguments.threads),
+            ]
+            command += [
+                "--shards",
+                str(arguments.shards),
+                *(f"--set={key}" for key in arguments.set),
+            ]
+            command += ["--samples-per-shard", str(arguments.samples_per_shard)]
         started = time.time()
         environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -107,7 +121,7 @@ def measured(side: str, keys: Sequence[str], given: argparse.Namespace) -> Run:
         receipts = sorted(Path(folder, SHARDS).glob("*.json"), key=lambda p: p.stat().st_mtime)
         times = [receipt.stat().st_mtime for receipt in receipts]
         first = json.loads(receipts[0].read_text())["seconds"]
-        pairs = given.samples_per_shard * (len(times) - 1)
+        pairs = arguments.samples_per_shard * (len(times) - 1)
         rate = pairs / (times[-1] - times[0])
         return Run(times[0] - started - first, rate, total, done.stdout.splitlines()[-1])
 
@@ -118,8 +132,8 @@ def loop(url: str, keys: Sequence[str]) -> None:
     from factory.generation.command import generate
     from factory.generation.synthesizer import Synthesizer
 
-    given = [("generate.url", url), ("generate.workers", "here")]
-    config = load_config(None, [*map(parse_override, keys), *given])
+    settings = [("generate.url", url), ("generate.workers", "here")]
+    config = load_config(None, [*map(parse_override, keys), *settings])
     spans: list[tuple[float, float]] = []
     batches = Synthesizer.batches
 

@@ -39,22 +39,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = parser().parse_args()
-    if given.make is not None:
-        make(given)
+    arguments = parser().parse_args()
+    if arguments.make is not None:
+        make(arguments)
         return
-    numbers = range(given.shards)
+    numbers = range(arguments.shards)
     first = hashes([numbers])
-    second = hashes([numbers[0::2], numbers[1::2]] if given.shards > 1 else [numbers])
+    second = hashes([numbers[0::2], numbers[1::2]] if arguments.shards > 1 else [numbers])
     equal = sum(first[number] == second[number] for number in numbers)
     processor = "GPU" if torch.cuda.is_available() else "CPU"
     measuring.report(
         "Bytes of shards made twice",
-        [Row("shards of the same bytes", 100 * equal / given.shards, None, "%", "100 %")],
-        given.json,
+        [Row("shards of the same bytes", 100 * equal / arguments.shards, None, "%", "100 %")],
+        arguments.json,
         [
-            f"{given.shards} shards of {given.samples_per_shard} pairs on the {processor}: first "
-            "by one process, then by two at once."
+            f"{arguments.shards} shards of {arguments.samples_per_shard} pairs on the {processor}: "
+            "first by one process, then by two at once."
         ],
     )
 
@@ -77,21 +77,21 @@ def hashes(parts: Sequence[Sequence[int]]) -> dict[int, str]:
         return {shard: receipt.sha256 for shard, receipt in read_receipts(dataset).items()}
 
 
-def make(given: argparse.Namespace) -> None:
+def make(arguments: argparse.Namespace) -> None:
     """Makes some shards of a dataset, as `factory generate --workers here` does."""
     keys = {
-        "models.ddpm_url": given.ddpm or TOY,
-        "models.ensemble_url": given.ensemble or TOY,
-        "generate.url": given.into,
-        "generate.num": given.shards * given.samples_per_shard,
-        "generate.samples_per_shard": given.samples_per_shard,
-        "generate.cpus_per_actor": given.threads,
+        "models.ddpm_url": arguments.ddpm or TOY,
+        "models.ensemble_url": arguments.ensemble or TOY,
+        "generate.url": arguments.into,
+        "generate.num": arguments.shards * arguments.samples_per_shard,
+        "generate.samples_per_shard": arguments.samples_per_shard,
+        "generate.cpus_per_actor": arguments.threads,
         "generate.gpus_per_actor": int(torch.cuda.is_available()),
     }
-    config = load_config(None, [*keys.items(), *given.set])
+    config = load_config(None, [*keys.items(), *arguments.set])
     plan = make_plan(config, load_models(config))
-    Ledger(given.into, plan).start(dump_config(config), {})
-    local.make_shards(config, plan, given.make)
+    Ledger(arguments.into, plan).start(dump_config(config), {})
+    local.make_shards(config, plan, arguments.make)
 
 
 if __name__ == "__main__":

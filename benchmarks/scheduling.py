@@ -1,7 +1,7 @@
 """What scheduling costs: shards that do nothing, through the driver, the dispatcher and actors.
 
 For each number of planned shards a driver of its own decides what is pending, starts the pool, and
-lets the actors run for some seconds. Nothing is sampled and nothing is written. Told are the
+lets the actors run for some seconds. Nothing is sampled and nothing is written. Reported are the
 driver's and the coordinator's memory at their highest, the time until the first shard is begun, and
 shards a second between the first look at which one was finished and the last.
 """
@@ -39,19 +39,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = parser().parse_args()
-    if given.driver:
-        print(json.dumps(drive(given.driver, given.shards[0], given.actors, given.seconds)))
+    arguments = parser().parse_args()
+    if arguments.driver:
+        print(
+            json.dumps(
+                drive(arguments.driver, arguments.shards[0], arguments.actors, arguments.seconds)
+            )
+        )
         return
-    with measuring.reporting("Scheduling", given.json) as (rows, notes):
-        notes.append(f"{given.actors} actors; medians of {given.runs} drivers each.")
-        for num_shards in given.shards:
-            rows += rows_of(num_shards, given)
+    with measuring.reporting("Scheduling", arguments.json) as (rows, notes):
+        notes.append(f"{arguments.actors} actors; medians of {arguments.runs} drivers each.")
+        for num_shards in arguments.shards:
+            rows += rows_of(num_shards, arguments)
 
 
-def rows_of(num_shards: int, given: argparse.Namespace) -> list[Row]:
+def rows_of(num_shards: int, arguments: argparse.Namespace) -> list[Row]:
     """Medians over the runs of one number of shards."""
-    runs = [run(num_shards, given) for _ in range(given.runs)]
+    runs = [run(num_shards, arguments) for _ in range(arguments.runs)]
     middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     count = f"{num_shards:,} shards: "
     return [
@@ -64,11 +68,11 @@ def rows_of(num_shards: int, given: argparse.Namespace) -> list[Row]:
     ]  # fmt: skip
 
 
-def run(num_shards: int, given: argparse.Namespace) -> dict[str, float]:
+def run(num_shards: int, arguments: argparse.Namespace) -> dict[str, float]:
     """What a driver in a process of its own measured."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--driver", folder, "--shards", str(num_shards)]
-        command += ["--actors", str(given.actors), "--seconds", str(given.seconds)]
+        command += ["--actors", str(arguments.actors), "--seconds", str(arguments.seconds)]
         environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:

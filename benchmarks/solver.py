@@ -1,11 +1,11 @@
 """Which solver, on which grid: distance to the ODE's solution, and to real images.
 
-B: root mean square distance, in units of [-1, 1], of images after 10 passes to those of the
-1000-step ODE solution from the same noise; for the ODE itself, and with x_0 clipped at every step,
-as `generate` samples. C: Frechet distance to real images of few-step settings
-against ancestral sampling over all timesteps (Heusel et al. 2017, equation 6), in the fixed
-feature space of `features`, which needs no download. Where a run is stopped, the table holds what
-is known by then; with --keep the same command goes on.
+To the ODE's solution: root mean square distance, in units of [-1, 1], of images after 10 passes to
+those of the 1000-step solution from the same noise; for the ODE itself, and with x_0 clipped at
+every step, as `generate` samples. To real images: Frechet distance of few-step settings against
+ancestral sampling over all timesteps (Heusel et al. 2017, equation 6), in the fixed feature space
+of `features`, which needs no download. Where a run is stopped, the table holds what is known by
+then; with --keep the same command goes on.
 """
 
 import argparse
@@ -72,38 +72,42 @@ def parser() -> argparse.ArgumentParser:
     """The command line's."""
     arguments = measuring.parser(__doc__ or "")
     arguments.add_argument("--ddpm", default=embedded.DDPM_URL, help="a model folder")
-    arguments.add_argument("--config", help="its images, for C; absent: the toy domain")
-    arguments.add_argument("--images", type=int, default=32, help="of B; 0 leaves it out")
-    arguments.add_argument("--samples", type=int, default=2000, help="of C; 0 leaves it out")
-    arguments.add_argument("--passes", type=int, nargs="+", default=[10, 20], help="of C")
-    arguments.add_argument("--etas", type=float, nargs="+", default=[0.0, 0.5, 1.0], help="of C")
-    arguments.add_argument("--grid", choices=GRIDS, help="of C; absent: as `generate` has it")
+    arguments.add_argument("--config", help="its images are the real ones; absent: the toy domain")
+    arguments.add_argument("--images", type=int, default=32, help="for the ODE; 0 leaves it out")
+    arguments.add_argument("--samples", type=int, default=2000, help="for real images; 0: none")
     arguments.add_argument(
-        "--keep", type=Path, help="folder of C's samples: what is there is not sampled again"
+        "--passes", type=int, nargs="+", default=[10, 20], help="for real images"
+    )
+    arguments.add_argument(
+        "--etas", type=float, nargs="+", default=[0.0, 0.5, 1.0], help="for real images"
+    )
+    arguments.add_argument("--grid", choices=GRIDS, help="for real images; absent: `generate`'s")
+    arguments.add_argument(
+        "--keep", type=Path, help="folder of samples: what is there is not sampled again"
     )
     return arguments
 
 
 def main() -> None:
-    given = parser().parse_args()
-    torch.set_num_threads(given.threads)
-    model = load_model(given.ddpm)
+    arguments = parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    model = load_model(arguments.ddpm)
     model.unet.to(DEVICE)
-    with measuring.reporting("Solvers", given.json) as (rows, notes):
-        for clip in (None, 1.0) if given.images else ():
+    with measuring.reporting("Solvers", arguments.json) as (rows, notes):
+        for clip in (None, 1.0) if arguments.images else ():
             with autocast(False, DEVICE.type):
-                told, more = ode_rows(model, given.images, clip)
-            rows += told
-            notes += more
-        if given.samples:
-            for row, note in frechet_rows(model, load_config(given.config), given):
+                new_rows, new_notes = ode_rows(model, arguments.images, clip)
+            rows += new_rows
+            notes += new_notes
+        if arguments.samples:
+            for row, note in frechet_rows(model, load_config(arguments.config), arguments):
                 rows.append(row)
                 notes.append(note)
 
 
 @torch.inference_mode()
 def ode_rows(model: Model, num_images: int, clip: float | None) -> tuple[list[Row], list[str]]:
-    """B, for every solver and grid, the best first; clip: whether x_0 is clipped at every step."""
+    """Distances to the ODE's solution, the best first; clip: the bound of x_0 at every step."""
     schedule = linear_schedule(model.diffusion)
     shape = (3, model.image_size, model.image_size)
     x_t = normal_noise(range(num_images), shape, stream=0).to(DEVICE)
@@ -120,71 +124,74 @@ def ode_rows(model: Model, num_images: int, clip: float | None) -> tuple[list[Ro
     rows = []
     for solver in list(SOLVERS)[1:]:
         for grid in GRIDS:
-            name = f"B {how}: {solver}, {grid} grid; other: DDIM, uniform grid"
+            name = f"{how}: {solver}, {grid} grid; other: DDIM, uniform grid"
             rows.append(Row(name, distance(solver, grid), base["uniform"], "RMS", ">= 4x"))
     rows.sort(key=lambda row: row.ours)
     spread = ", ".join(f"{value:.4f} {grid}" for grid, value in base.items())
     return rows, [
-        f"B {how}: {num_images} images of {model.image_size} px, 10 passes, fp32; every grid holds "
+        f"{how}: {num_images} images of {model.image_size} px, 10 passes, fp32; every grid holds "
         f"{PINNED}. DDIM by grid: {spread}. The solution's own deviation: "
         f"{float(solution.std()):.3f}, its largest value {float(solution.abs().max()):.2f}."
     ]
 
 
 def frechet_rows(
-    model: Model, config: Config, given: argparse.Namespace
+    model: Model, config: Config, arguments: argparse.Namespace
 ) -> Iterator[tuple[Row, str]]:
-    """C: settings against all timesteps; ours and other are Frechet distances to real images.
+    """Settings against all timesteps; ours and other are Frechet distances to real images.
 
     Each row with a note, the first of all timesteps against other real images.
     """
-    source = config.data.unlabelled.model_copy(update={"num": 2 * given.samples})
+    source = config.data.unlabelled.model_copy(update={"num": 2 * arguments.samples})
     images = torch.from_numpy(read_images(source, model.image_size)).permute(0, 3, 1, 2)
-    real, others = images[: given.samples], images[given.samples : 2 * given.samples]
+    real, others = images[: arguments.samples], images[arguments.samples : 2 * arguments.samples]
     there = moments(features(real))
 
     def distances(*setting: Any) -> tuple[float, str]:
         """Of the samples, and what it is for their halves alone."""
-        seen = features(sampled(model, given, *setting))
+        seen = features(sampled(model, arguments, *setting))
         whole, *halves = (frechet(there, moments(part)) for part in (seen, *seen.chunk(2)))
         return whole, f"{whole:.4g}; halves alone {', '.join(f'{half:.4g}' for half in halves)}"
 
-    base, told = distances("DDIM", EVERY, 1.0, uniform_timesteps)
+    base, details = distances("DDIM", EVERY, 1.0, uniform_timesteps)
     floor = frechet(there, moments(features(others)))
     yield (
-        Row(f"C ancestral, {EVERY}; other: as many real images", base, floor, "FD"),
+        Row(f"ancestral, {EVERY}; other: as many real images", base, floor, "FD"),
         (
-            f"C: {given.samples} samples a setting, {'bf16' if IN_BF16 else 'fp32'}, against "
+            f"{arguments.samples} samples a setting, {'bf16' if IN_BF16 else 'fp32'}, against "
             f"{len(real)} real images. `ratio` below {1 / WITHIN:.3f} is a distance more than "
-            f"{WITHIN - 1:.0%} above that of all timesteps: {told}."
+            f"{WITHIN - 1:.0%} above that of all timesteps: {details}."
         ),
     )
-    for solver, passes, eta, grid in settings(given):
+    for solver, passes, eta, grid in settings(arguments):
         how = f", eta {eta:g}" if solver == "DDIM" else ""
-        name = f"C {solver}{how}, {grid} grid, {passes} passes"
-        distance, told = distances(solver, passes, eta, GRIDS[grid])
+        name = f"{solver}{how}, {grid} grid, {passes} passes"
+        distance, details = distances(solver, passes, eta, GRIDS[grid])
         goal = f"<= {WITHIN}x the distance"
         yield (
             Row(f"{name}; other: ancestral, {EVERY}", distance, base, "FD", goal),
-            (f"{name}: {told}."),
+            (f"{name}: {details}."),
         )
 
 
-def settings(given: argparse.Namespace) -> Iterator[tuple[str, int, float, str]]:
-    """Of C: solver, passes, eta, grid; those that add noise first, at all numbers of passes."""
-    for passes in given.passes:
-        for eta in given.etas:
-            yield "DDIM", passes, eta, given.grid or "uniform"
-        yield SDE, passes, 1.0, given.grid or "high-noise"
-    for passes in given.passes:
+def settings(arguments: argparse.Namespace) -> Iterator[tuple[str, int, float, str]]:
+    """Solver, passes, eta and grid of the settings that are compared with real images.
+
+    Those that add noise come first, at all numbers of passes.
+    """
+    for passes in arguments.passes:
+        for eta in arguments.etas:
+            yield "DDIM", passes, eta, arguments.grid or "uniform"
+        yield SDE, passes, 1.0, arguments.grid or "high-noise"
+    for passes in arguments.passes:
         for solver in list(SOLVERS)[1:]:
-            yield solver, passes, 0.0, given.grid or "log-SNR"
+            yield solver, passes, 0.0, arguments.grid or "log-SNR"
 
 
 @torch.inference_mode()
 def sampled(
     model: Model,
-    given: argparse.Namespace,
+    arguments: argparse.Namespace,
     solver: str,
     passes: int,
     eta: float,
@@ -194,12 +201,12 @@ def sampled(
     schedule = linear_schedule(model.diffusion)
     timesteps = grid(schedule, passes, PINNED)
     batches = []
-    for start in range(0, given.samples, BATCH):
-        seeds = range(start, min(start + BATCH, given.samples))
+    for start in range(0, arguments.samples, BATCH):
+        seeds = range(start, min(start + BATCH, arguments.samples))
         named = repr(
             (model.model_hash, solver, timesteps, eta, seeds, IN_BF16, DEVICE.type)
         ).encode()
-        file = given.keep and given.keep / f"{hashlib.sha256(named).hexdigest()[:20]}.npy"
+        file = arguments.keep and arguments.keep / f"{hashlib.sha256(named).hexdigest()[:20]}.npy"
         if file and file.exists():
             batches.append(torch.from_numpy(np.load(file)))
             continue
@@ -245,8 +252,8 @@ def features(images: torch.Tensor) -> torch.Tensor:
     """uint8 (N, 3, S, S) -> (N, 176): what a fixed random network sees, and a 4x4 thumbnail.
 
     Three layers of 3x3 convolutions with stride 2, orthogonal weights of seed 0, ReLU; the means
-    over places of the second's and third's 64 channels. Random features rank image sets much as
-    trained ones do, and nobody has to download them.
+    over all positions of the second's and third's 64 channels. Random features rank image sets
+    much as trained ones do, and nobody has to download them.
     """
     generator = torch.Generator().manual_seed(0)
     found = []

@@ -3,8 +3,8 @@
 Meant for a GPU: without Ray, needs no data. The network has the shape of configs/faces64.yaml
 (random weights unless --ddpm and --ensemble name models); pictures are encoded by a thread while
 the next batch is sampled. Two recipes: the fewest passes, with labels off the trajectory, and what
-`generate` does when nothing is set. Each rate is told as soon as it is known, and the table holds
-those that are known, even where a later one fails or the time is up.
+`generate` does when nothing is set. Each rate is printed as soon as it is known, and the table
+holds those that are known, even where a later one fails or the time is up.
 """
 
 import argparse
@@ -51,35 +51,35 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     known = parser()
-    given = known.parse_args()
-    if bool(given.ddpm) != bool(given.ensemble):
+    arguments = known.parse_args()
+    if bool(arguments.ddpm) != bool(arguments.ensemble):
         known.error("--ddpm and --ensemble belong together")
-    if given.cuda_graphs and not ON_GPU:
+    if arguments.cuda_graphs and not ON_GPU:
         known.error("--cuda-graphs needs a GPU")
-    torch.set_num_threads(given.threads)
-    models = face_models(given.ddpm, given.ensemble)
-    with measuring.reporting("Throughput", given.json) as (rows, notes):
-        for recipe in given.recipes:
-            for size in given.batch_sizes:
-                plan = plan_of(models, recipe, size, given)
-                rate = pairs_per_second(models, plan, given.cuda_graphs)
-                name = f"H pairs/s, {recipe}, batch {size}"
+    torch.set_num_threads(arguments.threads)
+    models = face_models(arguments.ddpm, arguments.ensemble)
+    with measuring.reporting("Throughput", arguments.json) as (rows, notes):
+        for recipe in arguments.recipes:
+            for size in arguments.batch_sizes:
+                plan = plan_of(models, recipe, size, arguments)
+                rate = pairs_per_second(models, plan, arguments.cuda_graphs)
+                name = f"pairs/s, {recipe}, batch {size}"
                 rows.append(Row(name, rate, None, "pairs/s", ">= 600 on an H200"))
                 print(f"{name}: {rate:.4g}", file=sys.stderr, flush=True)
-            told = {k: v for k, v in plan.recipe.items() if not k.endswith("sha256")}
-            notes.append(f"{recipe}: {told}.")
+            settings = {k: v for k, v in plan.recipe.items() if not k.endswith("sha256")}
+            notes.append(f"{recipe}: {settings}.")
 
 
-def plan_of(models: Models, recipe: str, batch_size: int, given: argparse.Namespace) -> Plan:
+def plan_of(models: Models, recipe: str, batch_size: int, arguments: argparse.Namespace) -> Plan:
     """One shard of so many batches, after one that warms up."""
     keys = {
-        "generate.num": 2 * given.rounds * batch_size,
-        "generate.samples_per_shard": given.rounds * batch_size,
+        "generate.num": 2 * arguments.rounds * batch_size,
+        "generate.samples_per_shard": arguments.rounds * batch_size,
         "generate.batch_size": batch_size,
         "generate.gpus_per_actor": int(ON_GPU),
         **RECIPES[recipe],
     }
-    return make_plan(load_config(None, [*keys.items(), *given.set]), models)
+    return make_plan(load_config(None, [*keys.items(), *arguments.set]), models)
 
 
 def pairs_per_second(models: Models, plan: Plan, cuda_graphs: bool) -> float:
@@ -110,9 +110,9 @@ def with_cuda_graphs(models: Models, plan: Plan) -> Synthesizer:
 def copied(graph: Callable[..., Any]) -> Callable[..., Any]:
     """The next replay overwrites what a graph gives."""
 
-    def call(*given: Any) -> Any:
+    def call(*inputs: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()
-        return tree_map_only(torch.Tensor, torch.clone, graph(*given))
+        return tree_map_only(torch.Tensor, torch.clone, graph(*inputs))
 
     return call
 

@@ -1,10 +1,10 @@
 """Steps of DDPM training: images per second, waiting for data, share of the matrix rate.
 
-The other side is the seed project's own training loop (batch decoded from PNG by its DataLoader,
+The other side is DiffuseSeg's own training loop (batch decoded from PNG by its DataLoader,
 fp32, Adam, the loss fetched every step) on its own network; ours trains the same network as
 `factory train` trains ours: uint8 images in memory, bfloat16 where it is fast, fused AdamW, EMA.
-Both take turns; medians are told. Then our face network alone, on the images of a config or random
-ones.
+Both take turns; medians are reported. Then our face network alone, on the images of a config or
+random ones.
 """
 
 import argparse
@@ -46,8 +46,8 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 MATRIX_SIZE = {"cpu": 4096, "cuda": 16384}
 """Large enough that starting a product costs nothing beside it."""
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-SEED_STEPS = 3
-"""Of the seed's, each turn; the first one warms up."""
+DIFFUSESEG_STEPS = 3
+"""Of DiffuseSeg's, each turn; the first one warms up."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,29 +57,31 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--config", default="configs/faces64.yaml")
     arguments.add_argument("--data", action="store_true", help="the config's images, not random")
     arguments.add_argument("--batch-size", type=int, help="absent: the config's")
-    arguments.add_argument("--seed-batch", type=int, default=2, help="its memory allows no more")
+    arguments.add_argument(
+        "--diffuseseg-batch", type=int, default=2, help="its memory allows no more"
+    )
     measuring.add_set(arguments)
     return arguments
 
 
 def main() -> None:
-    given = parser().parse_args()
-    torch.set_num_threads(given.threads)
-    config = load_config(given.config, given.set)
-    rows, notes = face_rows(config, given)
-    rows.append(seed_row(config, given))
-    measuring.report("Training", rows, given.json, notes)
+    arguments = parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = load_config(arguments.config, arguments.set)
+    rows, notes = face_rows(config, arguments)
+    rows.append(diffuseseg_row(config, arguments))
+    measuring.report("Training", rows, arguments.json, notes)
 
 
-def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], list[str]]:
+def face_rows(config: Config, arguments: argparse.Namespace) -> tuple[list[Row], list[str]]:
     """Our network on the config's batch: rate, waiting, share of the matrix rate."""
     train = config.train.model_copy(
-        update={"batch_size": given.batch_size or config.train.batch_size}
+        update={"batch_size": arguments.batch_size or config.train.batch_size}
     )
     state = new_state(config, DEVICE)
     network = fast_network(state.unet, train)
     size = config.data.side
-    images = resident_images(pixels(config, given.data), DEVICE)
+    images = resident_images(pixels(config, arguments.data), DEVICE)
     schedule = linear_schedule(config.train.diffusion).to(DEVICE)
     waited = []
 
@@ -94,7 +96,7 @@ def face_rows(config: Config, given: argparse.Namespace) -> tuple[list[Row], lis
     for _ in range(3):
         step()
     waited.clear()
-    seconds = [measuring.seconds(step) for _ in range(max(given.runs, 5))]
+    seconds = [measuring.seconds(step) for _ in range(max(arguments.runs, 5))]
     rate = train.batch_size / statistics.median(seconds)
     flops = 3 * forward_flops(state.unet, size)
     precision = "bf16" if in_bf16(train.precision, DEVICE.type) else "fp32"
@@ -158,10 +160,10 @@ def matrix_rate(size: int, dtype: torch.dtype) -> float:
     return 2 * size**3 / min(measuring.seconds(product) for _ in range(5))
 
 
-def seed_row(config: Config, given: argparse.Namespace) -> Row:
-    """The seed's network, trained by our step and by its own loop."""
-    batch = given.seed_batch
-    name = f"the seed's network, batch {batch}"
+def diffuseseg_row(config: Config, arguments: argparse.Namespace) -> Row:
+    """DiffuseSeg's network, trained by our step and by its own loop."""
+    batch = arguments.diffuseseg_batch
+    name = f"DiffuseSeg's network, batch {batch}"
     train = config.train.model_copy(update={"batch_size": batch})
     torch.manual_seed(0)
     unet = DiffuseSegUNet(Shape()).to(DEVICE)
@@ -176,34 +178,34 @@ def seed_row(config: Config, given: argparse.Namespace) -> Row:
         finish()
 
     step()
-    if given.diffuseseg is None:
-        measuring.absent("the seed's training", "--diffuseseg")
-        ours = [measuring.seconds(step) for _ in range(given.runs)]
+    if arguments.diffuseseg is None:
+        measuring.absent("DiffuseSeg's training", "--diffuseseg")
+        ours = [measuring.seconds(step) for _ in range(arguments.runs)]
         return Row(name, batch / statistics.median(ours), None, "images/s")
-    module, ours, theirs = load_module(given.diffuseseg, "DDPM-train"), [], []
-    for _ in range(given.runs):
-        ours += [measuring.seconds(step) for _ in range(SEED_STEPS - 1)]
-        theirs += seed_step_seconds(module, given.diffuseseg, batch)
+    module, ours, theirs = load_module(arguments.diffuseseg, "DDPM-train"), [], []
+    for _ in range(arguments.runs):
+        ours += [measuring.seconds(step) for _ in range(DIFFUSESEG_STEPS - 1)]
+        theirs += diffuseseg_step_seconds(module, arguments.diffuseseg, batch)
     fast, slow = (batch / statistics.median(side) for side in (ours, theirs))
     return Row(name, fast, slow, "images/s")
 
 
-def seed_step_seconds(module: ModuleType, path: Path, batch: int) -> list[float]:
+def diffuseseg_step_seconds(module: ModuleType, path: Path, batch: int) -> list[float]:
     """Seconds of steps of its own `train`, between the losses that it reports."""
     with tempfile.TemporaryDirectory() as folder:
-        pixels = random_images(64, batch * SEED_STEPS).permute(0, 2, 3, 1).cpu().numpy()
+        pixels = random_images(64, batch * DIFFUSESEG_STEPS).permute(0, 2, 3, 1).cpu().numpy()
         for i, image in enumerate(pixels):
             (Path(folder) / f"{i}.png").write_bytes(encode_png(np.ascontiguousarray(image)))
-        told = yaml.safe_load((path / "utils" / "config.yaml").read_text())
-        told["dataset_params"]["im_path"] = folder
-        told["train_params"] |= {
+        config = yaml.safe_load((path / "utils" / "config.yaml").read_text())
+        config["dataset_params"]["im_path"] = folder
+        config["train_params"] |= {
             "type": "new",
             "batch_size": batch,
             "num_epochs": 1,
             "ckpt_path": folder,
         }
         file = Path(folder) / "config.yaml"
-        file.write_text(yaml.safe_dump(told))
+        file.write_text(yaml.safe_dump(config))
         times: list[float] = []
         module.wandb = _Log(times)  # type: ignore[attr-defined]
         module.tqdm = lambda loader: loader  # type: ignore[attr-defined]
@@ -212,13 +214,13 @@ def seed_step_seconds(module: ModuleType, path: Path, batch: int) -> list[float]
 
 
 class _Log:
-    """Stands in for the seed's reporting; notes when a batch's loss comes."""
+    """Stands in for DiffuseSeg's reporting; notes when a batch's loss comes."""
 
     def __init__(self, times: list[float]) -> None:
         self.times = times
 
-    def log(self, told: dict[str, Any]) -> None:
-        if "train/batch_loss" in told:
+    def log(self, values: dict[str, Any]) -> None:
+        if "train/batch_loss" in values:
             self.times.append(time.perf_counter())
 
     def __getattr__(self, name: str) -> Callable[..., None]:

@@ -4,9 +4,9 @@
 
 The other side: Pillow's PNG as it comes, and webdataset's `ShardWriter` with the same fields as
 JSON, which it gets ready-made, while ours counts the classes of each mask, too. Both write to a
-temporary folder, on one thread, in turns. CPU time is told, since other work on the machine makes
-wall time longer. ShardWriter gives each member a PAX header, for its time in fractions of a second:
-`both PNGs` compares what the pictures alone take.
+temporary folder, on one thread, in turns. CPU time is reported, since other work on the machine
+makes wall time longer. ShardWriter gives each member a PAX header, for its time in fractions of a
+second: `both PNGs` compares what the pictures alone take.
 """
 
 import argparse
@@ -99,17 +99,17 @@ def read_pairs(folder: Path | None, size: int, num: int) -> list[Pair]:
     if folder is None:
         return [drawing.draw(0, index, size) for index in range(num)]
     pairs = []
-    for place in sorted((folder / "masks").glob("*.png"))[:num]:
-        (image_place,) = (folder / "images").glob(f"{place.stem}.*")
-        image = open_image(image_place.read_bytes()).convert("RGB")
+    for mask_file in sorted((folder / "masks").glob("*.png"))[:num]:
+        (image_file,) = (folder / "images").glob(f"{mask_file.stem}.*")
+        image = open_image(image_file.read_bytes()).convert("RGB")
         image = crop_and_resize(image, size, Image.Resampling.BICUBIC)
-        mask = crop_and_resize(open_image(place.read_bytes()), size, Image.Resampling.NEAREST)
+        mask = crop_and_resize(open_image(mask_file.read_bytes()), size, Image.Resampling.NEAREST)
         pairs.append((np.array(image), np.array(mask)))
     return pairs
 
 
 class Case(NamedTuple):
-    """Works over all pairs; told as microseconds a pair."""
+    """Works over all pairs; reported as microseconds a pair."""
 
     name: str
     ours: Work
@@ -181,8 +181,8 @@ def write_theirs(pairs: list[Pair], fields: list[dict[str, Any]], folder: Path) 
 def pack_theirs(pngs: list[tuple[bytes, ...]], fields: list[dict[str, Any]], folder: Path) -> int:
     """Number of bytes written."""
     with webdataset.ShardWriter(str(folder / "%06d.tar"), verbose=0) as writer:
-        for (image, mask), told in zip(pngs, fields, strict=True):
-            sample = {"__key__": told["key"], "image.png": image, "mask.png": mask, "json": told}
+        for (image, mask), row in zip(pngs, fields, strict=True):
+            sample = {"__key__": row["key"], "image.png": image, "mask.png": mask, "json": row}
             writer.write(sample)
     return (folder / "000000.tar").stat().st_size
 
@@ -196,7 +196,7 @@ def samples_of(pairs: list[Pair]) -> list[Sample]:
 
 
 def fields_of(pairs: list[Pair]) -> list[dict[str, Any]]:
-    """What both sides tell of a pair beside its pictures."""
+    """What both sides write of a pair beside its pictures."""
     num = num_classes(pairs)
     return [to_fields(sample, num) for sample in samples_of(pairs)]
 
@@ -239,7 +239,7 @@ def read(png: bytes) -> UInt8:
 
 
 def settings(size: int, pairs: list[Pair], runs: int) -> str:
-    """What `encode_png` chose from, as a Markdown table; all run in turns, medians are told."""
+    """What `encode_png` chose from, as a Markdown table; all run in turns, medians are reported."""
     pictures = {"image": [image for image, _ in pairs], "mask": [mask for _, mask in pairs]}
     works = {
         (name, what): partial(each, encoder, found)

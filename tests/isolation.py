@@ -29,7 +29,7 @@ def hide_settings(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
 
 
 class Watch:
-    """Refuses what a test must not do, as Python's audit events tell of it.
+    """Refuses what a test must not do, which Python's audit events report.
 
     An audit hook stays as long as its process: there is one, and `during` turns it on.
     """

@@ -68,8 +68,8 @@ def accept(script: str, options: list[str]) -> None:
 def test_a_command_of_the_docs_is_one_that_its_script_takes(
     script: str, options: str, checkout: Path
 ) -> None:
-    given = {"PATH": str(checkout), "N": "1"}
-    words = [given.get(word, word) for word in shlex.split(options)]
+    values = {"PATH": str(checkout), "N": "1"}
+    words = [values.get(word, word) for word in shlex.split(options)]
     accept(script, words)
     for flag, value in pairwise(words):
         if flag == "--set":
@@ -97,14 +97,14 @@ def test_make_bench_runs_all_and_names_those_that_failed(checkout: Path, tmp_pat
     python.write_text(f'#!/bin/sh\necho "$@" >> {calls}\ncase $1 in *fitting.py) exit 1; esac\n')
     python.chmod(0o755)
     (tmp_path / "venv" / ".bench").touch()
-    given: dict[str, Path | str] = {
+    variables: dict[str, Path | str] = {
         "DIFFUSESEG": checkout,
         "DDPM_SEGMENTATION": checkout,
         "VENV": tmp_path / "venv",
     }
-    given |= {"DDPM": "models/ddpm", "ENSEMBLE": "models/ensemble", "CONFIG": "one.yaml"}
+    variables |= {"DDPM": "models/ddpm", "ENSEMBLE": "models/ensemble", "CONFIG": "one.yaml"}
     done = subprocess.run(
-        ["make", "bench", *(f"{name}={value}" for name, value in given.items())],
+        ["make", "bench", *(f"{name}={value}" for name, value in variables.items())],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -113,11 +113,11 @@ def test_make_bench_runs_all_and_names_those_that_failed(checkout: Path, tmp_pat
     assert "failed: fitting\n" in done.stderr
     (named,) = re.findall(r"^BENCHMARKS := (.*)", (ROOT / "Makefile").read_text(), re.M)
     called = [shlex.split(line) for line in calls.read_text().splitlines()]
-    assert [Path(place).stem for place, *_ in called] == named.split()
-    for place, *options in called:
-        assert (ROOT / place).is_file()
-        accept(Path(place).stem, options)
-    fitting = next(options for place, *options in called if place.endswith("fitting.py"))
+    assert [Path(script).stem for script, *_ in called] == named.split()
+    for script, *options in called:
+        assert (ROOT / script).is_file()
+        accept(Path(script).stem, options)
+    fitting = next(options for script, *options in called if script.endswith("fitting.py"))
     assert {"--diffuseseg", "--ddpm", "--config"} <= set(fitting)
 
 
@@ -128,10 +128,10 @@ def test_the_json_is_a_list_of_rows_with_six_keys(measuring: ModuleType, tmp_pat
         measuring.Row("alone", 6.0, None, "GB", "<= 8 GB"),
     ]
     measuring.report("Title", rows, tmp_path / "new" / "rows.json")
-    told = json.loads((tmp_path / "new" / "rows.json").read_text())
-    assert all(set(row) == {"name", "ours", "other", "unit", "ratio", "goal"} for row in told)
-    assert [row["ratio"] for row in told] == [3.0, 2 / 6, None]
-    assert [row["goal"] for row in told] == [">= 3x", None, "<= 8 GB"]
+    written = json.loads((tmp_path / "new" / "rows.json").read_text())
+    assert all(set(row) == {"name", "ours", "other", "unit", "ratio", "goal"} for row in written)
+    assert [row["ratio"] for row in written] == [3.0, 2 / 6, None]
+    assert [row["goal"] for row in written] == [">= 3x", None, "<= 8 GB"]
 
 
 def test_what_is_measured_before_a_failure_is_reported(
@@ -150,8 +150,8 @@ def test_without_the_other_side_it_says_that_ours_runs_alone(
     measuring: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measuring.absent("the paper's path", "--ddpm-segmentation")
-    told = capsys.readouterr().err
-    assert "--ddpm-segmentation is not given" in told and "ours alone is measured" in told
+    output = capsys.readouterr().err
+    assert "--ddpm-segmentation is not given" in output and "ours alone is measured" in output
 
 
 def test_a_place_that_is_no_checkout_is_refused(

@@ -39,21 +39,21 @@ def refused(capsys, tmp_path) -> Callable[..., str]:
             code: str | int | None = main(list(arguments))
         except SystemExit as stop:
             code = stop.code
-        told = capsys.readouterr()
-        assert code == 2, told
-        assert "Traceback" not in told.err
+        output = capsys.readouterr()
+        assert code == 2, output
+        assert "Traceback" not in output.err
         assert sorted(tmp_path.rglob("*")) == before
-        return told.err
+        return output.err
 
     return run
 
 
 @pytest.mark.parametrize("num", ["0", "-1", "1.5", "nan", "inf", "1e400", "abc", ""])
 def test_a_number_of_pairs_that_is_no_count_is_refused_with_the_value(refused, num, tmp_path):
-    told = refused("generate", f"--num={num}", "--out", str(tmp_path / "out"))
-    assert "generate.num" in told
-    assert repr(num) in told
-    assert "whole number >= 1" in told
+    message = refused("generate", f"--num={num}", "--out", str(tmp_path / "out"))
+    assert "generate.num" in message
+    assert repr(num) in message
+    assert "whole number >= 1" in message
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,18 @@ def test_a_number_of_pairs_that_is_no_count_is_refused_with_the_value(refused, n
 def test_a_sampler_that_is_not_there_is_refused_with_the_nearest(
     refused, tmp_path, name, remedy, dry_run
 ):
-    told = refused(
+    message = refused(
         "generate", "--set", f"generate.sampler={name}", "--out", str(tmp_path / "out"), *dry_run
     )
-    assert told == f"error: generate.sampler: {name!r} is no sampler. {remedy}\n"
+    assert message == f"error: generate.sampler: {name!r} is no sampler. {remedy}\n"
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_name(refused, tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text("generate: {nums: 5}\nfit: {num_member: 3}\n")
-    told = refused("generate", "--config", str(file))
-    assert "generate.nums: unknown key. Did you mean generate.num?" in told
-    assert "fit.num_member: unknown key. Did you mean fit.num_members?" in told
+    message = refused("generate", "--config", str(file))
+    assert "generate.nums: unknown key. Did you mean generate.num?" in message
+    assert "fit.num_member: unknown key. Did you mean fit.num_members?" in message
     assert "Did you mean generate.num_sampling_steps?" in refused(
         "generate", "--set", "generate.sampling_steps=3"
     )
@@ -93,13 +93,13 @@ def test_a_missing_config_file_is_refused(refused, tmp_path):
 def test_a_missing_or_empty_folder_of_images_is_refused(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("empty", "missing"):
-        told = refused(
+        message = refused(
             *("train", "--set", "preset=32px", "--set"),
             f"data.unlabelled={{kind: folder, url: {tmp_path / name}}}",
             "--out",
             str(tmp_path / "run"),
         )
-        assert str(tmp_path / name) in told
+        assert str(tmp_path / name) in message
 
 
 @pytest.fixture
@@ -138,10 +138,10 @@ def test_missing_masks_wrong_sizes_and_wrong_ids_are_all_told_at_once(refused, p
     (pairs / "masks" / "0.png").unlink()
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(pairs / "masks" / "1.png")
     Image.fromarray(np.full((16, 16), 9, np.uint8)).save(pairs / "masks" / "2.png")
-    told = refused(*fit_arguments(pairs, tiny_models))
+    message = refused(*fit_arguments(pairs, tiny_models))
     for name in ("0.png", "1.png", "2.png"):
-        assert name in told
-    assert "9" in told
+        assert name in message
+    assert "9" in message
 
 
 def test_a_folder_without_masks_is_refused(refused, pairs, tiny_models):
@@ -158,40 +158,40 @@ def test_a_model_folder_of_another_convention_is_refused_by_field(refused, tiny_
     config = url / "unet" / "config.json"
     changed = {**json.loads(config.read_text()), "flip_sin_to_cos": True, "freq_shift": 0}
     config.write_text(json.dumps(changed))
-    told = refused("generate", "--ddpm", str(url), "--out", str(tmp_path / "out"))
-    assert "flip_sin_to_cos = True" in told
-    assert "freq_shift = 0" in told
+    message = refused("generate", "--ddpm", str(url), "--out", str(tmp_path / "out"))
+    assert "flip_sin_to_cos = True" in message
+    assert "freq_shift = 0" in message
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(refused, tiny_models, tmp_path):
     model = load_model(tiny_models["ddpm_url"])
     cast(UNet, model.unet).conv_in.weight[0, 0, 0, 0] = torch.nan
     save_model(model.unet, model.diffusion, 16, str(tmp_path / "model"))
-    told = refused("generate", "--ddpm", str(tmp_path / "model"), "--out", str(tmp_path / "out"))
-    assert "conv_in.weight" in told
-    assert "not finite" in told
+    message = refused("generate", "--ddpm", str(tmp_path / "model"), "--out", str(tmp_path / "out"))
+    assert "conv_in.weight" in message
+    assert "not finite" in message
 
 
 def test_an_ensemble_of_another_ddpm_is_refused(refused, tiny_models, tmp_path):
     model = load_model(tiny_models["ddpm_url"])
     cast(UNet, model.unet).conv_in.weight[0, 0, 0, 0] += 1
     save_model(model.unet, model.diffusion, 16, str(tmp_path / "model"))
-    told = refused(
+    message = refused(
         "generate",
         *("--ddpm", str(tmp_path / "model"), "--ensemble", tiny_models["ensemble_url"]),
         *("--out", str(tmp_path / "out")),
     )
-    assert "another DDPM" in told
+    assert "another DDPM" in message
 
 
 def test_an_output_that_cannot_be_written_is_refused(refused, tiny_models, tmp_path):
     (tmp_path / "file").write_text("")
-    told = refused(
+    message = refused(
         "generate",
         *("--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]),
         *("--out", str(tmp_path / "file" / "out")),
     )
-    assert "cannot be written" in told
+    assert "cannot be written" in message
 
 
 def test_the_printed_config_reads_back_equal(capsys, tmp_path):
@@ -247,15 +247,15 @@ def test_inspect_looks_at_what_is_set_and_names_the_rest_without_drawing(
 ):
     monkeypatch.setattr(drawing, "draw", None)
     assert main(["inspect", SIZE, "--set", f"data.labelled={pairs_source(pairs)}"]) == 0
-    told = capsys.readouterr().out
-    assert "data.unlabelled is not set" in told and "data.test is not set" in told
-    assert "images   3" in told
+    output = capsys.readouterr().out
+    assert "data.unlabelled is not set" in output and "data.test is not set" in output
+    assert "images   3" in output
 
 
 def test_inspect_of_a_config_without_images_names_all_three_sections(refused):
-    told = refused("inspect", "--set", "models.ddpm_url=out/model")
+    message = refused("inspect", "--set", "models.ddpm_url=out/model")
     for name in ("unlabelled", "labelled", "test"):
-        assert f"data.{name} is not set. Name" in told
+        assert f"data.{name} is not set. Name" in message
 
 
 def test_inspect_says_which_test_images_are_training_images(capsys, pairs):
@@ -263,10 +263,12 @@ def test_inspect_says_which_test_images_are_training_images(capsys, pairs):
     arguments = ["--set", f"data.labelled={source}", "--set", f"data.test={source}"]
     folder = f"{{kind: folder, url: {pairs / 'images'}}}"
     assert main(["inspect", SIZE, *arguments, "--set", f"data.unlabelled={folder}"]) == 0
-    told = capsys.readouterr().out
-    assert "note: 3 of the 3 images of data.test are also in data.labelled, training images" in told
-    assert "(0.png, 1.png, 2.png)" in told
-    assert "also in data.unlabelled, among the images that the DDPM learns from" in told
+    output = capsys.readouterr().out
+    assert (
+        "note: 3 of the 3 images of data.test are also in data.labelled, training images" in output
+    )
+    assert "(0.png, 1.png, 2.png)" in output
+    assert "also in data.unlabelled, among the images that the DDPM learns from" in output
 
 
 def test_inspect_refuses_a_test_set_of_other_classes(capsys, pairs):
@@ -274,8 +276,8 @@ def test_inspect_refuses_a_test_set_of_other_classes(capsys, pairs):
     other = pairs_source(pairs).replace("classes.json", "other.json")
     arguments = ["--set", f"data.labelled={pairs_source(pairs)}", "--set", f"data.test={other}"]
     assert main(["inspect", SIZE, *arguments]) == 2
-    told = capsys.readouterr().out
-    assert "problem: data.test: its classes ['background', 'stuff'] are not those of" in told
+    output = capsys.readouterr().out
+    assert "problem: data.test: its classes ['background', 'stuff'] are not those of" in output
 
 
 OWN = "data.unlabelled={kind: folder, url: photos}"
@@ -306,14 +308,14 @@ def test_what_a_command_needs_and_a_config_of_ones_own_lacks_is_named(
     monkeypatch.setattr(drawing, "draw", None)
     for more in ([], ["--dry-run"]):
         lines = refused(*arguments, *more).splitlines()
-        told = [line.split(" is not set. ")[0] for line in lines if line.startswith("error: ")]
-        assert told == [f"error: {key}" for key in missing]
+        named = [line.split(" is not set. ")[0] for line in lines if line.startswith("error: ")]
+        assert named == [f"error: {key}" for key in missing]
         assert ("data.image_size" in missing) == (preset_table()[-1] in lines)
 
 
 def test_an_ensemble_does_not_replace_the_embedded_one(refused, pairs):
-    given = "--ddpm=toy", "--out=toy", "--set", f"data.labelled={pairs_source(pairs)}"
-    assert "Name where yours goes with --out" in refused("fit", *given)
+    arguments = "--ddpm=toy", "--out=toy", "--set", f"data.labelled={pairs_source(pairs)}"
+    assert "Name where yours goes with --out" in refused("fit", *arguments)
 
 
 @pytest.mark.slow
@@ -348,19 +350,19 @@ def failed(capsys, arguments: list[str], code: int) -> str:
 
 @pytest.mark.parametrize("command", ["status", "verify", "repair", "gc", "report"])
 def test_a_dataset_that_cannot_be_read_is_told_on_one_line(command, capsys, monkeypatch, tmp_path):
-    denied = PermissionError(errno.EACCES, "Permission denied", "/place/file")
+    denied = PermissionError(errno.EACCES, "Permission denied", "/folder/file")
     fail_calls(monkeypatch, times=99, error=denied)
-    told = failed(capsys, [command, str(tmp_path)], 1)
-    assert told == "error: /place/file: Permission denied"
+    message = failed(capsys, [command, str(tmp_path)], 1)
+    assert message == "error: /folder/file: Permission denied"
     busy = OSError(errno.EBUSY, "Please reduce your request rate", "s3://bucket/file")
     fail_calls(monkeypatch, times=99, error=busy)
-    told = failed(capsys, [command, str(tmp_path)], 1)
-    assert told.startswith("error: s3://bucket/file: Please reduce")
-    assert told.endswith("Run the same command again when it can be reached.")
+    message = failed(capsys, [command, str(tmp_path)], 1)
+    assert message.startswith("error: s3://bucket/file: Please reduce")
+    assert message.endswith("Run the same command again when it can be reached.")
 
 
 def full(*rest, **more):
-    raise OSError(errno.ENOSPC, "No space left on device", "/place/file")
+    raise OSError(errno.ENOSPC, "No space left on device", "/folder/file")
 
 
 def test_a_full_disk_after_fitting_or_measuring_is_told_on_one_line(
@@ -368,44 +370,44 @@ def test_a_full_disk_after_fitting_or_measuring_is_told_on_one_line(
 ):
     monkeypatch.setattr(storage, "check_writable", lambda url: True)
     monkeypatch.setattr(storage, "write", full)
-    told = "error: /place/file: No space left on device"
-    assert failed(capsys, fit_arguments(pairs, tiny_models), 1) == told
+    message = "error: /folder/file: No space left on device"
+    assert failed(capsys, fit_arguments(pairs, tiny_models), 1) == message
     toy = {"kind": "toy", "num": 1}
     data = {"image_size": 16, "labelled": {**toy, "seed": 1}, "test": {**toy, "seed": 2}}
     config = tiny_config(data=data, evaluate={"url": str(tmp_path / "scores")})
     (tmp_path / "config.yaml").write_text(dump_config(config))
-    assert failed(capsys, ["evaluate", "--config", str(tmp_path / "config.yaml")], 1) == told
+    assert failed(capsys, ["evaluate", "--config", str(tmp_path / "config.yaml")], 1) == message
 
 
 def test_a_storage_that_fails_while_generate_is_checked_leaves_it_resumable(
     tiny_config, tmp_path, capsys, monkeypatch
 ):
     (tmp_path / "config.yaml").write_text(dump_config(tiny_config()))
-    denied = PermissionError(errno.EACCES, "Permission denied", "/place/file")
+    denied = PermissionError(errno.EACCES, "Permission denied", "/folder/file")
     fail_calls(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("/data"))
     arguments = ["generate", "--config", str(tmp_path / "config.yaml"), "--dry-run"]
-    assert failed(capsys, arguments, 3) == "error: /place/file: Permission denied"
+    assert failed(capsys, arguments, 3) == "error: /folder/file: Permission denied"
 
 
 @pytest.mark.parametrize("kind", [ConnectionError, ray.exceptions.RaySystemError])
 def test_a_cluster_that_cannot_be_joined_is_told_on_one_line(
     kind, tiny_config, tmp_path, capsys, monkeypatch
 ):
-    def connect(**given):
+    def connect(**arguments):
         raise kind("nobody answers\nat this address")
 
     monkeypatch.setattr(cluster, "connect", connect)
     config = tiny_config(train={"url": str(tmp_path / "run")})
     (tmp_path / "config.yaml").write_text(dump_config(config))
-    told = failed(capsys, ["train", "--config", str(tmp_path / "config.yaml")], 1)
-    assert "nobody answers at this address" in told
+    message = failed(capsys, ["train", "--config", str(tmp_path / "config.yaml")], 1)
+    assert "nobody answers at this address" in message
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 @pytest.mark.parametrize("command", ["generate", "train"])
 def test_the_memory_of_one_process_is_no_place_for_what_others_make(command, more, refused):
-    told = refused(command, "--out", "memory://box/x", *more)
-    assert "gone with the process" in told and "Name a path or a bucket" in told
+    message = refused(command, "--out", "memory://box/x", *more)
+    assert "gone with the process" in message and "Name a path or a bucket" in message
 
 
 @pytest.mark.parametrize("command", ["generate", "train"])
@@ -423,8 +425,12 @@ def test_a_cluster_that_does_not_answer_leaves_nothing_behind(
 
 def test_windows_is_refused_with_the_way_out(refused, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
-    told = refused("generate", "--num", "5")
-    assert told.startswith("error: Windows") and "WSL2" in told and len(told.splitlines()) == 1
+    message = refused("generate", "--num", "5")
+    assert (
+        message.startswith("error: Windows")
+        and "WSL2" in message
+        and len(message.splitlines()) == 1
+    )
 
 
 def test_a_command_runs_in_any_thread_and_leaves_signals_alone_there(capsys):
@@ -465,7 +471,7 @@ import time
 from dataclasses import replace
 from factory import cli
 
-def slow(given):
+def slow(arguments):
     try:
         print("begun", flush=True)
         time.sleep(600)

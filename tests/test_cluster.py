@@ -27,13 +27,13 @@ except UserError as error:
 """
 
 
-def connect(**given: str) -> str:
+def connect(**environment: str) -> str:
     """What `cluster.connect` says in a process with these environment variables."""
     names = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
         [sys.executable, "-c", CONNECT],
-        env={**kept, **given},
+        env={**kept, **environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -47,9 +47,9 @@ def connect(**given: str) -> str:
     "address", ["nonsense", "127.0.0.1:9", "[::1]:9", "nowhere.invalid:6379", "http://127.0.0.1:9"]
 )
 def test_an_address_at_which_no_cluster_answers_is_refused(address: str) -> None:
-    told = connect(RAY_ADDRESS=address)
-    assert told.startswith(f"RAY_ADDRESS={address}: no Ray cluster answers there (")
-    assert "unset it to run on this machine alone" in told
+    message = connect(RAY_ADDRESS=address)
+    assert message.startswith(f"RAY_ADDRESS={address}: no Ray cluster answers there (")
+    assert "unset it to run on this machine alone" in message
 
 
 @pytest.mark.parametrize("port", ["-1", "0", "99999", "²", "", "6379/x"])
@@ -57,7 +57,7 @@ def test_a_port_that_is_none_is_refused_without_asking(
     port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Ray would knock there for most of a minute, and say so on lines of its own.
-    monkeypatch.setattr(ray, "init", lambda *given, **more: pytest.fail("was asked"))
+    monkeypatch.setattr(ray, "init", lambda *arguments, **more: pytest.fail("was asked"))
     with pytest.raises(UserError, match="is not a port: a number from 1 to 65535"):
         cluster._join(f"127.0.0.1:{port}")
 
@@ -71,7 +71,7 @@ def test_a_process_that_had_a_local_cluster_joins_one_that_grows(
     monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(session, "provide_token", lambda: None)
-    monkeypatch.setattr(ray, "init", lambda *given, **more: grows.append(cluster.may_grow()))
+    monkeypatch.setattr(ray, "init", lambda *arguments, **more: grows.append(cluster.may_grow()))
     for address in ("local", "auto"):
         monkeypatch.setenv("RAY_ADDRESS", address)
         cluster.connect()
@@ -117,29 +117,29 @@ def test_what_answers_but_is_no_cluster_is_asked_for_less_than_a_minute(
 @pytest.mark.slow
 def test_a_cluster_whose_token_we_lack_says_where_to_put_it(tmp_path: Path) -> None:
     # Whoever is there is not asked without a token.
-    given = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+    environment = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        told = connect(RAY_ADDRESS=address, **given)
-    assert told.startswith(f"RAY_ADDRESS={address}: the cluster does not let us in (")
-    assert "~/.ray/auth_token" in told and "RAY_AUTH_TOKEN_PATH" in told
+        message = connect(RAY_ADDRESS=address, **environment)
+    assert message.startswith(f"RAY_ADDRESS={address}: the cluster does not let us in (")
+    assert "~/.ray/auth_token" in message and "RAY_AUTH_TOKEN_PATH" in message
 
 
 @pytest.mark.slow
 def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     missing = str(tmp_path / "token")
-    told = connect(RAY_AUTH_TOKEN_PATH=missing)
-    assert told.startswith("Ray's token: RAY_AUTH_TOKEN_PATH is set but") and missing in told
+    message = connect(RAY_AUTH_TOKEN_PATH=missing)
+    assert message.startswith("Ray's token: RAY_AUTH_TOKEN_PATH is set but") and missing in message
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["file/below", "x" * 40])
 def test_a_temporary_folder_that_ray_cannot_use_is_named(folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    place = str(tmp_path / folder)
-    told = connect(TMPDIR=place)
-    assert told.startswith("Ray cannot start on this machine (")
-    assert f"Its processes meet in {place}/ray: set RAY_TMPDIR to a folder" in told
+    tmpdir = str(tmp_path / folder)
+    message = connect(TMPDIR=tmpdir)
+    assert message.startswith("Ray cannot start on this machine (")
+    assert f"Its processes meet in {tmpdir}/ray: set RAY_TMPDIR to a folder" in message
 
 
 def test_ray_is_started_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ class NoCredentialsError(Exception):
 def test_a_worker_without_credentials_names_its_node_and_says_how_they_come_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*given: object, **named: object) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
         raise NoCredentialsError("Unable to locate credentials")
 
     monkeypatch.setattr(cluster, "this_node", lambda: "0af3")
@@ -188,11 +188,11 @@ def test_a_worker_without_credentials_names_its_node_and_says_how_they_come_ther
     for work in (storage.read_bytes, storage.exists, load_model):
         with pytest.raises(UserError) as error, cluster.naming_this_node():
             work("memory://bucket/x")
-        told = str(error.value)
-        assert "node 10.0.0.7 worker-3 finds no credentials" in told
-        assert "(Unable to locate credentials)" in told
-        assert "do not inherit the environment of the shell" in told
-        assert "docs/operations.md" in told
+        message = str(error.value)
+        assert "node 10.0.0.7 worker-3 finds no credentials" in message
+        assert "(Unable to locate credentials)" in message
+        assert "do not inherit the environment of the shell" in message
+        assert "docs/operations.md" in message
     # Others are not for lack of credentials.
     with pytest.raises(FileNotFoundError), cluster.naming_this_node():
         storage.remove("memory://bucket/x")

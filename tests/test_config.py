@@ -47,7 +47,7 @@ def written(folder: Path, text: str | bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("given", "count"),
+    ("value", "count"),
     [
         (1, 1),
         (1000, 1000),
@@ -66,14 +66,14 @@ def written(folder: Path, text: str | bytes) -> str:
         (2**48, 2**48),
     ],
 )
-def test_counts_read_as_people_write_them(given: object, count: int) -> None:
-    assert parse_count(given) == count
-    assert type(parse_count(given)) is int
-    assert parse_config({"generate": {"num": given}}).generate.num == count
+def test_counts_read_as_people_write_them(value: object, count: int) -> None:
+    assert parse_count(value) == count
+    assert type(parse_count(value)) is int
+    assert parse_config({"generate": {"num": value}}).generate.num == count
 
 
 @pytest.mark.parametrize(
-    "given",
+    "value",
     [
         0,
         -1,
@@ -102,12 +102,12 @@ def test_counts_read_as_people_write_them(given: object, count: int) -> None:
         2**60,
     ],
 )
-def test_what_is_no_count_is_refused_with_the_value_quoted(given: object) -> None:
+def test_what_is_no_count_is_refused_with_the_value_quoted(value: object) -> None:
     with pytest.raises(ValueError, match="whole number >= 1") as refused:
-        parse_count(given)
-    assert repr(str(given).strip()) in str(refused.value)
-    (problem,) = refusal({"train": {"num_steps": given}})
-    assert "train.num_steps: " in problem and repr(str(given).strip()) in problem
+        parse_count(value)
+    assert repr(str(value).strip()) in str(refused.value)
+    (problem,) = refusal({"train": {"num_steps": value}})
+    assert "train.num_steps: " in problem and repr(str(value).strip()) in problem
 
 
 @pytest.mark.parametrize("number", ["1e-4", "1E-4", "0.0001", "1.0e-4"])
@@ -467,8 +467,8 @@ def test_the_defaults_are_the_toy_recipe() -> None:
         assert getattr(recipe, section) == getattr(Config(), section)
     of_result = {"weights_dtype", "hidden"}
     for section in ("train", "fit"):
-        told = getattr(recipe, section).model_dump(exclude=of_result)
-        assert told == getattr(Config(), section).model_dump(exclude=of_result)
+        settings = getattr(recipe, section).model_dump(exclude=of_result)
+        assert settings == getattr(Config(), section).model_dump(exclude=of_result)
 
 
 # What is left out
@@ -504,8 +504,8 @@ KEYS = ("data.unlabelled", "data.labelled", "data.test", "models.ddpm_url", "mod
 def test_whoever_names_anything_gets_nothing_of_the_toy_domain(name: str) -> None:
     tree = NAMED[name]
     config = parse_config(tree)
-    given = {f"{section}.{key}" for section in tree for key in tree[section]}
-    missing = [key for key in KEYS if key not in given]
+    named = {f"{section}.{key}" for section in tree for key in tree[section]}
+    missing = [key for key in KEYS if key not in named]
     with pytest.raises(UserError) as refused:
         required(config, *missing)
     assert [problem.split(" is not set. ")[0] for problem in refused.value.problems] == missing
@@ -707,7 +707,7 @@ def test_a_config_that_version_0_1_stored_means_what_it_meant(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("tree", "told"),
+    ("tree", "message"),
     [
         ({"ensemble": {"vote": "hard"}}, "is called generate.vote and evaluate.vote now"),
         ({"ensemble": {"hidden": [8, 8]}}, "is called fit.hidden now"),
@@ -717,9 +717,11 @@ def test_a_config_that_version_0_1_stored_means_what_it_meant(tmp_path: Path) ->
         ({"diffusion": {"num_timesteps": 5}}, "is called train.diffusion.num_timesteps now"),
     ],
 )
-def test_a_key_that_has_moved_is_refused_with_its_new_name(tree: dict[str, Any], told: str) -> None:
+def test_a_key_that_has_moved_is_refused_with_its_new_name(
+    tree: dict[str, Any], message: str
+) -> None:
     ((section, keys),) = tree.items()
-    assert refusal(tree) == (f"config: {section}.{next(iter(keys))}: {told}.",)
+    assert refusal(tree) == (f"config: {section}.{next(iter(keys))}: {message}.",)
 
 
 def test_all_keys_of_sections_that_have_moved_are_told_at_once() -> None:

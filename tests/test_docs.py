@@ -25,7 +25,7 @@ LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "sourc
 
 
 class _Page(HTMLParser):
-    """What a page has and asks for: names of its places, links, and what a browser loads."""
+    """What a page has and asks for: names of its anchors, links, and what a browser loads."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -75,8 +75,8 @@ def test_every_link_of_the_site_leads_to_a_page_and_a_place_on_it(site: dict[Pat
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             target = target / "index.html" if target.is_dir() else target
-            place = unquote(parts.fragment)
-            if target not in site or (place and place not in site[target].anchors):
+            anchor = unquote(parts.fragment)
+            if target not in site or (anchor and anchor not in site[target].anchors):
                 lost.append(f"{path.name}: {link}")
     assert not lost
 

@@ -49,7 +49,7 @@ def test_noted_problems_are_raised_together_and_none_raise_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("line", "expected"),
     [
         ("a\nb", "a\\nb"),
         ("\x1b[31mred", "\\x1b[31mred"),
@@ -58,13 +58,13 @@ def test_noted_problems_are_raised_together_and_none_raise_nothing() -> None:
         ("zwölf 中", "zwölf 中"),
     ],
 )
-def test_a_line_is_shown_without_what_a_terminal_would_act_on(given: str, told: str) -> None:
-    assert shown(given) == told
+def test_a_line_is_shown_without_what_a_terminal_would_act_on(line: str, expected: str) -> None:
+    assert shown(line) == expected
 
 
 def test_a_long_line_keeps_its_ends_and_stays_as_it_is_when_shown_again() -> None:
-    line = "place: " + "x" * 10_000 + " Remove it."
-    assert shown(line).startswith("place: x") and shown(line).endswith("x Remove it.")
+    line = "path: " + "x" * 10_000 + " Remove it."
+    assert shown(line).startswith("path: x") and shown(line).endswith("x Remove it.")
     assert len(shown(line)) == MAX_LENGTH and shown(shown(line)) == shown(line)
 
 

@@ -16,7 +16,7 @@ from tests.failing_storage import fail_calls
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
     """The first calls at each URL, so many of them, fail; returns the pauses between tries."""
-    return lambda *given: fail_calls(monkeypatch, *given).pauses
+    return lambda *arguments: fail_calls(monkeypatch, *arguments).pauses
 
 
 def test_models_are_read_and_written_again_after_failed_calls(
@@ -36,10 +36,10 @@ def test_models_are_read_and_written_again_after_failed_calls(
 
 def test_an_outage_is_no_mistake_of_the_model(tiny_models, failing) -> None:
     failing(99)
-    told = r"cannot be reached now \(503 SlowDown\)\. .*same command again"
-    with pytest.raises(UserError, match=told):
+    message = r"cannot be reached now \(503 SlowDown\)\. .*same command again"
+    with pytest.raises(UserError, match=message):
         load_model(tiny_models["ddpm_url"])
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_head(tiny_models["ensemble_url"], "any")
 
 

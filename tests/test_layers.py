@@ -216,7 +216,7 @@ def test_a_config_is_read_without_torch_and_ray() -> None:
         "import sys; import factory.config; factory.config.load_config(None);"
         "print(*sorted({'torch', 'ray', 'numpy', 'pyarrow', 'PIL'} & set(sys.modules)))"
     )
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert told.stdout.split() == []
+    assert process.stdout.split() == []

@@ -82,8 +82,8 @@ def make(tmp_path: Path) -> Make:
     return make
 
 
-def read(place: str) -> tuple[str, Page]:
-    html = storage.read_text(place)
+def read(url: str) -> tuple[str, Page]:
+    html = storage.read_text(url)
     return html, Page(html)
 
 
@@ -103,9 +103,9 @@ def keys(html: str) -> list[str]:
 @pytest.mark.parametrize("format", ["parquet", "webdataset"])
 def test_every_picture_shows_the_pixels_of_its_sample(make: Make, format: str) -> None:
     url = make(format)
-    place = write_report(url)
-    assert place == f"{url}/report/index.html"
-    html, page = read(place)
+    page_url = write_report(url)
+    assert page_url == f"{url}/report/index.html"
+    html, page = read(page_url)
     shown = keys(html)
     assert sorted(shown) == [sample_key(i) for i in range(10)]
     classes = Plan.model_validate_json(storage.read_bytes(f"{url}/_factory/run.json")).classes
@@ -119,9 +119,9 @@ def test_every_picture_shows_the_pixels_of_its_sample(make: Make, format: str) -
 
 def test_most_certain_samples_come_first_under_their_own_uncertainty(make: Make) -> None:
     html, _ = read(write_report(make()))
-    told = [float(value) for value in re.findall(r"</code><span>([\d.]+)</span>", html)]
-    assert told == sorted(told) and len(set(told)) > 1
-    assert told == [round(draw(int(key)).uncertainty, 4) for key in keys(html)]
+    values = [float(value) for value in re.findall(r"</code><span>([\d.]+)</span>", html)]
+    assert values == sorted(values) and len(set(values)) > 1
+    assert values == [round(draw(int(key)).uncertainty, 4) for key in keys(html)]
 
 
 def test_fewer_samples_than_pairs_are_spread_over_the_shards(make: Make) -> None:

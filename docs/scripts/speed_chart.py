@@ -2,7 +2,7 @@
 
     python docs/scripts/speed_chart.py
 
-The drawing holds no figure of its own: each bar is the ratio that a row of those tables tells.
+The drawing holds no figure of its own: each bar is the ratio that a row of those tables holds.
 """
 
 import math
@@ -15,13 +15,13 @@ TABLES = DOCS / "measurements" / "performance.md"
 PICTURE = DOCS / "pictures" / "speed.svg"
 
 BARS = {
-    "64 px pairs a second, our network": "A' our face network, random weights, when nothing",
-    "64 px pairs a second, DiffuseSeg's network": "A the seed's own network and ten",
+    "64 px pairs a second, our network": "our face network, random weights, when nothing",
+    "64 px pairs a second, DiffuseSeg's network": "DiffuseSeg's own network and ten",
     "fitting ten classifiers on 100 labelled faces": "fitting |",
     "memory for labelling a 256 px image": "peak memory beyond maps and weights",
     "labelling a 256 px image": "time |",
     "writing a 256 px pair (tar)": "tar, 256 px",
-    "writing a 64 px pair (tar)": "F tar, 64 px |",
+    "writing a 64 px pair (tar)": "tar, 64 px |",
 }
 """What each bar says, and how the row of the tables begins that has its ratio."""
 

@@ -15,7 +15,7 @@ from PIL import Image
 from factory.images import UInt8
 from factory.png import encode_png
 
-Told = tuple[str, str, str]
+Problem = tuple[str, str, str]
 """Words of one line: which file or key, what is wrong with it, what to do."""
 
 
@@ -25,12 +25,12 @@ class Case:
 
     name: str
     make: Callable[[Path], object]
-    told: tuple[Told, ...]
+    problems: tuple[Problem, ...]
 
 
-def case(name: str, make: Callable[[Path], object], *told: Told) -> Case:
-    """A bad input of which all of told, and nothing else, is said."""
-    return Case(name, make, told)
+def case(name: str, make: Callable[[Path], object], *problems: Problem) -> Case:
+    """A bad input that is answered with one line for each of the problems, and no other line."""
+    return Case(name, make, problems)
 
 
 def table(cases: Iterable[Case]) -> pytest.MarkDecorator:

@@ -17,7 +17,7 @@ MAX_LINE = 700
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that a case is made in, and the working folder, so that no write goes unseen."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def command(
-    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int | str | None, str, str]]:
     """Runs a command: its exit code, what it says on stdout, and on stderr.
 
@@ -35,14 +35,14 @@ def command(
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
     def run(*arguments: str) -> tuple[int | str | None, str, str]:
-        before, ray_before = _content(place), _ray_is_up()
+        before, ray_before = _content(folder), _ray_is_up()
         try:
             code: int | str | None = main(arguments)
         except SystemExit as stop:
             code = stop.code
         out, err = capsys.readouterr()
         assert "Traceback" not in out + err
-        assert _content(place) == before, "something was written"
+        assert _content(folder) == before, "something was written"
         assert _ray_is_up() == ray_before, "Ray was started"
         return code, out, err
 
@@ -58,37 +58,37 @@ def refused(command: Callable[..., tuple[int | str | None, str, str]]) -> Callab
         assert code == 2, (code, out, err)
         assert not out, "a refusal goes to stderr"
         marks = "error: ", "factory"
-        told = [line for line in err.splitlines() if not line.startswith("usage: ")]
-        assert all(line.startswith(marks) for line in told), f"not one line a problem: {err}"
-        check_told(case, told)
+        lines = [line for line in err.splitlines() if not line.startswith("usage: ")]
+        assert all(line.startswith(marks) for line in lines), f"not one line a problem: {err}"
+        check_problems(case, lines)
 
     return run
 
 
 @pytest.fixture
-def refused_by(capsys: pytest.CaptureFixture[str], place: Path) -> Callable[..., None]:
+def refused_by(capsys: pytest.CaptureFixture[str], folder: Path) -> Callable[..., None]:
     """Asserts that a function which no command calls refuses exactly as the case expects."""
 
     def run(case: Case, call: Callable[[], object]) -> None:
-        before = _content(place)
+        before = _content(folder)
         with pytest.raises(UserError) as refusal:
             call()
         assert capsys.readouterr() == ("", "")
-        assert _content(place) == before, "something was written"
-        check_told(case, list(refusal.value.problems))
+        assert _content(folder) == before, "something was written"
+        check_problems(case, list(refusal.value.problems))
 
     return run
 
 
-def check_told(case: Case, lines: list[str]) -> None:
-    """Each expected problem is one line with its place, reason and remedy; there are no others."""
+def check_problems(case: Case, lines: list[str]) -> None:
+    """Each expected problem is one line that says where, why and what to do; there are no more."""
     text = "\n".join(lines)
     assert 0 < len(lines) <= MAX_LINES and max(map(len, lines)) <= MAX_LINE, text
     assert "".join(lines).isprintable(), repr(text)
-    for words in case.told:
+    for words in case.problems:
         found = [line for line in lines if all(word in line for word in words)]
         assert len(found) == 1, f"{words} should be in one line of:\n{text}"
-    assert len(lines) == len(case.told), f"{len(case.told)} problems were expected:\n{text}"
+    assert len(lines) == len(case.problems), f"{len(case.problems)} problems were expected:\n{text}"
 
 
 def _content(folder: Path) -> dict[str, tuple[int, int, int]]:

@@ -311,18 +311,18 @@ CONFIGS = [
 
 
 @pytest.fixture
-def model(tiny_models: dict[str, str], place: Path) -> Path:
+def model(tiny_models: dict[str, str], folder: Path) -> Path:
     """A good model folder, to be spoiled."""
-    return Path(shutil.copytree(tiny_models["ddpm_url"], place / "model"))
+    return Path(shutil.copytree(tiny_models["ddpm_url"], folder / "model"))
 
 
 @table(FOLDERS + CONFIGS)
 def test_bad_models_stop_a_job_before_it_starts(
-    case: Case, refused: Callable[..., None], model: Path, place: Path
+    case: Case, refused: Callable[..., None], model: Path, folder: Path
 ) -> None:
     case.make(model)
     refused(case, "generate", "--dry-run", "--out", "data", "--ddpm", str(model))
-    assert not (place / "owned").exists()
+    assert not (folder / "owned").exists()
 
 
 @pytest.mark.parametrize(
@@ -433,17 +433,19 @@ PTHS = [
 
 @table(PTHS)
 def test_bad_pickled_weights_are_refused_and_run_nothing(
-    case: Case, refused_by: Callable[..., None], place: Path
+    case: Case, refused_by: Callable[..., None], folder: Path
 ) -> None:
-    case.make(place)
-    refused_by(case, lambda: read_ddpm(str(place / "unet.pth")))
-    assert not (place / "owned").exists()
+    case.make(folder)
+    refused_by(case, lambda: read_ddpm(str(folder / "unet.pth")))
+    assert not (folder / "owned").exists()
 
 
-def test_ten_bad_classifiers_are_told_at_once(refused_by: Callable[..., None], place: Path) -> None:
+def test_ten_bad_classifiers_are_told_at_once(
+    refused_by: Callable[..., None], folder: Path
+) -> None:
     contents = [b"", b"<html>", saved([]), saved(Code()), bomb()] * 2
     words = [NO_FILE, NO_FILE, "no state dict", "such as code", "compressed"] * 2
-    urls = [str(put(place, f"mlp_{i}.pt", data)) for i, data in enumerate(contents)]
-    told = [(url, word, "") for url, word in zip(urls, words, strict=True)]
-    refused_by(case("ten", str, *told), lambda: load_mlps(urls))
-    assert not (place / "owned").exists()
+    urls = [str(put(folder, f"mlp_{i}.pt", data)) for i, data in enumerate(contents)]
+    problems = [(url, word, "") for url, word in zip(urls, words, strict=True)]
+    refused_by(case("ten", str, *problems), lambda: load_mlps(urls))
+    assert not (folder / "owned").exists()

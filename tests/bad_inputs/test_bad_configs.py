@@ -17,9 +17,9 @@ def text(name: str, content: str | bytes, what: str, remedy: str) -> Case:
     return case(name, lambda folder: put(folder, "run.yaml", content), (FILE, what, remedy))
 
 
-def keys(name: str, content: str, *told: tuple[str, str]) -> Case:
+def keys(name: str, content: str, *problems: tuple[str, str]) -> Case:
     """Problems of keys: where, what."""
-    lines = ((FILE, f": {where}: ", what) for where, what in told)
+    lines = ((FILE, f": {where}: ", what) for where, what in problems)
     return case(name, lambda folder: put(folder, "run.yaml", content), *lines)
 
 
@@ -87,7 +87,7 @@ KEYS = [
     ),
     keys("on as a name", "data: {labelled: {kind: on}}", ("data.labelled.kind", "'toy', 'folder'")),
     keys("true as a name", "generate: {license: true}", ("generate.license", "Quote it")),
-    keys("a list as a place", "train: {url: [out]}", ("train.url", "must be a path or a URL")),
+    keys("a list as a URL", "train: {url: [out]}", ("train.url", "must be a path or a URL")),
     keys(
         "a number as a name",
         "data: {labelled: {kind: pairs, url: a, classes_url: b, images: 7}}",
@@ -116,11 +116,11 @@ KEYS = [
 
 @table(FILES + KEYS)
 def test_a_bad_config_stops_every_command(
-    case: Case, refused: Callable[..., None], place: Path
+    case: Case, refused: Callable[..., None], folder: Path
 ) -> None:
-    case.make(place)
-    refused(case, "generate", "--dry-run", "--config", str(place / "run.yaml"))
-    assert not (place / "owned").exists()
+    case.make(folder)
+    refused(case, "generate", "--dry-run", "--config", str(folder / "run.yaml"))
+    assert not (folder / "owned").exists()
 
 
 CONTRADICTIONS = (
@@ -141,9 +141,9 @@ CONTRADICTED = {
 
 @pytest.mark.parametrize("name", CONTRADICTED)
 def test_contradictions_stop_the_command_that_reads_their_section(
-    name: str, refused: Callable[..., None], place: Path
+    name: str, refused: Callable[..., None], folder: Path
 ) -> None:
-    put(place, "run.yaml", CONTRADICTIONS)
+    put(folder, "run.yaml", CONTRADICTIONS)
     own = ["--out=out", "--ddpm=toy"] if name == "fit" else []
     for more in ([], ["--dry-run"]):
         told = case(name, os.fspath, *CONTRADICTED[name])
@@ -161,9 +161,9 @@ def test_contradictions_stop_the_command_that_reads_their_section(
     ],
 )
 def test_contradictions_of_sections_that_a_command_does_not_read_do_not_stop_it(
-    arguments: list[str], command: Callable[..., tuple[int, str, str]], place: Path
+    arguments: list[str], command: Callable[..., tuple[int, str, str]], folder: Path
 ) -> None:
-    put(place, "run.yaml", CONTRADICTIONS)
+    put(folder, "run.yaml", CONTRADICTIONS)
     name, *options = arguments
     code, out, err = command(name, "--dry-run", "--config=run.yaml", *options)
     assert (code, err) == (0, "") and out
@@ -188,7 +188,7 @@ OVERRIDES = {
 
 @pytest.mark.parametrize("override", OVERRIDES, ids=lambda text: text[:30])
 def test_a_bad_override_stops_every_command(
-    override: str, refused: Callable[..., None], place: Path
+    override: str, refused: Callable[..., None], folder: Path
 ) -> None:
     where, what = OVERRIDES[override]
     refused(case(override, os.fspath, (where, what, "")), "train", "--dry-run", "--set", override)
@@ -198,11 +198,11 @@ def test_a_bad_override_stops_every_command(
     "word", ["no", "on", "off", "yes", "y", "1:30", "2020-01-01", "010", "0x10"]
 )
 def test_words_that_yaml_used_to_turn_into_something_else_are_kept(
-    word: str, command: Callable[..., tuple[int, str, str]], place: Path
+    word: str, command: Callable[..., tuple[int, str, str]], folder: Path
 ) -> None:
-    put(place, "run.yaml", f"generate: {{license: {word}, compile: off}}\ntrain: {{seed: 1_0}}")
+    put(folder, "run.yaml", f"generate: {{license: {word}, compile: off}}\ntrain: {{seed: 1_0}}")
     code, out, err = command("generate", "--print-config", "--config", "run.yaml")
     assert (code, err) == (0, "")
-    printed = load_config(str(put(place, "printed.yaml", out)))
+    printed = load_config(str(put(folder, "printed.yaml", out)))
     assert printed.generate.license == word
     assert printed.generate.compile is False and printed.train.seed == 10

@@ -177,33 +177,33 @@ UNFIT = [
 
 
 @pytest.fixture
-def models(tiny_models: dict[str, str], place: Path) -> dict[str, str]:
+def models(tiny_models: dict[str, str], folder: Path) -> dict[str, str]:
     """The two models' flags; the ensemble is a copy, to be spoiled."""
-    shutil.copytree(tiny_models["ensemble_url"], place / "ensemble")
-    return {"--ddpm": tiny_models["ddpm_url"], "--ensemble": str(place / "ensemble")}
+    shutil.copytree(tiny_models["ensemble_url"], folder / "ensemble")
+    return {"--ddpm": tiny_models["ddpm_url"], "--ensemble": str(folder / "ensemble")}
 
 
 @table(FOLDERS + CONFIGS)
 def test_bad_ensembles_stop_a_job_before_it_starts(
-    case: Case, refused: Callable[..., None], models: dict[str, str], place: Path
+    case: Case, refused: Callable[..., None], models: dict[str, str], folder: Path
 ) -> None:
-    case.make(place / "ensemble")
+    case.make(folder / "ensemble")
     flags = [f"{flag}={url}" for flag, url in models.items()]
     refused(case, "generate", "--dry-run", "--out", "data", *flags)
 
 
 @table(UNFIT)
 def test_ensembles_that_do_not_fit_the_network_stop_an_evaluation(
-    case: Case, refused: Callable[..., None], models: dict[str, str], place: Path
+    case: Case, refused: Callable[..., None], models: dict[str, str], folder: Path
 ) -> None:
-    case.make(place / "ensemble")
+    case.make(folder / "ensemble")
     flags = [f"{flag}={url}" for flag, url in models.items()]
     refused(case, "evaluate", "--dry-run", "--out", "scores", *flags)
 
 
 def test_a_fit_does_not_replace_a_model_of_another_kind(
-    tiny_models: dict[str, str], refused: Callable[..., None], place: Path
+    tiny_models: dict[str, str], refused: Callable[..., None], folder: Path
 ) -> None:
-    shutil.copytree(Path(tiny_models["ddpm_url"]) / "unet", place / "model")
-    told = "/model", "holds a config.json that is not an ensemble's", "Choose another --out"
-    refused(case("model", save, told), "fit", "--dry-run", "--out", str(place / "model"))
+    shutil.copytree(Path(tiny_models["ddpm_url"]) / "unet", folder / "model")
+    problem = "/model", "holds a config.json that is not an ensemble's", "Choose another --out"
+    refused(case("model", save, problem), "fit", "--dry-run", "--out", str(folder / "model"))

@@ -1,4 +1,4 @@
-"""Folders whose images and masks do not come together: all of it is told at once."""
+"""Folders whose images and masks do not come together: all problems are named at once."""
 
 import os
 from collections.abc import Callable
@@ -214,18 +214,18 @@ def fit(folder: Path, **more: str) -> list[str]:
 
 @table(NAMED + CLASSES_FILES)
 def test_pairs_that_do_not_come_together_stop_a_fit(
-    case: Case, refused: Callable[..., None], place: Path
+    case: Case, refused: Callable[..., None], folder: Path
 ) -> None:
-    case.make(place / "pairs")
-    refused(case, *fit(place / "pairs"))
+    case.make(folder / "pairs")
+    refused(case, *fit(folder / "pairs"))
 
 
 @table(NAMES_FILES)
 def test_lists_of_names_that_lead_nowhere_stop_a_fit(
-    case: Case, refused: Callable[..., None], place: Path
+    case: Case, refused: Callable[..., None], folder: Path
 ) -> None:
-    case.make(place / "pairs")
-    refused(case, *fit(place / "pairs", names_url=f"{place}/pairs/names.json"))
+    case.make(folder / "pairs")
+    refused(case, *fit(folder / "pairs", names_url=f"{folder}/pairs/names.json"))
 
 
 def loop(folder: Path) -> None:
@@ -258,12 +258,12 @@ FOLDERS = [
 
 @table(FOLDERS)
 def test_folders_without_images_stop_a_training(
-    case: Case, refused: Callable[..., None], place: Path
+    case: Case, refused: Callable[..., None], folder: Path
 ) -> None:
-    case.make(place / "photos")
-    source = f"{{kind: folder, url: {place}/photos}}"
-    given = "--out=run", "--set=preset=32px", f"--set=data.unlabelled={source}"
-    refused(case, "train", "--dry-run", *given)
+    case.make(folder / "photos")
+    source = f"{{kind: folder, url: {folder}/photos}}"
+    arguments = "--out=run", "--set=preset=32px", f"--set=data.unlabelled={source}"
+    refused(case, "train", "--dry-run", *arguments)
 
 
 def evaluate(folder: Path) -> list[str]:
@@ -274,14 +274,14 @@ def evaluate(folder: Path) -> list[str]:
 
 
 def test_test_images_of_other_classes_stop_an_evaluation(
-    refused: Callable[..., None], place: Path
+    refused: Callable[..., None], folder: Path
 ) -> None:
     words = "data.test", "not those that the ensemble was fitted on", "Name the matching ensemble"
-    refused(case("other classes", pairs, words), *evaluate(pairs(place / "pairs")))
+    refused(case("other classes", pairs, words), *evaluate(pairs(folder / "pairs")))
 
 
 def test_test_images_among_the_training_images_stop_an_evaluation(
-    refused: Callable[..., None], place: Path
+    refused: Callable[..., None], folder: Path
 ) -> None:
     same = (
         "--set=data.labelled={kind: toy, num: 3, seed: 3}",
@@ -291,8 +291,8 @@ def test_test_images_among_the_training_images_stop_an_evaluation(
     refused(case("overlap", pairs, *words), "evaluate", "--dry-run", "--out", "scores", *same)
 
 
-def test_a_folder_cannot_label(refused: Callable[..., None], place: Path) -> None:
-    put(place, "photos/a.png", IMAGE)
+def test_a_folder_cannot_label(refused: Callable[..., None], folder: Path) -> None:
+    put(folder, "photos/a.png", IMAGE)
     words = "/photos", "kind folder has no masks", "Use kind: pairs"
     refused(
         case("no masks", pairs, words),
@@ -300,5 +300,5 @@ def test_a_folder_cannot_label(refused: Callable[..., None], place: Path) -> Non
         "--dry-run",
         "--out=ensemble",
         "--ddpm=toy",
-        f"--set=data.labelled={{kind: folder, url: {place}/photos}}",
+        f"--set=data.labelled={{kind: folder, url: {folder}/photos}}",
     )

@@ -217,17 +217,17 @@ def arguments(folder: Path) -> list[str]:
 
 @table(CONTENTS + FILES)
 def test_bad_images_stop_a_training_before_it_starts(
-    case: Case, refused: Callable[..., None], place: Path
+    case: Case, refused: Callable[..., None], folder: Path
 ) -> None:
-    case.make(place / "photos")
-    refused(case, "train", "--dry-run", "--out", "run", *arguments(place))
+    case.make(folder / "photos")
+    refused(case, "train", "--dry-run", "--out", "run", *arguments(folder))
 
 
 def test_inspect_lists_the_same_problems_and_what_is_good(
-    command: Callable[..., tuple[int, str, str]], place: Path
+    command: Callable[..., tuple[int, str, str]], folder: Path
 ) -> None:
-    five_bad(place / "photos")
-    code, out, err = command("inspect", *arguments(place), *TOY)
+    five_bad(folder / "photos")
+    code, out, err = command("inspect", *arguments(folder), *TOY)
     assert (code, err) == (2, "")
     problems = [line for line in out.splitlines() if line.startswith("  problem: ")]
     assert [line.split("/photos/")[1].split(":")[0] for line in problems] == [
@@ -268,12 +268,12 @@ ODD: dict[str, tuple[dict[str, bytes], str]] = {
 
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_images_are_used_and_inspect_tells_how(
-    kind: str, command: Callable[..., tuple[int, str, str]], place: Path
+    kind: str, command: Callable[..., tuple[int, str, str]], folder: Path
 ) -> None:
     content, note = ODD[kind]
     for name, data in content.items():
-        put(place / "photos", name, data)
-    code, out, err = command("inspect", *arguments(place), *TOY)
+        put(folder / "photos", name, data)
+    code, out, err = command("inspect", *arguments(folder), *TOY)
     assert (code, err) == (0, "")
     report = out.partition("data.labelled")[0]
     assert note in report and ("note: " in report) == bool(note)

@@ -148,10 +148,10 @@ SETS = [
 
 @table(MASKS + SETS)
 def test_bad_masks_stop_a_fit_before_it_starts(
-    case: Case, refused: Callable[..., None], place: Path
+    case: Case, refused: Callable[..., None], folder: Path
 ) -> None:
-    case.make(place / "pairs")
-    source = f"{{kind: pairs, url: {place}/pairs, classes_url: {place}/pairs/classes.json}}"
+    case.make(folder / "pairs")
+    source = f"{{kind: pairs, url: {folder}/pairs, classes_url: {folder}/pairs/classes.json}}"
     refused(
         case, "fit", "--dry-run", "--out=ensemble", "--ddpm=toy", f"--set=data.labelled={source}"
     )

@@ -43,20 +43,20 @@ NO_COUNTS = [
 ]
 
 
-@pytest.mark.parametrize("given", NO_COUNTS)
-def test_what_is_no_count_of_pairs_is_quoted(given: str, refused: Callable[..., None]) -> None:
-    told = "config: generate.num", COUNT, f"got {given.strip()!r}"
-    refused(case(given, str, told), "generate", "--dry-run", f"--num={given}")
+@pytest.mark.parametrize("count", NO_COUNTS)
+def test_what_is_no_count_of_pairs_is_quoted(count: str, refused: Callable[..., None]) -> None:
+    problem = "config: generate.num", COUNT, f"got {count.strip()!r}"
+    refused(case(count, str, problem), "generate", "--dry-run", f"--num={count}")
 
 
 def test_a_number_of_a_thousand_digits_is_refused_in_short(refused: Callable[..., None]) -> None:
-    told = "config: generate.num", COUNT, "999 ... 999"
-    refused(case("long", str, told), "generate", "--dry-run", f"--num={'9' * 5000}")
+    problem = "config: generate.num", COUNT, "999 ... 999"
+    refused(case("long", str, problem), "generate", "--dry-run", f"--num={'9' * 5000}")
 
 
-def flag(command: str, given: str, key: str, *words: str) -> Case:
+def flag(command: str, option: str, key: str, *words: str) -> Case:
     what, remedy = (*words, "")[:2]
-    return case(f"{command} {given}", lambda _: [command, *given.split()], (key, what, remedy))
+    return case(f"{command} {option}", lambda _: [command, *option.split()], (key, what, remedy))
 
 
 TOY_FIT = "--out=e --ddpm=toy --set data.labelled.num=2"

@@ -1,4 +1,4 @@
-"""Shards that are torn, altered or hostile: what a dataset's reader is given from anywhere.
+"""Shards that are torn, altered or hostile, as a reader may get them from anywhere.
 
 Both formats are looked at by `measure`, as a run does before it publishes a shard, and as
 `factory verify --level decode` does. Nothing of a tar is ever extracted.
@@ -54,13 +54,13 @@ GOOD = {form: plan_of(form).encode([sample(0), sample(1)]) for form in FORMATS}
 TAR = GOOD["webdataset"]
 
 
-def refused(form: Format, data: bytes, words: str, place: Path) -> None:
+def refused(form: Format, data: bytes, words: str, folder: Path) -> None:
     plan = plan_of(form)
     with pytest.raises(DamagedShard) as refusal:
         measure(plan, plan.shards()[0], data)
-    told = str(refusal.value)
-    assert words in told and len(told) < 500 and "\n" not in told, told
-    assert not list(place.iterdir())
+    message = str(refusal.value)
+    assert words in message and len(message) < 500 and "\n" not in message, message
+    assert not list(folder.iterdir())
 
 
 def members() -> list[int]:
@@ -202,11 +202,11 @@ TARS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", TARS)
-def test_bad_tars_are_refused_and_nothing_is_extracted(name: str, place: Path) -> None:
+def test_bad_tars_are_refused_and_nothing_is_extracted(name: str, folder: Path) -> None:
     change, words = TARS[name]
     data = change(TAR)
     assert data != TAR
-    refused("webdataset", data, words, place)
+    refused("webdataset", data, words, folder)
 
 
 def table(**columns: Any) -> Change:
@@ -300,9 +300,9 @@ PARQUETS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", PARQUETS)
-def test_bad_parquet_is_refused(name: str, place: Path) -> None:
+def test_bad_parquet_is_refused(name: str, folder: Path) -> None:
     change, words = PARQUETS[name]
-    refused("parquet", change(GOOD["parquet"]), words, place)
+    refused("parquet", change(GOOD["parquet"]), words, folder)
 
 
 def test_the_good_shards_that_the_bad_ones_are_made_of_are_good() -> None:

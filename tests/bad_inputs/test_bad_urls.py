@@ -1,4 +1,4 @@
-"""Places that cannot be written or are taken are refused before anything is written."""
+"""URLs that cannot be written or are taken are refused before anything is written."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tests.bad_inputs.cases import Told, case, put
+from tests.bad_inputs.cases import Problem, case, put
 
 
 def taken(folder: Path) -> None:
@@ -25,7 +25,7 @@ CANNOT = "cannot be written"
 REMEDY = "Name a place that you may write to"
 TAKEN = "not made by this factory"
 TOY = "--set=data.unlabelled={kind: toy, num: 1}", "--set=models.ddpm_url=toy"
-PLACES: dict[str, tuple[str, Callable[[Path], object], Told]] = {
+OUTPUTS: dict[str, tuple[str, Callable[[Path], object], Problem]] = {
     "generate into a file": ("", under_a_file, ("/out", CANNOT, REMEDY)),
     "generate below a file": ("/a/b", under_a_file, ("/out/a/b", CANNOT, REMEDY)),
     "train below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
@@ -55,17 +55,17 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], Told]] = {
 }
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("name", OUTPUTS)
 def test_a_place_that_is_taken_or_cannot_be_written_is_left_alone(
-    name: str, refused: Callable[..., None], place: Path
+    name: str, refused: Callable[..., None], folder: Path
 ) -> None:
-    below, make, told = PLACES[name]
-    make(place / "out")
+    below, make, problem = OUTPUTS[name]
+    make(folder / "out")
     refused(
-        case(name, str, told),
+        case(name, str, problem),
         name.split()[0],
         "--dry-run",
-        f"--out={place}/out{below}",
+        f"--out={folder}/out{below}",
         "--set=data.test={kind: toy, num: 1}",
         "--set=data.labelled={kind: toy, num: 1, seed: 9}",
         *TOY,
@@ -74,7 +74,7 @@ def test_a_place_that_is_taken_or_cannot_be_written_is_left_alone(
 
 @pytest.mark.parametrize("kind", ["read-only", "full"])
 def test_a_disk_that_takes_nothing_is_told_beforehand(
-    kind: str, refused: Callable[..., None], place: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, refused: Callable[..., None], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = {"read-only": errno.EROFS, "full": errno.ENOSPC}[kind]
 
@@ -82,16 +82,16 @@ def test_a_disk_that_takes_nothing_is_told_beforehand(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
-    told = "/out", os.strerror(number), REMEDY
-    refused(case(kind, str, told), "train", "--dry-run", f"--out={place}/out", TOY[0])
+    problem = "/out", os.strerror(number), REMEDY
+    refused(case(kind, str, problem), "train", "--dry-run", f"--out={folder}/out", TOY[0])
 
 
 def test_a_store_whose_package_is_missing_is_told_with_it(
     refused: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "adlfs", None)
-    told = "az://box/x", "adlfs", "Install"
-    refused(case("az", str, told), "train", "--dry-run", "--out=az://box/x")
+    problem = "az://box/x", "adlfs", "Install"
+    refused(case("az", str, problem), "train", "--dry-run", "--out=az://box/x")
 
 
 BUCKETS = {
@@ -114,10 +114,10 @@ BUCKETS = {
 def test_a_bucket_that_is_not_there_is_named(
     key: str, refused: Callable[..., None], s3_bucket: str
 ) -> None:
-    (command, *flags), told = BUCKETS[key]
+    (command, *flags), words = BUCKETS[key]
     url = "s3://nothing-of-this-name"
     flags = [flag.format(url) for flag in flags]
-    refused(case(key, str, (f"{url}/x", *told)), command, "--dry-run", *flags)
+    refused(case(key, str, (f"{url}/x", *words)), command, "--dry-run", *flags)
 
 
 @pytest.mark.parametrize("key", ["generate.url", "train.url", "models.ensemble_url", "config"])
@@ -145,8 +145,8 @@ DATASETS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", ["report", "status", "verify", "repair"])
 @pytest.mark.parametrize("kind", DATASETS)
 def test_a_place_without_a_dataset_is_no_dataset(
-    name: str, kind: str, refused: Callable[..., None], place: Path
+    name: str, kind: str, refused: Callable[..., None], folder: Path
 ) -> None:
-    DATASETS[kind](place / "out")
-    told = "/out", "holds no dataset of this factory", "Check the place, or make one"
-    refused(case(kind, str, told), name, f"{place}/out")
+    DATASETS[kind](folder / "out")
+    problem = "/out", "holds no dataset of this factory", "Check the place, or make one"
+    refused(case(kind, str, problem), name, f"{folder}/out")

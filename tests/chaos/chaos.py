@@ -51,7 +51,7 @@ Store = Literal["disk", "object store", "S3"]
 
 @dataclass
 class Run:
-    """One run of the harness: its own random numbers, place and notes."""
+    """One run of the harness: its own random numbers, folder and notes."""
 
     number: int
     folder: Path
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def url(self) -> str:
-        """As the command is told it."""
+        """The dataset's, as the command gets it."""
         return "gs://bucket/dataset" if self.store == "object store" else self.seen_url
 
     @property
@@ -83,7 +83,7 @@ class Run:
         """Seconds after which a command is likely to be under way."""
         return self.rng.uniform(0.0, 2.5 if self.store == "S3" else 0.8)
 
-    def place(self, name: str) -> str:
+    def url_of(self, name: str) -> str:
         """Of a file of the dataset, as the harness finds it."""
         return f"{self.seen_url}/{name}"
 
@@ -92,7 +92,7 @@ class Run:
         command: str = "generate",
         num: int = NUM,
         more: Sequence[str] = (),
-        **circumstances: Any,
+        **changes: Any,
     ) -> ForkServerProcess:
         """The command in a process of its own; see `_Circumstances`."""
         arguments = [command]
@@ -103,14 +103,14 @@ class Run:
             here = ["--set", "generate.workers=here"] if command == "repair" else []
             arguments += [self.url, *here, *more]
         seed = self.rng.randrange(2**32)
-        given = _Circumstances(
+        circumstances = _Circumstances(
             log=str(self.log),
             environment={n: v for n, v in os.environ.items() if n.startswith("AWS_")},
             flaky_root=str(self.folder) if self.store == "object store" else "",
             seed=seed,
-            **circumstances,
+            **changes,
         )
-        process = _forkserver.Process(target=_command, args=(arguments, given))
+        process = _forkserver.Process(target=_command, args=(arguments, circumstances))
         process.start()
         return process
 
@@ -152,7 +152,7 @@ class _Circumstances:
     """Whether writes are visible while they are half done."""
 
 
-def _command(arguments: list[str], given: _Circumstances) -> None:
+def _command(arguments: list[str], circumstances: _Circumstances) -> None:
     """In the child: the command line, with what goes wrong."""
     import fsspec
     import torch
@@ -162,27 +162,30 @@ def _command(arguments: list[str], given: _Circumstances) -> None:
     from tests.chaos.flaky import FlakyFileSystem
 
     torch.set_num_threads(1)
-    log = os.open(given.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(circumstances.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.environ.update(given.environment)
-    if given.faults:
-        os.environ["FACTORY_FAULTS"] = given.faults
-    if given.largest_file:
+    os.environ.update(circumstances.environment)
+    if circumstances.faults:
+        os.environ["FACTORY_FAULTS"] = circumstances.faults
+    if circumstances.largest_file:
         # What it says goes through a pipe: its words must not stop at the full disk.
         spoken = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log).stdin
         assert spoken is not None
         os.dup2(spoken.fileno(), 1)
         os.dup2(spoken.fileno(), 2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (given.largest_file, given.largest_file))
-    if given.flaky_root:
-        FlakyFileSystem.root, FlakyFileSystem.rate = Path(given.flaky_root), given.rate
-        FlakyFileSystem.rng = random.Random(given.seed)
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (circumstances.largest_file, circumstances.largest_file)
+        )
+    if circumstances.flaky_root:
+        FlakyFileSystem.root = Path(circumstances.flaky_root)
+        FlakyFileSystem.rate = circumstances.rate
+        FlakyFileSystem.rng = random.Random(circumstances.seed)
         fsspec.register_implementation("gs", FlakyFileSystem, clobber=True)
-    if given.tears:
+    if circumstances.tears:
         files._write_local = _torn_write
-    honest = time.sleep
-    retries.time.sleep = lambda seconds: honest(seconds / 1000)  # type: ignore[attr-defined]
+    original = time.sleep
+    retries.time.sleep = lambda seconds: original(seconds / 1000)  # type: ignore[attr-defined]
     sys.exit(cli.main(arguments))
 
 
@@ -251,7 +254,7 @@ def disk_full(run: Run) -> None:
 def smaller_then_extended(run: Run) -> None:
     # Whole shards, so that the extended dataset is that of the larger command.
     num = PER_SHARD * run.rng.randint(1, NUM // PER_SHARD)
-    if not storage.exists(run.place("_factory/run.json")):
+    if not storage.exists(run.url_of("_factory/run.json")):
         run.finish(run.start(num=num))
     faults = f"{run.rng.choice(POINTS)}:{run.rng.randint(1, 6)}"
     run.finish(run.start(more=["--extend"], faults=faults))
@@ -263,24 +266,24 @@ def corrupted(run: Run) -> None:
         killed_at_a_point(run)
     else:
         run.finish(run.start())
-    places = storage.list_files(run.seen_url, recursive=True)
-    files = [place.removeprefix(run.place("")) for place in places]
-    mendable = [name for name in files if name.startswith(("data/", "_factory/shards/"))]
+    urls = storage.list_files(run.seen_url, recursive=True)
+    files = [url.removeprefix(run.url_of("")) for url in urls]
+    repairable = [name for name in files if name.startswith(("data/", "_factory/shards/"))]
     if "_SUCCESS" in files:
-        mendable = files
-    if not mendable:
+        repairable = files
+    if not repairable:
         return
-    name = run.rng.choice(mendable)
-    content = bytearray(storage.read_bytes(run.place(name)))
+    name = run.rng.choice(repairable)
+    content = bytearray(storage.read_bytes(run.url_of(name)))
     how = run.rng.choice(["flip", "cut", "empty", "lose"])
     run.notes.append(f"{how} {name}")
     if how == "lose":
-        storage.remove(run.place(name))
+        storage.remove(run.url_of(name))
         return
     if how == "flip" and content:
         content[run.rng.randrange(len(content))] ^= 1 << run.rng.randrange(8)
     kept = len(content) if how == "flip" else len(content) // 2 * (how == "cut")
-    storage.write(run.place(name), bytes(content[:kept]))
+    storage.write(run.url_of(name), bytes(content[:kept]))
     if "_SUCCESS" not in files and run.finish(run.start()) == 0:
         # What is complete is whole.
         run.wrong += [finding.what for finding in verify(run.seen_url).findings]
@@ -335,7 +338,7 @@ def chaos(
     with _reader(run, expected) if fault is not corrupted else nullcontext():
         for _ in range(rng.randint(1, 3) if fault is not corrupted else 1):
             fault(run)
-        if fault is corrupted and storage.list_files(run.place("_factory"), recursive=True):
+        if fault is corrupted and storage.list_files(run.url_of("_factory"), recursive=True):
             run.finish(run.start("repair"))
         more = ["--extend"] if fault is smaller_then_extended else []
         code = run.ends(run.start(more=more), 0)
@@ -354,7 +357,7 @@ def _wrong(run: Run, expected: dict[str, str]) -> list[str]:
     """Everything in which the dataset is not the undisturbed one."""
     found = verify(run.seen_url, "decode")
     wrong = [f"{finding.name}: {finding.what}" for finding in found.findings]
-    root = json.loads(storage.read_text(run.place("_SUCCESS")))["root"]
+    root = json.loads(storage.read_text(run.url_of("_SUCCESS")))["root"]
     if root != expected["root"]:
         wrong.append(f"root {root}")
     there = shards_of(run)
@@ -365,8 +368,8 @@ def _wrong(run: Run, expected: dict[str, str]) -> list[str]:
 
 def shards_of(run: Run) -> dict[str, str]:
     """sha256 of the visible files in data/, by name."""
-    places = storage.list_files(run.place("data"), recursive=True)
-    return {storage.name_of(place): storage.sha256_of(place) for place in places}
+    urls = storage.list_files(run.url_of("data"), recursive=True)
+    return {storage.name_of(url): storage.sha256_of(url) for url in urls}
 
 
 @contextmanager
@@ -377,7 +380,7 @@ def _reader(run: Run, expected: dict[str, str]) -> Iterator[None]:
     def read(name: str) -> int:
         """How many shards were read: one or, where there is none, none."""
         try:
-            seen = storage.sha256_of(run.place(f"data/{name}"))
+            seen = storage.sha256_of(run.url_of(f"data/{name}"))
         except FileNotFoundError:
             return 0
         except OSError as error:
@@ -421,7 +424,7 @@ def prepare(folder: Path) -> tuple[list[str], dict[str, str]]:
     )
     code = undisturbed.finish(undisturbed.start())
     assert code == 0, undisturbed.log.read_text()
-    success = json.loads(storage.read_text(undisturbed.place("_SUCCESS")))
+    success = json.loads(storage.read_text(undisturbed.url_of("_SUCCESS")))
     return options, {**shards_of(undisturbed), "root": success["root"]}
 
 
@@ -462,14 +465,14 @@ def tiny_options(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--runs", type=int, default=100)
-    arguments.add_argument("--out", type=Path, default=Path("out/chaos.jsonl"))
-    given = arguments.parse_args()
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = given.out.read_text().splitlines() if given.out.exists() else []
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=Path("out/chaos.jsonl"))
+    arguments = parser.parse_args()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = arguments.out.read_text().splitlines() if arguments.out.exists() else []
     done = [result for result in map(json.loads, lines) if result["code"] == code_version()]
-    missing = sorted(set(range(given.runs)) - {result["run"] for result in done})
+    missing = sorted(set(range(arguments.runs)) - {result["run"] for result in done})
     from tests import s3
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -481,7 +484,7 @@ def main() -> None:
             folder.mkdir()
             result = chaos(number, folder, options, expected)
             done.append(result)
-            with given.out.open("a") as file:
+            with arguments.out.open("a") as file:
                 file.write(json.dumps(result) + "\n")
             if result["wrong"]:
                 print(f"run {number}: {result}\n{(folder / 'log.txt').read_text()[-2000:]}")

@@ -17,7 +17,7 @@ FOREVER = 1_000_000
 
 class Killed(BaseException):
     """The process is no more. Handlers and finally-blocks run, unlike under SIGKILL; what these
-    remove is put back afterwards, so that the place is as a killed process leaves it."""
+    remove is put back afterwards, so that the folder is as a killed process leaves it."""
 
 
 @dataclass
@@ -32,8 +32,8 @@ class Process:
     moments: int = 0
     left: int = 0
     """Moments until it is another one's turn."""
-    corpse: dict[str, bytes] | None = None
-    """All files of the place at its death."""
+    files_at_death: dict[str, bytes] | None = None
+    """All files of the dataset when the process died; None while it lives."""
     goes: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     pauses: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -43,18 +43,18 @@ class Process:
         try:
             self.outcome = self.work()
         except BaseException as error:
-            # Told to whoever ordered the commands.
-            self.outcome = error.with_traceback(None) if self.corpse is None else Killed()
+            # For the test that started the commands.
+            self.outcome = error.with_traceback(None) if self.files_at_death is None else Killed()
         self.left = -1
         self.pauses.release()
 
 
 class Interleaving:
-    """Stands in for `faults.hit` while commands on the dataset at `place` run."""
+    """Stands in for `faults.hit` while commands on the dataset in `folder` run."""
 
-    def __init__(self, place: Path, looks: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, looks: Callable[[], None]) -> None:
         """looks: a reader who is called at every moment."""
-        self.place = place
+        self.folder = folder
         self.looks = looks
         self.running: Process | None = None
 
@@ -63,7 +63,7 @@ class Interleaving:
         process = self.running
         if process is None:
             return
-        if process.corpse is not None:
+        if process.files_at_death is not None:
             raise Killed
         self.looks()
         process.moments += 1
@@ -72,7 +72,7 @@ class Interleaving:
             process.pauses.release()
             process.goes.acquire()
         if process.moments == process.dies:
-            process.corpse = contents(self.place)
+            process.files_at_death = contents(self.folder)
             raise Killed
 
     def run(self, processes: Sequence[Process], turns: Sequence[int]) -> None:
@@ -89,8 +89,8 @@ class Interleaving:
             process.pauses.acquire()
             if process.left >= 0:
                 waiting.append(process)
-            for name, content in (process.corpse or {}).items():
-                path = self.place / name
+            for name, content in (process.files_at_death or {}).items():
+                path = self.folder / name
                 if not path.exists():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Claims about the whole: whatever strikes, the same command ends with the same bytes.
+"""Claims about all of it: whatever goes wrong, the same command ends with the same bytes.
 
 `make chaos RUNS=1000` is the long version.
 """
@@ -37,7 +37,7 @@ def test_the_harness_notices_a_store_that_shows_half_a_shard(
 
     monkeypatch.setattr(chaos, "FAULTS", [(torn, "disk")])
     wrong = chaos.chaos(0, tmp_path, options, expected)["wrong"]
-    assert "exit code 3" in wrong and any("torn read" in told for told in wrong)
+    assert "exit code 3" in wrong and any("torn read" in finding for finding in wrong)
 
 
 def test_the_harness_notices_other_bytes(undisturbed, tmp_path) -> None:
@@ -45,8 +45,8 @@ def test_the_harness_notices_other_bytes(undisturbed, tmp_path) -> None:
     run = chaos.Run(0, tmp_path, [*options, "--seed", "1"], random.Random(0))
     run.finish(run.start())
     wrong = chaos._wrong(run, expected)
-    assert any(told.startswith("root") for told in wrong)
-    assert any(told.startswith("shards") for told in wrong)
+    assert any(finding.startswith("root") for finding in wrong)
+    assert any(finding.startswith("shards") for finding in wrong)
 
 
 def test_the_table_counts_what_held() -> None:
@@ -55,5 +55,5 @@ def test_the_table_counts_what_held() -> None:
         {"fault": "a", "wrong": ["x"], "seconds": 3.0},
         {"fault": "b", "wrong": [], "seconds": 2.0},
     ]
-    told = chaos.table(results)
-    assert "| a | 2 | 1 | 3.0 |" in told and "| **all** | **3** | **2** | |" in told
+    table = chaos.table(results)
+    assert "| a | 2 | 1 | 3.0 |" in table and "| **all** | **3** | **2** | |" in table

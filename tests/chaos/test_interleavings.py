@@ -1,8 +1,8 @@
 """Claims about orders: however starts, kills, damage, repairs and other runs interleave, the same
 command ends with the same bytes.
 
-The fast sister of `chaos.py`: in this process, without Ray, with exact orders instead of chance.
-The sampled pictures are kept from one run; packing, ledger, verification and repair are honest.
+What `chaos.py` does, faster: in this process, without Ray, with exact orders instead of chance.
+The sampled pictures are kept from one run; packing, ledger, verification and repair are real.
 `INTERLEAVINGS=2000 pytest tests/chaos/test_interleavings.py` is the long version.
 """
 
@@ -71,9 +71,9 @@ class World:
     """By name; a smaller dataset has the first ones."""
     roots: dict[int, str]
 
-    def config(self, place: Path, num: int, seed: int = 0) -> Config:
+    def config(self, folder: Path, num: int, seed: int = 0) -> Config:
         generate = {
-            "url": str(place),
+            "url": str(folder),
             "num": num,
             "seed": seed,
             "extend": True,
@@ -89,10 +89,10 @@ class World:
 class Kept:
     """Stands in for a Synthesizer: the samples that it made once."""
 
-    def __init__(self, honest: Synthesizer, plan: Plan) -> None:
-        self.device = honest.device
-        self.kept = [sample for spec in plan.shards() for sample in honest.samples(spec)]
-        self.probed = honest.probe()
+    def __init__(self, original: Synthesizer, plan: Plan) -> None:
+        self.device = original.device
+        self.kept = [sample for spec in plan.shards() for sample in original.samples(spec)]
+        self.probed = original.probe()
 
     def probe(self) -> tuple[torch.Tensor, list[Sample]]:
         return self.probed
@@ -108,11 +108,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = World(folder, tiny.save_models(folder / "models"), {}, {})
     with pytest.MonkeyPatch.context() as patch:
         for num in SIZES:
-            place = folder / str(num)
-            made.roots[num] = command.generate(made.config(place, num)).root
-        made.shards = {path.name: path.read_bytes() for path in (place / "data").iterdir()}
-        models = load_models(made.config(place, num))
-        _keep_models(patch, models, made.config(place, num))
+            dataset = folder / str(num)
+            made.roots[num] = command.generate(made.config(dataset, num)).root
+        made.shards = {path.name: path.read_bytes() for path in (dataset / "data").iterdir()}
+        models = load_models(made.config(dataset, num))
+        _keep_models(patch, models, made.config(dataset, num))
         yield made
 
 
@@ -143,7 +143,7 @@ TURNS = st.lists(st.integers(1, MOST_MOMENTS), min_size=1, max_size=5)
 DATA = ("data", "shards")
 """Folders whose files can be mended before the dataset is finished."""
 DAMAGE = st.sampled_from(["flip", "cut", "empty", "lose", "swap", "foreign"])
-PLACES = st.integers(0, 100)
+INDICES = st.integers(0, 100)
 BITS = st.integers(0, 100_000)
 
 
@@ -154,8 +154,8 @@ class Interleavings(RuleBasedStateMachine):
         super().__init__()
         self.world = world
         self.folder = Path(tempfile.mkdtemp(dir=world.folder))
-        self.place = self.folder / "dataset"
-        self.url = str(self.place)
+        self.dataset = self.folder / "dataset"
+        self.url = str(self.dataset)
         self.damaged: set[str] = set()
         self.only_lost = True
         self.seen: dict[str, bytes] = {}
@@ -163,22 +163,22 @@ class Interleavings(RuleBasedStateMachine):
         self.complete = 0
         """Pairs of the largest command that has ended well."""
 
-    # What it knows of the place.
+    # What the dataset holds.
 
     def files(self) -> dict[str, bytes]:
         """By name; without what killed processes leave."""
-        found = contents(self.place)
+        found = contents(self.dataset)
         return {name: content for name, content in found.items() if not TEMPORARY.search(name)}
 
     def num(self) -> int:
-        """Pairs that the place is to hold; 0 if it is free."""
-        if not self.damaged and (self.place / layout.RUN).exists():
+        """Pairs that the dataset is to hold; 0 if there is none."""
+        if not self.damaged and (self.dataset / layout.RUN).exists():
             self.held = reading.read_plan(self.url).num
         return self.held
 
     def settled(self) -> bool:
         """Whether all is finished, the last extension, too."""
-        success = self.place / layout.SUCCESS
+        success = self.dataset / layout.SUCCESS
         return success.exists() and json.loads(success.read_bytes())["rows"] == self.num()
 
     # Rules.
@@ -214,51 +214,51 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.num() and not self.damaged)
     @rule(num=st.sampled_from(SIZES))
     def another_plan(self, num: int) -> None:
-        before = contents(self.place)
+        before = contents(self.dataset)
         with pytest.raises(UserError, match="another plan"):
-            command.generate(self.world.config(self.place, num, seed=1))
-        assert contents(self.place) == before
+            command.generate(self.world.config(self.dataset, num, seed=1))
+        assert contents(self.dataset) == before
 
     @precondition(lambda self: self.num() > SIZES[0] and not self.damaged)
     @rule()
     def a_smaller_one(self) -> None:
-        before = contents(self.place)
+        before = contents(self.dataset)
         with pytest.raises(UserError, match="are asked for"):
-            command.generate(self.world.config(self.place, SIZES[0]))
-        assert contents(self.place) == before
+            command.generate(self.world.config(self.dataset, SIZES[0]))
+        assert contents(self.dataset) == before
 
     @precondition(lambda self: self.num() and not self.damaged)
     @rule(level=LEVELS)
     def look(self, level: Any) -> None:
-        before = contents(self.place)
+        before = contents(self.dataset)
         found = verify(self.url, level)
         self.check_found(found, self.complete < self.num())
         assert status(self.url).finished == self.settled()
         assert found.findings or found.finished == self.settled()
-        assert contents(self.place) == before
+        assert contents(self.dataset) == before
 
     @precondition(lambda self: self.num() and not self.damaged)
     @rule()
     def collect_leftovers(self) -> None:
         kept = self.files()
         remove_leftovers(self.url, older_than_seconds=0)
-        assert contents(self.place) == kept
+        assert contents(self.dataset) == kept
 
     @precondition(lambda self: self.num() and not self.damaged)
-    @rule(how=DAMAGE, where=PLACES, bit=BITS, times=st.integers(1, 3))
+    @rule(how=DAMAGE, where=INDICES, bit=BITS, times=st.integers(1, 3))
     def damage(self, how: str, where: int, bit: int, times: int) -> None:
         """Shards and receipts; of a finished dataset one other file at most."""
         files, settled = self.files(), self.settled()
-        mendable = sorted(n for n in files if Path(n).parent.name in DATA)
+        repairable = sorted(n for n in files if Path(n).parent.name in DATA)
         if how == "foreign" and not settled:
             plan = reading.read_plan(self.url)
-            mendable = [spec.path for spec in plan.shards()]
-            mendable += [layout.receipt_name(spec.shard) for spec in plan.shards()]
+            repairable = [spec.path for spec in plan.shards()]
+            repairable += [layout.receipt_name(spec.shard) for spec in plan.shards()]
         for i in range(times):
-            names = sorted(files) if settled and not i else mendable
+            names = sorted(files) if settled and not i else repairable
             if names:
                 name = names[(where + i) % len(names)]
-                self.damaged |= strike(self.place, name, mendable, how, bit)
+                self.damaged |= damage_file(self.dataset, name, repairable, how, bit)
         now = self.files()
         self.only_lost = how == "lose" and all(Path(n).parent.name in DATA for n in self.damaged)
         self.seen = {name: c for name, c in now.items() if name not in self.damaged}
@@ -276,7 +276,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def command(self, name: str, what: Any) -> Callable[[], Any]:
         commands: dict[str, Callable[[], Any]] = {
-            "generate": lambda: command.generate(self.world.config(self.place, what)),
+            "generate": lambda: command.generate(self.world.config(self.dataset, what)),
             "repair": lambda: repair.repair(self.url, what),
             "verify": lambda: verify(self.url, what),
             "status": lambda: status(self.url),
@@ -285,7 +285,7 @@ class Interleavings(RuleBasedStateMachine):
         return commands[name]
 
     def run(self, processes: list[Process], turns: list[int], nums: set[int]) -> None:
-        interleaving = Interleaving(self.place, self.check_visible)
+        interleaving = Interleaving(self.dataset, self.check_visible)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(faults, "hit", interleaving)
             interleaving.run(processes, turns)
@@ -304,9 +304,11 @@ class Interleavings(RuleBasedStateMachine):
         elif isinstance(outcome, Verification):
             self.check_found(outcome, finishing)
         elif isinstance(outcome, UserError):
-            told = str(outcome)
-            early = "holds no dataset" in told or "no such config file" in told
-            raced = len(nums) > 1 and ("are asked for" in told or "another run extends" in told)
+            message = str(outcome)
+            early = "holds no dataset" in message or "no such config file" in message
+            raced = len(nums) > 1 and (
+                "are asked for" in message or "another run extends" in message
+            )
             if not early and not raced:
                 raise outcome
         elif isinstance(outcome, BaseException) and not isinstance(outcome, Killed):
@@ -321,13 +323,13 @@ class Interleavings(RuleBasedStateMachine):
 
     def check_visible(self) -> None:
         """What a reader sees at any moment."""
-        for path in (self.place / "data").glob("train-*"):
+        for path in (self.dataset / "data").glob("train-*"):
             if f"data/{path.name}" not in self.damaged:
                 assert path.read_bytes() == self.world.shards[path.name], f"{path.name} is torn"
-        for receipt in (self.place / layout.SHARDS).glob("*.json"):
+        for receipt in (self.dataset / layout.SHARDS).glob("*.json"):
             shard = f"data/train-{receipt.stem}.parquet"
             known = {shard, f"{layout.SHARDS}/{receipt.name}"} & self.damaged
-            assert known or (self.place / shard).exists(), f"{shard} comes after its receipt"
+            assert known or (self.dataset / shard).exists(), f"{shard} comes after its receipt"
 
     @invariant()
     def shards_are_whole(self) -> None:
@@ -349,7 +351,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def success_means_all_is_there(self) -> None:
-        if self.damaged or not (self.place / layout.SUCCESS).exists():
+        if self.damaged or not (self.dataset / layout.SUCCESS).exists():
             return
         manifest = reading.read_manifest(self.url)
         assert manifest.root == self.world.roots[manifest.rows]
@@ -364,10 +366,10 @@ class Interleavings(RuleBasedStateMachine):
                 self.mend(None)
             num = self.num() or SIZES[0]
             assert (
-                command.generate(self.world.config(self.place, num)).root == (self.world.roots[num])
+                command.generate(self.world.config(self.dataset, num)).root == self.world.roots[num]
             )
             wanted = dict(sorted(self.world.shards.items())[: -(-num // PER_SHARD)])
-            assert {p.name: p.read_bytes() for p in self.place.glob("data/train*")} == wanted
+            assert {p.name: p.read_bytes() for p in self.dataset.glob("data/train*")} == wanted
             assert verify(self.url, "decode").findings == []
         shutil.rmtree(self.folder)
 
@@ -385,17 +387,17 @@ def ours(name: str) -> bool:
     return name in {*small, "README.md", "id2label.json", "label2id.json", "palette.json"}
 
 
-def strike(place: Path, name: str, others: list[str], how: str, bit: int) -> set[str]:
+def damage_file(dataset: Path, name: str, others: list[str], how: str, bit: int) -> set[str]:
     """Damages the file; the names of files that are not as they were."""
-    path = place / name
+    path = dataset / name
     before = path.read_bytes() if path.exists() else None
     content = bytearray(before or b"")
     if how == "lose":
         path.unlink(missing_ok=True)
     elif how == "swap":
         other = others[bit % len(others)] if others else name
-        theirs = (place / other).read_bytes() if (place / other).exists() else bytes(content)
-        (place / other).write_bytes(content)
+        theirs = (dataset / other).read_bytes() if (dataset / other).exists() else bytes(content)
+        (dataset / other).write_bytes(content)
         path.write_bytes(theirs)
         return {name, other} if theirs != content else set()
     else:
@@ -434,7 +436,7 @@ def test_whatever_is_interleaved_the_same_command_ends_with_the_same_bytes(world
 
 
 def check(machine: Interleavings) -> None:
-    """All claims, at a place that nothing works at."""
+    """All claims, for a dataset that no command is working on."""
     for claim in (
         machine.shards_are_whole,
         machine.nothing_is_lost_or_foreign,
@@ -473,18 +475,18 @@ def test_a_larger_run_may_start_and_end_at_each_moment_of_a_smaller_one(world) -
 
 def test_of_two_plans_at_once_one_is_refused(world) -> None:
     for moment in range(1, 20):
-        place = Interleavings(world).place
+        dataset = Interleavings(world).dataset
         processes = [
-            Process(partial(command.generate, world.config(place, 4, seed))) for seed in (0, 1)
+            Process(partial(command.generate, world.config(dataset, 4, seed))) for seed in (0, 1)
         ]
-        interleaving = Interleaving(place, lambda: None)
+        interleaving = Interleaving(dataset, lambda: None)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(faults, "hit", interleaving)
             interleaving.run(processes, [moment])
         refused, made = sorted((each.outcome for each in processes), key=_is_manifest)
         assert isinstance(refused, UserError) and "another plan" in str(refused)
-        assert reading.read_manifest(str(place)) == made
-        found = verify(str(place), "decode")
+        assert reading.read_manifest(str(dataset)) == made
+        found = verify(str(dataset), "decode")
         assert (found.findings, found.finished) == ([], True)
 
 
@@ -495,10 +497,10 @@ def _is_manifest(outcome: Any) -> bool:
 def test_a_killed_process_leaves_its_temporary_file_until_it_is_collected(world) -> None:
     machine = Interleavings(world)
     machine.start(2, dies=3)
-    left = list(contents(machine.place))
+    left = list(contents(machine.dataset))
     assert len(left) == 1 and TEMPORARY.search(left[0])
     machine.start(2, None)
-    assert left[0] in contents(machine.place)
+    assert left[0] in contents(machine.dataset)
     machine.collect_leftovers()
     machine.teardown()
 
@@ -523,7 +525,7 @@ MUTANTS: dict[str, tuple[Any, str, Any, str]] = {
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_machine_notices_that(mutant, world, monkeypatch) -> None:
-    module, name, changed, told = MUTANTS[mutant]
+    module, name, changed, message = MUTANTS[mutant]
     monkeypatch.setattr(module, name, changed)
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=message):
         explore(world, 100, shrinks=False)

@@ -18,8 +18,8 @@ FOLDER = Path(sys.argv[1])
 
 
 class Noting(ray_actors.ShardActor):
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         self.node = cluster.this_node()
 
     def make(self, attempt: Attempt) -> Outcome:

@@ -75,7 +75,7 @@ class Job:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def told(self) -> str:
+    def output(self) -> str:
         """What it has said so far."""
         return self.log.read_text()
 
@@ -116,8 +116,8 @@ def simulated_cluster(max_nodes: int) -> Iterator[SimulatedCluster]:
     ]
     log = folder / "start.log"
     try:
-        with log.open("wb") as told:
-            head = subprocess.Popen([*_RAY, *start], env=environment, stdout=told, stderr=told)
+        with log.open("wb") as output:
+            head = subprocess.Popen([*_RAY, *start], env=environment, stdout=output, stderr=output)
         # Which starts the jobs.
         wait_until(lambda: head.poll() is not None or _answers(here, agent), 120)
         assert head.poll() is None, log.read_text()

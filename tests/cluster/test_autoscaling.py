@@ -78,14 +78,14 @@ def switch_off(node: psutil.Process) -> None:
 def while_it_runs(job: Job, condition: Callable[[], object]) -> None:
     """Waits for it, as long as the job goes on."""
     wait_until(lambda: job.process.poll() is not None or condition(), LATER)
-    assert job.process.poll() is None, job.told()
+    assert job.process.poll() is None, job.output()
 
 
 def said(job: Job) -> list[str]:
     """The lines of the job's own."""
-    _, _, told = job.told().partition("Running entrypoint for job")
-    lines = told.partition("\n")[2].splitlines()
-    # Those of the command that follows the job have a place in its code.
+    _, _, output = job.output().partition("Running entrypoint for job")
+    lines = output.partition("\n")[2].splitlines()
+    # Lines of the command that follows the job begin with a position in its code.
     return [line for line in lines if " -- " not in line and line.strip()]
 
 
@@ -104,15 +104,15 @@ def test_a_job_grows_to_max_actors_outlives_a_lost_node_and_lets_all_nodes_go(
         switch_off(cluster.nodes()[0])
         while_it_runs(job, lambda: len(nodes_in(tmp_path / "begun")) == NUM_NODES + 1)
         (tmp_path / "go-on").touch()
-        assert job.ends(LATER) == 0, job.told()
+        assert job.ends(LATER) == 0, job.output()
         lines = said(job)
     assert len(nodes_in(tmp_path / "made") - first) == 1, "the node that was added makes shards"
     assert read_manifest(str(together)).root == read_manifest(str(alone)).root
     # Nothing of the autoscaler's, and no page of the lost node's state.
     assert all(line.startswith("generate | ") for line in lines), "\n".join(lines)
-    told = "\n".join(lines)
-    assert "waiting for actors: 0 of 3 are ready; 3 CPUs and 0 GPUs are asked for, the " in told
-    assert " is lost; begun again: shard" in told
+    output = "\n".join(lines)
+    assert "waiting for actors: 0 of 3 are ready; 3 CPUs and 0 GPUs are asked for, the " in output
+    assert " is lost; begun again: shard" in output
     wait_until(lambda: not cluster.nodes(), SOON)
 
 
@@ -129,7 +129,7 @@ def test_a_training_grows_to_its_workers_outlives_a_lost_node_and_lets_all_nodes
         at_work = [node for node in cluster.nodes() if works(node)]
         assert len(at_work) == 2, "one worker on each of two nodes"
         switch_off(at_work[0])
-        assert job.ends(LATER) == 0, job.told()
+        assert job.ends(LATER) == 0, job.output()
         lines = said(job)
     assert "train | going on from step" in "\n".join(lines)
     weights = "model/unet/diffusion_pytorch_model.safetensors"

@@ -52,6 +52,6 @@ def test_a_node_that_is_short_of_memory_ends_the_command_with_what_helps(
         timeout=600,
     )
     assert done.returncode == code, done.stderr
-    [told] = re.findall(r"(?m)^error: .*$", done.stderr)
-    assert "memory" in told and re.search(r"[Uu]se nodes with more", told)
+    [message] = re.findall(r"(?m)^error: .*$", done.stderr)
+    assert "memory" in message and re.search(r"[Uu]se nodes with more", message)
     assert "Traceback" not in done.stderr and "Object store" not in done.stderr

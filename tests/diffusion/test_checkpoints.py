@@ -62,7 +62,7 @@ def refused(folder: Path) -> str:
     with pytest.raises(UserError) as refusal:
         load_model(str(folder))
     for problem in refusal.value.problems:
-        assert str(folder) in problem, "a problem names the place"
+        assert str(folder) in problem, "a problem names the folder"
     return str(refusal.value)
 
 
@@ -183,7 +183,7 @@ def test_diffusers_default_convention_is_refused_naming_every_field(
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     ).save_pretrained(folder / "unet")
-    told = refused(folder)
+    message = refused(folder)
     for field in (
         "freq_shift = 0",
         "flip_sin_to_cos = True",
@@ -191,15 +191,15 @@ def test_diffusers_default_convention_is_refused_naming_every_field(
         "attention_head_dim = 8",
         "norm_eps = 1e-05",
     ):
-        assert field in told
-    assert len(told.splitlines()) == 5
+        assert field in message
+    assert len(message.splitlines()) == 5
 
 
 def test_an_absent_field_means_what_it_means_to_diffusers(folder: Path) -> None:
     edit(folder / CONFIG, freq_shift=..., attention_head_dim=..., dropout=..., act_fn=...)
-    told = refused(folder)
-    assert "freq_shift = 0" in told and "attention_head_dim = 8" in told
-    assert len(told.splitlines()) == 2
+    message = refused(folder)
+    assert "freq_shift = 0" in message and "attention_head_dim = 8" in message
+    assert len(message.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -316,8 +316,8 @@ def test_a_wrong_tensor_is_refused_by_name(
     change: Callable[[dict[str, torch.Tensor]], object], said: str, folder: Path
 ) -> None:
     edit_tensors(folder, change)
-    told = refused(folder)
-    assert said in told and len(told.splitlines()) == 1
+    message = refused(folder)
+    assert said in message and len(message.splitlines()) == 1
 
 
 def test_every_wrong_tensor_is_told(folder: Path) -> None:
@@ -327,8 +327,8 @@ def test_every_wrong_tensor_is_told(folder: Path) -> None:
         tensors["conv_out.bias"].fill_(float("nan"))
 
     edit_tensors(folder, spoil)
-    told = refused(folder)
-    assert all(name in told for name in ("conv_in.bias", "conv_in.weight", "conv_out.bias"))
+    message = refused(folder)
+    assert all(name in message for name in ("conv_in.bias", "conv_in.weight", "conv_out.bias"))
 
 
 def test_the_hash_changes_with_a_weight_and_with_the_schedule_alone(
@@ -399,9 +399,9 @@ def test_problems_of_network_scheduler_and_pipeline_are_told_at_once(folder: Pat
     edit(folder / CONFIG, freq_shift=0, act_fn="gelu")
     edit(folder / SCHEDULER, _class_name="EDMEulerScheduler")
     edit(folder / "model_index.json", vqvae=["diffusers", "VQModel"])
-    told = refused(folder)
-    assert len(told.splitlines()) == 4
-    assert "EDMEulerScheduler" in told and "has vqvae beside unet and scheduler" in told
+    message = refused(folder)
+    assert len(message.splitlines()) == 4
+    assert "EDMEulerScheduler" in message and "has vqvae beside unet and scheduler" in message
 
 
 def test_a_pipeline_of_more_than_network_and_scheduler_is_refused(folder: Path) -> None:

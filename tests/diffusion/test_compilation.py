@@ -28,7 +28,7 @@ from factory.errors import CannotCompile
 
 @pytest.fixture(autouse=True)
 def _kept_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compiled goes to a folder of the test, and the place is forgotten after it."""
+    """What is compiled goes to a folder of the test, and is forgotten after it."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
 
 
@@ -128,10 +128,10 @@ def test_training_goes_on_uncompiled_and_says_so_once_wherever_it_fails(
     for seed in range(3):
         x = torch.randn(2, 4)
         torch.manual_seed(seed)
-        told = either(x)
-        told.sum().backward()
+        output = either(x)
+        output.sum().backward()
         torch.manual_seed(seed)
-        assert torch.equal(told, plain(x))
+        assert torch.equal(output, plain(x))
     assert len(compilations) == 1
     said = capsys.readouterr().out
     assert said.count("no C++ compiler found") == 1 and "generate." not in said
@@ -227,7 +227,7 @@ def test_without_a_home_to_write_to_it_is_kept_for_this_process_alone(
 def test_of_those_that_compile_at_once_one_goes_first_and_the_others_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[str] = []
+    events: list[str] = []
     holds, go_on, late = threading.Event(), threading.Event(), threading.Semaphore(0)
     together = threading.Barrier(2, timeout=60)
     flock = fcntl.flock
@@ -241,14 +241,14 @@ def test_of_those_that_compile_at_once_one_goes_first_and_the_others_together(
 
     def first() -> None:
         with one_first():
-            told.append("first")
+            events.append("first")
             holds.set()
             assert go_on.wait(60)
-            told.append("done")
+            events.append("done")
 
     def other() -> None:
         with one_first():
-            told.append("other")
+            events.append("other")
             together.wait()
 
     with ThreadPoolExecutor(3) as processes:
@@ -256,8 +256,8 @@ def test_of_those_that_compile_at_once_one_goes_first_and_the_others_together(
         assert holds.wait(60)
         ends += [processes.submit(other) for _ in range(2)]
         assert late.acquire(timeout=60) and late.acquire(timeout=60)
-        assert not told[1:]
+        assert not events[1:]
         go_on.set()
         for end in ends:
             end.result()
-    assert told == ["first", "done", "other", "other"]
+    assert events == ["first", "done", "other", "other"]

@@ -25,38 +25,38 @@ def folder(tiny_models: dict[str, str], tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_models["ddpm_url"], tmp_path / "model"))
 
 
-def refused(place: Path | str) -> str:
+def refused(model: Path | str) -> str:
     with pytest.raises(UserError) as refusal:
-        load_model(str(place))
+        load_model(str(model))
     (problem,) = refusal.value.problems
     return problem
 
 
-def put(place: Path, content: bytes | str = b"") -> Path:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content.encode() if isinstance(content, str) else content)
-    return place
+def put(path: Path, content: bytes | str = b"") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
 
 
 @pytest.mark.parametrize("ending", [".pt", ".pth", ".ckpt", ".bin", ".pkl"])
 def test_a_pickle_is_never_opened_and_told_how_to_become_a_folder(
     ending: str, tmp_path: Path
 ) -> None:
-    told = refused(put(tmp_path / f"model{ending}", b"\x80\x02not looked at"))
-    assert "is a pickle, which is never opened" in told
-    assert "DDPMPipeline(unet, scheduler).save_pretrained(FOLDER)" in told
+    message = refused(put(tmp_path / f"model{ending}", b"\x80\x02not looked at"))
+    assert "is a pickle, which is never opened" in message
+    assert "DDPMPipeline(unet, scheduler).save_pretrained(FOLDER)" in message
 
 
 @pytest.mark.parametrize("name", [f"unet/{WEIGHTS}", "unet/config.json", "model_index.json"])
 def test_a_file_of_a_model_folder_names_that_folder(name: str, folder: Path) -> None:
-    told = refused(folder / name)
-    assert f"Name a folder: {folder}." in told
+    message = refused(folder / name)
+    assert f"Name a folder: {folder}." in message
     load_model(str(folder))
 
 
 def test_safetensors_alone_lack_shape_and_schedule(tmp_path: Path) -> None:
-    told = refused(put(tmp_path / "model.safetensors"))
-    assert "does not tell the network's shape or its noise schedule" in told
+    message = refused(put(tmp_path / "model.safetensors"))
+    assert "does not tell the network's shape or its noise schedule" in message
 
 
 def test_a_name_of_the_hub_is_told_to_be_written_as_a_url(
@@ -69,8 +69,8 @@ def test_a_name_of_the_hub_is_told_to_be_written_as_a_url(
 
 
 def test_a_page_of_the_hub_is_told_to_be_written_as_a_url() -> None:
-    told = refused("https://huggingface.co/google/ddpm-cifar10-32/tree/main")
-    assert told.endswith("is a web page. Write hf://google/ddpm-cifar10-32.")
+    message = refused("https://huggingface.co/google/ddpm-cifar10-32/tree/main")
+    assert message.endswith("is a web page. Write hf://google/ddpm-cifar10-32.")
 
 
 def test_a_folder_too_high_names_the_models_below(folder: Path) -> None:
@@ -142,12 +142,12 @@ def split(folder: Path, variant: str = "") -> tuple[list[str], Path]:
     tensors = load_file(folder / "unet" / WEIGHTS)
     (folder / "unet" / WEIGHTS).unlink()
     names = [f"diffusion_pytorch_model{variant}-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    places = {key: names[i % 2] for i, key in enumerate(tensors)}
+    files = {key: names[i % 2] for i, key in enumerate(tensors)}
     for name in names:
-        part = {key: value for key, value in tensors.items() if places[key] == name}
+        part = {key: value for key, value in tensors.items() if files[key] == name}
         save_file(part, folder / "unet" / name)
     index = folder / "unet" / f"{WEIGHTS}.index{variant}.json"
-    return names, put(index, json.dumps({"weight_map": places}))
+    return names, put(index, json.dumps({"weight_map": files}))
 
 
 @pytest.mark.parametrize("variant", ["", ".fp16", ".bf16"])
@@ -182,8 +182,8 @@ def test_weights_that_git_has_not_fetched_are_not_called_damaged(folder: Path) -
 def test_a_checkpoint_of_diffusers_training_is_not_told_to_be_other_weights(folder: Path) -> None:
     checkpoint = folder / "checkpoint-500"
     shutil.copytree(folder / "unet", checkpoint / "unet")
-    told = refused(checkpoint)
-    assert f"Copy {folder}/scheduler into it, or name {folder}, whose weights may be" in told
+    message = refused(checkpoint)
+    assert f"Copy {folder}/scheduler into it, or name {folder}, whose weights may be" in message
     shutil.copytree(folder / "scheduler", checkpoint / "scheduler")
     load_model(str(checkpoint))
 
@@ -200,8 +200,8 @@ def test_a_model_without_a_noise_schedule_is_told_where_it_comes_from(
 ) -> None:
     file = folder / "scheduler" / "scheduler_config.json"
     file.rename(file.with_name(renamed))
-    told = refused(folder)
-    assert f"{file}: is missing, and with it the noise schedule." in told and remedy in told
+    message = refused(folder)
+    assert f"{file}: is missing, and with it the noise schedule." in message and remedy in message
 
 
 @pytest.mark.parametrize("part", ["scheduler", "scheduler/scheduler_config.json"])
@@ -223,9 +223,9 @@ def test_the_remedy_for_a_pickle_in_a_model_folder_makes_it_readable(
         index = json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, name)})
         put(folder / "unet/diffusion_pytorch_model.bin.index.json", index)
     torch.save(tensors, folder / "unet" / name)
-    told = refused(folder)
-    assert "Only safetensors are read" in told
-    (command,) = re.findall(r"(UNet2DModel\.from_pretrained.*\))$", told)
+    message = refused(folder)
+    assert "Only safetensors are read" in message
+    (command,) = re.findall(r"(UNet2DModel\.from_pretrained.*\))$", message)
     eval(f"diffusers.{command}", {"diffusers": diffusers})
     again = load_model(str(folder)).unet.state_dict()
     assert all(torch.equal(again[key], value) for key, value in whole.unet.state_dict().items())
@@ -233,8 +233,8 @@ def test_the_remedy_for_a_pickle_in_a_model_folder_makes_it_readable(
 
 def test_a_pickle_that_diffusers_does_not_open_is_not_told_to_be_converted(folder: Path) -> None:
     (folder / "unet" / WEIGHTS).rename(folder / "unet/last.ckpt")
-    told = refused(folder)
-    assert "from_pretrained" not in told and "a UNet2DModel with its weights" in told
+    message = refused(folder)
+    assert "from_pretrained" not in message and "a UNet2DModel with its weights" in message
 
 
 def test_no_weights_at_all_are_told_so(folder: Path) -> None:

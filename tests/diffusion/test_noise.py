@@ -11,7 +11,7 @@ from factory.diffusion.noise import NoiseAhead, _draw, normal_noise, sample_seed
 
 
 @pytest.mark.parametrize(
-    ("given", "seed"),
+    ("arguments", "seed"),
     [
         ((0, 0), 1498733273145799921),
         ((0, 1), 102236356772491492),
@@ -19,8 +19,8 @@ from factory.diffusion.noise import NoiseAhead, _draw, normal_noise, sample_seed
         ((2**63 - 1, 2**48 - 1, 2**15 - 1), 5591204469028027316),
     ],
 )
-def test_sample_seed_never_changes(given: tuple[int, ...], seed: int) -> None:
-    assert sample_seed(*given) == seed
+def test_sample_seed_never_changes(arguments: tuple[int, ...], seed: int) -> None:
+    assert sample_seed(*arguments) == seed
 
 
 def test_sample_seeds_differ_over_indices_retries_and_runs() -> None:
@@ -125,12 +125,12 @@ def test_the_threads_that_draw_end_with_the_block_even_where_it_raises() -> None
 def test_what_fails_in_a_thread_is_raised_where_its_noise_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    honest = _draw
+    original = _draw
 
     def draw(seeds, stream, rows) -> None:
         if stream == 8 + 1:
             raise MemoryError("no room")
-        honest(seeds, stream, rows)
+        original(seeds, stream, rows)
 
     monkeypatch.setattr("factory.diffusion.noise._draw", draw)
     with NoiseAhead([1], (3,), range(9, 0, -1)) as noise:

@@ -99,6 +99,6 @@ def test_noise_is_standard_normal_and_its_streams_are_uncorrelated() -> None:
 def test_the_ends_of_the_words_give_finite_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     for a in (0, 2**32 - 1):
         ends = (torch.full((1, 1), a),) * 4
-        monkeypatch.setattr("factory.diffusion.philox.philox", lambda *given, ends=ends: ends)
+        monkeypatch.setattr("factory.diffusion.philox.philox", lambda *arguments, ends=ends: ends)
         drawn = normal(torch.tensor([0]), torch.tensor(0), 4)
         assert drawn.isfinite().all() and float(drawn.abs().max()) < 6.8

@@ -95,7 +95,7 @@ def replace_proof(text: str) -> Callable[[Path], object]:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "reason"),
     [
         (cut, "optimizer.safetensors is not as it was written"),
         (flip, "ema.safetensors is not as it was written"),
@@ -109,7 +109,7 @@ def replace_proof(text: str) -> Callable[[Path], object]:
     ],
 )
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
-    run_url, capsys, damage, told
+    run_url, capsys, damage, reason
 ) -> None:
     newest = Path(str(newest_checkpoint(run_url, 2)))
     assert newest.name == "step-0000006"
@@ -117,7 +117,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
     damage(newest)
     before = contents(Path(run_url))
     assert newest_checkpoint(run_url, 2) == str(newest.with_name("step-0000004"))
-    assert capsys.readouterr().out == f"train | {newest}: left aside, {told}\n"
+    assert capsys.readouterr().out == f"train | {newest}: left aside, {reason}\n"
     assert contents(Path(run_url)) == before
 
 
@@ -169,9 +169,9 @@ def test_a_run_whose_first_checkpoint_is_torn_begins_again(tmp_path, capsys) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["folder", "s3"])
-def test_only_the_newest_checkpoints_are_kept(tmp_path, s3_bucket, place) -> None:
-    url = f"{s3_bucket}/checkpoints" if place == "s3" else str(tmp_path / "checkpoints")
+@pytest.mark.parametrize("store", ["folder", "s3"])
+def test_only_the_newest_checkpoints_are_kept(tmp_path, s3_bucket, store) -> None:
+    url = f"{s3_bucket}/checkpoints" if store == "s3" else str(tmp_path / "checkpoints")
     state = new_state(config(), CPU)
     for step in (2, 4, 6):
         save_checkpoint(stepped(state, step), url, num_to_keep=2)
@@ -194,12 +194,12 @@ def test_a_save_on_a_full_disk_is_told_and_leaves_all_as_it_was(
 
     monkeypatch.setattr(storage, "write", write_until_full)
     state = stepped(new_state(config(), CPU), 8)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as refused:
         save_checkpoint(state, run_url, num_to_keep=1)
     assert f"{run_url}/step-0000008: the checkpoint of step 8 could not be saved (No space" in str(
-        told.value
+        refused.value
     )
-    assert "make room" in str(told.value) and "run the same command again" in str(told.value)
+    assert "make room" in str(refused.value) and "run the same command again" in str(refused.value)
     assert contents(Path(run_url)) == before
     monkeypatch.undo()
     save_checkpoint(state, run_url, num_to_keep=1)
@@ -244,7 +244,7 @@ def test_a_process_killed_anywhere_in_a_save_leaves_a_whole_checkpoint(
     for moment in ("before", "after"):
         for file in range(1, num_files + 1):
             assert killed_while_saving(state, run_url, f"write.{moment}:{file}")
-            # Of use as soon as all is written, whether or not somebody was told.
+            # Of use as soon as all is written, whether or not the process said so.
             whole = moment == "after" and file == num_files
             newest = newest_checkpoint(run_url, 2)
             assert newest == f"{run_url}/step-000000{8 if whole else 6}"

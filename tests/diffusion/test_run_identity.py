@@ -18,9 +18,9 @@ def config_at(folder: Path, tree: dict[str, Any] | None = None, **train: object)
 
 
 def refusal(config: Config, found: dict[str, str] | None = None) -> str:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as refused:
         check_run(config, found or {})
-    return str(told.value)
+    return str(refused.value)
 
 
 @pytest.fixture
@@ -35,17 +35,17 @@ def folder(tmp_path: Path) -> Path:
 def test_a_run_of_another_config_is_refused_with_the_difference_and_the_way_on(folder) -> None:
     check_run(config_at(folder), {})
     check_run(config_at(folder, num_steps=20, log_steps=1, cpus_per_worker=2), {})
-    told = refusal(config_at(folder, learning_rate=1e-3, num_workers=2))
-    assert "train.learning_rate: there 0.0002, here 0.001" in told
-    assert "train.num_workers: there 1, here 2" in told
-    assert "Name another --out, or set back what differs. Or go on" in told
-    assert "--resume-anyway" in told
+    message = refusal(config_at(folder, learning_rate=1e-3, num_workers=2))
+    assert "train.learning_rate: there 0.0002, here 0.001" in message
+    assert "train.num_workers: there 1, here 2" in message
+    assert "Name another --out, or set back what differs. Or go on" in message
+    assert "--resume-anyway" in message
 
 
 def test_what_a_worker_found_counts_and_not_what_was_asked_for(folder) -> None:
     check_run(config_at(folder, precision="bf16"), {"train.precision": "bf16"})
-    told = refusal(config_at(folder), {"train.precision": "fp32"})
-    assert 'train.precision: there "bf16", here "fp32"' in told and "--resume-anyway" in told
+    message = refusal(config_at(folder), {"train.precision": "fp32"})
+    assert 'train.precision: there "bf16", here "fp32"' in message and "--resume-anyway" in message
 
 
 def test_other_images_are_refused_unless_they_are_wanted(folder) -> None:
@@ -58,9 +58,9 @@ def test_other_images_are_refused_unless_they_are_wanted(folder) -> None:
     [{"train": {"unet": {"dropout": 0.2}}}, {"data": {"unlabelled": {"kind": "toy", "num": 7}}}],
 )
 def test_another_network_or_source_is_refused_even_with_resume_anyway(folder, tree) -> None:
-    told = refusal(config_at(folder, tree, resume_anyway=True, num_workers=2))
-    assert f"{next(iter(tree))}." in told and "num_workers" not in told
-    assert "--resume-anyway" not in told
+    message = refusal(config_at(folder, tree, resume_anyway=True, num_workers=2))
+    assert f"{next(iter(tree))}." in message and "num_workers" not in message
+    assert "--resume-anyway" not in message
 
 
 @pytest.mark.parametrize("source", [{"kind": "toy", "num": 4}, {"kind": "folder", "url": "/a"}])
@@ -113,7 +113,7 @@ def test_a_run_json_of_before_goes_on(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("", "not readable as JSON"),
         ("{", "not readable as JSON"),
@@ -121,11 +121,11 @@ def test_a_run_json_of_before_goes_on(tmp_path) -> None:
         ('{"train": 1}', "is not what a training writes there"),
     ],
 )
-def test_a_damaged_run_json_is_named(tmp_path, text, told) -> None:
+def test_a_damaged_run_json_is_named(tmp_path, text, reason) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(text)
     refused = refusal(config_at(tmp_path))
-    assert f"run.json: {told}. Copy it back, or name another --out. Or, without it, go" in refused
+    assert f"run.json: {reason}. Copy it back, or name another --out. Or, without it, go" in refused
 
 
 def test_settings_that_left_no_trace_in_the_weights_are_forgotten(folder, capsys) -> None:
@@ -157,9 +157,9 @@ def test_checkpoints_without_a_run_json_are_not_gone_on_from_unnoticed(folder) -
     (run / "run.json").unlink()
     (run / "checkpoints" / "step-0000006").mkdir(parents=True)
     (run / "checkpoints" / "step-0000006" / "state.json").write_text("{}")
-    told = refusal(config_at(folder, seed=5))
-    assert "run.json: is missing, though there are checkpoints" in told
-    assert "Copy it back" in told and "--resume-anyway" in told
+    message = refusal(config_at(folder, seed=5))
+    assert "run.json: is missing, though there are checkpoints" in message
+    assert "Copy it back" in message and "--resume-anyway" in message
     anyway = config_at(folder, seed=5, resume_anyway=True)
     check_run(anyway, {})
     begin_run(anyway)

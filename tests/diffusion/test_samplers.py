@@ -291,5 +291,5 @@ def test_no_step_waits_for_the_device_or_allocates_anything(
 
 
 def test_noise_drawn_when_it_is_asked_for_is_allocated_at_each_step() -> None:
-    """What the claim above would tell of."""
+    """What the test above would find."""
     assert set(asked_by(sde_dpm_solver, drawn_when_asked)) == {"aten.empty.memory_format"}

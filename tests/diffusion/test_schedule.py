@@ -54,7 +54,7 @@ def test_q_sample_has_the_moments_of_the_forward_process(t: int) -> None:
 
 def test_a_schedule_is_read_from_its_device_once() -> None:
     schedule = linear_schedule(DiffusionConfig())
-    given = [schedule.alpha_bar(t) for t in (0, 500, 999)]
-    assert given == [float(schedule.alpha_bars[t]) for t in (0, 500, 999)]
+    read = [schedule.alpha_bar(t) for t in (0, 500, 999)]
+    assert read == [float(schedule.alpha_bars[t]) for t in (0, 500, 999)]
     schedule.alpha_bars.zero_()
-    assert [schedule.alpha_bar(t) for t in (0, 500, 999)] == given
+    assert [schedule.alpha_bar(t) for t in (0, 500, 999)] == read

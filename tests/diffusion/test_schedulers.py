@@ -13,6 +13,7 @@ from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.schedulers import read_schedule, schedule_json
 from factory.errors import UserError
 
+FILE = "scheduler_config.json"
 READ = {
     "DDIMInverseScheduler",
     "DDIMParallelScheduler",
@@ -59,8 +60,8 @@ REFUSED = (
 def parameters(diffusers: ModuleType, name: str) -> dict[str, Any]:
     """{parameter: default}; empty where the class needs a package that is not there."""
     found = inspect.signature(getattr(diffusers, name).__init__).parameters
-    told = {key: value.default for key, value in found.items() if key not in ("self", "kwargs")}
-    return {} if "args" in told else told
+    defaults = {key: value.default for key, value in found.items() if key not in ("self", "kwargs")}
+    return {} if "args" in defaults else defaults
 
 
 def written(name: str, **fields: Any) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def written(name: str, **fields: Any) -> dict[str, Any]:
 def test_a_ddpms_scheduler_that_says_nothing_means_what_it_means_to_diffusers(
     name: str, diffusers: ModuleType
 ) -> None:
-    diffusion, clip = read_schedule(written(name), "place")
+    diffusion, clip = read_schedule(written(name), FILE)
     if not (defaults := parameters(diffusers, name)):
         pytest.skip(f"{name} needs a package that is not installed")
     assert diffusion.num_timesteps == defaults["num_train_timesteps"]
@@ -84,7 +85,10 @@ def test_a_ddpms_scheduler_that_says_nothing_means_what_it_means_to_diffusers(
     # Where diffusers' own solver knows no clipping, ours clips.
     assert (clip is not None) == defaults.get("clip_sample", True)
     theirs = getattr(diffusers, name)()
-    assert read_schedule(json.loads(theirs.to_json_string()), "place") == (diffusion, clip)
+    assert read_schedule(json.loads(theirs.to_json_string()), FILE) == (
+        diffusion,
+        clip,
+    )
     ours = linear_schedule(diffusion).alpha_bars
     table = getattr(theirs, "alphas_cumprod", None)
     torch.testing.assert_close(ours.float(), table, atol=1e-6, rtol=1e-6)
@@ -98,14 +102,14 @@ def test_every_other_scheduler_of_diffusers_is_refused_by_name(diffusers: Module
     for name in others:
         # With all that would make it look like a DDPM's.
         with pytest.raises(UserError, match=f"_class_name = '{name}' is not known"):
-            read_schedule(schedule_json(DiffusionConfig()) | written(name), "place")
+            read_schedule(schedule_json(DiffusionConfig()) | written(name), FILE)
 
 
 @pytest.mark.parametrize("name", [None, "", "DDPM", "MyScheduler", 5, ["DDPMScheduler"]])
 def test_an_unknown_or_missing_scheduler_is_refused(name: object) -> None:
     content = schedule_json(DiffusionConfig()) | {"_class_name": name}
     with pytest.raises(UserError, match="is not known to be the scheduler of a DDPM"):
-        read_schedule(content, "place")
+        read_schedule(content, FILE)
 
 
 @pytest.mark.parametrize("name", sorted(READ))
@@ -153,7 +157,7 @@ def test_no_parameter_that_concerns_the_training_is_overlooked(
 )
 def test_what_would_give_other_images_is_refused_by_name(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as refusal:
-        read_schedule(schedule_json(DiffusionConfig()) | fields, "place")
+        read_schedule(schedule_json(DiffusionConfig()) | fields, FILE)
     assert len(refusal.value.problems) == 1
 
 
@@ -171,22 +175,22 @@ def test_a_misspelt_field_is_not_taken_for_an_absent_one(
     misspelt: dict[str, Any], meant: str
 ) -> None:
     with pytest.raises(UserError, match=f"is not implemented. If {meant} is meant, write that"):
-        read_schedule(written("DDPMScheduler", **misspelt), "place")
+        read_schedule(written("DDPMScheduler", **misspelt), FILE)
 
 
 def test_a_field_that_nobody_knows_is_refused_and_one_that_is_off_is_not() -> None:
     with pytest.raises(UserError, match=r"betas = \[0.1, 0.2\] is not implemented"):
-        read_schedule(written("DDPMScheduler", betas=[0.1, 0.2]), "place")
+        read_schedule(written("DDPMScheduler", betas=[0.1, 0.2]), FILE)
     off = {"betas": None, "rescale_betas_zero_snr": None, "use_flow_sigmas": None}
     known = {"_diffusers_version": "0.1.1", "tensor_format": "pt", "skip_prk_steps": True}
-    silent = read_schedule(written("DDPMScheduler"), "place")
-    assert read_schedule(written("DDPMScheduler", **off, **known), "place") == silent
+    silent = read_schedule(written("DDPMScheduler"), FILE)
+    assert read_schedule(written("DDPMScheduler", **off, **known), FILE) == silent
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     content = written("DDIMScheduler", thresholding=True, prediction_type="sample", clip_sample=2)
     with pytest.raises(UserError) as refusal:
-        read_schedule(content, "place")
+        read_schedule(content, FILE)
     assert len(refusal.value.problems) == 3
 
 
@@ -205,4 +209,4 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     ],
 )
 def test_clipping_is_as_the_model_has_it(fields: dict[str, Any], clip: float | None) -> None:
-    assert read_schedule(written("DDPMScheduler", **fields), "place")[1] == clip
+    assert read_schedule(written("DDPMScheduler", **fields), FILE)[1] == clip

@@ -133,9 +133,9 @@ def test_the_loss_falls_on_eight_images(precision: str, images: torch.Tensor) ->
         return float(epsilon_loss(state.unet, schedule, x_0, t, epsilon))
 
     before = loss()
-    told = run(config, state, images, 60)
+    losses = run(config, state, images, 60)
     assert loss() < 0.5 * before
-    assert sum(told[-10:]) < 0.6 * sum(told[:10])
+    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
     assert state.step == 60
     assert {value.dtype for value in tensors(state).values()} <= {torch.float32, torch.int64}
 
@@ -224,14 +224,14 @@ def test_images_are_mirrored_only_where_asked(flip: bool, images: torch.Tensor) 
         train_step(state, network, without_noise, images, config.train)
     straight = to_signed(images)
     kept = [
-        torch.equal(row, given)
+        torch.equal(row, image)
         for x_t, _ in network.seen
-        for row, given in zip(x_t, straight, strict=True)
+        for row, image in zip(x_t, straight, strict=True)
     ]
     mirrored = [
-        torch.equal(row, given.flip(2))
+        torch.equal(row, image.flip(2))
         for x_t, _ in network.seen
-        for row, given in zip(x_t, straight, strict=True)
+        for row, image in zip(x_t, straight, strict=True)
     ]
     assert all(k or m for k, m in zip(kept, mirrored, strict=True))
     assert any(mirrored) == flip and any(kept)
@@ -301,7 +301,7 @@ def test_the_network_sees_the_noised_images_and_their_timesteps() -> None:
     schedule = Schedule(torch.tensor([1.0, 0.25], dtype=torch.float64))
     x_0, epsilon, t = torch.ones(2, 1, 1, 1), -torch.ones(2, 1, 1, 1), torch.tensor([0, 1])
     seen = []
-    epsilon_loss(lambda *given: seen.append(given) or given[0], schedule, x_0, t, epsilon)
+    epsilon_loss(lambda *inputs: seen.append(inputs) or inputs[0], schedule, x_0, t, epsilon)
     x_t, seen_t = seen[0]
     assert torch.equal(seen_t, t)
     assert x_t.flatten().tolist() == pytest.approx([1.0, 0.5 - 0.75**0.5])

@@ -154,9 +154,9 @@ def test_a_training_that_is_interrupted_says_so_by_its_exit_code(ray_session, tm
     )
     wait_until(lambda: any(Path(config.train.url).glob("checkpoints/step-*/sha256.json")))
     driver.send_signal(signal.SIGINT)
-    _, told = driver.communicate(timeout=60)
+    _, err = driver.communicate(timeout=60)
     assert driver.returncode == 130
-    assert "run the same command again to go on" in told and "Traceback" not in told
+    assert "run the same command again to go on" in err and "Traceback" not in err
 
 
 @pytest.mark.ray
@@ -183,13 +183,13 @@ def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_
     capfd.readouterr()
     assert main(["train", "--config", str(file)]) == 1
     filler.join()
-    told = capfd.readouterr()
-    assert [line for line in told.err.splitlines() if "error" in line] == [
-        line for line in told.err.splitlines() if line.startswith("error: training failed: ")
+    output = capfd.readouterr()
+    assert [line for line in output.err.splitlines() if "error" in line] == [
+        line for line in output.err.splitlines() if line.startswith("error: training failed: ")
     ]
-    assert "the checkpoint of step 8 could not be saved" in told.err
-    assert "File too large" in told.err and "run the same command again" in told.err
-    assert "Traceback" not in told.out + told.err
+    assert "the checkpoint of step 8 could not be saved" in output.err
+    assert "File too large" in output.err and "run the same command again" in output.err
+    assert "Traceback" not in output.out + output.err
     assert sorted(folder.name for folder in checkpoints.iterdir()) == [
         "step-0000002",
         "step-0000004",
@@ -199,9 +199,9 @@ def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_
     weights = checkpoints / "step-0000006" / "unet.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert main(["train", "--config", str(file)]) == 0
-    told = capfd.readouterr()
-    assert f"{weights.parent}: left aside, unet.safetensors is not as it was written" in told.out
-    assert "going on from step 4" in told.out
+    output = capfd.readouterr()
+    assert f"{weights.parent}: left aside, unet.safetensors is not as it was written" in output.out
+    assert "going on from step 4" in output.out
     assert_ended_like(undisturbed, config)
 
 
@@ -221,13 +221,13 @@ def test_a_training_that_diverges_keeps_the_last_good_checkpoint_and_tells_the_w
     assert main(["train", "--config", str(file)]) == 2
     assert "go on from the newest checkpoint with --resume-anyway" in capfd.readouterr().err
     assert main(["train", "--config", str(file), "--resume-anyway"]) == 1
-    told = capfd.readouterr()
-    (line,) = [line for line in told.err.splitlines() if "error" in line]
+    output = capfd.readouterr()
+    (line,) = [line for line in output.err.splitlines() if "error" in line]
     assert line.startswith("error: training failed: the training diverged: ")
     assert "at step 10, with a learning rate of 1e+30" in line
     assert f"The last good checkpoint is {run}/checkpoints/step-0000008. " in line
     assert "lower train.learning_rate" in line and "--resume-anyway" in line
-    assert "Traceback" not in told.out
+    assert "Traceback" not in output.out
     assert contents(run / "checkpoints") == good and not (run / "model").exists()
 
 
@@ -240,9 +240,9 @@ def test_a_run_may_go_on_with_fewer_workers_and_its_card_says_so(
     capfd.readouterr()
     was, now = ("bf16", "fp32") if in_bf16("auto", "cpu") else ("fp32", "bf16")
     train(config_at(run, 10, num_workers=1, precision=now, resume_anyway=True))
-    told = capfd.readouterr().out
-    assert "train.num_workers: there 2, here 1" in told and "no longer bit-equal" in told
-    assert "going on from step 8" in told
+    output = capfd.readouterr().out
+    assert "train.num_workers: there 2, here 1" in output and "no longer bit-equal" in output
+    assert "going on from step 8" in output
     card = (run / "model" / "README.md").read_text()
     assert "Not bit-equal" in card and "from step 8 on: " in card
     assert "train.num_workers: there 2, here 1" in card
@@ -263,30 +263,30 @@ def test_workers_for_whom_a_cluster_has_no_room_are_waited_for_so_long_and_no_lo
     asked = config_at(tmp_path / "run", use_gpu=True, worker_wait_seconds=1)
     file.write_text(dump_config(asked))
     assert main(["train", "--config", str(file)]) == 1
-    told = capfd.readouterr()
-    (line,) = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    output = capfd.readouterr()
+    (line,) = [line for line in output.err.splitlines() if line.startswith("error: ")]
     assert "waiting for workers: 0 of 2 are ready; 2 CPUs and 2 GPUs are asked for" in line
     assert "the cluster has 2 CPUs and 0 GPUs" in line
     assert "train.worker_wait_seconds = 1: start nodes" in line
-    assert "Traceback" not in told.out + told.err
+    assert "Traceback" not in output.out + output.err
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "message"),
     [
         ({"cpus_per_worker": 500}, r"train\.num_workers x train\.cpus_per_worker = 1000 CPUs, "),
         ({"use_gpu": True}, r"train\.num_workers with train\.use_gpu = 2 GPUs, this machine has 0"),
     ],
 )
 def test_workers_that_this_machine_never_has_room_for_are_refused_at_once(
-    tmp_path, monkeypatch, keys, told
+    tmp_path, monkeypatch, keys, message
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     config = config_at(tmp_path / "run", **keys)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         check(config)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         train(config)
     assert not (tmp_path / "run").exists()
     # A cluster may grow.

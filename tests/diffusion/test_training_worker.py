@@ -1,4 +1,4 @@
-"""Claims about what a training's workers do together, told one of them without Ray."""
+"""Claims about what a training's workers do together, of which one runs here, without Ray."""
 
 from pathlib import Path
 from typing import Any
@@ -67,21 +67,21 @@ def test_a_machine_that_finds_other_images_than_the_driver_is_named(config) -> N
 def test_a_training_that_diverges_before_its_first_checkpoint_tells_where_to_begin(config) -> None:
     state = new_state(config, CPU)
     state.step = 40
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as refused:
         training_worker._stop_diverged(config, state, "the loss is not finite")
     assert "diverged: the loss is not finite at step 40, with a learning rate of " in str(
-        told.value
+        refused.value
     )
-    assert "There is no checkpoint yet." in str(told.value)
-    assert "or set train.precision=fp32, at another --out." in str(told.value)
+    assert "There is no checkpoint yet." in str(refused.value)
+    assert "or set train.precision=fp32, at another --out." in str(refused.value)
 
 
 def test_a_training_that_diverges_in_fp32_is_not_told_to_use_it(config, monkeypatch) -> None:
     monkeypatch.setattr(training_worker, "in_bf16", lambda precision, device: False)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as refused:
         training_worker._stop_diverged(config, new_state(config, CPU), "the loss is not finite")
-    assert "or raise train.warmup_steps" in str(told.value)
-    assert "precision" not in str(told.value)
+    assert "or raise train.warmup_steps" in str(refused.value)
+    assert "precision" not in str(refused.value)
 
 
 def test_weights_that_are_not_finite_stop_at_a_checkpoint_and_name_the_last_good_one(
@@ -91,10 +91,10 @@ def test_weights_that_are_not_finite_stop_at_a_checkpoint_and_name_the_last_good
     state.step = 2
     save_checkpoint(state, url, 2)
     state.step = 4
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as refused:
         training_worker._save(config, with_nan(state))
-    assert "the weights are not finite at step 4" in str(told.value)
-    assert f"The last good checkpoint is {url}/step-0000002. " in str(told.value)
+    assert "the weights are not finite at step 4" in str(refused.value)
+    assert f"The last good checkpoint is {url}/step-0000002. " in str(refused.value)
     assert [folder.name for folder in Path(url).iterdir()] == ["step-0000002"]
 
 

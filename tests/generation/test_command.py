@@ -219,8 +219,8 @@ def test_the_same_command_goes_on_after_its_driver_was_stopped_or_killed_and_tel
     assert data_hashes(config) == expected
     kept = read_receipts(config.generate.url)
     assert all(kept[i].sha256 == sha256 for i, sha256 in first.items())
-    told = [file for file in session_folder().rglob("*") if file.is_file()]
-    assert len(told) > 10 and not [file for file in told if secret.encode() in file.read_bytes()]
+    logs = [file for file in session_folder().rglob("*") if file.is_file()]
+    assert len(logs) > 10 and not [file for file in logs if secret.encode() in file.read_bytes()]
 
 
 @pytest.mark.ray
@@ -228,8 +228,8 @@ def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
     ray_session, tiny_config, monkeypatch
 ) -> None:
     class Kills(ray_actors.ShardActor):
-        def __init__(self, *given: Any, **named: Any) -> None:
-            super().__init__(*given, **named)
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
             self.maker.synthesizer.batches = self.killing
 
         def killing(self, spec: Any) -> Any:
@@ -285,16 +285,16 @@ def test_a_job_in_which_nothing_is_finished_for_too_long_ends_resumable_and_name
     ray_session, tiny_config, monkeypatch, tmp_path, capsys
 ) -> None:
     class NeverReady(ray_actors.ShardActor):
-        def __init__(self, *given: Any, **named: Any) -> None:
+        def __init__(self, *arguments: Any, **named: Any) -> None:
             time.sleep(600)
 
     monkeypatch.setattr(ray_actors, "ShardActor", NeverReady)
     config = tiny_config(generate=with_actors(1, no_progress_timeout_seconds=3))
     (tmp_path / "config.yaml").write_text(dump_config(config))
     assert cli.main(["generate", "--config", str(tmp_path / "config.yaml")]) == 3
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2 and "generate.no_progress_timeout_seconds = 3. Raise it" in told[0]
-    assert "run the same command again" in told[1]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and "generate.no_progress_timeout_seconds = 3. Raise it" in lines[0]
+    assert "run the same command again" in lines[1]
 
 
 @pytest.mark.ray
@@ -302,7 +302,7 @@ def test_an_actor_that_cannot_start_ends_the_job_with_one_message(
     ray_session, tiny_config, monkeypatch, tmp_path, capfd
 ) -> None:
     class CannotStart(ray_actors.ShardActor):
-        def __init__(self, *given: Any, **named: Any) -> None:
+        def __init__(self, *arguments: Any, **named: Any) -> None:
             raise UserError("this node finds no model there. Name a path")
 
     monkeypatch.setattr(ray_actors, "ShardActor", CannotStart)
@@ -343,8 +343,8 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
     hung = tmp_path / "hung"
 
     class HangsOnce(ray_actors.ShardActor):
-        def __init__(self, *given: Any, **named: Any) -> None:
-            super().__init__(*given, **named)
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
             self.batches = self.maker.synthesizer.batches
             self.maker.synthesizer.batches = self.hanging
 
@@ -405,10 +405,10 @@ def test_a_pool_over_two_kinds_of_cpu_ends_naming_both(tiny_config, tmp_path) ->
     assert driver.returncode == 3, driver.stderr
     kinds = {'"DEFAULT"', f'"{torch.backends.cpu.get_cpu_capability()}"'}
     both = {f"cpu_capability: there {a}, here {b}" for a, b in permutations(kinds)}
-    assert any(told in driver.stderr for told in both), driver.stderr
+    assert any(made in driver.stderr for made in both), driver.stderr
     assert "generate.allow_unlike_hardware=true" in driver.stderr
     made_with = [r.made_with or {} for r in read_receipts(config.generate.url).values()]
-    assert len({told["cpu_capability"] for told in made_with}) <= 1
+    assert len({made["cpu_capability"] for made in made_with}) <= 1
 
 
 @pytest.mark.ray
@@ -533,7 +533,7 @@ def test_a_pool_that_this_machine_can_never_run_is_refused(
         UserError, match=rf"min_actors x generate\.{resource} = 6 .PUs, this machine"
     ):
         check(tiny_config(generate={"min_actors": 2, resource: 3}))
-    # It may be part of a larger cluster, whatever its address was told by.
+    # It may be part of a larger cluster, by whichever setting its address came.
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     check(tiny_config(generate={"min_actors": 2, resource: 3}))
 
@@ -541,7 +541,7 @@ def test_a_pool_that_this_machine_can_never_run_is_refused(
 def test_a_batch_that_does_not_fit_the_gpu_is_told_when_the_actor_starts(
     tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*given: object) -> None:
+    def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     config = tiny_config()

@@ -51,7 +51,7 @@ def begin(dispatcher: Dispatcher, slot: int, node: str = "a") -> int:
 
 
 def shard_in(dispatcher: Dispatcher, slot: int, node: str = "a") -> int | None:
-    """The shard that the slot is given."""
+    """The shard that the slot gets."""
     attempt = dispatcher.assign(slot, node)
     return attempt.shard if attempt else None
 
@@ -119,7 +119,7 @@ def test_shards_of_a_lost_node_are_given_to_the_next_who_asks() -> None:
     assert dispatcher.assign(2, "a") is None
     progress = report(dispatcher, "a")
     assert progress.lost == {"lost": [3]} and not progress.is_complete
-    assert report(dispatcher, "a").lost == {}, "told once"
+    assert report(dispatcher, "a").lost == {}, "reported once"
     assert shard_in(dispatcher, slot=2) == 3, "without a restart of its actor"
 
 

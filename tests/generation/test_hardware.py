@@ -1,4 +1,4 @@
-"""Claims about factory.hardware: what made the numbers is told by names that people know."""
+"""Claims about factory.generation.hardware: what made the numbers is named as people know it."""
 
 import json
 import subprocess
@@ -17,12 +17,12 @@ from tests.older import OLDER, needs_older
 
 
 def test_processor_threads_and_versions_are_told() -> None:
-    told = made_with("cpu", 3)
-    assert told["cpu"] and told["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
-    assert told["threads"] == "3" and "gpu" not in told
-    assert (told["torch"], told["numpy"]) == (torch.__version__, np.__version__)
-    assert (told["pillow"], told["pyarrow"]) == (PIL.__version__, pyarrow.__version__)
-    assert told.keys() >= {"deflate", "zlib", "cpu_instructions"}
+    found = made_with("cpu", 3)
+    assert found["cpu"] and found["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    assert found["threads"] == "3" and "gpu" not in found
+    assert (found["torch"], found["numpy"]) == (torch.__version__, np.__version__)
+    assert (found["pillow"], found["pyarrow"]) == (PIL.__version__, pyarrow.__version__)
+    assert found.keys() >= {"deflate", "zlib", "cpu_instructions"}
 
 
 @pytest.mark.slow
@@ -34,8 +34,10 @@ def test_a_processor_without_its_wider_instructions_is_another_one(monkeypatch) 
     )
     for name, value in OLDER.items():
         monkeypatch.setenv(name, value)
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    older = json.loads(told.stdout)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    older = json.loads(process.stdout)
     assert older["cpu_capability"] == "DEFAULT" and older["ONEDNN_MAX_CPU_ISA"] == "SSE41"
     assert older["cpu"] == made_with("cpu", 1)["cpu"]
 
@@ -52,8 +54,8 @@ def test_a_gpu_is_told_with_cuda_cudnn_and_driver(monkeypatch, tmp_path: Path) -
         "GCC version:  gcc version 12.3.0\n"
     )
     monkeypatch.setattr(hardware, "_DRIVER", file)
-    told = made_with("cuda", 1)
-    assert {name: told[name] for name in ("gpu", "gpu_capability", "cuda", "cudnn", "driver")} == {
+    found = made_with("cuda", 1)
+    assert {name: found[name] for name in ("gpu", "gpu_capability", "cuda", "cudnn", "driver")} == {
         "gpu": "NVIDIA L4",
         "gpu_capability": "8.9",
         "cuda": "12.8",

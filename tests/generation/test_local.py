@@ -16,7 +16,7 @@ def test_a_machine_that_cannot_compile_is_told_on_one_line_with_what_to_do(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def synthesizer(*given: object) -> Callable[..., object]:
+    def synthesizer(*arguments: object) -> Callable[..., object]:
         raise CannotCompile("the network cannot be compiled here (no g++)")
 
     monkeypatch.setattr(local, "Synthesizer", synthesizer)

@@ -1,4 +1,4 @@
-"""Claims about factory.probe: unlike hardware is refused, or its shards can be told from others."""
+"""Claims about factory.generation.probe: unlike hardware is refused, or its shards are known."""
 
 import hashlib
 import json
@@ -112,7 +112,7 @@ def test_a_dataset_is_not_resumed_on_another_processor_without_a_word(
     mixed = factory(*resume, *ALLOWED, **OLDER)
     assert mixed.returncode == 0 and "other bytes come out" in mixed.stdout and both in mixed.stdout
     made_with = {i: r.made_with or {} for i, r in read_receipts(str(folder)).items()}
-    kinds = {i: told["cpu_capability"] for i, told in made_with.items()}
+    kinds = {i: hardware["cpu_capability"] for i, hardware in made_with.items()}
     assert kinds == {0: capability, 1: "DEFAULT", 2: "DEFAULT"}
     whole = contents(folder)
     assert "2 of 3 shards: " in (folder / "README.md").read_text()
@@ -145,11 +145,11 @@ def test_other_versions_of_equal_bytes_are_told_and_go_on(
     config = tiny_config(generate={"workers": "here", "num": 10})
     begun(config, tmp_path)
     assert maker(config).joined.difference == ""
-    monkeypatch.setattr(probing, "made_with", lambda *given: {"torch": "3.0"})
+    monkeypatch.setattr(probing, "made_with", lambda *arguments: {"torch": "3.0"})
     made = maker(config)
-    told = made.joined.difference
-    assert f'torch: there "{torch.__version__}", here "3.0"' in told
-    assert "the same bytes come out" in told
+    difference = made.joined.difference
+    assert f'torch: there "{torch.__version__}", here "3.0"' in difference
+    assert "the same bytes come out" in difference
     assert made.make(made.plan.shard(1)).made_with == {"torch": "3.0"}
 
 
@@ -158,7 +158,7 @@ def test_unlike_hardware_of_the_same_name_is_refused_too(
 ) -> None:
     config = tiny_config(generate={"workers": "here", "num": 10})
     begun(config, tmp_path)
-    monkeypatch.setattr(probing, "probe", lambda *given: "0" * 64)
+    monkeypatch.setattr(probing, "probe", lambda *arguments: "0" * 64)
     with pytest.raises(UnlikeHardware, match="the same by name"):
         maker(config)
     assert "other bytes" in maker(config, allow_unlike=True).joined.difference
@@ -186,13 +186,13 @@ def test_where_the_first_hardware_is_lost_receipts_tell_what_shards_were_made_wi
     folder = begun(config, tmp_path)
     (folder / HARDWARE).unlink()
     before = contents(folder)
-    monkeypatch.setattr(probing, "made_with", lambda *given: {"torch": "3.0"})
+    monkeypatch.setattr(probing, "made_with", lambda *arguments: {"torch": "3.0"})
     with pytest.raises(UnlikeHardware) as caught:
         maker(config)
     both = f'torch: there "{torch.__version__}", here "3.0"'
-    told = str(caught.value)
-    assert f"{HARDWARE} is lost" in told and both in told
-    assert "allow_unlike_hardware=true" in told
+    message = str(caught.value)
+    assert f"{HARDWARE} is lost" in message and both in message
+    assert "allow_unlike_hardware=true" in message
     assert contents(folder) == before
     assert both in maker(config, allow_unlike=True).joined.difference
     # The same by name goes on.
@@ -209,8 +209,8 @@ def test_damaged_hardware_is_told_before_anything_is_started(
     config = tiny_config(generate={"workers": "here", "num": 10})
     folder = begun(config, tmp_path)
     (folder / HARDWARE).write_bytes(b"{")
-    told = factory("generate", "--config", str(tmp_path / "config.yaml"), "--dry-run")
-    assert told.returncode == 2 and HARDWARE in told.stderr
+    process = factory("generate", "--config", str(tmp_path / "config.yaml"), "--dry-run")
+    assert process.returncode == 2 and HARDWARE in process.stderr
 
 
 def test_weights_that_are_broken_do_not_stop_the_probe(tiny_config) -> None:
@@ -220,7 +220,7 @@ def test_weights_that_are_broken_do_not_stop_the_probe(tiny_config) -> None:
     synthesizer = Synthesizer(models, plan)
     with torch.no_grad():
         next(synthesizer.unet.parameters()).fill_(float("nan"))
-    # That no sample is finite is told by the shard that fails.
+    # That no sample is finite is said by the shard that fails.
     assert len(probe(synthesizer, plan)) == 64
 
 

@@ -82,7 +82,7 @@ def test_the_bytes_come_back_after_any_random_mutation(dataset) -> None:
     for _ in range(NUM_REPAIRS):
         with mutated(dataset, rng) as (what, concerned):
             left = {finding.name for finding in repair(str(dataset)).findings}
-            # Foreign files are told and left.
+            # Foreign files are named and left.
             assert left == concerned - before.keys(), f"{what}: {left}"
             after = contents(dataset)
             assert {name: after.get(name) for name in before} == before, what
@@ -180,8 +180,8 @@ def test_bytes_that_the_receipt_is_not_for_are_not_written(dataset, monkeypatch)
     cut(dataset / SHARD)
     before = contents(dataset)
     # As another processor might round them.
-    honest = to_channels_last_arrays
-    monkeypatch.setattr(synthesizer, "to_channels_last_arrays", lambda x_0: honest(x_0) ^ 1)
+    original = to_channels_last_arrays
+    monkeypatch.setattr(synthesizer, "to_channels_last_arrays", lambda x_0: original(x_0) ^ 1)
     with pytest.raises(GenerationFailed, match="rounds otherwise"):
         repair(str(dataset))
     with pytest.raises(GenerationFailed, match="receipt is for other bytes"):
@@ -202,8 +202,8 @@ def test_the_commands_tell_and_mend(dataset, capsys) -> None:
     assert main(["status", url]) == 0 and "complete" in capsys.readouterr().out
     cut(dataset / SHARD)
     assert main(["verify", url, "--level", "size"]) == 1
-    told = capsys.readouterr().out
-    assert SHARD in told and "factory repair" in told
+    output = capsys.readouterr().out
+    assert SHARD in output and "factory repair" in output
     assert main(["repair", url]) == 0 and "whole" in capsys.readouterr().out
     assert main(["gc", url, "--dry-run"]) == 0 and "0 leftovers" in capsys.readouterr().out
 
@@ -221,13 +221,13 @@ def test_what_still_fails_while_mending_is_told_on_one_line(dataset, capsys, mon
     def full(url: str, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", url)
 
-    for place, name, fails in ((repairing, "complete", incomplete), (files, "write", full)):
+    for module, name, fails in ((repairing, "complete", incomplete), (files, "write", full)):
         cut(dataset / "_SUCCESS")
         with monkeypatch.context() as patch:
-            patch.setattr(place, name, fails)
+            patch.setattr(module, name, fails)
             assert main(["repair", str(dataset)]) == 1
-        told = capsys.readouterr().err.splitlines()
-        assert len(told) == 1 and told[0].startswith(f"error: {dataset}")
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith(f"error: {dataset}")
 
 
 def test_storage_that_fails_while_mending_is_asked_again(dataset, monkeypatch) -> None:

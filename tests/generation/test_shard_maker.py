@@ -32,13 +32,13 @@ Make = Callable[[str], ShardMaker]
 
 @pytest.fixture
 def make(tiny_config: Callable[..., Config], tmp_path: Path) -> Make:
-    """Makers of one plan, each at a place of its own."""
+    """Makers of one plan, each with a dataset of its own."""
     config = tiny_config()
 
-    def make(place: str) -> ShardMaker:
+    def make(name: str) -> ShardMaker:
         models = load_models(config)
         plan = make_plan(config, models)
-        url = str(tmp_path / place)
+        url = str(tmp_path / name)
         Ledger(url, plan).start("", {})
         return ShardMaker(Synthesizer(models, plan), plan, url)
 
@@ -154,10 +154,10 @@ def test_samples_that_were_drawn_again_are_counted_in_the_receipt(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker = make("one")
-    honest = maker.synthesizer.batches
+    original = maker.synthesizer.batches
 
     def batches(spec: ShardSpec) -> Iterator[SampledBatch]:
-        return (replace(batch, num_redrawn=1) for batch in honest(spec))
+        return (replace(batch, num_redrawn=1) for batch in original(spec))
 
     monkeypatch.setattr(maker.synthesizer, "batches", batches)
     spec = maker.plan.shard(0)
@@ -175,8 +175,8 @@ def test_samples_that_were_drawn_again_are_counted_in_the_receipt(
     ],
 )
 def test_advice_names_the_setting_to_change(make: Make, error: Exception, words: list[str]) -> None:
-    told = advice(error, make("one").plan)
-    assert all(word in told for word in words) and "\n" not in told
+    message = advice(error, make("one").plan)
+    assert all(word in message for word in words) and "\n" not in message
     assert isinstance(error, SHARD_FAILURES)
 
 

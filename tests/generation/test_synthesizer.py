@@ -72,9 +72,9 @@ def test_the_plan_tells_what_decides_the_bytes(models, plan) -> None:
     assert (recipe["seed"], recipe["vote"], recipe["device"]) == (3, "hard", "cpu")
     assert (recipe["image_size"], recipe["batch_size"]) == (16, 2)
     assert plan(generate={"batch_size": 64}).recipe["batch_size"] == 4  # a shard's samples
-    told = plan()
-    assert told.class_names == CLASSES
-    assert Plan.model_validate_json(told.model_dump_json()) == told
+    planned = plan()
+    assert planned.class_names == CLASSES
+    assert Plan.model_validate_json(planned.model_dump_json()) == planned
 
 
 @pytest.mark.parametrize("sampler", ["sde_dpm_solver", "unipc", "dpm_solver", "ddim"])
@@ -113,8 +113,8 @@ def test_clipping_is_the_models_and_part_of_the_plan(tiny_config, models, sample
 )
 def test_each_sampler_walks_its_own_grid(plan, models, sampler, grid) -> None:
     expected = grid(linear_schedule(models.ddpm.diffusion), 20, TIMESTEPS)
-    told = plan(generate={"sampler": sampler, "num_sampling_steps": 20})
-    assert told.recipe["sampling_timesteps"] == list(expected)
+    planned = plan(generate={"sampler": sampler, "num_sampling_steps": 20})
+    assert planned.recipe["sampling_timesteps"] == list(expected)
 
 
 @pytest.mark.parametrize(
@@ -189,20 +189,20 @@ def test_all_of_a_compiled_plan_is_compiled_before_its_first_shard(
     monkeypatch.setattr(
         torch, "compile", lambda f, options, **how: original(f, backend=counted, **how)
     )
-    monkeypatch.setattr(synthesizing, "_memory_format", lambda *given: torch.channels_last)
+    monkeypatch.setattr(synthesizing, "_memory_format", lambda *arguments: torch.channels_last)
     torch.compiler.reset()
-    told = one_batch(plan, source, num=4, samples_per_shard=4, batch_size=2)
-    told.recipe["noise"] = philox.NAME
-    plain = made(models, told)
-    told.recipe["compiled"] = True
-    synthesizer = Synthesizer(models, told)
+    planned = one_batch(plan, source, num=4, samples_per_shard=4, batch_size=2)
+    planned.recipe["noise"] = philox.NAME
+    plain = made(models, planned)
+    planned.recipe["compiled"] = True
+    synthesizer = Synthesizer(models, planned)
     # The network; with its maps, or up to the last of them; and what draws the noise.
     assert len(graphs) == 3
-    assert_same(list(synthesizer.samples(told.shard(0))), plain)
+    assert_same(list(synthesizer.samples(planned.shard(0))), plain)
     for sampler, eta in (("unipc", None), ("dpm_solver", None), ("ddim", 0.5), ("ddpm", None)):
         update = {"sampler": sampler, "eta": eta}
         synthesizer.recipe = synthesizer.recipe.model_copy(update=update)
-        assert len(list(synthesizer.samples(told.shard(0)))) == 4
+        assert len(list(synthesizer.samples(planned.shard(0)))) == 4
     assert len(graphs) == 3
 
 
@@ -211,9 +211,9 @@ def test_a_plan_of_bf16_is_refused_by_a_gpu_that_is_not_made_for_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-    told = plan(generate={"gpus_per_actor": 1, "precision": "bf16"})
+    planned = plan(generate={"gpus_per_actor": 1, "precision": "bf16"})
     with pytest.raises(UserError, match=r"Tesla T4 has no .*another --out.*precision=fp32"):
-        Synthesizer(models, told)
+        Synthesizer(models, planned)
 
 
 @pytest.mark.parametrize(("here", "made_for_it", "chosen"), [
@@ -224,8 +224,8 @@ def test_a_plan_for_the_gpu_at_hand_is_in_a_precision_that_it_is_made_for(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: made_for_it)
-    told = plan(generate={"gpus_per_actor": 1, "precision": "auto"})
-    assert told.recipe["precision"] == chosen
+    planned = plan(generate={"gpus_per_actor": 1, "precision": "auto"})
+    assert planned.recipe["precision"] == chosen
 
 
 def test_the_plan_names_who_draws_the_noise(plan) -> None:
@@ -249,8 +249,8 @@ def test_more_sampling_steps_than_the_model_has_are_refused(plan) -> None:
 
 
 def test_samples_are_whole_and_in_range(models, plan) -> None:
-    told = plan(generate={"seed": 8})
-    samples = made(models, told, 1)
+    planned = plan(generate={"seed": 8})
+    samples = made(models, planned, 1)
     assert [sample.key for sample in samples] == [sample_key(i) for i in range(4, 8)]
     assert [sample.seed for sample in samples] == [sample_seed(8, i) for i in range(4, 8)]
     for sample in samples:
@@ -261,15 +261,15 @@ def test_samples_are_whole_and_in_range(models, plan) -> None:
         assert sample.model_id == models.model_id and len(sample.model_id) == 12
     assert len({sample.image.tobytes() for sample in samples}) == 4
     assert np.unique([sample.mask for sample in samples]).size > 1
-    assert next(told.iterate(told.encode(samples))).key == samples[0].key
+    assert next(planned.iterate(planned.encode(samples))).key == samples[0].key
 
 
 def test_a_shard_is_the_same_made_alone_or_after_others(models, plan) -> None:
-    told = plan()
-    worker = Synthesizer(models, told)
-    in_order = [list(worker.samples(told.shard(i))) for i in (0, 3, 1)]
-    assert_same(made(models, told, 1), in_order[2])
-    assert_same(made(models, told, 3), in_order[1])
+    planned = plan()
+    worker = Synthesizer(models, planned)
+    in_order = [list(worker.samples(planned.shard(i))) for i in (0, 3, 1)]
+    assert_same(made(models, planned, 1), in_order[2])
+    assert_same(made(models, planned, 3), in_order[1])
     assert differ(in_order[0], in_order[2])
 
 
@@ -281,7 +281,7 @@ def test_a_short_last_shard_holds_what_a_longer_dataset_holds_there(models, plan
 
 @pytest.mark.slow
 def test_every_batch_has_the_plans_shape_and_is_given_by_itself(models, plan, monkeypatch) -> None:
-    told = plan(generate={"num": 7})
+    planned = plan(generate={"num": 7})
     sizes, unet = set(), models.ddpm.unet
     whole = unet.epsilon_and_features
 
@@ -290,7 +290,7 @@ def test_every_batch_has_the_plans_shape_and_is_given_by_itself(models, plan, mo
         return whole(x_t, t, blocks)
 
     monkeypatch.setattr(unet, "epsilon_and_features", counted)
-    batches = list(Synthesizer(models, told).batches(told.shard(1)))
+    batches = list(Synthesizer(models, planned).batches(planned.shard(1)))
     assert [len(batch.samples) for batch in batches] == [2, 1] and sizes == {2}
 
 
@@ -316,16 +316,16 @@ def test_another_seed_makes_other_images(models, plan) -> None:
 def test_every_sampler_source_and_vote_makes_the_same_pairs_again(
     models, plan, sampler: str, source: str, vote: str
 ) -> None:
-    told = plan(
+    planned = plan(
         generate={
             **{"sampler": sampler, "feature_source": source, "vote": vote},
             **{"num": 1, "samples_per_shard": 1},
         }
     )
-    samples = made(models, told)
+    samples = made(models, planned)
     assert len(samples) == 1 and np.isfinite(samples[0].uncertainty)
     assert samples[0].image.std() > 0
-    assert_same(samples, made(models, told))
+    assert_same(samples, made(models, planned))
 
 
 def recorded(
@@ -356,9 +356,9 @@ def one_batch(
 def test_renoised_features_are_those_of_the_stored_image(
     models, plan, monkeypatch, vote: Vote
 ) -> None:
-    told = one_batch(plan, "renoise", vote)
+    planned = one_batch(plan, "renoise", vote)
     calls = recorded(models, monkeypatch)
-    samples = made(models, told)
+    samples = made(models, planned)
     kinds = ["epsilon_and_features"] * STEPS + ["features"] * len(TIMESTEPS)
     assert [kind for kind, _, _ in calls] == kinds
     assert tuple((len(x_t), t) for _, x_t, t in calls[STEPS:]) == tuple((2, t) for t in TIMESTEPS)
@@ -390,10 +390,10 @@ def test_every_pass_of_the_network_is_in_the_plans_precision(
 def test_trajectory_features_are_read_in_passing_without_extra_passes(
     models, plan, monkeypatch
 ) -> None:
-    told = one_batch(plan, "trajectory")
+    planned = one_batch(plan, "trajectory")
     calls = recorded(models, monkeypatch)
-    samples = made(models, told)
-    assert [t for _, _, t in calls] == told.recipe["sampling_timesteps"]
+    samples = made(models, planned)
+    assert [t for _, _, t in calls] == planned.recipe["sampling_timesteps"]
     assert {kind for kind, _, _ in calls} == {"epsilon_and_features"}
 
     passed = {t: x_t for _, x_t, t in calls}
@@ -449,10 +449,10 @@ def test_a_broken_ensemble_raises_too(models, plan) -> None:
 
 def spoil(monkeypatch, seeds: set[int]) -> None:
     """What begins with the noise of these seeds is not finite."""
-    honest = normal_noise
+    original = normal_noise
 
     def noise(asked: Sequence[int], shape: Sequence[int], stream: int) -> torch.Tensor:
-        drawn = honest(asked, shape, stream)
+        drawn = original(asked, shape, stream)
         for row, seed in zip(drawn, asked, strict=True):
             if stream == 0 and seed in seeds:
                 row[0, 0, 0] = float("nan")
@@ -462,10 +462,10 @@ def spoil(monkeypatch, seeds: set[int]) -> None:
 
 
 def test_a_sample_that_is_not_finite_is_drawn_again_by_rule(models, plan, monkeypatch) -> None:
-    told = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
-    whole = made(models, told)
+    planned = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
+    whole = made(models, planned)
     spoil(monkeypatch, {sample_seed(9, 1), sample_seed(9, 1, retry=1), sample_seed(9, 3)})
-    batches = list(Synthesizer(models, told).batches(told.shard(0)))
+    batches = list(Synthesizer(models, planned).batches(planned.shard(0)))
     assert [(len(batch.samples), batch.num_redrawn) for batch in batches] == [(3, 2), (2, 1)]
     mended = [sample for batch in batches for sample in batch.samples]
     assert (mended[1].seed, mended[3].seed) == (sample_seed(9, 1, 2), sample_seed(9, 3, 1))
@@ -475,9 +475,9 @@ def test_a_sample_that_is_not_finite_is_drawn_again_by_rule(models, plan, monkey
 
 
 def test_what_only_fills_the_last_batch_is_never_drawn_again(models, plan, monkeypatch) -> None:
-    told = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
+    planned = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
     spoil(monkeypatch, {sample_seed(9, 5)})
-    batches = Synthesizer(models, told).batches(told.shard(0))
+    batches = Synthesizer(models, planned).batches(planned.shard(0))
     assert [batch.num_redrawn for batch in batches] == [0, 0]
 
 

@@ -1,4 +1,4 @@
-"""Claims about factory.generation.watching: what is told of a job, and when."""
+"""Claims about factory.generation.watching: what is printed about a job, and when."""
 
 from typing import Any
 

@@ -105,7 +105,7 @@ class StandIn:
         self.memory_fraction = 1.0
         self.bf16 = True
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
-        self._told_bytes = 0
+        self._reported_bytes = 0
         self._pinned: dict[int, StorageWeakRef] = {}
 
     def __enter__(self) -> "StandIn":
@@ -140,8 +140,8 @@ class StandIn:
     def live_bytes(self) -> int:
         """Of all tensors on the device that something still holds."""
         self._alive = {k: v for k, v in self._alive.items() if not v[0].expired()}
-        self._told_bytes = sum(num for _, num in self._alive.values())
-        return self._told_bytes
+        self._reported_bytes = sum(num for _, num in self._alive.values())
+        return self._reported_bytes
 
     def forget_peak(self) -> None:
         """Has `peak_bytes` begin again at what is alive."""
@@ -242,8 +242,8 @@ class StandIn:
         known = self._alive.get(storage._cdata)
         if known is None or known[0].expired():
             self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-            self._told_bytes += storage.nbytes()
-            if self._told_bytes > self.peak_bytes:
+            self._reported_bytes += storage.nbytes()
+            if self._reported_bytes > self.peak_bytes:
                 # Or so it seems: what has died since is still counted.
                 self.peak_bytes = max(self.peak_bytes, self.live_bytes())
         # A view of an ordinary tensor is one, in inference mode too.
@@ -282,7 +282,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _lie_alike(lists: Sequence[Sequence[torch.Tensor]]) -> bool:
-    """Whether tensors of equal rank at equal places have equal strides, but for sizes of one."""
+    """Whether tensors of equal rank at equal positions have equal strides, but for sizes of one."""
     pairs = [(x, y) for other in lists[1:] for x, y in zip(lists[0], other, strict=False)]
     return all(
         size == 1 or one == another
@@ -317,17 +317,17 @@ def _backward(loss: torch.Tensor) -> None:
     while ready:
         node = ready.pop()
         outputs = arrived.pop(node, {})
-        given = node(*(outputs.get(i) for i in range(len(node._input_metadata))))
-        given = given if isinstance(given, tuple) else (given,)
-        for (follower, place), gradient in zip(node.next_functions, given, strict=False):
+        gradients = node(*(outputs.get(i) for i in range(len(node._input_metadata))))
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        for (follower, index), gradient in zip(node.next_functions, gradients, strict=False):
             if follower is None:
                 continue
             if gradient is not None:
                 # Where the operation forward has broadcast or cast.
-                like = follower._input_metadata[place]
+                like = follower._input_metadata[index]
                 gradient = gradient.sum_to_size(like.shape).to(like.dtype)
                 there = arrived.setdefault(follower, {})
-                there[place] = there[place] + gradient if place in there else gradient
+                there[index] = there[index] + gradient if index in there else gradient
             awaited[follower] -= 1
             if not awaited[follower]:
                 ready.append(follower)

@@ -20,7 +20,7 @@ def test_features_are_compared_on_one_device(
     features, measuring = map(importlib.import_module, ("features", "measuring"))
     monkeypatch.setattr(features, "NUM_PASSES", 2)
     monkeypatch.setattr(measuring, "machine", lambda: "a GPU made of Python")
-    given = ["--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]]
+    options = ["--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]]
     settings = [
         "train.diffusion.num_timesteps=100",
         "fit.timesteps=[10,40]",
@@ -31,10 +31,12 @@ def test_features_are_compared_on_one_device(
         "generate.num_sampling_steps=3",
         "generate.precision=fp32",
     ]
-    given += [part for knob in settings for part in ("--set", knob)]
+    options += [part for knob in settings for part in ("--set", knob)]
     file = tmp_path / "rows.json"
     monkeypatch.setattr(
-        sys, "argv", ["features.py", "--images", "2", "--threads", "1", "--json", str(file), *given]
+        sys,
+        "argv",
+        ["features.py", "--images", "2", "--threads", "1", "--json", str(file), *options],
     )
     features.main()
     torch.set_num_threads(1)

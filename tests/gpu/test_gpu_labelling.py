@@ -27,7 +27,7 @@ FIT = {"num_members": 3, "hidden": [8, 4], "num_steps": 4, "pixels_per_step": 64
 
 @pytest.fixture
 def config(tiny_config: Callable[..., Config], tiny_models: dict[str, str], tmp_path: Path):
-    """Tiny models on a few drawings; the ensemble that is fitted goes to a place of its own."""
+    """Tiny models on a few drawings; the ensemble that is fitted goes to a folder of its own."""
     models = {**tiny_models, "ensemble_url": str(tmp_path / "ensemble")}
     return tiny_config(
         data=DATA,
@@ -57,8 +57,8 @@ def test_no_step_of_a_fit_waits_for_the_device(config: Config, gpu: StandIn) -> 
         settings = config.fit.model_copy(update={"num_steps": num_steps})
         labelled = read_labelled(config.data.labelled, 16)
         gpu.waits.clear()
-        told = config.model_copy(update={"ensemble": settings})
-        fitting.fit_head(model, labelled, told, lambda line: None)
+        changed = config.model_copy(update={"ensemble": settings})
+        fitting.fit_head(model, labelled, changed, lambda line: None)
         return sum(gpu.waits.values())
 
     waits(1)  # Makes the tables that are kept.
@@ -70,14 +70,14 @@ def test_evaluate_uses_the_gpu_and_says_what_a_cpu_says(
 ) -> None:
     config = config.model_copy(update={"models": config.models.model_copy(update=tiny_models)})
     found: list[Evaluation] = []
-    honest = evaluation.evaluate
+    original = evaluation.evaluate
     monkeypatch.setattr(
-        evaluation, "evaluate", lambda *given: found.append(honest(*given)) or found[0]
+        evaluation, "evaluate", lambda *arguments: found.append(original(*arguments)) or found[0]
     )
     commands.evaluate(config)
     assert gpu.peak_bytes > 0
     models = load_models(config)
-    on_cpu = honest(models.ddpm, models.ensemble, read_labelled(config.data.test, 16), config)
+    on_cpu = original(models.ddpm, models.ensemble, read_labelled(config.data.test, 16), config)
     gap = np.abs(found[0].soft.confusion - on_cpu.soft.confusion).sum()
     assert gap <= 0.005 * on_cpu.soft.confusion.sum()
 
@@ -105,13 +105,13 @@ def test_a_gpu_that_torch_cannot_use_is_left_aside_and_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def too_old(*given: object, **how: object) -> None:
+    def too_old(*arguments: object, **how: object) -> None:
         raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
 
     monkeypatch.setattr(torch, "zeros", too_old)
     assert commands.available_device() == torch.device("cpu")
-    told = capsys.readouterr().out
-    assert told == "warning: the GPU is left aside: CUDA error: no kernel image is available\n"
+    output = capsys.readouterr().out
+    assert output == "warning: the GPU is left aside: CUDA error: no kernel image is available\n"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_too_little_memory_of_a_gpu_is_told_with_what_to_lower(
     gpu: StandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(*given: object) -> None:
+    def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(commands, "fit_head", full)

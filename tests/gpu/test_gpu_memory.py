@@ -20,7 +20,7 @@ SHAPES = [
         block_out_channels=(16, 16, 64), layers_per_block=2, attention_levels=(), norm_num_groups=8
     ),
 ]
-"""Without attention over many places: the CPU holds what a GPU's kernel for it does not."""
+"""Without attention over many positions: the CPU holds what a GPU's kernel for it does not."""
 FACES = UNetConfig(
     block_out_channels=(32, 64, 128, 192), attention_levels=(2, 3), norm_num_groups=16
 )
@@ -54,7 +54,7 @@ def test_the_estimate_of_a_pass_is_what_it_holds(
 def test_the_estimate_of_diffusesegs_network_is_near_what_it_holds(
     widths: tuple[int, ...], bf16: bool, gpu: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The CPU's kernel holds the attention of all pairs of places, a GPU's does not.
+    # The CPU's kernel holds the attention of all pairs of positions, a GPU's does not.
     monkeypatch.setattr(
         "factory.diffusion.families.diffuseseg._attend", lambda qkv: qkv[:, :, 2].contiguous()
     )

@@ -39,13 +39,13 @@ def plan(
                 **generate,
             },
         )
-        told = make_plan(config, load_models(config))
+        planned = make_plan(config, load_models(config))
 
         def synthesizer(**recipe: object) -> Synthesizer:
-            other = told.model_copy(update={"recipe": {**told.recipe, **recipe}})
+            other = planned.model_copy(update={"recipe": {**planned.recipe, **recipe}})
             return Synthesizer(load_models(config), other)
 
-        return told, synthesizer
+        return planned, synthesizer
 
     return make
 
@@ -60,8 +60,8 @@ def test_a_gpus_samples_are_those_of_a_cpu_but_for_rounding(
         short = DiffusionConfig(num_timesteps=42, beta_start=1e-3, beta_end=0.4)
         monkeypatch.setattr(synthesizing, "linear_schedule", lambda config: linear_schedule(short))
     num = 2 if sampler == "ddpm" else 4
-    told, synthesizer = plan(source, sampler=sampler, num=num, samples_per_shard=num)
-    spec = told.shard(0)
+    planned, synthesizer = plan(source, sampler=sampler, num=num, samples_per_shard=num)
+    spec = planned.shard(0)
     on_gpu = list(synthesizer().samples(spec))
     assert_alike(on_gpu, list(synthesizer(device="cpu").samples(spec)))
 
@@ -80,10 +80,10 @@ def test_a_batch_waits_for_the_device_as_often_whatever_its_steps(
     sampler: str, plan, gpu: StandIn
 ) -> None:
     def waits(num_steps: int) -> int:
-        told, synthesizer = plan(sampler=sampler, num_sampling_steps=num_steps)
+        planned, synthesizer = plan(sampler=sampler, num_sampling_steps=num_steps)
         made_by = synthesizer()
         gpu.waits.clear()
-        list(made_by.samples(told.shard(0)))
+        list(made_by.samples(planned.shard(0)))
         return sum(gpu.waits.values())
 
     waits(4)  # Makes the tables that are kept.
@@ -92,7 +92,7 @@ def test_a_batch_waits_for_the_device_as_often_whatever_its_steps(
 
 @pytest.mark.parametrize("source", ["renoise", "trajectory"])
 def test_the_maps_of_a_batch_are_let_go_before_the_next(source: str, plan, gpu: StandIn) -> None:
-    told, synthesizer = plan(source, sampler="unipc", num=12, samples_per_shard=12)
-    alive = [gpu.live_bytes() for _ in synthesizer().batches(told.shard(0))]
+    planned, synthesizer = plan(source, sampler="unipc", num=12, samples_per_shard=12)
+    alive = [gpu.live_bytes() for _ in synthesizer().batches(planned.shard(0))]
     assert len(alive) == 6
     assert max(alive) <= 1.05 * alive[0], alive

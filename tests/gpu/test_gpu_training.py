@@ -107,10 +107,10 @@ def test_no_step_waits_for_the_device_and_the_average_moves_in_one_launch(
 
 
 def test_the_network_is_compiled_before_it_is_distributed(config: Config, gpu: StandIn) -> None:
-    given: list[object] = []
+    distributed: list[object] = []
     train = config.train.model_copy(update={"compile": True})
-    fast_network(new_state(config, CUDA).unet, train, lambda network: given.append(network))
-    assert isinstance(given[0], CompiledOrNot)
+    fast_network(new_state(config, CUDA).unet, train, lambda network: distributed.append(network))
+    assert isinstance(distributed[0], CompiledOrNot)
 
 
 @pytest.mark.parametrize("free_bytes", [2**30, 2**10])

@@ -73,8 +73,8 @@ def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_pa
     lines = commands.evaluate(config)
     assert lines[-1] == str(tmp_path / "evaluation")
     assert all(any(line.startswith(name) for line in lines) for name in faces.CLASSES)
-    told = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
-    assert told["num_images"] == 4
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert metrics["num_images"] == 4
     assert (tmp_path / "evaluation" / "sheet.png").stat().st_size > 1000
 
 
@@ -118,9 +118,9 @@ def test_training_images_among_the_test_images_are_each_named(
     config = make(ensemble_url=tiny_models["ensemble_url"], data=data(2, 2))
     with pytest.raises(UserError) as refusal:
         commands.evaluate(config)
-    told = refusal.value.problems
-    assert len(told) == 3
-    assert all(f"toy-2-{i:06d}" in line for i, line in enumerate(told))
+    problems = refusal.value.problems
+    assert len(problems) == 3
+    assert all(f"toy-2-{i:06d}" in line for i, line in enumerate(problems))
     assert not (tmp_path / "evaluation").exists()
 
 
@@ -139,13 +139,13 @@ def test_what_is_lost_of_masks_is_told_by_fit_and_by_evaluate(
     )
     config = make(data={"image_size": 16, "labelled": pairs})
     commands.fit(config)
-    told = capsys.readouterr().out
-    assert all(f"fit | data.labelled: {line}" in told for line in lost)
+    output = capsys.readouterr().out
+    assert all(f"fit | data.labelled: {line}" in output for line in lost)
     config = make(data={"image_size": 16, "test": pairs})
     commands.evaluate(config)
-    told = capsys.readouterr().out
-    assert all(f"evaluate | data.test: {line}" in told for line in lost)
-    assert "data.labelled is not set: training images among data.test go unseen" in told
+    output = capsys.readouterr().out
+    assert all(f"evaluate | data.test: {line}" in output for line in lost)
+    assert "data.labelled is not set: training images among data.test go unseen" in output
 
 
 def test_an_ensemble_of_another_ddpm_is_refused(make, tiny_models, tmp_path: Path) -> None:

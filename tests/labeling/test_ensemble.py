@@ -208,12 +208,18 @@ def test_every_bad_tensor_is_named_at_once(ensemble: Ensemble, tmp_path: Path) -
     save_file(tensors, tmp_path / WEIGHTS)
     with pytest.raises(UserError) as refusal:
         load_head(str(tmp_path), DDPM_HASH)
-    told = {line.split("tensor ")[1].split()[0]: line for line in refusal.value.problems}
-    assert set(told) == {"bias_2", "weight_3", "linear_1.bias", "norm_2.running_var", "stranger"}
-    assert "is missing" in told["bias_2"] and "is unknown" in told["stranger"]
-    assert "config.json says (3, 8, 5)" in told["weight_3"]
+    problems = {line.split("tensor ")[1].split()[0]: line for line in refusal.value.problems}
+    assert set(problems) == {
+        "bias_2",
+        "weight_3",
+        "linear_1.bias",
+        "norm_2.running_var",
+        "stranger",
+    }
+    assert "is missing" in problems["bias_2"] and "is unknown" in problems["stranger"]
+    assert "config.json says (3, 8, 5)" in problems["weight_3"]
     for name in ("linear_1.bias", "norm_2.running_var"):
-        assert "not finite" in told[name]
+        assert "not finite" in problems[name]
 
 
 def test_the_embedded_ensemble_is_written_as_it_lies_there_byte_for_byte(tmp_path: Path) -> None:
@@ -222,7 +228,7 @@ def test_the_embedded_ensemble_is_written_as_it_lies_there_byte_for_byte(tmp_pat
     head, content_hash = load_head(str(folder), ddpm_hash)
     save_head(head, str(tmp_path), torch.bfloat16)
     assert (tmp_path / "config.json").read_bytes() == (folder / "config.json").read_bytes()
-    weights = [load_file(place / WEIGHTS) for place in (tmp_path, folder)]
+    weights = [load_file(path / WEIGHTS) for path in (tmp_path, folder)]
     assert weights[0].keys() == weights[1].keys() and len(content_hash) == 64
 
 

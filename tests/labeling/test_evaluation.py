@@ -68,12 +68,12 @@ def test_it_writes_the_metrics_and_a_sheet(
     write_evaluation(found, test_set, config)
     assert {p.name for p in url.iterdir()} == {"metrics.json", "sheet.png"}
 
-    told = json.loads((url / "metrics.json").read_text())
-    assert told["num_images"] == 5 and told["vote"] == "soft"
-    assert told["soft"]["mean_iou"] == round(found.soft.mean_iou, 4)
-    assert told["hard"]["pixel_accuracy"] == round(found.hard.pixel_accuracy, 4)
-    assert list(told["soft"]["iou"]) == list(faces.CLASSES) == list(told["images_with_class"])
-    assert told["confusion_soft"] == found.soft.confusion.tolist()
+    metrics = json.loads((url / "metrics.json").read_text())
+    assert metrics["num_images"] == 5 and metrics["vote"] == "soft"
+    assert metrics["soft"]["mean_iou"] == round(found.soft.mean_iou, 4)
+    assert metrics["hard"]["pixel_accuracy"] == round(found.hard.pixel_accuracy, 4)
+    assert list(metrics["soft"]["iou"]) == list(faces.CLASSES) == list(metrics["images_with_class"])
+    assert metrics["confusion_soft"] == found.soft.confusion.tolist()
 
     # Pictures of 16 pixels at scale 8, gaps of 2, captions of 16.
     picture = Image.open(io.BytesIO((url / "sheet.png").read_bytes()))

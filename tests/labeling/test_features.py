@@ -50,17 +50,17 @@ def test_descriptors_equal_upsampling_every_map_and_reading_the_pixel(size: int)
     inside = torch.randint(2 * size**2, (40,), generator=generator)
     pixels = torch.cat([torch.tensor(corners + edges), inside])
 
-    given = pixel_descriptors(maps, pixels, size)
-    assert given.shape == (48, 14)
-    torch.testing.assert_close(given, upsampled(maps, size)[pixels], rtol=0, atol=1e-5)
+    descriptors = pixel_descriptors(maps, pixels, size)
+    assert descriptors.shape == (48, 14)
+    torch.testing.assert_close(descriptors, upsampled(maps, size)[pixels], rtol=0, atol=1e-5)
 
 
 def test_a_pixel_is_image_times_pixels_plus_row_times_size_plus_column() -> None:
     axes = [torch.arange(2.0), torch.arange(6.0), torch.arange(6.0)]
-    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=1)
-    given = pixel_descriptors([places], torch.tensor([0, 5, 7, 30, 35, 36 + 13]), 6)
+    positions = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=1)
+    descriptors = pixel_descriptors([positions], torch.tensor([0, 5, 7, 30, 35, 36 + 13]), 6)
     wanted = [[0, 0, 0], [0, 0, 5], [0, 1, 1], [0, 5, 0], [0, 5, 5], [1, 2, 1]]
-    assert given.round().int().tolist() == wanted
+    assert descriptors.round().int().tolist() == wanted
 
 
 def test_projecting_cells_equals_projecting_descriptors() -> None:
@@ -70,9 +70,9 @@ def test_projecting_cells_equals_projecting_descriptors() -> None:
     ]
     matrix = torch.randn(14, 6, generator=generator)
     pixels = torch.randperm(3 * 64, generator=generator)[:50]
-    given = projected_descriptors(maps, matrix, pixels, 8)
+    descriptors = projected_descriptors(maps, matrix, pixels, 8)
     wanted = pixel_descriptors(maps, pixels, 8) @ matrix
-    torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(descriptors, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_maps_are_those_of_the_noised_image_with_timesteps_outermost(
@@ -84,9 +84,9 @@ def test_maps_are_those_of_the_noised_image_with_timesteps_outermost(
         t = torch.full((3,), timestep)
         features = unet.features(q_sample(SCHEDULE, x_0, t, noise.expand(3, -1, -1, -1)), t, BLOCKS)
         wanted += [features[block] for block in BLOCKS]
-    given = renoised_maps(unet.features, SCHEDULE, x_0, noise, TIMESTEPS, BLOCKS)
-    assert len(given) == len(wanted) == 4
-    for ours, theirs in zip(given, wanted, strict=True):
+    maps = renoised_maps(unet.features, SCHEDULE, x_0, noise, TIMESTEPS, BLOCKS)
+    assert len(maps) == len(wanted) == 4
+    for ours, theirs in zip(maps, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 

@@ -90,15 +90,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 
 def test_ignored_pixels_are_not_learned_from(model, training, held_out, tiny_config) -> None:
-    """A class whose pixels are all ignored is never told; the others are learned as before."""
+    """A class whose pixels are all ignored is never predicted; the others are learned as before."""
     masks = np.where(training.masks == faces.HAIR, IGNORE_ID, training.masks).astype(np.uint8)
     ensemble = fit(model, relabelled(training, masks), tiny_config(fit=KNOBS))
-    told = predicted(model, ensemble, held_out.images)
-    assert (told == faces.HAIR).mean() < 0.002 < (held_out.masks == faces.HAIR).mean()
+    predictions = predicted(model, ensemble, held_out.images)
+    assert (predictions == faces.HAIR).mean() < 0.002 < (held_out.masks == faces.HAIR).mean()
     others = held_out.masks != faces.HAIR
     commonest = np.bincount(held_out.masks[others]).argmax()
     baseline = (held_out.masks[others] == commonest).mean()
-    assert (told == held_out.masks)[others].mean() > baseline + 0.2
+    assert (predictions == held_out.masks)[others].mean() > baseline + 0.2
 
 
 def test_the_loss_is_that_of_the_pixels_that_are_not_ignored() -> None:
@@ -159,7 +159,7 @@ def test_where_not_all_fit_rare_classes_are_kept_and_are_drawn_no_more_often_for
     assert len((chosen.positions // 10_000).unique()) == 10
 
 
-def places_as_maps(num_images: int, size: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+def positions_as_maps(num_images: int, size: int) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Maps whose values at a pixel are its image, row and column; a label that tells them all."""
     axes = [torch.arange(num_images), torch.arange(size), torch.arange(size)]
     image, row, column = torch.meshgrid(*axes, indexing="ij")
@@ -188,7 +188,7 @@ def test_labels_belong_to_their_coordinates_however_images_pass(
     monkeypatch, split: list[int]
 ) -> None:
     monkeypatch.setattr("factory.labeling.pixel_pool._AXES_IMAGES", 2)
-    maps, labels = places_as_maps(num_images=5, size=6)
+    maps, labels = positions_as_maps(num_images=5, size=6)
     labels[3, 4:20] = IGNORE_ID
     labels[2] = IGNORE_ID  # a pass may have nothing to learn from
     passes = zip(*(m.split(split) for m in maps), strict=True)
@@ -231,7 +231,7 @@ def test_only_the_axes_along_which_most_varies_are_kept(monkeypatch) -> None:
 
 
 def test_an_ensemble_fitted_to_coordinates_takes_descriptors(monkeypatch) -> None:
-    """On what it was fitted to, it answers as the fitted network did: the loss is the one told."""
+    """On what it was fitted to, it answers as the fitted network did, whose loss was printed."""
     torch.manual_seed(0)
     maps = correlated_maps()
     descriptors = maps[0].permute(0, 2, 3, 1).flatten(0, 2)
@@ -239,16 +239,18 @@ def test_an_ensemble_fitted_to_coordinates_takes_descriptors(monkeypatch) -> Non
     learned = learned_of(maps, 30, 2)
     pool = read_pool([maps], choose_pixels(labels, 3_600), 30)
     seen: list[Ensemble] = []
-    honest = ensemble_fitting.unfolded
+    original = ensemble_fitting.unfolded
     monkeypatch.setattr(
-        ensemble_fitting, "unfolded", lambda *given: seen.append(given[0]) or honest(*given)
+        ensemble_fitting,
+        "unfolded",
+        lambda *arguments: seen.append(arguments[0]) or original(*arguments),
     )
     settings = parse_config({"fit": {**KNOBS, "num_steps": 100}}).fit
     ensemble = fit_pool(learned, pool, settings, silent)
     wanted = seen[0].eval()(pool.axes.coordinates(maps, torch.arange(3_600), 30))
-    given = ensemble(descriptors)
-    assert (given - wanted).abs().max() < 1e-2 * wanted.std()
-    right = given.mean(dim=0).argmax(dim=1) == labels.flatten()
+    logits = ensemble(descriptors)
+    assert (logits - wanted).abs().max() < 1e-2 * wanted.std()
+    right = logits.mean(dim=0).argmax(dim=1) == labels.flatten()
     assert right.double().mean() > 0.9
 
 
@@ -295,7 +297,7 @@ def test_flipping_doubles_the_data_with_sides_swapped(
     masks[:, 0, 0] = IGNORE_ID
     classes = Classes.named(["skin", "l_eye", "r_eye"])
     seen: dict[str, np.ndarray] = {}
-    monkeypatch.setattr(fitting, "map_passes", lambda *given: seen.update(images=given[2]))
+    monkeypatch.setattr(fitting, "map_passes", lambda *arguments: seen.update(images=arguments[2]))
     watched = replace(
         ensemble_fitting.KIND,
         fit=lambda passes, masks, *rest: seen.update(masks=masks.numpy()),
@@ -308,9 +310,9 @@ def test_flipping_doubles_the_data_with_sides_swapped(
     if flip:
         swapped = np.choose(np.minimum(masks, 3), [0, 2, 1, IGNORE_ID]).astype(np.uint8)
         wanted += [(i[:, ::-1], m[:, ::-1]) for i, m in zip(images, swapped, strict=True)]
-    given = zip(seen["images"], seen["masks"], strict=True)
-    told = sorted((image.tobytes(), mask.tobytes()) for image, mask in given)
-    assert told == sorted((image.tobytes(), mask.tobytes()) for image, mask in wanted)
+    pairs = zip(seen["images"], seen["masks"], strict=True)
+    found = sorted((image.tobytes(), mask.tobytes()) for image, mask in pairs)
+    assert found == sorted((image.tobytes(), mask.tobytes()) for image, mask in wanted)
 
 
 def test_maps_do_not_hang_on_how_many_images_pass_at_once(

@@ -51,14 +51,14 @@ def test_project_then_upsample_equals_upsample_then_classify(ensemble: Ensemble)
     maps = random_maps(8)
     soft, hard, disagreement = reference(ensemble, maps)
     with torch.no_grad():
-        given = ensemble.label(maps, SIZE)
-    assert given.soft.dtype == given.hard.dtype == torch.uint8
-    assert (given.soft == soft).double().mean() >= 0.999
-    assert (given.hard == hard).double().mean() >= 0.999
-    torch.testing.assert_close(given.uncertainty, disagreement, rtol=1e-4, atol=1e-5)
+        labels = ensemble.label(maps, SIZE)
+    assert labels.soft.dtype == labels.hard.dtype == torch.uint8
+    assert (labels.soft == soft).double().mean() >= 0.999
+    assert (labels.hard == hard).double().mean() >= 0.999
+    torch.testing.assert_close(labels.uncertainty, disagreement, rtol=1e-4, atol=1e-5)
     assert len(soft.unique()) > 1 and not torch.equal(soft, hard)
-    assert torch.equal(given.masks("soft"), given.soft)
-    assert torch.equal(given.masks("hard"), given.hard)
+    assert torch.equal(labels.masks("soft"), labels.soft)
+    assert torch.equal(labels.masks("hard"), labels.hard)
 
 
 @pytest.mark.parametrize("cell_bytes", [1, 40_000, 2**20])
@@ -123,9 +123,9 @@ def test_disagreement_equals_a_reference_in_float64_and_stays_in_bounds() -> Non
         def entropy(p: np.ndarray) -> np.ndarray:
             return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1)
 
-        given = decided(logits)[2].numpy()
-        np.testing.assert_allclose(given, entropy(p.mean(0)) - entropy(p).mean(0), atol=3e-6)
-        assert given.min() >= 0 and given.max() <= math.log(CLASSES) + 1e-6
+        disagreement = decided(logits)[2].numpy()
+        np.testing.assert_allclose(disagreement, entropy(p.mean(0)) - entropy(p).mean(0), atol=3e-6)
+        assert disagreement.min() >= 0 and disagreement.max() <= math.log(CLASSES) + 1e-6
 
 
 def test_an_images_uncertainty_is_the_mean_of_its_most_uncertain_tenth() -> None:
@@ -151,7 +151,7 @@ def test_a_batch_is_labelled_as_its_images_one_by_one(ensemble: Ensemble) -> Non
 def test_maps_of_half_precision_are_projected_in_full(ensemble: Ensemble) -> None:
     half = [m.bfloat16() for m in random_maps(2)]
     with torch.no_grad():
-        given = ensemble.label(half, SIZE)
+        labels = ensemble.label(half, SIZE)
         wanted = ensemble.label([m.float() for m in half], SIZE)
-    assert torch.equal(given.uncertainty, wanted.uncertainty)
-    assert torch.equal(given.soft, wanted.soft)
+    assert torch.equal(labels.uncertainty, wanted.uncertainty)
+    assert torch.equal(labels.soft, wanted.soft)

@@ -29,16 +29,18 @@ def test_the_confusion_matrix_counts_pixel_pairs_without_the_ignored_ones() -> N
     for t, p in zip(truth.ravel().tolist(), prediction.ravel().tolist(), strict=True):
         if t != IGNORE_ID:
             counted[t, p] += 1
-    given = confusion_matrix(truth, prediction, 5)
-    assert np.array_equal(given, counted)
-    assert given.sum() == (truth != IGNORE_ID).sum() < truth.size
+    confusion = confusion_matrix(truth, prediction, 5)
+    assert np.array_equal(confusion, counted)
+    assert confusion.sum() == (truth != IGNORE_ID).sum() < truth.size
 
 
 def test_ids_up_to_254_are_counted_apart() -> None:
-    given = confusion_matrix(
+    confusion = confusion_matrix(
         np.array([254, 0, 253], np.uint8), np.array([254, 254, 0], np.uint8), 255
     )
-    assert given[254, 254] == given[0, 254] == given[253, 0] == 1 and given.sum() == 3
+    assert (
+        confusion[254, 254] == confusion[0, 254] == confusion[253, 0] == 1 and confusion.sum() == 3
+    )
 
 
 def test_confusion_matrices_of_parts_add_up() -> None:
@@ -88,7 +90,7 @@ def test_nothing_counted_is_not_a_number_and_no_warning() -> None:
 
 
 def test_json_names_every_class_and_is_null_where_undefined() -> None:
-    told = score([0, 0, 1], [0, 0, 0], 3).as_json(Classes.named(["sky", "sea", "land"]))
-    assert told["iou"] == {"sky": 0.6667, "sea": 0.0, "land": None}
-    assert told["mean_iou"] == 0.3333 and told["pixel_accuracy"] == 0.6667
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    metrics = score([0, 0, 1], [0, 0, 0], 3).as_json(Classes.named(["sky", "sea", "land"]))
+    assert metrics["iou"] == {"sky": 0.6667, "sea": 0.0, "land": None}
+    assert metrics["mean_iou"] == 0.3333 and metrics["pixel_accuracy"] == 0.6667
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics

@@ -37,32 +37,32 @@ SHOWN = [
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def printed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that Ray would print."""
     lines: list[str] = []
 
-    def honest(data: dict[str, Any], *rest: Any, **more: Any) -> None:
+    def original(data: dict[str, Any], *rest: Any, **more: Any) -> None:
         lines.extend(data["lines"])
 
-    monkeypatch.setattr(worker, "print_worker_logs", honest)
+    monkeypatch.setattr(worker, "print_worker_logs", original)
     return lines
 
 
-def test_what_concerns_no_user_is_left_out_and_the_rest_is_shown(told, capsys) -> None:
+def test_what_concerns_no_user_is_left_out_and_the_rest_is_shown(printed, capsys) -> None:
     messages.hide_noise()
     messages.hide_noise()
     data = {"pid": 1, "ip": "10.0.0.1", "is_err": True, "lines": [*OF_NO_CONCERN, *SHOWN]}
     worker.print_worker_logs(data, None, ignore_prefix=False)
-    assert told == SHOWN
+    assert printed == SHOWN
     assert worker.print_worker_logs.__name__ == "print_worker_logs"
 
 
-def test_lines_may_be_watched_while_they_are_printed(told) -> None:
+def test_lines_may_be_watched_while_they_are_printed(printed) -> None:
     before = worker.print_worker_logs
     seen: list[str] = []
     with messages.watched_lines(seen.append):
         worker.print_worker_logs({"lines": ["a", "b"]}, None, ignore_prefix=False)
-    assert seen == told == ["a", "b"]
+    assert seen == printed == ["a", "b"]
     assert worker.print_worker_logs is before
 
 
@@ -73,16 +73,16 @@ def test_ray_adds_no_tip_to_what_is_shown(monkeypatch, capsys) -> None:
     messages.hide_noise()
     data = {"pid": "autoscaler", "ip": "10.0.0.1", "is_err": False, "lines": SHOWN[:1]}
     worker.print_worker_logs(data, None)
-    told = capsys.readouterr().out
-    assert "No available node types" in told and "Tip" not in told
+    output = capsys.readouterr().out
+    assert "No available node types" in output and "Tip" not in output
 
 
-def test_ray_prints_by_the_function_that_is_replaced(told, capsys) -> None:
+def test_ray_prints_by_the_function_that_is_replaced(printed, capsys) -> None:
     messages.hide_noise()
     for is_err in (False, True):
         data = {"pid": "raylet", "is_err": is_err, "lines": [OF_NO_CONCERN[4], f"x{is_err}"]}
         worker.print_to_stdstream(data, ignore_prefix=False)
-    assert told == ["xFalse", "xTrue"]
+    assert printed == ["xFalse", "xTrue"]
 
 
 def task_error(cause: Exception, text: str) -> RayTaskError:
@@ -128,12 +128,12 @@ def test_the_reason_of_a_killed_process_says_that_it_was_killed() -> None:
 
 
 def test_of_a_process_that_was_ended_for_lack_of_memory_its_node_and_what_helps_are_told() -> None:
-    told = (
+    message = (
         "1 worker(s) were killed due to the node running low on memory.\nMemory on the node "
         "(IP: 10.0.0.7, ID: 83c6) was 22.99GB used / 23.54GB limit (0.976676)\nOOM kill reason: "
         "Memory usage 1B exceeded threshold of 1B\nObject store memory usage: [- objects: 0"
     )
-    assert messages.shortened(told) == (
+    assert messages.shortened(message) == (
         "1 worker(s) were killed due to the node running low on memory. Memory on the node "
         "(IP: 10.0.0.7, ID: 83c6) was 22.99GB used / 23.54GB limit. Use nodes with more memory, "
         "or ask for more CPUs a process"

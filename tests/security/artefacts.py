@@ -84,17 +84,17 @@ def _then(unpack: Callable[[bytes], bytes]) -> Callable[[bytes], object]:
 def _checkpoints(bomb: Bomb) -> list[Artefact]:
     weight = torch.zeros(4)
     tensors = save_safetensors({"conv_in.weight": weight})
-    told = {"conv_in.weight": weight, "epoch": bomb}
+    state = {"conv_in.weight": weight, "epoch": bomb}
     hidden = save_safetensors(
         {"conv_in.weight": weight}, metadata={"code": base64.b64encode(pickle.dumps(bomb)).decode()}
     )
     return [
         Artefact("checkpoint that is a bomb", _saved(bomb), _torch_load),
-        Artefact("state dict with a bomb beside the tensors", _saved(told), _torch_load),
+        Artefact("state dict with a bomb beside the tensors", _saved(state), _torch_load),
         Artefact(
             "state dict whose tensor is a bomb", _saved({"conv_in.weight": bomb}), _torch_load
         ),
-        Artefact("checkpoint of the old kind", _saved(told, zipped=False), _torch_load),
+        Artefact("checkpoint of the old kind", _saved(state, zipped=False), _torch_load),
         Artefact(
             "safetensors with a pickle behind",
             tensors + pickle.dumps(bomb),
@@ -242,16 +242,16 @@ def _programs(canary: str) -> list[Artefact]:
 
 
 def _yamls(canary: str) -> list[Artefact]:
-    place = json.dumps(canary)
+    path = json.dumps(canary)
     texts = {
-        "YAML that calls": f"generate: !!python/object/apply:os.mkdir [{place}]\n",
+        "YAML that calls": f"generate: !!python/object/apply:os.mkdir [{path}]\n",
         "YAML that calls with names": (
-            f"generate: !!python/object/apply:os.mkdir {{args: [{place}], kwds: {{mode: 448}}}}\n"
+            f"generate: !!python/object/apply:os.mkdir {{args: [{path}], kwds: {{mode: 448}}}}\n"
         ),
         "YAML that makes an object": (
-            f"generate: !!python/object/new:os.mkdir\n  args: [{place}]\n"
+            f"generate: !!python/object/new:os.mkdir\n  args: [{path}]\n"
         ),
-        "YAML that calls in a key": f"? !!python/object/apply:os.mkdir [{place}]\n: 1\n",
+        "YAML that calls in a key": f"? !!python/object/apply:os.mkdir [{path}]\n: 1\n",
     }
     return [Artefact(name, text.encode(), yaml.unsafe_load) for name, text in texts.items()]
 

@@ -25,7 +25,7 @@ METHODS = {"extractall", "extract", "read_pickle", "from_pretrained"}
 
 
 def problems(tree: ast.Module, file: str) -> Iterator[str]:
-    """Yields the places of a module that could run what it reads."""
+    """Yields the lines of a module that could run what it reads."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from _of_import(node, file)
@@ -50,20 +50,23 @@ def _of_import(node: ast.Import | ast.ImportFrom, file: str) -> Iterator[str]:
 
 def _of_call(node: ast.Call, file: str) -> Iterator[str]:
     name = ast.unparse(node.func)
-    told = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+    keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
     where = f"{file}:{node.lineno}: {name}"
     if name in CALLS or (isinstance(node.func, ast.Attribute) and node.func.attr in METHODS):
         yield where
-    if told.get("shell", "False") != "False" or told.get("trust_remote_code", "False") != "False":
-        yield f"{where} with {told}"
+    if (
+        keywords.get("shell", "False") != "False"
+        or keywords.get("trust_remote_code", "False") != "False"
+    ):
+        yield f"{where} with {keywords}"
     if name == "torch.load" and (
-        file != "factory/diffusion/pickled.py" or told.get("weights_only") != "True"
+        file != "factory/diffusion/pickled.py" or keywords.get("weights_only") != "True"
     ):
         yield f"{where} may unpickle"
-    if name in ("np.load", "numpy.load") and told.get("allow_pickle") != "False":
+    if name in ("np.load", "numpy.load") and keywords.get("allow_pickle") != "False":
         yield f"{where} may unpickle"
     if name == "yaml.load":
-        loader = ast.unparse(node.args[1]) if len(node.args) > 1 else told.get("Loader", "")
+        loader = ast.unparse(node.args[1]) if len(node.args) > 1 else keywords.get("Loader", "")
         if (file, loader) != ("factory/config/yaml_reading.py", "_Loader"):
             yield f"{where} with the loader {loader!r}"
 

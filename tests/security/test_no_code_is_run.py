@@ -68,10 +68,10 @@ def quiet(canary: Path) -> Quiet:
     return call
 
 
-def put(place: Path, data: bytes) -> Path:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(data)
-    return place
+def put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
 
 
 @pytest.mark.slow
@@ -127,14 +127,14 @@ def test_an_ensemble_runs_nothing(
 def test_imported_weights_run_nothing_and_are_refused(
     end: str, live: list[Artefact], canary: Path, tmp_path: Path
 ) -> None:
-    places = [tmp_path / f"mlp_{i}_best.{end}" for i in range(1, 11)]
+    paths = [tmp_path / f"mlp_{i}_best.{end}" for i in range(1, 11)]
     for artefact in live:
-        for place in places:
-            put(place, artefact.data)
+        for path in paths:
+            put(path, artefact.data)
         with pytest.raises(UserError):
-            import_weights(str(places[0]), str(tmp_path / "out"), None)
+            import_weights(str(paths[0]), str(tmp_path / "out"), None)
         with pytest.raises(UserError):
-            load_mlps([str(place) for place in places])
+            load_mlps([str(path) for path in paths])
         assert not canary.exists()
 
 
@@ -182,12 +182,12 @@ def test_a_shard_runs_nothing_and_is_refused(
     # With Ray comes a type of its own, which Arrow makes while it reads a schema.
     import ray.data  # noqa: F401
 
-    given: list[bytes] = []
+    shards: list[bytes] = []
     for module in (reader, report):
-        monkeypatch.setattr(module, "read_shard", lambda url, receipt: given[-1])
+        monkeypatch.setattr(module, "read_shard", lambda url, receipt: shards[-1])
     samples = ShardDataset(dataset)
     for artefact in live:
-        given.append(artefact.data)
+        shards.append(artefact.data)
         for read in (
             lambda data: list(map(decode_sample, parquet.rows(data))),
             lambda data: list(map(decode_sample, webdataset.rows(data))),

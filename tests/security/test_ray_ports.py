@@ -30,7 +30,7 @@ EXAMPLES = sorted(
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+def init_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """What `ray.init` was called with; nothing is started."""
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
@@ -46,9 +46,11 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_local_cluster_is_on_loopback_without_a_dashboard(given: list[dict[str, Any]]) -> None:
+def test_a_local_cluster_is_on_loopback_without_a_dashboard(
+    init_calls: list[dict[str, Any]],
+) -> None:
     cluster.connect()
-    (options,) = given
+    (options,) = init_calls
     assert options["address"] == "local"
     assert options["include_dashboard"] is False and options["dashboard_host"] == "127.0.0.1"
     assert ray_constants.ENABLE_RAY_CLUSTER is False
@@ -71,7 +73,7 @@ print(json.dumps({
     "asks for a token": session.sends_token(),
     "listens at": [c.laddr.ip for c in found],
     "files": len(files),
-    "that tell the token": [str(file) for file in files if token in file.read_bytes()],
+    "that hold the token": [str(file) for file in files if token in file.read_bytes()],
     "arguments with it": [p.pid for p in processes if token.decode() in " ".join(p.cmdline())],
 }))
 ray.shutdown()
@@ -98,7 +100,7 @@ def test_a_local_cluster_really_listens_on_loopback_alone_and_asks_for_a_token_i
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["asks for a token"] is True
     assert found["files"] > 5
-    assert found["that tell the token"] == found["arguments with it"] == []
+    assert found["that hold the token"] == found["arguments with it"] == []
     addresses = found["listens at"]
     assert len(addresses) >= 5
     for address in addresses:
@@ -128,20 +130,20 @@ def test_joining_a_cluster_that_asks_for_no_token_is_warned_of_once(
     address: str,
     with_token: bool,
     warned: bool,
-    given: list[dict[str, Any]],
+    init_calls: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setattr(session, "sends_token", lambda: with_token)
-    monkeypatch.setattr(socket, "create_connection", lambda *given: socket.socket())
+    monkeypatch.setattr(socket, "create_connection", lambda *arguments: socket.socket())
     cluster.connect()
-    (options,) = given
+    (options,) = init_calls
     assert set(options) == {"address", "logging_level"} and options["address"] == address
     assert ray_constants.ENABLE_RAY_CLUSTER is True
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == warned
-    assert all(line.startswith("warning: ") and "RAY_AUTH_MODE=token" in line for line in told)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == warned
+    assert all(line.startswith("warning: ") and "RAY_AUTH_MODE=token" in line for line in lines)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -169,8 +169,8 @@ def test_a_broken_model_or_source_tells_its_place_alone(
     (tmp_path / "model" / "scheduler" / "scheduler_config.json").write_text("{")
     source = f"{{kind: folder, url: {tmp_path}/nothing}}"
     assert main(["generate", "--ddpm", str(tmp_path / "model"), "--dry-run"]) == 2
-    given = "--set", "preset=32px", "--set", f"data.unlabelled={source}"
-    assert main(["train", "--dry-run", *given]) == 2
+    arguments = "--set", "preset=32px", "--set", f"data.unlabelled={source}"
+    assert main(["train", "--dry-run", *arguments]) == 2
     output = heard()
     assert f"{tmp_path}/model" in output and f"{tmp_path}/nothing" in output
     assert not singing(output)

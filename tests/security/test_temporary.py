@@ -30,8 +30,8 @@ def test_checkpoints_on_their_way_are_kept_from_others(
     def look(*rest: object) -> None:
         seen.extend(stat.S_IMODE(folder.stat().st_mode) for folder in ours())
 
-    honest = storage.write
-    monkeypatch.setattr(storage, "write", lambda url, data: (look(), honest(url, data)))
+    original = storage.write
+    monkeypatch.setattr(storage, "write", lambda url, data: (look(), original(url, data)))
     before = os.umask(0)
     try:
         run_checkpoints.save_checkpoint(

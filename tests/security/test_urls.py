@@ -299,7 +299,7 @@ def _replaced(text: str, words: dict[str, str]) -> str:
     return text
 
 
-def places_of(command: str, text: str) -> Iterator[tuple[str, list[str]]]:
+def settings_of(command: str, text: str) -> Iterator[tuple[str, list[str]]]:
     """Yields (key or "", arguments with `{}` for the URL) of a command by its help."""
     if "url" in text.partition("\n\n")[0].split():
         # Its config, if it reads one, belongs to a dataset that is there.
@@ -323,9 +323,11 @@ def test_every_command_refuses(
     monkeypatch.setenv("COLUMNS", "1000")
     caplog.set_level(logging.DEBUG)
     commands = re.findall(r"(?m)^    (\w+) ", help_of(capsys=capsys))
-    places = [place for name in commands for place in places_of(name, help_of(name, capsys=capsys))]
-    assert len(places) >= 20 and {arguments[0] for _, arguments in places} == set(commands)
-    for key, arguments in places:
+    settings = [
+        setting for name in commands for setting in settings_of(name, help_of(name, capsys=capsys))
+    ]
+    assert len(settings) >= 20 and {arguments[0] for _, arguments in settings} == set(commands)
+    for key, arguments in settings:
         for refused, url in ONE_OF_EACH:
             spelled = {"{}": url, "{json}": json.dumps(url)}
             code = main([_replaced(part, spelled) for part in arguments])

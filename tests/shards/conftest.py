@@ -72,7 +72,7 @@ def write_dataset(make_samples) -> Callable[[str, Plan], None]:
 
 
 @pytest.fixture(params=["local", "memory"])
-def place(request, tmp_path) -> str:
+def url(request, tmp_path) -> str:
     if request.param == "local":
         return str(tmp_path / "out")
     fsspec.filesystem("memory").store.clear()

@@ -34,10 +34,10 @@ def tar(root, make_plan, write_dataset) -> str:
     return _once(root / "webdataset", make_plan(format="webdataset"), write_dataset)
 
 
-def _once(place: Path, plan, write_dataset) -> str:
-    if not place.exists():
-        write_dataset(str(place), plan)
-    return str(place)
+def _once(folder: Path, plan, write_dataset) -> str:
+    if not folder.exists():
+        write_dataset(str(folder), plan)
+    return str(folder)
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def datasets(monkeypatch, tmp_path) -> Any:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     import datasets
 
-    def load(place: str, streaming: bool) -> Any:
+    def load(url: str, streaming: bool) -> Any:
         return datasets.load_dataset(
-            place, split="train", streaming=streaming, cache_dir=str(tmp_path / "cache")
+            url, split="train", streaming=streaming, cache_dir=str(tmp_path / "cache")
         )
 
     return SimpleNamespace(load=load)
@@ -104,17 +104,17 @@ def test_datasets_decodes_webdataset(tar, make_plan, check, datasets, streaming)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("place", ["parquet", "tar"])
-def test_datasets_rows_make_batches_as_they_are(place, streaming, request, datasets, make_samples):
+@pytest.mark.parametrize("form", ["parquet", "tar"])
+def test_datasets_rows_make_batches_as_they_are(form, streaming, request, datasets, make_samples):
     from torch.utils.data import DataLoader
 
-    rows = datasets.load(request.getfixturevalue(place), streaming).with_format("torch")
+    rows = datasets.load(request.getfixturevalue(form), streaming).with_format("torch")
     batches = list(DataLoader(rows, batch_size=NUM))
     assert len(batches) == 1
     (batch,) = batches
-    fields = batch["json"] if place == "tar" else batch
+    fields = batch["json"] if form == "tar" else batch
     assert [int(seed) for seed in fields["seed"]] == [s.seed for s in make_samples(NUM)]
-    assert batch["image.png" if place == "tar" else "image"].shape[0] == NUM
+    assert batch["image.png" if form == "tar" else "image"].shape[0] == NUM
 
 
 @pytest.mark.parametrize("lost", ["README.md", "schema metadata"])
@@ -123,16 +123,16 @@ def test_datasets_decodes_parquet_by_card_or_by_schema_alone(
 ):
     import pyarrow.parquet as pq
 
-    place = tmp_path / "copy"
-    shutil.copytree(parquet, place)
+    copy = tmp_path / "copy"
+    shutil.copytree(parquet, copy)
     if lost == "README.md":
-        (place / lost).unlink()
+        (copy / lost).unlink()
     else:
-        for file in (place / "data").iterdir():
+        for file in (copy / "data").iterdir():
             pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
     check(
         (r["key"], np.array(r["image"]), np.array(r["mask"]), r)
-        for r in datasets.load(str(place), streaming=False)
+        for r in datasets.load(str(copy), streaming=False)
     )
 
 
@@ -208,17 +208,19 @@ def test_ray_reads_parquet_by_itself(parquet, check, ray_session):
 def test_ray_reads_arrays_by_our_reader(request, check, ray_session, make_samples, format):
     from factory.shards.reader import read_dataset
 
-    place = request.getfixturevalue(format)
-    rows = read_dataset(place).take_all()
+    url = request.getfixturevalue(format)
+    rows = read_dataset(url).take_all()
     assert type(rows[0]["seed"]) is not float
     # Keys are numbers there, and the models' name is left out: neither would make a tensor.
-    told = ((f"{r['index']:09d}", r["image"], r["mask"], {**r, "model_id": "abc123"}) for r in rows)
-    check(told)
+    samples = (
+        (f"{r['index']:09d}", r["image"], r["mask"], {**r, "model_id": "abc123"}) for r in rows
+    )
+    check(samples)
     kept = {int(s.key) for s in make_samples(NUM) if s.uncertainty <= 0.5}
     assert 0 < len(kept) < NUM
-    some = read_dataset(place, max_uncertainty=0.5)
+    some = read_dataset(url, max_uncertainty=0.5)
     assert {r["index"] for r in some.take_all()} == kept
-    (batch,) = read_dataset(place, keep=0.6).iter_torch_batches(batch_size=NUM)
+    (batch,) = read_dataset(url, keep=0.6).iter_torch_batches(batch_size=NUM)
     assert {name: (str(v.dtype), *v.shape[1:]) for name, v in batch.items()} == {
         "index": ("torch.int64",),
         "image": ("torch.uint8", 16, 16, 3),

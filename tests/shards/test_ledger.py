@@ -43,9 +43,9 @@ def start(url, plan, config="a: 1\n"):
     Ledger.resolve(url, plan, bool(plan.extended_from)).start(config, {"python": "3"})
 
 
-def put(url, plan, spec, data, replace=False, **circumstances):
-    given = Circumstances(**{"seconds": 1.0, "host": "here", **circumstances})
-    return Ledger(url, plan).publish(spec, data, given, replace)
+def put(url, plan, spec, data, replace=False, **changes):
+    circumstances = Circumstances(**{"seconds": 1.0, "host": "here", **changes})
+    return Ledger(url, plan).publish(spec, data, circumstances, replace)
 
 
 def pending(url, plan):
@@ -58,8 +58,8 @@ def finish(url, plan, description="", license="mit", **more):
 
 def files(url):
     return {
-        place.removeprefix(url): storage.read_bytes(place)
-        for place in storage.list_files(url, recursive=True)
+        file.removeprefix(url): storage.read_bytes(file)
+        for file in storage.list_files(url, recursive=True)
     }
 
 
@@ -93,13 +93,13 @@ def test_names_sort_as_numbers_up_to_the_last(make_plan, format):
 
 
 def test_an_extension_that_would_need_longer_names_is_refused_and_a_shorter_one_keeps_them(
-    make_plan, place
+    make_plan, url
 ):
     plan = make_plan(num=100_000 - 2, samples_per_shard=1)
     assert plan.extended(100_000).shard(99_999).path == "data/train-99999.parquet"
-    start(place, plan)
+    start(url, plan)
     with pytest.raises(UserError, match=r"extended to 100,001 pairs: a dataset that began with 9"):
-        resolve(place, make_plan(num=100_001, samples_per_shard=1), extend=True)
+        resolve(url, make_plan(num=100_001, samples_per_shard=1), extend=True)
     grown = make_plan(num=100_001, samples_per_shard=1).extended(200_000)
     assert grown.shard(0).path == "data/train-000000.parquet"
 
@@ -156,111 +156,111 @@ def test_a_plan_that_cannot_be_kept_is_refused(make_plan, change):
 # Start
 
 
-def test_a_new_place_is_claimed_and_an_equal_plan_resumes(place, plan):
-    start(place, plan)
-    before = files(place)
+def test_a_new_place_is_claimed_and_an_equal_plan_resumes(url, plan):
+    start(url, plan)
+    before = files(url)
     assert set(before) == {
         "/_factory/run.json",
         "/_factory/config.yaml",
         "/_factory/env.json",
     }
-    start(place, plan, "changed")
-    assert files(place) == before
-    assert read_plan(place) == plan
+    start(url, plan, "changed")
+    assert files(url) == before
+    assert read_plan(url) == plan
 
 
-def test_another_plan_is_refused_with_the_difference(place, plan, make_plan):
-    start(place, plan)
-    before = files(place)
+def test_another_plan_is_refused_with_the_difference(url, plan, make_plan):
+    start(url, plan)
+    before = files(url)
     recipe = {"seed": 1, "sampler": {"name": "ddim", "timesteps": [1]}}
     for refuse in (start, resolve):
         with pytest.raises(UserError) as caught:
-            refuse(place, make_plan(num=8, recipe=recipe))
+            refuse(url, make_plan(num=8, recipe=recipe))
         lines = str(caught.value).splitlines()
-        assert place in lines[0] and "--out" in lines[0]
+        assert url in lines[0] and "--out" in lines[0]
         assert lines[1:] == [
             "  num: there 7, here 8",
             "  recipe.sampler.timesteps.1: there 2, here nothing",
             "  recipe.seed: there 0, here 1",
         ]
-    assert files(place) == before
+    assert files(url) == before
 
 
-def test_a_setting_of_another_type_is_another_plan(place, make_plan):
-    start(place, make_plan(recipe={"eta": 1}))
+def test_a_setting_of_another_type_is_another_plan(url, make_plan):
+    start(url, make_plan(recipe={"eta": 1}))
     with pytest.raises(UserError, match=r"recipe\.eta: there 1, here 1\.0"):
-        start(place, make_plan(recipe={"eta": 1.0}))
+        start(url, make_plan(recipe={"eta": 1.0}))
 
 
-def test_resolving_a_plan_writes_nothing(place, plan):
-    assert resolve(place, plan) == plan
-    assert files(place) == {}
+def test_resolving_a_plan_writes_nothing(url, plan):
+    assert resolve(url, plan) == plan
+    assert files(url) == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"num": 1}', b"[]"])
-def test_a_damaged_plan_is_refused_and_kept(place, plan, content):
-    storage.write(f"{place}/_factory/run.json", content)
-    for refuse in (lambda: start(place, plan), lambda: read_plan(place)):
+def test_a_damaged_plan_is_refused_and_kept(url, plan, content):
+    storage.write(f"{url}/_factory/run.json", content)
+    for refuse in (lambda: start(url, plan), lambda: read_plan(url)):
         with pytest.raises(UserError, match=r"run\.json.*damaged"):
             refuse()
-    assert files(place) == {"/_factory/run.json": content}
+    assert files(url) == {"/_factory/run.json": content}
 
 
-def test_foreign_data_is_never_mixed_with_ours(place, plan):
-    storage.write(f"{place}/data/train-00000-of-00001.parquet", b"precious")
+def test_foreign_data_is_never_mixed_with_ours(url, plan):
+    storage.write(f"{url}/data/train-00000-of-00001.parquet", b"precious")
     with pytest.raises(UserError, match="not made by this factory"):
-        start(place, plan)
-    assert len(files(place)) == 1
+        start(url, plan)
+    assert len(files(url)) == 1
 
 
 @pytest.mark.parametrize(
     ("num", "remedy"), [(6, r"holds a dataset of 7 pairs, 6 .*--num 7"), (9, r"7 .*9 .*--extend")]
 )
-def test_another_number_of_pairs_is_refused_with_what_to_do(place, plan, make_plan, num, remedy):
-    start(place, plan)
-    before = files(place)
+def test_another_number_of_pairs_is_refused_with_what_to_do(url, plan, make_plan, num, remedy):
+    start(url, plan)
+    before = files(url)
     for refuse in (start, resolve):
         with pytest.raises(UserError, match=remedy):
-            refuse(place, make_plan(num=num))
-    assert files(place) == before
+            refuse(url, make_plan(num=num))
+    assert files(url) == before
 
 
-def test_a_dataset_grows_by_the_shards_that_are_missing(place, plan, make_plan, encode):
-    start(place, plan)
+def test_a_dataset_grows_by_the_shards_that_are_missing(url, plan, make_plan, encode):
+    start(url, plan)
     for spec in plan.shards():
-        put(place, plan, spec, encode(plan, spec))
-    root = finish(place, plan, "", "mit").root
-    before = files(place)
-    grown = resolve(place, make_plan(num=12), extend=True)
-    assert files(place) == before and grown == plan.extended(12)
-    start(place, grown)
-    assert read_plan(place) == grown == resolve(place, make_plan(num=12))
-    assert read_manifest(place).root == root  # what was whole can be read meanwhile
-    missing = pending(place, grown)
+        put(url, plan, spec, encode(plan, spec))
+    root = finish(url, plan, "", "mit").root
+    before = files(url)
+    grown = resolve(url, make_plan(num=12), extend=True)
+    assert files(url) == before and grown == plan.extended(12)
+    start(url, grown)
+    assert read_plan(url) == grown == resolve(url, make_plan(num=12))
+    assert read_manifest(url).root == root  # what was whole can be read meanwhile
+    missing = pending(url, grown)
     assert missing == grown.shards()[3:]
     for spec in missing:
-        put(place, grown, spec, encode(grown, spec))
-    manifest = finish(place, grown, "", "mit")
-    assert read_manifest(place) == manifest and manifest.rows == 12
-    after = files(place)
+        put(url, grown, spec, encode(grown, spec))
+    manifest = finish(url, grown, "", "mit")
+    assert read_manifest(url) == manifest and manifest.rows == 12
+    after = files(url)
     assert {name: after[name] for name in before if "/data/" in name or "/shards/" in name} == {
         name: content for name, content in before.items() if "/data/" in name or "/shards/" in name
     }
-    assert resolve(place, make_plan(num=20), extend=True).extended_from == (7, 12)
+    assert resolve(url, make_plan(num=20), extend=True).extended_from == (7, 12)
 
 
-def test_a_shard_that_was_altered_in_an_unfinished_run_is_not_sealed(place, plan, encode) -> None:
-    start(place, plan)
+def test_a_shard_that_was_altered_in_an_unfinished_run_is_not_sealed(url, plan, encode) -> None:
+    start(url, plan)
     for spec in plan.shards():
-        put(place, plan, spec, encode(plan, spec))
-    shard = storage.join(place, plan.shard(1).path)
-    honest = storage.read_bytes(shard)
-    storage.write(shard, honest[:-9] + b"x" + honest[-8:])
+        put(url, plan, spec, encode(plan, spec))
+    shard = storage.join(url, plan.shard(1).path)
+    original = storage.read_bytes(shard)
+    storage.write(shard, original[:-9] + b"x" + original[-8:])
     with pytest.raises(Incomplete, match=r"1 of 3 shards are missing or altered: .*train-00001"):
-        finish(place, plan, "", "mit", proven=[0, 2])
-    assert not storage.exists(storage.join(place, "_SUCCESS"))
-    storage.write(shard, honest)
-    finish(place, plan, "", "mit")
+        finish(url, plan, "", "mit", proven=[0, 2])
+    assert not storage.exists(storage.join(url, "_SUCCESS"))
+    storage.write(shard, original)
+    finish(url, plan, "", "mit")
 
 
 def test_full_shards_extended_are_those_of_the_larger_dataset(tmp_path, make_plan, encode):
@@ -279,55 +279,55 @@ def test_full_shards_extended_are_those_of_the_larger_dataset(tmp_path, make_pla
     }
 
 
-def test_a_run_that_was_overtaken_by_an_extension_does_not_finish(place, plan, make_plan, encode):
-    start(place, plan)
+def test_a_run_that_was_overtaken_by_an_extension_does_not_finish(url, plan, make_plan, encode):
+    start(url, plan)
     for spec in plan.shards():
-        put(place, plan, spec, encode(plan, spec))
-    start(place, resolve(place, make_plan(num=12), extend=True))
-    before = files(place)
+        put(url, plan, spec, encode(plan, spec))
+    start(url, resolve(url, make_plan(num=12), extend=True))
+    before = files(url)
     with pytest.raises(UserError, match="12 pairs, 7 are asked for"):
-        finish(place, plan, "", "mit")
-    assert files(place) == before
+        finish(url, plan, "", "mit")
+    assert files(url) == before
 
 
 @pytest.mark.parametrize("content", [b"", b'{"num": 7}', b'{"num": 3}', b'{"number": 9}'])
-def test_a_damaged_extension_is_refused_by_name(place, plan, content):
-    start(place, plan)
-    storage.write(f"{place}/_factory/extensions/00001.json", content)
+def test_a_damaged_extension_is_refused_by_name(url, plan, content):
+    start(url, plan)
+    storage.write(f"{url}/_factory/extensions/00001.json", content)
     with pytest.raises(UserError, match=r"extensions/00001\.json.*damaged"):
-        read_plan(place)
+        read_plan(url)
 
 
-def test_a_lost_plan_of_a_finished_dataset_asks_for_a_repair(place, plan, write_dataset):
-    write_dataset(place, plan)
-    storage.remove(f"{place}/_factory/run.json")
+def test_a_lost_plan_of_a_finished_dataset_asks_for_a_repair(url, plan, write_dataset):
+    write_dataset(url, plan)
+    storage.remove(f"{url}/_factory/run.json")
     with pytest.raises(UserError, match="factory repair"):
-        resolve(place, plan)
+        resolve(url, plan)
 
 
-def test_runs_of_one_plan_may_start_at_once(place, plan):
+def test_runs_of_one_plan_may_start_at_once(url, plan):
     gate = Barrier(8)
 
     def begin(i):
         gate.wait()
-        start(place, plan, f"a: {i}\n")
+        start(url, plan, f"a: {i}\n")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(begin, range(8)))
-    assert read_plan(place) == plan
-    assert files(place)["/_factory/config.yaml"] in [f"a: {i}\n".encode() for i in range(8)]
+    assert read_plan(url) == plan
+    assert files(url)["/_factory/config.yaml"] in [f"a: {i}\n".encode() for i in range(8)]
 
 
 # Shards and receipts
 
 
-def test_a_receipt_tells_the_shard(place, plan, encode, make_samples):
-    start(place, plan)
+def test_a_receipt_tells_the_shard(url, plan, encode, make_samples):
+    start(url, plan)
     spec = plan.shard(1)
     data = encode(plan, spec)
-    receipt = put(place, plan, spec, data, redrawn=2)
+    receipt = put(url, plan, spec, data, redrawn=2)
     samples = make_samples(3, 3)
-    assert storage.read_bytes(f"{place}/{spec.path}") == data
+    assert storage.read_bytes(f"{url}/{spec.path}") == data
     assert receipt.sha256 == hashlib.sha256(data).hexdigest() and receipt.bytes == len(data)
     assert (receipt.rows, receipt.first_key, receipt.last_key) == (
         3,
@@ -340,31 +340,31 @@ def test_a_receipt_tells_the_shard(place, plan, encode, make_samples):
     assert receipt.uncertainty_max == max(s.uncertainty for s in samples)
     assert receipt.uncertainty_mean == pytest.approx(sum(s.uncertainty for s in samples) / 3)
     assert (receipt.redrawn, receipt.seconds, receipt.host) == (2, 1.0, "here")
-    assert read_receipts(place) == {1: receipt}
+    assert read_receipts(url) == {1: receipt}
 
 
 @pytest.mark.parametrize("format", ["parquet", "webdataset"])
-def test_pending_are_the_shards_without_a_receipt(place, make_plan, encode, format):
+def test_pending_are_the_shards_without_a_receipt(url, make_plan, encode, format):
     plan = make_plan(format=format)
-    start(place, plan)
-    assert pending(place, plan) == plan.shards()
-    put(place, plan, plan.shard(1), encode(plan, plan.shard(1)))
-    assert pending(place, plan) == [plan.shard(0), plan.shard(2)]
+    start(url, plan)
+    assert pending(url, plan) == plan.shards()
+    put(url, plan, plan.shard(1), encode(plan, plan.shard(1)))
+    assert pending(url, plan) == [plan.shard(0), plan.shard(2)]
 
 
 @pytest.mark.parametrize("lost", ["data", "_factory/shards"])
-@pytest.mark.parametrize("how", [storage.remove, lambda place: storage.write(place, b"")])
-def test_a_lost_or_empty_shard_or_receipt_is_pending(place, plan, encode, lost, how):
-    start(place, plan)
+@pytest.mark.parametrize("how", [storage.remove, lambda url: storage.write(url, b"")])
+def test_a_lost_or_empty_shard_or_receipt_is_pending(url, plan, encode, lost, how):
+    start(url, plan)
     for spec in plan.shards():
-        put(place, plan, spec, encode(plan, spec))
-    how(storage.list_files(f"{place}/{lost}")[1])
-    assert pending(place, plan) == [plan.shard(1)]
+        put(url, plan, spec, encode(plan, spec))
+    how(storage.list_files(f"{url}/{lost}")[1])
+    assert pending(url, plan) == [plan.shard(1)]
 
 
-def test_pending_costs_two_listings_and_no_reading(place, plan, encode, monkeypatch):
-    start(place, plan)
-    put(place, plan, plan.shard(1), encode(plan, plan.shard(1)))
+def test_pending_costs_two_listings_and_no_reading(url, plan, encode, monkeypatch):
+    start(url, plan)
+    put(url, plan, plan.shard(1), encode(plan, plan.shard(1)))
     calls = []
     names = {"list_files": listings, "entries": listings, "exists": storage_files}
     for name, module in {**names, "read_bytes": storage_files}.items():
@@ -372,12 +372,12 @@ def test_pending_costs_two_listings_and_no_reading(place, plan, encode, monkeypa
         monkeypatch.setattr(
             module,
             name,
-            lambda url, *args, name=name, original=original, **kw: (
+            lambda file, *args, name=name, original=original, **kw: (
                 calls.append(name),
-                original(url, *args, **kw),
+                original(file, *args, **kw),
             )[1],
         )
-    pending(place, plan)
+    pending(url, plan)
     assert calls == ["entries", "entries"]
 
 
@@ -398,96 +398,94 @@ BAD_RECEIPTS = {
 
 
 @pytest.mark.parametrize("bad", BAD_RECEIPTS)
-def test_a_bad_receipt_is_found_when_the_run_finishes_and_is_replaced(place, plan, encode, bad):
-    start(place, plan)
-    receipts = [put(place, plan, spec, encode(plan, spec)) for spec in plan.shards()]
-    name = f"{place}/_factory/shards/00001.json"
+def test_a_bad_receipt_is_found_when_the_run_finishes_and_is_replaced(url, plan, encode, bad):
+    start(url, plan)
+    receipts = [put(url, plan, spec, encode(plan, spec)) for spec in plan.shards()]
+    name = f"{url}/_factory/shards/00001.json"
     storage.write(name, BAD_RECEIPTS[bad](json.loads(storage.read_bytes(name))))
     if bad != "other hash":
         with pytest.raises(Incomplete) as caught:
-            finish(place, plan, "", "mit")
+            finish(url, plan, "", "mit")
         assert caught.value.shards == [1]
     spec = plan.shard(1)
-    assert put(place, plan, spec, encode(plan, spec)) == receipts[1]
-    assert finish(place, plan, "", "mit").receipts == receipts
+    assert put(url, plan, spec, encode(plan, spec)) == receipts[1]
+    assert finish(url, plan, "", "mit").receipts == receipts
 
 
-def test_foreign_files_among_the_receipts_are_passed_over(place, plan):
-    start(place, plan)
+def test_foreign_files_among_the_receipts_are_passed_over(url, plan):
+    start(url, plan)
     for name in ("notes.json", "1.json", "00007.json.bak"):
-        storage.write(f"{place}/_factory/shards/{name}", b"{}")
-    assert pending(place, plan) == plan.shards()
+        storage.write(f"{url}/_factory/shards/{name}", b"{}")
+    assert pending(url, plan) == plan.shards()
 
 
-def test_a_lost_receipt_readopts_the_shard_without_rewriting_it(place, plan, encode, monkeypatch):
-    start(place, plan)
+def test_a_lost_receipt_readopts_the_shard_without_rewriting_it(url, plan, encode, monkeypatch):
+    start(url, plan)
     spec = plan.shard(0)
-    storage.write_new(f"{place}/{spec.path}", encode(plan, spec))
+    storage.write_new(f"{url}/{spec.path}", encode(plan, spec))
     written = []
     for name in ("write", "write_new"):
         original = getattr(storage_files, name)
         monkeypatch.setattr(
             storage_files,
             name,
-            lambda url, data, original=original: (
-                original(url, data),
-                written.append(url),
+            lambda file, data, original=original: (
+                original(file, data),
+                written.append(file),
             ),
         )
-    put(place, plan, spec, encode(plan, spec))
-    assert written == [f"{place}/_factory/shards/00000.json"]
-    assert spec not in pending(place, plan)
+    put(url, plan, spec, encode(plan, spec))
+    assert written == [f"{url}/_factory/shards/00000.json"]
+    assert spec not in pending(url, plan)
 
 
-def test_the_first_receipt_stands(place, plan, encode):
-    start(place, plan)
+def test_the_first_receipt_stands(url, plan, encode):
+    start(url, plan)
     spec = plan.shard(0)
-    first = put(place, plan, spec, encode(plan, spec), host="first", seconds=1.0)
-    assert put(place, plan, spec, encode(plan, spec), host="second", seconds=2.0) == first
+    first = put(url, plan, spec, encode(plan, spec), host="first", seconds=1.0)
+    assert put(url, plan, spec, encode(plan, spec), host="second", seconds=2.0) == first
 
 
-def test_other_bytes_at_a_shards_name_raise_and_stay(place, plan, encode):
-    start(place, plan)
+def test_other_bytes_at_a_shards_name_raise_and_stay(url, plan, encode):
+    start(url, plan)
     spec = plan.shard(0)
     data = encode(plan, spec)
-    storage.write_new(f"{place}/{spec.path}", b"other")
+    storage.write_new(f"{url}/{spec.path}", b"other")
     with pytest.raises(ShardConflict) as caught:
-        put(place, plan, spec, data)
+        put(url, plan, spec, data)
     for content in (b"other", data):
         assert hashlib.sha256(content).hexdigest() in str(caught.value)
-    assert storage.read_bytes(f"{place}/{spec.path}") == b"other"
-    assert spec in pending(place, plan)
+    assert storage.read_bytes(f"{url}/{spec.path}") == b"other"
+    assert spec in pending(url, plan)
 
 
-def test_a_repair_replaces_other_bytes(place, plan, encode):
-    start(place, plan)
+def test_a_repair_replaces_other_bytes(url, plan, encode):
+    start(url, plan)
     spec = plan.shard(0)
     data = encode(plan, spec)
-    storage.write_new(f"{place}/{spec.path}", b"other")
-    receipt = put(place, plan, spec, data, replace=True)
-    assert storage.read_bytes(f"{place}/{spec.path}") == data
-    storage.write(f"{place}/{spec.path}", data[:-1])
-    assert put(place, plan, spec, data, replace=True) == receipt
-    assert storage.read_bytes(f"{place}/{spec.path}") == data
+    storage.write_new(f"{url}/{spec.path}", b"other")
+    receipt = put(url, plan, spec, data, replace=True)
+    assert storage.read_bytes(f"{url}/{spec.path}") == data
+    storage.write(f"{url}/{spec.path}", data[:-1])
+    assert put(url, plan, spec, data, replace=True) == receipt
+    assert storage.read_bytes(f"{url}/{spec.path}") == data
 
 
 @pytest.mark.parametrize("there", [b"other", None])
-def test_bytes_that_a_receipt_is_not_for_are_never_written(
-    place, plan, make_samples, encode, there
-):
-    start(place, plan)
+def test_bytes_that_a_receipt_is_not_for_are_never_written(url, plan, make_samples, encode, there):
+    start(url, plan)
     spec = plan.shard(0)
-    put(place, plan, spec, encode(plan, spec))
+    put(url, plan, spec, encode(plan, spec))
     if there is None:
-        storage.remove(f"{place}/{spec.path}")
+        storage.remove(f"{url}/{spec.path}")
     else:
-        storage.write(f"{place}/{spec.path}", there)
-    before = files(place)
+        storage.write(f"{url}/{spec.path}", there)
+    before = files(url)
     changed = [replace(sample, seed=sample.seed ^ 1) for sample in make_samples(3)]
     for repairs in (False, True):
         with pytest.raises(ShardConflict, match="receipt is for other bytes"):
-            put(place, plan, spec, plan.encode(changed), replace=repairs)
-    assert files(place) == before
+            put(url, plan, spec, plan.encode(changed), replace=repairs)
+    assert files(url) == before
 
 
 OLD_GPU, NEW_GPU = {"gpu": "NVIDIA L4", "cuda": "12.6"}, {"gpu": "NVIDIA H100", "cuda": "12.6"}
@@ -495,87 +493,87 @@ BOTH_SIDES = 'gpu: there "NVIDIA L4", here "NVIDIA H100"'
 
 
 def test_a_conflict_with_a_receipt_names_what_either_side_was_made_with(
-    place, plan, make_samples, encode
+    url, plan, make_samples, encode
 ):
-    start(place, plan)
+    start(url, plan)
     spec = plan.shard(0)
-    put(place, plan, spec, encode(plan, spec), made_with=OLD_GPU)
+    put(url, plan, spec, encode(plan, spec), made_with=OLD_GPU)
     changed = plan.encode([replace(sample, seed=sample.seed ^ 1) for sample in make_samples(3)])
     with pytest.raises(ShardConflict) as caught:
-        put(place, plan, spec, changed, made_with=NEW_GPU)
+        put(url, plan, spec, changed, made_with=NEW_GPU)
     assert BOTH_SIDES in str(caught.value) and "cuda" not in str(caught.value)
     with pytest.raises(ShardConflict, match="of the same names as here"):
-        put(place, plan, spec, changed, made_with=OLD_GPU)
+        put(url, plan, spec, changed, made_with=OLD_GPU)
 
 
 def test_a_conflict_with_a_shard_without_receipt_names_what_the_dataset_was_begun_with(
-    place, plan, encode
+    url, plan, encode
 ):
-    start(place, plan)
+    start(url, plan)
     spec = plan.shard(0)
-    storage.write_new(f"{place}/{spec.path}", b"other")
+    storage.write_new(f"{url}/{spec.path}", b"other")
     with pytest.raises(ShardConflict, match="Nothing tells what hardware made it"):
-        put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU)
-    Ledger(place, plan).claim_hardware(Hardware(probe="0", made_with=OLD_GPU, host="node"))
+        put(url, plan, spec, encode(plan, spec), made_with=NEW_GPU)
+    Ledger(url, plan).claim_hardware(Hardware(probe="0", made_with=OLD_GPU, host="node"))
     with pytest.raises(ShardConflict) as caught:
-        put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU)
+        put(url, plan, spec, encode(plan, spec), made_with=NEW_GPU)
     assert BOTH_SIDES in str(caught.value)
 
 
-def test_an_altered_shard_is_called_altered_whatever_made_it(place, plan, encode):
-    start(place, plan)
+def test_an_altered_shard_is_called_altered_whatever_made_it(url, plan, encode):
+    start(url, plan)
     spec = plan.shard(0)
-    put(place, plan, spec, encode(plan, spec), made_with=OLD_GPU)
-    storage.write(f"{place}/{spec.path}", b"other")
+    put(url, plan, spec, encode(plan, spec), made_with=OLD_GPU)
+    storage.write(f"{url}/{spec.path}", b"other")
     with pytest.raises(ShardConflict, match="the file was altered: `factory repair`"):
-        put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU)
+        put(url, plan, spec, encode(plan, spec), made_with=NEW_GPU)
 
 
-def test_what_made_a_shard_is_in_its_receipt_but_not_in_the_root(place, plan, encode):
-    start(place, plan)
+def test_what_made_a_shard_is_in_its_receipt_but_not_in_the_root(url, plan, encode):
+    start(url, plan)
     receipts = [
-        put(place, plan, spec, encode(plan, spec), made_with=NEW_GPU) for spec in plan.shards()
+        put(url, plan, spec, encode(plan, spec), made_with=NEW_GPU) for spec in plan.shards()
     ]
-    manifest = finish(place, plan, "", "other")
+    manifest = finish(url, plan, "", "other")
     assert all(receipt.made_with == NEW_GPU for receipt in manifest.receipts)
     without = [receipt.model_copy(update={"made_with": None}) for receipt in receipts]
     assert manifest.root == root_of(without)
     assert receipts[0].seal == without[0].seal
 
 
-def test_first_hardware_is_kept_word_for_word_in_the_manifest(place, plan, encode):
-    start(place, plan)
-    Ledger(place, plan).claim_hardware(Hardware(probe="0", made_with=OLD_GPU, host="node"))
+def test_first_hardware_is_kept_word_for_word_in_the_manifest(url, plan, encode):
+    start(url, plan)
+    Ledger(url, plan).claim_hardware(Hardware(probe="0", made_with=OLD_GPU, host="node"))
     for spec in plan.shards():
-        put(place, plan, spec, encode(plan, spec))
-    manifest = finish(place, plan, "", "other")
-    assert known_files(manifest)[HARDWARE] == storage.read_bytes(f"{place}/{HARDWARE}")
+        put(url, plan, spec, encode(plan, spec))
+    manifest = finish(url, plan, "", "other")
+    assert known_files(manifest)[HARDWARE] == storage.read_bytes(f"{url}/{HARDWARE}")
 
 
-def test_a_shard_cut_short_does_not_count(place, plan, encode):
-    start(place, plan)
+def test_a_shard_cut_short_does_not_count(url, plan, encode):
+    start(url, plan)
     for spec in plan.shards():
-        put(place, plan, spec, encode(plan, spec))
-    name = f"{place}/{plan.shard(2).path}"
+        put(url, plan, spec, encode(plan, spec))
+    name = f"{url}/{plan.shard(2).path}"
     storage.write(name, storage.read_bytes(name)[:-1])
     with pytest.raises(Incomplete, match=r"1 of 3 .*train-00002"):
-        finish(place, plan, "", "mit")
+        finish(url, plan, "", "mit")
 
 
-def test_of_concurrent_publishers_one_wins_and_none_fails(place, plan, encode):
-    start(place, plan)
+def test_of_concurrent_publishers_one_wins_and_none_fails(url, plan, encode):
+    start(url, plan)
     spec = plan.shard(0)
     data = encode(plan, spec)
     gate = Barrier(8)
 
     def attempt(i):
         gate.wait()
-        return put(place, plan, spec, data, host=f"host{i}")
+        return put(url, plan, spec, data, host=f"host{i}")
 
     with ThreadPoolExecutor(8) as pool:
         receipts = list(pool.map(attempt, range(8)))
     assert len({receipt.host for receipt in receipts}) == 1
-    assert read_receipts(place) == {0: receipts[0]}
+    assert read_receipts(url) == {0: receipts[0]}
 
 
 @pytest.mark.parametrize(
@@ -593,31 +591,31 @@ def test_of_concurrent_publishers_one_wins_and_none_fails(place, plan, encode):
     ],
     ids=["short", "reversed", "doubled", "infinite", "misshapen", "torn", "empty"],
 )
-def test_bytes_that_break_the_plan_are_not_published(place, plan, make_samples, spoil):
-    start(place, plan)
-    before = files(place)
+def test_bytes_that_break_the_plan_are_not_published(url, plan, make_samples, spoil):
+    start(url, plan)
+    before = files(url)
     with pytest.raises(DamagedShard):
-        put(place, plan, plan.shard(0), spoil(plan, make_samples(3)))
-    assert files(place) == before
+        put(url, plan, plan.shard(0), spoil(plan, make_samples(3)))
+    assert files(url) == before
 
 
-def test_a_failure_while_encoding_leaves_nothing(place, plan, make_samples):
-    start(place, plan)
-    before = files(place)
+def test_a_failure_while_encoding_leaves_nothing(url, plan, make_samples):
+    start(url, plan)
+    before = files(url)
     unknown = [replace(s, mask=s.mask * 0 + 77) for s in make_samples(3)]
     with pytest.raises(DamagedShard, match="77"):
-        put(place, plan, plan.shard(0), plan.encode(unknown))
-    assert files(place) == before
+        put(url, plan, plan.shard(0), plan.encode(unknown))
+    assert files(url) == before
 
 
 # Finish
 
 
 @pytest.mark.parametrize("format", ["parquet", "webdataset"])
-def test_a_finished_dataset_has_everything(place, make_plan, write_dataset, format):
+def test_a_finished_dataset_has_everything(url, make_plan, write_dataset, format):
     plan = make_plan(format=format)
-    write_dataset(place, plan)
-    written = files(place)
+    write_dataset(url, plan)
+    written = files(url)
     assert set(written) >= {
         "/README.md",
         "/_SUCCESS",
@@ -627,7 +625,7 @@ def test_a_finished_dataset_has_everything(place, make_plan, write_dataset, form
         "/_factory/manifest.json",
         *(f"/{spec.path}" for spec in plan.shards()),
     }
-    manifest = read_manifest(place)
+    manifest = read_manifest(url)
     summary = written["/_factory/manifest.json"]
     assert json.loads(written["/_SUCCESS"]) == {
         "run_id": plan.run_id,
@@ -646,21 +644,21 @@ def test_a_finished_dataset_has_everything(place, make_plan, write_dataset, form
     assert json.loads(written["/palette.json"])[1] == [255, 0, 0]
 
 
-def test_success_comes_last(place, plan, write_dataset, monkeypatch):
+def test_success_comes_last(url, plan, write_dataset, monkeypatch):
     written = []
     original = storage.write
     monkeypatch.setattr(
-        storage_files, "write", lambda url, data: (original(url, data), written.append(url))
+        storage_files, "write", lambda file, data: (original(file, data), written.append(file))
     )
-    write_dataset(place, plan)
-    assert written[-1] == f"{place}/_SUCCESS" and len(written) == 6
+    write_dataset(url, plan)
+    assert written[-1] == f"{url}/_SUCCESS" and len(written) == 6
 
 
-def test_finishing_again_changes_nothing(place, plan, write_dataset):
-    write_dataset(place, plan)
-    before = files(place)
-    finish(place, plan, "A test.", "cc0-1.0")
-    assert files(place) == before
+def test_finishing_again_changes_nothing(url, plan, write_dataset):
+    write_dataset(url, plan)
+    before = files(url)
+    finish(url, plan, "A test.", "cc0-1.0")
+    assert files(url) == before
 
 
 def test_the_root_tells_content_and_not_circumstance(tmp_path, plan, encode, make_samples):
@@ -676,32 +674,32 @@ def test_the_root_tells_content_and_not_circumstance(tmp_path, plan, encode, mak
     assert roots[0] == roots[1] != roots[2]
 
 
-def test_a_missing_shard_is_named_and_nothing_is_finished(place, plan, encode):
-    start(place, plan)
+def test_a_missing_shard_is_named_and_nothing_is_finished(url, plan, encode):
+    start(url, plan)
     for shard in (0, 2):
-        put(place, plan, plan.shard(shard), encode(plan, plan.shard(shard)))
-    before = files(place)
+        put(url, plan, plan.shard(shard), encode(plan, plan.shard(shard)))
+    before = files(url)
     with pytest.raises(Incomplete, match=r"1 of 3 .*train-00001"):
-        finish(place, plan, "", "mit")
-    assert files(place) == before
+        finish(url, plan, "", "mit")
+    assert files(url) == before
     with pytest.raises(UserError, match="unfinished, 2 of 3"):
-        read_manifest(place)
+        read_manifest(url)
 
 
-def test_a_place_without_a_dataset_is_told_so(place):
+def test_a_place_without_a_dataset_is_told_so(url):
     for read in (read_plan, read_receipts, read_manifest):
         with pytest.raises(UserError, match="holds no dataset"):
-            read(place)
+            read(url)
 
 
-def test_an_altered_manifest_is_noticed(place, plan, write_dataset):
-    write_dataset(place, plan)
-    name = f"{place}/_factory/manifest.json"
+def test_an_altered_manifest_is_noticed(url, plan, write_dataset):
+    write_dataset(url, plan)
+    name = f"{url}/_factory/manifest.json"
     content = json.loads(storage.read_bytes(name))
     content["receipts"][0]["sha256"] = "0" * 64
     storage.write(name, json.dumps(content).encode())
     with pytest.raises(UserError, match="altered"):
-        read_manifest(place)
+        read_manifest(url)
 
 
 @pytest.mark.slow

@@ -20,9 +20,9 @@ KEYS = [sample_key(i) for i in range(NUM)]
 
 @pytest.fixture(params=["parquet", "webdataset"])
 def url(request, tmp_path, make_plan, write_dataset) -> str:
-    place = str(tmp_path / "out")
-    write_dataset(place, make_plan(num=NUM, samples_per_shard=PER_SHARD, format=request.param))
-    return place
+    dataset = str(tmp_path / "out")
+    write_dataset(dataset, make_plan(num=NUM, samples_per_shard=PER_SHARD, format=request.param))
+    return dataset
 
 
 def keys(samples) -> list[str]:
@@ -66,8 +66,8 @@ def test_a_share_keeps_that_many_of_the_most_certain(url, make_samples):
 def test_a_filter_that_keeps_nothing_tells_the_range(url, make_samples, read):
     least = min(sample.uncertainty for sample in make_samples(NUM))
     largest = max(sample.uncertainty for sample in make_samples(NUM))
-    told = rf"keeps none of 20 pairs: they have {least:.4g} to {largest:.4g} nats.*keep=0\.8"
-    with pytest.raises(UserError, match=told):
+    message = rf"keeps none of 20 pairs: they have {least:.4g} to {largest:.4g} nats.*keep=0\.8"
+    with pytest.raises(UserError, match=message):
         read(url, max_uncertainty=least * 0.999)
 
 
@@ -109,9 +109,9 @@ def test_more_ranks_than_samples_are_refused(url):
 
 
 def test_more_workers_than_shards_all_have_work(tmp_path, make_plan, write_dataset):
-    place = str(tmp_path / "one")
-    write_dataset(place, make_plan(num=6, samples_per_shard=6))
-    read = keys(DataLoader(ShardDataset(place), batch_size=None, num_workers=2))
+    dataset = str(tmp_path / "one")
+    write_dataset(dataset, make_plan(num=6, samples_per_shard=6))
+    read = keys(DataLoader(ShardDataset(dataset), batch_size=None, num_workers=2))
     # The loader takes from its workers in turn.
     assert read == [KEYS[i] for i in (0, 3, 1, 4, 2, 5)]
 
@@ -126,16 +126,16 @@ def test_ranks_are_those_of_torch_distributed_where_it_is_initialised(url, monke
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         *({"rank": 1}, {"world_size": 2}, {"rank": 2, "world_size": 2}),
         # As the environment has them.
         *({"rank": "0", "world_size": "2"}, {"rank": 0.0, "world_size": 2.0}),
     ],
 )
-def test_half_of_a_rank_or_one_beyond_is_refused(url, given):
+def test_half_of_a_rank_or_one_beyond_is_refused(url, options):
     with pytest.raises(UserError, match="from 0 to world_size - 1"):
-        ShardDataset(url, **given)
+        ShardDataset(url, **options)
 
 
 def test_ranks_and_loader_workers_share_the_samples_and_hear_of_epochs(url):
@@ -183,22 +183,22 @@ def test_batches_collate(url):
 
 
 def test_unfinished_data_is_read_only_when_asked_for(tmp_path, make_plan, make_samples):
-    place, plan = str(tmp_path / "out"), make_plan()
-    Ledger(place, plan).start("", {})
+    dataset, plan = str(tmp_path / "out"), make_plan()
+    Ledger(dataset, plan).start("", {})
     data = plan.encode(make_samples(3, 3))
-    Ledger(place, plan).publish(plan.shard(1), data, Circumstances(seconds=0.0, host=""))
+    Ledger(dataset, plan).publish(plan.shard(1), data, Circumstances(seconds=0.0, host=""))
     for read in (ShardDataset, read_dataset):
         with pytest.raises(UserError, match="unfinished"):
-            read(place)
-    assert keys(ShardDataset(place, partial=True)) == KEYS[3:6]
+            read(dataset)
+    assert keys(ShardDataset(dataset, partial=True)) == KEYS[3:6]
 
 
 @pytest.mark.parametrize("options", [{}, {"keep": 0.5}, {"max_uncertainty": 0.5}])
 def test_a_dataset_without_a_shard_yet_is_not_read_as_an_empty_one(tmp_path, make_plan, options):
-    place = str(tmp_path / "out")
-    Ledger(place, make_plan()).start("", {})
+    dataset = str(tmp_path / "out")
+    Ledger(dataset, make_plan()).start("", {})
     with pytest.raises(UserError, match="none of its shards is done yet"):
-        ShardDataset(place, partial=True, **options)
+        ShardDataset(dataset, partial=True, **options)
 
 
 def test_a_path_is_a_place_as_well_wherever_its_readers_stand(
@@ -234,16 +234,16 @@ def test_what_is_no_whole_number_is_refused_by_name(url, name, values):
 def test_a_dataset_that_is_being_extended_is_read_as_it_was(
     tmp_path, make_plan, make_samples, write_dataset
 ):
-    place, plan = str(tmp_path / "out"), make_plan()
-    write_dataset(place, plan)
+    dataset, plan = str(tmp_path / "out"), make_plan()
+    write_dataset(dataset, plan)
     larger = plan.extended(10)
-    Ledger(place, larger).start("", {})
-    Ledger(place, larger).publish(
+    Ledger(dataset, larger).start("", {})
+    Ledger(dataset, larger).publish(
         larger.shard(3), larger.encode(make_samples(3, 7)), Circumstances(seconds=0, host="")
     )
-    assert keys(ShardDataset(place)) == KEYS[:7]
-    assert keys(ShardDataset(place, keep=1)) == KEYS[:7]
-    assert keys(ShardDataset(place, partial=True)) == KEYS[:10]
+    assert keys(ShardDataset(dataset)) == KEYS[:7]
+    assert keys(ShardDataset(dataset, keep=1)) == KEYS[:7]
+    assert keys(ShardDataset(dataset, partial=True)) == KEYS[:10]
 
 
 def test_no_dataset_is_told_so(tmp_path):
@@ -254,12 +254,12 @@ def test_no_dataset_is_told_so(tmp_path):
 
 def test_a_damaged_or_lost_shard_is_never_read_as_if_whole(url):
     data = ShardDataset(url)
-    place = f"{url}/{data.receipts[1].path}"
-    content = bytearray(storage.read_bytes(place))
+    shard = f"{url}/{data.receipts[1].path}"
+    content = bytearray(storage.read_bytes(shard))
     content[len(content) // 2] ^= 1
-    storage.write(place, bytes(content))
+    storage.write(shard, bytes(content))
     with pytest.raises(UserError, match=r"damaged.*repair"):
         list(data)
-    storage.filesystem(place)[0].rm_file(place)
+    storage.filesystem(shard)[0].rm_file(shard)
     with pytest.raises(UserError, match=r"missing.*repair"):
         list(data)

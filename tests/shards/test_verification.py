@@ -27,19 +27,19 @@ def named(url: str, level="hash") -> dict[str, str]:
 
 @pytest.mark.parametrize("level", ["size", "hash", "decode"])
 @pytest.mark.parametrize("format", ["parquet", "webdataset"])
-def test_a_whole_dataset_has_nothing_to_be_named(place, make_plan, write_dataset, format, level):
+def test_a_whole_dataset_has_nothing_to_be_named(url, make_plan, write_dataset, format, level):
     plan = make_plan(format=format)
-    write_dataset(place, plan)
-    found = verify(place, level)
+    write_dataset(url, plan)
+    found = verify(url, level)
     assert (found.findings, found.finished, found.num_shards) == ([], True, 3)
     assert found.plan == plan and found.manifest.bytes == found.num_bytes
 
 
-def test_a_report_and_hidden_files_are_nobodys_business(place, make_plan, write_dataset):
-    write_dataset(place, make_plan())
+def test_a_report_and_hidden_files_are_nobodys_business(url, make_plan, write_dataset):
+    write_dataset(url, make_plan())
     for name in ("report/index.html", ".gitattributes", ".cache/x", "data/.x.parquet.swp"):
-        storage.write(f"{place}/{name}", b"x")
-    assert named(place) == {}
+        storage.write(f"{url}/{name}", b"x")
+    assert named(url) == {}
 
 
 @pytest.mark.slow
@@ -52,65 +52,65 @@ def test_every_random_mutation_is_named(tmp_path, make_plan, write_dataset, form
         with mutated(Path(url), rng) as (what, concerned):
             found = set(named(url))
             assert concerned & found, f"{what}: only {found} was named"
-            # What is told is about the damage, not about the whole dataset.
+            # What is said is about the damage, not about the whole dataset.
             assert len(found - concerned) <= 1, f"{what}: {found}"
     assert named(url) == {}
 
 
-def test_a_flipped_byte_is_found_at_the_level_that_looks_for_it(place, make_plan, write_dataset):
+def test_a_flipped_byte_is_found_at_the_level_that_looks_for_it(url, make_plan, write_dataset):
     plan = make_plan(format="webdataset")
-    write_dataset(place, plan)
+    write_dataset(url, plan)
     name = plan.shard(1).path
-    content = bytearray(storage.read_bytes(f"{place}/{name}"))
+    content = bytearray(storage.read_bytes(f"{url}/{name}"))
     content[512 + 60] ^= 1  # in the first picture
-    storage.write(f"{place}/{name}", bytes(content))
-    assert named(place, "size") == {}
+    storage.write(f"{url}/{name}", bytes(content))
+    assert named(url, "size") == {}
     for level in ("hash", "decode"):
-        assert list(named(place, level)) == [name]
-    assert [finding.shard for finding in verify(place).findings] == [1]
+        assert list(named(url, level)) == [name]
+    assert [finding.shard for finding in verify(url).findings] == [1]
 
 
-def test_an_unfinished_dataset_is_looked_at_as_far_as_it_is(place, make_plan, make_samples):
+def test_an_unfinished_dataset_is_looked_at_as_far_as_it_is(url, make_plan, make_samples):
     plan = make_plan()
-    Ledger(place, plan).start("", {})
+    Ledger(url, plan).start("", {})
     for spec in plan.shards()[:2]:
         data = plan.encode(make_samples(3, spec.start))
-        Ledger(place, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
-    found = verify(place)
+        Ledger(url, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
+    found = verify(url)
     assert (found.findings, found.finished, found.num_shards) == ([], False, 2)
     # In the making: a shard is written before its receipt.
-    storage.write(f"{place}/{plan.shard(2).path}", b"x")
-    assert named(place) == {}
-    storage.write(f"{place}/{plan.shard(0).path}", b"x")
-    receipt = f"{place}/_factory/shards/00001.json"
+    storage.write(f"{url}/{plan.shard(2).path}", b"x")
+    assert named(url) == {}
+    storage.write(f"{url}/{plan.shard(0).path}", b"x")
+    receipt = f"{url}/_factory/shards/00001.json"
     storage.write(receipt, storage.read_bytes(receipt)[:-9])
-    assert list(named(place)) == ["_factory/shards/00001.json", plan.shard(0).path]
+    assert list(named(url)) == ["_factory/shards/00001.json", plan.shard(0).path]
 
 
-def test_an_extension_in_the_making_is_no_damage(place, make_plan, write_dataset):
+def test_an_extension_in_the_making_is_no_damage(url, make_plan, write_dataset):
     plan = make_plan()
-    write_dataset(place, plan)
-    Ledger(place, plan.extended(20)).start("", {})
-    found = verify(place)
+    write_dataset(url, plan)
+    Ledger(url, plan.extended(20)).start("", {})
+    found = verify(url)
     assert (found.findings, found.finished, found.num_shards) == ([], False, 3)
 
 
 def test_a_manifest_that_contradicts_success_is_told_from_an_altered_success(
-    place, make_plan, write_dataset
+    url, make_plan, write_dataset
 ):
-    write_dataset(place, make_plan())
+    write_dataset(url, make_plan())
     for name, field in (("_factory/manifest.json", "env_json"), ("_SUCCESS", "rows")):
-        before = storage.read_bytes(f"{place}/{name}")
+        before = storage.read_bytes(f"{url}/{name}")
         content = {**json.loads(before), field: "{}" if field == "env_json" else 8}
-        storage.write(f"{place}/{name}", (json.dumps(content, indent=1) + "\n").encode())
-        assert list(named(place)) == [name]
-        storage.write(f"{place}/{name}", before)
+        storage.write(f"{url}/{name}", (json.dumps(content, indent=1) + "\n").encode())
+        assert list(named(url)) == [name]
+        storage.write(f"{url}/{name}", before)
 
 
-def test_a_place_without_a_dataset_is_told_so(place):
+def test_a_place_without_a_dataset_is_told_so(url):
     for look in (verify, status, leftovers):
         with pytest.raises(UserError, match="holds no dataset"):
-            look(place)
+            look(url)
 
 
 # Status
@@ -119,26 +119,26 @@ def test_a_place_without_a_dataset_is_told_so(place):
 def test_status_tells_done_missing_and_rate(tmp_path, make_plan, make_samples):
     url, plan = str(tmp_path), make_plan()
     Ledger(url, plan).start("", {})
-    told = status(url)
-    assert (told.shards_done, told.pairs_done, told.finished) == (0, 0, False)
-    assert told.pairs_per_second is None and told.seconds_left is None
+    state = status(url)
+    assert (state.shards_done, state.pairs_done, state.finished) == (0, 0, False)
+    assert state.pairs_per_second is None and state.seconds_left is None
     for spec in plan.shards()[:2]:
         data = plan.encode(make_samples(3, spec.start))
         Ledger(url, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
         os.utime(f"{url}/_factory/shards/{spec.shard:05d}.json", (0, 1000 + 2 * spec.shard))
-    told = status(url)
-    assert (told.shards_done, told.pairs_done, told.finished) == (2, 6, False)
-    assert told.pairs_per_second == pytest.approx(1.5)
-    assert told.seconds_left == pytest.approx(1 / 1.5)
+    state = status(url)
+    assert (state.shards_done, state.pairs_done, state.finished) == (2, 6, False)
+    assert state.pairs_per_second == pytest.approx(1.5)
+    assert state.seconds_left == pytest.approx(1 / 1.5)
 
 
-def test_status_of_a_finished_and_of_an_extended_dataset(place, make_plan, write_dataset):
+def test_status_of_a_finished_and_of_an_extended_dataset(url, make_plan, write_dataset):
     plan = make_plan()
-    write_dataset(place, plan)
-    assert status(place).finished and status(place).pairs_done == 7
-    Ledger(place, plan.extended(20)).start("", {})
-    told = status(place)
-    assert not told.finished and (told.pairs_done, told.plan.num) == (7, 20)
+    write_dataset(url, plan)
+    assert status(url).finished and status(url).pairs_done == 7
+    Ledger(url, plan.extended(20)).start("", {})
+    state = status(url)
+    assert not state.finished and (state.pairs_done, state.plan.num) == (7, 20)
 
 
 # Leftovers
@@ -175,8 +175,8 @@ def test_gc_goes_by_the_stores_clock(tmp_path, make_plan, write_dataset, monkeyp
     for name in (young, old):
         storage.write(f"{url}/{name}", b"xyz")
     os.utime(f"{url}/{old}", (time.time() - 1.5 * 86400,) * 2)
-    honest = time.time
-    monkeypatch.setattr(time, "time", lambda: honest() + days * 86400)
+    original = time.time
+    monkeypatch.setattr(time, "time", lambda: original() + days * 86400)
     there = {entry.name for entry in storage.entries(url)}
     assert [entry.name for entry in leftovers(url)] == [old]
     assert {entry.name for entry in storage.entries(url)} == there
@@ -198,20 +198,20 @@ def refuse_to_read(monkeypatch, name: str) -> None:
 @pytest.mark.parametrize("level", ["hash", "decode"])
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_file_that_cannot_be_read_is_named(
-    place, make_plan, write_dataset, monkeypatch, level, finished
+    url, make_plan, write_dataset, monkeypatch, level, finished
 ):
     plan = make_plan()
-    write_dataset(place, plan)
+    write_dataset(url, plan)
     names = [plan.shard(1).path, "_factory/shards/00001.json", "_factory/run.json"]
     if finished:
         names += ["_factory/manifest.json", "_SUCCESS"]
     else:
         for name in ("_factory/manifest.json", "_SUCCESS"):
-            storage.remove(f"{place}/{name}")
+            storage.remove(f"{url}/{name}")
     for name in names:
         with monkeypatch.context() as patch:
             refuse_to_read(patch, name)
-            [(found, what)] = named(place, level).items()
+            [(found, what)] = named(url, level).items()
             assert found == name and what.startswith("cannot be read: Permission denied")
 
 
@@ -233,16 +233,16 @@ def test_a_folder_at_a_files_name_is_named(tmp_path, make_plan, write_dataset):
 
 
 @pytest.mark.parametrize("look", [verify, status, leftovers, remove_leftovers])
-def test_storage_that_fails_once_is_asked_again(place, make_plan, write_dataset, monkeypatch, look):
-    write_dataset(place, make_plan())
-    undisturbed = look(place)
+def test_storage_that_fails_once_is_asked_again(url, make_plan, write_dataset, monkeypatch, look):
+    write_dataset(url, make_plan())
+    undisturbed = look(url)
     failures = fail_calls(monkeypatch)
-    assert look(place) == undisturbed
+    assert look(url) == undisturbed
     assert failures.num_by_url
 
 
-def test_an_outage_proves_no_damage(place, make_plan, write_dataset, monkeypatch):
-    write_dataset(place, make_plan())
-    fail_calls(monkeypatch, times=99, at=lambda url: url.endswith(".parquet"))
+def test_an_outage_proves_no_damage(url, make_plan, write_dataset, monkeypatch):
+    write_dataset(url, make_plan())
+    fail_calls(monkeypatch, times=99, at=lambda file: file.endswith(".parquet"))
     with pytest.raises(OSError, match="503"):
-        verify(place)
+        verify(url)

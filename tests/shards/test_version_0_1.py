@@ -30,8 +30,8 @@ def old(request, tmp_path) -> Path:
     return Path(shutil.copytree(there, tmp_path / request.param))
 
 
-def shard_of(place: Path) -> Path:
-    return place / FILES[place.name]
+def shard_of(dataset: Path) -> Path:
+    return dataset / FILES[dataset.name]
 
 
 @pytest.mark.parametrize("level", ["size", "hash", "decode"])
@@ -71,10 +71,10 @@ def test_a_run_of_this_version_in_its_place_is_refused_naming_the_version_that_m
     models = tiny_config().models
     folders = ["--ddpm", models.ddpm_url, "--ensemble", models.ensemble_url]
     for extend in ([], ["--extend"]):
-        given = ["generate", "--out", str(old), "--num", "9", *folders, *extend]
-        assert main(given) == 2
-        told = capsys.readouterr().err
-        assert "version 0.1.0" in told and "install version 0.1.0" in told
+        arguments = ["generate", "--out", str(old), "--num", "9", *folders, *extend]
+        assert main(arguments) == 2
+        message = capsys.readouterr().err
+        assert "version 0.1.0" in message and "install version 0.1.0" in message
     assert before == {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
 
 

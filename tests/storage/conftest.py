@@ -1,4 +1,4 @@
-"""Empty places, and a store whose calls can fail."""
+"""Empty folders, and a store whose calls can fail."""
 
 import uuid
 from pathlib import Path
@@ -10,8 +10,8 @@ from tests.storage.stores import Store
 
 
 @pytest.fixture(params=["local", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty place on this machine, and one behind fsspec."""
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty folder on this machine, and of one behind fsspec."""
     return str(tmp_path / "a") if request.param == "local" else f"memory://{uuid.uuid4().hex}/a"
 
 

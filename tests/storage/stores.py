@@ -66,8 +66,8 @@ class Clock:
 
 def answer(code: str, status: int) -> OSError:
     """As s3fs raises what an S3 server answered."""
-    told = {"Error": {"Code": code, "Message": "the server's words"}}
-    response = {**told, "ResponseMetadata": {"HTTPStatusCode": status}}
+    body = {"Error": {"Code": code, "Message": "the server's words"}}
+    response = {**body, "ResponseMetadata": {"HTTPStatusCode": status}}
     error = translate_boto_error(ClientError(response, "PutObject"))
     assert isinstance(error, OSError)
     return error
@@ -114,10 +114,10 @@ def kind(error: Exception) -> str:
 def lose_the_response(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The store's first call of this name succeeds, but ends with an error."""
     lost: list[str] = []
-    honest = getattr(Store, name)
+    original = getattr(Store, name)
 
     def call(self: Store, *rest: Any, **more: Any) -> None:
-        honest(self, *rest, **more)
+        original(self, *rest, **more)
         if not lost:
             lost.append(name)
             raise ConnectionResetError("reset by peer")

@@ -11,32 +11,32 @@ from factory import storage
 from tests.storage.stores import Clock, Store, answer, lose_the_response
 
 
-def test_what_is_written_is_read(place: str) -> None:
-    file = storage.join(place, "b", "c.bin")
+def test_what_is_written_is_read(url: str) -> None:
+    file = storage.join(url, "b", "c.bin")
     storage.write_new(file, b"one")
     assert storage.read_bytes(file) == b"one"
-    assert storage.exists(file) and storage.exists(place)
-    assert not storage.exists(storage.join(place, "d"))
+    assert storage.exists(file) and storage.exists(url)
+    assert not storage.exists(storage.join(url, "d"))
 
 
-def test_write_new_never_replaces(place: str) -> None:
-    file = storage.join(place, "c.bin")
+def test_write_new_never_replaces(url: str) -> None:
+    file = storage.join(url, "c.bin")
     storage.write_new(file, b"one")
     with pytest.raises(FileExistsError):
         storage.write_new(file, b"two")
     assert storage.read_bytes(file) == b"one"
 
 
-def test_write_replaces(place: str) -> None:
-    file = storage.join(place, "c.txt")
+def test_write_replaces(url: str) -> None:
+    file = storage.join(url, "c.txt")
     storage.write(file, b"a longer text")
     storage.write(file, "zwölf".encode())
     assert storage.read_text(file) == "zwölf"
 
 
-def test_a_missing_file_is_not_found(place: str) -> None:
+def test_a_missing_file_is_not_found(url: str) -> None:
     with pytest.raises(FileNotFoundError):
-        storage.read_bytes(storage.join(place, "nothing"))
+        storage.read_bytes(storage.join(url, "nothing"))
 
 
 def test_writing_leaves_nothing_else_behind(tmp_path: Path) -> None:

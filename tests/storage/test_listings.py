@@ -5,7 +5,7 @@ from pathlib import Path
 from factory import storage
 
 
-def test_listing_is_sorted_filtered_and_without_hidden_files(place: str) -> None:
+def test_listing_is_sorted_filtered_and_without_hidden_files(url: str) -> None:
     for name in (
         "b.png",
         "a.PNG",
@@ -15,17 +15,17 @@ def test_listing_is_sorted_filtered_and_without_hidden_files(place: str) -> None
         ".git/e.png",
         "B.png",
     ):
-        storage.write_new(storage.join(place, name), b"x")
-    flat = [storage.join(place, name) for name in ("B.png", "a.PNG", "b.png")]
-    assert storage.list_files(place, (".png",)) == flat
-    assert storage.list_files(place, (".png",), recursive=True) == [
-        *flat, storage.join(place, "sub/d.png")
+        storage.write_new(storage.join(url, name), b"x")
+    flat = [storage.join(url, name) for name in ("B.png", "a.PNG", "b.png")]
+    assert storage.list_files(url, (".png",)) == flat
+    assert storage.list_files(url, (".png",), recursive=True) == [
+        *flat, storage.join(url, "sub/d.png")
     ]  # fmt: skip
-    assert len(storage.list_files(place)) == 4
+    assert len(storage.list_files(url)) == 4
 
 
-def test_a_folder_that_is_not_there_has_no_files(place: str) -> None:
-    assert storage.list_files(storage.join(place, "nothing")) == []
+def test_a_folder_that_is_not_there_has_no_files(url: str) -> None:
+    assert storage.list_files(storage.join(url, "nothing")) == []
 
 
 def test_a_linked_folder_does_not_repeat_its_files(tmp_path: Path) -> None:

@@ -64,12 +64,12 @@ def test_a_store_without_create_only_writes_is_found_out(store: type[Store]) -> 
 
 @pytest.mark.parametrize("days", [-1, 0, 1])
 def test_a_places_clock_is_not_this_processes(
-    place: str, days: int, monkeypatch: pytest.MonkeyPatch
+    url: str, days: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage.write(f"{place}/x", b"x")
-    honest = time.time
-    monkeypatch.setattr(time, "time", lambda: honest() + days * 86400)
-    now, [entry] = storage.clock_of(place), storage.entries(place)
+    storage.write(f"{url}/x", b"x")
+    original = time.time
+    monkeypatch.setattr(time, "time", lambda: original() + days * 86400)
+    now, [entry] = storage.clock_of(url), storage.entries(url)
     assert now is not None and entry.modified is not None
     assert 0 <= now - entry.modified < 3600
-    assert [entry.name for entry in storage.entries(place)] == ["x"]
+    assert [entry.name for entry in storage.entries(url)] == ["x"]

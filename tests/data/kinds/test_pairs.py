@@ -80,8 +80,8 @@ def test_pairs_elsewhere_are_pointed_at(tmp_path: Path) -> None:
 def test_equal_stems_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "images", a_png=encode_png(flat(1)), a_bmp=encoded(flat(1), "BMP"))
     put(tmp_path / "masks", a_png=encode_png(flat(1)[..., 0]))
-    places = f"{tmp_path}/images/a.bmp, {tmp_path}/images/a.png"
-    assert only_problem(pairs(tmp_path)).startswith(f"{places}: have the same stem a")
+    files = f"{tmp_path}/images/a.bmp, {tmp_path}/images/a.png"
+    assert only_problem(pairs(tmp_path)).startswith(f"{files}: have the same stem a")
 
 
 def test_a_mask_in_other_case_is_proposed(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def x_t() -> torch.Tensor:
 def assert_equal_up_to_rounding(ours: torch.Tensor, exact: torch.Tensor) -> None:
     """Both of one shape; the error of float32 through 40 layers, about 2e-6 of the values.
 
-    The mean error is told, as the largest of a thousand hangs on the machine's order of summation.
+    The mean error is compared, as the largest one depends on the machine's order of summation.
     """
     assert ours.dtype == torch.float32 and exact.dtype == torch.float64
     assert ours.shape == exact.shape

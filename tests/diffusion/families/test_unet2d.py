@@ -118,7 +118,7 @@ def maps_seen_by_hooks(
         for layer, modules in enumerate(zip(up_block.resnets, attentions, upsamplers, strict=True)):
             for module in filter(None, modules):
                 module.register_forward_hook(
-                    lambda module, given, out, block=level * layers + layer: seen.update(
+                    lambda module, inputs, out, block=level * layers + layer: seen.update(
                         {block: out}
                     )
                 )
@@ -147,8 +147,8 @@ def test_block_channels_and_downscaling_tell_the_real_maps_shapes(
 ) -> None:
     unet = UNet(config)
     maps = unet.features(x_t, torch.tensor([1, 2]), range(len(unet.block_channels)))
-    told = zip(unet.block_channels, unet.block_downscaling, strict=True)
-    assert [m.shape for m in maps.values()] == [(2, c, 16 // s, 16 // s) for c, s in told]
+    expected = zip(unet.block_channels, unet.block_downscaling, strict=True)
+    assert [m.shape for m in maps.values()] == [(2, c, 16 // s, 16 // s) for c, s in expected]
 
 
 @torch.inference_mode()
@@ -164,7 +164,7 @@ def test_features_computes_nothing_after_the_last_block(last: int, x_t: torch.Te
     unet, called = UNet(SHAPES[2]), []
     for name, module in unet.named_modules():
         if not list(module.children()):
-            module.register_forward_hook(lambda module, given, out, name=name: called.append(name))
+            module.register_forward_hook(lambda module, inputs, out, name=name: called.append(name))
     unet.features(x_t, torch.tensor([5, 6]), [0, last])
     level, layer = divmod(last, 3)
     assert any(name.startswith(f"up_blocks.{level}.resnets.{layer}.") for name in called)

@@ -4,8 +4,6 @@ Every rule about which images are accepted stands here. Anything else raises `Un
 the reason and the remedy, as the end of a sentence that starts with the file's name.
 """
 
-import os
-import stat
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from factory import images, storage
+from factory import images
 from factory.errors import UnreadableImage
 from factory.images import UInt8
 
-MAX_BYTES = 8 * images.MAX_PIXELS
-"""Files may be as large as the pixels that we accept, stored plainly in 16-bit RGBA."""
 MIN_LEVELS = 16
 """The number of grey levels that must be left of a 16-bit image that has more."""
 DEPTH_AT = 24
@@ -58,20 +54,6 @@ class Picture:
     info: FileInfo
     data: bytes = b""
     """The bytes of its file, empty if it has none of its own."""
-
-
-def read_file(url: str) -> bytes:
-    """A file's bytes.
-
-    Raises OSError, and UnreadableImage for files without an end: pipes, devices, vast files.
-    """
-    if storage.is_local(url):
-        found = os.stat(url)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnreadableImage("is no regular file. Remove it.")
-        if found.st_size > MAX_BYTES:
-            raise UnreadableImage(f"has more than {MAX_BYTES} bytes. Remove it.")
-    return storage.read_bytes(url)
 
 
 def decode_image(data: bytes) -> Picture:

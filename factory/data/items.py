@@ -13,6 +13,7 @@ from factory.classes import Classes
 from factory.data import decoding, masks
 from factory.data.decoding import Picture
 from factory.data.masks import Mask
+from factory.data.trees import Tree
 from factory.errors import Problems
 
 
@@ -89,19 +90,32 @@ class StoredSource(Source, Protocol):
         """A text for each item, another one after its image has changed. Raises OSError."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file, and the file of its mask."""
+    """An image file of a tree, and the file of its mask."""
 
     name: str
-    image_url: str
-    mask_url: str | None = None
+    tree: Tree
+    path: str
+    """The name of the image's file in the tree."""
+    mask_path: str | None = None
+    """The name of the mask's file in the tree; None if masks were not asked for."""
+
+    @property
+    def image_url(self) -> str:
+        """The place of the image's file."""
+        return self.tree.url_of(self.path)
+
+    @property
+    def mask_url(self) -> str | None:
+        """The place of the mask's file."""
+        return None if self.mask_path is None else self.tree.url_of(self.mask_path)
 
     def image(self, size: int) -> Picture:
         """The file's image."""
-        return decoding.decode_image(decoding.read_file(self.image_url))
+        return decoding.decode_image(self.tree.read(self.path))
 
     def mask(self, size: int, num_classes: int) -> Mask:
         """The mask file's ids."""
-        assert self.mask_url is not None, "masks were asked for"
-        return masks.decode_mask(decoding.read_file(self.mask_url), num_classes)
+        assert self.mask_path is not None, "masks were asked for"
+        return masks.decode_mask(self.tree.read(self.mask_path), num_classes)

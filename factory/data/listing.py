@@ -1,14 +1,18 @@
-"""Lists a folder of images: which files are read, which are not though they may be meant."""
+"""Lists the files of a source: which files are read, which are not though they may be meant."""
 
 import difflib
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from factory import storage
 from factory.errors import Problems, some
+
+if TYPE_CHECKING:
+    from factory.data.trees import Tree
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 PICTURE_SUFFIXES = (
@@ -24,17 +28,17 @@ ENDINGS = " ".join(IMAGE_SUFFIXES)
 """The endings that are read, as messages list them."""
 MAX_SUGGESTIONS = 5
 """The number of missing names that get a `suggestion`: searching is slow among many files."""
-JUNK_FOLDERS = ("__MACOSX", "@eaDir")
-"""Folders that macOS and NAS boxes put among people's files."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The folder's contents, as paths below it."""
+    """The contents of a folder of a tree, as names below it."""
 
-    folder: str
-    read: dict[str, str] = field(default_factory=dict)
-    """Path -> URL of each file whose ending is read, sorted."""
+    tree: "Tree"
+    below: str = ""
+    """The folder, as a name of the tree; empty for its root."""
+    read: tuple[str, ...] = ()
+    """Files whose ending is read, sorted."""
     missed: tuple[str, ...] = ()
     """Pictures whose ending is not read, sorted."""
     others: tuple[str, ...] = ()
@@ -43,38 +47,61 @@ class Listing:
     """Pictures in sub-folders that are not looked into, sorted."""
 
     @property
+    def folder(self) -> str:
+        """The folder in messages."""
+        return self.tree.url_of(self.below)
+
+    def path(self, name: str) -> str:
+        """The file's name in the tree."""
+        return f"{self.below}/{name}" if self.below else name
+
+    def url_of(self, name: str) -> str:
+        """The file in messages."""
+        return self.tree.url_of(self.path(name))
+
+    @property
     def links(self) -> list[str]:
         """The links to folders, which are listed as files and not followed."""
         if not storage.is_local(self.folder):
             return []
-        return [name for name in self.others if os.path.isdir(storage.join(self.folder, name))]
+        return [name for name in self.others if os.path.isdir(self.url_of(name))]
 
 
-def list_folder(folder: str, with_subfolders: bool, apart: str | None = None) -> Listing:
-    """Lists a folder once. Raises OSError.
+def list_folder(
+    tree: "Tree", below: str, with_subfolders: bool, apart: str | None = None
+) -> Listing:
+    """Lists a folder of a tree. Raises OSError and UserError.
 
-    apart: a folder below it that is known to hold something else: its pictures are not `deeper`.
+    apart: a folder of the tree that is known to hold something else: its pictures are not `deeper`.
     """
-    urls = storage.list_files(folder, recursive=True)
-    every = {url[len(folder) + 1 :]: url for url in urls}
-    names = [n for n in every if not set(JUNK_FOLDERS) & set(PurePosixPath(n).parts)]
+    start = len(below) + 1 if below else 0
+    names = [name[start:] for name in tree.names(below)]
     deeper: list[str] = []
     if not with_subfolders:
-        inner = [n for n in names if "/" in n and not (apart and every[n].startswith(f"{apart}/"))]
+        inner = [n for n in names if "/" in n]
         deeper = [n for n in inner if n.lower().endswith((*IMAGE_SUFFIXES, *PICTURE_SUFFIXES))]
+        if apart is not None and (f"{apart}/").startswith(f"{below}/" if below else ""):
+            deeper = [n for n in deeper if not n.startswith(f"{apart[start:]}/")]
         names = [name for name in names if "/" not in name]
-    read = {name: every[name] for name in names if name.lower().endswith(IMAGE_SUFFIXES)}
-    missed = [name for name in names if name.lower().endswith(PICTURE_SUFFIXES)]
-    others = [name for name in names if name not in read and name not in set(missed)]
-    return Listing(folder, read, tuple(missed), tuple(others), tuple(deeper))
+    parts: tuple[list[str], list[str], list[str]] = [], [], []
+    for name in names:
+        lower = name.lower()
+        kind = 0 if lower.endswith(IMAGE_SUFFIXES) else 1 if lower.endswith(PICTURE_SUFFIXES) else 2
+        parts[kind].append(name)
+    read, missed, others = map(tuple, parts)
+    return Listing(tree, below, read, missed, others, tuple(deeper))
 
 
-def is_a_file(url: str, problems: Problems) -> bool:
-    """True if the URL of a folder is that of a file on this machine, which is a problem."""
-    if not storage.is_local(url) or not os.path.isfile(url):
-        return False
-    problems.add(f"{url}: is a file. Name the folder that holds it.")
-    return True
+def open_tree(url: str, problems: Problems) -> "Tree | None":
+    """The tree of a source's url; None if there is a problem with all of it, which is added."""
+    from factory.data import trees
+
+    try:
+        with problems.collected():
+            return trees.open_tree(url)
+    except OSError as error:
+        problems.add(cannot_list(url, error))
+    return None
 
 
 def cannot_list(folder: str, error: OSError) -> str:
@@ -92,7 +119,7 @@ def what_is_missing(listing: Listing, part: str) -> str:
 
     part: "images" or "masks".
     """
-    missing = f"no {part} in it" if storage.exists(listing.folder) else "no such folder"
+    missing = f"no {part} in it" if listing.tree.is_there(listing.below) else "no such folder"
     if links := listing.links:
         missing += f", but links to folders, which are not followed: {some(links)}"
     elif listing.missed or listing.others:

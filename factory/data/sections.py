@@ -37,10 +37,10 @@ class SourceSection(Section):
 
 
 class FileSection(SourceSection):
-    """A source whose images are files in a folder."""
+    """A source whose images are files."""
 
-    url: Url = Field(description="the folder")
-    """The folder."""
+    url: Url = Field(description="the folder, or a .zip archive")
+    """The folder, a `.zip` archive, or a folder in one: `data.zip/train`; it is read in place."""
     num: Count | None = None
     """Use only the first so many images; all if absent."""
     names_url: Url | None = None
@@ -62,7 +62,10 @@ class FileSection(SourceSection):
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
         """Size and time of each image's file. Raises OSError."""
-        return storage.versions(self.url, [item.image_url for item in items])
+        from factory.data.items import ImageFile
+
+        files = [item for item in items if isinstance(item, ImageFile)]
+        return files[0].tree.versions([file.path for file in files]) if files else []
 
     def image_names(self, images: Listing, labelled: bool, problems: Problems) -> list[str]:
         """The names of the images to use, sorted; none if there is a problem with all of them."""
@@ -72,11 +75,9 @@ class FileSection(SourceSection):
 
         listing.check_missed(images, problems)
         names = list(images.read)[: self.num]
-        if not labelled:
-            chosen = {name: images.read[name] for name in names}
-            if problem := stray_masks.masks_among(images.folder, chosen):
-                problems.add(problem)
-                return []
+        if not labelled and (problem := stray_masks.masks_among(images, names)):
+            problems.add(problem)
+            return []
         return names
 
     def notes(self, images: Listing) -> tuple[str, ...]:
@@ -85,20 +86,21 @@ class FileSection(SourceSection):
             return ()  # A list says which files are meant.
         from factory.data import stray_masks
 
-        plain = stray_masks.plain_among(images.folder, images.read)
+        plain = stray_masks.plain_among(images)
         return (*listing.oddities(images), *([plain] if plain else []))
 
     def _listed(self, images: Listing, problems: Problems) -> list[str]:
         """The first num names of names_url, without those that are missing, which are problems."""
         wanted = self._read_names(problems)[: self.num]
-        missing = [name for name in wanted if name not in images.read]
+        known = set(images.read)
+        missing = [name for name in wanted if name not in known]
         for i, name in enumerate(missing):
             similar = listing.suggestion(name, images.read) if i < listing.MAX_SUGGESTIONS else ""
             problems.add(
                 f"{self.names_url}: names {name}, which is not in {images.folder}.{similar} "
                 "Names are file names with their ending."
             )
-        return [name for name in wanted if name in images.read]
+        return [name for name in wanted if name in known]
 
     def _read_names(self, problems: Problems) -> list[str]:
         """The list in names_url, or below names_key in it; empty if there is a problem."""

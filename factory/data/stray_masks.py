@@ -8,14 +8,14 @@ alone is enough: drawings have few colours, too.
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from factory import images
-from factory.data import decoding
+from factory.data.listing import Listing
 from factory.errors import UnreadableImage, some
 
 MAX_COLORS = 64
@@ -47,32 +47,32 @@ class _Suspect:
     """The image of the same name, if that is why."""
 
 
-def masks_among(folder: str, files: Mapping[str, str]) -> str | None:
+def masks_among(files: Listing, names: Sequence[str]) -> str | None:
     """The problem of masks among the images of a folder: both places, and what to do.
 
-    files: path below the folder -> URL. Looks into a few files of each place; those that cannot be
-    read are reported when they are decoded. None if there are no masks.
+    names: of the files to look at. Looks into a few files of each place; those that cannot be read
+    are reported when they are decoded. None if there are no masks.
     """
-    found = [group for group in _groups(list(files)) if _are_masks(group, files)]
+    found = [group for group in _groups(names) if _are_masks(group, files)]
     if not found:
         return None
     masks = sorted({suspect.name for group in found for suspect in group})
-    rest = sorted(set(files) - set(masks))
+    rest = sorted(set(names) - set(masks))
     return (
-        f"{folder}: {len(masks):,} files in {_folders(masks)} look like masks of the images in "
-        f"{_folders(rest)} (such as {masks[0]}), and would be read as images. "
-        f"{_remedy(folder, masks, rest)}"
+        f"{files.folder}: {len(masks):,} files in {_folders(masks)} look like masks of the images "
+        f"in {_folders(rest)} (such as {masks[0]}), and would be read as images. "
+        f"{_remedy(files, masks, rest)}"
     )
 
 
-def plain_among(folder: str, files: Mapping[str, str]) -> str | None:
+def plain_among(files: Listing) -> str | None:
     """A sentence on pictures that are flat or grey beside others that are not, None without any.
 
     Pictures are compared that are alike by folder, start of the name and ending. They may be masks
-    or maps, which nothing else tells. files: path below the folder -> URL; a few are looked into.
+    or maps, which nothing else tells. A few files are looked into.
     """
     alike: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for name in files:
+    for name in files.read:
         folder_name, file = os.path.split(name)
         stem, ending = os.path.splitext(file)
         start = _DIGIT.split(stem, 1)[0]
@@ -82,8 +82,8 @@ def plain_among(folder: str, files: Mapping[str, str]) -> str | None:
     if not plain or len(plain) == len(groups):
         return None
     return (
-        f"{folder}: {sum(map(len, plain)):,} files (such as {min(plain)[0]}) are flat or grey, "
-        "others are not. If they are masks or maps, list the images to use in names_url."
+        f"{files.folder}: {sum(map(len, plain)):,} files (such as {min(plain)[0]}) are flat or "
+        "grey, others are not. If they are masks or maps, list the images to use in names_url."
     )
 
 
@@ -176,33 +176,33 @@ def _top(name: str) -> str:
     return top if separator else "."
 
 
-def _are_masks(group: Sequence[_Suspect], files: Mapping[str, str]) -> bool:
+def _are_masks(group: Sequence[_Suspect], files: Listing) -> bool:
     """True if most of a few files look like masks, and the images of their names do not."""
     few = group[:: max(1, len(group) // _FILES_A_GROUP)]
     masks = [
-        _looks(files[suspect.name]) and not (suspect.image and _looks(files[suspect.image]))
+        _looks(files, suspect.name) and not (suspect.image and _looks(files, suspect.image))
         for suspect in few
     ]
     return 2 * sum(masks) > len(masks)
 
 
-def _are_plain(names: Sequence[str], files: Mapping[str, str]) -> bool:
+def _are_plain(names: Sequence[str], files: Listing) -> bool:
     """True if most of a few files are flat or grey."""
     few = names[:: max(1, len(names) // _FILES_A_GROUP)]
-    return 2 * sum(_is_plain(files[name]) for name in few) > len(few)
+    return 2 * sum(_is_plain(files, name) for name in few) > len(few)
 
 
-def _is_plain(url: str) -> bool:
+def _is_plain(files: Listing, name: str) -> bool:
     try:
-        data = decoding.read_file(url)
+        data = files.tree.read(files.path(name))
         return images.open_image(data).mode in _GREY_MODES or looks_like_mask(data)
     except (OSError, UnreadableImage):
         return False
 
 
-def _looks(url: str) -> bool:
+def _looks(files: Listing, name: str) -> bool:
     try:
-        return looks_like_mask(decoding.read_file(url))
+        return looks_like_mask(files.tree.read(files.path(name)))
     except (OSError, UnreadableImage):
         return False
 
@@ -211,9 +211,9 @@ def _folders(names: Sequence[str]) -> str:
     return some(sorted({os.path.dirname(name) or "." for name in names}))
 
 
-def _remedy(folder: str, masks: Sequence[str], rest: Sequence[str]) -> str:
+def _remedy(files: Listing, masks: Sequence[str], rest: Sequence[str]) -> str:
     """Advises to name the folder of all images, if there are no masks below it."""
     common = os.path.commonpath([os.path.dirname(name) for name in rest]) if rest else ""
     if common and not any(name.startswith(f"{common}/") for name in masks):
-        return f"Set url: {folder}/{common}, or list the images to use in names_url."
+        return f"Set url: {files.url_of(common)}, or list the images to use in names_url."
     return "Put the images into a folder of their own, or list those to use in names_url."

@@ -12,14 +12,16 @@ from factory.storage.files import (
     is_file,
     outlives_this_process,
     read_bytes,
+    read_range,
     read_text,
     remove,
     sha256_of,
+    size_of,
     write,
     write_new,
 )
 from factory.storage.folders import Folder
-from factory.storage.listings import Entry, entries, list_files, versions
+from factory.storage.listings import Entry, entries, list_files, list_names, versions
 from factory.storage.probing import check_outlives, check_writable, clock_of
 from factory.storage.store_errors import (
     describe,
@@ -45,14 +47,17 @@ __all__ = [
     "join",
     "lack_of_credentials",
     "list_files",
+    "list_names",
     "name_of",
     "normalize",
     "outlives_this_process",
     "parent",
     "read_bytes",
+    "read_range",
     "read_text",
     "remove",
     "sha256_of",
+    "size_of",
     "to_user_error",
     "versions",
     "write",

@@ -63,6 +63,31 @@ def _read(url: str) -> bytes:
     return data
 
 
+def read_range(url: str, start: int, stop: int) -> bytes:
+    """The bytes of a file from start, before stop; fewer where it ends. Raises FileNotFoundError.
+
+    start: 0..the file's size. Nothing stays open.
+    """
+
+    def read() -> bytes:
+        with opened(url) as (fs, path):
+            data: bytes = fs.cat_file(path, start=start, end=stop)
+        return data
+
+    return with_retries(read) if start < stop else b""
+
+
+def size_of(url: str) -> int | None:
+    """The size of a file in bytes, None if its store does not tell. Raises FileNotFoundError."""
+
+    def ask() -> int | None:
+        with opened(url) as (fs, path):
+            size = fs.size(path)
+        return None if size is None else int(size)
+
+    return with_retries(ask)
+
+
 def _not_found(error: NotADirectoryError) -> FileNotFoundError:
     """The error of a path that leads through a file, below which there is no file."""
     return FileNotFoundError(error.errno, error.strerror, error.filename)

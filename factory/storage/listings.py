@@ -41,6 +41,33 @@ def list_files(
     )
 
 
+def list_names(url: str) -> list[str]:
+    """Names of all files below a folder, relative to it, sorted; hidden files and all that lies in
+    hidden folders (`.name`) are left out.
+
+    Links to folders are listed as files. A missing folder has none. Of a million files, no more
+    than their names is kept in memory where the folder is on this machine. Raises OSError, also for
+    a folder below it that cannot be listed.
+    """
+    if is_local(url):
+        return sorted(with_retries(lambda: _local_names(url)))
+    return sorted(n for n in _find(url) if not any(p.startswith(".") for p in n.split("/")))
+
+
+def _local_names(path: str) -> list[str]:
+    found: list[str] = []
+    folders = [""] if os.path.isdir(path) else []
+    while folders:
+        prefix = folders.pop()
+        with os.scandir(os.path.join(path, prefix)) as inside:
+            for entry in inside:
+                if not entry.name.startswith("."):
+                    inner = entry.is_dir(follow_symlinks=False)
+                    name = f"{prefix}{entry.name}"
+                    folders.append(f"{name}/") if inner else found.append(name)
+    return found
+
+
 def entries(url: str) -> list[Entry]:
     """All files below a folder, hidden ones too, by name; costs one listing of all pages.
 

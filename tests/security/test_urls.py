@@ -375,6 +375,9 @@ GIVEN_BY_CODE: dict[str, Callable[[str], object]] = {
     "write_new": lambda url: storage.write_new(url, b""),
     "exists": storage.exists,
     "list_files": storage.list_files,
+    "list_names": storage.list_names,
+    "read_range": lambda url: storage.read_range(url, 0, 1),
+    "size_of": storage.size_of,
 }
 
 

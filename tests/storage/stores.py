@@ -37,6 +37,10 @@ class Store(MemoryFileSystem):
         self._raise_next_error()
         return bool(super().exists(path, **kwargs))
 
+    def size(self, path: str) -> int | None:
+        self._stumble()
+        return super().size(path)
+
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
         self._raise_next_error()
         super().pipe_file(path, value, mode="overwrite" if self.replaces else mode, **kwargs)

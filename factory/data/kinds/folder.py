@@ -3,7 +3,6 @@
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from factory import storage
 from factory.data import listing
 from factory.data.listing import Listing
 from factory.data.sections import FileSection
@@ -11,6 +10,7 @@ from factory.errors import Problems
 
 if TYPE_CHECKING:
     from factory.data.items import Found
+    from factory.data.trees import Tree
 
 _IMAGES, _MASKS = "images", "masks"
 """Sub-folders of pairs, unless a config names others."""
@@ -31,27 +31,30 @@ class FolderSource(FileSection):
         if labelled:
             problems.add(f"{self.url}: kind folder has no masks. Use kind: pairs.")
             return Found()
-        if listing.is_a_file(self.url, problems):
+        tree = listing.open_tree(self.url, problems)
+        if tree is None:
             return Found()
-        images = self._list(problems)
+        images = self._list(tree, problems)
         names = []
         if images.read and not self._mixes_masks(images, problems):
             names = self.image_names(images, labelled, problems)
-        return Found([ImageFile(name, images.read[name]) for name in names], self.notes(images))
+        items = [ImageFile(name, tree, images.path(name)) for name in names]
+        return Found(items, self.notes(images))
 
-    def _list(self, problems: Problems) -> Listing:
+    def _list(self, tree: "Tree", problems: Problems) -> Listing:
         """The images of the folder; that there are none is a problem."""
         try:
-            images = listing.list_folder(self.url, with_subfolders=True)
-            if not images.read:
-                problems.add(self._why_empty(images))
+            with problems.collected():
+                images = listing.list_folder(tree, "", with_subfolders=True)
+                if not images.read:
+                    problems.add(self._why_empty(images))
+                return images
         except OSError as error:
             problems.add(listing.cannot_list(self.url, error))
-            return Listing(self.url)
-        return images
+        return Listing(tree)
 
     def _why_empty(self, images: Listing) -> str:
-        if not storage.exists(self.url):
+        if not images.tree.is_there(""):
             return listing.no_folder(self.url, "images")
         missing = listing.what_is_missing(images, "images")
         return f"{missing} Put the images there, in a format that is read: {listing.ENDINGS}."
@@ -63,6 +66,6 @@ class FolderSource(FileSection):
             return False
         problems.add(
             f"{self.url}: holds {_IMAGES}/ and {_MASKS}/, and kind folder would read masks as "
-            f"images. Use kind: pairs, or url: {self.url}/{_IMAGES}."
+            f"images. Use kind: pairs, or url: {images.url_of(_IMAGES)}."
         )
         return True

@@ -17,6 +17,7 @@ from factory.values import Url
 
 if TYPE_CHECKING:
     from factory.data.items import Found
+    from factory.data.trees import Tree
 
 Subfolder = Literal["images", "masks"]
 
@@ -43,24 +44,25 @@ class PairsSource(FileSection):
         from factory.data.items import Found, ImageFile
 
         classes = self._read_classes(problems) if labelled else None
-        images_url, masks_url = self._folder("images"), self._folder("masks")
-        if listing.is_a_file(self.url, problems):
+        images_below, masks_below = self._folder("images"), self._folder("masks")
+        tree = listing.open_tree(self.url, problems)
+        if tree is None:
             return Found(classes=classes)
-        if labelled and images_url == masks_url:
+        if labelled and images_below == masks_below:
             problems.add(
-                f"{masks_url}: holds images and masks in one folder, and each image would be its "
-                "own mask. Put the masks into a folder of their own, each under its image's name, "
-                "and name it in `masks:`."
+                f"{tree.url_of(masks_below)}: holds images and masks in one folder, and each image "
+                "would be its own mask. Put the masks into a folder of their own, each under its "
+                "image's name, and name it in `masks:`."
             )
             return Found(classes=classes)
-        images = self._list("images", problems)
-        masks = self._list("masks", problems) if labelled else Listing(masks_url)
+        images = self._list(tree, "images", problems)
+        masks = self._list(tree, "masks", problems) if labelled else Listing(tree, masks_below)
         items = []
         if images.read and (masks.read or not labelled):
             names = self.image_names(images, labelled, problems)
             mask_of = self._pair(names, images, masks, problems) if labelled else {}
             items = [
-                ImageFile(name, images.read[name], mask_of.get(name))
+                ImageFile(name, tree, images.path(name), mask_of.get(name))
                 for name in names
                 if name in mask_of or not labelled
             ]
@@ -80,26 +82,31 @@ class PairsSource(FileSection):
 
     def _folder(self, part: Subfolder) -> str:
         below = self.images if part == "images" else self.masks
-        return storage.join(self.url, *PurePosixPath(below).parts)
+        return "/".join(PurePosixPath(below).parts)
 
-    def _list(self, part: Subfolder, problems: Problems) -> Listing:
+    def _list(self, tree: "Tree", part: Subfolder, problems: Problems) -> Listing:
         """The files of a part; that none is read is a problem."""
-        folder = self._folder(part)
+        below = self._folder(part)
         try:
-            found = listing.list_folder(folder, with_subfolders=False, apart=self._folder("masks"))
-            if not found.read:
-                problems.add(self._why_empty(part, found))
+            with problems.collected():
+                found = listing.list_folder(tree, below, False, apart=self._folder("masks"))
+                if not found.read:
+                    problems.add(self._why_empty(part, found))
+                return found
         except OSError as error:
-            problems.add(listing.cannot_list(folder, error))
-            return Listing(folder)
-        return found
+            problems.add(listing.cannot_list(tree.url_of(below), error))
+        return Listing(tree, below)
 
     def _why_empty(self, part: Subfolder, found: Listing) -> str:
-        if not storage.exists(self.url):
+        if not found.tree.is_there(""):
             return listing.no_folder(self.url, part)
         missing = listing.what_is_missing(found, part)
-        urls = storage.list_files(self.url, listing.IMAGE_SUFFIXES, recursive=True)
-        folders = {url[len(self.url) + 1 :].rpartition("/")[0] or "." for url in urls}
+        names = found.tree.names()
+        folders = {
+            name.rpartition("/")[0] or "."
+            for name in names
+            if name.lower().endswith(listing.IMAGE_SUFFIXES)
+        }
         if others := folders - {self.images, self.masks}:
             named = some(sorted(others))
             return f"{missing} There are images in {named}: set `{part}:` to the right one."
@@ -109,14 +116,14 @@ class PairsSource(FileSection):
     def _pair(
         self, names: list[str], images: Listing, masks: Listing, problems: Problems
     ) -> dict[str, str]:
-        """Image name -> URL of the mask with the same stem; what has no partner is a problem."""
+        """Image name -> path of the mask with the same stem; what has no partner is a problem."""
         masks_of = _by_stem(masks.read)
         missing = [name for name in names if stem(name) not in masks_of]
         for i, name in enumerate(missing):
             candidates = [*masks.read, *masks.missed]
             similar = listing.suggestion(name, candidates) if i < listing.MAX_SUGGESTIONS else ""
             problems.add(
-                f"{images.read[name]}: has no mask {stem(name)}.png in {masks.folder}.{similar} "
+                f"{images.url_of(name)}: has no mask {stem(name)}.png in {masks.folder}.{similar} "
                 "Add it, or list the images to use in names_url."
             )
         if self.names_url is None:
@@ -124,7 +131,7 @@ class PairsSource(FileSection):
         for found in (images, masks):
             _check_unique({stem(name) for name in names}, found, problems)
         return {
-            name: masks.read[masks_of[stem(name)][0]] for name in names if stem(name) in masks_of
+            name: masks.path(masks_of[stem(name)][0]) for name in names if stem(name) in masks_of
         }
 
 
@@ -132,18 +139,21 @@ def _check_stray(images: Listing, masks: Listing, problems: Problems) -> None:
     """Refuses masks without an image."""
     stems = set(map(stem, images.read))
     unread = {stem(name): name for name in images.missed}
-    for name, url in masks.read.items():
+    for name in masks.read:
         if stem(name) not in stems:
             other = unread.get(stem(name))
             hint = f" There is {other}, whose ending is not read." if other else ""
-            problems.add(f"{url}: mask without an image.{hint} Add the image, or remove the mask.")
+            problems.add(
+                f"{masks.url_of(name)}: mask without an image.{hint} Add the image, or remove the "
+                "mask."
+            )
 
 
 def _check_unique(chosen: set[str], found: Listing, problems: Problems) -> None:
     """Refuses several files of one of the chosen stems."""
     for same_stem, same in _by_stem(found.read).items():
         if same_stem in chosen and len(same) > 1:
-            urls = ", ".join(found.read[name] for name in same)
+            urls = ", ".join(map(found.url_of, same))
             problems.add(f"{urls}: have the same stem {same_stem}. Keep one of them.")
 
 

@@ -177,12 +177,12 @@ def test_the_cache_is_a_folder_of_each_machine(monkeypatch, tmp_path) -> None:
 
 
 def test_each_folder_is_listed_once(data, photos, monkeypatch, capsys) -> None:
-    listed, list_files = [], storage.list_files
+    listed, list_names = [], storage.list_names
     (Path(photos.url) / "more.tif").write_bytes(b"")
     monkeypatch.setattr(
         storage,
-        "list_files",
-        lambda url, *a, **k: (listed.append(url), list_files(url, *a, **k))[1],
+        "list_names",
+        lambda url, *a, **k: (listed.append(url), list_names(url, *a, **k))[1],
     )
     cached_images(data, photos)
     assert listed == [photos.url] and "1 .tif are not read" in capsys.readouterr().out

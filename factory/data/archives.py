@@ -1,0 +1,169 @@
+"""A .zip archive on a disk or in a store, read in place: only the bytes that are asked for."""
+
+import io
+import threading
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+from factory import storage
+from factory.errors import UnreadableImage, UserError, some
+
+_ENDING = ".zip"
+_ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Ways of packing that cannot give more bytes than the archive says, unlike bzip2 and LZMA."""
+_MADE_ON_WINDOWS = 0
+_HEADER = 30 + 2**10
+"""The bytes before a member's data, besides its name: if they are more, they are read apart."""
+
+
+class Archive:
+    """The members of an archive; several threads may read them at once."""
+
+    def __init__(self, url: str, members: zipfile.ZipFile, file: "_RangedFile") -> None:
+        self.url = url
+        self._members, self._file = members, file
+        self._infos = {_name(info): info for info in members.infolist() if not info.is_dir()}
+
+    def names(self) -> list[str]:
+        """The members' names, as they are stored."""
+        return list(self._infos)
+
+    def sizes(self, name: str) -> tuple[int, int]:
+        """The number of bytes of a member, unpacked and packed, by what the archive says."""
+        return self._infos[name].file_size, self._infos[name].compress_size
+
+    def version(self, name: str) -> str:
+        """A text that changes with a member's content: its size and its checksum."""
+        return f"{self._infos[name].file_size} {self._infos[name].CRC:08x}"
+
+    def read(self, name: str) -> bytes:
+        """A member's bytes, never more than `sizes` says. Raises OSError, UnreadableImage."""
+        info = self._infos[name]
+        if info.flag_bits & _ENCRYPTED:
+            raise UnreadableImage("is encrypted in the archive. Pack it without a password.")
+        if info.compress_type not in _METHODS:
+            raise UnreadableImage("is packed in a way that is not read. Pack it with deflate.")
+        length = _HEADER + len(info.orig_filename.encode()) + info.compress_size
+        self._file.hold(info.header_offset, info.header_offset + length)
+        try:
+            with self._members.open(info) as member:
+                # A number, as without one a member may grow to any size before its end is noticed.
+                return member.read(info.file_size + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            why = str(error) or "it ends too early"
+            raise UnreadableImage(
+                f"is damaged in the archive ({why}). Pack it again, or download it again."
+            ) from None
+        finally:
+            self._file.drop()
+
+
+def split(url: str) -> tuple[str, str] | None:
+    """The URL of an archive, and the folder in it that a URL names (`archive.zip/train`); None if
+    no part of the URL is an archive. Raises OSError."""
+    root, separator, rest = url.rpartition("://")
+    parts = rest.split("/")
+    for i, part in enumerate(parts, 1):
+        path = f"{root}{separator}{'/'.join(parts[:i])}"
+        if part.lower().endswith(_ENDING) and storage.is_file(path):
+            return path, "/".join(parts[i:])
+    return None
+
+
+def open_archive(url: str) -> Archive:
+    """The archive of a URL, of which the list of members is read.
+
+    Raises UserError if it is damaged or if names leave it, OSError.
+    """
+    file = _RangedFile(url, storage.size_of(url))
+    try:
+        archive = Archive(url, _opened(file), file)
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise UserError(
+            f"{url}: is no whole .zip archive ({error}). Pack it again, or download it again."
+        ) from None
+    leaving = [name for name in archive.names() if name.startswith("/") or _leaves(name)]
+    if leaving:
+        raise UserError(
+            f"{url}: holds names that leave the archive: {some(leaving)}. Pack it without them."
+        )
+    return archive
+
+
+def _opened(file: "_RangedFile") -> zipfile.ZipFile:
+    """The list of members. Programs that do not say how names are written mean UTF-8, or CP437."""
+    try:
+        return zipfile.ZipFile(file, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(file)
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """A member's name; old programs of Windows part folders by backslashes."""
+    windows = info.create_system == _MADE_ON_WINDOWS
+    return info.filename.replace("\\", "/") if windows else info.filename
+
+
+def _leaves(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return ".." in parts or (parts[:1] != () and parts[0].endswith(":"))
+
+
+class _RangedFile(io.RawIOBase):
+    """A file of a disk or a store, read by ranges, so that nothing stays open.
+
+    A thread holds the range of the member that it is about to read: threads then wait for their
+    store at the same time, though `zipfile` reads by one after another.
+    """
+
+    def __init__(self, url: str, size: int | None) -> None:
+        self._url = url
+        self._whole = storage.read_bytes(url) if size is None else None
+        self._size = len(self._whole) if self._whole is not None else size or 0
+        self._position = 0
+        self._held = threading.local()
+
+    def hold(self, start: int, stop: int) -> None:
+        """Reads a range for the calling thread. Raises OSError."""
+        if self._whole is None:
+            self._held.start = start
+            self._held.data = storage.read_range(self._url, start, min(stop, self._size))
+
+    def drop(self) -> None:
+        """Forgets what the calling thread holds."""
+        self._held.__dict__.clear()
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """The position of the next read."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves the position, which cannot lie before the file."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError(22, "Invalid argument")
+        self._position = base + offset
+        return self._position
+
+    def read(self, num_bytes: int = -1) -> bytes:
+        """The next bytes, fewer only at the end of the file. Raises OSError."""
+        start = min(self._position, self._size)
+        stop = self._size if num_bytes < 0 else min(start + num_bytes, self._size)
+        self._position = stop
+        if self._whole is not None:
+            return self._whole[start:stop]
+        held: tuple[int, bytes] = getattr(self._held, "start", 0), getattr(self._held, "data", b"")
+        first, data = held
+        if first <= start and stop <= first + len(data):
+            return data[start - first : stop - first]
+        return storage.read_range(self._url, start, stop)

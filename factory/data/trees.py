@@ -1,0 +1,189 @@
+"""The files of a source: those below a folder, or those in a .zip archive, which is read in place.
+
+Names are paths below the root of a tree, in NFC: macOS writes an accent as a character of its own,
+other systems do not, and both mean the same name. Hidden files and what systems and programs put
+among people's files have no name here.
+"""
+
+import os
+import stat
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from factory import images, storage
+from factory.data import archives
+from factory.data.archives import Archive
+from factory.errors import UnreadableImage, UserError, some
+
+MAX_BYTES = 8 * images.MAX_PIXELS
+"""Files may be as large as the pixels that we accept, stored plainly in 16-bit RGBA."""
+_JUNK = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
+"""Folders and files that macOS, NAS boxes and Windows put among people's files."""
+
+
+class Tree(Protocol):
+    """The files of a source; several threads may read them at once."""
+
+    @property
+    def url(self) -> str:
+        """The folder or the archive, as it was named."""
+
+    def names(self, below: str = "") -> list[str]:
+        """Names of all files below a folder of the tree, sorted; each begins with that folder.
+
+        A folder that is not there has none. Raises OSError, and UserError for files whose names
+        differ in nothing that can be seen.
+        """
+
+    def is_there(self, below: str) -> bool:
+        """True if the tree has this folder. Raises OSError."""
+
+    def url_of(self, name: str) -> str:
+        """The file or folder in messages, as exactly as people can find it: its path or URL, or
+        `archive.zip/inner/name.png`."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file that `names` has told.
+
+        Raises OSError, and UnreadableImage for files without an end, of more than MAX_BYTES, and
+        for damaged or encrypted members of an archive.
+        """
+
+    def versions(self, names: Sequence[str]) -> list[str]:
+        """A text for each file that changes with its content. Raises OSError."""
+
+
+def open_tree(url: str) -> Tree:
+    """The tree of a folder, of a .zip archive, or of a folder in one (`archive.zip/train`).
+
+    Raises UserError for other files, and for an archive that is damaged or whose names leave it;
+    OSError.
+    """
+    if found := archives.split(url):
+        archive_url, below = found
+        return _archive_tree(url, archives.open_archive(archive_url), below)
+    if storage.is_local(url) and os.path.isfile(url):
+        raise UserError(f"{url}: is a file. Name the folder that holds it, or a .zip archive.")
+    return FolderTree(url)
+
+
+@dataclass(frozen=True)
+class FolderTree:
+    """The files below a folder of this machine or of a store."""
+
+    url: str
+    _stored: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Name in NFC -> as it is stored, of those that differ and have been listed."""
+
+    def names(self, below: str = "") -> list[str]:
+        """See `Tree`."""
+        prefix = "".join(f"{part}/" for part in PurePosixPath(below).parts)
+        found = storage.list_names(f"{self.url}/{prefix}".rstrip("/"))
+        stored = _by_name([f"{prefix}{name}" for name in found if not _is_junk(name)], self.url)
+        self._stored.update({name: raw for name, raw in stored.items() if name != raw})
+        return sorted(stored)
+
+    def is_there(self, below: str) -> bool:
+        """See `Tree`."""
+        return storage.exists(self.url_of(below))
+
+    def url_of(self, name: str) -> str:
+        """See `Tree`."""
+        return storage.join(self.url, *PurePosixPath(self._stored.get(name, name)).parts)
+
+    def read(self, name: str) -> bytes:
+        """See `Tree`."""
+        url = self.url_of(name)
+        if storage.is_local(url):
+            found = os.stat(url)
+            if not stat.S_ISREG(found.st_mode):
+                raise UnreadableImage("is no regular file. Remove it.")
+            _check_size(found.st_size)
+        return storage.read_bytes(url)
+
+    def versions(self, names: Sequence[str]) -> list[str]:
+        """See `Tree`."""
+        return storage.versions(self.url, [self.url_of(name) for name in names])
+
+
+@dataclass(frozen=True)
+class ArchiveTree:
+    """The files of a .zip archive, none of which is ever unpacked to a disk."""
+
+    url: str
+    archive: Archive = field(repr=False)
+    root: str
+    """The folder of the archive from which names count, empty or ending with a slash."""
+    stored: dict[str, str] = field(repr=False)
+    """Name in NFC, below the root -> as it is stored."""
+
+    def names(self, below: str = "") -> list[str]:
+        """See `Tree`."""
+        prefix = "".join(f"{part}/" for part in PurePosixPath(below).parts)
+        return sorted(name for name in self.stored if name.startswith(prefix))
+
+    def is_there(self, below: str) -> bool:
+        """See `Tree`."""
+        prefix = "".join(f"{part}/" for part in PurePosixPath(below).parts)
+        return any(name.startswith(prefix) for name in self.stored) or not prefix
+
+    def url_of(self, name: str) -> str:
+        """See `Tree`."""
+        return storage.join(self.archive.url, *PurePosixPath(self._member(name)).parts)
+
+    def read(self, name: str) -> bytes:
+        """See `Tree`."""
+        member = self._member(name)
+        for size in self.archive.sizes(member):
+            _check_size(size)
+        return self.archive.read(member)
+
+    def versions(self, names: Sequence[str]) -> list[str]:
+        """See `Tree`."""
+        return [self.archive.version(self._member(name)) for name in names]
+
+    def _member(self, name: str) -> str:
+        return self.stored.get(name, f"{self.root}{name}")
+
+
+def _archive_tree(url: str, archive: Archive, below: str) -> ArchiveTree:
+    """The tree of an archive, or of a folder in it.
+
+    One folder that holds everything is what packing a folder gives: it is taken for the root.
+    """
+    members = [name for name in archive.names() if not _is_junk(name)]
+    tops = {name.partition("/")[::2] for name in members} if not below else set()
+    only = {top for top, rest in tops if rest} if all(rest for _, rest in tops) else set()
+    root = f"{below}/" if below else f"{only.pop()}/" if len(only) == 1 else ""
+    stored = _by_name([name for name in members if name.startswith(root)], archive.url)
+    length = len(unicodedata.normalize("NFC", root))
+    return ArchiveTree(url, archive, root, {name[length:]: raw for name, raw in stored.items()})
+
+
+def _by_name(stored: Iterable[str], url: str) -> dict[str, str]:
+    """Name in NFC -> as it is stored. Raises UserError for two of one name."""
+    found: dict[str, str] = {}
+    twice = []
+    for raw in stored:
+        name = raw if raw.isascii() else unicodedata.normalize("NFC", raw)
+        if found.setdefault(name, raw) != raw:
+            twice.append(name)
+    if twice:
+        raise UserError(
+            f"{url}: holds two files each that are called {some(twice)}, of which one is written "
+            "with combining accents. Rename one of them."
+        )
+    return found
+
+
+def _is_junk(name: str) -> bool:
+    return any(part.startswith(".") or part in _JUNK for part in name.split("/"))
+
+
+def _check_size(num_bytes: int) -> None:
+    """Raises UnreadableImage for a file that is larger than any image that is read."""
+    if num_bytes > MAX_BYTES:
+        raise UnreadableImage(f"has more than {MAX_BYTES} bytes. Remove it.")

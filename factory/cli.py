@@ -5,20 +5,19 @@ Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete but res
 """
 
 import argparse
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from factory import __version__, commands, storage
+from factory import __version__, commands, storage, streams
 from factory.commands import failed
 from factory.config import Config, dump_config, load_config, parse_override
 from factory.config.recipes import recipe_file
 from factory.errors import UserError, shown
 from factory.progress import print_lines
+from factory.signals import end_in_order
 
 Options = Mapping[str, Mapping[str, Any]]
 """Arguments by name, each with what `ArgumentParser.add_argument` takes beside it."""
@@ -187,23 +186,15 @@ _NOT_ON_WINDOWS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code."""
-    _open_what_is_closed()
-    args = parser().parse_args(arguments)
-    return run(args.command, args)
-
-
-def _open_what_is_closed() -> None:
-    """Opens stdin, stdout or stderr on the null device if the shell closed it (`>&-`).
-
-    Else the next file that is opened would have the number of the closed one.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # Takes the lowest number that is free.
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(nowhere, True)
-            setattr(sys, name, os.fdopen(nowhere, mode))
+    """Runs one command; returns its exit code. Raises SystemExit where none was to be run."""
+    streams.open_closed()
+    try:
+        args = parser().parse_args(arguments)
+    except SystemExit as end:
+        sys.exit(_ended(int(end.code or 0)))
+    except OSError as error:
+        sys.exit(_ended(_unsaid(error)))
+    return _ended(_run(args.command, args))
 
 
 def job(command: str) -> NoReturn:
@@ -211,17 +202,28 @@ def job(command: str) -> NoReturn:
     sys.exit(main([command, *sys.argv[1:]]))
 
 
-def run(command: str, args: argparse.Namespace) -> int:
+def _ended(code: int) -> int:
+    """The exit code, after all that the command says is written, or is told to be lost."""
+    error = streams.finish_stdout()
+    return _unsaid(error) if error and not code else code
+
+
+def _unsaid(error: OSError) -> int:
+    """The exit code where stdout does not take what the command says."""
+    if isinstance(error, BrokenPipeError):  # Of `| head`, which has seen enough.
+        return 128 + signal.SIGPIPE
+    return failed(f"stdout: {error.strerror}")
+
+
+def _run(command: str, args: argparse.Namespace) -> int:
     """Runs the command, and tells its errors as the exit codes promise."""
     if sys.platform == "win32":
         print(f"error: {_NOT_ON_WINDOWS}", file=sys.stderr)
         return 2
     print_lines()
-    signalled = _ends_by_signals()
+    signalled = end_in_order()
     try:
-        code = _run(COMMANDS[command], args)
-        sys.stdout.flush()
-        return code
+        return _exit_code(COMMANDS[command], args)
     except UserError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
@@ -231,17 +233,18 @@ def run(command: str, args: argparse.Namespace) -> int:
         word = "terminated" if terminated else "interrupted"
         print(f"{word}; run the same command again to go on", file=sys.stderr)
         return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
-    except BrokenPipeError:
-        # Of `| head`, which has seen enough; Python would complain when it empties its buffer.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        return failed(command, _line(error))
-    except _rays_errors() as error:
-        return failed(command, _line(error))
+    except BrokenPipeError as error:
+        return _unsaid(error)
+    except _failures() as error:
+        return failed(_line(error), resumable=command == "generate" and not _only_looks(args))
 
 
-def _run(command: Command, args: argparse.Namespace) -> int:
+def _only_looks(args: argparse.Namespace) -> bool:
+    """True if the command was only to be shown or checked."""
+    return bool(args.print_config or args.dry_run)
+
+
+def _exit_code(command: Command, args: argparse.Namespace) -> int:
     """The exit code of a command; one that reads a config may only show or check it."""
     if command.check is None:
         return command.run(args)
@@ -277,40 +280,25 @@ def _line(error: BaseException) -> str:
     return shown(message)
 
 
-def _rays_errors() -> tuple[type[BaseException], ...]:
-    """None where Ray was not even imported."""
+def _failures() -> tuple[type[BaseException], ...]:
+    """The errors of work that was begun: the system's, and Ray's where it was imported at all."""
     ray = sys.modules.get("ray")
-    return (ray.exceptions.RayError,) if ray else ()
+    return (OSError, ray.exceptions.RayError) if ray else (OSError,)
 
 
-def _ends_by_signals() -> list[int]:
-    """Lets SIGTERM end the process as Ctrl-C does, in order; the list grows by what was received.
+class _Parser(argparse.ArgumentParser):
+    """A parser whose --help and --version raise OSError where stdout does not take them."""
 
-    Ending in order takes Ray some seconds: who signals again does not want to wait. In another
-    thread than the main one, signals are the business of whoever started it.
-    """
-    signalled: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        return signalled
-
-    def end(number: int, frame: Any) -> NoReturn:
-        signalled.append(number)
-        _both(lambda number, frame: os._exit(128 + number))
-        # Ray lets it through; of a SystemExit it would make one with another code.
-        raise KeyboardInterrupt
-
-    _both(end)
-    return signalled
-
-
-def _both(handler: Callable[[int, Any], Any]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handler)
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    whole = argparse.ArgumentParser(prog="factory", description="A factory of labelled images.")
+    whole = _Parser(prog="factory", description="A factory of labelled images.")
     whole.add_argument("--version", action="version", version=f"factory {__version__}")
     subparsers = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS.values():

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from factory.shards.verification import Verification
 
 
-def failed(command: str, reason: object) -> int:
-    """Prints why a command failed after it was begun; returns its exit code."""
+def failed(reason: object, resumable: bool = False) -> int:
+    """Prints why a command failed after it was begun; returns its exit code.
+
+    resumable: True if finished shards are kept, and only those missing are made the next time.
+    """
     print(f"error: {reason}", file=sys.stderr)
-    if command != "generate":
+    if not resumable:
         return 1
     print("finished shards are kept; run the same command again to resume", file=sys.stderr)
     return 3
@@ -62,7 +65,7 @@ def train(config: Config) -> int:
     try:
         print(training.train(config))
     except TrainingFailed as error:
-        return failed("train", f"training failed: {error}")
+        return failed(f"training failed: {error}")
     return 0
 
 
@@ -106,7 +109,7 @@ def generate(config: Config) -> int:
     try:
         command.generate(config)
     except (GenerationFailed, Incomplete) as error:
-        return failed("generate", error)
+        return failed(error, resumable=True)
     return 0
 
 
@@ -162,7 +165,7 @@ def repair(args: Namespace) -> int:
     try:
         found = repair(storage.normalize(args.url), args.level, args.config, overrides)
     except (GenerationFailed, Incomplete) as error:
-        return failed("repair", error)
+        return failed(error)
     return _report_findings(found, args)
 
 

@@ -385,8 +385,10 @@ def test_a_storage_that_fails_while_generate_is_checked_leaves_it_resumable(
     (tmp_path / "config.yaml").write_text(dump_config(tiny_config()))
     denied = PermissionError(errno.EACCES, "Permission denied", "/folder/file")
     fail_calls(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("/data"))
-    arguments = ["generate", "--config", str(tmp_path / "config.yaml"), "--dry-run"]
+    arguments = ["generate", "--config", str(tmp_path / "config.yaml"), "--workers=here"]
     assert failed(capsys, arguments, 3) == "error: /folder/file: Permission denied"
+    told = failed(capsys, [*arguments, "--dry-run"], 1)
+    assert told == "error: /folder/file: Permission denied", "nothing is there to be resumed"
 
 
 @pytest.mark.parametrize("kind", [ConnectionError, ray.exceptions.RaySystemError])
@@ -464,6 +466,34 @@ def test_output_that_nobody_reads_any_more_is_no_failure(tmp_path):
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "--print-config"],
+        pytest.param(["generate", "--dry-run"], marks=pytest.mark.slow),
+        ["--help"],
+        ["generate", "--help"],
+        ["--version"],
+    ],
+)
+def test_what_a_full_disk_does_not_take_of_an_answer_is_told_on_one_line(
+    arguments: list[str], unbuffered: str, tmp_path: Path
+) -> None:
+    with open("/dev/full", "w") as full_disk:
+        done = subprocess.run(
+            [sys.executable, "-m", "factory.cli", *arguments],
+            stdout=full_disk,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and line.endswith("No space left on device")
 
 
 SLOW = """

@@ -25,7 +25,7 @@ data.*
 data.kinds.*
 config.*
 config
-progress precision embedded ray_internals.*
+progress streams signals precision embedded ray_internals.*
 data.cache.*
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox

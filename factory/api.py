@@ -39,6 +39,7 @@ from factory.arguments import (
 from factory.classes import IGNORE_ID, Classes, parse_classes
 from factory.data import loading
 from factory.data.arrays import ArraySource
+from factory.data.class_rules import ClassRules
 from factory.data.items import StoredSource
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
@@ -117,7 +118,8 @@ def labelled_arrays(images: Images, masks: Images, class_names: Sequence[str]) -
             f"masks: hold ids {sorted(beyond)} beyond the {len(classes)} classes. Name more "
             f"classes, or set these pixels to {IGNORE_ID}, which is ignored."
         )
-    return loading.read_labelled(ArraySource(pixels, ids, classes), pixels.shape[1])
+    rules = ClassRules.of_positions(classes)
+    return loading.read_labelled(ArraySource(pixels, ids, rules), pixels.shape[1])
 
 
 def train(

@@ -1,8 +1,12 @@
 """Images, and masks beside them, that a program has in memory already."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from factory.classes import Classes
+import numpy as np
+import numpy.typing as npt
+
+from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture, picture_of_array
 from factory.data.items import Found
 from factory.data.masks import Mask, mask_of_array
@@ -16,15 +20,15 @@ class ArraySource:
 
     images: UInt8
     """(N, H, W, 3), 0..255."""
-    masks: UInt8
-    """(N, H, W) class ids, 255 = ignore."""
-    classes: Classes
+    masks: npt.NDArray[np.integer[Any]]
+    """(N, H, W) values 0..65535, or (N, H, W, 3) colours 0..255."""
+    rules: ClassRules
     num: int | None = None
 
     def find(self, labelled: bool, problems: Problems) -> Found:
         """The images by their numbers. See `factory.data.items.Source`."""
         items = [ArrayItem(self, i, labelled) for i in range(len(self.images))]
-        return Found(items, classes=self.classes if labelled else None)
+        return Found(items, rules=self.rules if labelled else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,6 @@ class ArrayItem:
         """The image."""
         return picture_of_array(self.source.images[self.index], "array")
 
-    def mask(self, size: int, num_classes: int) -> Mask:
+    def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask."""
-        return mask_of_array(self.source.masks[self.index], num_classes, "array")
+        return mask_of_array(self.source.masks[self.index], rules, "array")

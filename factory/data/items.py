@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from factory.classes import Classes
 from factory.data import decoding, masks
+from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture
 from factory.data.masks import Mask
 from factory.data.trees import Tree
@@ -41,9 +41,9 @@ class Item(Protocol):
         Raises OSError, and UnreadableImage with a message that continues `image_url: `.
         """
 
-    def mask(self, size: int, num_classes: int) -> Mask:
-        """The mask, upright and whole, with ids below num_classes and 255. Raises as `image` does,
-        which may have failed before."""
+    def mask(self, size: int, rules: ClassRules) -> Mask:
+        """The mask, upright and whole, its values made class ids by the rules. Raises as `image`
+        does, which may have failed before."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,9 @@ class Found:
     notes: tuple[str, ...] = ()
     """Sentences on what lies beside the images and is not read, though it may be meant (other
     endings, sub-folders, links to folders), and on what is read though it may be no image."""
-    classes: Classes | None = None
-    """None if masks were not asked for, or if the classes are not readable, which is a problem."""
+    rules: ClassRules | None = None
+    """The classes, and which values of the masks they are; None if masks were not asked for, or if
+    the classes are not readable, which is a problem."""
     may_fail: bool = True
     """False if no image can be unreadable, so that there is no need to look beforehand."""
 
@@ -115,7 +116,7 @@ class ImageFile:
         """The file's image."""
         return decoding.decode_image(self.tree.read(self.path))
 
-    def mask(self, size: int, num_classes: int) -> Mask:
+    def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask file's ids."""
         assert self.mask_path is not None, "masks were asked for"
-        return masks.decode_mask(self.tree.read(self.mask_path), num_classes)
+        return masks.decode_mask(self.tree.read(self.mask_path), rules)

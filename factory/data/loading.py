@@ -14,6 +14,7 @@ import numpy as np
 from factory import storage
 from factory.classes import MAX_CLASSES, Classes
 from factory.data import geometry, losses
+from factory.data.class_rules import ClassRules
 from factory.data.decoding import FileInfo, Picture
 from factory.data.items import Item, Source
 from factory.data.losses import Losses
@@ -24,6 +25,8 @@ from factory.images import UInt8
 
 MAX_LINES = 50
 NUM_THREADS = 8
+_ANY_IDS = ClassRules.of_positions(Classes.named([str(i) for i in range(MAX_CLASSES)]))
+"""The rules by which masks are looked into whose classes cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,9 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
     """Reads and checks a whole source: what is good in it, and every problem found."""
     problems = Problems()
     found = source.find(labelled, problems)
-    classes, num = found.classes, len(found.items)
-    num_classes = (len(classes) if classes else MAX_CLASSES) if labelled else None
+    rules, num = found.rules, len(found.items)
+    classes = rules.classes if rules else None
+    applied = (rules or _ANY_IDS) if labelled else None
     images = np.zeros((num, size, size, 3), np.uint8)
     masks = np.zeros((num if labelled else 0, size, size), np.uint8)
     names: list[str] = []
@@ -147,7 +151,7 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
     facts: list[MaskFacts] = []
     lost: list[Losses] = []
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        for item in pool.map(lambda item: _decode(item, size, num_classes), found.items):
+        for item in pool.map(lambda item: _decode(item, size, applied), found.items):
             problems.found.extend(item.problems)
             if item.problems or item.image is None or item.info is None:
                 continue
@@ -158,7 +162,7 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
                 lost.append(item.mask.lost)
             names.append(item.name)
             infos.append(item.info)
-    notes = [*found.notes, *check_masks(facts, classes, problems)]
+    notes = [*found.notes, *check_masks(facts, rules, problems)]
     if classes:
         notes += losses.sentences(losses.total(lost), classes.names, size)
     return LoadedSource(
@@ -172,17 +176,17 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
     )
 
 
-def _decode(item: Item, size: int, num_classes: int | None) -> _Decoded:
-    """Reads an item, with its mask unless num_classes is None."""
+def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
+    """Reads an item, with its mask unless rules is None."""
     problems = Problems()
     picture = image = mask = None
     with _adding(problems, item.image_url):
         picture = item.image(size)
         image = geometry.square_rgb(picture.image, size)
-    if num_classes is not None:
+    if rules is not None:
         assert item.mask_url is not None, "masks were asked for"
         with _adding(problems, item.mask_url):
-            mask = _decode_mask(item.mask(size, num_classes), item.mask_url, picture, size)
+            mask = _decode_mask(item.mask(size, rules), item.mask_url, picture, size)
     info = picture.info if picture else None
     return _Decoded(item.name, image, info, mask, tuple(problems.found))
 
@@ -196,7 +200,7 @@ def _decode_mask(mask: Mask, url: str, picture: Picture | None, size: int) -> _D
             "is the same file as its image. Name the folder of the masks in `masks:`."
         )
     ids = match_size(mask, picture)
-    facts = MaskFacts(url, mask.present, mask.colors)
+    facts = MaskFacts(url, mask.info.mode, mask.values, mask.uncovered, mask.colors)
     lost = losses.measure(np.asarray(ids), size)
     return _DecodedMask(geometry.square_ids(ids, size), facts, lost)
 

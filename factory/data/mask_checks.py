@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from factory import storage
 from factory.classes import IGNORE_ID, Classes, Color
-from factory.data.masks import MASK_REMEDY
+from factory.data import rule_yaml
+from factory.data.class_lookup import Value
+from factory.data.class_rules import NO_RULE, ClassRules, Rule
+from factory.data.mask_values import MASK_REMEDY
+from factory.data.uncovered import Uncovered, uncovered_problems
 from factory.errors import Problems, some
 
 _NO_CLASSES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare", "nolabel"}
@@ -18,36 +22,52 @@ class MaskFacts:
     """The facts known of a mask beside its pixels."""
 
     url: str
-    present: tuple[int, ...]
-    """The ids that occur."""
+    mode: str
+    """Pillow's mode of its file."""
+    values: Mapping[Value, int]
+    """The values that occur, or the colours, with the number of their pixels."""
+    uncovered: Mapping[Value, int]
+    """Those that no rule covers, with the number of their pixels."""
     colors: Mapping[int, Color]
-    """The colours of these ids in its palette; empty without a palette."""
+    """The colours of its values in its palette; empty without one, and if colours are read."""
 
 
 def check_masks(
-    masks: Sequence[MaskFacts], classes: Classes | None, problems: Problems
+    masks: Sequence[MaskFacts], rules: ClassRules | None, problems: Problems
 ) -> list[str]:
-    """Adds what is wrong with the masks together to problems; returns notes, a sentence each."""
-    notes = _check_white(masks, problems)
-    _check_palettes(masks, problems)
-    if classes:
-        notes += [
-            f"class {name} (id {i}) is learned like any other. Where nothing is to be learned, "
-            f"write {IGNORE_ID}."
-            for i, name in enumerate(classes.names)
-            if re.sub("[^a-z]", "", name.lower()) in _NO_CLASSES
-        ]
-        notes += _palette_notes(masks, classes)
-    return notes
+    """Adds what is wrong with the masks together to problems; returns notes, a sentence each.
+
+    rules: None if the classes could not be read, so that it is not known what values mean.
+    """
+    if rules is None:
+        return []
+    notes = _check_white(masks, rules, problems)
+    _check_palettes(masks, rules.classes, problems)
+    uncovered = [
+        Uncovered(m.url, m.mode, m.values, m.uncovered, bool(m.colors))
+        for m in masks
+        if m.uncovered
+    ]
+    for problem in uncovered_problems(uncovered, len(masks), rules):
+        problems.add(problem)
+    notes += [
+        f"class {name} (id {i}) is learned like any other. Where nothing is to be learned, "
+        f"write {IGNORE_ID}."
+        for i, name in enumerate(rules.classes.names)
+        if re.sub("[^a-z]", "", name.lower()) in _NO_CLASSES
+    ]
+    return notes + _palette_notes(masks, rules)
 
 
-def _check_white(masks: Sequence[MaskFacts], problems: Problems) -> list[str]:
+def _check_white(masks: Sequence[MaskFacts], rules: ClassRules, problems: Problems) -> list[str]:
     """Refuses masks of 0 and 255 alone: foreground written as white, which would be ignored.
 
     Where at least as many masks have 255 beside a class other than 0, it is meant as ignored: that
     is noted.
     """
-    ids = [set(mask.present) for mask in masks]
+    if rules.by_color or rules.has_thresholds or IGNORE_ID in rules.class_of_id:
+        return []  # The rules say what 255 means.
+    ids = [set(mask.values) for mask in masks]
     white = [
         mask.url
         for mask, present in zip(masks, ids, strict=True)
@@ -65,24 +85,41 @@ def _check_white(masks: Sequence[MaskFacts], problems: Problems) -> list[str]:
     folder = white[0].rpartition("/")[0] or white[0]
     problems.add(
         f"{folder}: {message}: nothing but class 0 would be learned from them. Write 1 instead of "
-        "255, or list the images to use in names_url."
+        f"255, or set `{_white_as_class(rules.classes.names)}`, or list the images to use in "
+        "names_url."
     )
     return []
 
 
-def _palette_notes(masks: Sequence[MaskFacts], classes: Classes) -> list[str]:
+def _white_as_class(names: Sequence[str]) -> str:
+    """The rules by which white is class 1, and 0 and 1 are what they were."""
+    if len(names) == 2:
+        return rule_yaml.classes_key(names, [NO_RULE, Rule(above=0)])
+    return rule_yaml.classes_key(
+        names, [NO_RULE, Rule(ids=(1, IGNORE_ID)), *[NO_RULE] * len(names[2:])]
+    )
+
+
+def _palette_notes(masks: Sequence[MaskFacts], rules: ClassRules) -> list[str]:
     """The colour that each class has in the palettes: only people know whether it is right."""
-    colors = {i: color for m in masks for i, color in m.colors.items() if i < len(classes)}
+    class_of = rules.class_of_id
+    colors = {
+        class_of[value]: color
+        for mask in masks
+        for value, color in mask.colors.items()
+        if class_of.get(value, IGNORE_ID) != IGNORE_ID
+    }
     if not colors:
         return []
-    listed = ", ".join(f"{classes.names[i]} {color}" for i, color in sorted(colors.items()))
+    names = rules.classes.names
+    listed = ", ".join(f"{names[i]} {color}" for i, color in sorted(colors.items()))
     return [
         f"{sum(bool(m.colors) for m in masks):,} masks have palettes, whose indices are read, "
         f"not their colours: {listed}."
     ]
 
 
-def _check_palettes(masks: Sequence[MaskFacts], problems: Problems) -> None:
+def _check_palettes(masks: Sequence[MaskFacts], classes: Classes, problems: Problems) -> None:
     """Refuses masks whose palettes number the same colours differently from file to file."""
     color_of: dict[int, tuple[Color, str]] = {}
     index_of: dict[Color, tuple[int, str]] = {}
@@ -102,5 +139,6 @@ def _check_palettes(masks: Sequence[MaskFacts], problems: Problems) -> None:
         problems.add(
             f"{mask.url}: the palettes of these masks differ: {problem}, so the indices number "
             "colours, not classes. Renumber the masks by class ids. "
-            f"{MASK_REMEDY}"
+            f"{MASK_REMEDY} Or name the colour of each class: "
+            f"`{rule_yaml.with_colors(classes.names)}`."
         )

@@ -6,19 +6,20 @@ the reason and the remedy, as the end of a sentence that starts with the file's 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from factory.classes import IGNORE_ID, Color
-from factory.data.decoding import DEPTH_AT, FileInfo, Picture, open_file, upright
+from factory.data import class_lookup, mask_values, rule_yaml
+from factory.data.class_lookup import ClassIds, Value
+from factory.data.class_rules import ClassRules
+from factory.data.decoding import FileInfo, Picture, open_file, upright
+from factory.data.mask_values import MASK_REMEDY
 from factory.errors import UnreadableImage
-from factory.images import UInt8
 
-MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
-_NUM_IDS_SHOWN = 8
-_MIN_GREY = 100
-"""Ids from this one on look like grey levels."""
 _BLACK = (0, 0, 0)
 
 
@@ -30,49 +31,90 @@ class Mask:
     """Upright, of mode L, value = class id, 255 = ignore."""
     present: tuple[int, ...]
     """The ids that occur."""
+    values: Mapping[Value, int]
+    """The values that the file has, or its colours, with the number of their pixels."""
+    uncovered: Mapping[Value, int]
+    """The same of those that no rule covers: their pixels are 255 in `ids`."""
     colors: Mapping[int, Color]
-    """The colours of these ids in the palette of the file; empty without a palette."""
+    """The colours of these values in the palette of the file; empty if its colours are read, and
+    without a palette."""
     info: FileInfo
     data: bytes = b""
     """The bytes of its file, empty if it has none of its own."""
 
 
-def decode_mask(data: bytes, num_classes: int) -> Mask:
-    """The mask that a file holds, upright.
+def decode_mask(data: bytes, rules: ClassRules) -> Mask:
+    """The mask that a file holds, upright, its values made class ids by the rules.
 
-    Reads PNG of mode L, P (the indices, not the colours) and 1 (0 and 1). Raises UnreadableImage
-    for all else, for ids that are neither below num_classes nor 255, and for palettes that number
-    colours rather than classes.
+    Reads every file whose values are exact: grey of 1 to 16 bits, indices of palettes, colours of
+    equal channels, and where the rules name colours those of all of these. Files whose compression
+    changes values are read where all rules are thresholds. Raises UnreadableImage for all else, and
+    for palettes that number colours rather than classes.
     """
     image = open_file(data)
-    if image.format != "PNG":
-        lossy = image.format == "JPEG"
-        raise UnreadableImage(
-            f"a mask must be PNG, this is {image.format}. {MASK_REMEDY}"
-            + (" JPEG blurs ids: of two classes, write 1 where it is above 127." if lossy else "")
-        )
-    if image.mode not in ("1", "L", "P"):
-        raise UnreadableImage(f"a mask of mode {image.mode} has no class ids. {MASK_REMEDY}")
-    if image.mode == "L" and data[DEPTH_AT] != 8:  # Pillow spreads 0..3 over 0..255
-        raise UnreadableImage(f"a mask of {data[DEPTH_AT]}-bit grey. {MASK_REMEDY}")
-    palette = image.getpalette() if image.mode == "P" else None
+    lossy = mask_values.is_lossy(image, data)
+    if lossy and not rules.only_thresholds:
+        raise UnreadableImage(_why_not_lossy(image.format or "", rules))
     turned, orientation = upright(image)
-    ids = np.asarray(turned).astype(np.uint8)
-    present = _present(ids)
-    _check_ids(present, num_classes, palette is not None)
-    colors = _colors(palette or [])
-    used = {i: colors[i] for i in present if i in colors}
-    _check_palette(colors.get(0), used)
-    info = FileInfo(image.size, image.mode, image.format, orientation)
-    return Mask(Image.fromarray(ids), present, used, info, data)
+    if lossy:
+        read = class_lookup.ids_of_values(rules, mask_values.blurred_values(turned))
+    else:
+        read = _exact_ids(turned, mask_values.num_bits(image, data), rules)
+    used: dict[int, Color] = {}
+    if image.mode == "P" and not rules.by_color:
+        colors = _colors(image.getpalette() or [])
+        used = {i: colors[i] for i in read.values if isinstance(i, int) and i in colors}
+        _check_palette(colors.get(0), used, rules)
+    info = FileInfo(image.size, image.mode, image.format or "unknown", orientation)
+    return _mask(read, used, info, data)
 
 
-def mask_of_array(ids: UInt8, num_classes: int, format: str) -> Mask:
-    """The mask of an array (H, W). Raises UnreadableImage for ids that are no classes."""
-    present = _present(ids)
-    _check_ids(present, num_classes, palette=False)
-    height, width = ids.shape
-    return Mask(Image.fromarray(ids), present, {}, FileInfo((width, height), "L", format))
+def mask_of_array(values: npt.NDArray[np.integer[Any]], rules: ClassRules, format: str) -> Mask:
+    """The mask of an array: (H, W) values 0..65535, or (H, W, 3) colours 0..255.
+
+    format: where it is from, as reports count formats.
+    """
+    mode = "RGB" if values.ndim == 3 else "L"
+    height, width, *_ = values.shape
+    if rules.by_color:
+        channels = np.moveaxis(np.broadcast_to(values.T, (3, width, height)).T, -1, 0)
+        read = class_lookup.ids_of_colors(rules, class_lookup.packed(*channels))
+    else:
+        read = class_lookup.ids_of_values(rules, values)
+    return _mask(read, {}, FileInfo((width, height), mode, format))
+
+
+def _exact_ids(image: Image.Image, num_bits: int, rules: ClassRules) -> ClassIds:
+    """The class ids of an image whose values are exact. Raises UnreadableImage."""
+    if rules.by_color:
+        return class_lookup.ids_of_colors(rules, mask_values.packed_colors(image, num_bits))
+    values = mask_values.exact_values(image, num_bits)
+    if values is None:
+        return class_lookup.no_ids_of_colors(mask_values.packed_colors(image, num_bits))
+    if image.mode == "1" and rules.white_is_255:
+        values *= np.uint8(255)
+    return class_lookup.ids_of_values(rules, values)
+
+
+def _mask(read: ClassIds, colors: Mapping[int, Color], info: FileInfo, data: bytes = b"") -> Mask:
+    present = np.flatnonzero(np.bincount(read.ids.ravel(), minlength=256))
+    return Mask(
+        ids=Image.fromarray(read.ids),
+        present=tuple(present.tolist()),
+        values=read.values,
+        uncovered=read.uncovered,
+        colors=colors,
+        info=info,
+        data=data,
+    )
+
+
+def _why_not_lossy(form: str, rules: ClassRules) -> str:
+    """What is wrong with a mask whose compression changes values, and the rule that reads it."""
+    return (
+        f"a mask must be exact, and {form} blurs its values. {MASK_REMEDY} Or let every class be "
+        f"what is above a value: `{rule_yaml.with_thresholds(rules.classes.names, 255)}`."
+    )
 
 
 def match_size(mask: Mask, picture: Picture) -> Image.Image:
@@ -109,46 +151,19 @@ def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:
     return large == (small[0] * factor, small[1] * factor)
 
 
-def _present(ids: UInt8) -> tuple[int, ...]:
-    return tuple(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
-
-
-def _check_ids(present: tuple[int, ...], num_classes: int, palette: bool) -> None:
-    """Raises UnreadableImage for ids that are neither below num_classes nor 255."""
-    unknown = [i for i in present if i >= num_classes and i != IGNORE_ID]
-    if not unknown:
-        return
-    shown = ", ".join(map(str, unknown[:_NUM_IDS_SHOWN]))
-    if len(unknown) > _NUM_IDS_SHOWN:
-        shown += f" and {len(unknown) - _NUM_IDS_SHOWN} more (were the edges smoothed?)"
-    hint = ""
-    if palette:
-        hint = (
-            " They are indices of its palette, whose colours are not read: do its indices number "
-            "colours instead of classes?"
-        )
-    elif 2 <= len(present) <= num_classes and unknown[-1] >= _MIN_GREY:
-        levels = ", ".join(map(str, present))
-        ids = ", ".join(map(str, range(len(present))))
-        hint = f" If the values {levels} stand for classes, write {ids}."
-    raise UnreadableImage(
-        f"ids {shown} are not classes: classes are 0..{num_classes - 1}, {IGNORE_ID} is ignored."
-        f"{hint} Renumber the mask, or name these classes in classes_url."
-    )
-
-
 def _colors(palette: Sequence[int]) -> dict[int, Color]:
     """The RGB colour of each index of a palette."""
     triples = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
     return dict(enumerate(triples))
 
 
-def _check_palette(first: Color | None, used: Mapping[int, Color]) -> None:
+def _check_palette(first: Color | None, used: Mapping[int, Color], rules: ClassRules) -> None:
     """Raises UnreadableImage if black is a class other than 0: then indices number colours."""
     black = [i for i, color in used.items() if color == _BLACK and i != IGNORE_ID]
     if black and first != _BLACK:
         raise UnreadableImage(
             f"its palette has {first} at index 0 and black at index {black[0]}, so it seems to "
             "number colours, not classes; what is read is the index. Renumber the mask by class "
-            f"ids. {MASK_REMEDY}"
+            f"ids. {MASK_REMEDY} Or name the colour of each class: "
+            f"`{rule_yaml.with_colors(rules.classes.names)}`."
         )

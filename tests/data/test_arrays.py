@@ -6,6 +6,7 @@ import pytest
 from factory.classes import Classes
 from factory.data import inspection
 from factory.data.arrays import ArraySource
+from factory.data.class_rules import ClassRules
 from factory.data.loading import read_images, read_labelled
 from factory.errors import UserError
 from tests.data.inputs import flat
@@ -18,7 +19,7 @@ def source(*values: int, height: int = 8, width: int = 8) -> ArraySource:
     images = np.stack([flat(grey, height, width) for grey in (10, 20, 30)])
     masks = np.zeros(images.shape[:3], np.uint8)
     masks[:, :, : width // 2] = np.array(values)[:, None, None]
-    return ArraySource(images, masks, CLASSES)
+    return ArraySource(images, masks, ClassRules.of_positions(CLASSES))
 
 
 def test_arrays_of_the_size_asked_for_come_back_as_they_are() -> None:
@@ -40,12 +41,12 @@ def test_masks_of_0_and_255_alone_are_refused_as_those_of_files() -> None:
         read_labelled(source(255, 255, 255), 8)
 
 
-def test_an_id_that_is_no_class_is_told_with_its_mask() -> None:
+def test_ids_that_are_no_classes_are_told_with_their_masks() -> None:
     with pytest.raises(UserError) as refusal:
         read_labelled(source(1, 7, 9), 8)
-    lines = refusal.value.problems
-    assert [line.partition(": ")[0] for line in lines] == ["masks[1]", "masks[2]"]
-    assert "ids 7 are not classes" in lines[0] and "ids 9 are not classes" in lines[1]
+    (line,) = refusal.value.problems
+    assert line.startswith("masks[1]: ids 7, 9 are not classes")
+    assert "7: 32 pixels, 9: 32 pixels; in 2 of 3 masks: masks[1], masks[2]" in line
 
 
 def test_arrays_are_inspected_like_any_source() -> None:

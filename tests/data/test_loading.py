@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from factory import storage
 from factory.data import loading
 from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.toy import ToySource
 from factory.png import encode_png
-from tests.data.inputs import flat, folder, ids, only_problem, pairs, problems_of, put
+from tests.data.inputs import encoded, flat, folder, ids, only_problem, pairs, problems_of, put
 
 REAL = Path(__file__).parents[2] / "../shared/data"
 real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the folder ../shared/data")
@@ -57,8 +58,8 @@ def test_small_objects_and_wide_ones_that_are_lost_are_told(tmp_path: Path) -> N
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     good = encode_png(flat(1))
     put(tmp_path / "images", a_png=good, b_png=good, c_png=good[:44], d_png=b"<html>", e_png=good)
-    mask = encode_png(flat(1)[..., 0])
-    put(tmp_path / "masks", a_png=mask, c_png=mask[:44], d_png=mask, e_png=encode_png(flat(1)),
+    mask, clear = encode_png(flat(1)[..., 0]), encoded(Image.new("RGBA", (8, 8)))
+    put(tmp_path / "masks", a_png=mask, c_png=mask[:44], d_png=mask, e_png=clear,
         z_png=mask)  # fmt: skip
     problems = "\n".join(problems_of(pairs(tmp_path, classes='{"0": "a"}')))
     for part in (

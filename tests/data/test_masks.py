@@ -65,10 +65,10 @@ def test_other_mask_sizes_are_refused(tmp_path: Path, shape: tuple[int, int]) ->
 @pytest.mark.parametrize(
     ("mask", "said"),
     [
-        (encoded(np.zeros((8, 8), np.uint8), "JPEG"), "must be PNG, this is JPEG"),
-        (encoded(flat(0)), "mode RGB"),
+        (encoded(np.zeros((8, 8), np.uint8), "JPEG"), "must be exact, and JPEG blurs"),
+        (encoded(np.indices((8, 8, 3)).sum(0).astype(np.uint8)), "mode RGB has no class ids"),
         (encoded(Image.new("RGBA", (8, 8))), "mode RGBA"),
-        (encoded(Image.fromarray(np.zeros((8, 8), np.uint16))), "mode I;16"),
+        (encoded(Image.fromarray(np.full((8, 8), 256, np.uint16))), "ids 256 are not classes"),
         (b"", "empty file"),
         (encode_png(flat(0)[..., 0])[:44], "damaged"),
         (encode_png(flat(7)[..., 0]), "ids 7 are not classes: classes are 0..2"),
@@ -91,16 +91,24 @@ def test_two_bit_palette_masks_are_read(tmp_path: Path) -> None:
     assert read_mask(tmp_path, data, flat(1, 2, 2), 2).tolist() == [[0, 1], [2, 1]]
 
 
-def test_two_bit_grey_masks_are_refused_because_they_are_read_as_0_to_255(tmp_path: Path) -> None:
+def shallow_png(bits: int, *rows: bytes) -> bytes:
+    """A PNG of 4 pixels a row, in grey of fewer bits than 8."""
+
     def chunk(kind: bytes, body: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + body))
         return struct.pack(">I", len(body)) + kind + body + checksum
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, 2, 0, 0, 0, 0))
-    rows = chunk(b"IDAT", zlib.compress(bytes([0, 0b00110011])))  # ids 0 3 0 3
-    put(tmp_path / "images", a_png=encode_png(flat(1, 1, 4)))
-    put(tmp_path / "masks", a_png=b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND", b""))
-    assert "2-bit grey" in only_problem(pairs(tmp_path))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, len(rows), bits, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("bits", "row"), [(2, b"\x18"), (4, b"\x01\x20")])
+def test_grey_of_few_bits_is_read_as_its_values_not_as_0_to_255(
+    tmp_path: Path, bits: int, row: bytes
+) -> None:
+    found = read_mask(tmp_path, shallow_png(bits, *[row] * 4), flat(1, 4, 4), 4)
+    assert found.tolist() == [[0, 1, 2, 0]] * 4
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,9 @@ def test_grey_levels_for_classes_are_refused_with_the_ids_to_write(
 def test_a_jpeg_mask_is_refused_with_the_threshold(tmp_path: Path) -> None:
     put(tmp_path / "images", a_png=encode_png(flat(1)))
     put(tmp_path / "masks", a_jpg=encoded(flat(255)[..., 0], "JPEG"))
-    assert "this is JPEG" in (problem := only_problem(pairs(tmp_path))) and "above 127" in problem
+    problem = only_problem(pairs(tmp_path, '["background", "road"]'))
+    assert "JPEG blurs" in problem
+    assert "`classes: [{name: background}, {name: road, above: 127}]`" in problem
 
 
 def test_a_palette_whose_black_is_not_class_0_is_refused(tmp_path: Path) -> None:

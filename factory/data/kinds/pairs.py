@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from factory import storage
-from factory.classes import Classes, parse_classes
+from factory.classes import parse_classes
 from factory.data import listing
+from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing, stem
 from factory.data.sections import FileSection
 from factory.errors import Problems, UserError, some
@@ -43,18 +44,18 @@ class PairsSource(FileSection):
         """
         from factory.data.items import Found, ImageFile
 
-        classes = self._read_classes(problems) if labelled else None
+        rules = self._read_rules(problems) if labelled else None
         images_below, masks_below = self._folder("images"), self._folder("masks")
         tree = listing.open_tree(self.url, problems)
         if tree is None:
-            return Found(classes=classes)
+            return Found(rules=rules)
         if labelled and images_below == masks_below:
             problems.add(
                 f"{tree.url_of(masks_below)}: holds images and masks in one folder, and each image "
                 "would be its own mask. Put the masks into a folder of their own, each under its "
                 "image's name, and name it in `masks:`."
             )
-            return Found(classes=classes)
+            return Found(rules=rules)
         images = self._list(tree, "images", problems)
         masks = self._list(tree, "masks", problems) if labelled else Listing(tree, masks_below)
         items = []
@@ -66,11 +67,12 @@ class PairsSource(FileSection):
                 for name in names
                 if name in mask_of or not labelled
             ]
-        return Found(items, self.notes(images), classes)
+        return Found(items, self.notes(images), rules)
 
-    def _read_classes(self, problems: Problems) -> Classes | None:
+    def _read_rules(self, problems: Problems) -> ClassRules | None:
         try:
-            return parse_classes(storage.read_text(self.classes_url), self.classes_url)
+            classes = parse_classes(storage.read_text(self.classes_url), self.classes_url)
+            return ClassRules.of_positions(classes)
         except UserError as error:
             problems.found.extend(error.problems)
         except (OSError, UnicodeDecodeError, RecursionError) as error:

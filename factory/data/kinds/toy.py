@@ -11,6 +11,7 @@ from factory.errors import Problems
 from factory.values import Count, Seed
 
 if TYPE_CHECKING:
+    from factory.data.class_rules import ClassRules
     from factory.data.decoding import Picture
     from factory.data.items import Found, Item
     from factory.data.masks import Mask
@@ -50,12 +51,13 @@ class ToySource(SourceSection):
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The drawings, none of them drawn yet. See `factory.data.items.Source`."""
         from factory.classes import Classes
+        from factory.data.class_rules import ClassRules
         from factory.data.items import Found
         from factory.data.toy.faces import CLASSES, PALETTE
 
-        classes = Classes.named(CLASSES, PALETTE) if labelled else None
+        rules = ClassRules.of_positions(Classes.named(CLASSES, PALETTE)) if labelled else None
         drawings = [Drawing(self.seed, i, labelled) for i in range(self.num)]
-        return Found(drawings, classes=classes, may_fail=False)
+        return Found(drawings, rules=rules, may_fail=False)
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
         """A drawing follows from its name."""
@@ -96,9 +98,9 @@ class Drawing:
         self.ids = ids if self.labelled else None
         return picture_of_array(pixels, "drawn")
 
-    def mask(self, size: int, num_classes: int) -> "Mask":
+    def mask(self, size: int, rules: "ClassRules") -> "Mask":
         """The mask of the face that was just drawn."""
         from factory.data.masks import mask_of_array
 
         assert self.ids is not None and self.ids.shape == (size, size), "the image was drawn first"
-        return mask_of_array(self.ids, num_classes, "drawn")
+        return mask_of_array(self.ids, rules, "drawn")

@@ -1,0 +1,61 @@
+"""The rules of classes as people write them in a config: what messages propose."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from factory.classes import Color
+from factory.data.class_rules import NO_RULE, Rule
+
+_MAX_CLASSES, _NUM_SHOWN = 6, 2
+"""Of more classes than these, the first few show the form."""
+_PLAIN = re.compile(r"[A-Za-z_](?:[\w -]*\w)?", re.ASCII)
+_WORDS = {"true", "false", "null"}
+
+
+def classes_key(names: Sequence[str], rules: Sequence[Rule]) -> str:
+    """The key `classes` of a source's section, as one line of YAML."""
+    entries = [_entry(name, rule) for name, rule in zip(names, rules, strict=True)]
+    if len(entries) > _MAX_CLASSES:
+        entries = [*entries[:_NUM_SHOWN], "..."]
+    return f"classes: [{', '.join(entries)}]"
+
+
+def with_ids(names: Sequence[str], values: Iterable[int]) -> str:
+    """The key for classes that are one value each."""
+    return classes_key(names, [Rule(ids=(value,)) for value in values])
+
+
+def with_thresholds(names: Sequence[str], brightest: float) -> str:
+    """The key for classes that are steps of grey from 0 to the brightest value: of two classes, the
+    second is all above the half of it."""
+    step = brightest / max(1, len(names) - 1)
+    rules = [Rule(above=int((i - 0.5) * step)) for i in range(1, len(names))]
+    return classes_key(names, [NO_RULE, *rules])
+
+
+def with_colors(names: Sequence[str]) -> str:
+    """The form of the key for classes that are colours, which people have to fill in."""
+    return classes_key(names, [NO_RULE] * len(names)).replace("}", ", colors: [[R, G, B]]}")
+
+
+def ignore_key(ids: Sequence[int] = (), colors: Sequence[Color] = ()) -> str:
+    """The key `ignore` of a source's section, as one line of YAML."""
+    return f"ignore: {{{_values(Rule(tuple(ids), tuple(colors)))}}}"
+
+
+def _entry(name: str, rule: Rule) -> str:
+    plain = _PLAIN.fullmatch(name) and name.lower() not in _WORDS
+    parts = [f"name: {name if plain else json.dumps(name, ensure_ascii=False)}", _values(rule)]
+    return f"{{{', '.join(filter(None, parts))}}}"
+
+
+def _values(rule: Rule) -> str:
+    parts = []
+    if rule.ids:
+        parts.append(f"ids: {list(rule.ids)}")
+    if rule.colors:
+        parts.append(f"colors: {list(map(list, rule.colors))}")
+    if rule.above is not None:
+        parts.append(f"above: {rule.above:g}")
+    return ", ".join(parts)

@@ -1,0 +1,139 @@
+"""Values and colours of masks that are of no class: one problem a source, with what covers them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from factory import storage
+from factory.classes import IGNORE_ID
+from factory.data import rule_yaml
+from factory.data.class_lookup import Value
+from factory.data.class_rules import ClassRules
+from factory.data.mask_values import MASK_REMEDY
+from factory.errors import some
+
+_NUM_SHOWN = 8
+_MIN_GREY = 100
+"""Values from this one on look like grey levels."""
+
+
+@dataclass(frozen=True)
+class Uncovered:
+    """A mask with values or colours that no rule covers."""
+
+    url: str
+    mode: str
+    """Pillow's mode of its file."""
+    values: Mapping[Value, int]
+    """All that occur, with the number of their pixels."""
+    uncovered: Mapping[Value, int]
+    """Those that no rule covers, with the number of their pixels."""
+    has_palette: bool
+
+
+def uncovered_problems(
+    masks: Sequence[Uncovered], num_masks: int, rules: ClassRules
+) -> Iterable[str]:
+    """At most a line on values and a line on colours; num_masks: how many the source has."""
+    values = [mask for mask in masks if any(isinstance(v, int) for v in mask.uncovered)]
+    colors = [mask for mask in masks if any(isinstance(v, tuple) for v in mask.uncovered)]
+    if values:
+        yield f"{_where(values)}: {_values(values, num_masks, rules)}"
+    if colors and rules.by_color:
+        yield f"{_where(colors)}: {_colors(colors, num_masks)}"
+    elif colors:
+        yield f"{_where(colors)}: {_colors_without_rules(colors, num_masks, rules)}"
+
+
+def _values(masks: Sequence[Uncovered], num_masks: int, rules: ClassRules) -> str:
+    """What is wrong with values that no rule covers, and what to do."""
+    pixels = _pixels(masks)
+    found = sorted(value for value in pixels if isinstance(value, int))
+    names = rules.classes.names
+    are = "are not classes"
+    if rules.are_positions:
+        are += f": classes are 0..{len(names) - 1}, {IGNORE_ID} is ignored"
+    return (
+        f"ids {_listed(found)} {are} ({_extent(masks, num_masks, pixels)})."
+        f"{_hint(masks, found, rules)} Renumber the mask, or name these classes in classes_url; or "
+        "name the values of each class as its ids, or those of none: "
+        f"`{rule_yaml.ignore_key(found[:_NUM_SHOWN])}`."
+    )
+
+
+def _hint(masks: Sequence[Uncovered], found: Sequence[int], rules: ClassRules) -> str:
+    """What the values may be meant as; begins with a space, or is empty."""
+    names = rules.classes.names
+    if any(mask.has_palette for mask in masks):
+        return (
+            " They are indices of its palette, whose colours are not read: do its indices number "
+            "colours instead of classes? Then name the colour of each class: "
+            f"`{rule_yaml.with_colors(names)}`."
+        )
+    present = sorted({v for mask in masks for v in mask.values if isinstance(v, int)})
+    if not rules.are_positions or not 2 <= len(present) <= len(names) + 2:
+        return ""
+    if len(present) <= len(names) and found[-1] >= _MIN_GREY:
+        levels, ids = ", ".join(map(str, present)), ", ".join(map(str, range(len(present))))
+        return f" If the values {levels} stand for classes, write {ids}, or {_set(names, present)}."
+    for ignored in ([IGNORE_ID], [0, IGNORE_ID]):
+        meant = [value for value in present if value not in ignored]
+        if len(meant) == len(names):
+            levels = ", ".join(map(str, meant))
+            more = f" with `{rule_yaml.ignore_key([0])}`" if 0 in ignored and 0 in present else ""
+            return f" If {levels} stand for the classes in this order, {_set(names, meant)}{more}."
+    return ""
+
+
+def _set(names: Sequence[str], values: Sequence[int]) -> str:
+    """Advises the rules by which these values are the first classes, in this order."""
+    if len(names) == 2 and values[0] == 0:
+        return f"set `{rule_yaml.with_thresholds(names, 0)}`"
+    return f"set `{rule_yaml.with_ids(names[: len(values)], values)}`"
+
+
+def _colors(masks: Sequence[Uncovered], num_masks: int) -> str:
+    pixels = _pixels(masks)
+    colors = [color for color in pixels if isinstance(color, tuple)]
+    return (
+        f"colours {_listed(colors)} are of no class ({_extent(masks, num_masks, pixels)}). Add "
+        "them to the colors of their classes, or ignore them: "
+        f"`{rule_yaml.ignore_key(colors=colors[:_NUM_SHOWN])}`."
+    )
+
+
+def _colors_without_rules(masks: Sequence[Uncovered], num_masks: int, rules: ClassRules) -> str:
+    modes = " or ".join(sorted({mask.mode for mask in masks}))
+    return (
+        f"a mask of mode {modes} has no class ids, but colours "
+        f"({_extent(masks, num_masks, _pixels(masks))}). {MASK_REMEDY} Or name the colours of each "
+        f"class: `{rule_yaml.with_colors(rules.classes.names)}`."
+    )
+
+
+def _pixels(masks: Sequence[Uncovered]) -> dict[Value, int]:
+    """Value -> number of its pixels in all masks, the most frequent first."""
+    counts: Counter[Value] = Counter()
+    for mask in masks:
+        counts.update(mask.uncovered)
+    return dict(counts.most_common())
+
+
+def _extent(masks: Sequence[Uncovered], num_masks: int, pixels: Mapping[Value, int]) -> str:
+    """How many pixels the most frequent values have, and in which masks."""
+    shown = [f"{value}: {count:,} pixels" for value, count in pixels.items()]
+    names = some([storage.name_of(mask.url) for mask in masks])
+    return f"{some(shown, _NUM_SHOWN)}; in {len(masks):,} of {num_masks:,} masks: {names}"
+
+
+def _listed(values: Sequence[Value]) -> str:
+    text = ", ".join(map(str, values[:_NUM_SHOWN]))
+    if len(values) > _NUM_SHOWN:
+        text += f" and {len(values) - _NUM_SHOWN} more (were the edges smoothed?)"
+    return text
+
+
+def _where(masks: Sequence[Uncovered]) -> str:
+    """The mask, or the folder of several ones."""
+    url = masks[0].url
+    return url if len(masks) == 1 else url.rpartition("/")[0] or url

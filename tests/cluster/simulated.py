@@ -39,8 +39,10 @@ class SimulatedCluster:
     """For processes that use it: its token among others."""
 
     @contextmanager
-    def submitted(self, script: str, *arguments: str) -> Iterator["Job"]:
-        """A job that `ray job submit` follows to its end; killed if the body ends before.
+    def submitted(self, *arguments: str) -> Iterator["Job"]:
+        """A job of Python with these arguments, which `ray job submit` follows to its end.
+
+        It is killed if the body ends before.
 
         Without --working-dir: nodes on one machine have one folder for it, from which each that
         comes would take away what the others run.
@@ -48,7 +50,7 @@ class SimulatedCluster:
         with tempfile.NamedTemporaryFile("w+") as log:
             submit = ["job", "submit", "--address", self.jobs, "--"]
             process = subprocess.Popen(
-                [*_RAY, *submit, sys.executable, str(ROOT / script), *arguments],
+                [*_RAY, *submit, sys.executable, *arguments],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -122,7 +122,13 @@ def test_a_training_grows_to_its_workers_outlives_a_lost_node_and_lets_all_nodes
     alone, together = tmp_path / "alone", tmp_path / "together"
     on_this_machine("jobs/train_diffusion.py", "--config", str(config), "--out", str(alone))
     wait_until(lambda: not cluster.nodes(), SOON)
-    command = ["jobs/train_diffusion.py", "--config", str(config), "--out", str(together)]
+    command = [
+        str(ROOT / "jobs/train_diffusion.py"),
+        "--config",
+        str(config),
+        "--out",
+        str(together),
+    ]
     checkpoints = together / "checkpoints"
     with cluster.submitted(*command) as job:
         while_it_runs(job, lambda: checkpoints.is_dir() and any(checkpoints.iterdir()))

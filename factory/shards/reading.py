@@ -129,23 +129,24 @@ def receipts_of(url: str, plan: Plan) -> dict[int, Receipt]:
     """
     names = Folder(url).names_in(SHARDS, suffixes=[".json"])
     with ThreadPoolExecutor(NUM_READERS) as pool:
-        found = pool.map(lambda name: _receipt(url, name, plan), names)
+        found = pool.map(lambda name: read_receipt(url, name, plan), names)
         return {receipt.shard: receipt for receipt in found if receipt is not None}
 
 
 def last_receipt(url: str, plan: Plan) -> Receipt | None:
     """The receipt of the last published shard; None if there is none. Costs one listing."""
     names = Folder(url).names_in(SHARDS, suffixes=[".json"])
-    found = (_receipt(url, name, plan) for name in reversed(names))
+    found = (read_receipt(url, name, plan) for name in reversed(names))
     return next((receipt for receipt in found if receipt is not None), None)
 
 
 def receipt_of(url: str, plan: Plan, shard: int) -> Receipt | None:
-    """The receipt of a shard; None if it is missing, damaged, or does not fit the plan."""
-    return _receipt(url, receipt_name(shard), plan)
+    """The receipt of a shard; None as for `read_receipt`."""
+    return read_receipt(url, receipt_name(shard), plan)
 
 
-def _receipt(url: str, name: str, plan: Plan) -> Receipt | None:
+def read_receipt(url: str, name: str, plan: Plan) -> Receipt | None:
+    """The receipt of this name; None if it is missing, damaged, or does not fit the plan."""
     try:
         content = Folder(url).read_bytes(name)
         receipt = Receipt.model_validate_json(content)

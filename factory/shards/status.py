@@ -1,5 +1,6 @@
-"""The progress of a dataset, from listings, plan and `_SUCCESS`: no receipt is read."""
+"""The progress of a dataset, from listings, plan, `_SUCCESS` and one receipt, the newest."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,13 +11,14 @@ from factory.shards.reading import (
     published_files,
     read_hardware,
     read_plan,
+    read_receipt,
     read_success,
 )
 from factory.shards.receipts import Hardware
 from factory.storage import Entry
 
 _RECENT = 100
-"""The rate is that of so many shards."""
+"""The rate is that of so many shards, or of more where they took less time than one of them."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Status:
     finished: bool
     """True if `_SUCCESS` is there for as many pairs as the plan has, and no shard is pending."""
     pairs_per_second: float | None
-    """The rate over the last hundred shards, by the store's clock; None if it cannot tell."""
+    """The rate over the last shards, by the store's clock; None if it cannot tell."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -53,13 +55,31 @@ def status(url: str) -> Status:
         pairs_done=plan.num - sum(pending),
         hardware=read_hardware(url),
         finished=not pending and success.get("rows") == plan.num,
-        pairs_per_second=_rate(plan, published),
+        pairs_per_second=_rate(url, plan, published),
     )
 
 
-def _rate(plan: Plan, published: Mapping[str, Entry]) -> float | None:
-    receipts = [entry for name, entry in published.items() if name.startswith(f"{SHARDS}/")]
-    times = sorted(entry.modified for entry in receipts if entry.modified is not None)[-_RECENT:]
-    if len(times) < 2 or times[-1] <= times[0]:
+def _rate(url: str, plan: Plan, published: Mapping[str, Entry]) -> float | None:
+    """Pairs a second between the times at which the last receipts were written.
+
+    Times that lie nearer together than half of what the newest shard took tell nothing: they are
+    those of a copy, or of the actors' first shards. Half, as an actor is at two shards at once.
+    """
+    receipts = [
+        (entry.modified, name)
+        for name, entry in published.items()
+        if name.startswith(f"{SHARDS}/") and entry.modified is not None
+    ]
+    if not receipts:
         return None
-    return (len(times) - 1) * plan.samples_per_shard / (times[-1] - times[0])
+    times = sorted(time for time, _ in receipts)
+    newest = read_receipt(url, max(receipts)[1], plan)
+    if newest is None:
+        return None
+    least = newest.seconds / 2
+    start = bisect_left(times, times[-1] - least) - 1
+    first = max(0, min(start, len(times) - _RECENT))
+    seconds = times[-1] - times[first]
+    if seconds <= 0 or seconds < least:
+        return None
+    return (len(times) - 1 - first) * plan.samples_per_shard / seconds

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,45 @@ def test_status_tells_done_missing_and_rate(tmp_path, make_plan, make_samples):
     assert (state.shards_done, state.pairs_done, state.finished) == (2, 6, False)
     assert state.pairs_per_second == pytest.approx(1.5)
     assert state.seconds_left == pytest.approx(1 / 1.5)
+
+
+@pytest.fixture
+def with_receipts_at(tmp_path, make_plan, make_samples) -> Callable[[list[float], float], str]:
+    """A dataset of shards of one pair that each took so many seconds, its receipts' times set."""
+
+    def make(times: list[float], seconds: float) -> str:
+        url = str(tmp_path / f"{len(times)} shards")
+        plan = make_plan(num=len(times) + 1, samples_per_shard=1)
+        ledger = Ledger(url, plan)
+        ledger.start("", {})
+        for spec, written in zip(plan.shards(), times, strict=False):
+            data = plan.encode(make_samples(1, spec.start))
+            ledger.publish(spec, data, Circumstances(seconds=seconds, host="here"))
+            os.utime(f"{url}/_factory/shards/{spec.shard:05d}.json", (0, written))
+        return url
+
+    return make
+
+
+def test_a_copy_tells_no_rate(with_receipts_at):
+    url = with_receipts_at([1000, 1000.01, 1000.02], seconds=60)
+    assert status(url).pairs_per_second is None and status(url).seconds_left is None
+
+
+def test_the_first_shards_of_many_actors_tell_no_rate_and_their_second_ones_do(with_receipts_at):
+    first = [1000.0 + i / 100 for i in range(4)]
+    assert status(with_receipts_at(first, seconds=60)).pairs_per_second is None
+    second = [time + 60 for time in first]
+    rate = status(with_receipts_at([*first, *second], seconds=60)).pairs_per_second
+    assert rate == pytest.approx(7 / 60, rel=0.01)
+
+
+def test_shards_that_come_faster_than_one_is_made_are_counted_over_the_time_of_one(
+    with_receipts_at, monkeypatch
+):
+    monkeypatch.setattr("factory.shards.status._RECENT", 3)
+    rate = status(with_receipts_at([1000.0 + i for i in range(20)], seconds=10)).pairs_per_second
+    assert rate == pytest.approx(1.0)
 
 
 def test_status_of_a_finished_and_of_an_extended_dataset(url, make_plan, write_dataset):

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from factory import storage
+from factory import embedded, storage
 from factory.diffusion.checkpoints import frozen_network, load_model, save_model
+from factory.diffusion.families.diffuseseg import DiffuseSegUNet
 from factory.diffusion.families.table import FAMILIES
 from factory.diffusion.network import Family, FeatureNetwork, Published
 from factory.diffusion.pickled import read_pickled
@@ -79,7 +80,12 @@ def read_mlps(folder: str, ddpm_url: str | None) -> Ensemble:
             f"{folder}: holds pixel classifiers, which belong to a network. Import that first, "
             "then name its folder with --ddpm."
         )
-    ddpm = load_model(ddpm_url)
+    ddpm = load_model(embedded.ddpm_url(ddpm_url))
+    if not isinstance(ddpm.unet, DiffuseSegUNet):
+        raise UserError(
+            f"--ddpm: {ddpm_url} is not DiffuseSeg's network, to which the pixel classifiers of "
+            f"{folder} belong. Import that first, then name its folder with --ddpm."
+        )
     ensemble = read_ensemble([storage.join(folder, name) for name in FILES], ddpm)
     check_fits(ensemble.config, ddpm, folder, "Name the network that they belong to with --ddpm")
     return ensemble

@@ -139,6 +139,7 @@ def test_what_cannot_be_imported_is_refused_with_what_to_do(pth: Path, tmp_path:
         (pth, ddpm, None, "holds files already"),
         (tmp_path / "none", new, None, "is missing"),
         (mlps, new, None, "name its folder with --ddpm"),
+        (mlps, new, "toy", "--ddpm: toy is not DiffuseSeg's network, .* Import that first"),
         (mlps, new, ddpm, "descriptor_dim = 624, these blocks give 96. Name the network"),
         (pth, new, ddpm, "leave --ddpm out"),
     ):

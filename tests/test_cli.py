@@ -387,8 +387,8 @@ def test_a_storage_that_fails_while_generate_is_checked_leaves_it_resumable(
     fail_calls(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("/data"))
     arguments = ["generate", "--config", str(tmp_path / "config.yaml"), "--workers=here"]
     assert failed(capsys, arguments, 3) == "error: /folder/file: Permission denied"
-    told = failed(capsys, [*arguments, "--dry-run"], 1)
-    assert told == "error: /folder/file: Permission denied", "nothing is there to be resumed"
+    message = failed(capsys, [*arguments, "--dry-run"], 1)
+    assert message == "error: /folder/file: Permission denied", "nothing is there to be resumed"
 
 
 @pytest.mark.parametrize("kind", [ConnectionError, ray.exceptions.RaySystemError])

@@ -146,8 +146,8 @@ def test_contradictions_stop_the_command_that_reads_their_section(
     put(folder, "run.yaml", CONTRADICTIONS)
     own = ["--out=out", "--ddpm=toy"] if name == "fit" else []
     for more in ([], ["--dry-run"]):
-        told = case(name, os.fspath, *CONTRADICTED[name])
-        refused(told, name, "--config=run.yaml", *own, *more)
+        expected = case(name, os.fspath, *CONTRADICTED[name])
+        refused(expected, name, "--config=run.yaml", *own, *more)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ NAMES = ["a.png", "b/c.txt", "b/d/e.png", "f/.g.png", ".h/i.png", "__MACOSX/a.pn
 NAMES += ["@eaDir/a.png", "b/.ipynb_checkpoints/c.png", ".DS_Store", "._a.png"]
 READ = ["a.png", "b/c.txt", "b/d/e.png"]
 NUMBERS = itertools.count()
-Place = Callable[[dict[str, bytes]], str]
+WriteTree = Callable[[dict[str, bytes]], str]
 
 
 def packed(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -35,8 +35,8 @@ def packed(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
 
 
 @pytest.fixture(params=["folder", "folder of a store", "archive", "archive in a store"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Puts files where each kind of tree is, and returns the url of the tree."""
+def write_tree(request: pytest.FixtureRequest, tmp_path: Path) -> WriteTree:
+    """Writes files as a tree of each kind, and returns the url of the tree."""
     root = f"memory://trees/{next(NUMBERS)}" if "store" in request.param else str(tmp_path / "x")
 
     def put_files(files: dict[str, bytes]) -> str:
@@ -56,37 +56,37 @@ def zipped(folder: Path, files: dict[str, bytes], **more: int) -> str:
     return str(folder / "data.zip")
 
 
-def test_a_tree_names_all_files_but_what_systems_put_among_them(place: Place) -> None:
-    url = place({name: name.encode() for name in NAMES})
+def test_a_tree_names_all_files_but_what_systems_put_among_them(write_tree: WriteTree) -> None:
+    url = write_tree({name: name.encode() for name in NAMES})
     tree = trees.open_tree(url)
     assert tree.url == url and tree.names() == READ
     assert [tree.read(name).decode() for name in READ] == READ
     assert [tree.url_of(name) for name in READ] == [f"{url}/{name}" for name in READ]
 
 
-def test_a_folder_of_a_tree_is_listed_alone(place: Place) -> None:
-    tree = trees.open_tree(place({name: b"x" for name in [*NAMES, "bb/c.png"]}))
+def test_a_folder_of_a_tree_is_listed_alone(write_tree: WriteTree) -> None:
+    tree = trees.open_tree(write_tree({name: b"x" for name in [*NAMES, "bb/c.png"]}))
     assert tree.names("b") == READ[1:] and tree.names("./b/d/") == READ[2:]
     assert tree.names("nothing") == [] and tree.is_there("b/d") and not tree.is_there("d")
 
 
-def test_a_version_changes_with_the_content_of_its_file_alone(place: Place) -> None:
-    first = trees.open_tree(place({"a.png": b"1", "b.png": b"1"})).versions(["a.png", "b.png"])
-    later = trees.open_tree(place({"a.png": b"2"})).versions(["a.png"])
+def test_a_version_changes_with_the_content_of_its_file_alone(write_tree: WriteTree) -> None:
+    first = trees.open_tree(write_tree({"a.png": b"1", "b.png": b"1"})).versions(["a.png", "b.png"])
+    later = trees.open_tree(write_tree({"a.png": b"2"})).versions(["a.png"])
     assert len(first) == 2 and all(first) and later != first[:1]
 
 
-def test_a_name_of_macos_is_that_of_other_systems(place: Place) -> None:
+def test_a_name_of_macos_is_that_of_other_systems(write_tree: WriteTree) -> None:
     name = "façade é.png"
     stored = unicodedata.normalize("NFD", name)
-    tree = trees.open_tree(place({stored: b"x"}))
+    tree = trees.open_tree(write_tree({stored: b"x"}))
     assert stored != name and tree.names() == [name]
     assert tree.read(name) == b"x" and tree.url_of(name).endswith(stored)
     assert all(tree.versions([name]))
 
 
-def test_two_files_of_one_name_are_refused(place: Place) -> None:
-    url = place({"é.png": b"1", unicodedata.normalize("NFD", "é.png"): b"2"})
+def test_two_files_of_one_name_are_refused(write_tree: WriteTree) -> None:
+    url = write_tree({"é.png": b"1", unicodedata.normalize("NFD", "é.png"): b"2"})
     with pytest.raises(UserError, match=r"two files each that are called é\.png.* Rename one"):
         trees.open_tree(url).names()
 
@@ -99,10 +99,12 @@ def test_a_folder_that_holds_all_of_an_archive_is_its_root(tmp_path: Path) -> No
     assert trees.open_tree(f"{url}/b").names() == []
 
 
-def test_an_archive_is_read_by_several_threads_and_nothing_of_it_is_unpacked(place: Place) -> None:
+def test_an_archive_is_read_by_several_threads_and_nothing_of_it_is_unpacked(
+    write_tree: WriteTree,
+) -> None:
     noise = np.random.default_rng(0)
     files = {f"{i:03d}.bin": noise.bytes(int(noise.integers(0, 9000))) for i in range(200)}
-    tree = trees.open_tree(place(files))
+    tree = trees.open_tree(write_tree(files))
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(tree.read, [*files] * 3)) == [*files.values()] * 3
 

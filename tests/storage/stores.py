@@ -38,7 +38,7 @@ class Store(MemoryFileSystem):
         return bool(super().exists(path, **kwargs))
 
     def size(self, path: str) -> int | None:
-        self._stumble()
+        self._raise_next_error()
         return super().size(path)
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:

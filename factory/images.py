@@ -4,20 +4,45 @@ Shapes: H height, W width, B batch.
 """
 
 import io
+import struct
+import sys
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
 
 from factory.errors import UnreadableImage
 
 UInt8 = npt.NDArray[np.uint8]
 
-READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+"""Pillow's names of the formats that are read: no other plug-in of it is asked."""
 MAX_PIXELS = 64_000_000
-_SIGNATURES = b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM"
-"""The first bytes of files in READABLE_FORMATS."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what turns the stored image upright; 1 is upright."""
+_BACK = {**TURNS, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+_SIGNATURES = (
+    *(b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8"),
+    *(b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"),
+)
+"""The first bytes of files in READABLE_FORMATS but AVIF."""
+_ORIENTATION = ExifTags.Base.Orientation
+_OF_DAMAGE = (EOFError, LookupError, ArithmeticError, TypeError, RuntimeError, struct.error)
+"""The errors that Pillow raises of damaged files beside those that it documents."""
+_OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
+"""The end of a raw mode of Pillow's, by which it takes one byte of 16 bits -> that of the other."""
+_OPTIONAL = {"avif": "AVIF", "jpg_2000": "JPEG 2000", "libtiff": "compressed TIFF"}
+"""Pillow's name of a library that its build may lack -> the format that needs it."""
 
 
 def to_signed(pixels: torch.Tensor) -> torch.Tensor:
@@ -36,32 +61,86 @@ def to_channels_last_arrays(x_0: torch.Tensor) -> UInt8:
     return array
 
 
-def open_image(data: bytes) -> Image.Image:
-    """Decodes an image fully. Raises UnreadableImage with the reason."""
+def open_image(
+    data: bytes, formats: tuple[str, ...] = READABLE_FORMATS, *, lower_bits: bool = False
+) -> Image.Image:
+    """Decodes an image fully, as it is stored: nothing is turned by its EXIF orientation.
+
+    lower_bits: of colours of 16 bits a channel, of which Pillow decodes the upper 8, decodes the
+    lower 8 instead; of grey with alpha it gives all four bytes of a pixel as RGBA. Raises
+    UnreadableImage with the reason.
+    """
     if not data:
         raise UnreadableImage("empty file")
     try:
-        image = Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            # Pillow only warns at this size; changing its warnings is not safe among threads.
-            raise UnreadableImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS}")
-        # Cameras write MPO: a JPEG followed by further pictures, often previews.
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-            raise UnreadableImage(f"an animation of {getattr(image, 'n_frames', 1)} frames")
+        image = Image.open(io.BytesIO(data), formats=formats)
+        _check_header(image)
+        orientation = image.getexif().get(_ORIENTATION) if image.format == "TIFF" else None
+        if lower_bits and isinstance(image, ImageFile.ImageFile):
+            image.tile = [_of_lower_bits(tile) for tile in image.tile]
         image.load()
     except UnidentifiedImageError:
-        if data.startswith(_SIGNATURES):
-            raise UnreadableImage("damaged image (in its header)") from None
+        if data.startswith(_SIGNATURES) or _is_avif(data):
+            other = ", or a kind of TIFF that is not read" if data[:2] in (b"II", b"MM") else ""
+            raise UnreadableImage(f"damaged image (in its header{other}){_lacking()}") from None
         raise UnreadableImage(
-            f"not a {'/'.join(READABLE_FORMATS)} image (starts with {data[:12]!r})"
+            f"not a {'/'.join(formats)} image (starts with {data[:12]!r}){_lacking()}"
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(f"more than {MAX_PIXELS} pixels") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, UserWarning, *_OF_DAMAGE) as error:
         if isinstance(error, UnreadableImage):
             raise
-        raise UnreadableImage(f"damaged image ({error})") from None
-    return image
+        lacking = _lacking() if "not available" in str(error) else ""
+        raise UnreadableImage(f"damaged image ({error}){lacking}") from None
+    return image if orientation not in TURNS else _as_stored(image, orientation)
+
+
+def tiff_tags(data: bytes) -> dict[int, Any]:
+    """The tags of a TIFF that `open_image` opens, by their numbers."""
+    with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+        return dict(image.getexif())
+
+
+def _check_header(image: Image.Image) -> None:
+    """Raises UnreadableImage for an image that must not be decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        # Pillow only warns at this size; changing its warnings is not safe among threads.
+        raise UnreadableImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS}")
+    # Cameras write MPO: a JPEG followed by further pictures, often previews.
+    if not getattr(image, "is_animated", False) or image.format == "MPO":
+        return
+    if image.format == "TIFF":
+        raise UnreadableImage("a file of several pages: save each as a file of its own")
+    # To count the frames of a GIF is to read all of it.
+    number = "several" if image.format == "GIF" else str(getattr(image, "n_frames", 1))
+    raise UnreadableImage(f"an animation of {number} frames")
+
+
+def _of_lower_bits(tile: ImageFile._Tile) -> ImageFile._Tile:
+    """A part of a file whose raw mode takes the other byte of each 16 bits."""
+    mode, *rest = [tile.args] if isinstance(tile.args, str) else (tile.args or ())
+    swapped = _OTHER_BYTE.get(mode[-3:])
+    other = "RGBA" if mode == "LA;16B" else f"{mode[:-3]}{swapped}"
+    return tile._replace(args=other if isinstance(tile.args, str) else (other, *rest))
+
+
+def _as_stored(image: Image.Image, orientation: int) -> Image.Image:
+    """A TIFF as it is stored, which Pillow turns upright while it decodes it."""
+    stored = image.transpose(_BACK[orientation])
+    stored.format = image.format
+    stored.getexif()[_ORIENTATION] = orientation
+    return stored
+
+
+def _is_avif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis")
+
+
+def _lacking() -> str:
+    """Names the formats that this build of Pillow cannot read, as the end of a sentence."""
+    lacking = [form for library, form in _OPTIONAL.items() if not features.check(library)]
+    return f"; Pillow is built without {', '.join(lacking)} here" if lacking else ""
 
 
 def crop_and_resize(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:

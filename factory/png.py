@@ -47,7 +47,7 @@ def decode_png(data: bytes) -> UInt8:
     """
     pixels = _decode_own(data)
     if pixels is None:
-        image = open_image(data)
+        image = open_image(data, ("PNG",))
         if image.mode not in ("RGB", "L"):
             raise UnreadableImage(f"a picture of mode {image.mode}, not RGB or L")
         pixels = np.asarray(image, np.uint8)

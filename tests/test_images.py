@@ -52,7 +52,7 @@ def test_channels_move_last() -> None:
     assert array[0, 0, 0].tolist() == [0, 128, 255]
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "PPM", "AVIF"])
 def test_every_truncation_is_refused(form: str) -> None:
     data = encoded(Image.fromarray(noise(16, 16)), format=form)
     images.open_image(data)
@@ -67,10 +67,11 @@ def test_every_truncation_is_refused(form: str) -> None:
         (b"", "empty file"),
         (
             b"<html>not found</html>",
-            "not a PNG/JPEG/WEBP/BMP image .starts with b'<html>",
+            "not a PNG/JPEG/WEBP/BMP/TIFF/GIF/PPM/JPEG2000/AVIF image .starts with b'<html>",
         ),
-        (encoded(Image.new("L", (4, 4)), format="GIF"), "not a PNG"),
-        (encoded(Image.new("L", (4, 4)), format="TIFF"), "not a PNG"),
+        (encoded(Image.new("L", (4, 4)), format="ICO"), "not a PNG"),
+        (encoded(Image.new("L", (4, 4)), format="PDF"), "not a PNG"),
+        (b"II*\0", "damaged image .in its header, or a kind of TIFF that is not read."),
         (b"\x89PNG\r\n\x1a\n\0\0", "damaged image .in its header"),
         (b"\xff\xd8\xff\xe0", "damaged image"),
         (png_header(9000, 8000), "9000x8000 pixels"),

@@ -10,6 +10,7 @@ from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture, picture_of_array
 from factory.data.items import Found
 from factory.data.masks import Mask, mask_of_array
+from factory.data.reading import DEFAULT_READING, Reading
 from factory.errors import Problems
 from factory.images import UInt8
 
@@ -53,6 +54,11 @@ class ArrayItem:
     def mask_url(self) -> str | None:
         """The mask as Python spells it."""
         return f"masks[{self.index}]" if self.labelled else None
+
+    @property
+    def reading(self) -> Reading:
+        """Arrays are taken as they are."""
+        return DEFAULT_READING
 
     def image(self, size: int) -> Picture:
         """The image."""

@@ -5,31 +5,22 @@ the reason and the remedy, as the end of a sentence that starts with the file's 
 """
 
 import struct
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from factory import images
+from factory.data import deep_colors, npy
+from factory.data.intensity import Range, to_8_bit
+from factory.data.npy import Values
+from factory.data.reading import DEFAULT_READING, Reading
 from factory.errors import UnreadableImage
 from factory.images import UInt8
 
-MIN_LEVELS = 16
-"""The number of grey levels that must be left of a 16-bit image that has more."""
-DEPTH_AT = 24
-"""The offset of the byte in a PNG that holds its bits a channel."""
 UPRIGHT = 1
-_TURNS = {  # by EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+"""A tag of a TIFF, and a value of it."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +31,13 @@ class FileInfo:
     mode: str
     format: str
     orientation: int = UPRIGHT
-    """The orientation in its EXIF data, 1..8."""
+    """The EXIF orientation in which it is stored, 1..8; 1 also if that is to be ignored."""
     brightest: int = 255
     """The largest value of an image of 16 bits a channel, 0..255 as it is used."""
+    stored: Range | None = None
+    """The smallest and the largest stored value, of an image whose values were mapped to 0..255."""
+    window: Range | None = None
+    """The stored values that became 0 and 255; None if `stored` is."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +51,39 @@ class Picture:
     """The bytes of its file, empty if it has none of its own."""
 
 
-def decode_image(data: bytes) -> Picture:
+@dataclass(frozen=True)
+class _Stored:
+    """The content of a file as it is stored; at least one of image and values is there."""
+
+    info: FileInfo
+    image: Image.Image | None
+    """As Pillow has it; RGBA if anything in it is transparent."""
+    values: Values | None
+    """(H, W) or (H, W, 3), if there are values that 8 bits do not hold."""
+
+
+def decode_image(data: bytes, way: Reading = DEFAULT_READING) -> Picture:
     """The image that a file holds, upright and in RGB.
 
-    EXIF orientation is applied, grey is replicated, 16-bit grey is divided by 257, transparent
-    pixels show white, CMYK is converted without a colour profile. Raises UnreadableImage, also if
-    16 bits a channel hold so few and so small values that 8 bits would lose them.
+    EXIF orientation is applied unless it is to be ignored, grey is replicated, transparent pixels
+    show white, CMYK is converted without a colour profile. Values of more than 8 bits are mapped to
+    0..255, and with an intensity all are: see `factory.data.intensity`. Raises UnreadableImage,
+    also if the values are so few and so small that 8 bits would lose them.
     """
-    image = open_file(data)
-    size, mode, form = image.size, image.mode, image.format or "unknown"
-    image, orientation = upright(image)
-    brightest = 255
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion clips at 255
-        image = _8_bit_grey(np.asarray(image))
-        brightest = int(np.asarray(image).max())
-    elif form == "PNG" and data[DEPTH_AT] == 16:
-        brightest = _check_upper_bits(image)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return Picture(image.convert("RGB"), FileInfo(size, mode, form, orientation, brightest), data)
+    stored = _open_array(data) if npy.is_npy(data) else _open_image(data, way)
+    info, image, values = stored.info, stored.image, stored.values
+    if values is None and way.intensity is not None:
+        values = np.asarray(_rgb(image))
+    if values is not None:
+        mapped = to_8_bit(values, way.intensity)
+        alpha = image.getchannel("A") if image is not None and image.mode == "RGBA" else None
+        image = Image.fromarray(mapped.pixels)
+        if alpha is not None:
+            image.putalpha(alpha)
+        top = int(mapped.pixels.max()) if values.dtype.itemsize > 1 else 255
+        info = replace(info, brightest=top, stored=mapped.stored, window=mapped.window)
+    image = turned(_rgb(image, on_white=True), info.orientation)
+    return Picture(image, info, data)
 
 
 def picture_of_array(pixels: UInt8, format: str) -> Picture:
@@ -85,53 +93,77 @@ def picture_of_array(pixels: UInt8, format: str) -> Picture:
 
 
 def open_file(data: bytes) -> Image.Image:
-    """The image of a file, decoded. Raises UnreadableImage with the remedy."""
+    """The image of a file, decoded, as it is stored. Raises UnreadableImage with the remedy.
+
+    An array that no mode of Pillow holds is refused: several channels of more than 8 bits, floats
+    of 64 bits, integers beyond 32 bits.
+    """
     try:
-        return images.open_image(data)
+        return npy.to_image(npy.read(data)) if npy.is_npy(data) else images.open_image(data)
     except UnreadableImage as error:
         raise UnreadableImage(f"{error}. Replace or remove this file.") from None
 
 
-def upright(image: Image.Image) -> tuple[Image.Image, int]:
-    """The image, turned as its EXIF orientation says, and that orientation."""
+def orientation_of(image: Image.Image) -> int:
+    """The orientation in an image's EXIF data, 1..8. Raises UnreadableImage."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     except (SyntaxError, ValueError, struct.error) as error:
         raise UnreadableImage(f"damaged EXIF data ({error}). Save it again without.") from None
-    turn = _TURNS.get(orientation)
-    return (image, UPRIGHT) if turn is None else (image.transpose(turn), orientation)
+    return orientation if orientation in images.TURNS else UPRIGHT
 
 
-def _8_bit_grey(values: npt.NDArray[Any]) -> Image.Image:
-    """16-bit grey divided by 257. Raises UnreadableImage if too few levels would be left."""
-    values = values.clip(0, 65535)
-    used = np.flatnonzero(np.bincount(values.ravel(), minlength=65536))
-    num_left = len(np.unique(_divided(used)))
-    if num_left < len(used) and (num_left < MIN_LEVELS or used[-1] < 2**12):
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """The upright image of one that is stored in this EXIF orientation."""
+    turn = images.TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _open_array(data: bytes) -> _Stored:
+    """The content of a file of numpy's."""
+    try:
+        array = npy.read(data)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{error}. Replace or remove this file.") from None
+    small = array.dtype in (np.bool_, np.uint8)
+    image = Image.fromarray(array) if small else None
+    mode = image.mode if image else f"{array.dtype}{' RGB' if array.ndim == 3 else ''}"
+    info = FileInfo((array.shape[1], array.shape[0]), mode, "NPY")
+    return _Stored(info, image, None if small else array)
+
+
+def _open_image(data: bytes, way: Reading) -> _Stored:
+    """The content of a file of Pillow's."""
+    image = open_file(data)
+    orientation = UPRIGHT if way.exif == "ignore" else orientation_of(image)
+    info = FileInfo(image.size, image.mode, image.format or "unknown", orientation)
+    if image.mode.startswith("I") or image.mode == "F":
+        if image.format == "TIFF" and images.tiff_tags(data).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+            raise UnreadableImage(
+                "grey of more than 8 bits in which 0 is white (TIFF's photometric interpretation "
+                "0). Save it with 0 as black."
+            )
+        return _Stored(info, None, np.asarray(image))
+    values = None
+    if deep_colors.are_in(image, data):
+        if way.intensity is not None:
+            values = deep_colors.read(data)
+        else:
+            info = replace(info, brightest=deep_colors.brightest(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    return _Stored(info, image, values)
+
+
+def _rgb(image: Image.Image | None, on_white: bool = False) -> Image.Image:
+    """The image in RGB, without its transparency or on white. Raises UnreadableImage."""
+    assert image is not None, "there are values where there is no image"
+    if on_white and image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    try:
+        return image.convert("RGB")
+    except ValueError:
         raise UnreadableImage(
-            f"16-bit grey that uses {used[0]}..{used[-1]} of 0..65535: of its {len(used)} grey "
-            f"levels {num_left} would be left. Spread the values that matter over 0..65535, or "
-            "save them as 8-bit grey."
-        )
-    return Image.fromarray(_divided(values))
-
-
-def _divided(values: npt.NDArray[Any]) -> UInt8:
-    rounded: UInt8 = np.rint(values.astype(np.float32) / 257).astype(np.uint8)
-    return rounded
-
-
-def _check_upper_bits(image: Image.Image) -> int:
-    """The largest of the upper 8 bits, which are all that Pillow reads of 16-bit colours.
-
-    Raises UnreadableImage if there is hardly anything in them.
-    """
-    colors = image.convert("RGB") if image.mode != "LA" else image.getchannel("L")
-    extrema = np.ravel(colors.getextrema())
-    if extrema.max() < MIN_LEVELS:
-        raise UnreadableImage(
-            f"16-bit colours that all lie below {(int(extrema.max()) + 1) * 256} of 65535: of "
-            f"their levels at most {int(extrema.max()) + 1} would be left. Spread the values that "
-            "matter over 0..65535, or save them as 8-bit colours."
-        )
-    return int(extrema.max())
+            f"colours of mode {image.mode} are not read. Save it as RGB or grey."
+        ) from None

@@ -1,8 +1,8 @@
 """Checks a source before work starts: what is in it, what is odd, and everything wrong at once."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from factory.classes import IGNORE_ID
 from factory.data import decoding, loading
+from factory.data.decoding import FileInfo
+from factory.data.intensity import OF_16_BITS, OF_FLOATS, Range
 from factory.data.items import Source
 from factory.data.loading import Labelled, LoadedSource
 from factory.errors import UserError, shown, some
@@ -23,7 +25,6 @@ CONVERSIONS = {
     "P": "shown in the colours of its palette, transparent ones white",
     "RGBA": "transparent pixels show white",
     "CMYK": "converted to RGB without a colour profile; check the colours",
-    "I;16": "16-bit grey is divided by 257; check that it is not too dark",
 }
 """Pillow's mode -> what is done to such images."""
 
@@ -195,15 +196,17 @@ def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
     for mode, what in CONVERSIONS.items():
         if modes[mode]:
             yield f"{modes[mode]} images of mode {mode}: {what}."
+    yield from _windows(loaded.infos)
     dark = [info.brightest for info in loaded.infos if info.brightest < _DARK]
     if dark:
         yield (
             f"{len(dark)} images of 16 bits a channel are dark: none of their values comes to more "
-            f"than {max(dark)} of 255 as it is used. Spread the values that matter over 0..65535."
+            f"than {max(dark)} of 255 as it is used. Set intensity: [low, high] to the values that "
+            "matter."
         )
     turned = sum(info.orientation != decoding.UPRIGHT for info in loaded.infos)
     if turned:
-        yield f"{turned} images are turned upright, as their EXIF data say; so must be the masks."
+        yield f"{turned} images are turned upright, as their EXIF data say; see exif for masks."
     sizes = [info.size for info in loaded.infos]
     small = sum(min(stored_size) < size for stored_size in sizes)
     oblong = sum(width != height for width, height in sizes)
@@ -211,3 +214,36 @@ def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
         yield f"{small} images are smaller than {size} pixels and were enlarged."
     if oblong:
         yield f"{oblong} images are not square: only their centred square is used."
+
+
+def _windows(infos: Sequence[FileInfo]) -> Iterator[str]:
+    """Sentences on the stored values of images that 8 bits do not hold, and what became of them."""
+    by_mode: dict[str, list[FileInfo]] = defaultdict(list)
+    for info in infos:
+        if info.stored and info.window:
+            by_mode[info.mode].append(info)
+    for mode, alike in by_mode.items():
+        stored = [info.stored for info in alike if info.stored]
+        windows = {info.window for info in alike if info.window}
+        low, high = min(lows for lows, _ in stored), max(highs for _, highs in stored)
+        yield (
+            f"{len(alike)} images of mode {mode} hold values of {low:g}..{high:g}: "
+            f"{_what_was_done(windows)}."
+        )
+
+
+def _what_was_done(windows: Set[Range]) -> str:
+    if windows == {OF_16_BITS}:
+        return "divided by 257; set intensity if they are too dark"
+    if windows == {OF_FLOATS}:
+        return "multiplied by 255"
+    if len(windows) == 1:
+        ((low, high),) = windows
+        return f"{low:g}..{high:g} are mapped to 0..255, as intensity says"
+    lows, highs = (
+        [f"{bound:g}" for bound in sorted(bounds)] for bounds in zip(*windows, strict=True)
+    )
+    return (
+        f"each from a black of {lows[0]} to {lows[-1]} to a white of {highs[0]} to {highs[-1]}, as "
+        "intensity says"
+    )

@@ -13,6 +13,7 @@ from factory.data import decoding, masks
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture
 from factory.data.masks import Mask
+from factory.data.reading import DEFAULT_READING, Reading
 from factory.data.trees import Tree
 from factory.errors import Problems
 
@@ -35,6 +36,10 @@ class Item(Protocol):
     def mask_url(self) -> str | None:
         """The name of the mask in messages; None if masks were not asked for."""
 
+    @property
+    def reading(self) -> Reading:
+        """The keys of its source that decide its pixels."""
+
     def image(self, size: int) -> Picture:
         """The image, upright and whole; its centred square is then scaled to size x size.
 
@@ -42,8 +47,10 @@ class Item(Protocol):
         """
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
-        """The mask, upright and whole, its values made class ids by the rules. Raises as `image`
-        does, which may have failed before."""
+        """The mask as it is stored, whole, its values made class ids by the rules.
+
+        Raises as `image` does, which may have failed before.
+        """
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,7 @@ class ImageFile:
     """The name of the image's file in the tree."""
     mask_path: str | None = None
     """The name of the mask's file in the tree; None if masks were not asked for."""
+    reading: Reading = DEFAULT_READING
 
     @property
     def image_url(self) -> str:
@@ -114,7 +122,7 @@ class ImageFile:
 
     def image(self, size: int) -> Picture:
         """The file's image."""
-        return decoding.decode_image(self.tree.read(self.path))
+        return decoding.decode_image(self.tree.read(self.path), self.reading)
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask file's ids."""

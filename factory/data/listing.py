@@ -14,13 +14,17 @@ from factory.errors import Problems, some
 if TYPE_CHECKING:
     from factory.data.trees import Tree
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy"),
+    *(".jp2", ".j2k", ".avif", ".ppm", ".pgm"),
+)
+"""Endings of the files that are read, in lower case."""
 PICTURE_SUFFIXES = (
-    *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".jxl", ".jfif"),
+    *(".heic", ".heif", ".jpx", ".jpf", ".jxl"),
     *(".jpe", ".jif", ".jfi", ".pjpeg", ".pjp", ".jxr", ".wdp", ".hdp", ".dib", ".apng", ".mpo"),
     *(".pcx", ".sgi", ".fits", ".fit", ".mat", ".img", ".qoi", ".pfm", ".xpm", ".xbm", ".j2c"),
-    *(".npy", ".npz", ".dcm", ".dicom", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mrc"),
-    *(".svs", ".ndpi", ".czi", ".lif", ".nd2", ".vsi", ".exr", ".hdr", ".pgm", ".ppm", ".pbm"),
+    *(".npz", ".dcm", ".dicom", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mrc"),
+    *(".svs", ".ndpi", ".czi", ".lif", ".nd2", ".vsi", ".exr", ".hdr", ".pbm"),
     *(".pnm", ".tga", ".ico", ".psd", ".dng", ".cr2", ".nef", ".arw", ".raw", ".svg", ".pdf"),
 )
 """Endings of pictures that are not read: such files are reported, all others are noise."""

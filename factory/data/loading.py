@@ -19,7 +19,7 @@ from factory.data.decoding import FileInfo, Picture
 from factory.data.items import Item, Source
 from factory.data.losses import Losses
 from factory.data.mask_checks import MaskFacts, check_masks
-from factory.data.masks import Mask, match_size
+from factory.data.masks import Mask, match_size, orientation_beside
 from factory.errors import Problems, UnreadableImage, UserError, shown
 from factory.images import UInt8
 
@@ -88,6 +88,8 @@ class _DecodedMask:
     """(S, S) class ids, 255 = ignore."""
     facts: MaskFacts
     lost: Losses
+    is_turned_as_its_image: bool
+    """False if it is turned by its own EXIF orientation alone."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
     infos: list[FileInfo] = []
     facts: list[MaskFacts] = []
     lost: list[Losses] = []
+    num_turned = 0
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         for item in pool.map(lambda item: _decode(item, size, applied), found.items):
             problems.found.extend(item.problems)
@@ -160,9 +163,15 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
                 masks[len(names)] = item.mask.ids
                 facts.append(item.mask.facts)
                 lost.append(item.mask.lost)
+                num_turned += item.mask.is_turned_as_its_image
             names.append(item.name)
             infos.append(item.info)
     notes = [*found.notes, *check_masks(facts, rules, problems)]
+    if num_turned:
+        notes.append(
+            f"{num_turned} masks without EXIF orientation fit their images only as these are "
+            "stored, and are turned as they are."
+        )
     if classes:
         notes += losses.sentences(losses.total(lost), classes.names, size)
     return LoadedSource(
@@ -186,12 +195,12 @@ def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
     if rules is not None:
         assert item.mask_url is not None, "masks were asked for"
         with _adding(problems, item.mask_url):
-            mask = _decode_mask(item.mask(size, rules), item.mask_url, picture, size)
+            mask = _decode_mask(item, item.mask(size, rules), picture, size)
     info = picture.info if picture else None
     return _Decoded(item.name, image, info, mask, tuple(problems.found))
 
 
-def _decode_mask(mask: Mask, url: str, picture: Picture | None, size: int) -> _DecodedMask | None:
+def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> _DecodedMask | None:
     """A mask beside its image; None if that could not be read. Raises UnreadableImage."""
     if picture is None:
         return None
@@ -199,10 +208,13 @@ def _decode_mask(mask: Mask, url: str, picture: Picture | None, size: int) -> _D
         raise UnreadableImage(
             "is the same file as its image. Name the folder of the masks in `masks:`."
         )
-    ids = match_size(mask, picture)
+    orientation = orientation_beside(mask, picture, item.reading.exif)
+    ids = match_size(mask, picture, orientation)
+    url = item.mask_url or item.name
     facts = MaskFacts(url, mask.info.mode, mask.values, mask.uncovered, mask.colors)
     lost = losses.measure(np.asarray(ids), size)
-    return _DecodedMask(geometry.square_ids(ids, size), facts, lost)
+    turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
+    return _DecodedMask(geometry.square_ids(ids, size), facts, lost, turned_as_image)
 
 
 @contextmanager

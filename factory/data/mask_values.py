@@ -13,11 +13,12 @@ from PIL import Image
 
 from factory.data.class_lookup import Packed, Values, packed
 from factory.data.class_rules import MAX_VALUE
-from factory.data.decoding import DEPTH_AT
+from factory.data.deep_colors import DEPTH_AT
 from factory.errors import UnreadableImage
 from factory.images import UInt8
 
 MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
+_LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF")
 _SPREAD = {2: 85, 4: 17}
 """Bits of a grey value -> what Pillow multiplies the value by, so that it fills 0..255."""
 _BITS_PER_SAMPLE = 258
@@ -28,10 +29,13 @@ _OPAQUE = 255
 
 
 def is_lossy(image: Image.Image, data: bytes) -> bool:
-    """True if a file's compression changes values: JPEG, most WebP, TIFF with JPEG in it."""
+    """True if a file's compression changes values: JPEG, most WebP, TIFF with JPEG in it.
+
+    Of JPEG 2000 and AVIF nothing tells, so that their values are taken for changed, too.
+    """
     if image.format == "WEBP":
         return not any(kind == b"VP8L" for kind in _chunks(data))
-    return image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg"
+    return image.format in _LOSSY or image.info.get("compression") == "jpeg"
 
 
 def num_bits(image: Image.Image, data: bytes) -> int:

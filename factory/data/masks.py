@@ -1,4 +1,4 @@
-"""The bytes of a mask file to class ids, upright, and in register with their image.
+"""The bytes of a mask file to class ids, and these upright and in register with their image.
 
 Every rule about which masks are accepted stands here. Anything else raises `UnreadableImage` with
 the reason and the remedy, as the end of a sentence that starts with the file's name.
@@ -16,8 +16,16 @@ from factory.classes import IGNORE_ID, Color
 from factory.data import class_lookup, mask_values, rule_yaml
 from factory.data.class_lookup import ClassIds, Value
 from factory.data.class_rules import ClassRules
-from factory.data.decoding import FileInfo, Picture, open_file, upright
+from factory.data.decoding import (
+    UPRIGHT,
+    FileInfo,
+    Picture,
+    open_file,
+    orientation_of,
+    turned,
+)
 from factory.data.mask_values import MASK_REMEDY
+from factory.data.reading import Exif
 from factory.errors import UnreadableImage
 
 _BLACK = (0, 0, 0)
@@ -28,7 +36,7 @@ class Mask:
     """A mask as it is used, whole, and what its file says of it."""
 
     ids: Image.Image
-    """Upright, of mode L, value = class id, 255 = ignore."""
+    """As it is stored, of mode L, value = class id, 255 = ignore."""
     present: tuple[int, ...]
     """The ids that occur."""
     values: Mapping[Value, int]
@@ -44,7 +52,7 @@ class Mask:
 
 
 def decode_mask(data: bytes, rules: ClassRules) -> Mask:
-    """The mask that a file holds, upright, its values made class ids by the rules.
+    """The mask that a file holds, as it is stored, its values made class ids by the rules.
 
     Reads every file whose values are exact: grey of 1 to 16 bits, indices of palettes, colours of
     equal channels, and where the rules name colours those of all of these. Files whose compression
@@ -55,17 +63,16 @@ def decode_mask(data: bytes, rules: ClassRules) -> Mask:
     lossy = mask_values.is_lossy(image, data)
     if lossy and not rules.only_thresholds:
         raise UnreadableImage(_why_not_lossy(image.format or "", rules))
-    turned, orientation = upright(image)
     if lossy:
-        read = class_lookup.ids_of_values(rules, mask_values.blurred_values(turned))
+        read = class_lookup.ids_of_values(rules, mask_values.blurred_values(image))
     else:
-        read = _exact_ids(turned, mask_values.num_bits(image, data), rules)
+        read = _exact_ids(image, mask_values.num_bits(image, data), rules)
     used: dict[int, Color] = {}
     if image.mode == "P" and not rules.by_color:
         colors = _colors(image.getpalette() or [])
         used = {i: colors[i] for i in read.values if isinstance(i, int) and i in colors}
         _check_palette(colors.get(0), used, rules)
-    info = FileInfo(image.size, image.mode, image.format or "unknown", orientation)
+    info = FileInfo(image.size, image.mode, image.format or "unknown", orientation_of(image))
     return _mask(read, used, info, data)
 
 
@@ -117,32 +124,49 @@ def _why_not_lossy(form: str, rules: ClassRules) -> str:
     )
 
 
-def match_size(mask: Mask, picture: Picture) -> Image.Image:
-    """The ids at the upright image's size: masks may be a whole factor smaller than their images.
+def orientation_beside(mask: Mask, picture: Picture, exif: Exif) -> int:
+    """The EXIF orientation in which a mask is stored, found from its own and that of its image.
 
-    Raises UnreadableImage for other sizes, and if the two are turned upright differently though
-    they fit as they are stored: nothing tells whether they are meant to lie alike as stored.
+    Raises UnreadableImage if the two differ though the mask fits both as it is stored and as its
+    own says: nothing tells whether it lies as the image is stored or is upright.
     """
-    image = picture.image
-    alike = mask.info.orientation == picture.info.orientation
-    turned = (
+    own, of_image = mask.info.orientation, picture.info.orientation
+    if exif != "apply":
+        return of_image if exif == "apply_to_masks" else UPRIGHT
+    if own == of_image or not _fits(mask.info.size, picture.info.size):
+        return own
+    if own == UPRIGHT and not _fits(mask.info.size, picture.image.size):
+        return of_image
+    raise UnreadableImage(
+        f"{_orientations(mask, picture)}, and as they are stored they fit, too. Set exif: "
+        "apply_to_masks if the masks lie as their images are stored, exif: apply_to_images if they "
+        "are upright as they are stored."
+    )
+
+
+def match_size(mask: Mask, picture: Picture, orientation: int) -> Image.Image:
+    """The upright ids at the upright image's size, of a mask that is stored in this orientation.
+
+    Masks may be a whole factor smaller than their images. Raises UnreadableImage for other sizes.
+    """
+    ids, image = turned(mask.ids, orientation), picture.image
+    if not _fits(ids.size, image.size):
+        alike = mask.info.orientation == picture.info.orientation
+        raise UnreadableImage(
+            f"the mask has {ids.width}x{ids.height} pixels, its image {image.width}x"
+            f"{image.height}: they must be equal, or the image 2, 3, ... times as large in both "
+            "directions. "
+            + ("" if alike else f"Both are turned upright: {_orientations(mask, picture)}. ")
+            + "Save the mask at its image's size, without smoothing."
+        )
+    return ids.resize(image.size, Image.Resampling.NEAREST)
+
+
+def _orientations(mask: Mask, picture: Picture) -> str:
+    return (
         f"the EXIF orientation of its image is {picture.info.orientation}, its own "
         f"{mask.info.orientation} (1 is upright)"
     )
-    if not alike and _fits(mask.info.size, picture.info.size):
-        raise UnreadableImage(
-            f"{turned}, and as they are stored they fit, too. Save both without EXIF orientation, "
-            "so that they lie alike."
-        )
-    if not _fits(mask.ids.size, image.size):
-        raise UnreadableImage(
-            f"the mask has {mask.ids.width}x{mask.ids.height} pixels, its image {image.width}x"
-            f"{image.height}: they must be equal, or the image 2, 3, ... times as large in both "
-            "directions. "
-            + ("" if alike else f"Both are turned upright: {turned}. ")
-            + "Save the mask at its image's size, without smoothing."
-        )
-    return mask.ids.resize(image.size, Image.Resampling.NEAREST)
 
 
 def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:

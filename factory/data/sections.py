@@ -8,13 +8,14 @@ of sections import what reads images only when they read.
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from factory import storage
 from factory.data import listing
 from factory.data.listing import Listing
+from factory.data.reading import Exif, Intensity, Reading, check_intensity
 from factory.errors import Problems, some
 from factory.values import Count, Section, Url
 
@@ -49,11 +50,28 @@ class FileSection(SourceSection):
     names_key: str | None = None
     """The key of that list, if the JSON file is an object of several lists."""
 
+    intensity: Annotated[Intensity | None, AfterValidator(check_intensity)] = None
+    """The stored values that become black and white, `[low, high]`; those between are mapped to
+    0..255 in proportion, those outside are clipped. `percentiles` takes the 0.5th and the 99.5th
+    percentile of each image instead. Absent: 8 bits are taken as they are, 16 bits are divided by
+    257, floats within 0..1 multiplied by 255, and others refused. For 12-bit images [0, 4095]."""
+    exif: Exif = "apply"
+    """The use of the orientation in the EXIF data of photographs. `apply` turns images and masks
+    upright, each by its own, and a mask without one as its image where it fits only so; a mask that
+    fits both ways is refused. `apply_to_masks` turns each mask as its image: for masks that were
+    drawn on the pixels as they are stored. `apply_to_images` turns images alone: for masks that are
+    upright as they are stored. `ignore` turns nothing."""
+
     @model_validator(mode="after")
     def _check_names_key(self) -> "FileSection":
         if self.names_key is not None and self.names_url is None:
             raise ValueError("names_key needs names_url: the JSON file of the lists")
         return self
+
+    @property
+    def reading(self) -> Reading:
+        """The way in which its files are read."""
+        return Reading(self.intensity, self.exif)
 
     @property
     def title(self) -> str:

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from factory import images
+from factory.data import decoding
 from factory.data.listing import Listing
 from factory.errors import UnreadableImage, some
 
@@ -34,7 +34,7 @@ _MIN_PAIRED = 0.25
 """The least share of a folder's files that have equal names: a few are chance."""
 _DIGIT = re.compile("[0-9]")
 _MIN_ALIKE = 3
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 _NUM_TOP, _TOP_SHARE = 4, 0.95
 
 
@@ -92,8 +92,8 @@ def looks_like_mask(data: bytes) -> bool:
 
     Raises UnreadableImage.
     """
-    image = images.open_image(data)
-    if image.mode.startswith("I"):
+    image = decoding.open_file(data)
+    if image.mode.startswith("I") or image.mode == "F":
         counts = np.unique(np.asarray(image), return_counts=True)[1]
     elif image.mode in ("1", "L", "P"):
         counts = np.array(image.histogram())
@@ -195,7 +195,7 @@ def _are_plain(names: Sequence[str], files: Listing) -> bool:
 def _is_plain(files: Listing, name: str) -> bool:
     try:
         data = files.tree.read(files.path(name))
-        return images.open_image(data).mode in _GREY_MODES or looks_like_mask(data)
+        return decoding.open_file(data).mode in _GREY_MODES or looks_like_mask(data)
     except (OSError, UnreadableImage):
         return False
 

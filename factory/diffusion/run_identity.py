@@ -10,7 +10,7 @@ from typing import Any
 
 from factory import storage
 from factory.config import Config
-from factory.data.kinds.known import own_keys
+from factory.data.kinds.known import all_keys
 from factory.differences import differences
 from factory.diffusion.run_checkpoints import checkpoints_url, has_checkpoints, saving
 from factory.errors import UserError
@@ -160,7 +160,7 @@ def _read(config: Config) -> dict[str, Any] | None:
     if not isinstance(content, dict) or not isinstance(train := content.get("train"), dict):
         raise UserError(f"{url}: is not what a training writes there. {_REMEDY}")
     if isinstance(data := content.get("data"), dict) and isinstance(data["unlabelled"], dict):
-        data["unlabelled"] = own_keys(data["unlabelled"])
+        data["unlabelled"] = all_keys(data["unlabelled"])
     # Older versions noted what was asked for, not what it came to.
     asked = train.pop("precision", "auto")
     return content if asked == "auto" else {"train.precision": asked, **content}

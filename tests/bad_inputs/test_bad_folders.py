@@ -243,8 +243,8 @@ FOLDERS = [
     ),
     case(
         "other formats",
-        files(a_tif=b"x", b_gif=b"x", c_txt=b"x"),
-        ("/photos", "no images in it", ".png .jpg .jpeg .webp .bmp"),
+        files(a_dcm=b"x", b_heic=b"x", c_txt=b"x"),
+        ("/photos", "no images in it", ".png .jpg .jpeg .jfif .webp .bmp .tif"),
     ),
     case(
         "hidden files alone",

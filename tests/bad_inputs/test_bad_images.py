@@ -18,7 +18,7 @@ from tests.bad_inputs.cases import END, IMAGE, Case, case, encoded, header, nois
 
 JPEG = encoded(noise(64, 64), "JPEG")
 GIVE_UP = "Replace or remove"
-FORMATS = "not a PNG/JPEG/WEBP/BMP image"
+FORMATS = "not a PNG/JPEG/WEBP/BMP/TIFF/GIF/PPM/JPEG2000/AVIF image"
 FRAMES = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
 
 
@@ -62,9 +62,17 @@ def damaged_exif() -> bytes:
     return encoded(noise(), exif=b"Exif\0\0no TIFF at all")
 
 
-def npy() -> bytes:
+def npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, noise())
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """What an array would begin with."""
+    buffer = io.BytesIO()
+    about = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, about)
     return buffer.getvalue()
 
 
@@ -76,14 +84,23 @@ CONTENTS = [
     bad("a drawing as SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>", FORMATS),
     bad("PostScript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", FORMATS, "bad.jpg"),
     bad("a PDF", encoded(noise(), "PDF"), FORMATS, "bad.jpeg"),
-    bad("a still GIF", encoded(noise(), "GIF"), FORMATS),
-    bad("a moving GIF", moving("GIF"), FORMATS),
-    bad("a TIFF of two pages", moving("TIFF"), FORMATS),
+    bad("a moving GIF", moving("GIF"), "an animation of several frames", "bad.gif"),
+    bad("a TIFF of two pages", moving("TIFF"), "several pages: save each as a file", "bad.tif"),
+    bad("a cut TIFF", cut("TIFF", 0.5), "damaged image", "bad.tif"),
+    bad("a cut GIF", cut("GIF", 0.5), "damaged image", "bad.gif"),
+    bad("a cut AVIF", cut("AVIF", 0.5), "damaged image", "bad.avif"),
     bad("an icon", encoded(noise(), "ICO"), FORMATS),
-    bad("JPEG 2000", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), FORMATS, "bad.jpg"),
+    bad("the start of a JPEG 2000", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "damaged", "bad.jp2"),
     bad("HEIC", b"\0\0\0\x18ftypheic" + bytes(40), FORMATS, "bad.jpg"),
     bad("a pickle", pickle.dumps([1, 2]), FORMATS),
-    bad("an array of numpy's", npy(), FORMATS),
+    bad("an array of objects", npy(np.array([{}])), "an array of object, not of bool", "bad.npy"),
+    bad(
+        "an array of a volume", npy(np.zeros((4, 5, 6))), "shape (4, 5, 6), not (height", "bad.npy"
+    ),
+    bad("an array without a pixel", npy(np.zeros((0, 5))), "an array of shape (0, 5)", "bad.npy"),
+    bad("a cut array", npy(noise())[:-9], "do not hold shape (16, 16, 3)", "bad.npy"),
+    bad("a claim of an array", npy_header((2**20, 2**20)), "more than 64000000", "bad.npy"),
+    bad("an array with a damaged header", npy(noise())[:20], "damaged array (in its", "bad.npy"),
     bad("a JPEG cut in its middle", cut("JPEG", 0.5), "damaged image", "bad.jpg"),
     bad("a JPEG that lacks its last bytes", JPEG[:-100], "truncated", "bad.jpg"),
     bad("a JPEG that is all header", JPEG[:200], "damaged image", "bad.jpg"),

@@ -44,9 +44,9 @@ def good(folder: Path) -> None:
 
 
 def turned_image() -> bytes:
-    """Stored 24 wide and 16 high, to be shown upright."""
+    """Stored upside down."""
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = 3
     return encoded(noise(16, 24), exif=exif)
 
 
@@ -90,8 +90,8 @@ MASKS = [
     bad(
         "an image that is turned, its mask is not",
         encoded(ids(16, 24)),
-        "orientation of its image is 6, its own 1",
-        "Save both without EXIF orientation",
+        "orientation of its image is 3, its own 1",
+        "Set exif: apply_to_masks if",
         turned_image(),
     ),
 ]

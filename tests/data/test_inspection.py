@@ -168,3 +168,25 @@ def test_what_sections_share_is_told_by_name(tmp_path: Path) -> None:
         "1 of the 3 images of data.test are also in data.labelled",
     ]
     assert "(t3.png)" in notes[0] and "(t2.png)" in notes[1]
+
+
+def test_the_range_of_deep_values_is_told_and_what_became_of_it(tmp_path: Path) -> None:
+    for i, top in enumerate((3000, 4000)):
+        values = np.linspace(5 * i, top, 64).astype(np.uint16).reshape(8, 8)
+        Image.fromarray(values).save(tmp_path / f"{i}.png")
+    Image.fromarray(np.linspace(0, 0.9, 64).astype(np.float32).reshape(8, 8)).save(
+        tmp_path / "f.tif"
+    )
+
+    def told(**keys: object) -> str:
+        source = FolderSource(url=str(tmp_path), **keys)  # type: ignore[arg-type]
+        return "\n".join(inspection.lines(inspection.inspect(source, 8, labelled=False)))
+
+    assert "problem" in told()
+    report = told(intensity=[0, 4095])
+    assert "2 images of mode I;16 hold values of 0..4000: 0..4095 are mapped to 0..255" in report
+    report = told(intensity="percentiles")
+    assert "2 images of mode I;16 hold values of 0..4000: each from a black of" in report
+    for i in range(2):
+        (tmp_path / f"{i}.png").unlink()
+    assert "1 images of mode F hold values of 0..0.9: multiplied by 255" in told()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory.data import loading
+from factory.data import decoding, loading
 from factory.errors import UserError
 from factory.images import UInt8
 from factory.png import encode_png
@@ -164,12 +164,14 @@ def test_a_mask_that_fits_its_turned_image_both_ways_is_refused(
     assert problem.startswith(
         f"{tmp_path}/masks/a.png: the EXIF orientation of its image is {orientation}, its own 1"
     )
-    assert "Save both without EXIF orientation" in problem
+    for exif in ("apply_to_masks", "apply_to_images"):
+        assert f"exif: {exif} if" in problem
+        assert len(loading.read_labelled(pairs(tmp_path, exif=exif), 8)) == 1
 
 
 @pytest.mark.parametrize(
     ("image", "mask", "shape"),
-    [(1, 6, (8, 8)), (1, 2, (8, 12)), (6, 8, (8, 12)), (5, 6, (8, 8)), (6, 1, (8, 12))],
+    [(1, 6, (8, 8)), (1, 2, (8, 12)), (6, 8, (8, 12)), (5, 6, (8, 8))],
 )
 def test_an_image_and_its_mask_that_are_turned_differently_but_lie_alike_are_refused(
     tmp_path: Path, image: int, mask: int, shape: tuple[int, int]
@@ -193,3 +195,46 @@ def test_a_mask_that_is_turned_itself_or_fits_one_way_is_read(tmp_path: Path) ->
     put(tmp_path / "masks", a_png=turned(left, 6), b_png=encode_png(np.zeros((12, 8), np.uint8)))
     read = loading.read_labelled(pairs(tmp_path), 8)
     assert read.masks[0].tolist() == [[1] * 8] * 4 + [[0] * 8] * 4
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_mask_that_fits_only_as_its_image_is_stored_is_turned_as_that(
+    tmp_path: Path, orientation: int
+) -> None:
+    stored = np.arange(96).reshape(8, 12).astype(np.uint8) % 2
+    put(tmp_path / "images", a_png=turned(grey_image(stored), orientation))
+    put(tmp_path / "masks", a_png=encode_png(stored))
+    read = loading.read_labelled(pairs(tmp_path), 8)
+    assert np.array_equal(read.images[0, ..., 0] // 255, read.masks[0])
+    assert read.notes[0].startswith("1 masks without EXIF orientation fit their images only as")
+
+
+def grey_image(mask: UInt8) -> UInt8:
+    return np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 12)])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_the_settings_of_exif_keep_masks_in_register_with_their_images(
+    tmp_path: Path, orientation: int, shape: tuple[int, int]
+) -> None:
+    stored = np.random.default_rng(orientation).integers(0, 2, shape, np.uint8)
+    upright = decoding.turned(Image.fromarray(stored), orientation)
+    put(tmp_path / "images", a_png=turned(grey_image(stored), orientation))
+    for exif, mask in (
+        ("apply", turned(stored, orientation)),
+        ("apply_to_masks", encode_png(stored)),
+        ("apply_to_masks", turned(stored, orientation)),
+        ("apply_to_images", encoded(upright)),
+        ("ignore", encode_png(stored)),
+        ("ignore", turned(stored, orientation)),
+    ):
+        put(tmp_path / "masks", a_png=mask)
+        read = loading.read_labelled(pairs(tmp_path, exif=exif), 8)
+        assert np.array_equal(read.images[0, ..., 0] // 255, read.masks[0])
+        assert (exif == "ignore") == np.array_equal(read.masks[0], centre(stored))
+
+
+def centre(mask: UInt8) -> UInt8:
+    left = (mask.shape[1] - 8) // 2
+    return mask[:, left : left + 8]

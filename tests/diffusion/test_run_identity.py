@@ -79,6 +79,21 @@ def test_a_run_of_version_0_1_noted_the_keys_of_all_kinds_of_source_and_goes_on(
     assert "data.unlabelled.num: there" in refusal(other)
 
 
+def test_a_run_that_noted_no_way_of_reading_its_images_goes_on_with_the_default(
+    tmp_path: Path,
+) -> None:
+    tree: dict[str, Any] = {"data": {"unlabelled": {"kind": "folder", "url": "/a"}}}
+    begin_run(config_at(tmp_path, tree))
+    file = tmp_path / "run" / "run.json"
+    content = json.loads(file.read_text())
+    del content["data"]["unlabelled"]["intensity"], content["data"]["unlabelled"]["exif"]
+    file.write_text(json.dumps(content))
+    check_run(config_at(tmp_path, tree), {})
+    tree["data"]["unlabelled"]["exif"] = "ignore"
+    told = refusal(config_at(tmp_path, tree))
+    assert 'data.unlabelled.exif: there "apply", here "ignore"' in told
+
+
 def test_each_time_that_something_changes_is_noted_once(folder, capsys) -> None:
     one = config_at(folder, num_workers=2, resume_anyway=True)
     for _ in range(2):

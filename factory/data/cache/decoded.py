@@ -1,7 +1,7 @@
 """A source's images, decoded once a machine into a cache that all its processes share.
 
 The key of an entry follows from all that decides the pixels: the size, the way of decoding, and
-each image's URL and version.
+each image's URL, version and settings.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from factory.data.items import Item, StoredSource
 from factory.errors import Problems, UserError, shown
 from factory.progress import duration, tell
 
-DECODING_VERSION = 1
+DECODING_VERSION = 2
 """The version of the way of decoding: raise it if the same file gives other pixels than before."""
 _TELL_SECONDS = 30.0
 _CHUNK = 64
@@ -68,7 +68,7 @@ def find(source: StoredSource, image_size: int) -> Wanted:
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for item, version in zip(found.items, source.versions(found.items), strict=True):
-        key.update(json.dumps([item.image_url, version]).encode())
+        key.update(json.dumps([item.image_url, version, asdict(item.reading)]).encode())
     return Wanted(found.items, image_size, key.hexdigest(), found.notes, found.may_fail)
 
 

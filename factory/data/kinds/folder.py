@@ -38,7 +38,7 @@ class FolderSource(FileSection):
         names = []
         if images.read and not self._mixes_masks(images, problems):
             names = self.image_names(images, labelled, problems)
-        items = [ImageFile(name, tree, images.path(name)) for name in names]
+        items = [ImageFile(name, tree, images.path(name), None, self.reading) for name in names]
         return Found(items, self.notes(images))
 
     def _list(self, tree: "Tree", problems: Problems) -> Listing:

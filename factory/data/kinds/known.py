@@ -30,6 +30,17 @@ def own_keys(source: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in source.items() if key not in foreign}
 
 
+def all_keys(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a stored source that its kind reads, with the defaults of those that it lacks.
+
+    An older version stored no keys that it did not have, and read images by their defaults.
+    """
+    kind = source.get("kind", _DEFAULT_KIND)
+    fields = _KINDS[kind].model_fields if kind in _KINDS else {}
+    defaults = {key: field.default for key, field in fields.items() if not field.is_required()}
+    return {**defaults, **own_keys(source)}
+
+
 def _foreign_keys(kind: object) -> dict[str, Any]:
     """The keys that only other kinds read, with their defaults; none for an unknown kind."""
     if not isinstance(kind, str) or kind not in _KINDS:

@@ -63,7 +63,7 @@ class PairsSource(FileSection):
             names = self.image_names(images, labelled, problems)
             mask_of = self._pair(names, images, masks, problems) if labelled else {}
             items = [
-                ImageFile(name, tree, images.path(name), mask_of.get(name))
+                ImageFile(name, tree, images.path(name), mask_of.get(name), self.reading)
                 for name in names
                 if name in mask_of or not labelled
             ]

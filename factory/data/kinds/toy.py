@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from factory.data.reading import DEFAULT_READING, Reading
 from factory.data.sections import SourceSection
 from factory.errors import Problems
 from factory.values import Count, Seed
@@ -88,6 +89,11 @@ class Drawing:
     def mask_url(self) -> str | None:
         """The name: a drawing lies nowhere."""
         return self.name if self.labelled else None
+
+    @property
+    def reading(self) -> Reading:
+        """Drawings are square and upright."""
+        return DEFAULT_READING
 
     def image(self, size: int) -> "Picture":
         """The face, drawn at this size, together with its mask."""

@@ -80,6 +80,15 @@ def test_the_key_is_of_size_source_and_way_of_decoding(monkeypatch) -> None:
     assert len({*keys, find(TOY, 16).key}) == 4
 
 
+@pytest.mark.parametrize("setting", [{"intensity": [0, 99]}, {"exif": "ignore"}])
+def test_another_way_of_reading_the_same_files_is_another_entry(data, photos, setting) -> None:
+    before = cached_images(data, photos)
+    other = FolderSource(url=photos.url, **setting)
+    after = cached_images(data, other)
+    assert after.key != before.key
+    np.testing.assert_array_equal(after.images, read_images(other, 16))
+
+
 def test_other_pixels_of_the_same_file_need_another_number_of_the_way_of_decoding(
     tmp_path,
 ) -> None:
@@ -100,7 +109,7 @@ def test_other_pixels_of_the_same_file_need_another_number_of_the_way_of_decodin
     digest = cached_images(
         DataConfig(image_size=16, cache_dir=str(tmp_path / "cache")), source
     ).digest
-    assert (DECODING_VERSION, digest[:16]) == (1, "3ca4caae2c0266fe")
+    assert (DECODING_VERSION, digest[:16]) == (2, "3ca4caae2c0266fe")
 
 
 @pytest.mark.slow
@@ -178,13 +187,13 @@ def test_the_cache_is_a_folder_of_each_machine(monkeypatch, tmp_path) -> None:
 
 def test_each_folder_is_listed_once(data, photos, monkeypatch, capsys) -> None:
     listed, list_names = [], storage.list_names
-    (Path(photos.url) / "more.tif").write_bytes(b"")
+    (Path(photos.url) / "more.dcm").write_bytes(b"")
     monkeypatch.setattr(
         storage,
         "list_names",
         lambda url, *a, **k: (listed.append(url), list_names(url, *a, **k))[1],
     )
     cached_images(data, photos)
-    assert listed == [photos.url] and "1 .tif are not read" in capsys.readouterr().out
+    assert listed == [photos.url] and "1 .dcm are not read" in capsys.readouterr().out
     check_images(data, photos)
     assert listed == 2 * [photos.url]

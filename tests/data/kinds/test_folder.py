@@ -26,13 +26,13 @@ def test_a_folder_is_read_with_its_subfolders_sorted_by_name(tmp_path: Path) -> 
 def test_a_few_pictures_that_are_not_read_are_told_with_their_endings(tmp_path: Path) -> None:
     for name in "abc":
         put(tmp_path, **{f"{name}_png": encode_png(flat(1)), f"{name}_txt": b"x"})
-    put(tmp_path, d_tif=b"x", e_TIF=b"x", f_npy=b"x", g_db=b"x")
-    put(tmp_path / "__MACOSX", h_tif=b"x")
-    put(tmp_path / ".ipynb_checkpoints", i_tif=b"x")
-    (tmp_path / "._j.tif").write_bytes(b"x")
+    put(tmp_path, d_dcm=b"x", e_DCM=b"x", f_npz=b"x", g_db=b"x")
+    put(tmp_path / "__MACOSX", h_dcm=b"x")
+    put(tmp_path / ".ipynb_checkpoints", i_dcm=b"x")
+    (tmp_path / "._j.dcm").write_bytes(b"x")
     content = loading.load(folder(tmp_path), 8, labelled=False)
     assert not content.problems and len(content.images) == 3
-    assert content.notes[0].startswith(f"{tmp_path}: 2 .tif, 1 .npy are not read.")
+    assert content.notes[0].startswith(f"{tmp_path}: 2 .dcm, 1 .npz are not read.")
     (tmp_path / "names.json").write_text('["a.png"]')
     listed = folder(tmp_path, names_url=str(tmp_path / "names.json"))
     assert loading.load(listed, 8, labelled=False).notes == ()
@@ -68,8 +68,8 @@ def test_a_missing_folder_is_named_with_what_it_must_hold(tmp_path: Path) -> Non
 
 
 def test_a_folder_without_images_says_which_endings_are_read(tmp_path: Path) -> None:
-    put(tmp_path, a_tif=b"x")
-    assert ".png .jpg .jpeg .webp .bmp" in only_problem(folder(tmp_path), labelled=False)
+    put(tmp_path, a_dcm=b"x")
+    assert " .tif .tiff .gif .npy " in only_problem(folder(tmp_path), labelled=False)
 
 
 def test_a_folder_of_pairs_is_not_read_as_images(tmp_path: Path) -> None:

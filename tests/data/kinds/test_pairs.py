@@ -55,12 +55,12 @@ def test_masks_in_a_sub_folder_of_the_images_are_not_missed(tmp_path: Path) -> N
 
 
 def test_a_partner_that_is_not_read_is_named(tmp_path: Path) -> None:
-    put(tmp_path / "images", a_tif=b"x", b_png=encode_png(flat(1)), c_png=encode_png(flat(1)))
+    put(tmp_path / "images", a_dcm=b"x", b_png=encode_png(flat(1)), c_png=encode_png(flat(1)))
     mask = encode_png(flat(1)[..., 0])
-    put(tmp_path / "masks", a_png=mask, b_png=mask, c_tif=b"x")
+    put(tmp_path / "masks", a_png=mask, b_png=mask, c_dcm=b"x")
     missing, stray = problems_of(pairs(tmp_path))
-    assert "c.png: has no mask c.png" in missing and "Did you mean c.tif?" in missing
-    assert "mask without an image. There is a.tif, whose ending is not read." in stray
+    assert "c.png: has no mask c.png" in missing and "Did you mean c.dcm?" in missing
+    assert "mask without an image. There is a.dcm, whose ending is not read." in stray
 
 
 def test_an_image_is_never_its_own_mask(tmp_path: Path) -> None:

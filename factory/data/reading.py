@@ -1,0 +1,34 @@
+"""The ways in which a source's files are read, as the keys of its section choose them.
+
+A config is read without numpy and Pillow, so nothing here imports them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Intensity = tuple[float, float] | Literal["percentiles"]
+Exif = Literal["apply", "ignore", "apply_to_masks", "apply_to_images"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The keys of a source that decide the pixels of its files; absent keys have their defaults."""
+
+    intensity: Intensity | None = None
+    exif: Exif = "apply"
+
+
+DEFAULT_READING = Reading()
+
+
+def check_intensity(intensity: Intensity | None) -> Intensity | None:
+    """The intensity of a config. Raises ValueError if it leaves nothing between black and white."""
+    if isinstance(intensity, tuple):
+        low, high = intensity
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(
+                f"[{low:g}, {high:g}]: the first value becomes black and must be less than the "
+                "second, which becomes white"
+            )
+    return intensity

@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory import storage
-from factory.errors import Problems, UserError
+from factory.errors import Problems, UserError, counted
 from factory.progress import warn
 from factory.ray_internals import environment, messages, session
 
@@ -147,7 +147,7 @@ class Room:
     gpus: float
 
     def __str__(self) -> str:
-        return f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        return f"{counted(self.cpus, 'CPU')} and {counted(self.gpus, 'GPU')}"
 
 
 def room() -> Room:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from factory import storage
 from factory.config import Config, parse_override, required
-from factory.errors import GenerationFailed, Incomplete, TrainingFailed, UserError, shown
+from factory.errors import GenerationFailed, Incomplete, TrainingFailed, UserError, counted, shown
 from factory.values import parse_count
 
 if TYPE_CHECKING:
@@ -173,13 +173,12 @@ def _report_findings(found: "Verification", args: Namespace) -> int:
     """Prints what was found; the exit code for it."""
     for finding in found.findings:
         print(f"{finding.name}: {finding.what}")
+    bad = counted(
+        len(found.findings), "file is not as it was written", "files are not as they were written"
+    )
     print(
-        f"{found.num_shards:,} shards, {found.num_bytes:,} bytes looked at ({args.level}): "
-        + (
-            f"{len(found.findings)} files are not as they were written"
-            if found.findings
-            else "whole"
-        )
+        f"{counted(found.num_shards, 'shard')}, {counted(found.num_bytes, 'byte')} looked at "
+        f"({args.level}): {bad if found.findings else 'whole'}"
     )
     if found.findings:
         if args.command == "verify":
@@ -187,7 +186,7 @@ def _report_findings(found: "Verification", args: Namespace) -> int:
         return 1
     if not found.finished:
         if found.unproven:
-            print(f"{len(found.unproven):,} shards lie there without a receipt, unproven")
+            print(f"without a receipt, unproven: {counted(len(found.unproven), 'shard')}")
         print("unfinished; the same `factory generate` goes on")
         return 3
     return 0
@@ -199,7 +198,7 @@ def gc(args: Namespace) -> int:
     url = storage.normalize(args.url)
     found = leftovers(url) if args.dry_run else remove_leftovers(url)
     for entry in found:
-        print(f"{entry.name}: {entry.size:,} bytes")
+        print(f"{entry.name}: {counted(entry.size, 'byte')}")
     done = "would be deleted" if args.dry_run else "deleted"
-    print(f"{len(found)} leftovers older than a day {done}; nothing else is touched")
+    print(f"{counted(len(found), 'leftover')} older than a day {done}; nothing else is touched")
     return 0

@@ -155,6 +155,15 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
 
 
+def counted(num: float, one: str, more: str | None = None) -> str:
+    """Returns a number with its noun, as '1 file', '2,000 files' or '0.5 CPUs'.
+
+    more: what follows any number but 1; by default what follows 1, with an s.
+    """
+    number = f"{num:g}" if isinstance(num, float) else f"{num:,}"
+    return f"{number} {one if num == 1 else more or f'{one}s'}"
+
+
 def some(names: Sequence[str], num: int = 6) -> str:
     """Joins the names, or the first of them and how many more there are."""
     rest = len(names) - num

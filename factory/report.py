@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from factory import storage
 from factory.classes import Classes
 from factory.differences import flatten
-from factory.errors import DamagedShard, UserError
+from factory.errors import DamagedShard, UserError, counted
 from factory.pictures import colorize, overlay
 from factory.png import encode_png
 from factory.progress import tracked
@@ -138,10 +138,10 @@ def _facts(plan: Plan, manifest: Manifest, seen: _Seen) -> dict[str, str]:
 def _which_samples(plan: Plan, seen: _Seen) -> str:
     shown = len(seen.samples)
     if shown == plan.num:
-        return f"All {_count(plan.num, 'pair')}"
+        return f"All {counted(plan.num, 'pair')}"
     return (
-        f"{shown:,} of {_count(plan.num, 'pair')}, taken evenly from {seen.num_shards:,} of "
-        f"{_count(plan.num_shards, 'shard')}"
+        f"{shown:,} of {counted(plan.num, 'pair')}, taken evenly from {seen.num_shards:,} of "
+        f"{counted(plan.num_shards, 'shard')}"
     )
 
 
@@ -207,9 +207,11 @@ def _percentages(counts: Sequence[int]) -> list[float]:
 
 def _uncertainty_note(plan: Plan, manifest: Manifest, seen: _Seen) -> str:
     read = len(seen.uncertainties)
-    which = f"All {_count(read, 'pair')}"
+    which = f"All {counted(read, 'pair')}"
     if read < plan.num:
-        which = f"{read:,} pairs in {seen.num_shards:,} of {_count(plan.num_shards, 'shard')}"
+        which = (
+            f"{counted(read, 'pair')} in {seen.num_shards:,} of {counted(plan.num_shards, 'shard')}"
+        )
     return (
         f"{which}. The ensemble's disagreement in nats, over the most uncertain tenth of an "
         f"image's pixels. Whole dataset: mean {_mean_uncertainty(manifest):.4f}, "
@@ -271,8 +273,8 @@ def _making(url: str, manifest: Manifest) -> dict[str, str]:
         "Throughput": f"{manifest.rows / seconds:,.2f} pairs per actor-second"
         if seconds > 0
         else "unknown",
-        "Actor time": f"{seconds:,.1f} s on {_count(hosts, 'host')}",
-        "Drawn again by rule": _count(redrawn, "pair"),
+        "Actor time": f"{seconds:,.1f} s on {counted(hosts, 'host')}",
+        "Drawn again by rule": counted(redrawn, "pair"),
         "Made with": "; ".join(kinds(manifest.receipts)),
         "Driver": _versions(url),
     }
@@ -293,10 +295,6 @@ def _note(url: str, name: str) -> str:
         return storage.read_bytes(storage.join(url, name)).decode("utf-8", "replace")
     except FileNotFoundError:
         return "not recorded"
-
-
-def _count(num: int, noun: str) -> str:
-    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
 
 
 def _bytes(num: int) -> str:

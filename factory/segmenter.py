@@ -16,7 +16,7 @@ from factory.classes import Classes
 from factory.config import EvaluateConfig
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.errors import UserError, some
+from factory.errors import UserError, counted, some
 from factory.images import UInt8
 from factory.labeling import commands, evaluation
 from factory.labeling.evaluation import Evaluation
@@ -36,7 +36,7 @@ class Segmentation:
 
     def __repr__(self) -> str:
         num, size, _ = self.masks.shape
-        return f"Segmentation({num} images of {size} px)"
+        return f"Segmentation({counted(num, 'image')} of {size} px)"
 
 
 @dataclass(repr=False)

@@ -17,6 +17,7 @@ from factory.errors import (
     Incomplete,
     Problems,
     UserError,
+    counted,
     is_out_of_memory,
     shown,
 )
@@ -127,3 +128,21 @@ def test_every_exception_of_the_package_that_leaves_its_module_is_in_the_tree() 
 def test_what_is_incomplete_crosses_process_borders_whole() -> None:
     copy = pickle.loads(pickle.dumps(Incomplete("2 shards are missing", [1, 3])))
     assert (str(copy), copy.shards) == ("2 shards are missing", [1, 3])
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "said"),
+    [
+        (0, ("file",), "0 files"),
+        (1, ("file",), "1 file"),
+        (2000, ("file",), "2,000 files"),
+        (1.0, ("CPU",), "1 CPU"),
+        (0.5, ("CPU",), "0.5 CPUs"),
+        (1, ("mask has", "masks have"), "1 mask has"),
+        (3, ("mask has", "masks have"), "3 masks have"),
+    ],
+)
+def test_one_of_a_thing_is_told_in_the_singular(
+    number: float, words: tuple[str, ...], said: str
+) -> None:
+    assert counted(number, *words) == said

@@ -1,5 +1,6 @@
 """Claims about factory.config.presets and factory.config.recipes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,10 @@ def test_a_preset_has_the_parameters_that_its_table_says(name: str) -> None:
     with torch.device("meta"):
         unet = UNet(parse_config({"preset": name}).train.unet)
     assert sum(each.numel() for each in unet.parameters()) == PRESETS[name].num_parameters
+
+
+def test_the_table_tells_one_hour_in_the_singular() -> None:
+    assert re.search(r"\b1 hour\b", preset_table()[1])
 
 
 def test_the_table_has_a_line_for_every_preset() -> None:

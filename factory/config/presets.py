@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from factory.errors import counted
+
 _MIN_PIXELS, _MAX_LEVELS, _ATTENTION_PIXELS = 8, 6, 16
 
 
@@ -101,6 +103,6 @@ def _row(name: str, preset: Preset) -> tuple[str, ...]:
         ", ".join(map(str, preset.block_out_channels)),
         f"{preset.num_parameters / 1e6:.1f} million",
         f"{preset.num_steps:,} steps of {preset.batch_size}",
-        f"{hours:,.0f} hours" if hours else "not measured",
+        counted(round(hours), "hour") if hours else "not measured",
         "not measured",
     )

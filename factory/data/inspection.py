@@ -14,7 +14,7 @@ from factory.data.decoding import FileInfo
 from factory.data.intensity import OF_16_BITS, OF_FLOATS, Range
 from factory.data.items import Source
 from factory.data.loading import Labelled, LoadedSource
-from factory.errors import UserError, shown, some
+from factory.errors import UserError, counted, shown, some
 
 _DARK = 128
 """An image is dark below this value: the lower 14 of 16 bits come to 64, the lower 15 to 127."""
@@ -93,8 +93,8 @@ def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
             else "among the images that the DDPM learns from, without their masks"
         )
         notes.append(
-            f"{len(shared)} of the {test.num_images} images of data.test are also in data.{name}, "
-            f"{what} ({some(shared)})."
+            f"{len(shared)} of the {counted(test.num_images, 'image')} of data.test are also in "
+            f"data.{name}, {what} ({some(shared)})."
         )
     if labelled and test and labelled.class_names != test.class_names:
         problems.append(
@@ -109,7 +109,7 @@ def lines(inspection: Inspection) -> list[str]:
     found = inspection
     sizes = {f"{width}x{height}": count for (width, height), count in found.sizes.items()}
     table = [
-        f"  {name:<20} {found.pixel_shares[name]:>8.2%} of pixels, in {count} images"
+        f"  {name:<20} {found.pixel_shares[name]:>8.2%} of pixels, in {counted(count, 'image')}"
         for name, count in found.image_counts.items()
     ]
     text = [
@@ -175,13 +175,13 @@ def _notes(
     """Sentences on what is no mistake but worth knowing."""
     num = len(loaded.names)
     if source.num is not None and num < source.num and not loaded.problems:
-        yield f"{num} images, fewer than num: {source.num}."
+        yield f"{counted(num, 'image')}, fewer than num: {source.num}."
     for name, count in image_counts.items():
         if num and not count:
             yield f"class {name} never occurs."
     repeats = num - len(_by_pixels(loaded))
     if repeats:
-        yield f"{repeats} images have the same pixels as another one."
+        yield f"{counted(repeats, 'image')} with the same pixels as another one."
     yield from loaded.notes
     yield from _conversions(size, loaded)
     if loaded.masks is not None and num:
@@ -195,25 +195,25 @@ def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
     modes = Counter(info.mode for info in loaded.infos)
     for mode, what in CONVERSIONS.items():
         if modes[mode]:
-            yield f"{modes[mode]} images of mode {mode}: {what}."
+            yield f"{counted(modes[mode], 'image')} of mode {mode}: {what}."
     yield from _windows(loaded.infos)
     dark = [info.brightest for info in loaded.infos if info.brightest < _DARK]
     if dark:
         yield (
-            f"{len(dark)} images of 16 bits a channel are dark: none of their values comes to more "
-            f"than {max(dark)} of 255 as it is used. Set intensity: [low, high] to the values that "
+            f"{counted(len(dark), 'dark image')} of 16 bits a channel: no value comes to more than "
+            f"{max(dark)} of 255 as it is used. Set intensity: [low, high] to the values that "
             "matter."
         )
     turned = sum(info.orientation != decoding.UPRIGHT for info in loaded.infos)
     if turned:
-        yield f"{turned} images are turned upright, as their EXIF data say; see exif for masks."
+        yield f"{counted(turned, 'image')} turned upright, as EXIF data say; see exif for masks."
     sizes = [info.size for info in loaded.infos]
     small = sum(min(stored_size) < size for stored_size in sizes)
     oblong = sum(width != height for width, height in sizes)
     if small:
-        yield f"{small} images are smaller than {size} pixels and were enlarged."
+        yield f"{counted(small, 'image')} smaller than {size} pixels: enlarged."
     if oblong:
-        yield f"{oblong} images are not square: only their centred square is used."
+        yield f"{counted(oblong, 'oblong image')}: only the centred square is used."
 
 
 def _windows(infos: Sequence[FileInfo]) -> Iterator[str]:
@@ -226,9 +226,9 @@ def _windows(infos: Sequence[FileInfo]) -> Iterator[str]:
         stored = [info.stored for info in alike if info.stored]
         windows = {info.window for info in alike if info.window}
         low, high = min(lows for lows, _ in stored), max(highs for _, highs in stored)
+        images = counted(len(alike), "image")
         yield (
-            f"{len(alike)} images of mode {mode} hold values of {low:g}..{high:g}: "
-            f"{_what_was_done(windows)}."
+            f"{images} of mode {mode} with values of {low:g}..{high:g}: {_what_was_done(windows)}."
         )
 
 

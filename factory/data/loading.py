@@ -20,7 +20,7 @@ from factory.data.items import Item, Source
 from factory.data.losses import Losses
 from factory.data.mask_checks import MaskFacts, check_masks
 from factory.data.masks import Mask, match_size, orientation_beside
-from factory.errors import Problems, UnreadableImage, UserError, shown
+from factory.errors import Problems, UnreadableImage, UserError, counted, shown
 from factory.images import UInt8
 
 MAX_LINES = 50
@@ -47,8 +47,8 @@ class Labelled:
         return len(self.names)
 
     def __repr__(self) -> str:
-        size, classes = self.images.shape[1], len(self.classes)
-        return f"Labelled({len(self)} images of {size} px, {classes} classes)"
+        images, classes = counted(len(self), "image"), len(self.classes)
+        return f"Labelled({images} of {self.images.shape[1]} px, {classes} classes)"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from factory.data.class_lookup import Value
 from factory.data.class_rules import NO_RULE, ClassRules, Rule
 from factory.data.mask_values import MASK_REMEDY
 from factory.data.uncovered import Uncovered, uncovered_problems
-from factory.errors import Problems, some
+from factory.errors import Problems, counted, some
 
 _NO_CLASSES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare", "nolabel"}
 """Names of classes that people mean to be ignored, in lower case and letters alone."""
@@ -113,10 +113,8 @@ def _palette_notes(masks: Sequence[MaskFacts], rules: ClassRules) -> list[str]:
         return []
     names = rules.classes.names
     listed = ", ".join(f"{names[i]} {color}" for i, color in sorted(colors.items()))
-    return [
-        f"{sum(bool(m.colors) for m in masks):,} masks have palettes, whose indices are read, "
-        f"not their colours: {listed}."
-    ]
+    indexed = counted(sum(bool(m.colors) for m in masks), "mask has", "masks have")
+    return [f"{indexed} palettes, whose indices are read, not their colours: {listed}."]
 
 
 def _check_palettes(masks: Sequence[MaskFacts], classes: Classes, problems: Problems) -> None:

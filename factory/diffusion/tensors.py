@@ -6,7 +6,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from factory.errors import UserError
+from factory.errors import UserError, counted
 
 MAX_TENSORS_TOLD = 20
 _REPLACE = "Copy the file again, or name another."
@@ -40,7 +40,9 @@ def checked_tensors(
     if found:
         lines = [f"{url}: tensor {problem}" for problem in found[:MAX_TENSORS_TOLD]]
         rest = len(found) - len(lines)
-        raise UserError([*lines, *([f"{url}: ... and {rest} more tensors."] if rest else [])])
+        raise UserError(
+            [*lines, *([f"{url}: ... and {counted(rest, 'more tensor')}."] if rest else [])]
+        )
     return {key: value.float() for key, value in tensors.items()}
 
 

@@ -41,7 +41,7 @@ from factory.diffusion.checkpoints import load_model
 from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.run_identity import begin_run, check_run
 from factory.diffusion.training_worker import model_url, train_worker
-from factory.errors import TrainingFailed, UserError
+from factory.errors import TrainingFailed, UserError, counted
 from factory.progress import bar, tell
 from factory.ray_internals import environment, messages
 from factory.ray_internals import train as ray_train
@@ -99,7 +99,8 @@ def _steps_shown(num_steps: int) -> Iterator[None]:
 
 def _trainer(config: Config, images: Cached) -> ray_train.Trainer:
     train, use_gpu = config.train, _uses_gpu(config)
-    tell(f"train | {train.num_workers} {'GPU' if use_gpu else 'CPU'} workers | {train.url}")
+    workers = counted(train.num_workers, "GPU worker" if use_gpu else "CPU worker")
+    tell(f"train | {workers} | {train.url}")
     environment.wait_for_workers(train.worker_wait_seconds)
     return ray_train.Trainer(
         train_worker,
@@ -173,8 +174,8 @@ def _tell_odd(config: Config, num_images: int) -> None:
     train = config.train
     if num_images < train.batch_size:
         tell(
-            f"train | only {num_images} images for train.batch_size = {train.batch_size}: each "
-            "step sees some of them more than once"
+            f"train | only {counted(num_images, 'image')} for train.batch_size = "
+            f"{train.batch_size}: each step sees some of them more than once"
         )
     if train.num_steps < train.warmup_steps:
         reached = train.learning_rate * train.num_steps / train.warmup_steps

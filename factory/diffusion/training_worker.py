@@ -43,7 +43,7 @@ from factory.diffusion.train_step import (
     resident_images,
     train_step,
 )
-from factory.errors import NotFinite, UserError, is_out_of_memory
+from factory.errors import NotFinite, UserError, counted, is_out_of_memory
 from factory.images import UInt8, to_channels_last_arrays
 from factory.pictures import tile
 from factory.png import encode_png
@@ -96,8 +96,9 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
         if is_out_of_memory(error):
             raise MemoryError(
                 f"out of memory with train.batch_size = {config.train.batch_size} over "
-                f"{config.train.num_workers} workers. Lower it, or raise train.num_workers: both "
-                "are part of the run, so go on with --resume-anyway, or begin at another --out. "
+                f"{counted(config.train.num_workers, 'worker')}. Lower it, or raise "
+                "train.num_workers: both are part of the run, so go on with --resume-anyway, or "
+                "begin at another --out. "
                 f"{error}"
             ) from None
         raise
@@ -316,10 +317,10 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
 
 def _write_result(config: Config, state: TrainState) -> None:
     unlabelled = required(config, "data.unlabelled")
+    steps, batch = counted(state.step, "step"), counted(config.train.batch_size, "image")
     card = (
-        f"# DDPM, {config.data.side} px, {state.step:,} steps of "
-        f"{config.train.batch_size} images\n\nThe averaged weights (EMA {config.train.ema_decay}). "
-        f"Unlabelled images: {unlabelled.kind} {unlabelled.title}.\n"
+        f"# DDPM, {config.data.side} px, {steps} of {batch}\n\nThe averaged weights (EMA "
+        f"{config.train.ema_decay}). Unlabelled images: {unlabelled.kind} {unlabelled.title}.\n"
     )
     if changed := departures(config):
         card += (

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from factory import storage
 from factory.config import Config, check_section, dump_config
-from factory.errors import Incomplete, UserError
+from factory.errors import Incomplete, UserError, counted
 from factory.generation.hardware import libraries, processor
 from factory.generation.recipe import Models, load_models, make_plan
 from factory.progress import tell
@@ -83,7 +83,8 @@ def generate(config: Config, models: Models | None = None) -> Manifest:
     if pending:
         make_shards(config, plan, pending, models=models)
     manifest = complete(config, ledger, proven=pending)
-    tell(f"generate | complete | {manifest.rows:,} pairs, {manifest.bytes:,} bytes | {url}")
+    made = f"{counted(manifest.rows, 'pair')}, {counted(manifest.bytes, 'byte')}"
+    tell(f"generate | complete | {made} | {url}")
     return manifest
 
 

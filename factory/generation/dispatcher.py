@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from factory.errors import counted
 from factory.generation.job import (
     NUM_FAILURES_LISTED,
     ActorCounts,
@@ -160,9 +161,10 @@ class Dispatcher:
             self._failures[shard] = error
         self._failures_in_a_row += 1
         if self._failures_in_a_row > self._limits.failed_shards:
+            failed = counted(self._failures_in_a_row, "shard")
             self.stop(
-                f"{self._failures_in_a_row} shards failed and none succeeded in between; the last "
-                f"one, shard {shard}: {error}"
+                f"{failed} failed and none succeeded in between; the last one, shard {shard}: "
+                f"{error}"
             )
 
     def deadline_seconds(self) -> float | None:
@@ -214,9 +216,9 @@ class Dispatcher:
         in_a_row = self._restarts - self._restarts_before
         if in_a_row > self._limits.restarts and not actors.num_ready:
             self.stop(
-                f"actors died {in_a_row} times, and no shard was finished in between. Ray kills "
-                "them where the memory of a node is used up: use nodes with more of it, or have "
-                "fewer actors on each by a lower generate.max_actors or a higher "
+                f"actors died {counted(in_a_row, 'time')}, and no shard was finished in between. "
+                "Ray kills them where the memory of a node is used up: use nodes with more of it, "
+                "or have fewer actors on each by a lower generate.max_actors or a higher "
                 "generate.cpus_per_actor. Other reasons are in Ray's logs"
             )
 
@@ -232,9 +234,10 @@ class Dispatcher:
         self._num_crashes[shard] += 1
         if self._num_crashes[shard] >= self._limits.attempts:
             advice = "Where memory is short, lower generate.max_actors."
+            times = counted(self._num_crashes[shard], "time")
             self.stop(
-                f"shard {shard}: its actor died or hung {self._num_crashes[shard]} times while "
-                f"making it. {self._errors.get(shard) or advice}"
+                f"shard {shard}: its actor died or hung {times} while making it. "
+                f"{self._errors.get(shard) or advice}"
             )
 
     def stop(self, reason: str) -> None:

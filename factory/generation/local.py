@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from factory.config import Config, GenerateConfig
-from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware
+from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, counted
 from factory.generation.recipe import Models, load_models
 from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.synthesizer import Synthesizer
@@ -46,7 +46,8 @@ def make_shards(
         failures = _make_all(maker, shards, config.generate.progress_seconds)
     if failures:
         raise GenerationFailed(
-            f"{len(failures)} of {plan.num_shards} shards failed:\n" + "\n".join(failures)
+            f"{len(failures)} of {counted(plan.num_shards, 'shard')} failed:\n"
+            + "\n".join(failures)
         )
 
 

@@ -20,7 +20,7 @@ import torch
 
 from factory import cluster, storage
 from factory.config import Config, GenerateConfig
-from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, UserError
+from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, UserError, counted
 from factory.generation import pool
 from factory.generation.gpu_memory import limit_memory
 from factory.generation.job import Attempt, Limits, Outcome, Progress
@@ -100,7 +100,8 @@ def _check_all_made(progress: Progress, plan: Plan) -> None:
         if progress.num_failures > len(lines):
             lines.append(f"  and {progress.num_failures - len(lines):,} more")
         raise GenerationFailed(
-            f"{progress.num_failures} of {plan.num_shards} shards failed:\n" + "\n".join(lines)
+            f"{progress.num_failures} of {counted(plan.num_shards, 'shard')} failed:\n"
+            + "\n".join(lines)
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from factory import storage
 from factory.config import Config, check_section, dump_config, load_config
-from factory.errors import UserError, shown
+from factory.errors import UserError, counted, shown
 from factory.generation.command import complete, environment, make_shards
 from factory.generation.recipe import RECIPE_VERSION, load_models, make_plan
 from factory.progress import tell
@@ -44,7 +44,8 @@ def repair(
     ledger = Ledger.resolve(url, wanted)
     ledger.start(dump_config(config), environment())
     shards = _shards_to_make(ledger.plan, before, names)
-    tell(f"repair | {len(names)} files are not as they were, {len(shards)} shards to make again")
+    found = counted(len(names), "file is not as it was", "files are not as they were")
+    tell(f"repair | {found}, {counted(len(shards), 'shard')} to make again")
     if shards:
         for kind in _made_with(ledger, shards):
             tell(shown(f"repair | made with {kind}"))

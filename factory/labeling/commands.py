@@ -11,7 +11,7 @@ from factory.config import Config, required
 from factory.data.inspection import check_disjoint
 from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
-from factory.errors import UserError, shown
+from factory.errors import UserError, counted, shown
 from factory.labeling import evaluation
 from factory.labeling.fitting import fit_head, new_head_config
 from factory.labeling.head import Head
@@ -98,7 +98,8 @@ def fit(config: Config) -> str:
 def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
     """An ensemble fitted on labelled images, on the GPU where there is one. Raises UserError."""
     device = available_device()
-    tell(f"fit | {len(labelled)} labelled images, {len(labelled.classes)} classes | on {device}")
+    images = counted(len(labelled), "labelled image")
+    tell(f"fit | {images}, {len(labelled.classes)} classes | on {device}")
     if absent := _absent(labelled):
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
     with _room_on(device, "fit.pool_gib"):

@@ -12,7 +12,7 @@ from factory.classes import Classes
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.pickled import read_pickled
 from factory.diffusion.tensors import checked_tensors
-from factory.errors import Problems, UserError
+from factory.errors import Problems, UserError, counted
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 
 TIMESTEPS = (50, 150, 250)
@@ -81,8 +81,9 @@ def load_mlps(urls: Sequence[str]) -> dict[str, torch.Tensor]:
     """
     if len(set(urls)) != NUM_MEMBERS:
         raise UserError(
-            f"{len(set(urls))} different files of MLPs, DiffuseSeg's ensemble has {NUM_MEMBERS}: "
-            f"name mlp_1_best.pt to mlp_{NUM_MEMBERS}_best.pt. Got: {', '.join(urls) or 'none'}."
+            f"{counted(len(set(urls)), 'different file')} of MLPs, DiffuseSeg's ensemble has "
+            f"{NUM_MEMBERS}: name mlp_1_best.pt to mlp_{NUM_MEMBERS}_best.pt. Got: "
+            f"{', '.join(urls) or 'none'}."
         )
     problems, members = Problems(), []
     for url in urls:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from factory.classes import IGNORE_ID
 from factory.config import FitConfig
+from factory.errors import counted
 from factory.labeling.ensemble import Ensemble, EnsembleConfig, load_weights
 from factory.labeling.head import HeadKind, Maps
 from factory.labeling.pixel_pool import Axes, PixelPool, make_pool
@@ -40,7 +41,8 @@ def fit_ensemble(
     started = time.monotonic()
     pool = make_pool(passes, masks, ensemble_config.descriptor_dim, settings.pool_gib)
     seconds = time.monotonic() - started
-    tell(f"fit | {len(pool.pixels):,} pixels of {len(masks)} images | {seconds:.1f}s")
+    pixels = f"{counted(len(pool.pixels), 'pixel')} of {counted(len(masks), 'image')}"
+    tell(f"fit | {pixels} | {seconds:.1f}s")
     return fit_pool(ensemble_config, pool, settings, tell)
 
 

@@ -11,7 +11,7 @@ from factory import storage
 from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.errors import UserError
+from factory.errors import UserError, counted
 from factory.images import UInt8
 from factory.labeling.fitting import image_maps
 from factory.labeling.head import Head
@@ -35,7 +35,9 @@ class Evaluation:
     """The number of test images in which each class occurs."""
 
     def __repr__(self) -> str:
-        return f"Evaluation({self.num_images} images, soft={self.soft}, hard={self.hard})"
+        return (
+            f"Evaluation({counted(self.num_images, 'image')}, soft={self.soft}, hard={self.hard})"
+        )
 
 
 def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Evaluation:

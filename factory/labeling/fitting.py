@@ -17,7 +17,7 @@ from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import descriptor_dim
 from factory.diffusion.schedule import linear_schedule
-from factory.errors import UserError
+from factory.errors import UserError, counted
 from factory.images import UInt8, to_signed
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.head import Head, HeadConfig, Maps
@@ -48,7 +48,7 @@ def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfi
     if max(timesteps) >= model.diffusion.num_timesteps:
         problems.append(
             f"fit.timesteps: {max(timesteps)} is not below the model's "
-            f"{model.diffusion.num_timesteps} timesteps."
+            f"{counted(model.diffusion.num_timesteps, 'timestep')}."
         )
     if problems:
         raise UserError(problems)

@@ -19,6 +19,7 @@ from pydantic import (
 
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import FitConfig
+from factory.errors import counted
 from factory.values import MAX_IMAGE_SIZE, Ordinal
 
 Maps = Sequence[torch.Tensor]
@@ -69,7 +70,8 @@ class HeadConfig(BaseModel):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if len(self.palette) != len(self.class_names):
-            raise ValueError(f"{len(self.class_names)} names, {len(self.palette)} colours")
+            names, colours = len(self.class_names), len(self.palette)
+            raise ValueError(f"{counted(names, 'name')}, {counted(colours, 'colour')}")
         return self
 
     @model_serializer(mode="wrap")

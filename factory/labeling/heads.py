@@ -13,7 +13,7 @@ from factory.diffusion.folders import INDEX, exists
 from factory.diffusion.folders import WEIGHTS as DDPM_WEIGHTS
 from factory.diffusion.network import descriptor_dim
 from factory.diffusion.tensors import read_safetensors
-from factory.errors import UserError, nearest
+from factory.errors import UserError, counted, nearest
 from factory.labeling import ensemble_fitting
 from factory.labeling.head import Head, HeadConfig, HeadKind
 from factory.storage import hub
@@ -109,8 +109,8 @@ def _parse(data: bytes, url: str) -> HeadConfig:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "all of it"
         raise UserError(
-            f"{url}/config.json: not an ensemble's ({error.error_count()} problems, first: "
-            f"{where}: {first['msg']}). Name a folder that `factory fit` wrote."
+            f"{url}/config.json: not an ensemble's ({counted(error.error_count(), 'problem')}, "
+            f"first: {where}: {first['msg']}). Name a folder that `factory fit` wrote."
         ) from None
 
 

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from factory import __version__
 from factory.differences import differences
-from factory.errors import UserError
+from factory.errors import UserError, counted
 from factory.shards.layout import ENVIRONMENT
 from factory.shards.plan import Plan
 from factory.shards.receipts import MadeWith, Receipt
@@ -30,14 +30,13 @@ def agreed_plan(url: str, existing: Plan, wanted: Plan, extend: bool) -> Plan:
             "settings to resume it. The difference:\n  "
             + "\n  ".join(_differences(existing, wanted))
         )
+    holds = f"{url}: holds a dataset of {counted(existing.num, 'pair')}"
+    asked = counted(wanted.num, "is asked for", "are asked for")
     if wanted.num < existing.num:
-        raise UserError(
-            f"{url}: holds a dataset of {existing.num:,} pairs, {wanted.num:,} are asked for. "
-            f"Give --num {existing.num}, or choose another --out."
-        )
+        raise UserError(f"{holds}, {asked}. Give --num {existing.num}, or choose another --out.")
     if wanted.num > existing.num and not extend:
         raise UserError(
-            f"{url}: holds a dataset of {existing.num:,} pairs, {wanted.num:,} are asked for. "
+            f"{holds}, {asked}. "
             f"Add --extend to make the {wanted.num - existing.num:,} that are missing."
         )
     return existing if wanted.num == existing.num else _extended(url, existing, wanted.num)

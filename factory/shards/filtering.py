@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from factory.errors import UserError
+from factory.errors import UserError, counted
 from factory.shards.plan import Plan
 from factory.shards.reading import NUM_READERS, read_shard
 from factory.shards.receipts import Receipt
@@ -120,8 +120,9 @@ def _check_nats(pairs: Uncertainties, max_uncertainty: float) -> None:
     if not pairs.reaches(max_uncertainty):
         least, largest = pairs.range
         raise UserError(
-            f"{url}: max_uncertainty = {max_uncertainty:g} keeps none of {pairs.num:,} pairs: they "
-            f"have {least:.4g} to {largest:.4g} nats. Raise it. {remedy}"
+            f"{url}: max_uncertainty = {max_uncertainty:g} keeps none of "
+            f"{counted(pairs.num, 'pair')}: they have {least:.4g} to {largest:.4g} nats. Raise it. "
+            f"{remedy}"
         )
 
 

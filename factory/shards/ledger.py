@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from factory import faults
-from factory.errors import Incomplete, ShardConflict, UserError
+from factory.errors import Incomplete, ShardConflict, UserError, counted
 from factory.shards.conflicts import agreed_plan, receipt_conflict, shard_conflict
 from factory.shards.layout import (
     CONFIG,
@@ -239,8 +239,8 @@ class Ledger:
     def _incomplete(self, shards: Sequence[int]) -> Incomplete:
         paths = ", ".join(self.plan.shard(i).path for i in shards[:5])
         return Incomplete(
-            f"{self.url}: {len(shards)} of {self.plan.num_shards} shards are missing or altered: "
-            f"{paths}{', ...' * (len(shards) > 5)}",
+            f"{self.url}: {len(shards)} of {counted(self.plan.num_shards, 'shard')} are missing "
+            f"or altered: {paths}{', ...' * (len(shards) > 5)}",
             shards,
         )
 
@@ -268,7 +268,7 @@ def _check_free(folder: Folder, shards: Sequence[str]) -> None:
         ) from None
     if shards:
         raise UserError(
-            f"{folder.url}: holds {len(shards)} files in {DATA}/ (such as "
+            f"{folder.url}: holds {counted(len(shards), 'file')} in {DATA}/ (such as "
             f"{shards[0].rpartition('/')[2]}) but no {RUN}: not made by this factory. "
             "Choose another --out."
         ) from None

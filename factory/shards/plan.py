@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
+from factory.errors import counted
 from factory.shards import parquet, webdataset
 from factory.shards.schema import EncodedSample, Sample, decode_sample, encode_sample
 
@@ -69,7 +70,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     def _classes_match(self) -> "Plan":
         if not 1 <= len(self.class_names) == len(self.palette) <= MAX_CLASSES:
             raise ValueError(
-                f"{len(self.class_names)} class names, {len(self.palette)} colours: "
+                f"{counted(len(self.class_names), 'class name')}, "
+                f"{counted(len(self.palette), 'colour')}: "
                 f"give equally many, 1 to {MAX_CLASSES}"
             )
         ends = (0, *self.extended_from, self.num)
@@ -82,8 +84,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             )
         if len(self.parts[0]) <= _FEW_SHARDS < self.num_shards:
             raise ValueError(
-                f"a dataset that began with {len(self.parts[0]):,} shards cannot grow beyond "
-                f"{_FEW_SHARDS:,}: their names would no longer sort as their numbers do"
+                f"a dataset that began with {counted(len(self.parts[0]), 'shard')} cannot grow "
+                f"beyond {_FEW_SHARDS:,}: their names would no longer sort as their numbers do"
             )
         return self
 

@@ -16,7 +16,7 @@ from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
 from factory import storage
-from factory.errors import UserError
+from factory.errors import UserError, counted
 from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.plan import Plan
 from factory.shards.reading import read_manifest, read_plan, read_receipts, read_shard
@@ -89,7 +89,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self._epoch.share_memory_()
 
     def __repr__(self) -> str:
-        return f"ShardDataset({self.url!r}, {self.num:,} samples)"
+        return f"ShardDataset({self.url!r}, {counted(self.num, 'sample')})"
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the order of an epoch, 0 or more; to be called with the same number on all ranks."""
@@ -217,9 +217,9 @@ def _check_whole(name: str, value: Any, least: int) -> None:
 
 def _equal_part(num: int, world_size: int, url: str) -> int:
     if num < world_size:
+        samples = counted(num, "sample is", "samples are")
         raise UserError(
-            f"{url}: about {num:,} samples are fewer than {world_size} ranks. Use fewer ranks, or "
-            "keep more."
+            f"{url}: about {samples} fewer than {world_size} ranks. Use fewer ranks, or keep more."
         )
     return num // world_size
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from factory import storage
-from factory.errors import UserError
+from factory.errors import UserError, counted
 from factory.shards.layout import (
     EXTENSIONS,
     HARDWARE,
@@ -187,7 +187,7 @@ def read_manifest(url: str) -> Manifest:
     if not Folder(url).exists(SUCCESS):
         num_done = len(receipts_of(url, plan))
         raise UserError(
-            f"{url}: is unfinished, {num_done} of {plan.num_shards} shards are done. "
+            f"{url}: is unfinished, {num_done} of {counted(plan.num_shards, 'shard')} done. "
             "Run the same `factory generate` again to complete it."
         )
     try:

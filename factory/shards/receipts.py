@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from factory.errors import DamagedShard
+from factory.errors import DamagedShard, counted
 from factory.shards.plan import Plan, ShardSpec, canonical
 from factory.shards.schema import check_sample, sample_key
 
@@ -112,11 +112,11 @@ def described(made_with: MadeWith | None) -> str:
 def kinds(receipts: Iterable[Receipt]) -> list[str]:
     """A line for each kind of hardware and versions that made shards, with their number if there
     are several kinds."""
-    counted = Counter(described(receipt.made_with) for receipt in receipts)
-    if len(counted) == 1:
-        return list(counted)
-    total = counted.total()
-    return [f"{num:,} of {total:,} shards: {kind}" for kind, num in counted.most_common()]
+    nums = Counter(described(receipt.made_with) for receipt in receipts)
+    if len(nums) == 1:
+        return list(nums)
+    total = counted(nums.total(), "shard")
+    return [f"{num:,} of {total}: {kind}" for kind, num in nums.most_common()]
 
 
 def measure(plan: Plan, spec: ShardSpec, data: bytes) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def measure(plan: Plan, spec: ShardSpec, data: bytes) -> dict[str, Any]:
         pixels.append(sample.class_pixels(num_classes))
     if keys != [sample_key(i) for i in range(spec.start, spec.stop)]:
         raise DamagedShard(
-            f"{spec.path}: {len(keys)} samples {keys[:1]}..{keys[-1:]}, expected "
+            f"{spec.path}: {counted(len(keys), 'sample')} {keys[:1]}..{keys[-1:]}, expected "
             f"{spec.stop - spec.start} from {sample_key(spec.start)}"
         )
     return {

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from factory import storage
-from factory.errors import DamagedShard, UserError
+from factory.errors import DamagedShard, UserError, counted
 from factory.progress import tracked
 from factory.shards.layout import (
     CONFIG,
@@ -209,7 +209,7 @@ class _Dataset:
         if entry is None:
             return "missing"
         if entry.size != receipt.bytes:
-            return f"altered: {entry.size:,} bytes, {receipt.bytes:,} were written"
+            return f"altered: {counted(entry.size, 'byte')}, {receipt.bytes:,} were written"
         if level == "size":
             return None
         if level == "hash":

@@ -137,7 +137,7 @@ CONFIGS = [
     config("no classes", "class_names", class_names=[], palette=[]),
     config("too many classes", "class_names", class_names=["x"] * 300, palette=[[0, 0, 0]] * 300),
     config("classes that are numbers", "class_names.0", class_names=[1, 2]),
-    config("fewer colours than classes", "11 names, 1 colours", palette=[[0, 0, 0]]),
+    config("fewer colours than classes", "11 names, 1 colour", palette=[[0, 0, 0]]),
     config("a colour beyond 255", "palette.0.0", palette=[[256, 0, 0]] * 11),
     config("no members", "num_members", num_members=0),
     config("minus one member", "num_members", num_members=-1),

@@ -276,8 +276,8 @@ ODD: dict[str, tuple[dict[str, bytes], str]] = {
     "a palette": ({"a.png": encoded(Image.new("P", (16, 16)))}, "mode P: "),
     "turned by EXIF": ({"a.png": orientated()}, "turned upright"),
     "of two pictures": ({"a.jpg": moving("MPO")}, "smaller than 16 pixels"),
-    "oblong": ({"a.png": encoded(noise(16, 24))}, "only their centred square"),
-    "small": ({"a.png": encoded(noise(4, 4))}, "were enlarged"),
+    "oblong": ({"a.png": encoded(noise(16, 24))}, "1 oblong image: only the centred square"),
+    "small": ({"a.png": encoded(noise(4, 4))}, "1 image smaller than 16 pixels: enlarged"),
     "twice": ({"a.png": IMAGE, "b.png": IMAGE}, "same pixels as another one"),
     "hidden files": ({"a.png": IMAGE, "._a.png": b"\0", ".DS_Store": b"", "Thumbs.db": b""}, ""),
 }

@@ -183,7 +183,7 @@ TARS: dict[str, tuple[Change, str]] = {
     "no mask": (without(1), "are no sample"),
     "no JSON": (without(5), "lacks members"),
     "unequal sets of members": (without(4), "lacks members"),
-    "a sample too few": (without(3, 4, 5), "1 samples"),
+    "a sample too few": (without(3, 4, 5), "1 sample "),
     "a member twice": (order(0, 0, 1, 2, 3, 4, 5), "are no sample"),
     "samples in another order": (order(3, 4, 5, 0, 1, 2), "expected 2 from 000000000"),
     "the JSON of another sample": (

@@ -64,8 +64,8 @@ def test_class_shares_leave_out_ignored_pixels(source: PairsSource) -> None:
 
 def test_what_is_odd_is_noted(source: PairsSource) -> None:
     notes = " ".join(inspection.inspect(source, 16, labelled=True).notes)
-    for part in ("class rare never occurs", "1 images of mode L", "2 images are smaller than 16",
-                 "1 images are not square", "12.50% of the pixels are ignored"):  # fmt: skip
+    for part in ("class rare never occurs", "1 image of mode L", "2 images smaller than 16",
+                 "1 oblong image", "12.50% of the pixels are ignored"):  # fmt: skip
         assert part in notes
     assert "thing" not in notes and "same pixels" not in notes
 
@@ -76,7 +76,7 @@ def test_repeated_and_missing_images_are_noted(tmp_path: Path) -> None:
     notes = inspection.inspect(FolderSource(url=str(tmp_path), num=5), 8, False).notes
     assert notes == (
         "3 images, fewer than num: 5.",
-        "2 images have the same pixels as another one.",
+        "2 images with the same pixels as another one.",
     )
 
 
@@ -95,7 +95,7 @@ def test_16_bits_that_are_not_used_to_the_full_are_told_as_dark(tmp_path: Path) 
         levels = np.linspace(0, top, 64).astype(np.uint16).reshape(8, 8)
         Image.fromarray(levels).save(tmp_path / f"{name}.png")
     notes = inspection.inspect(FolderSource(url=str(tmp_path)), 8, False).notes
-    assert any("1 images of 16 bits a channel are dark" in n and "64 of 255" in n for n in notes)
+    assert any("1 dark image of 16 bits a channel" in n and "64 of 255" in n for n in notes)
 
 
 def test_bad_files_are_reported_and_the_good_ones_still_counted(source: PairsSource) -> None:
@@ -127,7 +127,7 @@ def test_masks_of_a_source_without_readable_classes_are_still_checked(source: Pa
 def test_lines_tell_counts_classes_and_notes(source: PairsSource) -> None:
     text = "\n".join(inspection.lines(inspection.inspect(source, 8, labelled=True)))
     assert "sizes    8x8: 1, 12x8: 1" in text
-    assert "28.57% of pixels, in 1 images" in text
+    assert "28.57% of pixels, in 1 image" in text
     assert "note: class rare never occurs." in text
 
 

@@ -49,7 +49,7 @@ def test_palette_masks_are_told_with_the_colour_that_each_class_has(tmp_path: Pa
     put(tmp_path / "images", a_png=encode_png(flat(1, 1, 3)))
     put(tmp_path / "masks", a_png=encoded(mask))
     notes = " ".join(loading.read_labelled(pairs(tmp_path), 1).notes)
-    assert "1 masks have palettes" in notes
+    assert "1 mask has palettes" in notes
     assert "background (0, 0, 0), thing (200, 10, 10)." in notes and "other" not in notes
 
 

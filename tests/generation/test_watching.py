@@ -88,7 +88,7 @@ def test_while_actors_are_awaited_a_line_every_30_seconds_says_what_is_there(
         clock.now += 1
     assert len(lines) == 3 and set(lines) == {
         "generate | waiting for actors: 1 of 4 are ready; 8 CPUs and 4 GPUs are asked for, "
-        "the cluster has 2 CPUs and 1 GPUs"
+        "the cluster has 2 CPUs and 1 GPU"
     }
 
 

@@ -226,10 +226,8 @@ def _windows(infos: Sequence[FileInfo]) -> Iterator[str]:
         stored = [info.stored for info in alike if info.stored]
         windows = {info.window for info in alike if info.window}
         low, high = min(lows for lows, _ in stored), max(highs for _, highs in stored)
-        images = counted(len(alike), "image")
-        yield (
-            f"{images} of mode {mode} with values of {low:g}..{high:g}: {_what_was_done(windows)}."
-        )
+        hold = counted(len(alike), f"image of mode {mode} holds", f"images of mode {mode} hold")
+        yield (f"{hold} values of {low:g}..{high:g}: {_what_was_done(windows)}.")
 
 
 def _what_was_done(windows: Set[Range]) -> str:

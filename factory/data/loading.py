@@ -168,9 +168,10 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
             infos.append(item.info)
     notes = [*found.notes, *check_masks(facts, rules, problems)]
     if num_turned:
+        turned = counted(num_turned, "mask")
         notes.append(
-            f"{num_turned} masks without EXIF orientation fit their images only as these are "
-            "stored, and are turned as they are."
+            f"{turned} without EXIF orientation: turned as the images are, since sizes agree only "
+            "as the images are stored."
         )
     if classes:
         notes += losses.sentences(losses.total(lost), classes.names, size)

@@ -189,4 +189,4 @@ def test_the_range_of_deep_values_is_told_and_what_became_of_it(tmp_path: Path) 
     assert "2 images of mode I;16 hold values of 0..4000: each from a black of" in report
     for i in range(2):
         (tmp_path / f"{i}.png").unlink()
-    assert "1 images of mode F hold values of 0..0.9: multiplied by 255" in told()
+    assert "1 image of mode F holds values of 0..0.9: multiplied by 255" in told()

@@ -206,7 +206,7 @@ def test_a_mask_that_fits_only_as_its_image_is_stored_is_turned_as_that(
     put(tmp_path / "masks", a_png=encode_png(stored))
     read = loading.read_labelled(pairs(tmp_path), 8)
     assert np.array_equal(read.images[0, ..., 0] // 255, read.masks[0])
-    assert read.notes[0].startswith("1 masks without EXIF orientation fit their images only as")
+    assert read.notes[0].startswith("1 mask without EXIF orientation: turned as the images are")
 
 
 def grey_image(mask: UInt8) -> UInt8:

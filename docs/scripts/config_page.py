@@ -24,6 +24,8 @@ WORDS = {
     "Intensity": "`[low, high]` or `percentiles`",
     "Exif": "`apply`, `ignore`, `apply_to_masks` or `apply_to_images`",
     "Fit": "`crop`, `pad`, `stretch` or `tile`",
+    "ImagesPattern": "folder or pattern of names",
+    "MasksPattern": "folder or pattern of names",
     "bool": "`true` or `false`",
     "str": "text",
     "int": "whole number",

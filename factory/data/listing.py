@@ -4,11 +4,12 @@ import difflib
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from factory import storage
+from factory.data.patterns import ImagePattern
 from factory.errors import Problems, some
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ class Listing:
     """Pictures whose ending is not read, sorted."""
     others: tuple[str, ...] = ()
     """All other files, sorted."""
-    deeper: tuple[str, ...] = ()
-    """Pictures in sub-folders that are not looked into, sorted."""
 
     @property
     def folder(self) -> str:
@@ -72,28 +71,49 @@ class Listing:
 
 
 def list_folder(
-    tree: "Tree", below: str, with_subfolders: bool, apart: str | None = None
-) -> Listing:
-    """Lists a folder of a tree. Raises OSError and UserError.
+    tree: "Tree", below: str, problems: Problems, apart: str | None = None
+) -> Listing | None:
+    """Lists a folder of a tree with its sub-folders; None if it cannot be, which is a problem.
 
-    apart: a folder of the tree that is known to hold something else: its pictures are not `deeper`.
+    apart: a folder of the tree that is known to hold something else: if it lies inside, its files
+    are left out.
     """
     start = len(below) + 1 if below else 0
-    names = [name[start:] for name in tree.names(below)]
-    deeper: list[str] = []
-    if not with_subfolders:
-        inner = [n for n in names if "/" in n]
-        deeper = [n for n in inner if n.lower().endswith((*IMAGE_SUFFIXES, *PICTURE_SUFFIXES))]
-        if apart is not None and (f"{apart}/").startswith(f"{below}/" if below else ""):
-            deeper = [n for n in deeper if not n.startswith(f"{apart[start:]}/")]
-        names = [name for name in names if "/" not in name]
-    parts: tuple[list[str], list[str], list[str]] = [], [], []
+    try:
+        with problems.collected():
+            names = tree.names(below)
+            if apart and apart != below:
+                names = [name for name in names if not name.startswith(f"{apart}/")]
+            return _sorted_out(tree, below, [name[start:] for name in names])
+    except OSError as error:
+        problems.add(cannot_list(tree.url_of(below), error))
+    return None
+
+
+def meant(files: Listing, pattern: ImagePattern) -> Listing:
+    """The files of a listing that a pattern means, of the folder that is above all of them."""
+    if pattern.is_folder:
+        return files
+    return replace(
+        files,
+        read=tuple(filter(pattern.match, files.read)),
+        missed=tuple(filter(pattern.match, files.missed)),
+        others=tuple(name for name in files.others if name in files.links),
+    )
+
+
+def _sorted_out(tree: "Tree", below: str, names: Iterable[str]) -> Listing:
+    """Files sorted by whether they are read."""
+    read: list[str] = []
+    missed: list[str] = []
+    others: list[str] = []
     for name in names:
         lower = name.lower()
-        kind = 0 if lower.endswith(IMAGE_SUFFIXES) else 1 if lower.endswith(PICTURE_SUFFIXES) else 2
-        parts[kind].append(name)
-    read, missed, others = map(tuple, parts)
-    return Listing(tree, below, read, missed, others, tuple(deeper))
+        if lower.endswith(IMAGE_SUFFIXES):
+            read.append(name)
+        else:
+            (missed if lower.endswith(PICTURE_SUFFIXES) else others).append(name)
+    return Listing(tree, below, tuple(read), tuple(missed), tuple(others))
 
 
 def open_tree(url: str, problems: Problems) -> "Tree | None":
@@ -131,6 +151,16 @@ def what_is_missing(listing: Listing, part: str) -> str:
     return f"{listing.folder}: {missing}."
 
 
+def no_match(files: Listing, key: str, pattern: str) -> str:
+    """The problem of a pattern that means none of the files below its folder."""
+    first = files.read[0] if files.read else None
+    such = f", such as {files.path(first)}" if first is not None else ""
+    return (
+        f"{files.folder}: `{key}: {pattern}` means none of the {len(files.read):,} images in it"
+        f"{such}. Write * for what differs within a name, and **/ for folders."
+    )
+
+
 def check_missed(images: Listing, problems: Problems) -> None:
     """Refuses a folder in which most pictures are not read: the others are not what it is about."""
     if len(images.missed) > len(images.read):
@@ -153,13 +183,6 @@ def oddities(images: Listing) -> list[str]:
         found.append(f"{images.folder}: {by_ending(unread)} are not read. What is read: {ENDINGS}.")
     if links:
         found.append(f"{images.folder}: links to folders are not followed: {some(links)}.")
-    if images.deeper:
-        folders = some(sorted({str(PurePosixPath(name).parent) for name in images.deeper}))
-        found.append(
-            f"{images.folder}: {len(images.deeper):,} pictures in its sub-folders {folders} are "
-            "not read: kind pairs reads one folder of images. Name the one that is meant in "
-            "`images:`."
-        )
     return found
 
 

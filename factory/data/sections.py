@@ -5,22 +5,36 @@ a `factory.data.items.StoredSource` does. A config is read without numpy and Pil
 of sections import what reads images only when they read.
 """
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
 from factory import storage
-from factory.data import listing
+from factory.data import listing, name_lists, patterns
 from factory.data.listing import Listing
 from factory.data.reading import Exif, Intensity, Reading, check_intensity
-from factory.errors import Problems, some
+from factory.errors import Problems
 from factory.values import Count, Section, Url
 
 if TYPE_CHECKING:
-    from factory.data.items import Item
+    from factory.data.items import ImageFile, Item
+
+
+def _images_pattern(text: str) -> str:
+    """The text, if it is a pattern of images. Raises ValueError."""
+    patterns.parse_images(text)
+    return text
+
+
+def _masks_pattern(text: str) -> str:
+    """The text, if it is a pattern of masks. Raises ValueError."""
+    patterns.parse_masks(text)
+    return text
+
+
+ImagesPattern = Annotated[str, AfterValidator(_images_pattern)]
+MasksPattern = Annotated[str, AfterValidator(_masks_pattern)]
 
 
 class SourceSection(Section):
@@ -45,10 +59,10 @@ class FileSection(SourceSection):
     num: Count | None = None
     """Use only the first so many images; all if absent."""
     names_url: Url | None = None
-    """JSON list of the file names of the images to use, of which num takes the first; all images if
-    absent."""
+    """List of the images to use, of which num takes the first: JSON, `.txt` of one name a line, or
+    `.csv`. Names are paths, file names, or either without ending. All images if absent."""
     names_key: str | None = None
-    """The key of that list, if the JSON file is an object of several lists."""
+    """The key of that list, if a JSON file is an object of several; its column in a `.csv` file."""
 
     intensity: Annotated[Intensity | None, AfterValidator(check_intensity)] = None
     """The stored values that become black and white, `[low, high]`; those between are mapped to
@@ -65,7 +79,7 @@ class FileSection(SourceSection):
     @model_validator(mode="after")
     def _check_names_key(self) -> "FileSection":
         if self.names_key is not None and self.names_url is None:
-            raise ValueError("names_key needs names_url: the JSON file of the lists")
+            raise ValueError("names_key needs names_url: the file of the lists")
         return self
 
     @property
@@ -85,15 +99,26 @@ class FileSection(SourceSection):
         files = [item for item in items if isinstance(item, ImageFile)]
         return files[0].tree.versions([file.path for file in files]) if files else []
 
-    def image_names(self, images: Listing, labelled: bool, problems: Problems) -> list[str]:
-        """The names of the images to use, sorted; none if there is a problem with all of them."""
-        if self.names_url is not None:
-            return sorted(self._listed(images, problems))
+    def file(self, images: Listing, name: str, mask_path: str | None = None) -> "ImageFile":
+        """The item of an image, and of the mask at a path of the tree."""
+        from factory.data.items import ImageFile
+
+        return ImageFile(name, images.tree, images.path(name), mask_path, self.reading)
+
+    def wanted(self, images: Listing, num: int | None, problems: Problems) -> list[str]:
+        """The names of the images to choose from: all, or the first num of the list."""
+        if self.names_url is None:
+            listing.check_missed(images, problems)
+            return list(images.read)
+        names = name_lists.read_list(self.names_url, self.names_key, problems)
+        return name_lists.resolve(names, images, num, problems)
+
+    def without_masks(self, images: Listing, names: list[str], problems: Problems) -> list[str]:
+        """The names of the images to use without masks; none if there are masks among them, which
+        is a problem, unless a list says which are meant."""
         from factory.data import stray_masks
 
-        listing.check_missed(images, problems)
-        names = list(images.read)[: self.num]
-        if not labelled and (problem := stray_masks.masks_among(images, names)):
+        if self.names_url is None and (problem := stray_masks.masks_among(images, names)):
             problems.add(problem)
             return []
         return names
@@ -106,49 +131,3 @@ class FileSection(SourceSection):
 
         plain = stray_masks.plain_among(images)
         return (*listing.oddities(images), *([plain] if plain else []))
-
-    def _listed(self, images: Listing, problems: Problems) -> list[str]:
-        """The first num names of names_url, without those that are missing, which are problems."""
-        wanted = self._read_names(problems)[: self.num]
-        known = set(images.read)
-        missing = [name for name in wanted if name not in known]
-        for i, name in enumerate(missing):
-            similar = listing.suggestion(name, images.read) if i < listing.MAX_SUGGESTIONS else ""
-            problems.add(
-                f"{self.names_url}: names {name}, which is not in {images.folder}.{similar} "
-                "Names are file names with their ending."
-            )
-        return [name for name in wanted if name in known]
-
-    def _read_names(self, problems: Problems) -> list[str]:
-        """The list in names_url, or below names_key in it; empty if there is a problem."""
-        url, key = self.names_url, self.names_key
-        assert url is not None
-        try:
-            content = json.loads(storage.read_text(url))
-        except (OSError, ValueError, RecursionError) as error:
-            problems.add(
-                f"{url}: cannot be read ({storage.describe(error)}). It must be a JSON list of "
-                "image file names."
-            )
-            return []
-        if isinstance(content, dict):
-            if key not in content:
-                problems.add(
-                    f"{url}: holds the lists {some(list(content))}. Set names_key to one, not "
-                    f"{key!r}."
-                )
-                return []
-            content = content[key]
-        elif key is not None:
-            problems.add(f"{url}: is one list, without keys. Leave names_key={key} out.")
-            return []
-        if not content or not isinstance(content, list) or not all(type(n) is str for n in content):
-            problems.add(
-                f"{url}: expected a list of one or more file names{f' at {key}' if key else ''}."
-            )
-            return []
-        for name, count in Counter(content).items():
-            if count > 1:
-                problems.add(f"{url}: names {name} {count} times. Name it once.")
-        return list(dict.fromkeys(content))

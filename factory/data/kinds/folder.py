@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from factory.data import listing
 from factory.data.listing import Listing
-from factory.data.sections import FileSection
+from factory.data.patterns import parse_images
+from factory.data.sections import FileSection, ImagesPattern
 from factory.errors import Problems
 
 if TYPE_CHECKING:
     from factory.data.items import Found
-    from factory.data.trees import Tree
 
 _IMAGES, _MASKS = "images", "masks"
 """Sub-folders of pairs, unless a config names others."""
@@ -23,39 +23,36 @@ class FolderSource(FileSection):
 
     kind: Literal["folder"] = "folder"
     """The kind of source."""
+    pattern: ImagesPattern = ""
+    """Which images, if not all: `"**/*_rgb.png"`, where `*` is any text within a name and `**` any
+    folders."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images, of a folder that is listed once. See `factory.data.items.Source`."""
-        from factory.data.items import Found, ImageFile
+        from factory.data.items import Found
 
         if labelled:
             problems.add(f"{self.url}: kind folder has no masks. Use kind: pairs.")
             return Found()
         tree = listing.open_tree(self.url, problems)
-        if tree is None:
+        pattern = parse_images(self.pattern)
+        every = listing.list_folder(tree, pattern.below, problems) if tree else None
+        if every is None:
             return Found()
-        images = self._list(tree, problems)
-        names = []
-        if images.read and not self._mixes_masks(images, problems):
-            names = self.image_names(images, labelled, problems)
-        items = [ImageFile(name, tree, images.path(name), None, self.reading) for name in names]
-        return Found(items, self.notes(images))
-
-    def _list(self, tree: "Tree", problems: Problems) -> Listing:
-        """The images of the folder; that there are none is a problem."""
-        try:
-            with problems.collected():
-                images = listing.list_folder(tree, "", with_subfolders=True)
-                if not images.read:
-                    problems.add(self._why_empty(images))
-                return images
-        except OSError as error:
-            problems.add(listing.cannot_list(self.url, error))
-        return Listing(tree)
+        images = listing.meant(every, pattern)
+        if not images.read:
+            problems.add(self._why_empty(every))
+        elif not self._mixes_masks(images, problems):
+            names = sorted(self.wanted(images, self.num, problems)[: self.num])
+            names = self.without_masks(images, names, problems)
+            return Found([self.file(images, name) for name in names], self.notes(images))
+        return Found()
 
     def _why_empty(self, images: Listing) -> str:
         if not images.tree.is_there(""):
             return listing.no_folder(self.url, "images")
+        if images.read:
+            return listing.no_match(images, "pattern", self.pattern)
         missing = listing.what_is_missing(images, "images")
         return f"{missing} Put the images there, in a format that is read: {listing.ENDINGS}."
 

@@ -1,18 +1,18 @@
-"""The source `kind: pairs`: images in one folder, masks of the same names in another."""
+"""The source `kind: pairs`: images, and masks that are paired with them by their names."""
 
-from collections import defaultdict
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from factory import storage
 from factory.classes import parse_classes
-from factory.data import listing
+from factory.data import listing, pairing, pairing_hints
 from factory.data.class_rules import ClassRules
-from factory.data.listing import Listing, stem
-from factory.data.sections import FileSection
+from factory.data.listing import Listing
+from factory.data.pairing import Matches
+from factory.data.patterns import ImagePattern, MaskPattern, parse_images, parse_masks
+from factory.data.sections import FileSection, ImagesPattern, MasksPattern
 from factory.errors import Problems, UserError, some
 from factory.values import Url
 
@@ -20,54 +20,61 @@ if TYPE_CHECKING:
     from factory.data.items import Found
     from factory.data.trees import Tree
 
-Subfolder = Literal["images", "masks"]
-
 
 class PairsSource(FileSection):
-    """Images beside masks, in two folders below one."""
+    """Images beside masks, paired by their names."""
 
     purpose: ClassVar[str] = "images beside masks"
 
     kind: Literal["pairs"] = "pairs"
     """The kind of source."""
-    images: str = "images"
-    """Sub-folder of the images."""
-    masks: str = "masks"
-    """Sub-folder of the masks, `L` or palette PNG, value = class id, 255 = ignore."""
+    images: ImagesPattern = "images"
+    """Folder of the images, or a pattern such as `"**/*_rgb.png"`: `*` is any text within a name,
+    `**` any folders."""
+    masks: MasksPattern = "masks"
+    """Folder of the masks, which lie there as the images do in theirs, or a pattern such as
+    `"labels/{dir}/{stem}_mask.png"`: `{stem}` is what the `*` of the image's file name stood for,
+    `{name}` that name without its ending, `{dir}` its folders, `{stem:05}` a number with leading
+    zeros. Masks are `L` or palette PNG, value = class id, 255 = ignore."""
     classes_url: Url = Field(description="a JSON file of class names")
     """JSON of class names, {"0": name, ...} or [name, ...]."""
+    unpaired: Literal["refuse", "skip"] = "refuse"
+    """What to do with images that have no mask, and masks that have no image: skip reports them."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images, with their masks if they are asked for; each folder is listed once.
 
         See `factory.data.items.Source`.
         """
-        from factory.data.items import Found, ImageFile
+        from factory.data.items import Found
 
         rules = self._read_rules(problems) if labelled else None
-        images_below, masks_below = self._folder("images"), self._folder("masks")
-        tree = listing.open_tree(self.url, problems)
-        if tree is None:
+        matches = self._match(labelled, problems)
+        if matches is None:
             return Found(rules=rules)
-        if labelled and images_below == masks_below:
-            problems.add(
-                f"{tree.url_of(masks_below)}: holds images and masks in one folder, and each image "
-                "would be its own mask. Put the masks into a folder of their own, each under its "
-                "image's name, and name it in `masks:`."
-            )
-            return Found(rules=rules)
-        images = self._list(tree, "images", problems)
-        masks = self._list(tree, "masks", problems) if labelled else Listing(tree, masks_below)
-        items = []
-        if images.read and (masks.read or not labelled):
-            names = self.image_names(images, labelled, problems)
-            mask_of = self._pair(names, images, masks, problems) if labelled else {}
-            items = [
-                ImageFile(name, tree, images.path(name), mask_of.get(name), self.reading)
-                for name in names
-                if name in mask_of or not labelled
-            ]
-        return Found(items, self.notes(images), rules)
+        images, masks_of = matches.images, matches.masks_of
+        skip = labelled and self.unpaired == "skip"
+        wanted = self.wanted(images, None if skip else self.num, problems)
+        paired = [name for name in wanted if name in masks_of] if skip else wanted
+        names = sorted(paired[: self.num])
+        if not labelled:
+            names = self.without_masks(images, names, problems)
+            return Found([self.file(images, name) for name in names], self.notes(images))
+        missing = [name for name in wanted if name not in masks_of]
+        stray = matches.stray if self.names_url is None else []
+        notes = self.notes(images)
+        if skip:
+            notes += tuple(pairing.left_out(matches, missing, stray))
+        else:
+            pairing.check_missing(matches, [n for n in names if n not in masks_of], problems)
+            pairing.check_stray(matches, stray, problems)
+        pairing.check(matches, names, problems)
+        items = [
+            self.file(images, name, matches.masks.path(masks_of[name][0]))
+            for name in names
+            if name in masks_of and not pairing.is_own_mask(matches, name)
+        ]
+        return Found(items, notes, rules)
 
     def _read_rules(self, problems: Problems) -> ClassRules | None:
         try:
@@ -82,85 +89,122 @@ class PairsSource(FileSection):
             )
         return None
 
-    def _folder(self, part: Subfolder) -> str:
-        below = self.images if part == "images" else self.masks
-        return "/".join(PurePosixPath(below).parts)
+    def _match(self, labelled: bool, problems: Problems) -> Matches | None:
+        """Which masks belong to which images; None after a problem with all of them."""
+        tree = listing.open_tree(self.url, problems)
+        if tree is None:
+            return None
+        image_pattern, mask_pattern = parse_images(self.images), parse_masks(self.masks)
+        one_folder = image_pattern.is_folder and mask_pattern.is_folder
+        one_folder = one_folder and image_pattern.below == mask_pattern.below
+        if one_folder and labelled:
+            problems.add(self._own_masks(tree, mask_pattern))
+            return None
+        images = self._images(tree, image_pattern, mask_pattern, problems)
+        masks = None
+        if labelled:
+            masks = self._masks(tree, image_pattern, mask_pattern, problems)
+        elif images is not None:
+            # Masks that lie among images are no images, whether or not masks are asked for.
+            paths = [] if one_folder else map(images.path, images.read)
+            masks = Listing(tree, mask_pattern.below, _below(mask_pattern.below, paths))
+        if images is None or masks is None:
+            return None
+        matches = pairing.match(images, masks, image_pattern, mask_pattern)
+        if problem := self._nothing_pairs(matches, images, labelled):
+            problems.add(problem)
+            return None
+        return matches
 
-    def _list(self, tree: "Tree", part: Subfolder, problems: Problems) -> Listing:
-        """The files of a part; that none is read is a problem."""
-        below = self._folder(part)
-        try:
-            with problems.collected():
-                found = listing.list_folder(tree, below, False, apart=self._folder("masks"))
-                if not found.read:
-                    problems.add(self._why_empty(part, found))
-                return found
-        except OSError as error:
-            problems.add(listing.cannot_list(tree.url_of(below), error))
-        return Listing(tree, below)
+    def _images(
+        self, tree: "Tree", pattern: ImagePattern, masks: MaskPattern, problems: Problems
+    ) -> Listing | None:
+        """The files that the images' pattern means; that there are none is a problem."""
+        apart = masks.below if masks.is_folder else None
+        every = listing.list_folder(tree, pattern.below, problems, apart)
+        if every is None:
+            return None
+        images = listing.meant(every, pattern)
+        if not images.read:
+            no_match = listing.no_match(every, "images", self.images)
+            problems.add(no_match if every.read else self._why_empty("images", every))
+            return None
+        return images
 
-    def _why_empty(self, part: Subfolder, found: Listing) -> str:
+    def _masks(
+        self, tree: "Tree", images: ImagePattern, pattern: MaskPattern, problems: Problems
+    ) -> Listing | None:
+        """All files below the folder of the masks; that none is read is a problem."""
+        apart = images.below if images.is_folder else None
+        masks = listing.list_folder(tree, pattern.below, problems, apart)
+        if masks is not None and not masks.read:
+            problems.add(self._why_empty("masks", masks))
+            return None
+        return masks
+
+    def _why_empty(self, part: Literal["images", "masks"], found: Listing) -> str:
         if not found.tree.is_there(""):
             return listing.no_folder(self.url, part)
         missing = listing.what_is_missing(found, part)
-        names = found.tree.names()
-        folders = {
-            name.rpartition("/")[0] or "."
-            for name in names
-            if name.lower().endswith(listing.IMAGE_SUFFIXES)
-        }
-        if others := folders - {self.images, self.masks}:
-            named = some(sorted(others))
+        pictures = _pictures(found.tree)
+        known = {parse_images(self.images).below, parse_masks(self.masks).below}
+        if others := {name.rpartition("/")[0] for name in pictures} - known:
+            named = some(sorted(name or "." for name in others))
             return f"{missing} There are images in {named}: set `{part}:` to the right one."
         formats = listing.ENDINGS if part == "images" else "one .png an image, value = class id"
         return f"{missing} Put the {part} there, in a format that is read: {formats}."
 
-    def _pair(
-        self, names: list[str], images: Listing, masks: Listing, problems: Problems
-    ) -> dict[str, str]:
-        """Image name -> path of the mask with the same stem; what has no partner is a problem."""
-        masks_of = _by_stem(masks.read)
-        missing = [name for name in names if stem(name) not in masks_of]
-        for i, name in enumerate(missing):
-            candidates = [*masks.read, *masks.missed]
-            similar = listing.suggestion(name, candidates) if i < listing.MAX_SUGGESTIONS else ""
-            problems.add(
-                f"{images.url_of(name)}: has no mask {stem(name)}.png in {masks.folder}.{similar} "
-                "Add it, or list the images to use in names_url."
+    def _own_masks(self, tree: "Tree", pattern: MaskPattern) -> str:
+        """The problem of one folder for images and masks."""
+        inner = pattern.below
+        pictures = _pictures(tree, inner)
+        images = Listing(tree, inner, _below(inner, pictures))
+        lines = pairing_hints.lines_that_pair(images, True, pictures)
+        apart = (
+            "Put the masks into a folder of their own, each under its image's name, and name it "
+            'in `masks:`; or write patterns that tell them apart, such as images: "*.jpg" and '
+            'masks: "{stem}_mask.png".'
+        )
+        return (
+            f"{tree.url_of(inner)}: holds images and masks in one folder, and each image would be "
+            f"its own mask. {_write(lines) or apart}"
+        )
+
+    def _nothing_pairs(self, matches: Matches, images: Listing, labelled: bool) -> str | None:
+        """The problem of patterns that pair nothing, with those that would; None where it is told
+        of each image alone, as nothing else is known."""
+        if not matches.images.read:
+            return (
+                f"{images.folder}: each of the {len(images.read):,} images is a mask of another by "
+                f"`images: {self.images}` and `masks: {self.masks}`. Say in them what tells images "
+                "from masks."
             )
-        if self.names_url is None:
-            _check_stray(images, masks, problems)
-        for found in (images, masks):
-            _check_unique({stem(name) for name in names}, found, problems)
-        return {
-            name: masks.path(masks_of[stem(name)][0]) for name in names if stem(name) in masks_of
-        }
+        if not labelled or matches.masks_of:
+            return None
+        is_pattern = not matches.image_pattern.is_folder
+        lines = pairing_hints.lines_that_pair(images, is_pattern, _pictures(images.tree))
+        if not lines and (matches.masks.read or matches.mask_pattern.is_folder):
+            return None
+        first = images.read[0]
+        seen = _pictures(images.tree, matches.masks.below)
+        return (
+            f"{images.folder}: none of the {len(images.read):,} images has a mask: that of "
+            f"{images.path(first)} would be {matches.masks.path(matches.wanted(first))}, and what "
+            f"lies there is called {some(seen, 2)}. {_write(lines)}"
+        )
 
 
-def _check_stray(images: Listing, masks: Listing, problems: Problems) -> None:
-    """Refuses masks without an image."""
-    stems = set(map(stem, images.read))
-    unread = {stem(name): name for name in images.missed}
-    for name in masks.read:
-        if stem(name) not in stems:
-            other = unread.get(stem(name))
-            hint = f" There is {other}, whose ending is not read." if other else ""
-            problems.add(
-                f"{masks.url_of(name)}: mask without an image.{hint} Add the image, or remove the "
-                "mask."
-            )
+def _pictures(tree: "Tree", below: str = "") -> list[str]:
+    """The images and masks of a tree, by their endings."""
+    return [name for name in tree.names(below) if name.lower().endswith(listing.IMAGE_SUFFIXES)]
 
 
-def _check_unique(chosen: set[str], found: Listing, problems: Problems) -> None:
-    """Refuses several files of one of the chosen stems."""
-    for same_stem, same in _by_stem(found.read).items():
-        if same_stem in chosen and len(same) > 1:
-            urls = ", ".join(map(found.url_of, same))
-            problems.add(f"{urls}: have the same stem {same_stem}. Keep one of them.")
+def _below(folder: str, paths: Iterable[str]) -> tuple[str, ...]:
+    """Those names of a tree that lie below a folder of it, relative to that."""
+    prefix = f"{folder}/" if folder else ""
+    return tuple(path[len(prefix) :] for path in paths if path.startswith(prefix))
 
 
-def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    groups = defaultdict(list)
-    for name in names:
-        groups[stem(name)].append(name)
-    return groups
+def _write(lines: Sequence[str]) -> str:
+    """The advice to write lines of YAML, empty without any."""
+    return "Write " + " and ".join(lines) + "." if lines else ""

@@ -10,6 +10,15 @@ from factory.png import encode_png
 from tests.data.inputs import encoded, flat, folder, only_problem, pairs, problems_of, put
 
 
+def put_file(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def mask_of(value: int) -> bytes:
+    return encode_png(flat(value)[..., 0])
+
+
 def test_pairs_match_by_stem_whatever_the_image_format(tmp_path: Path) -> None:
     put(tmp_path / "images", b_jpg=encoded(flat(200), "JPEG"), a_png=encode_png(flat(10)))
     put(tmp_path / "masks", a_png=encode_png(flat(1)[..., 0]), b_png=encode_png(flat(2)[..., 0]))
@@ -40,15 +49,20 @@ def test_names_choose_files_and_num_the_first_of_the_list(tmp_path: Path) -> Non
                                           names_key="test"), 8)) == 1  # fmt: skip
 
 
-def test_images_of_pairs_in_sub_folders_are_told_since_they_are_not_read(tmp_path: Path) -> None:
-    for part, pixels in (("images", flat(1)), ("masks", flat(1)[..., 0])):
-        put(tmp_path / part, a_png=encode_png(pixels))
-        put(tmp_path / part / "night", b_png=encode_png(pixels))
-    note = loading.read_labelled(pairs(tmp_path), 8).notes[0]
-    assert f"{tmp_path}/images: 1 pictures in its sub-folders night are not read" in note
+def test_images_in_sub_folders_have_the_masks_of_the_same_paths(tmp_path: Path) -> None:
+    for i, name in enumerate(("a", "night/a", "night/x/b")):
+        put_file(tmp_path / f"images/{name}.jpg", encoded(flat(10 * i), "JPEG"))
+        put_file(tmp_path / f"masks/{name}.png", mask_of(i))
+    read = loading.read_labelled(pairs(tmp_path), 8)
+    assert read.names == ("a.jpg", "night/a.jpg", "night/x/b.jpg") and not read.notes
+    assert read.masks[:, 0, 0].tolist() == [0, 1, 2]
+    (tmp_path / "masks/night/a.png").rename(tmp_path / "masks/night/x/a.png")
+    missing, stray = problems_of(pairs(tmp_path))
+    assert "night/a.jpg: has no mask night/a.png" in missing
+    assert "night/x/a.png: mask without an image" in stray
 
 
-def test_masks_in_a_sub_folder_of_the_images_are_not_missed(tmp_path: Path) -> None:
+def test_masks_in_a_sub_folder_of_the_images_are_no_images(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)))
     put(tmp_path / "masks", a_png=encode_png(flat(1)[..., 0]))
     assert loading.read_labelled(pairs(tmp_path, images="."), 8).notes == ()

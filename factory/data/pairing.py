@@ -1,0 +1,179 @@
+"""Pairs images with masks by their names, and says what pairs with nothing, or with too much."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from factory.data import listing
+from factory.data.listing import Listing
+from factory.data.patterns import ImagePattern, Key, MaskPattern, Names
+from factory.errors import Problems, some
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which masks the patterns give to which images."""
+
+    images: Listing
+    """The images, without the files that are masks of others."""
+    masks: Listing
+    """The files that are masks by their names."""
+    masks_of: Mapping[str, Sequence[str]]
+    """Name of an image -> names of its masks, of images that have any."""
+    images_of: Mapping[str, Sequence[str]]
+    """Name of a mask -> names of its images, of masks that have any."""
+    image_pattern: ImagePattern
+    mask_pattern: MaskPattern
+
+    @property
+    def stray(self) -> list[str]:
+        """Masks without an image."""
+        return [name for name in self.masks.read if name not in self.images_of]
+
+    def wanted(self, name: str) -> str:
+        """The name that the mask of an image would have, below the folder of the masks."""
+        return self.mask_pattern.wanted(_names(self.image_pattern, name))
+
+
+def match(
+    images: Listing, masks: Listing, image_pattern: ImagePattern, mask_pattern: MaskPattern
+) -> Matches:
+    """Finds the masks among files, and whose they are; a mask of another image is no image.
+
+    images: those of the images' pattern. masks: all files below the masks' folder; they may be the
+    same ones.
+    """
+    by_key: dict[Key, list[str]] = defaultdict(list)
+    for name in images.read:
+        if (key := mask_pattern.key(_names(image_pattern, name))) is not None:
+            by_key[key].append(name)
+    found = {name: list(mask_pattern.keys(name)) for name in masks.read}
+    found = {name: keys for name, keys in found.items() if keys}
+    paths = {images.path(name): name for name in images.read} if _meet(images, masks) else {}
+    no_images = {
+        paths[masks.path(name)]
+        for name, keys in found.items()
+        if masks.path(name) in paths
+        and any(other != paths[masks.path(name)] for key in keys for other in by_key.get(key, ()))
+    }
+    masks_of: dict[str, list[str]] = defaultdict(list)
+    images_of: dict[str, list[str]] = {}
+    for name, keys in found.items():
+        own = [i for key in keys for i in by_key.get(key, ()) if i not in no_images]
+        if own:
+            images_of[name] = own
+        for image in own:
+            masks_of[image].append(name)
+    left = tuple(name for name in images.read if name not in no_images)
+    # A file that is its own mask and no other's is both, which is told where pairs are checked.
+    return Matches(
+        replace(images, read=left),
+        replace(masks, read=tuple(found)),
+        dict(masks_of),
+        images_of,
+        image_pattern,
+        mask_pattern,
+    )
+
+
+def check(matches: Matches, names: Sequence[str], problems: Problems) -> None:
+    """Adds what is wrong with the masks that these images have to problems."""
+    images, masks = matches.images, matches.masks
+    told: set[tuple[str, ...]] = set()
+    own_masks = [name for name in names if is_own_mask(matches, name)]
+    for name in names:
+        own = matches.masks_of.get(name, ())
+        if len(own) > 1 and matches.mask_pattern.is_folder:
+            stem = listing.stem(name)
+            problems.add(f"{_urls(masks, own)}: have the same stem {stem}. Keep one of them.")
+        elif len(own) > 1:
+            problems.add(
+                f"{_urls(masks, own)}: are all masks of {images.url_of(name)} by `masks: "
+                f"{matches.mask_pattern.text}`. Keep one of them, or say in `masks:` which is "
+                "meant."
+            )
+        for mask in own:
+            several = tuple(matches.images_of[mask])
+            if len(several) > 1 and several not in told:
+                told.add(several)
+                problems.add(_shared(matches, mask, several))
+    if own_masks:
+        problems.add(
+            f"{images.folder}: {len(own_masks):,} images would be their own masks "
+            f"({some(own_masks)}). Say in `images:` and `masks:` what tells images from masks."
+        )
+
+
+def is_own_mask(matches: Matches, name: str) -> bool:
+    """True if one file is an image and its mask by the patterns."""
+    path = matches.images.path(name)
+    return any(matches.masks.path(mask) == path for mask in matches.masks_of.get(name, ()))
+
+
+def check_missing(matches: Matches, names: Sequence[str], problems: Problems) -> None:
+    """Refuses images without a mask: names."""
+    images, masks = matches.images, matches.masks
+    candidates = (*matches.stray, *masks.missed)
+    for i, name in enumerate(names):
+        wanted = matches.wanted(name)
+        similar = listing.suggestion(wanted, candidates) if i < listing.MAX_SUGGESTIONS else ""
+        problems.add(
+            f"{images.url_of(name)}: has no mask {wanted} in {masks.folder}.{similar} Add it, list "
+            "the images to use in names_url, or set unpaired: skip."
+        )
+
+
+def check_stray(matches: Matches, names: Sequence[str], problems: Problems) -> None:
+    """Refuses masks without an image: names."""
+    unread = {listing.stem(name): name for name in matches.images.missed}
+    for name in names:
+        other = unread.get(listing.stem(name))
+        hint = f" There is {other}, whose ending is not read." if other else ""
+        problems.add(
+            f"{matches.masks.url_of(name)}: mask without an image.{hint} Add the image, remove the "
+            "mask, or set unpaired: skip."
+        )
+
+
+def left_out(matches: Matches, missing: Sequence[str], stray: Sequence[str]) -> Iterator[str]:
+    """Sentences on what has no partner and is not used: images without a mask, masks without an
+    image."""
+    if missing:
+        yield (
+            f"{matches.images.folder}: {len(missing):,} images have no mask and are not used "
+            f"({some(missing)})."
+        )
+    if stray:
+        yield (
+            f"{matches.masks.folder}: {len(stray):,} masks have no image and are not used "
+            f"({some(stray)})."
+        )
+
+
+def _names(pattern: ImagePattern, name: str) -> Names:
+    names = pattern.match(name)
+    assert names is not None, "images are listed by their pattern"
+    return names
+
+
+def _meet(images: Listing, masks: Listing) -> bool:
+    """True if a file may lie below both folders."""
+    one, other = (f"{found.below}/" if found.below else "" for found in (images, masks))
+    return one.startswith(other) or other.startswith(one)
+
+
+def _shared(matches: Matches, mask: str, several: Sequence[str]) -> str:
+    """The problem of several images with one mask."""
+    urls = _urls(matches.images, several)
+    stems = {listing.stem(name) for name in several}
+    if matches.mask_pattern.is_folder and len(stems) == 1:
+        return f"{urls}: have the same stem {stems.pop()}. Keep one of them."
+    return (
+        f"{urls}: would have one mask, {matches.masks.url_of(mask)}, by `masks: "
+        f"{matches.mask_pattern.text}`. Say in it what tells them apart, such as {{dir}} or "
+        "{name}."
+    )
+
+
+def _urls(files: Listing, names: Sequence[str]) -> str:
+    return some([files.url_of(name) for name in names])

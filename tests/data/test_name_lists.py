@@ -1,0 +1,94 @@
+"""Claims about lists of images: their forms, and which images their names mean."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from factory.data import loading
+from factory.errors import UserError
+from factory.png import encode_png
+from tests.data.inputs import flat, folder, only_problem
+
+IMAGES = ("a/1.png", "a/2.jpeg.png", "b/1.png", "b/3 (x).PNG", "b/é.png")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for name in IMAGES:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(encode_png(flat(1)))
+    return tmp_path / "data"
+
+
+def listed(images: Path, content: str | bytes, ending: str = ".txt", **more: object) -> list[str]:
+    url = images.parent / f"names{ending}"
+    url.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return list(loading.load(folder(images, names_url=str(url), **more), 8, False).names)
+
+
+def refusal(images: Path, content: str, ending: str = ".txt", **more: object) -> str:
+    (images.parent / f"names{ending}").write_text(content)
+    return only_problem(
+        folder(images, names_url=str(images.parent / f"names{ending}"), **more), labelled=False
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["b/3 (x).PNG", "b/3 (x)", "3 (x).PNG", "3 (x)", "./b/3 (x).PNG", "data/b/3 (x).PNG",
+     "/somewhere/data/b/3 (x)", "elsewhere/b/3 (x).PNG"],
+)  # fmt: skip
+def test_a_name_is_a_path_or_a_file_or_either_without_its_ending(images: Path, name: str) -> None:
+    assert listed(images, f"{name}\n") == ["b/3 (x).PNG"]
+
+
+def test_a_list_may_be_text_json_or_a_column_of_csv(images: Path) -> None:
+    wanted = ["a/2.jpeg.png", "b/3 (x).PNG"]
+    assert listed(images, b"\xef\xbb\xbf2.jpeg\r\n\r\n  3 (x)  \r\n") == wanted
+    assert listed(images, json.dumps(["3 (x)", "2.jpeg"]), ".json") == wanted
+    assert listed(images, '{"t": ["3 (x)", "2.jpeg"]}', ".json", names_key="t") == wanted
+    assert listed(images, "file\n2.jpeg\n3 (x)\n", ".csv") == wanted
+    assert listed(images, "2.jpeg\n3 (x)\n", ".csv") == wanted
+    assert listed(images, 'n,id\n1,"3 (x)"\n2,2.jpeg\n', ".csv", names_key="id") == wanted
+    assert listed(images, "n\tid\n1\t3 (x)\n2\t2.jpeg\n", ".tsv", names_key="id") == wanted
+
+
+def test_the_first_num_of_a_list_are_taken_as_it_has_them(images: Path) -> None:
+    assert listed(images, "3 (x)\n2.jpeg\nnot there\n", num=1) == ["b/3 (x).PNG"]
+
+
+def test_accents_are_the_same_however_a_list_writes_them(images: Path) -> None:
+    assert listed(images, "e\u0301.png\n") == ["b/é.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "ending", "key", "said"),
+    [
+        ("1.png\n", ".txt", None, "names 1.png, which may be a/1.png, b/1.png. Write it with its"),
+        ("1\n", ".txt", None, "names 1, which may be a/1.png, b/1.png"),
+        ("c/1.png\n", ".txt", None, "names c/1.png, which is not in"),
+        ("a/1\nb/1\na/1.png\n", ".txt", None, "names a/1.png 2 times, as a/1, a/1.png"),
+        ("E\u0301.png\n", ".txt", None, "Did you mean b/é.png?"),
+        ("3 (X).png\n", ".txt", None, "Did you mean b/3 (x).PNG?"),
+        ("a/1 1\nb/1 -1\n", ".txt", None, "has a second column (a/1 1, b/1 -1). Write names alone"),
+        ("/x/a/1.png /x/masks/1.png\n", ".txt", None, "has a second column"),
+        ("\n\n", ".txt", None, "expected one or more file names, one a line"),
+        ("1\n", ".txt", "train", "is one list, without keys. Leave names_key=train out"),
+        ("n,id\n1,2\n", ".csv", None, "has the columns n, id. Set names_key to one of them"),
+        ("n,id\n1,2\n", ".csv", "file", "Set names_key to one of them, not 'file'"),
+        ("", ".csv", None, "expected one or more file names in a column"),
+        ("file\n", ".csv", None, "holds no names below its header file"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused(
+    images: Path, content: str, ending: str, key: str | None, said: str
+) -> None:
+    problem = refusal(images, content, ending, names_key=key)
+    assert said in problem and problem.startswith(f"{images.parent}/names{ending}: ")
+
+
+def test_a_list_in_another_encoding_is_refused(images: Path) -> None:
+    (images.parent / "names.txt").write_bytes("é".encode("latin-1"))
+    with pytest.raises(UserError, match=r"names\.txt: cannot be read .*in UTF-8"):
+        loading.read_images(folder(images, names_url=str(images.parent / "names.txt")), 8)

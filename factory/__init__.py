@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TrainingFailed,
         UserError,
     )
+    from factory.exporting.command import export
     from factory.labeling.evaluation import Evaluation
     from factory.labeling.metrics import Score
     from factory.segmenter import Segmentation, Segmenter
@@ -54,6 +55,7 @@ __all__ = [
     "TrainingFailed",
     "UserError",
     "__version__",
+    "export",
     "fit",
     "generate",
     "labelled_arrays",
@@ -77,6 +79,7 @@ _HOMES = {
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "ShardDataset": "shards.reader",
+    "export": "exporting.command",
     "read_dataset": "shards.reader",
     **dict.fromkeys(
         ["FactoryError", "GenerationFailed", "Incomplete", "TrainingFailed", "UserError"], "errors"

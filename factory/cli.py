@@ -7,11 +7,11 @@ Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete but res
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from factory import __version__, commands, storage, streams
+from factory import __version__, storage, streams
+from factory.command_table import COMMANDS, Command
 from factory.commands import failed
 from factory.config import Config, dump_config, load_config, parse_override
 from factory.config.recipes import recipe_file
@@ -19,166 +19,6 @@ from factory.errors import UserError, shown
 from factory.progress import print_lines
 from factory.signals import end_in_order
 
-Options = Mapping[str, Mapping[str, Any]]
-"""Arguments by name, each with what `ArgumentParser.add_argument` takes beside it."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command of `factory`."""
-
-    name: str
-    about: str
-    run: Callable[..., int]
-    """Does it and returns the exit code. Takes the config, or without check the arguments."""
-    arguments: Options = field(default_factory=dict)
-    check: Callable[[Config], object] | None = None
-    """The check of --dry-run; it raises UserError for all that would stop the command."""
-
-
-def _key(key: str, about: str) -> dict[str, Any]:
-    """A flag that is the short name of a config key."""
-    return {"dest": key, "metavar": "VALUE", "help": f"{about} ({key})"}
-
-
-def _switch(key: str, about: str) -> dict[str, Any]:
-    """A flag without a value that sets a config key to true."""
-    return {"dest": key, "action": "store_const", "const": True, "help": f"{about} ({key})"}
-
-
-_DDPM = _key("models.ddpm_url", "the DDPM's model folder")
-_ENSEMBLE = _key("models.ensemble_url", "the ensemble's folder")
-_PRESET = _key("preset", "image size, network and training: toy, 32px, 64px, 128px or 256px")
-_DATASET: Options = {"url": {"help": "the dataset's folder or URL"}}
-_LEVEL: Options = {
-    "--level": {
-        "choices": ("size", "hash", "decode"),
-        "default": "hash",
-        "help": "how closely shards are looked at",
-    }
-}
-_LIST = [
-    Command(
-        "inspect",
-        "check the images and masks of a config, naming every bad file",
-        commands.inspect,
-        {"--preset": _PRESET},
-        commands.inspect,
-    ),
-    Command(
-        "train",
-        "stage 1: fit the DDPM on unlabelled images with Ray Train",
-        commands.train,
-        {
-            "--preset": _PRESET,
-            "--out": _key("train.url", "the run's folder or URL"),
-            "--num-steps": _key("train.num_steps", "optimiser steps"),
-            "--num-workers": _key("train.num_workers", "Ray Train workers"),
-            "--batch-size": _key("train.batch_size", "images a step, over all workers"),
-            "--resume-anyway": _switch(
-                "train.resume_anyway",
-                "go on with other workers, precision or rates; no longer bit-equal",
-            ),
-        },
-        commands.check_train,
-    ),
-    Command(
-        "fit",
-        "stage 2: fit the ensemble on few labelled images",
-        commands.fit,
-        {
-            "--ddpm": _DDPM,
-            "--out": _key("models.ensemble_url", "where the ensemble is written"),
-            "--num-members": _key("fit.num_members", "members of the ensemble"),
-        },
-        commands.check_fit,
-    ),
-    Command(
-        "evaluate",
-        "measure the ensemble on labelled images that it has not seen",
-        commands.evaluate,
-        {
-            "--ddpm": _DDPM,
-            "--ensemble": _ENSEMBLE,
-            "--out": _key("evaluate.url", "where scores and pictures are written"),
-        },
-        commands.check_evaluate,
-    ),
-    Command(
-        "generate",
-        "stage 3: make image/mask pairs with Ray Data actors",
-        commands.generate,
-        {
-            "--ddpm": _DDPM,
-            "--ensemble": _ENSEMBLE,
-            "--num": _key("generate.num", "pairs to make: 1000, 1e6, 10k"),
-            "--out": _key("generate.url", "the dataset's folder or URL"),
-            "--format": _key("generate.format", "parquet or webdataset"),
-            "--samples-per-shard": _key("generate.samples_per_shard", "pairs a shard"),
-            "--workers": _key(
-                "generate.workers", "ray: a pool of actors; here: this process alone"
-            ),
-            "--min-actors": _key("generate.min_actors", "actors kept at least"),
-            "--max-actors": _key("generate.max_actors", "actors at most"),
-            "--seed": _key("generate.seed", "with the index, a pair's identity"),
-            "--extend": _switch(
-                "generate.extend", "let a smaller dataset of this plan grow to --num"
-            ),
-        },
-        commands.check_generate,
-    ),
-    Command(
-        "import",
-        "make a model folder of published weights (DiffuseSeg's network, or its ten MLPs)",
-        commands.import_weights,
-        {
-            "source": {"help": "the network's file, or the folder of mlp_1_best.pt and so on"},
-            "--out": {"required": True, "metavar": "FOLDER", "help": "the new folder or URL"},
-            "--ddpm": {
-                "metavar": "FOLDER",
-                "help": "of MLPs: the imported network they belong to",
-            },
-            "--dry-run": {"action": "store_true", "help": "check everything, write nothing"},
-        },
-    ),
-    Command(
-        "report",
-        "write report/index.html into a finished dataset",
-        commands.report,
-        {**_DATASET, "--num": {"default": "64", "help": "samples shown"}},
-    ),
-    Command("status", "tell how far a dataset has come", commands.status, _DATASET),
-    Command(
-        "verify",
-        "prove a dataset whole, or name every file that is not as it was written",
-        commands.verify,
-        {**_DATASET, **_LEVEL},
-    ),
-    Command(
-        "repair",
-        "make exactly the bad or missing files of a dataset again, byte for byte",
-        commands.repair,
-        {
-            **_DATASET,
-            **_LEVEL,
-            "--config": {"metavar": "FILE", "help": "absent: the dataset's own config"},
-            "--set": {
-                "action": "append",
-                "default": [],
-                "metavar": "A.B=C",
-                "help": "override a config key",
-            },
-        },
-    ),
-    Command(
-        "gc",
-        "delete what killed processes left behind, but no data",
-        commands.gc,
-        {**_DATASET, "--dry-run": {"action": "store_true", "help": "list, delete nothing"}},
-    ),
-]
-COMMANDS = {command.name: command for command in _LIST}
-"""All commands by name, in the order of the help."""
 _NOT_ON_WINDOWS = (
     "Windows itself is not supported: the files, signals and compilers of Linux are needed. "
     "Run it in WSL2 (`wsl --install`, then install it there as README.md tells)."

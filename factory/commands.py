@@ -131,6 +131,15 @@ def report(args: Namespace) -> int:
     return 0
 
 
+def export(args: Namespace) -> int:
+    from factory.exporting.command import export
+
+    storage.check_outlives("--out", storage.normalize(args.out))
+    named = vars(args)
+    export(**{name: value for name, value in named.items() if name != "command"})
+    return 0
+
+
 def status(args: Namespace) -> int:
     from factory.progress import duration
     from factory.shards.receipts import described

@@ -10,13 +10,14 @@ from functools import lru_cache
 import deflate
 import numpy as np
 
+from factory.classes import Color
 from factory.errors import UnreadableImage
 from factory.images import MAX_PIXELS, UInt8, open_image
 
 DEFLATE_LEVEL = 1
 """The level of libdeflate, 1..12; `benchmarks/writing.py` measures other levels and filters."""
 
-_GREY, _RGB = 0, 2
+_GREY, _RGB, _PALETTE = 0, 2, 3
 _PLAIN, _UP = 0, 2
 # Adjacent rows of a photograph are similar; differences of class ids do not compress better.
 _FILTERS = {_GREY: _PLAIN, _RGB: _UP}
@@ -52,6 +53,24 @@ def decode_png(data: bytes) -> UInt8:
             raise UnreadableImage(f"a picture of mode {image.mode}, not RGB or L")
         pixels = np.asarray(image, np.uint8)
     return pixels
+
+
+def with_palette(data: bytes, colors: Iterable[Color]) -> bytes:
+    """A PNG of ids as one with a palette: the same ids, which other programs show in these colours.
+
+    colors: those of ids 0, 1, ..., as many as there are ids at least, 256 at most. A PNG of
+    `encode_png` keeps its pixels' bytes. Raises UnreadableImage if data is no PNG of ids.
+    """
+    body, size = data[_BODY], data[16:24]
+    width, height = struct.unpack(">II", size) if len(size) == 8 else (0, 0)
+    if data != _png(width, height, _GREY, body):
+        ids = decode_png(data)
+        if ids.ndim != 2:
+            raise UnreadableImage("a picture of mode RGB, not L")
+        return with_palette(encode_png(ids), colors)
+    palette = _chunk(b"PLTE", b"".join(map(bytes, colors)))
+    head = _head(width, height, _PALETTE)
+    return b"".join([head, *palette, *_chunk(b"IDAT", body), _END])
 
 
 def _decode_own(data: bytes) -> UInt8 | None:

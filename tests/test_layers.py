@@ -58,8 +58,16 @@ generation.command
 generation.repair
 report importing
 arguments
+exporting.splits exporting.options exporting.outlines
+exporting.pairs
+exporting.format
+exporting.objects exporting.ledger
+exporting.formats.*
+exporting.table
+exporting.command
 segmenter
 commands
+command_table
 api cli
 __main__
 """

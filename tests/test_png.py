@@ -99,3 +99,24 @@ def test_a_cut_png_of_ours_is_refused_unless_all_pixels_are_there(pixels: UInt8)
         except UnreadableImage:
             refused += 1
     assert refused >= len(data) - 24  # checksums and the end mark
+
+
+def test_a_palette_shows_the_ids_in_its_colours_and_keeps_them() -> None:
+    colors = [(i, 255 - i, i // 2) for i in range(256)]
+    for ids in samples():
+        if ids.ndim == 3:
+            continue
+        for data in (png.encode_png(ids), encoded(Image.fromarray(ids), format="PNG")):
+            read = Image.open(io.BytesIO(png.with_palette(data, colors)), formats=["PNG"])
+            assert read.mode == "P"
+            assert np.array_equal(np.asarray(read), ids)
+            expected = np.array(colors, np.uint8)[ids]
+            assert np.array_equal(np.asarray(read.convert("RGB")), expected)
+
+
+def test_only_ids_get_a_palette() -> None:
+    pixels = noise(5, 7)
+    jpeg = encoded(Image.fromarray(pixels), format="JPEG")
+    for data in (png.encode_png(pixels), b"", b"no picture", jpeg):
+        with pytest.raises(UnreadableImage):
+            png.with_palette(data, [(0, 0, 0)])

@@ -42,14 +42,14 @@ def dataset_card(
                 "data_files": [{"split": "train", "path": f"data/*.{'tar' if tar else 'parquet'}"}],
             }
         ],
-        "dataset_info": {"features": _tar_features(classes) if tar else _features(classes)},
+        "dataset_info": {"features": _tar_features(classes) if tar else features(classes)},
     }
-    return _TEMPLATES.get_template("card.md.j2").render(
+    return TEMPLATES.get_template("card.md.j2").render(
         front=yaml.safe_dump(front, sort_keys=False),
         description=description,
         num=num,
         tar=tar,
-        columns=_columns(),
+        columns=columns(),
         loading="\n".join(loading_snippets("webdataset" if tar else "parquet").values()),
         classes=[
             (name, "#" + bytes(color).hex())
@@ -72,14 +72,14 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"(https?|ftp|www)([:.])", r"\1\\\2", line, flags=re.IGNORECASE)
 
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("factory", "assets"),
     # Text in Markdown is escaped by `escape_markdown`.
     autoescape=False,
     undefined=StrictUndefined,
     keep_trailing_newline=True,
 )
-_TEMPLATES.filters["markdown"] = escape_markdown
+TEMPLATES.filters["markdown"] = escape_markdown
 
 
 def _feature(column: Column, classes: Classes) -> dict[str, Any]:
@@ -89,7 +89,8 @@ def _feature(column: Column, classes: Classes) -> dict[str, Any]:
     return {"name": column.name, "list" if column.is_list else "dtype": column.dtype}
 
 
-def _features(classes: Classes) -> list[dict[str, Any]]:
+def features(classes: Classes) -> list[dict[str, Any]]:
+    """The columns of Parquet shards as the front matter of a card declares them."""
     return [_feature(column, classes) for column in COLUMNS]
 
 
@@ -102,9 +103,9 @@ def _tar_features(classes: Classes) -> list[dict[str, Any]]:
     ]
 
 
-def _columns() -> list[tuple[str, str]]:
+def columns() -> list[tuple[str, str]]:
     """Names and meanings; columns of one meaning share a row."""
     return [
-        (", ".join(f"`{column.name}`" for column in columns), meaning)
-        for meaning, columns in groupby(COLUMNS, key=lambda column: column.meaning)
+        (", ".join(f"`{column.name}`" for column in alike), meaning)
+        for meaning, alike in groupby(COLUMNS, key=lambda column: column.meaning)
     ]

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from factory.classes import Classes
 from factory.errors import DamagedShard
 from factory.shards.schema import (
+    COLUMNS,
     FIELDS,
     PICTURE,
     PICTURES,
@@ -28,23 +29,27 @@ def _path(column: Column) -> str:
     return f"{column.name}.list.element" if column.is_list else column.name
 
 
-_PNGS = tuple(f"{column.name}.bytes" for column in PICTURES)
-_REST = (*(f"{column.name}.path" for column in PICTURES), *map(_path, FIELDS))
-
-
 def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]) -> bytes:
     """The shard's bytes, the same for the same samples, classes and run."""
+    return write_table(to_table(samples, classes, run))
+
+
+def write_table(table: pa.Table) -> bytes:
+    """The bytes of a Parquet file of pairs; its columns may have other names than those of COLUMNS,
+    in the same order."""
+    names = dict(zip((column.name for column in COLUMNS), table.column_names, strict=True))
+    pngs = [f"{names[column.name]}.bytes" for column in PICTURES]
+    rest = [f"{names[column.name]}.path" for column in PICTURES] + [
+        _path(column) for column in FIELDS
+    ]
     sink = pa.BufferOutputStream()
     pq.write_table(
-        _table(samples, arrow_schema(classes, run)),
+        table,
         sink,
         row_group_size=ROWS_PER_GROUP,
         # PNG does not compress again, nor does it repeat.
-        compression={
-            **dict.fromkeys(_PNGS, "none"),
-            **dict.fromkeys(_REST, "zstd"),
-        },
-        compression_level=dict.fromkeys(_REST, 3),
+        compression={**dict.fromkeys(pngs, "none"), **dict.fromkeys(rest, "zstd")},
+        compression_level=dict.fromkeys(rest, 3),
         use_dictionary=[_path(column) for column in FIELDS if column.repeats],
         write_page_index=True,
         # Without checksums a flipped bit would go unnoticed.
@@ -55,14 +60,17 @@ def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str,
     return data
 
 
-def _table(samples: Sequence[EncodedSample], schema: pa.Schema) -> pa.Table:
+def to_table(
+    samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]
+) -> pa.Table:
+    """The table of samples, with the metadata of `arrow_schema`."""
     columns: dict[str, Any] = {
         column.name: [sample.fields[column.name] for sample in samples] for column in FIELDS
     }
     keys = columns["key"]
     columns["image"] = _pictures([sample.image_png for sample in samples], keys, ".png")
     columns["mask"] = _pictures([sample.mask_png for sample in samples], keys, "_mask.png")
-    return pa.Table.from_pydict(columns, schema=schema)
+    return pa.Table.from_pydict(columns, schema=arrow_schema(classes, run))
 
 
 def _pictures(pngs: list[bytes], keys: list[str], suffix: str) -> pa.Array:

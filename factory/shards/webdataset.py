@@ -6,7 +6,7 @@ The members' headers differ in name and size alone. So they are made and compare
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
@@ -23,10 +23,16 @@ _NAME, _SIZE = slice(0, 100), slice(124, 135)
 def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]) -> bytes:
     """The shard's bytes, the same for the same samples; a tar cannot hold classes and run."""
     del classes, run
+    return write_tar(samples, _SUFFIXES)
+
+
+def write_tar(samples: Iterable[EncodedSample], suffixes: Sequence[str]) -> bytes:
+    """The bytes of a tar whose members of a sample are its key with these suffixes: those of the
+    image, of the mask, and of the fields as JSON."""
     parts = []
     for sample in samples:
         contents = sample.image_png, sample.mask_png, _JSON.encode(sample.fields).encode()
-        for suffix, content in zip(_SUFFIXES, contents, strict=True):
+        for suffix, content in zip(suffixes, contents, strict=True):
             parts += [
                 _header(sample.fields["key"] + suffix, len(content)),
                 content,

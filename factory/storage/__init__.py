@@ -18,6 +18,7 @@ from factory.storage.files import (
     sha256_of,
     size_of,
     write,
+    write_chunks,
     write_new,
 )
 from factory.storage.folders import Folder
@@ -61,5 +62,6 @@ __all__ = [
     "to_user_error",
     "versions",
     "write",
+    "write_chunks",
     "write_new",
 ]

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -159,7 +160,7 @@ def write_new(url: str, data: bytes, tries: int = TRIES) -> None:
 def _create(url: str, data: bytes) -> None:
     with opened(url) as (fs, path):
         if is_local(url):
-            _write_local(Path(path), data, replace=False)
+            _write_local(Path(path), [data], replace=False)
             return
         # Some stores replace in spite of mode="create", so they are asked first.
         if fs.exists(path):
@@ -177,18 +178,40 @@ def write(url: str, data: bytes) -> None:
 def _replace(url: str, data: bytes) -> None:
     with opened(url) as (fs, path):
         if is_local(url):
-            _write_local(Path(path), data, replace=True)
+            _write_local(Path(path), [data], replace=True)
             return
         faults.hit("write.before")
         fs.pipe_file(path, data)
         faults.hit("write.after")
 
 
-def _write_local(path: Path, data: bytes, replace: bool) -> None:
+def write_chunks(url: str, chunks: Iterable[bytes]) -> None:
+    """Writes the file from chunks, of which one is in memory, replacing an older one in one step.
+
+    A store gets it from a temporary file of this machine, which holds all of it.
+    """
+    if is_local(url):
+        with opened(url) as (_, path):
+            _write_local(Path(path), chunks, replace=True)
+        return
+    with tempfile.NamedTemporaryFile() as spool:
+        spool.writelines(chunks)
+        spool.flush()
+        with_retries(lambda: _upload(spool.name, url))
+
+
+def _upload(file: str, url: str) -> None:
+    with opened(url) as (fs, path):
+        faults.hit("write.before")
+        fs.put_file(file, path)
+        faults.hit("write.after")
+
+
+def _write_local(path: Path, chunks: Iterable[bytes], replace: bool) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with _new_file(temporary) as file:
-            file.write(data)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         faults.hit("write.before")

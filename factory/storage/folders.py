@@ -37,6 +37,10 @@ class Folder:
         """Writes a file, replacing an older one in one step."""
         files.write(self.url_of(name), data)
 
+    def write_chunks(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Writes a file from chunks, replacing an older one in one step."""
+        files.write_chunks(self.url_of(name), chunks)
+
     def write_new(self, name: str, data: bytes) -> None:
         """Creates a file. Raises FileExistsError if there was one before."""
         files.write_new(self.url_of(name), data)

@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
@@ -189,9 +189,11 @@ def _command(arguments: list[str], circumstances: _Circumstances) -> None:
     sys.exit(cli.main(arguments))
 
 
-def _torn_write(path: Path, data: bytes, replace: bool) -> None:
+def _torn_write(path: Path, chunks: Iterable[bytes], replace: bool) -> None:
     """What must not be: for the test that the harness notices."""
     from factory import faults
+
+    data = b"".join(chunks)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb" if replace else "xb", buffering=0) as file:

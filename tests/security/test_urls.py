@@ -301,6 +301,10 @@ def _replaced(text: str, words: dict[str, str]) -> str:
 
 def settings_of(command: str, text: str) -> Iterator[tuple[str, list[str]]]:
     """Yields (key or "", arguments with `{}` for the URL) of a command by its help."""
+    if command == "export":
+        yield "", [command, "{}", "--to=folder", "--out=x"]
+        yield "", [command, "x", "--to=folder", "--out={}"]
+        return
     if "url" in text.partition("\n\n")[0].split():
         # Its config, if it reads one, belongs to a dataset that is there.
         yield "", [command, "{}"]
@@ -352,6 +356,8 @@ GIVEN_BY_USERS: dict[str, Callable[[str], object]] = {
     "factory.read_images": lambda url: factory.read_images(url, 16),
     "factory.read_labelled": lambda url: factory.read_labelled("/x", url, 16),
     "factory.open_dataset": factory.open_dataset,
+    "factory.export, url": lambda url: factory.export(url, "folder", "/x"),
+    "factory.export, out": lambda url: factory.export("/x", "folder", url),
     "factory.train, images": lambda url: factory.train(url, "/x"),
     "factory.train, out": lambda url: factory.train("/x", url),
 }
@@ -372,6 +378,7 @@ GIVEN_BY_CODE: dict[str, Callable[[str], object]] = {
     "read_plan": read_plan,
     "read_bytes": storage.read_bytes,
     "write": lambda url: storage.write(url, b""),
+    "write_chunks": lambda url: storage.write_chunks(url, [b""]),
     "write_new": lambda url: storage.write_new(url, b""),
     "exists": storage.exists,
     "list_files": storage.list_files,

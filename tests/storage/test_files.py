@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,35 @@ def test_write_replaces(url: str) -> None:
     storage.write(file, b"a longer text")
     storage.write(file, "zwölf".encode())
     assert storage.read_text(file) == "zwölf"
+
+
+def test_chunks_become_one_file_which_replaces_an_older_one(url: str) -> None:
+    file = storage.join(url, "folder", "c.txt")
+    for parts in ([b"a", b"", b"longer text"], [b"b", b"c"], []):
+        storage.write_chunks(file, iter(parts))
+        assert storage.read_bytes(file) == b"".join(parts)
+
+
+def test_chunks_that_break_off_leave_the_older_file(url: str) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"half"
+        raise RuntimeError
+
+    file = storage.join(url, "c.txt")
+    storage.write(file, b"whole")
+    with pytest.raises(RuntimeError):
+        storage.write_chunks(file, chunks())
+    assert storage.read_bytes(file) == b"whole"
+    assert storage.list_files(url) == [file]
+
+
+def test_chunks_are_written_again_where_a_store_fails(
+    store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    lose_the_response(monkeypatch, "put_file")
+    storage.write_chunks("memory://b/x", iter([b"a", b"b"]))
+    assert storage.read_bytes("memory://b/x") == b"ab"
 
 
 def test_a_missing_file_is_not_found(url: str) -> None:

@@ -1,0 +1,165 @@
+"""The export of a finished dataset: shard by shard, never the whole in memory."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from factory import storage
+from factory.arguments import Location, path_of
+from factory.errors import DamagedShard, UnreadableImage, UserError, counted
+from factory.exporting.format import Format, Source
+from factory.exporting.ledger import ExportLedger
+from factory.exporting.options import Options, read_options
+from factory.exporting.pairs import pairs_of
+from factory.exporting.splits import split_of
+from factory.exporting.table import FORMATS
+from factory.progress import tell, tracked
+from factory.shards.filtering import Uncertainties, limit_of
+from factory.shards.manifest import Manifest
+from factory.shards.reading import read_manifest, read_shard
+from factory.shards.receipts import Receipt
+from factory.shards.schema import sample_key
+
+METHOD = 1
+"""The version of how exports are made: another one makes other bytes of the same command."""
+_NUM_WRITERS = 16
+"""Threads that write small files, most of whose time is waiting for the storage."""
+_NUM_AHEAD = 2
+"""Shards that are read ahead; each is in memory."""
+
+
+def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, int]:
+    """Writes the pairs of a finished dataset as another tool reads them, or what is still missing.
+
+    to: folder, imagefolder, coco, yolo, voc, cityscapes, parquet, webdataset or hub. out: an empty
+    folder or URL. options: `val` and `keep`, shares of the pairs for validation and of the most
+    certain ones; `polygons`, `instances`, `background`, `jpeg` and `mask_column`, as the formats
+    take them. Returns the number of pairs of each split. Raises UserError, with nothing written;
+    OSError from the storage, after which the same call goes on.
+    """
+    takes = {name: kind.takes for name, kind in FORMATS.items()}
+    chosen = read_options(to, takes, options)
+    url = storage.normalize(path_of(url, "url"))
+    out = storage.normalize(path_of(out, "out"))
+    _check_places(url, to, out)
+    manifest = read_manifest(url)
+    form = FORMATS[to](Source(manifest, chosen))
+    if problems := form.problems():
+        raise UserError([f"{url}: {problem}" for problem in problems])
+    _check_splits(manifest, chosen)
+    ledger = ExportLedger(out, _identity(manifest, to, chosen))
+    ledger.check()
+    completed = ledger.completed()
+    if completed is None:
+        completed = _write(url, manifest, form, chosen, ledger)
+        tell(f"{_told(completed['num'])} -> {out}")
+    else:
+        tell(f"{out} is complete: {_told(completed['num'])}; nothing was written")
+    for note in completed["notes"]:
+        tell(note)
+    return dict(completed["num"])
+
+
+def _check_places(url: str, to: str, out: str) -> None:
+    """Raises UserError if the export would lie in its dataset, or in a store that is not for it."""
+    if f"{out}/".startswith(f"{url}/"):
+        raise UserError(f"{out}: lies in the dataset that is exported. Choose another --out.")
+    if to == "hub" and not out.startswith("hf://datasets/"):
+        raise UserError(
+            f"{out}: is no dataset of the Hugging Face Hub. Write --out hf://datasets/owner/name, "
+            "or --to parquet for any other place."
+        )
+    if _is_hub(out) and to != "hub":
+        raise UserError(
+            f"{out}: the Hugging Face Hub makes a commit of every file. Write --to hub, or choose "
+            "another --out, and upload that folder."
+        )
+    # Names the package that a protocol needs, before anything is read.
+    storage.filesystem(out)
+
+
+def _is_hub(url: str) -> bool:
+    return url.startswith("hf://")
+
+
+def _check_splits(manifest: Manifest, options: Options) -> None:
+    """Raises UserError if a split would have no pairs at all."""
+    seen = set()
+    for index in range(manifest.rows):
+        seen.add(split_of(sample_key(index), options.val))
+        if len(seen) == len(options.splits):
+            return
+    (empty,) = set(options.splits) - seen
+    share = "larger" if empty == "val" else "smaller"
+    raise UserError(
+        f"val = {options.val}: none of {counted(manifest.rows, 'pair')} would be in {empty}. Give "
+        f"a {share} share, or export more pairs."
+    )
+
+
+def _identity(manifest: Manifest, to: str, options: Options) -> dict[str, Any]:
+    """All that decides an export's bytes."""
+    return {
+        "method": METHOD,
+        "format": to,
+        "options": asdict(options),
+        "dataset": {
+            "run_id": manifest.run_id,
+            "num": manifest.rows,
+            "root": manifest.root,
+        },
+    }
+
+
+def _write(
+    url: str, manifest: Manifest, form: Format, options: Options, ledger: ExportLedger
+) -> dict[str, Any]:
+    """Writes all that is missing; returns what the ledger tells of a complete export."""
+    limit = limit_of(Uncertainties(url, manifest.plan, manifest.receipts), None, options.keep)
+    ledger.claim()
+    done = ledger.done()
+    pending = [receipt for receipt in manifest.receipts if receipt.shard not in done]
+    # Two commits of the Hugging Face Hub at a time are in each other's way.
+    with ThreadPoolExecutor(1 if _is_hub(ledger.url) else _NUM_WRITERS) as pool:
+        shards = _read_ahead(url, pending)
+        for receipt, data in tracked(shards, "export", len(pending), "shards"):
+            try:
+                pairs = pairs_of(manifest.plan, receipt.shard, data, options.val, limit)
+                made = form.shard_files(receipt.shard, pairs)
+            except (DamagedShard, UnreadableImage) as error:
+                raise UserError(
+                    f"{storage.join(url, receipt.path)}: {error}. Run `factory verify --level "
+                    "decode` on the dataset."
+                ) from None
+            # All are written, or the first error is raised.
+            list(pool.map(lambda file: ledger.folder.write(*file), made.files))
+            ledger.record(receipt.shard, pairs, made)
+    summary = ledger.summary(range(manifest.plan.num_shards), options.splits)
+    for name, chunks in form.last_files(summary):
+        ledger.folder.write_chunks(name, chunks)
+    notes = form.notes(summary)
+    ledger.complete(summary.num, notes)
+    return {"num": summary.num, "notes": notes}
+
+
+def _read_ahead(url: str, receipts: Sequence[Receipt]) -> Iterator[tuple[Receipt, bytes]]:
+    """Each receipt with the bytes of its shard, read while those before are worked on."""
+    ahead: deque[tuple[Receipt, Future[bytes]]] = deque()
+    with ThreadPoolExecutor(_NUM_AHEAD) as pool:
+        for receipt in receipts:
+            ahead.append((receipt, pool.submit(read_shard, url, receipt)))
+            if len(ahead) > _NUM_AHEAD:
+                first, data = ahead.popleft()
+                yield first, data.result()
+        while ahead:
+            first, data = ahead.popleft()
+            yield first, data.result()
+
+
+def _told(num: Mapping[str, int]) -> str:
+    """How many pairs there are, in words."""
+    total = counted(sum(num.values()), "pair")
+    parts = ", ".join(f"{more:,} {split}" for split, more in num.items())
+    return f"{total} ({parts})" if len(num) > 1 else total

@@ -1,0 +1,92 @@
+"""`hub`: the layout of `parquet` with a card, pushed to a dataset of the Hugging Face Hub."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import yaml
+
+from factory.exporting.format import ShardFiles, Source, Summary
+from factory.exporting.formats.parquet import SPLITS, ParquetFormat
+from factory.exporting.pairs import Pair
+from factory.shards import card
+from factory.shards.layout import CARD
+
+
+@dataclass(frozen=True)
+class HubFormat:
+    """As `parquet`, and README.md with what the Hub reads: licence, task, splits, features."""
+
+    source: Source
+    takes: ClassVar[tuple[str, ...]] = ParquetFormat.takes
+
+    def problems(self) -> list[str]:
+        """Any dataset can be written so."""
+        return []
+
+    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
+        """See `Format`."""
+        return ParquetFormat(self.source).shard_files(shard, pairs)
+
+    def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """See `Format`."""
+        yield from ParquetFormat(self.source).last_files(summary)
+        yield CARD, [self._card(summary).encode()]
+
+    def _card(self, summary: Summary) -> str:
+        classes, column = self.source.classes, self.source.options.mask_column
+        return card.TEMPLATES.get_template("export_card.md.j2").render(
+            front=yaml.safe_dump(self._front(summary), sort_keys=False, allow_unicode=True),
+            num={SPLITS[split]: num for split, num in summary.num.items()},
+            columns=[
+                (names.replace("`mask`", f"`{column}`"), what) for names, what in card.columns()
+            ],
+            mask_column=column,
+            classes=[
+                (name, "#" + bytes(color).hex())
+                for name, color in zip(classes.names, classes.palette, strict=True)
+            ],
+            run=self.source.manifest.plan.run,
+        )
+
+    def _front(self, summary: Summary) -> dict[str, Any]:
+        """The front matter of the card, from which the Hub and `datasets` know the files."""
+        num, column = sum(summary.num.values()), self.source.options.mask_column
+        splits = [(SPLITS[split], num) for split, num in summary.num.items() if num]
+        features = card.features(self.source.classes)
+        for feature in features:
+            if feature["name"] == "mask":
+                feature["name"] = column
+        return {
+            "license": self._license(),
+            "pretty_name": "Synthetic image/mask pairs",
+            "task_categories": ["image-segmentation"],
+            "task_ids": ["semantic-segmentation"],
+            "annotations_creators": ["machine-generated"],
+            "source_datasets": ["original"],
+            "tags": ["synthetic"],
+            "size_categories": [card.size_category(num)],
+            "configs": [
+                {
+                    "config_name": "default",
+                    "data_files": [
+                        {"split": split, "path": f"data/{split}-*.parquet"} for split, _ in splits
+                    ],
+                }
+            ],
+            "dataset_info": {
+                "features": features,
+                "splits": [{"name": split, "num_examples": num} for split, num in splits],
+            },
+        }
+
+    def _license(self) -> str:
+        """The licence that the dataset was made under."""
+        config = yaml.safe_load(self.source.manifest.config_yaml)
+        section = config.get("generate") if isinstance(config, dict) else None
+        found = section.get("license") if isinstance(section, dict) else None
+        return found if isinstance(found, str) else "other"
+
+    def notes(self, summary: Summary) -> list[str]:
+        """See `Format`."""
+        return []

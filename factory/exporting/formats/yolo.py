@@ -1,0 +1,103 @@
+"""`yolo`: ultralytics' segmentation, a polygon for each connected region."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import yaml
+from PIL import Image, ImageDraw
+
+from factory.classes import IGNORE_ID
+from factory.exporting import objects
+from factory.exporting.format import ShardFiles, Source, Summary
+from factory.exporting.objects import Region
+from factory.exporting.outlines import Polygon
+from factory.exporting.pairs import Pair
+from factory.images import UInt8
+
+NEAR, FAR = 0.01, 0.51
+"""How far inside their regions polygons run, in pixels. Readers cut coordinates to whole pixels, as
+ultralytics does, or round them, and fill the polygon with its border: both find the same pixels."""
+_DIGITS = 6
+"""Decimals of a coordinate, as a share of the image's width or height."""
+
+
+@dataclass(frozen=True)
+class YoloFormat:
+    """`images/SPLIT/KEY.png`, `labels/SPLIT/KEY.txt` and `data.yaml`.
+
+    A line of a label is the number of a class, from 0 on in order of the classes, and the vertices
+    of a polygon. An image of which nothing is a category has an empty file.
+    """
+
+    source: Source
+    takes: ClassVar[tuple[str, ...]] = ("background",)
+
+    def problems(self) -> list[str]:
+        """A dataset must have a category."""
+        if not objects.categories(self.source):
+            return ["has no class but the background. Add --background."]
+        return []
+
+    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
+        """See `Format`."""
+        ids = objects.categories(self.source)
+        files, pixels = [], []
+        for pair in pairs:
+            height, width = pair.mask.shape
+            _, regions = objects.regions_of(pair.mask, ids, NEAR, FAR)
+            shares = [(region.polygon / [width, height]).round(_DIGITS) for region in regions]
+            lines = [
+                f"{ids.index(region.class_id)} {_coordinates(share)}\n"
+                for region, share in zip(regions, shares, strict=True)
+            ]
+            files += [
+                (f"images/{pair.split}/{pair.key}.png", pair.image_png),
+                (f"labels/{pair.split}/{pair.key}.txt", "".join(lines).encode()),
+            ]
+            polygons = [share * [width, height] for share in shares]
+            read = _read(regions, polygons, height, width)
+            for class_id in ids:
+                a, b = pair.mask == class_id, read == class_id
+                pixels.append((class_id, int((a & b).sum()), int((a | b).sum())))
+        ignored = objects.ignored(pair.mask for pair in pairs)
+        counts = {**ignored, **objects.overlaps(pixels, ids)}
+        return ShardFiles(files, counts=counts)
+
+    def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """See `Format`."""
+        names = self.source.classes.names
+        content = {
+            "train": "images/train",
+            # ultralytics asks for both.
+            "val": f"images/{self.source.options.splits[-1]}",
+            "names": {i: names[n] for i, n in enumerate(objects.categories(self.source))},
+        }
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        yield "data.yaml", [text.encode()]
+
+    def notes(self, summary: Summary) -> list[str]:
+        """See `Format`."""
+        notes = objects.left_out_note(summary, self.source)
+        if self.source.options.val is None:
+            notes.append(
+                "data.yaml names the training images for validation, too: give --val to part them"
+            )
+        return notes + objects.loss_note(summary, self.source, "ultralytics")
+
+
+def _coordinates(share: Polygon) -> str:
+    """Vertices (V, 2), as shares of the width and the height, on a line."""
+    return " ".join(f"{value:.{_DIGITS}f}" for value in share.ravel().tolist())
+
+
+def _read(regions: Sequence[Region], polygons: Sequence[Polygon], height: int, width: int) -> UInt8:
+    """(height, width) the class ids that ultralytics finds in polygons (V, 2), 255 where there are
+    none: it cuts coordinates to whole pixels, and fills polygons with their borders."""
+    picture = Image.new("L", (width, height), IGNORE_ID)
+    pen = ImageDraw.Draw(picture)
+    for region, polygon in zip(regions, polygons, strict=True):
+        corners = [(x, y) for x, y in np.trunc(polygon).tolist()]
+        pen.polygon(corners, fill=region.class_id, outline=region.class_id)
+    return np.asarray(picture)

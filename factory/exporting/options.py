@@ -1,0 +1,98 @@
+"""What an export may be asked for, and which formats take it."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from factory.errors import Problems, nearest
+
+MASK_COLUMNS = ("mask", "label", "annotation")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides the files of an export, beside its format and its dataset."""
+
+    val: float | None = None
+    """The share of the pairs that is for validation, above 0 and below 1; None: there is no such
+    split."""
+    keep: float | None = None
+    """The share of the pairs that is exported, the most certain first; None: all of them."""
+    polygons: bool = False
+    """Whether objects are polygons instead of runs of pixels."""
+    instances: bool = False
+    """Whether each connected region of a class is an object of its own."""
+    background: bool = False
+    """Whether class 0 is a category, too, where it is called background."""
+    jpeg: bool = False
+    """Whether images are JPEG files, of quality 95, instead of the very pixels."""
+    mask_column: str = "mask"
+    """The name of the masks' column."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of the export."""
+        return ("train",) if self.val is None else ("train", "val")
+
+
+GENERAL = ("val", "keep")
+"""The options that every format takes."""
+_DEFAULTS = Options()
+
+
+def read_options(to: str, takes: dict[str, tuple[str, ...]], given: dict[str, Any]) -> Options:
+    """The options of an export from those that were given; None counts as not given.
+
+    to: the format. takes: the options that each format takes beside GENERAL. Raises UserError with
+    a line for each unknown format, unknown option, option of another format, and bad value.
+    """
+    problems = Problems()
+    values: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
+    known = [each.name for each in fields(Options)]
+    if to not in takes:
+        problems.add(f"to = {to!r}: is no format. {nearest(str(to), list(takes))}")
+    for name, value in values.items():
+        if name not in known:
+            problems.add(f"{name}: is no option. {nearest(name, known)}")
+        elif problem := _problem(name, value):
+            problems.add(f"{name} = {value!r}: {problem}")
+        elif (
+            to in takes and value != getattr(_DEFAULTS, name) and name not in (*GENERAL, *takes[to])
+        ):
+            formats = [each for each, names in takes.items() if name in names]
+            problems.add(
+                f"{name}: is no option of {to}, but of {', '.join(formats)}. Leave it out."
+            )
+    problems.raise_if_any()
+    numbers = {name: float(values[name]) for name in GENERAL if name in values}
+    chosen: dict[str, Any] = {**values, **numbers}
+    return Options(**chosen)
+
+
+def _problem(name: str, value: Any) -> str | None:
+    """What is wrong with the value of an option, and what would be right; None if it is fine."""
+    if name == "val":
+        share = _number(value)
+        if share is None or not 0 < share < 1:
+            return "must be a share above 0 and below 1, such as 0.1 for every tenth pair."
+    elif name == "keep":
+        share = _number(value)
+        if share is None or not 0 < share <= 1:
+            return "must be a share above 0 and at most 1, such as 0.8 for the most certain 80 %."
+    elif name == "mask_column":
+        if value not in MASK_COLUMNS:
+            return f"must be one of {', '.join(MASK_COLUMNS)}."
+    elif not isinstance(value, bool):
+        return "must be True or False."
+    return None
+
+
+def _number(value: Any) -> float | None:
+    """The value as a number; texts of a command line are read, too."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,74 @@
+"""Pairs of a finished dataset on their way out, a shard at a time."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from factory import png
+from factory.errors import UserError, counted
+from factory.exporting.splits import Split, split_of
+from factory.images import UInt8
+from factory.shards.plan import Plan
+from factory.shards.schema import EncodedSample, Sample, decode_sample, sample_key
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An image and its mask, both PNG files; they are decoded only where a format asks for pixels.
+
+    Shapes: H height, W width.
+    """
+
+    index: int
+    """The pair's number in the dataset, from 0 on; its key says the same."""
+    split: Split
+    encoded: EncodedSample
+
+    @property
+    def key(self) -> str:
+        """The pair's name."""
+        return sample_key(self.index)
+
+    @property
+    def image_png(self) -> bytes:
+        """The image's file."""
+        return self.encoded.image_png
+
+    @property
+    def mask_png(self) -> bytes:
+        """The file of the mask: 8-bit grey, value = class id, 255 = ignore."""
+        return self.encoded.mask_png
+
+    @cached_property
+    def sample(self) -> Sample:
+        """All of the pair, decoded. Raises DamagedShard."""
+        return decode_sample(self.encoded)
+
+    @cached_property
+    def mask(self) -> UInt8:
+        """(H, W) class ids, 255 = ignore. Raises UnreadableImage."""
+        return png.decode_png(self.mask_png)
+
+
+def pairs_of(
+    plan: Plan, shard: int, data: bytes, val: float | None, max_uncertainty: float | None
+) -> list[Pair]:
+    """The pairs of a shard that are exported, in order.
+
+    data: the shard's bytes. val: as in `split_of`. max_uncertainty: nats, None for all pairs.
+    Raises DamagedShard; UserError if the shard holds other keys than the plan says, since files are
+    named by them.
+    """
+    spec = plan.shard(shard)
+    rows = list(plan.rows(data))
+    keys = [row.fields["key"] for row in rows]
+    if keys != [sample_key(i) for i in range(spec.start, spec.stop)]:
+        raise UserError(
+            f"{spec.path}: holds other keys than those of its "
+            f"{counted(spec.stop - spec.start, 'pair')}. "
+            "Run `factory verify --level decode` on the dataset."
+        )
+    return [
+        Pair(spec.start + i, split_of(row.fields["key"], val), row)
+        for i, row in enumerate(rows)
+        if max_uncertainty is None or row.uncertainty <= max_uncertainty
+    ]

@@ -1,0 +1,74 @@
+"""A finished dataset of blobs whose pixels the tests know, and what lies at a place."""
+
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+
+from factory.classes import Classes
+from factory.shards.ledger import Ledger
+from factory.shards.plan import Plan
+from factory.shards.receipts import Circumstances
+from factory.shards.schema import Sample, sample_key
+from factory.shards.verification import TEMPORARY
+
+HEIGHT, WIDTH = 13, 17
+NAMES = ("background", "cat: 'big'", "nuclei ä", "line")
+CLASSES = Classes.named(NAMES)
+
+
+def draw(index: int, height: int = HEIGHT, width: int = WIDTH) -> Sample:
+    """A sample of blobs of all ids, with holes and single pixels; every fifth is background."""
+    rng = np.random.default_rng([11, index])
+    heights = rng.normal(size=(height, width))
+    heights += np.roll(heights, 1, 0) + np.roll(heights, 1, 1)
+    ids = np.array([0, 1, 2, 3, 255], np.uint8)
+    mask = ids[np.digitize(heights, [0.0, 1.0, 1.8, 2.6])]
+    return Sample(
+        key=sample_key(index),
+        image=rng.integers(0, 256, (height, width, 3), np.uint8),
+        mask=mask if index % 5 else np.zeros_like(mask),
+        seed=index,
+        uncertainty=float(np.float32(rng.random())),
+        model_id="abc123",
+    )
+
+
+def write(
+    url: str,
+    num: int = 10,
+    samples_per_shard: int = 3,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    **changes: Any,
+) -> list[Sample]:
+    """Writes a finished dataset; returns its samples."""
+    fields = {
+        "num": num,
+        "samples_per_shard": samples_per_shard,
+        "format": "parquet",
+        "class_names": NAMES,
+        "palette": CLASSES.palette,
+        "recipe": {"seed": 0},
+    }
+    plan = Plan(**{**fields, **changes})
+    ledger = Ledger(url, plan)
+    ledger.start("generate: {license: cc0-1.0}\n", {"python": "3"})
+    samples = [draw(i, *size) for i in range(num)]
+    for spec in plan.shards():
+        data = plan.encode(samples[spec.start : spec.stop])
+        ledger.publish(spec, data, Circumstances(seconds=0.5, host="here"))
+    ledger.finish("A test.", "cc0-1.0")
+    return samples
+
+
+def contents(url: str) -> dict[str, bytes]:
+    """The bytes of all files of a place by name, but for those that a killed process left."""
+    if "://" in url:
+        fs = fsspec.filesystem("memory")
+        root = url.removeprefix("memory:/")
+        found = {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
+    else:
+        paths = [path for path in Path(url).rglob("*") if path.is_file()]
+        found = {path.relative_to(url).as_posix(): path.read_bytes() for path in paths}
+    return {name: data for name, data in found.items() if not TEMPORARY.search(name)}

@@ -1,0 +1,336 @@
+"""Claims about every export: resuming, refusing, splitting, and what is told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+
+import factory
+from factory import storage
+from factory.cli import main
+from factory.errors import UserError
+from factory.exporting import command, pairs
+from factory.exporting.ledger import ExportLedger
+from factory.exporting.table import FORMATS
+from factory.shards import reading
+from factory.shards.filtering import Uncertainties
+from factory.shards.reading import read_manifest
+from factory.shards.schema import Sample
+from tests.exporting import made
+from tests.failing_storage import fail_calls
+
+STORED = [name for name in FORMATS if name != "hub"]
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> str:
+    fsspec.filesystem("memory").store.clear()
+    return f"memory://{tmp_path.name}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", STORED)
+def test_an_export_that_is_killed_between_any_two_writes_ends_with_the_same_bytes(
+    to: str, dataset: str, memory: str, killed_at: Callable[..., bool]
+) -> None:
+    factory.export(dataset, to, f"{memory}/whole", val=0.3)
+    whole = made.contents(f"{memory}/whole")
+    for point in range(1, 10_000):
+        out = f"{memory}/{point}"
+        if not killed_at(point, lambda out=out: factory.export(dataset, to, out, val=0.3)):
+            break
+        factory.export(dataset, to, out, val=0.3)
+        assert made.contents(out) == whole, point
+    assert point > 2 * len(whole), "each write was interrupted, before it and after it"
+
+
+@pytest.mark.parametrize("to", STORED)
+def test_an_export_goes_on_at_the_next_shard(
+    to: str,
+    dataset: str,
+    memory: str,
+    killed_at: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+    honest = reading.read_shard
+
+    def read_shard(url: str, receipt: Any) -> bytes:
+        read.append(receipt.shard)
+        return honest(url, receipt)
+
+    for point in range(1, 200):
+        if "_export/shards/00001.json" in made.contents(f"{memory}/out"):
+            break
+        killed_at(point, lambda: factory.export(dataset, to, f"{memory}/out"))
+    monkeypatch.setattr(command, "read_shard", read_shard)
+    factory.export(dataset, to, f"{memory}/out")
+    assert sorted(read) == [2, 3]
+    factory.export(dataset, to, f"{memory}/whole")
+    assert made.contents(f"{memory}/out") == made.contents(f"{memory}/whole")
+
+
+def test_an_export_that_is_complete_is_not_written_again(
+    dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", dataset, "--to", "folder", "--out", str(tmp_path / "out"), "--val", "0.3"]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    assert main(command) == 0
+    assert "nothing was written" in capsys.readouterr().out and "10 pairs (" in first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Runs an export that must be refused: exit code 2, nothing written; returns what it says."""
+
+    def run(*arguments: str) -> str:
+        before = made.contents(str(tmp_path))
+        assert main(["export", *arguments]) == 2
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err and told.err.startswith("error: ")
+        assert made.contents(str(tmp_path)) == before
+        return told.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "folder", "--val", "0.4"], "options.val: there 0.3, here 0.4"),
+        (["--to", "folder"], "options.val: there 0.3, here null"),
+        (["--to", "folder", "--val", "0.3", "--keep", "0.5"], "options.keep: there null, here 0.5"),
+        (["--to", "coco", "--val", "0.3"], 'format: there "folder", here "coco"'),
+    ],
+)
+def test_another_command_into_the_folder_of_an_export_is_refused_with_the_difference(
+    refused: Callable[..., str], dataset: str, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    out = str(tmp_path / "out")
+    factory.export(dataset, "folder", out, val=0.3)
+    told = refused(dataset, *arguments, "--out", out)
+    assert words in told and "holds another export" in told
+
+
+def test_another_dataset_into_the_folder_of_an_export_is_refused(
+    refused: Callable[..., str], dataset: str, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out")
+    factory.export(dataset, "folder", out)
+    for name, changes in {"seed": {"recipe": {"seed": 1}}, "larger": {"num": 11}}.items():
+        made.write(str(tmp_path / name), **changes)  # type: ignore[arg-type]
+        told = refused(str(tmp_path / name), "--to", "folder", "--out", out)
+        assert {"seed": "dataset.run_id", "larger": "dataset.num: there 10, here 11"}[name] in told
+
+
+def test_a_folder_that_holds_anything_else_is_refused(
+    refused: Callable[..., str], dataset: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    told = refused(dataset, "--to", "folder", "--out", str(tmp_path / "mine"))
+    assert "is not empty (notes.txt), and holds no export" in told
+    inside = refused(dataset, "--to", "folder", "--out", f"{dataset}/export")
+    assert "lies in the dataset" in inside
+    taken = refused(dataset, "--to", "folder", "--out", str(tmp_path / "mine" / "notes.txt"))
+    assert "cannot be written" in taken
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "kitti"], "to = 'kitti': is no format."),
+        (["--to", "foldr"], "Did you mean folder?"),
+        (["--to", "folder", "--val", "0"], "val = '0': must be a share above 0 and below 1"),
+        (["--to", "folder", "--val", "nan"], "val = 'nan'"),
+        (["--to", "folder", "--val", "1"], "val = '1'"),
+        (["--to", "folder", "--keep", "some"], "keep = 'some': must be a share"),
+        (["--to", "folder", "--keep", "0"], "keep = '0'"),
+        (["--to", "folder", "--val", "1e-9"], "none of 10 pairs would be in val"),
+        (["--to", "folder", "--val", "0.999999"], "none of 10 pairs would be in train"),
+        (["--to", "folder", "--polygons"], "polygons: is no option of folder, but of coco"),
+        (["--to", "parquet", "--mask-column", "x"], "must be one of mask, label, annotation"),
+        (["--to", "folder", "--out", "hf://datasets/a/b"], "Write --to hub"),
+        (["--to", "hub", "--out", "s3://a/b"], "Write --out hf://datasets/owner/name"),
+        (["--to", "folder", "--out", "ftp://a/b"], "protocol 'ftp' is not one of"),
+        (["--to", "folder", "--out", "memory://a/b"], "memory:// is gone with the process"),
+    ],
+)
+def test_a_mistake_is_refused_by_name_and_nothing_is_written(
+    refused: Callable[..., str], dataset: str, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    if "--out" not in arguments:
+        arguments = [*arguments, "--out", str(tmp_path / "out")]
+    assert words in refused(dataset, *arguments)
+
+
+def test_all_mistakes_are_told_at_once(
+    refused: Callable[..., str], dataset: str, tmp_path: Path
+) -> None:
+    arguments = ["--to", "folder", "--val", "2", "--keep", "2", "--jpeg"]
+    assert refused(dataset, *arguments, "--out", str(tmp_path / "out")).count("error: ") == 3
+
+
+def test_an_option_that_nobody_knows_is_refused(dataset: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"vall: is no option. Did you mean val\?"):
+        factory.export(dataset, "folder", tmp_path / "out", vall=0.1)
+    with pytest.raises(UserError, match="polygons = 1: must be True or False"):
+        factory.export(dataset, "coco", tmp_path / "out", polygons=1)
+
+
+def test_no_dataset_an_unfinished_and_a_damaged_one_are_refused(
+    refused: Callable[..., str], dataset: str, tmp_path: Path
+) -> None:
+    export = ["--to", "folder", "--out", str(tmp_path / "out")]
+    assert "holds no dataset of this factory" in refused(str(tmp_path / "none"), *export)
+    (Path(dataset) / "_SUCCESS").rename(tmp_path / "kept")
+    assert "is unfinished, 4 of 4 shards done" in refused(dataset, *export)
+
+
+def test_an_altered_shard_is_named_and_the_export_goes_on_once_it_is_repaired(
+    dataset: str, tmp_path: Path
+) -> None:
+    shard = Path(dataset) / "data" / "train-00001.parquet"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + b"x")
+    out = str(tmp_path / "out")
+    with pytest.raises(UserError, match=r"train-00001.parquet: is damaged"):
+        factory.export(dataset, "folder", out)
+    shard.write_bytes(whole)
+    assert factory.export(dataset, "folder", out) == {"train": 10}
+
+
+def test_a_record_that_was_altered_is_named(
+    dataset: str, tmp_path: Path, killed_at: Callable[..., bool]
+) -> None:
+    out = tmp_path / "out"
+    factory.export(dataset, "folder", out)
+    (out / "_export" / "complete.json").unlink()
+    (out / "_export" / "shards" / "00002.json").write_text("{")
+    with pytest.raises(UserError, match=r"00002.json: is damaged"):
+        factory.export(dataset, "folder", out)
+
+
+def test_a_store_that_fails_twice_is_tried_again(
+    dataset: str, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = fail_calls(monkeypatch, times=2)
+    factory.export(dataset, "folder", f"{memory}/out")
+    assert failures.num_by_url[f"{memory}/out/images/000000003.png"] == 2
+    assert len(made.contents(f"{memory}/out")) == 20 + 2 + 4 + 2
+
+
+def test_keep_is_the_share_that_readers_keep(
+    dataset: str, samples: list[Sample], tmp_path: Path
+) -> None:
+    manifest = read_manifest(dataset)
+    limit = Uncertainties(dataset, manifest.plan, manifest.receipts).quantile(0.5)
+    kept = [sample.key for sample in samples if sample.uncertainty <= limit]
+    assert factory.export(dataset, "folder", tmp_path / "out", keep=0.5) == {"train": len(kept)}
+    assert sorted(path.stem for path in (tmp_path / "out" / "masks").iterdir()) == kept
+    read = factory.open_dataset(dataset, keep=0.5)
+    assert sorted(sample["key"] for sample in read) == kept
+    assert 0 < len(kept) < 10
+
+
+def test_a_shard_of_which_nothing_is_kept_is_done_all_the_same(
+    samples: list[Sample], tmp_path: Path
+) -> None:
+    made.write(str(tmp_path / "dataset"), samples_per_shard=1)
+    out = tmp_path / "out"
+    assert factory.export(tmp_path / "dataset", "folder", out, keep=0.1) == {"train": 1}
+    least = min(samples, key=lambda sample: sample.uncertainty)
+    assert [path.stem for path in (out / "images").iterdir()] == [least.key]
+
+
+def test_the_order_of_the_shards_does_not_matter_for_the_split(tmp_path: Path) -> None:
+    for name, size in {"one": 10, "many": 2}.items():
+        made.write(str(tmp_path / name), samples_per_shard=size)
+        factory.export(tmp_path / name, "folder", tmp_path / f"{name}-out", val=0.3)
+    found = [
+        {name for name in made.contents(str(tmp_path / f"{name}-out")) if name.endswith(".png")}
+        for name in ("one", "many")
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_dataset_of_which_a_key_would_lead_out_of_the_folder_is_refused(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = pairs.pairs_of
+
+    class Forged:
+        def __init__(self, plan: Any) -> None:
+            self.plan = plan
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.plan, name)
+
+        def rows(self, data: bytes) -> Any:
+            for row in self.plan.rows(data):
+                yield type(row)({**row.fields, "key": "../../x"}, row.image_png, row.mask_png)
+
+    monkeypatch.setattr(
+        command,
+        "pairs_of",
+        lambda plan, *rest: honest(Forged(plan), *rest),  # type: ignore
+    )
+    with pytest.raises(UserError, match="holds other keys than those of its 3 pairs"):
+        factory.export(dataset, "folder", tmp_path / "out")
+
+
+def test_the_ledger_says_what_the_export_is(dataset: str, tmp_path: Path) -> None:
+    factory.export(dataset, "folder", tmp_path / "out", val=0.3)
+    told = json.loads((tmp_path / "out" / "_export" / "export.json").read_text())
+    manifest = read_manifest(dataset)
+    assert told["format"] == "folder" and told["options"]["val"] == 0.3
+    assert told["dataset"] == {"run_id": manifest.run_id, "num": 10, "root": manifest.root}
+    done = json.loads((tmp_path / "out" / "_export" / "complete.json").read_text())
+    assert sum(done["num"].values()) == 10 and done["num"]["val"] > 0
+
+
+def test_few_shards_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write(str(tmp_path / "dataset"), num=30, samples_per_shard=1)
+    read, written, most = [0], [0], [0]
+    honest_read, honest_record = reading.read_shard, ExportLedger.record
+
+    def read_shard(*given: Any) -> bytes:
+        read[0] += 1
+        most[0] = max(most[0], read[0] - written[0])
+        return honest_read(*given)
+
+    def record(*given: Any) -> None:
+        honest_record(*given)
+        written[0] += 1
+
+    monkeypatch.setattr(command, "read_shard", read_shard)
+    monkeypatch.setattr(ExportLedger, "record", record)
+    factory.export(tmp_path / "dataset", "folder", tmp_path / "out")
+    assert read == written == [30] and most[0] <= 4
+
+
+def test_a_store_that_refuses_is_told_and_nothing_is_written(
+    dataset: str, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = PermissionError(13, "Denied")
+    fail_calls(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("export.json"))
+    with pytest.raises((UserError, OSError), match="Denied"):
+        factory.export(dataset, "folder", f"{memory}/out")
+    assert made.contents(f"{memory}/out") == {}
+
+
+def test_what_is_exported_is_what_is_in_the_dataset(
+    dataset: str, samples: list[Sample], tmp_path: Path
+) -> None:
+    factory.export(dataset, "folder", tmp_path / "out")
+    assert storage.read_bytes(str(tmp_path / "out" / "masks" / "000000001.png"))[:4] == b"\x89PNG"
+    assert np.unique(samples[1].mask).tolist() == [0, 1, 2, 3, 255]

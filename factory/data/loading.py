@@ -127,7 +127,8 @@ def read_labelled(source: Source, size: int) -> Labelled:
 def read_square(item: Item, size: int, problems: Problems) -> UInt8 | None:
     """One image as `read_images` has it, (size, size, 3); None after a problem, which is added."""
     with _adding(problems, item.image_url):
-        return geometry.square_rgb(item.image(size).image, size)
+        image = item.image(size).image
+        return geometry.square_rgb(image, size, geometry.placement(image.size, size, "crop", None))
     return None
 
 
@@ -192,7 +193,8 @@ def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
     picture = image = mask = None
     with _adding(problems, item.image_url):
         picture = item.image(size)
-        image = geometry.square_rgb(picture.image, size)
+        place = geometry.placement(picture.image.size, size, "crop", None)
+        image = geometry.square_rgb(picture.image, size, place)
     if rules is not None:
         assert item.mask_url is not None, "masks were asked for"
         with _adding(problems, item.mask_url):
@@ -210,12 +212,14 @@ def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> 
             "is the same file as its image. Name the folder of the masks in `masks:`."
         )
     orientation = orientation_beside(mask, picture, item.reading.exif)
-    ids = match_size(mask, picture, orientation)
+    ids = np.asarray(match_size(mask, picture, orientation))
     url = item.mask_url or item.name
     facts = MaskFacts(url, mask.info.mode, mask.values, mask.uncovered, mask.colors)
-    lost = losses.measure(np.asarray(ids), size)
+    place = geometry.placement(picture.image.size, size, "crop", None)
+    scaled = geometry.scaled_ids(ids, place)
+    lost = losses.measure(ids, ids[place.source.slices], scaled)
     turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
-    return _DecodedMask(geometry.square_ids(ids, size), facts, lost, turned_as_image)
+    return _DecodedMask(geometry.square_ids(scaled.ids, size, place), facts, lost, turned_as_image)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Literal
 
 Intensity = tuple[float, float] | Literal["percentiles"]
 Exif = Literal["apply", "ignore", "apply_to_masks", "apply_to_images"]
+Fit = Literal["crop", "pad", "stretch", "tile"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Reading:
 
     intensity: Intensity | None = None
     exif: Exif = "apply"
+    fit: Fit = "crop"
+    tile_size: int | None = None
 
 
 DEFAULT_READING = Reading()

@@ -48,9 +48,9 @@ def test_small_objects_and_wide_ones_that_are_lost_are_told(tmp_path: Path) -> N
     wide[3:5, 11:13] = 1
     put(tmp_path / "images", a_png=encode_png(flat(1, 8, 24)))
     put(tmp_path / "masks", a_png=encode_png(wide))
-    read = loading.read_labelled(pairs(tmp_path), 2)
+    read = loading.read_labelled(pairs(tmp_path), 1)
     notes = " ".join(read.notes)
-    assert "class thing: 1 of 1 connected regions vanish when they are scaled to 2 px" in notes
+    assert "class thing: 1 of 1 connected regions vanish when they are scaled to 1 px" in notes
     assert "class other: 100.00% of its pixels lie outside the centred square" in notes
     assert loading.read_labelled(pairs(tmp_path, num=1), 8).notes[0].startswith("class background")
 

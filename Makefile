@@ -44,7 +44,7 @@ chaos: $(VENV)/.test
 cluster-test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/cluster
 
-BENCHMARKS := labelling pairs fitting training writing features solver ray_overhead scheduling ledger same_bytes
+BENCHMARKS := labelling pairs fitting training writing exporting features solver ray_overhead scheduling ledger same_bytes
 DIFFUSESEG_OPTION := $(if $(DIFFUSESEG),--diffuseseg $(DIFFUSESEG))
 PAPER_OPTION := $(if $(DDPM_SEGMENTATION),--ddpm-segmentation $(DDPM_SEGMENTATION))
 MODEL := $(if $(DDPM),--ddpm $(DDPM)) $(if $(CONFIG),--config $(CONFIG))

@@ -119,12 +119,12 @@ def _write(
     """Writes all that is missing; returns what the ledger tells of a complete export."""
     limit = limit_of(Uncertainties(url, manifest.plan, manifest.receipts), None, options.keep)
     ledger.claim()
-    done = ledger.done()
-    pending = [receipt for receipt in manifest.receipts if receipt.shard not in done]
+    shards = range(manifest.plan.num_shards)
+    pending = [manifest.receipts[shard] for shard in ledger.pending(shards)]
     # Two commits of the Hugging Face Hub at a time are in each other's way.
     with ThreadPoolExecutor(1 if _is_hub(ledger.url) else _NUM_WRITERS) as pool:
-        shards = _read_ahead(url, pending)
-        for receipt, data in tracked(shards, "export", len(pending), "shards"):
+        read = _read_ahead(url, pending)
+        for receipt, data in tracked(read, "export", len(pending), "shards"):
             try:
                 pairs = pairs_of(manifest.plan, receipt.shard, data, options.val, limit)
                 made = form.shard_files(receipt.shard, pairs)
@@ -136,7 +136,7 @@ def _write(
             # All are written, or the first error is raised.
             list(pool.map(lambda file: ledger.folder.write(*file), made.files))
             ledger.record(receipt.shard, pairs, made)
-    summary = ledger.summary(range(manifest.plan.num_shards), options.splits)
+    summary = ledger.summary(shards, options.splits)
     for name, chunks in form.last_files(summary):
         ledger.folder.write_chunks(name, chunks)
     notes = form.notes(summary)

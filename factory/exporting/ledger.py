@@ -72,11 +72,10 @@ class ExportLedger:
             raise to_user_error(self.url, error, "written", remedy) from None
         self.check()
 
-    def done(self) -> set[int]:
-        """The numbers of the shards that are done. Costs one listing."""
-        entries = self.folder.entries(SHARDS)
-        names = [name for name, entry in entries.items() if entry.size and name.endswith(".json")]
-        return {int(name.removeprefix(f"{SHARDS}/").removesuffix(".json")) for name in names}
+    def pending(self, shards: range) -> list[int]:
+        """The numbers of the shards that are not done, in order. Costs one listing."""
+        done = {name for name, entry in self.folder.entries(SHARDS).items() if entry.size}
+        return [shard for shard in shards if _record(shard) not in done]
 
     def record(self, shard: int, pairs: Sequence[Pair], made: ShardFiles) -> None:
         """Says that a shard is done; all its files must be there."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pycocotools import mask as rle
 
 from factory.classes import IGNORE_ID
+from factory.data.regions import connected_regions
 from factory.exporting import objects
 from factory.exporting.format import ShardFiles, Source, Summary
 from factory.exporting.outlines import Polygon
@@ -69,20 +70,18 @@ class CocoFormat:
         if not options.polygons and not options.instances:
             present = [i for i in np.unique(mask).tolist() if i in ids]
             return [_Object(i, _encoded(mask == i)) for i in present]
+        if not options.polygons:
+            numbers, class_ids = connected_regions(mask)
+            found = [(i, n) for n, i in enumerate(class_ids.tolist()) if i in ids]
+            return [_Object(i, _encoded(numbers == n)) for i, n in found]
         numbers, regions = objects.regions_of(mask, ids, INSET, INSET)
         if options.instances:
-            groups = [[region] for region in regions]
-        else:
-            groups = [[each for each in regions if each.class_id == i] for i in ids]
-        return [
-            _Object(
-                group[0].class_id,
-                _encoded(np.isin(numbers, [region.number for region in group])),
-                [region.polygon for region in group] if options.polygons else None,
-            )
-            for group in groups
-            if group
-        ]
+            return [
+                _Object(each.class_id, _encoded(numbers == each.number), [each.polygon])
+                for each in regions
+            ]
+        groups = {i: [each.polygon for each in regions if each.class_id == i] for i in ids}
+        return [_Object(i, _encoded(mask == i), groups[i]) for i in ids if groups[i]]
 
     def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
         """See `Format`."""

@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from factory import storage
 from factory.errors import Problems, UserError, counted
-from factory.progress import warn
+from factory.progress import tell, warn
 from factory.ray_internals import environment, messages, session
 
 _ANSWER_SECONDS = 15.0
@@ -35,7 +35,7 @@ def connect() -> None:
 
     Raises UserError where no cluster lets us in at RAY_ADDRESS, and where Ray cannot start here.
     """
-    messages.hide_noise()
+    messages.sort_lines(tell)
     if ray.is_initialized():
         return
     environment.set_defaults()

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,13 +25,27 @@ def warn(line: str) -> None:
     LOGGER.warning("warning: %s", line)
 
 
+@contextmanager
+def heard(look: Callable[[str], None]) -> Iterator[None]:
+    """Calls look with each line that is told while the body runs, in whichever thread."""
+    handler = logging.Handler()
+    handler.emit = lambda record: look(record.getMessage())  # type: ignore[method-assign]
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+
+
 class _Printer(logging.Handler):
     """Prints each line at once, those that warn on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Raises OSError where nobody reads any more, unlike the handlers of `logging`."""
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        print(record.getMessage(), file=stream, flush=True)
+        # Ray Train replaces `print` in its workers by one that may say everything twice.
+        stream.write(f"{record.getMessage()}\n")
+        stream.flush()
 
 
 def print_lines() -> None:

@@ -16,6 +16,7 @@ import torch
 from factory import progress
 from factory.config import Config, parse_config
 from factory.generation import local
+from factory.progress import LOGGER, heard
 from factory.shards.plan import Plan
 from tests import isolation, s3, tiny
 from tests.ray_processes import processes
@@ -123,6 +124,17 @@ def tiny_config(tiny_models: dict[str, str], tmp_path: Path) -> Callable[..., Co
         return parse_config(tree)
 
     return make
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """Grows by the lines that a handler on the logger `factory` of this process is given."""
+    lines: list[str] = []
+    level = LOGGER.level
+    LOGGER.setLevel(logging.INFO)
+    with heard(lines.append):
+        yield lines
+    LOGGER.setLevel(level)
 
 
 @pytest.fixture

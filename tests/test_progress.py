@@ -34,6 +34,17 @@ def test_commands_print_progress_and_what_they_warn_of_apart() -> None:
     assert printed("print_lines(); print_lines()") == ("step 1\n", "warning: a %s b\n")
 
 
+@pytest.mark.slow
+def test_a_line_is_printed_once_where_ray_train_has_replaced_print() -> None:
+    replaced = (
+        "import io, sys; from ray.train.v2._internal.logging.patch_print import redirected_print; "
+        "import builtins, logging; logging.basicConfig(level='INFO', stream=sys.stdout); "
+        "sys.stdout = io.TextIOWrapper(sys.stdout.buffer); builtins.print = redirected_print; "
+        "print_lines()"
+    )
+    assert printed(replaced) == ("step 1\n", "warning: a %s b\n")
+
+
 WORKS = """
 from factory.progress import print_lines, tell, tracked
 {}

@@ -42,8 +42,8 @@ from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.run_identity import begin_run, check_run
 from factory.diffusion.training_worker import model_url, train_worker
 from factory.errors import TrainingFailed, UserError, counted
-from factory.progress import bar, tell
-from factory.ray_internals import environment, messages
+from factory.progress import bar, heard, tell
+from factory.ray_internals import environment
 from factory.ray_internals import train as ray_train
 
 
@@ -81,19 +81,22 @@ def train(config: Config) -> str:
 
 
 _STEP = re.compile(r"train \| step ([\d,]+)/")
-"""Matches a worker's line of progress, which is all that the driver hears of a step."""
+"""Matches a worker's line of progress, which is all that the driver is told of a step."""
 
 
 @contextmanager
 def _steps_shown(num_steps: int) -> Iterator[None]:
     """Shows a bar on a terminal while the body runs."""
     with bar("train", num_steps, "steps") as shown:
+        if not shown.is_shown:
+            yield
+            return
 
         def look(line: str) -> None:
             if found := _STEP.search(line):
                 shown.move(int(found[1].replace(",", "")))
 
-        with messages.watched_lines(look):
+        with heard(look):
             yield
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ray._private import ray_logging, worker
@@ -31,50 +30,39 @@ _NOISE = re.compile(
     )
 )
 """Lines that match this are not printed where Ray prints those of all processes of a job."""
+_TOLD = re.compile(r"(train|data|generate) \| ")
+"""Matches the beginning of a line that a worker told by `factory.progress.tell`."""
 _OUT_OF_MEMORY = re.compile(r"(.*killed due to the node running low on memory.*? limit)\b.*")
 
 
-def hide_noise() -> None:
-    """Leaves out what concerns no user when this process prints the lines that Ray collects.
+def sort_lines(tell: Callable[[str], None]) -> None:
+    """Has this process tell our lines of those that Ray collects, and leave out what concerns no
+    user; Ray prints the rest.
 
-    Ray has no setting for it but one that leaves out everything. Lines that resemble each other are
-    all shown, since a process that hangs says in such lines where it does.
+    tell: called with each line that a worker told, in Ray's thread. Ray has no setting for it but
+    one that leaves out everything, and hands lines to no one but its own printer. Lines that
+    resemble each other are all shown, since a process that hangs says in such lines where it does.
     """
     ray_logging.RAY_DEDUP_LOGS = False
     # Ray adds a tip to the first line of its autoscaler's, after ours are left out.
     worker.autoscaler_log_fyi_printed = True
     if getattr(worker.print_worker_logs, "leaves_out", None) is not _NOISE:
-        worker.print_worker_logs = _without_noise(worker.print_worker_logs)
+        worker.print_worker_logs = _sorting(worker.print_worker_logs, tell)
 
 
-def _without_noise(print_lines: Callable[..., None]) -> Callable[..., None]:
+def _sorting(print_lines: Callable[..., None], tell: Callable[[str], None]) -> Callable[..., None]:
     def print_worker_logs(data: dict[str, Any], *rest: Any, **more: Any) -> None:
-        lines = [line for line in data.get("lines", []) if not _NOISE.search(line)]
-        if lines:
-            print_lines({**data, "lines": lines}, *rest, **more)
+        others = []
+        for line in data.get("lines", []):
+            if _TOLD.match(line):
+                tell(line)
+            elif not _NOISE.search(line):
+                others.append(line)
+        if others:
+            print_lines({**data, "lines": others}, *rest, **more)
 
     print_worker_logs.leaves_out = _NOISE  # type: ignore[attr-defined]
     return print_worker_logs
-
-
-@contextmanager
-def watched_lines(look: Callable[[str], None]) -> Iterator[None]:
-    """Calls look with each line that Ray collects from other processes while the body runs.
-
-    Ray hands lines to no one but its own printer, which prints them as before.
-    """
-
-    def look_and_print(data: dict[str, Any], *rest: Any, **more: Any) -> None:
-        for line in data.get("lines", []):
-            look(line)
-        before(data, *rest, **more)
-
-    before = worker.print_worker_logs
-    worker.print_worker_logs = look_and_print
-    try:
-        yield
-    finally:
-        worker.print_worker_logs = before
 
 
 def root_cause(error: BaseException) -> str:

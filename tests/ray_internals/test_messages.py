@@ -48,37 +48,47 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def test_what_concerns_no_user_is_left_out_and_the_rest_is_shown(printed, capsys) -> None:
-    messages.hide_noise()
-    messages.hide_noise()
+@pytest.fixture
+def told() -> list[str]:
+    """The lines that the process would tell."""
+    return []
+
+
+def test_what_concerns_no_user_is_left_out_and_the_rest_is_shown(printed, told) -> None:
+    messages.sort_lines(told.append)
+    messages.sort_lines(told.append)
     data = {"pid": 1, "ip": "10.0.0.1", "is_err": True, "lines": [*OF_NO_CONCERN, *SHOWN]}
     worker.print_worker_logs(data, None, ignore_prefix=False)
     assert printed == SHOWN
     assert worker.print_worker_logs.__name__ == "print_worker_logs"
 
 
-def test_lines_may_be_watched_while_they_are_printed(printed) -> None:
-    before = worker.print_worker_logs
-    seen: list[str] = []
-    with messages.watched_lines(seen.append):
-        worker.print_worker_logs({"lines": ["a", "b"]}, None, ignore_prefix=False)
-    assert seen == printed == ["a", "b"]
-    assert worker.print_worker_logs is before
+def test_lines_that_workers_tell_are_told_once_and_not_printed_by_ray(printed, told) -> None:
+    messages.sort_lines(told.append)
+    messages.sort_lines(told.append)
+    lines = [
+        "train | step 1/2 | loss 1",
+        "a | b",
+        "it said: train | x",
+        "data | decoded 1/2 images",
+    ]
+    worker.print_worker_logs({"pid": 1, "lines": lines}, None, ignore_prefix=False)
+    assert (told, printed) == ([lines[0], lines[3]], lines[1:3])
 
 
-def test_ray_adds_no_tip_to_what_is_shown(monkeypatch, capsys) -> None:
+def test_ray_adds_no_tip_to_what_is_shown(monkeypatch, told, capsys) -> None:
     monkeypatch.setattr(worker, "autoscaler_log_fyi_printed", False)
     monkeypatch.setattr(utils, "is_autoscaler_v2", lambda: False)
     monkeypatch.setattr(worker, "print_worker_logs", worker.print_worker_logs)
-    messages.hide_noise()
+    messages.sort_lines(told.append)
     data = {"pid": "autoscaler", "ip": "10.0.0.1", "is_err": False, "lines": SHOWN[:1]}
     worker.print_worker_logs(data, None)
     output = capsys.readouterr().out
     assert "No available node types" in output and "Tip" not in output
 
 
-def test_ray_prints_by_the_function_that_is_replaced(printed, capsys) -> None:
-    messages.hide_noise()
+def test_ray_prints_by_the_function_that_is_replaced(printed, told) -> None:
+    messages.sort_lines(told.append)
     for is_err in (False, True):
         data = {"pid": "raylet", "is_err": is_err, "lines": [OF_NO_CONCERN[4], f"x{is_err}"]}
         worker.print_to_stdstream(data, ignore_prefix=False)

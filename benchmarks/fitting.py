@@ -200,9 +200,7 @@ def compared(task: Task, options: argparse.Namespace, notes: list[str]) -> list[
 
 def fit_ours(task: Task) -> Ensemble:
     """All of `factory fit` but the network's passes."""
-    return fit_ensemble(
-        task.passes, task.masks, task.learned, task.config.fit, tell=lambda line: None
-    )
+    return fit_ensemble(task.passes, task.masks, task.learned, task.config.fit)
 
 
 def our_score(task: Task, ensemble: Ensemble, vote: str) -> Score:
@@ -323,7 +321,7 @@ def fit_wide(num_threads: int) -> None:
     masks = random.integers(0, NUM_WIDE_CLASSES, (num_images, WIDE_SIZE, WIDE_SIZE), np.uint8)
     settings = config.fit.model_copy(update={"num_steps": NUM_WIDE_STEPS})
     passes = chain(map_passes(model, learned, image, settings), random_maps(config, num_images - 1))
-    fit_ensemble(passes, torch.from_numpy(masks), learned, settings, tell=lambda line: None)
+    fit_ensemble(passes, torch.from_numpy(masks), learned, settings)
     # Not getrusage's figure, which begins with that of the process that started this one.
     status = Path("/proc/self/status").read_text().splitlines()
     kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))

@@ -154,7 +154,7 @@ def train(
     training.check_settings(config)
     if pixels is not None:
         _write_images(pixels, url, begun=storage.exists(storage.join(config.train.url, "run.json")))
-    return load_ddpm(training.train(config))
+    return load_ddpm(training.train_checked(config))
 
 
 def fit(ddpm: Model, labelled: Labelled, **settings: Any) -> Segmenter:

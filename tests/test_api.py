@@ -16,9 +16,10 @@ import torch
 
 import factory
 from factory import UserError, api
-from factory.config import parse_config
+from factory.config import Config, parse_config
 from factory.data.loading import Labelled
 from factory.data.toy import faces
+from factory.diffusion import training
 from factory.diffusion.checkpoints import Model, save_model
 from factory.diffusion.families.unet2d import UNet
 from factory.labeling.heads import save_head
@@ -205,6 +206,25 @@ def test_arrays_are_written_only_where_settings_fit_and_no_other_images_lie(
     with pytest.raises(UserError, match="images: holds images of another training"):
         factory.train(images, tmp_path / "run")
     assert contents(tmp_path) == before
+
+
+def test_a_training_checks_its_settings_once_and_before_arrays_are_written(
+    ddpm: Model, labelled: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, written, check_settings = tmp_path / "run", [], training.check_settings
+
+    def checked(config: Config) -> None:
+        written.append((run / "images").exists())
+        check_settings(config)
+
+    def trained(config: Config) -> str:
+        written.append((run / "images").exists())
+        return ddpm.url
+
+    monkeypatch.setattr(training, "check_settings", checked)
+    monkeypatch.setattr(training, "train_checked", trained)
+    assert factory.train(labelled.images, run, batch_size=2).model_hash == ddpm.model_hash
+    assert written == [False, True]
 
 
 def test_what_does_not_fit_is_refused_with_what_is_wanted(

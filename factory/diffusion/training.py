@@ -63,8 +63,14 @@ def train(config: Config) -> str:
     checkpoint or the model cannot be saved, and where no checkpoint is whole and more than the
     first one is lost.
     """
-    unlabelled = required(config, "data.unlabelled", "data.image_size")
+    required(config, "data.unlabelled", "data.image_size")
     check_settings(config)
+    return train_checked(config)
+
+
+def train_checked(config: Config) -> str:
+    """Trains as `train` does, where `check_settings` has found nothing wrong with the config."""
+    unlabelled = required(config, "data.unlabelled")
     images = cached_images(config.data, unlabelled)
     check_run(config, {**_asked_precision(config), "images": images.summary})
     _tell_odd(config, len(images.images))

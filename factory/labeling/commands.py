@@ -104,7 +104,7 @@ def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
         tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
     with _room_on(device, "fit.pool_gib"):
         model.unet.to(device)
-        return fit_head(model, labelled, config, tell)
+        return fit_head(model, labelled, config)
 
 
 def _tell_reading(prefix: str, read: Labelled, config: Config) -> None:

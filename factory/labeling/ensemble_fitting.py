@@ -9,7 +9,7 @@ Shapes: N images, S image size, Q axes, K members, C classes.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from factory.labeling.ensemble import Ensemble, EnsembleConfig, load_weights
 from factory.labeling.head import HeadKind, Maps
 from factory.labeling.pixel_pool import Axes, PixelPool, make_pool
 from factory.precision import autocast, in_bf16
-from factory.progress import tracked
+from factory.progress import tell, tracked
 
 _LOG_STEPS = 100
 
@@ -31,7 +31,6 @@ def fit_ensemble(
     masks: torch.Tensor,
     ensemble_config: EnsembleConfig,
     settings: FitConfig,
-    tell: Callable[[str], None],
 ) -> Ensemble:
     """The ensemble fitted to masks (N, S, S) uint8 and to maps, on their device, in eval mode.
 
@@ -43,14 +42,13 @@ def fit_ensemble(
     seconds = time.monotonic() - started
     pixels = f"{counted(len(pool.pixels), 'pixel')} of {counted(len(masks), 'image')}"
     tell(f"fit | {pixels} | {seconds:.1f}s")
-    return fit_pool(ensemble_config, pool, settings, tell)
+    return fit_pool(ensemble_config, pool, settings)
 
 
 def fit_pool(
     ensemble_config: EnsembleConfig,
     pool: PixelPool,
     settings: FitConfig,
-    tell: Callable[[str], None],
 ) -> Ensemble:
     """The ensemble fitted to the pool, on its device, in eval mode."""
     device, num_axes = pool.coordinates.device, pool.coordinates.shape[1]

@@ -6,7 +6,7 @@ decides what is learned from them.
 Shapes: N images, S image size, C_m channels of map m.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -66,12 +66,7 @@ def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfi
     )
 
 
-def fit_head(
-    model: Model,
-    labelled: Labelled,
-    config: Config,
-    tell: Callable[[str], None] = print,
-) -> Head:
+def fit_head(model: Model, labelled: Labelled, config: Config) -> Head:
     """A head of the kind that the config names, in eval mode, fitted on labelled images.
 
     The image is the unit of the split: `labelled` holds training images alone. Raises UserError
@@ -84,7 +79,7 @@ def fit_head(
     order = np.random.default_rng(config.fit.seed).permutation(len(images))
     passes = map_passes(model, head_config, images[order], config.fit)
     masks_in_order = torch.from_numpy(masks[order])
-    return HEADS[config.fit.head].fit(passes, masks_in_order, head_config, config.fit, tell)
+    return HEADS[config.fit.head].fit(passes, masks_in_order, head_config, config.fit)
 
 
 def with_mirrored(labelled: Labelled) -> tuple[UInt8, UInt8]:

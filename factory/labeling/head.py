@@ -113,6 +113,6 @@ class HeadKind:
     load: Callable[[Any, Mapping[str, torch.Tensor], str], Head]
     """(config, tensors of the file, its URL) -> the head; raises UserError naming the tensors
     that do not fit."""
-    fit: Callable[[Iterable[Maps], torch.Tensor, Any, FitConfig, Callable[[str], None]], Head]
-    """(maps of the images, a few at a time; masks (N, S, S) uint8; config; settings; tell) -> the
+    fit: Callable[[Iterable[Maps], torch.Tensor, Any, FitConfig], Head]
+    """(maps of the images, a few at a time; masks (N, S, S) uint8; config; settings) -> the
     head, on the device of the maps. Raises UserError where all pixels are ignored."""

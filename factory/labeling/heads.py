@@ -5,6 +5,7 @@ import json
 
 import torch
 from pydantic import ValidationError
+from pydantic_core import from_json
 from safetensors.torch import save
 
 from factory import storage
@@ -73,24 +74,15 @@ def load_head(url: str, ddpm_hash: str) -> tuple[Head, str]:
     for name, data in (("config.json", config_data), (WEIGHTS, weights)):
         if problem := hub.pointer_problem(data):
             raise UserError(f"{storage.join(url, name)}: {problem}")
-    config = _parse(config_data, url)
+    kind, config = _parse(config_data, url)
     if config.ddpm_hash != ddpm_hash:
         raise UserError(
             f"{url}: was fitted on another DDPM ({config.ddpm_hash[:12]}) than the one given "
             f"({ddpm_hash[:12]}). Fit anew with `factory fit`, or name its own DDPM."
         )
     weights_url = storage.join(url, WEIGHTS)
-    head = _kind(config_data).load(config, read_safetensors(weights, weights_url), weights_url)
+    head = kind.load(config, read_safetensors(weights, weights_url), weights_url)
     return head, hashlib.sha256(config_data + weights).hexdigest()
-
-
-def _kind(config_data: bytes) -> HeadKind:
-    """The kind of head that a `config.json` is of."""
-    try:
-        name = json.loads(config_data).get("kind", "ensemble")
-    except (ValueError, AttributeError, RecursionError):
-        name = "ensemble"
-    return HEADS[name if isinstance(name, str) and name in HEADS else "ensemble"]
 
 
 def _remedy(url: str) -> str:
@@ -102,16 +94,28 @@ def _remedy(url: str) -> str:
     return "Name a folder that `factory fit` wrote."
 
 
-def _parse(data: bytes, url: str) -> HeadConfig:
+def _parse(data: bytes, url: str) -> tuple[HeadKind, HeadConfig]:
+    """The kind of head that a `config.json` is of, and what it says. Raises UserError."""
     try:
-        return _kind(data).config.model_validate_json(data)
+        content = from_json(data)
+    except ValueError as error:
+        raise _not_an_ensemble(url, f"invalid JSON: {error}") from None
+    name = content.get("kind") if isinstance(content, dict) else None
+    kind = HEADS[name if isinstance(name, str) and name in HEADS else "ensemble"]
+    try:
+        return kind, kind.config.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "all of it"
-        raise UserError(
-            f"{url}/config.json: not an ensemble's ({counted(error.error_count(), 'problem')}, "
-            f"first: {where}: {first['msg']}). Name a folder that `factory fit` wrote."
-        ) from None
+        problems = counted(error.error_count(), "problem")
+        told = f"{problems}, first: {where}: {first['msg']}"
+        raise _not_an_ensemble(url, told) from None
+
+
+def _not_an_ensemble(url: str, problem: str) -> UserError:
+    return UserError(
+        f"{url}/config.json: not an ensemble's ({problem}). Name a folder that `factory fit` wrote."
+    )
 
 
 def check_fits(config: HeadConfig, model: Model, url: str, remedy: str = "Fit anew") -> None:

@@ -43,7 +43,7 @@ def test_fit_uses_the_gpu_and_learns_what_a_cpu_learns(config: Config, gpu: Stan
     model = commands.load_ddpm(config)
     on_gpu, _ = load_head(config.models.ensemble_url, model.model_hash)
     labelled = read_labelled(config.data.labelled, 16)
-    on_cpu = fitting.fit_head(model, labelled, config, lambda line: None)
+    on_cpu = fitting.fit_head(model, labelled, config)
     ours = on_gpu.state_dict()
     for name, value in on_cpu.state_dict().items():
         if "num_batches" not in name:
@@ -58,7 +58,7 @@ def test_no_step_of_a_fit_waits_for_the_device(config: Config, gpu: StandIn) -> 
         labelled = read_labelled(config.data.labelled, 16)
         gpu.waits.clear()
         changed = config.model_copy(update={"ensemble": settings})
-        fitting.fit_head(model, labelled, changed, lambda line: None)
+        fitting.fit_head(model, labelled, changed)
         return sum(gpu.waits.values())
 
     waits(1)  # Makes the tables that are kept.

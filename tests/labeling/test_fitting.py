@@ -55,12 +55,8 @@ def model(tiny_models) -> Model:
     return load_model(tiny_models["ddpm_url"])
 
 
-def silent(line: str) -> None:
-    pass
-
-
 def fit(model: Model, labelled: Labelled, config: Config) -> Ensemble:
-    return fit_head(model, labelled, config, silent)
+    return fit_head(model, labelled, config)
 
 
 def predicted(model: Model, ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
@@ -246,7 +242,7 @@ def test_an_ensemble_fitted_to_coordinates_takes_descriptors(monkeypatch) -> Non
         lambda *arguments: seen.append(arguments[0]) or original(*arguments),
     )
     settings = parse_config({"fit": {**KNOBS, "num_steps": 100}}).fit
-    ensemble = fit_pool(learned, pool, settings, silent)
+    ensemble = fit_pool(learned, pool, settings)
     wanted = seen[0].eval()(pool.axes.coordinates(maps, torch.arange(3_600), 30))
     logits = ensemble(descriptors)
     assert (logits - wanted).abs().max() < 1e-2 * wanted.std()
@@ -345,12 +341,10 @@ def test_the_ensemble_tells_what_it_was_fitted_on(model, tiny_config) -> None:
     assert (learned.num_members, learned.hidden) == (3, (32, 16))
 
 
-def test_progress_is_told_with_the_loss(model, training, tiny_config) -> None:
-    lines: list[str] = []
-    config = tiny_config(fit={**KNOBS, "num_steps": 3})
-    fit_head(model, training, config, lines.append)
-    assert len(lines) == 2 and "6,144 pixels of 24 images" in lines[0]
-    assert "step 3/3" in lines[1] and "loss" in lines[1]
+def test_progress_is_told_with_the_loss(model, training, tiny_config, told) -> None:
+    fit_head(model, training, tiny_config(fit={**KNOBS, "num_steps": 3}))
+    assert len(told) == 2 and "6,144 pixels of 24 images" in told[0]
+    assert "step 3/3" in told[1] and "loss" in told[1]
 
 
 def test_a_kind_of_head_that_is_not_there_is_refused_with_the_nearest(model, tiny_config) -> None:

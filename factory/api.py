@@ -14,9 +14,8 @@ a user can mend. Lines of progress go to the logger "factory".
 """
 
 import inspect
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from numbers import Integral
 from typing import Any, Literal
@@ -27,19 +26,18 @@ from PIL import Image
 from factory import embedded, storage
 from factory.arguments import (
     NOT_OF_SAMPLE,
+    ClassForm,
     Images,
     Location,
-    array_of,
     check_type,
     config_of,
+    labelled_source,
     path_of,
     pixels_of,
     refuse,
 )
-from factory.classes import IGNORE_ID, Classes, parse_classes
+from factory.classes import Classes
 from factory.data import loading
-from factory.data.arrays import ArraySource
-from factory.data.class_rules import ClassRules
 from factory.data.items import StoredSource
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
@@ -84,42 +82,28 @@ def read_images(url: Location, image_size: int, num: int | None = None) -> UInt8
     return loading.read_images(*_source("read_images", keys, image_size))
 
 
-def read_labelled(url: Location, classes_url: Location, image_size: int, **keys: Any) -> Labelled:
-    """Images and masks of a folder or URL, at a size; keys: further ones of a source of
-    kind pairs.
+def read_labelled(
+    url: Location, classes: Location | ClassForm, image_size: int, **keys: Any
+) -> Labelled:
+    """Images and masks of a folder or URL, at a size.
 
-    Raises UserError with a line per bad file.
+    classes: a file of classes, or what such a file holds: names, or [{"name": ..., "ids": [...]}].
+    keys: further ones of a source of kind pairs. Raises UserError with a line per bad file.
     """
-    named = {
-        "kind": "pairs",
-        "url": path_of(url, "url"),
-        "classes_url": path_of(classes_url, "classes_url"),
-    }
+    key = "classes_url" if isinstance(classes, str | os.PathLike) else "classes"
+    named = {"kind": "pairs", "url": path_of(url, "url"), key: classes}
     return loading.read_labelled(*_source("read_labelled", {**named, **keys}, image_size))
 
 
-def labelled_arrays(images: Images, masks: Images, class_names: Sequence[str]) -> Labelled:
-    """Images (N, S, S, 3) with masks (N, S, S) of class ids, 255 = ignore, both uint8.
+def labelled_arrays(images: Images, masks: Images, class_names: ClassForm) -> Labelled:
+    """Images (N, S, S, 3) uint8 with masks (N, S, S) of class ids, uint8 or uint16, 255 = ignore.
 
-    Raises UserError where shapes, types, ids or names do not fit.
+    class_names: names, or [{"name": ..., "ids": [...]}, ...] for masks of other values; where the
+    classes have colors, masks may be (N, S, S, 3) uint8. Raises UserError where shapes, types, ids
+    or names do not fit.
     """
-    pixels, ids = pixels_of(images), array_of(masks, "masks")
-    if ids.dtype != np.uint8 or ids.shape != pixels.shape[:3]:
-        raise UserError(
-            f"masks: must be uint8 of shape {pixels.shape[:3]}, as the images are, got "
-            f"{ids.dtype} of shape {ids.shape}."
-        )
-    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
-        raise UserError(f"class_names: must be a list of names, got {class_names!r}.")
-    classes = parse_classes(json.dumps(list(class_names)), "class_names")
-    beyond = set(np.unique(ids).tolist()) - {*range(len(classes)), IGNORE_ID}
-    if beyond:
-        raise UserError(
-            f"masks: hold ids {sorted(beyond)} beyond the {len(classes)} classes. Name more "
-            f"classes, or set these pixels to {IGNORE_ID}, which is ignored."
-        )
-    rules = ClassRules.of_positions(classes)
-    return loading.read_labelled(ArraySource(pixels, ids, rules), pixels.shape[1])
+    source = labelled_source(images, masks, class_names)
+    return loading.read_labelled(source, source.images.shape[1])
 
 
 def train(

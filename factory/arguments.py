@@ -4,12 +4,14 @@ Shapes: N images, S image size.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from factory.config import Config, parse_config
+from factory.data import class_forms
+from factory.data.arrays import ArraySource
 from factory.errors import Problems, UserError
 from factory.images import UInt8
 
@@ -17,6 +19,8 @@ Location = str | os.PathLike[str]
 """A path, or a URL of a store such as s3://bucket/prefix."""
 Images = UInt8 | Sequence[UInt8]
 """One array, or a list of arrays of one shape."""
+ClassForm = Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
+"""Names of classes, or another form of `factory.data.class_forms`."""
 NOT_OF_SAMPLE = {
     "url": "pairs are kept in memory",
     "format": "pairs are kept in memory",
@@ -92,3 +96,24 @@ def pixels_of(images: Images, image_size: int | None = None) -> UInt8:
             f"{pixels.shape}. `factory.read_images` crops and scales files."
         )
     return pixels
+
+
+def labelled_source(images: Images, masks: Images, class_names: ClassForm) -> ArraySource:
+    """Returns a source of images (N, S, S, 3) and their masks, of values or of colours.
+
+    Raises UserError where shapes, types or classes do not fit.
+    """
+    pixels, values = pixels_of(images), array_of(masks, "masks")
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise UserError(f"class_names: must be a list of names, got {class_names!r}.")
+    form = class_names if isinstance(class_names, Mapping) else list(class_names)
+    rules = class_forms.parse_rules(form, "class_names")
+    shapes = [pixels.shape[:3], *([pixels.shape] if rules.by_color else [])]
+    whole = values.dtype == np.uint8 or (not rules.by_color and values.dtype == np.uint16)
+    if not whole or values.shape not in shapes:
+        types = "uint8" if rules.by_color else "uint8 or uint16"
+        raise UserError(
+            f"masks: must be {types} of shape {' or '.join(map(str, shapes))}, as the images are, "
+            f"got {values.dtype} of shape {values.shape}."
+        )
+    return ArraySource(pixels, values, rules)

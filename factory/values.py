@@ -40,11 +40,11 @@ def parse_count(value: object) -> int:
 def parse_url(value: object) -> str:
     """A path or URL as `storage.normalize` spells it. Raises PydanticCustomError."""
     if not isinstance(value, str | PathLike):
-        raise _unquoted(f"must be a path or a URL, got a value of type {type(value).__name__}")
+        raise unquoted(f"must be a path or a URL, got a value of type {type(value).__name__}")
     try:
         return storage.normalize(str(value))
     except UserError as error:
-        raise _unquoted(str(error)) from None
+        raise unquoted(str(error)) from None
 
 
 def _folder(value: object) -> str:
@@ -53,7 +53,7 @@ def _folder(value: object) -> str:
         return value
     path = parse_url(value)
     if not storage.is_local(path):
-        raise _unquoted("must be a folder of each machine, not a URL")
+        raise unquoted("must be a folder of each machine, not a URL")
     return path
 
 
@@ -62,8 +62,8 @@ def _model_url(value: object) -> str:
     return TOY if value == TOY else parse_url(value)
 
 
-def _unquoted(problem: str) -> PydanticCustomError:
-    """An error of a type of its own, which omits the value: it may hold a secret."""
+def unquoted(problem: str) -> PydanticCustomError:
+    """An error of a type of its own, which omits the value: it may hold a secret, or be long."""
     return PydanticCustomError("url", "{problem}", {"problem": problem})
 
 

@@ -16,7 +16,7 @@ LAYERS = """
 errors faults
 storage.*
 storage
-classes differences
+classes differences yaml_reading
 images
 png pictures
 values

@@ -11,8 +11,8 @@ from factory.config.messages import problem_lines
 from factory.config.older import modern
 from factory.config.schema import Config
 from factory.config.tree import set_value
-from factory.config.yaml_reading import parse_yaml, read_yaml
 from factory.errors import UserError
+from factory.yaml_reading import parse_yaml, read_yaml
 
 
 def load_config(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> Config:

@@ -94,12 +94,20 @@ class ClassRules:
         return without[0] if self.has_thresholds and without else None
 
     @property
+    def spelt_out(self) -> tuple[Rule, ...]:
+        """The rule of each class, its position where it has none and is that."""
+        by_position = not self.by_color and not self.has_thresholds
+        return tuple(
+            Rule(ids=(i,)) if by_position and rule.is_empty else rule
+            for i, rule in enumerate(self.rules)
+        )
+
+    @property
     def class_of_id(self) -> dict[int, int]:
         """The class id of each value that is meant by itself; 255 = ignore."""
         found = dict.fromkeys(self.ignored.ids, IGNORE_ID)
-        for i, rule in enumerate(self.rules):
-            by_position = rule.is_empty and not self.has_thresholds
-            found |= dict.fromkeys((i,) if by_position else rule.ids, i)
+        for i, rule in enumerate(self.spelt_out):
+            found |= dict.fromkeys(rule.ids, i)
         return found
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 
 from factory import storage
 from factory.classes import MAX_CLASSES, Classes
-from factory.data import geometry, losses
+from factory.data import geometry, losses, rule_yaml
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import FileInfo, Picture
 from factory.data.items import Item, Source
@@ -167,7 +167,7 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
                 num_turned += item.mask.is_turned_as_its_image
             names.append(item.name)
             infos.append(item.info)
-    notes = [*found.notes, *check_masks(facts, rules, problems)]
+    notes = [*found.notes, *_told(rules), *check_masks(facts, rules, problems)]
     if num_turned:
         turned = counted(num_turned, "mask")
         notes.append(
@@ -185,6 +185,11 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
         problems=tuple(problems.found),
         notes=tuple(notes),
     )
+
+
+def _told(rules: ClassRules | None) -> list[str]:
+    """How values became classes, a sentence, where they are not the ids of the classes."""
+    return [] if rules is None or rules.are_positions else [rule_yaml.sentence(rules)]
 
 
 def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:

@@ -1,20 +1,17 @@
 """Checks of all masks of a source together: white foreground, palettes that are no classes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from factory import storage
 from factory.classes import IGNORE_ID, Classes, Color
 from factory.data import rule_yaml
+from factory.data.class_forms import means_ignored
 from factory.data.class_lookup import Value
 from factory.data.class_rules import NO_RULE, ClassRules, Rule
 from factory.data.mask_values import MASK_REMEDY
 from factory.data.uncovered import Uncovered, uncovered_problems
 from factory.errors import Problems, counted, some
-
-_NO_CLASSES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare", "nolabel"}
-"""Names of classes that people mean to be ignored, in lower case and letters alone."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def check_masks(
     """
     if rules is None:
         return []
-    notes = _check_white(masks, rules, problems)
+    notes = [*_check_white(masks, rules, problems), *_below_thresholds(masks, rules)]
     _check_palettes(masks, rules.classes, problems)
     uncovered = [
         Uncovered(m.url, m.mode, m.values, m.uncovered, bool(m.colors))
@@ -52,9 +49,9 @@ def check_masks(
         problems.add(problem)
     notes += [
         f"class {name} (id {i}) is learned like any other. Where nothing is to be learned, "
-        f"write {IGNORE_ID}."
+        f"write {IGNORE_ID}, or leave the class out: {_without(i, rules)}."
         for i, name in enumerate(rules.classes.names)
-        if re.sub("[^a-z]", "", name.lower()) in _NO_CLASSES
+        if means_ignored(name)
     ]
     return notes + _palette_notes(masks, rules)
 
@@ -89,6 +86,28 @@ def _check_white(masks: Sequence[MaskFacts], rules: ClassRules, problems: Proble
         "names_url."
     )
     return []
+
+
+def _without(i: int, rules: ClassRules) -> str:
+    """The settings by which a class becomes ignored pixels, and the others stay what they are."""
+    names, spelt = rules.classes.names, rules.spelt_out
+    key = rule_yaml.classes_key([*names[:i], *names[i + 1 :]], [*spelt[:i], *spelt[i + 1 :]])
+    return f"`{key}` and `{rule_yaml.ignore_key(spelt[i].ids, spelt[i].colors)}`"
+
+
+def _below_thresholds(masks: Sequence[MaskFacts], rules: ClassRules) -> list[str]:
+    """A note on masks of 0 and 1 beside brighter ones, where all classes begin above 1."""
+    if not rules.has_thresholds or 1 in rules.class_of_id or rules.thresholds[0][0] < 1:
+        return []
+    lowest, i = rules.thresholds[0]
+    dark = [mask.url for mask in masks if 1 in mask.values and set(mask.values) <= {0, 1}]
+    if not dark or len(dark) == len(masks):
+        return []
+    return [
+        f"{len(dark):,} of {len(masks):,} masks hold only 0 and 1, and class "
+        f"{rules.classes.names[i]} begins above {lowest:g}: it is not in them "
+        f"({some(list(map(storage.name_of, dark)))}). If 1 is meant as it, write `above: 0`."
+    ]
 
 
 def _white_as_class(names: Sequence[str]) -> str:

@@ -73,18 +73,31 @@ def blurred_values(image: Image.Image) -> Values:
     return np.asarray(image.convert("L"))
 
 
+def brightness(image: Image.Image, indices: Values) -> Values:
+    """(H, W) the greys of a palette whose used colours are all grey, else the indices."""
+    red, green, blue = _palette(image).T
+    used = np.unique(indices)
+    grey = np.array_equal(red[used], green[used]) and np.array_equal(green[used], blue[used])
+    return red[indices] if grey else indices
+
+
 def packed_colors(image: Image.Image, num_bits: int) -> Packed:
     """(H, W) the colours of a mask: those of its palette, and grey as three equal channels.
 
     Raises UnreadableImage as `exact_values` does, and for grey of more than 8 bits.
     """
     if image.mode == "P":
-        palette = np.zeros((256, 3), np.uint8)
-        triples = np.reshape(image.getpalette() or [], (-1, 3))
-        palette[: len(triples)] = triples
-        return packed(*np.moveaxis(palette[np.asarray(image)], -1, 0))
+        return packed(*np.moveaxis(_palette(image)[np.asarray(image)], -1, 0))
     channels = _channels(image.convert("L") if image.mode == "1" else image, num_bits)
     return packed(*(channels if len(channels) == 3 else channels * 3))
+
+
+def _palette(image: Image.Image) -> UInt8:
+    """(256, 3) the colours of a palette; those that it lacks are black, as Pillow shows them."""
+    palette = np.zeros((256, 3), np.uint8)
+    triples = np.reshape(image.getpalette() or [], (-1, 3))
+    palette[: len(triples)] = triples
+    return palette
 
 
 def _channels(image: Image.Image, num_bits: int) -> list[UInt8]:

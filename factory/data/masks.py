@@ -29,6 +29,8 @@ from factory.data.reading import Exif
 from factory.errors import UnreadableImage
 
 _BLACK = (0, 0, 0)
+_MIN_LOSSY = 32
+"""Black that was saved with loss is darker than this."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def decode_mask(data: bytes, rules: ClassRules) -> Mask:
     """
     image = open_file(data)
     lossy = mask_values.is_lossy(image, data)
-    if lossy and not rules.only_thresholds:
+    if lossy and not (rules.only_thresholds and rules.thresholds[0][0] >= _MIN_LOSSY):
         raise UnreadableImage(_why_not_lossy(image.format or "", rules))
     if lossy:
         read = class_lookup.ids_of_values(rules, mask_values.blurred_values(image))
@@ -81,14 +83,15 @@ def mask_of_array(values: npt.NDArray[np.integer[Any]], rules: ClassRules, forma
 
     format: where it is from, as reports count formats.
     """
-    mode = "RGB" if values.ndim == 3 else "L"
-    height, width, *_ = values.shape
+    height, width = values.shape[:2]
+    info = FileInfo((width, height), "L" if values.ndim == 2 else "RGB", format)
+    first, *others = np.moveaxis(np.atleast_3d(values), -1, 0)
     if rules.by_color:
-        channels = np.moveaxis(np.broadcast_to(values.T, (3, width, height)).T, -1, 0)
-        read = class_lookup.ids_of_colors(rules, class_lookup.packed(*channels))
-    else:
-        read = class_lookup.ids_of_values(rules, values)
-    return _mask(read, {}, FileInfo((width, height), mode, format))
+        colors = class_lookup.packed(first, *(others or (first, first)))
+        return _mask(class_lookup.ids_of_colors(rules, colors), {}, info)
+    if all(np.array_equal(first, other) for other in others):
+        return _mask(class_lookup.ids_of_values(rules, first), {}, info)
+    return _mask(class_lookup.no_ids_of_colors(class_lookup.packed(first, *others)), {}, info)
 
 
 def _exact_ids(image: Image.Image, num_bits: int, rules: ClassRules) -> ClassIds:
@@ -99,7 +102,9 @@ def _exact_ids(image: Image.Image, num_bits: int, rules: ClassRules) -> ClassIds
     if values is None:
         return class_lookup.no_ids_of_colors(mask_values.packed_colors(image, num_bits))
     if image.mode == "1" and rules.white_is_255:
-        values *= np.uint8(255)
+        values = values * np.uint8(255)
+    if image.mode == "P" and rules.only_thresholds:
+        values = mask_values.brightness(image, values)
     return class_lookup.ids_of_values(rules, values)
 
 
@@ -118,9 +123,10 @@ def _mask(read: ClassIds, colors: Mapping[int, Color], info: FileInfo, data: byt
 
 def _why_not_lossy(form: str, rules: ClassRules) -> str:
     """What is wrong with a mask whose compression changes values, and the rule that reads it."""
+    key = rule_yaml.with_thresholds(rules.classes.names, 255)
     return (
         f"a mask must be exact, and {form} blurs its values. {MASK_REMEDY} Or let every class be "
-        f"what is above a value: `{rule_yaml.with_thresholds(rules.classes.names, 255)}`."
+        f"what is above a value that is not low: `{key}`."
     )
 
 

@@ -1,12 +1,15 @@
-"""The rules of classes as people write them in a config: what messages propose."""
+"""The rules of classes in words, and as people write them in a config: what messages propose."""
 
 import json
 import re
 from collections.abc import Iterable, Sequence
 
 from factory.classes import Color
-from factory.data.class_rules import NO_RULE, Rule
+from factory.data.class_rules import NO_RULE, ClassRules, Rule
+from factory.errors import some
 
+_MAX_LISTED = 20
+_REST = "all others"
 _MAX_CLASSES, _NUM_SHOWN = 6, 2
 """Of more classes than these, the first few show the form."""
 _PLAIN = re.compile(r"[A-Za-z_](?:[\w -]*\w)?", re.ASCII)
@@ -42,6 +45,31 @@ def with_colors(names: Sequence[str]) -> str:
 def ignore_key(ids: Sequence[int] = (), colors: Sequence[Color] = ()) -> str:
     """The key `ignore` of a source's section, as one line of YAML."""
     return f"ignore: {{{_values(Rule(tuple(ids), tuple(colors)))}}}"
+
+
+def sentence(rules: ClassRules) -> str:
+    """How values, or colours, of masks become classes."""
+    kind = "colours" if rules.by_color else "values"
+    names, words = rules.classes.names, [_in_words(rule) for rule in rules.spelt_out]
+    if all(len(rule.ids) + len(rule.colors) == 1 for rule in rules.spelt_out):
+        told = f"{kind} {_list(words)} are classes {_list(names)}"
+    else:
+        owners = sorted(zip(words, names, strict=True), key=lambda owner: owner[0] == _REST)
+        told = f"{kind} {_list([f'{word} are class {name}' for word, name in owners])}"
+    if not rules.ignored.is_empty:
+        num = len(rules.ignored.ids) + len(rules.ignored.colors)
+        told += f"; {_in_words(rules.ignored)} {'is' if num == 1 else 'are'} ignored"
+    return f"{told}."
+
+
+def _in_words(rule: Rule) -> str:
+    exact = [*map(str, rule.ids), *map(str, rule.colors)]
+    above = [] if rule.above is None else [f"above {rule.above:g}"]
+    return " and ".join([*([_list(exact)] if exact else []), *above]) or _REST
+
+
+def _list(words: Sequence[str]) -> str:
+    return some(words, _MAX_LISTED)
 
 
 def _entry(name: str, rule: Rule) -> str:

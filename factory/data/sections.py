@@ -6,16 +6,19 @@ of sections import what reads images only when they read.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from factory import storage
-from factory.data import listing, name_lists, patterns
+from factory.data import class_files, class_forms, listing, name_lists, patterns
+from factory.data.class_forms import Ignored
+from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing
 from factory.data.reading import Exif, Intensity, Reading, check_intensity
-from factory.errors import Problems
-from factory.values import Count, Section, Url
+from factory.errors import Problems, UserError
+from factory.values import Count, Section, Url, unquoted
 
 if TYPE_CHECKING:
     from factory.data.items import ImageFile, Item
@@ -36,6 +39,9 @@ def _masks_pattern(text: str) -> str:
 ImagesPattern = Annotated[str, AfterValidator(_images_pattern)]
 MasksPattern = Annotated[str, AfterValidator(_masks_pattern)]
 
+ClassForm = list[Any] | dict[str, Any]
+"""Classes in one of the forms of `factory.data.class_forms`."""
+
 
 class SourceSection(Section):
     """A source of images, and perhaps masks, in a config."""
@@ -49,6 +55,66 @@ class SourceSection(Section):
     def size_problems(self, image_size: int) -> Sequence[str]:
         """Returns problems of the section with images of this size, each beginning with its key."""
         return ()
+
+
+class LabelledSection(SourceSection):
+    """A source whose masks hold values that its classes give a meaning."""
+
+    brings_classes: ClassVar[bool] = False
+    """True of kinds whose files may name the classes, so that a config need not."""
+
+    ignore: Ignored | None = None
+    """Values of masks that are of no class."""
+    classes: ClassForm | None = None
+    """The classes, as classes_url has them: [name, ...], {id: name, ...}, or [{name, ids}, ...],
+    where `ids`, `colors` or `above` tell which values of a mask are the class."""
+    classes_url: Url | None = Field(
+        default=None,
+        validate_default=True,
+        description="a file of class names (or classes: the same, here)",
+    )
+    """A file of the classes: JSON or YAML of the forms of classes, a name a line, or CVAT's
+    labelmap.txt."""
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _check_classes(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or "ignore" not in info.data:
+            return value
+        try:
+            class_forms.parse_rules(value, "classes", info.data["ignore"])
+        except UserError as error:
+            lines = [problem.removeprefix("classes: ") for problem in error.problems]
+            raise unquoted(" ".join(lines)) from None
+        return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("classes_url")
+    @classmethod
+    def _check_classes_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "classes" not in info.data:
+            return value  # what is wrong with them is told
+        if value is None and info.data["classes"] is None and not cls.brings_classes:
+            raise PydanticCustomError("missing", "a file of class names")
+        if value is not None and info.data["classes"] is not None:
+            raise unquoted("names a file of classes beside `classes`. Leave one of them out.")
+        return value
+
+    def read_rules(self, problems: Problems) -> ClassRules | None:
+        """The classes, and which values of masks they are; None after a problem, which is added,
+        and where the section names no classes."""
+        with problems.collected():
+            if self.classes is not None:
+                return class_forms.parse_rules(self.classes, "classes", self.ignore)
+            if (url := self.classes_url) is None:
+                return None
+            try:
+                return class_files.read_rules(storage.read_text(url), url, self.ignore)
+            except (OSError, UnicodeDecodeError, RecursionError) as error:
+                problems.add(
+                    f"{url}: cannot be read ({storage.describe(error)}). It must be a file of "
+                    'class names, {"0": "background", ...}.'
+                )
+        return None
 
 
 class FileSection(SourceSection):

@@ -12,7 +12,8 @@ from factory.data.class_rules import ClassRules
 from factory.data.mask_values import MASK_REMEDY
 from factory.errors import some
 
-_NUM_SHOWN = 8
+_NUM_SHOWN, _NUM_NAMES = 8, 3
+"""Of more values and of more masks than these, the first are named."""
 _MIN_GREY = 100
 """Values from this one on look like grey levels."""
 
@@ -49,15 +50,14 @@ def _values(masks: Sequence[Uncovered], num_masks: int, rules: ClassRules) -> st
     """What is wrong with values that no rule covers, and what to do."""
     pixels = _pixels(masks)
     found = sorted(value for value in pixels if isinstance(value, int))
-    names = rules.classes.names
-    are = "are not classes"
+    known = ""
     if rules.are_positions:
-        are += f": classes are 0..{len(names) - 1}, {IGNORE_ID} is ignored"
+        known = f": classes are 0..{len(rules.classes) - 1}, {IGNORE_ID} is ignored"
     return (
-        f"ids {_listed(found)} {are} ({_extent(masks, num_masks, pixels)})."
-        f"{_hint(masks, found, rules)} Renumber the mask, or name these classes in classes_url; or "
-        "name the values of each class as its ids, or those of none: "
-        f"`{rule_yaml.ignore_key(found[:_NUM_SHOWN])}`."
+        f"ids {_listed(found)} are not classes{known} ({_extent(masks, num_masks, pixels)}). "
+        "Renumber the mask, name these classes, too, or name the values of each class as its ids; "
+        f"those of no class: `{rule_yaml.ignore_key(found[:_NUM_SHOWN])}`."
+        f"{_hint(masks, found, rules)}"
     )
 
 
@@ -104,10 +104,14 @@ def _colors(masks: Sequence[Uncovered], num_masks: int) -> str:
 
 def _colors_without_rules(masks: Sequence[Uncovered], num_masks: int, rules: ClassRules) -> str:
     modes = " or ".join(sorted({mask.mode for mask in masks}))
+    pixels = _pixels(masks)
+    counts = some([f"{color}: {num:,} pixels" for color, num in pixels.items()], _NUM_SHOWN)
+    smoothed = " (were the edges smoothed?)" if len(pixels) > len(rules.classes) + 1 else ""
+    names = some([storage.name_of(mask.url) for mask in masks], _NUM_NAMES)
     return (
-        f"a mask of mode {modes} has no class ids, but colours "
-        f"({_extent(masks, num_masks, _pixels(masks))}). {MASK_REMEDY} Or name the colours of each "
-        f"class: `{rule_yaml.with_colors(rules.classes.names)}`."
+        f"a mask of mode {modes} has no class ids, but colours, in {len(masks):,} of "
+        f"{num_masks:,} masks: {names}: {counts}{smoothed}. {MASK_REMEDY} Or name the colours of "
+        f"each class: `{rule_yaml.with_colors(rules.classes.names)}`."
     )
 
 
@@ -122,8 +126,8 @@ def _pixels(masks: Sequence[Uncovered]) -> dict[Value, int]:
 def _extent(masks: Sequence[Uncovered], num_masks: int, pixels: Mapping[Value, int]) -> str:
     """How many pixels the most frequent values have, and in which masks."""
     shown = [f"{value}: {count:,} pixels" for value, count in pixels.items()]
-    names = some([storage.name_of(mask.url) for mask in masks])
-    return f"{some(shown, _NUM_SHOWN)}; in {len(masks):,} of {num_masks:,} masks: {names}"
+    names = some([storage.name_of(mask.url) for mask in masks], _NUM_NAMES)
+    return f"{some(shown, _NUM_NAMES)}; in {len(masks):,} of {num_masks:,} masks: {names}"
 
 
 def _listed(values: Sequence[Value]) -> str:

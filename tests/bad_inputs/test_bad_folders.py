@@ -115,7 +115,7 @@ NAMED = [
     case(
         "a file in place of the folder",
         lambda folder: put(folder.parent, folder.name, "x"),
-        (CLASS_FILE, "cannot be read", "must be a JSON file of class names"),
+        (CLASS_FILE, "cannot be read", "must be a file of class names"),
         ("/pairs", "is a file", "Name the folder"),
     ),
     case(
@@ -146,17 +146,15 @@ def folder_of_classes(folder: Path) -> None:
 TABLE = "is no object of ids and names, and no list of names"
 FORM = 'Write {"0": "background"'
 CLASSES_FILES = [
-    classes("no JSON", "background, thing", "not JSON", 'Write {"0"'),
-    classes("empty", b"", "not JSON", 'Write {"0"'),
-    classes("binary", b"\xff\xfe\0", "cannot be read", "must be a JSON file"),
-    classes("nested without end", DEEP, "recursion depth", "must be a JSON file"),
-    classes("gaps", {"0": "a", "2": "b"}, "must be 0..1 without gaps, got 0, 2", "Name the ids be"),
-    classes("from one", {"1": "a", "2": "b"}, "must be 0..1 without gaps", "renumber the masks"),
-    classes("names before ids", {"a": 0, "b": 1}, "got a, b", "write the id first"),
-    classes("one name before its id", {"ground": 0}, "got ground", "write the id first"),
-    classes("ignored pixels", {"0": "a", "255": "void"}, "got 0, 255", 'Leave "255" out'),
-    classes("a model's config", {"id2label": {"0": "a"}, "x": 1}, "got id2label, x", "in it alone"),
-    classes("names for ids", {"a": "cat", "b": "dog"}, "without gaps, got a, b", FORM),
+    classes("no JSON", '["background", "thing"', "not JSON", FORM),
+    classes("no classes", "background, thing", TABLE, FORM),
+    classes("empty", b"", "is empty", FORM),
+    classes("binary", b"\xff\xfe\0", "cannot be read", "must be a file of"),
+    classes("nested without end", DEEP, "recursion depth", "must be a file of"),
+    classes("one id twice", {"a": 1, "b": 1}, "claimed by class a and by", "Keep it in"),
+    classes("ignored pixels", {"0": "a", "255": "void"}, "void has the id 255", 'Leave "255" out'),
+    classes("one in a model's config", {"id2label": {"0": "a"}, "x": 1}, "needs 2", FORM),
+    classes("names for ids", {"a": "cat", "b": "dog"}, "whole numbers, each with", FORM),
     classes("no name", {"0": "a", "1": " "}, "id 1 has no name", FORM),
     classes("no names", ["", "a", ""], "id 0, 2 has no name", FORM),
     classes("an id twice", '{"0": "a", "0": "b"}', "occurs twice", 'Write {"0"'),
@@ -166,8 +164,8 @@ CLASSES_FILES = [
     classes("none", [], "needs 2 to 255 classes", FORM),
     classes("names that are no text", [True, False], TABLE, FORM),
     classes("a number", 5, TABLE, FORM),
-    case("classes: missing", no_classes, (CLASS_FILE, "No such file", "must be a JSON file")),
-    case("classes: a folder", folder_of_classes, (CLASS_FILE, "Is a dir", "must be a JSON file")),
+    case("classes: missing", no_classes, (CLASS_FILE, "No such file", "must be a file of")),
+    case("classes: a folder", folder_of_classes, (CLASS_FILE, "Is a dir", "must be a file of")),
 ]
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from factory import embedded, png, report
-from factory.classes import parse_classes
 from factory.config import load_config, parse_override
 from factory.data import inspection
+from factory.data.class_files import read_rules
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.pairs import PairsSource
 from factory.data.loading import read_images, read_labelled
@@ -168,7 +168,7 @@ def test_a_config_runs_nothing(live: list[Artefact], quiet: Quiet, tmp_path: Pat
         quiet(parse_override, f"generate={text}")
         quiet(parse_override, f"generate.num={text}")
         quiet(load_config, None, [("generate.num", text), ("generate.url", text)])
-        quiet(parse_classes, text, "classes.json")
+        quiet(read_rules, text, "classes.json")
 
 
 @pytest.fixture(params=["parquet", "webdataset"])

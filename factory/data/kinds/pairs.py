@@ -3,25 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
-
-from factory import storage
-from factory.classes import parse_classes
 from factory.data import listing, pairing, pairing_hints
-from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing
 from factory.data.pairing import Matches
 from factory.data.patterns import ImagePattern, MaskPattern, parse_images, parse_masks
-from factory.data.sections import FileSection, ImagesPattern, MasksPattern
-from factory.errors import Problems, UserError, some
-from factory.values import Url
+from factory.data.sections import FileSection, ImagesPattern, LabelledSection, MasksPattern
+from factory.errors import Problems, some
 
 if TYPE_CHECKING:
     from factory.data.items import Found
     from factory.data.trees import Tree
 
 
-class PairsSource(FileSection):
+class PairsSource(LabelledSection, FileSection):
     """Images beside masks, paired by their names."""
 
     purpose: ClassVar[str] = "images beside masks"
@@ -35,9 +29,7 @@ class PairsSource(FileSection):
     """Folder of the masks, which lie there as the images do in theirs, or a pattern such as
     `"labels/{dir}/{stem}_mask.png"`: `{stem}` is what the `*` of the image's file name stood for,
     `{name}` that name without its ending, `{dir}` its folders, `{stem:05}` a number with leading
-    zeros. Masks are `L` or palette PNG, value = class id, 255 = ignore."""
-    classes_url: Url = Field(description="a JSON file of class names")
-    """JSON of class names, {"0": name, ...} or [name, ...]."""
+    zeros. Values of masks are class ids, and 255 is ignored, unless the classes say otherwise."""
     unpaired: Literal["refuse", "skip"] = "refuse"
     """What to do with images that have no mask, and masks that have no image: skip reports them."""
 
@@ -48,7 +40,7 @@ class PairsSource(FileSection):
         """
         from factory.data.items import Found
 
-        rules = self._read_rules(problems) if labelled else None
+        rules = self.read_rules(problems) if labelled else None
         matches = self._match(labelled, problems)
         if matches is None:
             return Found(rules=rules)
@@ -75,19 +67,6 @@ class PairsSource(FileSection):
             if name in masks_of and not pairing.is_own_mask(matches, name)
         ]
         return Found(items, notes, rules)
-
-    def _read_rules(self, problems: Problems) -> ClassRules | None:
-        try:
-            classes = parse_classes(storage.read_text(self.classes_url), self.classes_url)
-            return ClassRules.of_positions(classes)
-        except UserError as error:
-            problems.found.extend(error.problems)
-        except (OSError, UnicodeDecodeError, RecursionError) as error:
-            problems.add(
-                f"{self.classes_url}: cannot be read ({storage.describe(error)}). "
-                'It must be a JSON file of class names, {"0": "background", ...}.'
-            )
-        return None
 
     def _match(self, labelled: bool, problems: Problems) -> Matches | None:
         """Which masks belong to which images; None after a problem with all of them."""

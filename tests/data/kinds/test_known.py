@@ -60,7 +60,8 @@ def test_a_source_is_read_back_and_holds_the_keys_of_its_kind_alone(
 def test_all_keys_that_a_kind_needs_are_named_at_once() -> None:
     assert problems_of({"kind": "pairs"}) == [
         "config: data.test: kind pairs needs url: the folder, or a .zip archive",
-        "config: data.test: kind pairs needs classes_url: a JSON file of class names",
+        "config: data.test: kind pairs needs classes_url: a file of class names "
+        "(or classes: the same, here)",
     ]
 
 

@@ -1,0 +1,134 @@
+"""Files of classes: JSON, YAML, names a line, tables with a header, CVAT's labelmap.txt.
+
+Which of them a file is, its content says, and where that leaves it open its ending does. All become
+forms of `factory.data.class_forms`.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from factory.data.class_forms import FORM, Ignored, parse_rules
+from factory.data.class_rules import ClassRules
+from factory.errors import UserError
+from factory.yaml_reading import parse_yaml
+
+_STRUCTURED = (".json", ".yaml", ".yml")
+_LABELMAP = re.compile(r"(?P<name>[^#].*?):(?P<color>\d+,\d+,\d+)?:[^:]*:[^:]*")
+"""A line of CVAT's labelmap.txt: label:color_rgb:parts:actions."""
+_NUMBERED = re.compile(r"(\d+)\s*[:;,\s]\s*(.*\S)")
+_NAME = {"name", "class", "label", "class_name"}
+_ID = {"id", "value", "index", "pixel value", "class_id"}
+_CHANNELS = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
+
+
+def read_rules(text: str, location: str, ignored: Ignored | None = None) -> ClassRules:
+    """The rules that a file of classes holds. Raises UserError that begins with its location."""
+    # Editors on Windows write a byte order mark, which neither JSON nor a name has.
+    return parse_rules(_content(text.removeprefix("\ufeff"), location), location, ignored)
+
+
+def _content(text: str, location: str) -> object:
+    """What the file holds, in one of the forms of `factory.data.class_forms`."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise UserError(f"{location}: is empty. {FORM}")
+    if lines[0][0] in "[{":
+        return _json_or_yaml(text, location)
+    told = [line for line in lines if not line.startswith("#")]
+    if told and all(map(_LABELMAP.fullmatch, told)):
+        return _of_labelmap(told, location)
+    if table := _of_table(lines):
+        return table
+    if location.lower().endswith(".txt"):
+        return _of_lines(lines)
+    content = _yaml(text, location)
+    if isinstance(content, str) and not location.lower().endswith(_STRUCTURED):
+        return _of_lines(lines)
+    return content
+
+
+def _json_or_yaml(text: str, location: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except _Repeated as error:
+        raise UserError(f"{location}: {error}. {FORM}") from None
+    except ValueError as error:
+        try:
+            return parse_yaml(text)  # [background, cat] needs no quotes there
+        except (yaml.YAMLError, UserError, ValueError):
+            raise UserError(f"{location}: not JSON ({error}). {FORM}") from None
+
+
+def _yaml(text: str, location: str) -> object:
+    """What YAML holds; the text itself if it is none, which then is for its lines to say."""
+    try:
+        return parse_yaml(text)
+    except UserError as error:
+        raise UserError([f"{location}: {problem}" for problem in error.problems]) from None
+    except (yaml.YAMLError, ValueError):
+        return text
+
+
+def _of_labelmap(lines: Sequence[str], location: str) -> list[dict[str, Any]]:
+    found = [match for line in lines if (match := _LABELMAP.fullmatch(line))]
+    if without := [match["name"] for match in found if not match["color"]]:
+        raise UserError(
+            f"{location}: class {without[0]} has no colour. Write its line as "
+            "name:red,green,blue::, as others are."
+        )
+    return [
+        {"name": match["name"], "colors": [[int(part) for part in match["color"].split(",")]]}
+        for match in found
+    ]
+
+
+def _of_table(lines: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The classes of a table with a header; None if there is no header with a name and values."""
+    header, *rows = csv.reader(lines, skipinitialspace=True)
+    columns = [column.strip().lower() for column in header]
+
+    def column(names: set[str]) -> int | None:
+        return next((i for i, name in enumerate(columns) if name in names), None)
+
+    name, value = column(_NAME), column(_ID)
+    channels = [column(names) for names in _CHANNELS]
+    if name is None or (value is None and None in channels):
+        return None
+    padded = [[*row, *[""] * len(columns)] for row in rows]
+    names = [row[name].strip() for row in padded]
+    if value is not None:
+        ids = [_number(row[value]) for row in padded]
+        found = sorted(zip(ids, names, strict=True), key=lambda row: (isinstance(row[0], str), row))
+        return [{"name": named, "ids": [i]} for i, named in found]
+    colors = [[_number(row[i]) for i in channels if i is not None] for row in padded]
+    return [{"name": named, "colors": [color]} for named, color in zip(names, colors, strict=True)]
+
+
+def _of_lines(lines: Sequence[str]) -> list[Any]:
+    """Names, or ids and names where every line begins with a number."""
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    pairs = [(int(match[1]), match[2]) for match in numbered if match]
+    if len(pairs) < len(lines):
+        return list(lines)
+    return [{"name": name, "ids": [i]} for i, name in sorted(pairs)]
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.strip().isdecimal() else text
+
+
+class _Repeated(ValueError):
+    """An object of JSON has a key twice."""
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuses equal ids, of which json.loads would keep the last one silently."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise _Repeated(f"an id occurs twice in {[key for key, _ in pairs]}")
+    return content

@@ -1,0 +1,174 @@
+"""Claims about factory.data.mask_values: masks as people save them, read to the exact values."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from factory.data.class_forms import parse_rules
+from factory.data.masks import Mask, decode_mask
+from factory.errors import UnreadableImage
+from factory.images import UInt8
+from tests.data.inputs import encoded, ids
+
+IDS = ids([0, 1, 2, 2], [1, 0, 0, 2], [2, 2, 1, 1])
+NAMES = ["ground", "disc", "bar"]
+COLORS = np.array([(10, 20, 30), (200, 0, 0), (0, 0, 200)], np.uint8)
+BY_COLOR = [
+    {"name": name, "colors": [color]} for name, color in zip(NAMES, COLORS.tolist(), strict=True)
+]
+
+
+def decoded(data: bytes, classes: object = NAMES) -> Mask:
+    return decode_mask(data, parse_rules(classes, "classes"))
+
+
+def with_palette(indices: UInt8, colors: UInt8) -> Image.Image:
+    image = Image.fromarray(indices)
+    image.putpalette(colors.ravel().tolist())
+    return image
+
+
+def opaque(mode: str) -> Image.Image:
+    return Image.fromarray(np.repeat(IDS[..., None], 3, -1)).convert(mode)
+
+
+def saved(array: npt.NDArray[Any]) -> bytes:
+    """The array as a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+EXACT: dict[str, Callable[[], bytes]] = {
+    "8-bit grey PNG": lambda: encoded(IDS),
+    "16-bit grey PNG": lambda: encoded(Image.fromarray(IDS.astype(np.uint16))),
+    "TIFF": lambda: encoded(IDS, "TIFF"),
+    "16-bit TIFF": lambda: encoded(Image.fromarray(IDS.astype(np.uint16)), "TIFF"),
+    "TIFF of whole numbers": lambda: encoded(Image.fromarray(IDS.astype(np.float32)), "TIFF"),
+    "GIF": lambda: encoded(with_palette(IDS, np.eye(3, dtype=np.uint8) * 9), "GIF"),
+    "NumPy": lambda: saved(IDS.astype(np.int64)),
+    "NumPy of bytes": lambda: saved(IDS),
+    "grey and opaque alpha": lambda: encoded(opaque("LA")),
+    "three equal channels": lambda: encoded(opaque("RGB")),
+    "three equal channels and opaque alpha": lambda: encoded(opaque("RGBA")),
+    "8-bit palette": lambda: encoded(with_palette(IDS, np.eye(3, dtype=np.uint8) * 9)),
+    "2-bit palette": lambda: encoded(with_palette(IDS, np.eye(3, dtype=np.uint8) * 9), bits=2),
+    "BMP": lambda: encoded(IDS, "BMP"),
+    "BMP in colours": lambda: encoded(opaque("RGB"), "BMP"),
+    "lossless WebP": lambda: encoded(opaque("RGB"), "WEBP", lossless=True),
+    "lossless WebP with a header": lambda: encoded(
+        opaque("RGBA"), "WEBP", lossless=True, exif=b"Exif\0\0"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", EXACT)
+def test_ids_are_read_from_every_exact_form_without_being_told(form: str) -> None:
+    mask = decoded(EXACT[form]())
+    assert (
+        np.array_equal(np.asarray(mask.ids), IDS)
+        and mask.present == (0, 1, 2)
+        and not mask.uncovered
+    )
+    assert sum(mask.values.values()) == IDS.size
+
+
+COLORED: dict[str, Callable[[], bytes]] = {
+    "colours": lambda: encoded(COLORS[IDS]),
+    "colours and opaque alpha": lambda: encoded(Image.fromarray(COLORS[IDS]).convert("RGBA")),
+    "a palette": lambda: encoded(with_palette(IDS, COLORS)),
+    "a palette in another order": lambda: encoded(with_palette(2 - IDS, COLORS[::-1])),
+    "a palette with black at its end": lambda: encoded(
+        with_palette(IDS, np.concatenate([COLORS, np.zeros((1, 3), np.uint8)]))
+    ),
+    "BMP": lambda: encoded(COLORS[IDS], "BMP"),
+    "lossless WebP": lambda: encoded(COLORS[IDS], "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("form", COLORED)
+def test_colours_are_read_from_every_exact_form(form: str) -> None:
+    mask = decoded(COLORED[form](), BY_COLOR)
+    assert np.array_equal(np.asarray(mask.ids), IDS) and not mask.uncovered and not mask.colors
+
+
+def test_grey_is_a_colour_of_equal_channels() -> None:
+    greys = [{"name": n, "colors": [[v, v, v]]} for n, v in (("a", 0), ("b", 127), ("c", 255))]
+    mask = decoded(encoded(np.array([0, 127, 255], np.uint8)[IDS]), greys)
+    assert np.array_equal(np.asarray(mask.ids), IDS)
+    one_bit = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+    assert decoded(encoded(one_bit), greys).present == (0, 2)
+
+
+def test_ids_of_16_bits_are_mapped() -> None:
+    ids = np.array([[0, 300], [65535, 300]], np.uint16)
+    mask = decoded(encoded(Image.fromarray(ids)), {"0": "a", "300": "b", "65535": "c"})
+    assert np.asarray(mask.ids).tolist() == [[0, 1], [2, 1]]
+
+
+@pytest.mark.parametrize(("above", "one"), [(0, 1), (127, 1)])
+def test_white_of_one_bit_is_above_every_threshold(above: int, one: int) -> None:
+    white = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+    two_colors = with_palette(ids([0, 1]), np.array([(0, 0, 0), (255, 255, 255)], np.uint8))
+    for image in (white, two_colors):
+        mask = decoded(encoded(image), ["a", {"name": "b", "above": above}])
+        assert np.asarray(mask.ids).tolist() == [[0, one]]
+
+
+def test_above_0_gives_the_same_of_masks_of_0_and_1_and_of_0_and_255() -> None:
+    rules = ["background", {"name": "polyp", "above": 0}]
+    one = ids([0, 1], [1, 0])
+    for mask in (one, one * np.uint8(255)):
+        assert np.array_equal(np.asarray(decoded(encoded(mask), rules).ids), one)
+
+
+def blurred() -> UInt8:
+    """Grey levels 0 and 255, the left half each."""
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:, 16:] = 255
+    return mask
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_masks_of_lossy_compression_are_read_by_thresholds_alone(form: str, mode: str) -> None:
+    data = encoded(Image.fromarray(blurred()).convert(mode), form, quality=60)
+    mask = decoded(data, ["a", {"name": "b", "above": 127}])
+    assert np.array_equal(np.asarray(mask.ids), blurred() // 255)
+    for rules in (["a", "b"], [{"name": "a", "ids": [0]}, {"name": "b", "above": 127}],
+                  ["a", {"name": "b", "above": 0}], BY_COLOR):  # fmt: skip
+        with pytest.raises(UnreadableImage, match=f"{form} blurs its values.*above: "):
+            decoded(data, rules)
+
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "partly transparent": (lambda: encoded(Image.new("RGBA", (4, 4))), "where it is transparent"),
+    "transparent grey": (lambda: encoded(Image.new("LA", (4, 4))), "where it is transparent"),
+    "blurred colours": (
+        lambda: encoded(np.tile(COLORS[1], (32, 32, 1)), "JPEG"), "JPEG blurs its values"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_masks_that_cannot_be_exact_are_refused_by_name(case: str) -> None:
+    make, said = REFUSED[case]
+    with pytest.raises(UnreadableImage, match=said):
+        decoded(make())
+
+
+def test_colours_without_rules_are_counted_and_covered_by_none() -> None:
+    mask = decoded(encoded(COLORS[IDS]))
+    assert mask.uncovered == {(0, 0, 200): 5, (200, 0, 0): 4, (10, 20, 30): 3}
+    assert mask.present == (255,)
+
+
+def test_a_mask_in_colours_that_compression_blurred_has_no_threshold() -> None:
+    data = encoded(np.tile(COLORS[1], (32, 32, 1)), "JPEG")
+    with pytest.raises(UnreadableImage, match="none of them is exact"):
+        decoded(data, ["a", {"name": "b", "above": 127}])

@@ -12,10 +12,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 
 import factory
 from factory import cli
 from factory.config.loading import load_config, parse_override
+from factory.data.class_files import read_rules
+from factory.data.class_forms import parse_rules
 from factory.shards.schema import ROW
 from tests.documents import PAGES, ROOT, blocks, commands, save_pairs
 
@@ -186,16 +189,12 @@ def test_the_lines_of_python_on_the_pages_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import datasets
-    from PIL import Image
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hf"))
     for name in ("labelled", "test"):
         save_pairs(Path("my") / name, 3, 32)
     (Path("my") / "labelled" / "classes.json").rename("my/classes.json")
-    Path("colours").mkdir()
-    Path("masks").mkdir()
-    Image.new("RGB", (8, 8), (220, 20, 60)).save("colours/0001.png")
     few = {"num_sampling_steps": 4, "batch_size": 2, "samples_per_shard": 10}
     factory.generate(factory.load_segmenter("toy"), 20, "out/pairs", workers="here", **few)
     for page in sorted((DOCS / "how-to").glob("*.md")):
@@ -204,4 +203,12 @@ def test_the_lines_of_python_on_the_pages_run(
             for shown, smaller in FEWER.items():
                 code = code.replace(shown, smaller)
             exec(compile(code, page.name, "exec"), found)
-    assert set(Image.open("masks/0001.png").get_flattened_data()) == {1}
+
+
+def test_all_classes_on_the_page_of_masks_are_read() -> None:
+    page = DOCS / "how-to" / "masks-as-you-have-them.md"
+    (forms,) = blocks(page, "json")
+    rules = [read_rules(form, "classes.json") for form in forms.splitlines()]
+    assert [len(each.classes) for each in rules] == [3, 3, 3, 3, 2]
+    keys = [yaml.safe_load(key) for key in re.findall("`(classes: .*?)`", page.read_text())]
+    assert len(keys) == 8 and all(parse_rules(key["classes"], "classes") for key in keys)

@@ -4,6 +4,7 @@ Shapes: H height, W width, C classes. Every shard's sha256 is checked as it is r
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice, repeat
@@ -22,6 +23,7 @@ from factory.shards.plan import Plan
 from factory.shards.reading import read_manifest, read_plan, read_receipts, read_shard
 from factory.shards.receipts import Receipt
 from factory.shards.schema import FIELDS, EncodedSample, decode_sample, to_fields
+from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
 
 if TYPE_CHECKING:
     import ray.data
@@ -32,15 +34,36 @@ _Rows = Iterator[EncodedSample]
 class ShardDataset(IterableDataset[dict[str, Any]]):
     """Samples of a finished dataset, as dicts.
 
-    key: str; image: uint8 (3, H, W); mask: uint8 (H, W) class ids, 255 = ignore; uncertainty:
+    image: uint8 (3, H, W); mask: uint8 (H, W) class ids, 255 = ignore; key: str; uncertainty:
     float, nats. Ranks get consecutive parts of all samples, and DataLoader workers parts of their
     rank's, so any number of them has work; a shard that several need is read by each.
+
+    columns: those that come with image and mask in place of key and uncertainty; lists among them
+    are tensors (C,), int64 or float32. mask_dtype: "int64" is what a loss takes; 255 stays.
+    transform: a function that is called with each dict, and whose result comes in its place; a
+    DataLoader's workers that are not forked need one that can be pickled.
+
+    keep: about this share of the samples, above 0 and at most 1: the most certain ones.
+    max_uncertainty: only samples that are no more uncertain, in nats.
+
+    shuffle: by seed and epoch, shards first, then samples in a buffer of shuffle_buffer.
+
+    rank: 0..world_size-1; both are those of torch.distributed where it is initialised, else 0
+    and 1. equal_ranks: every rank gives the same number of samples, as training with DDP needs
+    it: fewer than world_size samples are left out; where max_uncertainty or keep leaves some
+    out, the number is an estimate, and a rank may give some samples twice and leave out
+    others. Without equal_ranks, every sample comes exactly once over all ranks.
+
+    partial: takes the shards that are done, where the dataset is unfinished.
     """
 
     def __init__(
         self,
         url: str | os.PathLike[str],
         *,
+        columns: Sequence[str] = COLUMNS,
+        mask_dtype: MaskType = "uint8",
+        transform: Transform | None = None,
         max_uncertainty: float | None = None,
         keep: float | None = None,
         shuffle: bool = False,
@@ -51,28 +74,16 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         equal_ranks: bool = True,
         partial: bool = False,
     ) -> None:
-        """keep: about this share of the samples, above 0 and at most 1: the most certain ones.
-        max_uncertainty: only samples that are no more uncertain, in nats.
-
-        shuffle: by seed and epoch, shards first, then samples in a buffer of shuffle_buffer.
-
-        rank: 0..world_size-1; both are those of torch.distributed where it is initialised, else 0
-        and 1. equal_ranks: every rank gives the same number of samples, as training with DDP needs
-        it: fewer than world_size samples are left out; where max_uncertainty or keep leaves some
-        out, the number is an estimate, and a rank may give some samples twice and leave out
-        others. Without equal_ranks, every sample comes exactly once over all ranks.
-
-        partial: takes the shards that are done, where the dataset is unfinished.
-
-        Raises UserError if there is no dataset, or, without partial, an unfinished one; if none of
-        its shards is done; if the filter keeps nothing; and if a rank would get nothing.
-        """
+        """Raises UserError if there is no dataset, or, without partial, an unfinished one; if none
+        of its shards is done; if the filter keeps nothing; if a rank would get nothing; and for
+        columns that there are not."""
         _check_whole("seed", seed, 0)
         _check_whole("shuffle_buffer", shuffle_buffer, 1)
         # An absolute path, because a DataLoader's workers may run in another folder.
         self.url = url = storage.normalize(os.fspath(url))
         self.rank, self.world_size = _ranks(rank, world_size)
         self.plan = read_plan(url)
+        self.form = TensorForm(url, self.plan, columns, mask_dtype, transform)
         self.receipts = _receipts(url, partial)
         pairs = Uncertainties(url, self.plan, self.receipts)
         self.num = pairs.num
@@ -91,6 +102,21 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
     def __repr__(self) -> str:
         return f"ShardDataset({self.url!r}, {counted(self.num, 'sample')})"
 
+    def __len__(self) -> int:
+        """The number of samples of this rank, over all its workers.
+
+        Raises TypeError where a filter leaves some out, and ranks are not made equal.
+        """
+        if self.num_per_rank is not None:
+            return self.num_per_rank
+        if self.limit is None:
+            return len(_parts(self.num, self.world_size)[self.rank])
+        # A TypeError tells `list` and DataLoader that there is no length, and they go on without.
+        raise TypeError(
+            f"{self.url}: how many samples are no more uncertain than {self.limit:.4g} nats is "
+            "only known when all were read. Leave keep and max_uncertainty out, or count them."
+        )
+
     def set_epoch(self, epoch: int) -> None:
         """Sets the order of an epoch, 0 or more; to be called with the same number on all ranks."""
         _check_whole("epoch", epoch, 0)
@@ -100,6 +126,9 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         """Raises UserError where a shard is missing or altered."""
         worker = get_worker_info()
         num_workers, worker_id = (worker.num_workers, worker.id) if worker else (1, 0)
+        consumer, consumers = self.rank * num_workers + worker_id, self.world_size * num_workers
+        if consumer == 0 and len(self.receipts) < consumers:
+            self._warn_of_few_shards(consumers)
         epoch = int(self._epoch)
         order = np.arange(len(self.receipts))
         if self.shuffle:
@@ -108,10 +137,18 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         receipts = [self.receipts[i] for i in order]
         rows = self._part(receipts, num_workers, worker_id)
         if self.shuffle:
-            consumer = self.rank * num_workers + worker_id
             rng = np.random.default_rng([self.seed, epoch, consumer])
             rows = _shuffled(rows, self.shuffle_buffer, rng)
-        return map(_to_tensors, rows)
+        return map(self.form.of, rows)
+
+    def _warn_of_few_shards(self, consumers: int) -> None:
+        warnings.warn(
+            f"{self.url}: has {counted(len(self.receipts), 'shard')} for {consumers} consumers "
+            "(ranks times workers), so that shards are read several times: each consumer reads a "
+            "whole one for its part of the samples. Use fewer workers, or make datasets of more "
+            "shards with a smaller generate.samples_per_shard.",
+            stacklevel=3,
+        )
 
     def _part(self, receipts: Sequence[Receipt], num_workers: int, worker: int) -> _Rows:
         """The samples of this worker of this rank, in the receipts' order."""
@@ -239,14 +276,3 @@ def _shuffled(rows: _Rows, size: int, rng: np.random.Generator) -> _Rows:
         yield buffer[i]
         buffer[i] = row
     yield from (buffer[i] for i in rng.permutation(len(buffer)))
-
-
-def _to_tensors(encoded: EncodedSample) -> dict[str, Any]:
-    sample = decode_sample(encoded)
-    # Copied: decoded pixels are read-only, and torch wants channels first.
-    return {
-        "key": sample.key,
-        "image": torch.from_numpy(sample.image.transpose(2, 0, 1).copy()),
-        "mask": torch.from_numpy(sample.mask.copy()),
-        "uncertainty": sample.uncertainty,
-    }

@@ -114,7 +114,9 @@ def test_datasets_rows_make_batches_as_they_are(form, streaming, request, datase
     (batch,) = batches
     fields = batch["json"] if form == "tar" else batch
     assert [int(seed) for seed in fields["seed"]] == [s.seed for s in make_samples(NUM)]
-    assert batch["image.png" if form == "tar" else "image"].shape[0] == NUM
+    images, masks = (batch[f"{name}.png" if form == "tar" else name] for name in ("image", "mask"))
+    assert np.array_equal(images.permute(0, 2, 3, 1), [s.image for s in make_samples(NUM)])
+    assert np.array_equal(masks.reshape(NUM, 16, 16), [s.mask for s in make_samples(NUM)])
 
 
 @pytest.mark.parametrize("lost", ["README.md", "schema metadata"])
@@ -233,3 +235,21 @@ def test_ray_reads_arrays_by_our_reader(request, check, ray_session, make_sample
         "class_fractions": ("torch.float32", 3),
     }
     assert len(batch["index"]) == 5
+    written = {int(s.key): s for s in make_samples(NUM)}
+    for index, image, mask in zip(batch["index"], batch["image"], batch["mask"], strict=True):
+        assert np.array_equal(image, written[int(index)].image)
+        assert np.array_equal(mask, written[int(index)].mask)
+
+
+@pytest.mark.parametrize("form", ["parquet", "tar"])
+def test_torch_makes_batches_of_our_reader_as_they_are(form, request, check):
+    from torch.utils.data import DataLoader
+
+    from factory.shards.reader import ShardDataset
+
+    names = ["key", "labels", "height", "width", "seed", "uncertainty", "class_fractions"]
+    data = ShardDataset(request.getfixturevalue(form), columns=[*names, "model_id"])
+    (batch,) = DataLoader(data, batch_size=NUM)
+    images, masks = batch["image"].permute(0, 2, 3, 1).numpy(), batch["mask"].numpy()
+    rows = [{name: values[i] for name, values in batch.items()} for i in range(NUM)]
+    check((row["key"], images[i], masks[i], row) for i, row in enumerate(rows))

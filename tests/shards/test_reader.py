@@ -1,3 +1,4 @@
+import pickle
 from collections import Counter
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from factory.shards.schema import sample_key
 
 NUM, PER_SHARD = 20, 3
 KEYS = [sample_key(i) for i in range(NUM)]
+FEW_SHARDS = pytest.mark.filterwarnings("ignore:.*shards are read several times")
 
 
 @pytest.fixture(params=["parquet", "webdataset"])
@@ -71,6 +73,7 @@ def test_a_filter_that_keeps_nothing_tells_the_range(url, make_samples, read):
         read(url, max_uncertainty=least * 0.999)
 
 
+@FEW_SHARDS
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("world_size", [1, 2, 3, 9])
 def test_unequal_ranks_share_the_samples_without_overlap_or_loss(url, world_size, shuffle):
@@ -78,6 +81,7 @@ def test_unequal_ranks_share_the_samples_without_overlap_or_loss(url, world_size
     assert Counter(key for part in parts for key in keys(part)) == Counter(KEYS)
 
 
+@FEW_SHARDS
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("world_size", [2, 3, 9])
 def test_ranks_get_equally_many_samples_and_none_twice(url, world_size, shuffle):
@@ -102,12 +106,14 @@ def test_ranks_get_equally_many_batches_of_what_a_filter_keeps(
     assert abs(counts.pop()[1] - kept / world_size) <= 1.5
 
 
+@FEW_SHARDS
 def test_more_ranks_than_samples_are_refused(url):
     assert keys(ShardDataset(url, rank=3, world_size=20)) == [KEYS[3]]
     with pytest.raises(UserError, match=r"20 samples are fewer than 21 ranks"):
         ShardDataset(url, rank=0, world_size=21)
 
 
+@FEW_SHARDS
 def test_more_workers_than_shards_all_have_work(tmp_path, make_plan, write_dataset):
     dataset = str(tmp_path / "one")
     write_dataset(dataset, make_plan(num=6, samples_per_shard=6))
@@ -180,6 +186,95 @@ def test_a_buffer_as_large_as_the_data_mixes_shards(url):
 def test_batches_collate(url):
     batch = next(iter(DataLoader(ShardDataset(url), batch_size=4)))
     assert batch["image"].shape == (4, 3, 16, 16) and batch["mask"].shape == (4, 16, 16)
+
+
+def test_batches_are_as_default_batching_makes_them(url, make_samples):
+    named = ["key", "labels", "class_fractions", "seed", "height", "model_id"]
+    data = ShardDataset(url, columns=named, mask_dtype="int64")
+    batch = next(iter(DataLoader(data, batch_size=4)))
+    put = make_samples(4)
+    assert set(batch) == {*named, "image", "mask"}
+    assert batch["mask"].dtype == torch.int64 and 255 in batch["mask"]
+    assert batch["labels"].tolist() == [(s.labels + [-1] * 3)[:3] for s in put]
+    assert batch["class_fractions"].dtype == torch.float32
+    assert np.allclose(batch["class_fractions"], [s.class_fractions(3) for s in put])
+    assert batch["seed"].tolist() == [s.seed for s in put]
+    assert batch["height"].tolist() == [16] * 4 and batch["model_id"] == ["abc123"] * 4
+
+
+def test_no_column_need_come_beside_image_and_mask(url):
+    assert set(next(iter(ShardDataset(url, columns=[])))) == {"image", "mask"}
+
+
+def test_unknown_columns_and_types_are_refused_by_name_all_at_once(url):
+    with pytest.raises(UserError) as error:
+        options: dict[str, Any] = {"mask_dtype": "int32", "transform": 3}
+        ShardDataset(url, columns=["keys", "image", "labels"], **options)
+    unknown, always, dtype, transform = error.value.problems
+    assert "'keys' is no column" in unknown and "Did you mean key?" in unknown
+    assert "image always comes" in always
+    assert "mask_dtype = 'int32': must be 'uint8' or 'int64'" in dtype
+    assert "transform: must be a function" in transform
+
+
+def mean_of(row: dict[str, Any]) -> float:
+    return row["image"].float().mean().item()
+
+
+def test_a_transform_makes_what_comes_of_each_dict(url, make_samples):
+    means: Any = list(ShardDataset(url, transform=mean_of))
+    assert np.allclose(means, [sample.image.mean() for sample in make_samples(NUM)])
+    keys_alone: Any = ShardDataset(url, transform=lambda row: row["key"])
+    assert list(keys_alone) == KEYS
+
+
+@pytest.mark.slow
+def test_a_transform_reaches_workers_that_are_started_anew(url, make_samples):
+    data = ShardDataset(url, transform=mean_of)
+    loader = DataLoader(data, batch_size=NUM, num_workers=1, multiprocessing_context="spawn")
+    (batch,) = loader
+    assert np.allclose(batch, [sample.image.mean() for sample in make_samples(NUM)])
+
+
+def test_a_transform_that_cannot_reach_other_processes_is_told_by_name(url):
+    data = ShardDataset(url, transform=lambda row: row)
+    with pytest.raises(UserError, match=r"transform: .*lambda.* cannot be sent.*top level"):
+        pickle.dumps(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"equal_ranks": False}, {"keep": 0.6}])
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_the_length_is_the_number_of_samples_of_a_rank(url, world_size, options):
+    for part in ranks(url, world_size, shuffle=True, **options):
+        assert len(part) == len(keys(part))
+    assert len(ShardDataset(url)) == NUM
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_tells_how_many_batches_come_and_does_not_wonder(url, num_workers):
+    loader = DataLoader(ShardDataset(url), batch_size=None, num_workers=num_workers)
+    assert len(loader) == len(list(loader)) == NUM
+    batches = DataLoader(ShardDataset(url), batch_size=4, num_workers=num_workers)
+    assert len(batches) == 5
+    # Each worker ends with a batch of its own, so that there may be more, and shorter ones.
+    assert sum(len(batch["key"]) for batch in batches) == NUM
+
+
+def test_the_length_of_what_a_filter_keeps_is_not_known_to_one_rank(url):
+    data = ShardDataset(url, max_uncertainty=0.5)
+    with pytest.raises(TypeError, match=r"no more uncertain than 0\.5 nats is only known when"):
+        len(data)
+    assert len(list(DataLoader(data, batch_size=None))) == len(keys(data)) < NUM
+
+
+def test_fewer_shards_than_consumers_are_told_once(url):
+    first, *others = ranks(url, 8)
+    with pytest.warns(
+        UserWarning, match="7 shards for 8 consumers.*are read several times"
+    ) as seen:
+        assert sum(len(keys(part)) for part in (first, *others)) == 16
+    assert len(seen) == 1
+    assert sum(len(keys(part)) for part in ranks(url, 7)) == 14
 
 
 def test_unfinished_data_is_read_only_when_asked_for(tmp_path, make_plan, make_samples):

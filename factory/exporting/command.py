@@ -139,7 +139,9 @@ def _write(
     summary = ledger.summary(shards, options.splits)
     for name, chunks in form.last_files(summary):
         ledger.folder.write_chunks(name, chunks)
-    notes = form.notes(summary)
+    empty = [split for split, num in summary.num.items() if not num]
+    notes = [*(f"{split} is empty: keep left no pair of it" for split in empty)]
+    notes += form.notes(summary)
     ledger.complete(summary.num, notes)
     return {"num": summary.num, "notes": notes}
 

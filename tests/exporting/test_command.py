@@ -1,6 +1,10 @@
 """Claims about every export: resuming, refusing, splitting, and what is told."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +50,34 @@ def test_an_export_that_is_killed_between_any_two_writes_ends_with_the_same_byte
         factory.export(dataset, to, out, val=0.3)
         assert made.contents(out) == whole, point
     assert point > 2 * len(whole), "each write was interrupted, before it and after it"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["write.before:1", "write.after:1", "write.before:9"])
+def test_a_process_that_was_killed_leaves_nothing_that_stops_the_next_one(
+    dataset: str, tmp_path: Path, point: str
+) -> None:
+    out = str(tmp_path / "out")
+    command = [sys.executable, "-m", "factory", "export", dataset, "--to", "folder", "--out", out]
+    killed = subprocess.run(command, env={**os.environ, "FACTORY_FAULTS": point})
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out" / "_export" / "complete.json").exists()
+    factory.export(dataset, "folder", out)
+    factory.export(dataset, "folder", tmp_path / "whole")
+    assert made.contents(out) == made.contents(str(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_dataset_in_a_bucket_is_exported_to_a_bucket(s3_bucket: str, tmp_path: Path) -> None:
+    samples = made.write(f"{s3_bucket}/dataset")
+    for to in ("coco", "yolo"):
+        factory.export(f"{s3_bucket}/dataset", to, f"{s3_bucket}/{to}")
+        made.write(str(tmp_path / to))
+        factory.export(tmp_path / to, to, tmp_path / f"{to}-out")
+        for name, data in made.contents(str(tmp_path / f"{to}-out")).items():
+            assert storage.read_bytes(f"{s3_bucket}/{to}/{name}") == data
+    assert len(storage.list_files(f"{s3_bucket}/coco/train")) == len(samples)
 
 
 @pytest.mark.parametrize("to", STORED)
@@ -250,6 +282,14 @@ def test_a_shard_of_which_nothing_is_kept_is_done_all_the_same(
     assert factory.export(tmp_path / "dataset", "folder", out, keep=0.1) == {"train": 1}
     least = min(samples, key=lambda sample: sample.uncertainty)
     assert [path.stem for path in (out / "images").iterdir()] == [least.key]
+
+
+def test_a_split_of_which_nothing_is_kept_is_told(
+    dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    num = factory.export(dataset, "folder", tmp_path / "out", keep=0.1, val=0.3)
+    (empty,) = [split for split, more in num.items() if not more]
+    assert f"{empty} is empty: keep left no pair of it" in capsys.readouterr().out
 
 
 def test_the_order_of_the_shards_does_not_matter_for_the_split(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ png pictures
 values
 data.toy.*
 data.*
+data.sharded.*
 data.kinds.*
 config.*
 config

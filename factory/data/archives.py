@@ -1,12 +1,11 @@
 """A .zip archive on a disk or in a store, read in place: only the bytes that are asked for."""
 
-import io
-import threading
 import zipfile
 import zlib
 from pathlib import PurePosixPath
 
 from factory import storage
+from factory.data.ranged import RangedFile
 from factory.errors import UnreadableImage, UserError, some
 
 _ENDING = ".zip"
@@ -21,7 +20,7 @@ _HEADER = 30 + 2**10
 class Archive:
     """The members of an archive; several threads may read them at once."""
 
-    def __init__(self, url: str, members: zipfile.ZipFile, file: "_RangedFile") -> None:
+    def __init__(self, url: str, members: zipfile.ZipFile, file: RangedFile) -> None:
         self.url = url
         self._members, self._file = members, file
         self._infos = {_name(info): info for info in members.infolist() if not info.is_dir()}
@@ -77,7 +76,7 @@ def open_archive(url: str) -> Archive:
 
     Raises UserError if it is damaged or if names leave it, OSError.
     """
-    file = _RangedFile(url, storage.size_of(url))
+    file = RangedFile(url, storage.size_of(url))
     try:
         archive = Archive(url, _opened(file), file)
     except (zipfile.BadZipFile, NotImplementedError) as error:
@@ -92,7 +91,7 @@ def open_archive(url: str) -> Archive:
     return archive
 
 
-def _opened(file: "_RangedFile") -> zipfile.ZipFile:
+def _opened(file: RangedFile) -> zipfile.ZipFile:
     """The list of members. Programs that do not say how names are written mean UTF-8, or CP437."""
     try:
         return zipfile.ZipFile(file, metadata_encoding="utf-8")
@@ -109,61 +108,3 @@ def _name(info: zipfile.ZipInfo) -> str:
 def _leaves(name: str) -> bool:
     parts = PurePosixPath(name).parts
     return ".." in parts or (parts[:1] != () and parts[0].endswith(":"))
-
-
-class _RangedFile(io.RawIOBase):
-    """A file of a disk or a store, read by ranges, so that nothing stays open.
-
-    A thread holds the range of the member that it is about to read: threads then wait for their
-    store at the same time, though `zipfile` reads by one after another.
-    """
-
-    def __init__(self, url: str, size: int | None) -> None:
-        self._url = url
-        self._whole = storage.read_bytes(url) if size is None else None
-        self._size = len(self._whole) if self._whole is not None else size or 0
-        self._position = 0
-        self._held = threading.local()
-
-    def hold(self, start: int, stop: int) -> None:
-        """Reads a range for the calling thread. Raises OSError."""
-        if self._whole is None:
-            self._held.start = start
-            self._held.data = storage.read_range(self._url, start, min(stop, self._size))
-
-    def drop(self) -> None:
-        """Forgets what the calling thread holds."""
-        self._held.__dict__.clear()
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def tell(self) -> int:
-        """The position of the next read."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves the position, which cannot lie before the file."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise OSError(22, "Invalid argument")
-        self._position = base + offset
-        return self._position
-
-    def read(self, num_bytes: int = -1) -> bytes:
-        """The next bytes, fewer only at the end of the file. Raises OSError."""
-        start = min(self._position, self._size)
-        stop = self._size if num_bytes < 0 else min(start + num_bytes, self._size)
-        self._position = stop
-        if self._whole is not None:
-            return self._whole[start:stop]
-        held: tuple[int, bytes] = getattr(self._held, "start", 0), getattr(self._held, "data", b"")
-        first, data = held
-        if first <= start and stop <= first + len(data):
-            return data[start - first : stop - first]
-        return storage.read_range(self._url, start, stop)

@@ -58,7 +58,7 @@ class Found:
     """The items of a source, none of them read yet."""
 
     items: Sequence[Item] = ()
-    """Sorted by name."""
+    """Sorted by name; those of files that hold several in the order in which they are stored."""
     notes: tuple[str, ...] = ()
     """Sentences on what lies beside the images and is not read, though it may be meant (other
     endings, sub-folders, links to folders), and on what is read though it may be no image."""

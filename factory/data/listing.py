@@ -133,6 +133,11 @@ def cannot_list(folder: str, error: OSError) -> str:
     return f"{folder}: cannot be listed ({storage.describe(error)}). Check permissions."
 
 
+def cannot_read(url: str, error: OSError) -> str:
+    """The problem of a file that cannot be read."""
+    return f"{url}: cannot be read ({storage.describe(error)}). Restore or remove it."
+
+
 def no_folder(url: str, part: str) -> str:
     """The problem of a folder that does not exist. part: "images" or "masks"."""
     return f"{url}: no such folder. Check the url; it must hold {part} ({ENDINGS})."

@@ -22,6 +22,7 @@ from factory.values import Count, Section, Url, unquoted
 
 if TYPE_CHECKING:
     from factory.data.items import ImageFile, Item
+    from factory.data.trees import Tree
 
 
 def _images_pattern(text: str) -> str:
@@ -98,6 +99,11 @@ class LabelledSection(SourceSection):
         if value is not None and info.data["classes"] is not None:
             raise unquoted("names a file of classes beside `classes`. Leave one of them out.")
         return value
+
+    @property
+    def names_classes(self) -> bool:
+        """True if the section says what the classes are."""
+        return self.classes is not None or self.classes_url is not None
 
     def read_rules(self, problems: Problems) -> ClassRules | None:
         """The classes, and which values of masks they are; None after a problem, which is added,
@@ -178,6 +184,22 @@ class FileSection(SourceSection):
             return list(images.read)
         names = name_lists.read_list(self.names_url, self.names_key, problems)
         return name_lists.resolve(names, images, num, problems)
+
+    def chosen(self, names: Sequence[str], tree: "Tree", problems: Problems) -> list[int]:
+        """The positions of the images to use among those of a source whose images are no files of
+        their own: the first num, or those that names_url lists."""
+        if self.names_url is None:
+            return list(range(len(names)))[: self.num]
+        found = Listing(tree, read=tuple(names))
+        wanted = set(
+            name_lists.resolve(
+                name_lists.read_list(self.names_url, self.names_key, problems),
+                found,
+                self.num,
+                problems,
+            )
+        )
+        return [i for i, name in enumerate(names) if name in wanted]
 
     def without_masks(self, images: Listing, names: list[str], problems: Problems) -> list[str]:
         """The names of the images to use without masks; none if there are masks among them, which

@@ -82,7 +82,7 @@ class FolderTree:
         """See `Tree`."""
         prefix = "".join(f"{part}/" for part in PurePosixPath(below).parts)
         found = storage.list_names(f"{self.url}/{prefix}".rstrip("/"))
-        stored = _by_name([f"{prefix}{name}" for name in found if not _is_junk(name)], self.url)
+        stored = _by_name([f"{prefix}{name}" for name in found if not is_junk(name)], self.url)
         self._stored.update({name: raw for name, raw in stored.items() if name != raw})
         return sorted(stored)
 
@@ -154,7 +154,7 @@ def _archive_tree(url: str, archive: Archive, below: str) -> ArchiveTree:
 
     One folder that holds everything is what packing a folder gives: it is taken for the root.
     """
-    members = [name for name in archive.names() if not _is_junk(name)]
+    members = [name for name in archive.names() if not is_junk(name)]
     tops = {name.partition("/")[::2] for name in members} if not below else set()
     only = {top for top, rest in tops if rest} if all(rest for _, rest in tops) else set()
     root = f"{below}/" if below else f"{only.pop()}/" if len(only) == 1 else ""
@@ -179,7 +179,8 @@ def _by_name(stored: Iterable[str], url: str) -> dict[str, str]:
     return found
 
 
-def _is_junk(name: str) -> bool:
+def is_junk(name: str) -> bool:
+    """True for hidden files, and for those that systems and programs put among people's."""
     return any(part.startswith(".") or part in _JUNK for part in name.split("/"))
 
 

@@ -11,10 +11,12 @@ from pydantic import BeforeValidator, Field
 
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.pairs import PairsSource
+from factory.data.kinds.parquet import ParquetSource
 from factory.data.kinds.toy import ToySource
+from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.sections import SourceSection
 
-KnownSource = ToySource | FolderSource | PairsSource
+KnownSource = ToySource | FolderSource | PairsSource | ParquetSource | WebdatasetSource
 _KINDS: dict[str, type[SourceSection]] = {
     section.model_fields["kind"].default: section for section in get_args(KnownSource)
 }

@@ -1,0 +1,137 @@
+"""The columns of Parquet files that hold images and masks, and the classes that the files name."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from factory.data.sharded.words import IMAGE_WORDS, MASK_WORDS
+from factory.errors import Problems, counted, some
+
+_OURS, _HUGGINGFACE = b"id2label", b"huggingface"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read."""
+
+    image: str
+    mask: str | None
+    """None if masks were not asked for."""
+
+    @property
+    def names(self) -> list[str]:
+        """Their names."""
+        return [self.image, *([self.mask] if self.mask is not None else [])]
+
+
+def find_columns(
+    schema: pa.Schema, image: str | None, mask: str | None, labelled: bool, url: str
+) -> Columns:
+    """The columns of images and masks: those that are named, else the only ones that can be meant.
+
+    Raises UserError that begins with url and has the keys to set.
+    """
+    problems = Problems()
+    pictures = [field.name for field in schema if holds_pictures(field.type)]
+    found_image = _column(schema, image, "image", pictures, IMAGE_WORDS, MASK_WORDS, url, problems)
+    found_mask = None
+    if labelled:
+        others = [name for name in pictures if name not in (image, found_image)]
+        found_mask = _column(schema, mask, "mask", others, MASK_WORDS, IMAGE_WORDS, url, problems)
+    if found_image is not None and found_image == found_mask:
+        problems.add(
+            f"{url}: image_column and mask_column are both {found_image}. Name two columns."
+        )
+    problems.raise_if_any()
+    assert found_image is not None
+    return Columns(found_image, found_mask)
+
+
+def holds_pictures(kind: pa.DataType) -> bool:
+    """True for the type of encoded pictures: their bytes, or a structure of bytes and a path."""
+    if pa.types.is_struct(kind):
+        names = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+        return "bytes" in names and _is_binary(names["bytes"])
+    return _is_binary(kind)
+
+
+def named_classes(schema: pa.Schema, mask: str) -> Mapping[str, str] | Sequence[str] | None:
+    """The classes that a file's metadata tell of a column of masks, in a form of
+    `factory.data.class_forms`; None if they tell none."""
+    metadata = schema.metadata or {}
+    own = _json(metadata.get(_OURS))
+    if isinstance(own, dict):
+        return own
+    feature = _features(metadata).get(mask)
+    for key in ("id2label", "names"):
+        if isinstance(feature, dict) and isinstance(feature.get(key), dict | list):
+            found: Mapping[str, str] | Sequence[str] = feature[key]
+            return found
+    return None
+
+
+def is_name(kind: pa.DataType) -> bool:
+    """True for types whose values can name rows."""
+    return bool(pa.types.is_integer(kind) or _is_text(kind))
+
+
+def _column(
+    schema: pa.Schema,
+    named: str | None,
+    part: str,
+    pictures: Sequence[str],
+    words: Sequence[str],
+    other_words: Sequence[str],
+    url: str,
+    problems: Problems,
+) -> str | None:
+    """The column of a part, image or mask; None after a problem, which is added."""
+    key, known = f"{part}_column", some(schema.names, 20)
+    if named is not None:
+        if named not in schema.names:
+            problems.add(f"{url}: has no column {named}. Set `{key}:` to one of {known}.")
+        elif not holds_pictures(kind := schema.field(named).type) and not _is_text(kind):
+            problems.add(
+                f"{url}: the column {named} is of type {kind}, which holds no encoded pictures "
+                f"(bytes, or a structure of bytes and path). Set `{key}:` to another of {known}, "
+                "or save it as an Image feature."
+            )
+        else:
+            return named
+        return None
+    meant = [name for name in pictures if name.lower() in words]
+    meant = meant or [name for name in pictures if name.lower() not in other_words]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        told = f"{counted(len(meant), 'column')} may hold the {part}s: {some(meant)}"
+    else:
+        told = f"no column can be told to hold the {part}s among {known}"
+    problems.add(f"{url}: {told}. Set `{key}:` to the right one.")
+    return None
+
+
+def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """The features of Hugging Face's `datasets`, by column."""
+    content = _json(metadata.get(_HUGGINGFACE))
+    for key in ("info", "features"):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
+def _json(text: bytes | None) -> object:
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

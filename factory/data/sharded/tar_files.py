@@ -1,0 +1,109 @@
+"""The members of a tar, of a disk or of a store, which is never unpacked.
+
+All headers are read once; of a store, a few MiB at a time. Then members are read by their places.
+"""
+
+import io
+import tarfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from factory import storage
+from factory.data.ranged import RangedFile
+from factory.data.trees import MAX_BYTES, Tree, is_junk
+from factory.errors import UnreadableImage, UserError
+
+_BLOCK = 512
+"""The unit of a tar; a block of zeros ends it."""
+_READ_AHEAD = 2**22
+_NUM_KEPT = 8
+"""So many times _READ_AHEAD bytes of a store are kept: threads are not all at the same place."""
+_REMEDY = "Pack or download it again, or remove it."
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in a tar."""
+
+    name: str
+    start: int
+    """The offset of its first byte in the tar."""
+    size: int
+
+
+def members(tree: Tree, tar_name: str) -> Iterator[Member]:
+    """The files in a tar, in their order; links, folders and hidden files are passed over.
+
+    Raises UserError if it is no tar, is damaged or ends too early, OSError.
+    """
+    url = tree.url_of(tar_name)
+    with _opened(url) as file:
+        start = 0
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for member in tar:
+                    # The list of members would grow beside ours.
+                    tar.members = []  # type: ignore[attr-defined]
+                    name = member.name.removeprefix("./")
+                    if member.isreg() and not member.issparse() and not is_junk(name):
+                        yield Member(name, member.offset_data, member.size)
+                start = tar.offset
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise UserError(f"{url}: is no whole tar ({error}). {_REMEDY}") from None
+        _check_end(url, file, start)
+
+
+@dataclass(frozen=True, eq=False)
+class TarFiles:
+    """The tars of a tree, whose members several threads read at once."""
+
+    tree: Tree
+    _kept: "OrderedDict[tuple[str, int], bytes]" = field(default_factory=OrderedDict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def read(self, tar: str, member: Member) -> bytes:
+        """The bytes of a member. Raises UnreadableImage if they are too many or missing, OSError.
+
+        Members of a store that are asked for in about their order are read once, many at a time.
+        """
+        if member.size > MAX_BYTES:
+            raise UnreadableImage(f"has more than {MAX_BYTES} bytes. Remove it.")
+        url, stop = self.tree.url_of(tar), member.start + member.size
+        if storage.is_local(url) or member.size > _READ_AHEAD:
+            data = storage.read_range(url, member.start, stop)
+        else:
+            first = member.start // _READ_AHEAD
+            parts = [self._part(url, i) for i in range(first, -(-stop // _READ_AHEAD))]
+            data = b"".join(parts)[member.start - first * _READ_AHEAD :][: member.size]
+        if len(data) < member.size:
+            raise UnreadableImage(f"its tar has become shorter. {_REMEDY}")
+        return data
+
+    def _part(self, url: str, i: int) -> bytes:
+        with self._lock:
+            data = self._kept.pop((url, i), None)
+            if data is None:
+                data = storage.read_range(url, i * _READ_AHEAD, (i + 1) * _READ_AHEAD)
+            while len(self._kept) >= _NUM_KEPT:
+                self._kept.popitem(last=False)
+            self._kept[url, i] = data
+        return data
+
+
+def _opened(url: str) -> io.BufferedIOBase:
+    if storage.is_local(url):
+        return open(url, "rb")
+    return io.BufferedReader(RangedFile(url, storage.size_of(url)), _READ_AHEAD)
+
+
+def _check_end(url: str, file: io.BufferedIOBase, start: int) -> None:
+    """Raises UserError unless a block of zeros follows the last member: without one nothing tells
+    whether the tar was cut between two members."""
+    file.seek(start)
+    block = file.read(_BLOCK)
+    if len(block) == _BLOCK and not any(block):
+        return
+    why = "a member's header is damaged" if len(block) == _BLOCK else "it is cut off"
+    raise UserError(f"{url}: is no whole tar: its end mark is missing, so {why}. {_REMEDY}")

@@ -1,0 +1,125 @@
+"""The samples of tars: an image each, and its mask if it was asked for."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory import storage
+from factory.data import decoding, masks
+from factory.data.class_rules import ClassRules
+from factory.data.decoding import Picture
+from factory.data.masks import Mask
+from factory.data.reading import Reading
+from factory.data.sharded.tar_endings import Endings, split_name
+from factory.data.sharded.tar_files import Member, TarFiles
+from factory.errors import UserError, some
+
+
+@dataclass(frozen=True)
+class TarIndex:
+    """What lies in a tar."""
+
+    tar: str
+    """Its name in the tree."""
+    samples: Mapping[str, Mapping[str, Member]] = field(default_factory=dict)
+    """Key -> ending -> member, in their order."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """The number of members of each ending."""
+        return Counter(ending for sample in self.samples.values() for ending in sample)
+
+
+def index(tar: str, members: Iterable[Member], url: str) -> TarIndex:
+    """The samples of a tar's members. Raises UserError if two members have the same name."""
+    samples: dict[str, dict[str, Member]] = {}
+    twice = []
+    for member in members:
+        key, ending = split_name(member.name)
+        if samples.setdefault(key, {}).setdefault(ending, member) is not member:
+            twice.append(member.name)
+    if twice:
+        raise UserError(
+            f"{url}: holds {some(twice)} more than once. Pack it again, each name once, or remove "
+            "it."
+        )
+    return TarIndex(tar, samples)
+
+
+@dataclass(frozen=True, slots=True)
+class TarSample:
+    """A sample of a tar."""
+
+    name: str
+    tars: TarFiles
+    tar: str
+    """The tar's name in the tree."""
+    image_member: Member
+    mask_member: Member | None
+    """None if masks were not asked for, and if the tar has none of it."""
+    reading: Reading
+
+    @property
+    def image_url(self) -> str:
+        """The tar, and the member in it."""
+        return self._url(self.image_member)
+
+    @property
+    def mask_url(self) -> str | None:
+        """The tar, and the member in it."""
+        return None if self.mask_member is None else self._url(self.mask_member)
+
+    def _url(self, member: Member) -> str:
+        return storage.join(self.tars.tree.url_of(self.tar), member.name)
+
+    def image(self, size: int) -> Picture:
+        """The member's image."""
+        return decoding.decode_image(self.tars.read(self.tar, self.image_member), self.reading)
+
+    def mask(self, size: int, rules: ClassRules) -> Mask:
+        """The ids of the mask's member."""
+        assert self.mask_member is not None, "masks were asked for"
+        return masks.decode_mask(self.tars.read(self.tar, self.mask_member), rules)
+
+
+def versions(samples: Sequence[Any]) -> list[str]:
+    """A text for each `TarSample`, another one after its tar has changed. Raises OSError."""
+    mine = [sample for sample in samples if isinstance(sample, TarSample)]
+    if not mine:
+        return []
+    tars = sorted({sample.tar for sample in mine})
+    version_of = dict(zip(tars, mine[0].tars.tree.versions(tars), strict=True))
+    return [f"{version_of[s.tar]} {s.image_member.start} {s.image_member.size}" for s in mine]
+
+
+def samples(
+    tars: Sequence[TarIndex], files: TarFiles, endings: Endings, reading: Reading
+) -> list[TarSample]:
+    """The samples of all tars that have an image, each called by its key, or by tar and key where
+    several have the same."""
+    places = [
+        (tar, key) for tar in tars for key in tar.samples if endings.image in tar.samples[key]
+    ]
+    unique = len({key for _, key in places}) == len(places)
+    return [
+        TarSample(
+            name=key if unique else f"{tar.tar}/{key}",
+            tars=files,
+            tar=tar.tar,
+            image_member=tar.samples[key][endings.image],
+            mask_member=tar.samples[key].get(endings.mask) if endings.mask is not None else None,
+            reading=reading,
+        )
+        for tar, key in places
+    ]
+
+
+def stray(tars: Sequence[TarIndex], endings: Endings) -> list[str]:
+    """The keys of masks without an image."""
+    return [
+        key
+        for tar in tars
+        for key, sample in tar.samples.items()
+        if endings.mask in sample and endings.image not in sample
+    ]

@@ -18,8 +18,8 @@ from factory.data.class_rules import ClassRules
 from factory.data.decoding import FileInfo, Picture
 from factory.data.items import Item, Source
 from factory.data.losses import Losses
-from factory.data.mask_checks import MaskFacts, check_masks
-from factory.data.masks import Mask, match_size, orientation_beside
+from factory.data.mask_checks import check_masks
+from factory.data.masks import Mask, MaskFacts, match_size, orientation_beside
 from factory.errors import Problems, UnreadableImage, UserError, counted, shown
 from factory.images import UInt8
 
@@ -159,12 +159,14 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
             problems.found.extend(item.problems)
             if item.problems or item.image is None or item.info is None:
                 continue
-            images[len(names)] = item.image
             if item.mask:
-                masks[len(names)] = item.mask.ids
                 facts.append(item.mask.facts)
+                if item.mask.facts.uncovered:
+                    continue  # a problem of the source, as it is the same in many masks
+                masks[len(names)] = item.mask.ids
                 lost.append(item.mask.lost)
                 num_turned += item.mask.is_turned_as_its_image
+            images[len(names)] = item.image
             names.append(item.name)
             infos.append(item.info)
     notes = [*found.notes, *_told(rules), *check_masks(facts, rules, problems)]

@@ -32,11 +32,11 @@ from factory.diffusion.families.diffuseseg import DiffuseSegUNet, Shape
 from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.network import descriptor_dim
 from factory.diffusion.schedule import linear_schedule
-from factory.generation import synthesizer
+from factory.generation import frozen_models
 from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.importing import import_weights
-from factory.labeling import diffuseseg_mlps
+from factory.labeling import diffuseseg_mlps, ensemble
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import renoised_maps
 from factory.labeling.heads import load_head
@@ -161,8 +161,8 @@ class Shard:
         renoised, labels = Stopwatch(renoised_maps), Stopwatch(label_maps)
         with (
             patch.object(self.synthesizer, "network", network),
-            patch.object(synthesizer, "renoised_maps", renoised),
-            patch.object(synthesizer, "label_maps", labels),
+            patch.object(frozen_models, "renoised_maps", renoised),
+            patch.object(ensemble, "label_maps", labels),
         ):
             whole()
         rest = whole.seconds - network.seconds - renoised.seconds - labels.seconds

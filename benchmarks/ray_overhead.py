@@ -23,7 +23,8 @@ import measuring
 from measuring import Row
 
 if TYPE_CHECKING:
-    from factory.generation.synthesizer import SampledBatch, Synthesizer
+    from factory.generation.frozen_models import SampledBatch
+    from factory.generation.synthesizer import Synthesizer
     from factory.shards.plan import ShardSpec
 
 SHARDS = "_factory/shards"

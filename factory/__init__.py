@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from factory.api import (
         fit,
-        generate,
         labelled_arrays,
         load_ddpm,
         load_segmenter,
-        open_dataset,
         read_images,
         read_labelled,
-        sample,
         show,
         train,
     )
     from factory.classes import Classes
     from factory.data.loading import Labelled
+    from factory.datasets import generate, label, open_dataset, sample
     from factory.diffusion.checkpoints import Model
     from factory.errors import (
         FactoryError,
@@ -58,6 +56,7 @@ __all__ = [
     "export",
     "fit",
     "generate",
+    "label",
     "labelled_arrays",
     "load_ddpm",
     "load_segmenter",
@@ -80,6 +79,7 @@ _HOMES = {
     "Segmenter": "segmenter",
     "ShardDataset": "shards.reader",
     "export": "exporting.command",
+    **dict.fromkeys(["generate", "label", "open_dataset", "sample"], "datasets"),
     "read_dataset": "shards.reader",
     **dict.fromkeys(
         ["FactoryError", "GenerationFailed", "Incomplete", "TrainingFailed", "UserError"], "errors"

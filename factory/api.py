@@ -13,19 +13,17 @@ Shapes: N images, S image size, H height, W width. Settings are the keys of a se
 a user can mend. Lines of progress go to the logger "factory".
 """
 
-import inspect
 import os
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from factory import embedded, storage
+from factory import storage
 from factory.arguments import (
-    NOT_OF_SAMPLE,
     ClassForm,
     Images,
     Location,
@@ -41,13 +39,9 @@ from factory.data import loading
 from factory.data.items import StoredSource
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.errors import UnreadableImage, UserError, nearest
-from factory.generation.local import threads_of_an_actor
-from factory.generation.recipe import Models, make_plan
-from factory.generation.synthesizer import Synthesizer
+from factory.errors import UnreadableImage, UserError
 from factory.images import UInt8
 from factory.labeling import commands
-from factory.labeling.heads import head_hash
 from factory.pictures import colorize, overlay, tile
 from factory.png import decode_png, encode_png
 from factory.segmenter import Segmenter
@@ -154,61 +148,6 @@ def fit(ddpm: Model, labelled: Labelled, **settings: Any) -> Segmenter:
     return Segmenter(ddpm, commands.fitted(ddpm, labelled, config))
 
 
-def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
-    """num pairs, made in this process and kept in memory; settings: section `generate`.
-
-    They are those of a dataset of the same settings, whose batch size is part of what decides
-    them. Raises UserError.
-    """
-    check_type("segmenter", segmenter, Segmenter)
-    refuse(settings, "sample", **NOT_OF_SAMPLE)
-    config = config_of("sample", generate={**settings, "num": num, "samples_per_shard": num})
-    models = Models(segmenter.ddpm, segmenter.ensemble, head_hash(segmenter.ensemble))
-    plan = make_plan(config, models)
-    with threads_of_an_actor(config.generate):
-        return list(Synthesizer(models, plan).samples(plan.shard(0)))
-
-
-def generate(
-    segmenter: Segmenter,
-    num: int | str,
-    out: Location,
-    *,
-    workers: Literal["here", "ray"] = "ray",
-    **settings: Any,
-) -> ShardDataset:
-    """Makes a dataset of num pairs, or what is still missing of it, and opens it.
-
-    workers: "ray" = the actors of a pool, "here" = this process; the bytes are the same. settings:
-    section `generate`. Raises UserError, where the segmenter is not saved for one, before anything
-    is started; GenerationFailed; OSError.
-    """
-    from factory.generation import command
-
-    check_type("segmenter", segmenter, Segmenter)
-    refuse(settings, "generate", url="`out` says where the dataset lies")
-    if workers != "here":
-        storage.check_outlives("out", path_of(out, "out"))
-    models = _saved_models(segmenter)
-    # The embedded model lies elsewhere on the machine that repairs the dataset.
-    ddpm_url = TOY if segmenter.ddpm.url == embedded.DDPM_URL else segmenter.ddpm.url
-    config = config_of(
-        "generate",
-        models={"ddpm_url": ddpm_url, "ensemble_url": segmenter.url},
-        generate={**settings, "num": num, "url": path_of(out, "out"), "workers": workers},
-    )
-    command.generate(config, models)
-    return open_dataset(config.generate.url)
-
-
-def open_dataset(url: Location, **options: Any) -> ShardDataset:
-    """A finished dataset for torch; options: of `ShardDataset`. Raises UserError."""
-    known = list(inspect.signature(ShardDataset).parameters)[1:]
-    if unknown := sorted(set(options) - {*known}):
-        raise UserError([f"{name}: is no option. {nearest(name, known)}" for name in unknown])
-    return ShardDataset(path_of(url, "url"), **options)
-
-
 def show(
     pairs: Sample | Iterable[Sample | Mapping[str, Any]],
     classes: Classes | None = None,
@@ -306,29 +245,3 @@ def _holds(url: str, image: UInt8) -> bool:
         return np.array_equal(decode_png(storage.read_bytes(url)), image)
     except UnreadableImage:
         return False
-
-
-def _saved_models(segmenter: Segmenter) -> Models:
-    """The models of the folders that workers load.
-
-    Raises UserError where these do not hold this segmenter.
-    """
-    if segmenter.url is None or not segmenter.ddpm.url:
-        raise UserError(
-            "the segmenter is not saved: workers, and `factory repair` later, load it. Call "
-            "segmenter.save(FOLDER) first."
-        )
-    ddpm = load_ddpm(segmenter.ddpm.url)
-    if ddpm.model_hash != segmenter.ddpm.model_hash:
-        raise UserError(
-            f"{ddpm.url}: holds another DDPM than the segmenter's, which was replaced there. Copy "
-            "the segmenter's DDPM to another folder, load it from there, and fit anew."
-        )
-    ensemble, ensemble_hash = commands.load_ensemble_of(segmenter.url, ddpm)
-    # The hash of the file would differ where the weights are stored in bfloat16.
-    if head_hash(ensemble) != head_hash(segmenter.ensemble):
-        raise UserError(
-            f"{segmenter.url}: holds another ensemble than the segmenter's, which was replaced "
-            "there. Save it again at another folder: segmenter.save(FOLDER)."
-        )
-    return Models(ddpm, ensemble, ensemble_hash)

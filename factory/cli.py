@@ -76,7 +76,9 @@ def _run(command: str, args: argparse.Namespace) -> int:
     except BrokenPipeError as error:
         return _unsaid(error)
     except _failures() as error:
-        return failed(_line(error), resumable=command == "generate" and not _only_looks(args))
+        return failed(
+            _line(error), resumable=command in ("generate", "label") and not _only_looks(args)
+        )
 
 
 def _only_looks(args: argparse.Namespace) -> bool:
@@ -102,7 +104,8 @@ def _exit_code(command: Command, args: argparse.Namespace) -> int:
 def _config(command: Command, args: argparse.Namespace) -> Config:
     """The config of a file or a recipe, with overrides and then with flags."""
     overrides = [parse_override(text) for text in args.set]
-    keys = [options["dest"] for options in command.arguments.values()]
+    # An argument without a flag is called as its key.
+    keys = [options.get("dest", name) for name, options in command.arguments.items()]
     overrides += [(key, value) for key in keys if (value := getattr(args, key)) is not None]
     return load_config(
         recipe_file(args.recipe) if args.recipe is not None else args.config, overrides

@@ -39,6 +39,21 @@ def _option(about: str) -> dict[str, Any]:
     return {"action": "store_const", "const": True, "help": about}
 
 
+def _workers(section: str) -> Options:
+    """The flags of a command that writes shards."""
+    return {
+        "--samples-per-shard": _key(f"{section}.samples_per_shard", "pairs a shard"),
+        "--workers": _key(f"{section}.workers", "ray: a pool of actors; here: this process alone"),
+        "--min-actors": _key(f"{section}.min_actors", "actors kept at least"),
+        "--max-actors": _key(f"{section}.max_actors", "actors at most"),
+    }
+
+
+def _folder(url: str) -> dict[str, str]:
+    """A source of all images below a folder."""
+    return {"kind": "folder", "url": url}
+
+
 _DDPM = _key("models.ddpm_url", "the DDPM's model folder")
 _ENSEMBLE = _key("models.ensemble_url", "the ensemble's folder")
 _PRESET = _key("preset", "image size, network and training: toy, 32px, 64px, 128px or 256px")
@@ -107,18 +122,32 @@ _LIST = [
             "--num": _key("generate.num", "pairs to make: 1000, 1e6, 10k"),
             "--out": _key("generate.url", "the dataset's folder or URL"),
             "--format": _key("generate.format", "parquet or webdataset"),
-            "--samples-per-shard": _key("generate.samples_per_shard", "pairs a shard"),
-            "--workers": _key(
-                "generate.workers", "ray: a pool of actors; here: this process alone"
-            ),
-            "--min-actors": _key("generate.min_actors", "actors kept at least"),
-            "--max-actors": _key("generate.max_actors", "actors at most"),
+            **_workers("generate"),
             "--seed": _key("generate.seed", "with the index, a pair's identity"),
             "--extend": _switch(
                 "generate.extend", "let a smaller dataset of this plan grow to --num"
             ),
         },
         commands.check_generate,
+    ),
+    Command(
+        "label",
+        "make masks, uncertainty and class shares for images of one's own",
+        commands.label,
+        {
+            "label.source": {
+                "metavar": "IMAGES",
+                "nargs": "?",
+                "type": _folder,
+                "help": "a folder, a .zip, or a finished dataset of this factory (label.source)",
+            },
+            "--ddpm": _DDPM,
+            "--ensemble": _ENSEMBLE,
+            "--out": _key("label.url", "the dataset's folder or URL"),
+            "--format": _key("label.format", "parquet or webdataset"),
+            **_workers("label"),
+        },
+        commands.check_label,
     ),
     Command(
         "import",

@@ -102,6 +102,24 @@ def check_evaluate(config: Config) -> None:
     commands.check_evaluate(config)
 
 
+def label(config: Config) -> int:
+    from factory.generation import command
+
+    storage.check_outlives("label.url", config.label.url)
+    try:
+        command.label(config)
+    except (GenerationFailed, Incomplete) as error:
+        return failed(error, resumable=True)
+    return 0
+
+
+def check_label(config: Config) -> None:
+    from factory.generation.command import check
+
+    storage.check_outlives("label.url", config.label.url)
+    check(config, "label")
+
+
 def generate(config: Config) -> int:
     from factory.generation import command
 
@@ -157,7 +175,7 @@ def status(args: Namespace) -> int:
         print("complete")
         return 0
     print(f"left     {duration(left) if left else 'unknown'} at that rate")
-    print("unfinished; the same `factory generate` goes on")
+    print(f"unfinished; the same `factory {plan.command}` goes on")
     return 3
 
 
@@ -196,7 +214,8 @@ def _report_findings(found: "Verification", args: Namespace) -> int:
     if not found.finished:
         if found.unproven:
             print(f"without a receipt, unproven: {counted(len(found.unproven), 'shard')}")
-        print("unfinished; the same `factory generate` goes on")
+        command = found.plan.command if found.plan else "generate"
+        print(f"unfinished; the same `factory {command}` goes on")
         return 3
     return 0
 

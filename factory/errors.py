@@ -9,6 +9,7 @@ FactoryError
 |- ShardConflict       A shard's file holds other bytes than a run made.
 |- UnlikeHardware      This process would make other bytes than those before it.
 |- CannotCompile       The machine lacks what compiling needs.
+|- ChangedSource       An image is not the one that a dataset's plan is for, or is gone.
 |- NotFinite           A training's state holds numbers that are not finite.
 |- UnreadableImage     Bytes are no image that is read; also a ValueError.
 `- DamagedShard        Bytes are no whole shard, or a sample breaks the contract; also a ValueError.
@@ -83,14 +84,21 @@ class UnlikeHardware(FactoryError):
 
 
 class CannotCompile(FactoryError):
-    """The machine lacks what compiling needs; `reason` says what."""
+    """The machine lacks what compiling needs; `reason` says what.
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"{reason}. Turn it off: --set generate.compile=false.")
+    section: the section of the config whose key turns it off.
+    """
 
-    def __reduce__(self) -> tuple[type["CannotCompile"], tuple[str]]:
-        return CannotCompile, (self.reason,)
+    def __init__(self, reason: str, section: str = "generate") -> None:
+        self.reason, self.section = reason, section
+        super().__init__(f"{reason}. Turn it off: --set {section}.compile=false.")
+
+    def __reduce__(self) -> tuple[type["CannotCompile"], tuple[str, str]]:
+        return CannotCompile, (self.reason, self.section)
+
+
+class ChangedSource(FactoryError):
+    """An image of a source is gone, or has changed since a dataset of labels was begun."""
 
 
 class NotFinite(FactoryError):

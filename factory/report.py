@@ -107,6 +107,7 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
     return templates.get_template("report.html.j2").render(
         name=storage.name_of(url),
         run_id=plan.run_id,
+        is_drawn=plan.is_drawn,
         facts=_facts(plan, manifest, seen),
         which_samples=_which_samples(plan, seen),
         figures=[_figure(sample, plan.classes) for sample in seen.samples],

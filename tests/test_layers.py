@@ -51,7 +51,11 @@ generation.dispatcher
 generation.pool
 generation.watching
 generation.recipe
-generation.synthesizer
+generation.label_recipe generation.label_source
+generation.frozen_models
+generation.synthesizer generation.labeller
+generation.stages
+generation.planning
 generation.probe
 generation.shard_maker
 generation.ray_actors generation.local
@@ -69,7 +73,7 @@ exporting.command
 segmenter
 commands
 command_table
-api cli
+api datasets cli
 __main__
 """
 RAY_AT_MODULE_LEVEL = {

@@ -5,6 +5,7 @@ cluster, or is a whole run of its own, is only looked at; `_run` says which is w
 """
 
 import json
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -26,6 +27,7 @@ SMALLER = {
     "train": ["--dry-run"],
     "fit": ["--num-members=2", "--set=fit.num_steps=3", "--set=fit.pixels_per_step=64"],
     "evaluate": ["--set=evaluate.num_pictures=1"],
+    "label": ["--workers=here", "--set=label.precision=fp32"],
     "generate": [
         *("--workers=here", "--samples-per-shard=2", "--set=generate.batch_size=2"),
         *("--set=generate.num_sampling_steps=4", "--set=generate.precision=fp32"),
@@ -46,6 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     save_pairs(tmp_path / "labelled", 3, 32)
+    shutil.copytree(tmp_path / "labelled" / "images", tmp_path / "my" / "photos")
     faces = tmp_path / "data" / "faces64"
     save_pairs(faces / "labeled", 6, 64)
     save_pairs(faces / "unlabeled", 3, 64, seed=3)

@@ -8,6 +8,7 @@ the keys. Nothing here imports torch, so that a mistake is answered at once.
 from factory.config.data import DataConfig
 from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
 from factory.config.generate import GenerateConfig
+from factory.config.label import LabelConfig
 from factory.config.loading import (
     config_tree,
     dump_config,
@@ -16,6 +17,7 @@ from factory.config.loading import (
     parse_override,
 )
 from factory.config.schema import Config, check_section, required, unet_problems
+from factory.config.shards import ShardsConfig
 from factory.config.train import DiffusionConfig, TrainConfig, UNetConfig
 
 __all__ = [
@@ -25,7 +27,9 @@ __all__ = [
     "EvaluateConfig",
     "FitConfig",
     "GenerateConfig",
+    "LabelConfig",
     "ModelsConfig",
+    "ShardsConfig",
     "TrainConfig",
     "UNetConfig",
     "check_section",

@@ -13,7 +13,7 @@ from factory.config.tree import set_default, value_at
 from factory.values import TOY, parse_count, parse_url
 
 _OWN = (
-    *("data.unlabelled", "data.labelled", "data.test"),
+    *("data.unlabelled", "data.labelled", "data.test", "label.source"),
     *("models.ddpm_url", "models.ensemble_url"),
     *("train.url", "train.initial_model_url"),
 )
@@ -27,6 +27,8 @@ _TOY: dict[str, Any] = {
     "train.url": "out/toy/ddpm",
     "evaluate.url": "out/toy/evaluation",
     "generate.url": "out/toy/dataset",
+    "label.source": {"kind": "toy", "num": 100, "seed": 3},
+    "label.url": "out/toy/labels",
 }
 
 
@@ -105,4 +107,5 @@ def _below_run(url: Any) -> dict[str, str]:
         "train.url": run,
         "evaluate.url": storage.join(run, "evaluation"),
         "generate.url": storage.join(run, "dataset"),
+        "label.url": storage.join(run, "labels"),
     }

@@ -1,6 +1,6 @@
 """A whole config: its sections, what cannot stand together, and what a command needs of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import model_validator
@@ -10,7 +10,9 @@ from factory.config.data import DataConfig
 from factory.config.defaults import with_defaults
 from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
 from factory.config.generate import GenerateConfig
+from factory.config.label import LabelConfig
 from factory.config.presets import preset_table
+from factory.config.shards import ShardsConfig
 from factory.config.train import TrainConfig, UNetConfig
 from factory.errors import Problems, UserError
 from factory.values import Section
@@ -31,6 +33,7 @@ class Config(Section):
     fit: FitConfig = FitConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     generate: GenerateConfig = GenerateConfig()
+    label: LabelConfig = LabelConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -44,6 +47,7 @@ class Config(Section):
         return self
 
 
+_SOURCES = ("unlabelled", "labelled", "test")
 _REMEDIES = {
     "data.image_size": (
         "Name a preset for the size that your images are to have, as `preset: 64px` or with --set "
@@ -58,6 +62,7 @@ _REMEDIES = {
         "Name labelled images that are none of data.labelled: "
         "{{kind: pairs, url: FOLDER, classes_url: FILE}}."
     ),
+    "label.source": "Name the images: {{kind: folder, url: FOLDER}}, or `factory label FOLDER`.",
     "models.ddpm_url": (
         "Name a DDPM's folder with --ddpm: {model} is where `factory train` puts its result; toy "
         "is the embedded one."
@@ -87,7 +92,7 @@ def _value(config: Config, key: str) -> Any:
     return getattr(getattr(config, section), name)
 
 
-def check_section(config: Config, name: Literal["train", "fit", "generate"]) -> None:
+def check_section(config: Config, name: Literal["train", "fit", "generate", "label"]) -> None:
     """Raises UserError for values of a section that cannot stand together, all of them at once.
 
     Single values were checked when the config was read. Only what reads a section asks this of it:
@@ -103,10 +108,10 @@ def check_section(config: Config, name: Literal["train", "fit", "generate"]) -> 
 def _source_problems(config: Config) -> Iterator[str]:
     """Returns problems of sources at this size, or at the least one if only a model knows it."""
     size = config.data.image_size or _LEAST_IMAGE_SIZE
-    for name in ("unlabelled", "labelled", "test"):
-        source = getattr(config.data, name)
+    named = {f"data.{name}": getattr(config.data, name) for name in _SOURCES}
+    for key, source in {**named, "label.source": config.label.source}.items():
         if source is not None:
-            yield from (f"data.{name}.{problem}" for problem in source.size_problems(size))
+            yield from (f"{key}.{problem}" for problem in source.size_problems(size))
 
 
 def _train_problems(config: Config) -> Iterator[str]:
@@ -134,16 +139,20 @@ def _fit_problems(config: Config) -> Iterator[str]:
             yield f"fit.{name}: {values} has a value twice"
 
 
-def _generate_problems(config: Config) -> Iterator[str]:
-    generate = config.generate
-    if generate.min_actors > generate.max_actors:
+def _actor_problems(settings: ShardsConfig) -> Iterator[str]:
+    if settings.min_actors > settings.max_actors:
         yield (
-            f"generate.min_actors: {generate.min_actors} must not be above "
-            f"generate.max_actors = {generate.max_actors}"
+            f"{settings.section}.min_actors: {settings.min_actors} must not be above "
+            f"{settings.section}.max_actors = {settings.max_actors}"
         )
 
 
-_CHECKS = {"train": _train_problems, "fit": _fit_problems, "generate": _generate_problems}
+_CHECKS: Mapping[str, Callable[[Config], Iterator[str]]] = {
+    "train": _train_problems,
+    "fit": _fit_problems,
+    "generate": lambda config: _actor_problems(config.generate),
+    "label": lambda config: _actor_problems(config.label),
+}
 
 
 def unet_problems(unet: UNetConfig) -> list[str]:

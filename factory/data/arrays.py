@@ -60,13 +60,14 @@ class ArrayItem:
         """Arrays are taken as they are."""
         return DEFAULT_READING
 
-    @property
-    def tile(self) -> None:
-        """Arrays are no tiles."""
-
     def image(self, size: int) -> Picture:
         """The image."""
         return picture_of_array(self.source.images[self.index], "array")
+
+    def content(self) -> bytes:
+        """The image's values."""
+        values: bytes = self.source.images[self.index].tobytes()
+        return values
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask."""

@@ -12,7 +12,6 @@ from typing import Protocol
 from factory.data import decoding, masks
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture
-from factory.data.geometry import Box
 from factory.data.masks import Mask
 from factory.data.reading import DEFAULT_READING, Reading
 from factory.data.trees import Tree
@@ -41,16 +40,14 @@ class Item(Protocol):
     def reading(self) -> Reading:
         """The keys of its source that decide its pixels."""
 
-    @property
-    def tile(self) -> Box | None:
-        """The part of the upright image that it is, if it is a tile; None for all of it."""
-
     def image(self, size: int) -> Picture:
-        """The image, upright and whole; its place in a square of this size follows from `reading`
-        and `tile`.
+        """The image, upright and whole; its centred square is then scaled to size x size.
 
         Raises OSError, and UnreadableImage with a message that continues `image_url: `.
         """
+
+    def content(self) -> bytes:
+        """The bytes that alone decide the image: those of its file. Raises as `image` does."""
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask as it is stored, whole, its values made class ids by the rules.
@@ -64,8 +61,7 @@ class Found:
     """The items of a source, none of them read yet."""
 
     items: Sequence[Item] = ()
-    """Sorted by name; those of files that hold several in the order in which they are stored, those
-    that are tiles of one image row by row."""
+    """Sorted by name; those of files that hold several in the order in which they are stored."""
     notes: tuple[str, ...] = ()
     """Sentences on what lies beside the images and is not read, though it may be meant (other
     endings, sub-folders, links to folders), and on what is read though it may be no image."""
@@ -118,10 +114,6 @@ class ImageFile:
     reading: Reading = DEFAULT_READING
 
     @property
-    def tile(self) -> None:
-        """None: it is a whole image."""
-
-    @property
     def image_url(self) -> str:
         """The place of the image's file."""
         return self.tree.url_of(self.path)
@@ -134,6 +126,10 @@ class ImageFile:
     def image(self, size: int) -> Picture:
         """The file's image."""
         return decoding.decode_image(self.tree.read(self.path), self.reading)
+
+    def content(self) -> bytes:
+        """The image file's bytes."""
+        return self.tree.read(self.path)
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask file's ids."""

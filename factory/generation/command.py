@@ -1,15 +1,18 @@
-"""Makes a dataset: workers make the shards that are missing, and the ledger counts."""
+"""Makes a dataset of either stage: workers make the shards that are missing, the ledger counts."""
 
 import os
 import platform
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from factory import storage
-from factory.config import Config, check_section, dump_config
+from factory.config import Config, ShardsConfig, check_section, dump_config
 from factory.errors import Incomplete, UserError, counted
 from factory.generation.hardware import libraries, processor
-from factory.generation.recipe import Models, load_models, make_plan
+from factory.generation.planning import Planned, Stage, planned
+from factory.generation.recipe import Models, load_models
+from factory.generation.stages import settings_of
 from factory.progress import tell
 from factory.ray_internals.environment import is_submitted_job
 from factory.shards.ledger import Ledger
@@ -19,72 +22,94 @@ from factory.shards.reading import read_hardware
 from factory.values import TOY
 
 
-def check(config: Config) -> Ledger:
-    """The ledger of the dataset that `generate` makes; starts and writes nothing.
+def check(config: Config, stage: Stage = "generate") -> Ledger:
+    """The ledger of the dataset that `make` makes; starts and writes nothing.
 
     Raises UserError for all that would stop it.
     """
-    return _prepare(config)[0]
+    return _prepare(config, stage).ledger
 
 
-def _prepare(config: Config, models: Models | None = None) -> tuple[Ledger, Models | None]:
-    """The ledger; and the models for workers in this process, while actors load their own.
+@dataclass(frozen=True)
+class _Prepared:
+    """What is known of a dataset before anything is started or written."""
 
-    models: those of the config if they are loaded already.
-    """
-    check_section(config, "generate")
-    _check_workers(config)
+    ledger: Ledger
+    planned: Planned
+    models: Models | None
+    """The models for workers in this process; None for actors, which load their own."""
+
+
+def _prepare(config: Config, stage: Stage, models: Models | None = None) -> _Prepared:
+    """models: those of the config if they are loaded already."""
+    check_section(config, stage)
+    settings: ShardsConfig = config.label if stage == "label" else config.generate
+    _check_workers(settings)
     models = models or load_models(config)
-    url, plan = config.generate.url, make_plan(config, models)
+    wanted = planned(config, stage, models)
+    url = settings.url
     if not storage.check_writable(url):
         tell(
             f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
             "two commands on one dataset at once there."
         )
     read_hardware(url)
-    ledger = Ledger.resolve(url, plan, config.generate.extend)
-    return ledger, models if config.generate.workers == "here" else None
+    extend = stage == "generate" and config.generate.extend
+    ledger = Ledger.resolve(url, wanted.plan, extend)
+    return _Prepared(ledger, wanted, models if settings.workers == "here" else None)
 
 
-def _check_workers(config: Config) -> None:
+def _check_workers(settings: ShardsConfig) -> None:
     """Raises UserError if the workers cannot be started, or if their work would be lost."""
-    url = config.generate.url
+    url = settings.url
     # The folder of a submitted job is thrown away.
     if is_submitted_job() and storage.is_local(url) and _below(url, os.getcwd()):
         raise UserError(
-            f"generate.url: {url} lies in the job's own folder, which is thrown away. "
+            f"{settings.section}.url: {url} lies in the job's own folder, which is thrown away. "
             "Name an absolute path that all nodes share, or a URL such as s3://bucket/prefix."
         )
-    if config.generate.workers == "ray":
+    if settings.workers == "ray":
         from factory.generation import ray_actors
 
-        ray_actors.check_capacity(config)
+        ray_actors.check_capacity(settings)
 
 
 def generate(config: Config, models: Models | None = None) -> Manifest:
-    """Makes the dataset at generate.url, or what is still missing of it.
+    """Makes the dataset of pairs at generate.url; see `make`."""
+    return make(config, "generate", models)
+
+
+def label(config: Config, models: Models | None = None) -> Manifest:
+    """Makes the dataset of labels at label.url; see `make`."""
+    return make(config, "label", models)
+
+
+def make(config: Config, stage: Stage, models: Models | None = None) -> Manifest:
+    """Makes the dataset of a stage, or what is still missing of it.
 
     models: those of the config if they are loaded already. Raises UserError before anything is
     started, GenerationFailed where shards keep failing.
     """
-    ledger, models = _prepare(config, models)
+    prepared = _prepare(config, stage, models)
+    ledger, models = prepared.ledger, prepared.models
     url, plan = ledger.url, ledger.plan
     pending = ledger.pending()
-    if pending and config.generate.workers == "ray":
+    if pending and settings_of(config, plan).workers == "ray":
         from factory import cluster
 
         # First: a plan that is left behind would be in the way of the next one.
         cluster.connect()
     ledger.start(dump_config(config), environment())
+    prepared.planned.keep(url)
     tell(
-        f"generate | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
+        f"{stage} | run {plan.run_id} | {plan.num_shards - len(pending)}/{plan.num_shards} "
         f"shards are there | {url}"
     )
     if pending:
         make_shards(config, plan, pending, models=models)
     manifest = complete(config, ledger, proven=pending)
     made = f"{counted(manifest.rows, 'pair')}, {counted(manifest.bytes, 'byte')}"
-    tell(f"generate | complete | {made} | {url}")
+    tell(f"{stage} | complete | {made} | {url}")
     return manifest
 
 
@@ -100,7 +125,7 @@ def make_shards(
     replace: as for `Ledger.publish`. models: those of the config if they are loaded already, which
     workers in this process then need not do again.
     """
-    if config.generate.workers == "here":
+    if settings_of(config, plan).workers == "here":
         from factory.generation import local
 
         local.make_shards(config, plan, shards, replace, models)
@@ -115,7 +140,7 @@ def complete(config: Config, ledger: Ledger, proven: Collection[int]) -> Manifes
 
     proven: the shards that are known to be whole. Raises GenerationFailed, Incomplete, OSError.
     """
-    texts = _description(config, ledger.plan), config.generate.license
+    texts = _description(config, ledger.plan), settings_of(config, ledger.plan).license
     try:
         return ledger.finish(*texts, proven=proven)
     except Incomplete as incomplete:
@@ -148,6 +173,9 @@ def _description(config: Config, plan: Plan) -> str:
     else:
         model = f"a DDPM of {source.title}"
     size = plan.recipe["image_size"]
+    if plan.command == "label":
+        images = config.label.source.title if config.label.source else "a source"
+        return f"Images of {images}, labelled by an ensemble on the features of {model}."
     return (
         f"Synthetic {size}x{size} images with a class for every pixel: sampled from "
         f"{model}, labelled by an ensemble on the DDPM's own features."

@@ -214,12 +214,13 @@ class Dispatcher:
     def _check_restarts(self, actors: ActorCounts) -> None:
         self._restarts = actors.num_restarts
         in_a_row = self._restarts - self._restarts_before
+        section = self._limits.section
         if in_a_row > self._limits.restarts and not actors.num_ready:
             self.stop(
                 f"actors died {counted(in_a_row, 'time')}, and no shard was finished in between. "
                 "Ray kills them where the memory of a node is used up: use nodes with more of it, "
-                "or have fewer actors on each by a lower generate.max_actors or a higher "
-                "generate.cpus_per_actor. Other reasons are in Ray's logs"
+                f"or have fewer actors on each by a lower {section}.max_actors or a higher "
+                f"{section}.cpus_per_actor. Other reasons are in Ray's logs"
             )
 
     def _record_crash(self, number: int) -> None:
@@ -233,7 +234,7 @@ class Dispatcher:
         self._crashed.setdefault(attempt.node, []).append(shard)
         self._num_crashes[shard] += 1
         if self._num_crashes[shard] >= self._limits.attempts:
-            advice = "Where memory is short, lower generate.max_actors."
+            advice = f"Where memory is short, lower {self._limits.section}.max_actors."
             times = counted(self._num_crashes[shard], "time")
             self.stop(
                 f"shard {shard}: its actor died or hung {times} while making it. "

@@ -19,6 +19,8 @@ class Limits:
     restarts: int
     """At most so many restarts of actors may follow each other, without a shard finished in
     between, until no actor is left."""
+    section: str = "generate"
+    """The section of the config whose keys these limits are, for messages."""
 
 
 @dataclass(frozen=True)

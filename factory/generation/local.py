@@ -8,17 +8,17 @@ from functools import partial
 
 import torch
 
-from factory.config import Config, GenerateConfig
+from factory.config import Config, ShardsConfig
 from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, counted
 from factory.generation.recipe import Models, load_models
 from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
-from factory.generation.synthesizer import Synthesizer
+from factory.generation.stages import batch_maker, settings_of
 from factory.progress import bar, duration, tell
 from factory.shards.plan import Plan
 
 
 @contextmanager
-def threads_of_an_actor(settings: GenerateConfig) -> Iterator[None]:
+def threads_of_an_actor(settings: ShardsConfig) -> Iterator[None]:
     """Lets the body compute with as many threads as an actor of a pool does: they cut the work, and
     so decide how sums are rounded."""
     before = torch.get_num_threads()
@@ -39,11 +39,12 @@ def make_shards(
     """Makes these shards; one that fails stops no other.
 
     replace: as for `Ledger.publish`. models: those of the config if they are loaded already. Raises
-    GenerationFailed if one is not made, UserError as `Synthesizer` does.
+    GenerationFailed if one is not made, UserError as `batch_maker` does.
     """
-    with threads_of_an_actor(config.generate):
+    settings = settings_of(config, plan)
+    with threads_of_an_actor(settings):
         maker = _maker(config, plan, models or load_models(config), replace)
-        failures = _make_all(maker, shards, config.generate.progress_seconds)
+        failures = _make_all(maker, shards, settings.progress_seconds)
     if failures:
         raise GenerationFailed(
             f"{len(failures)} of {counted(plan.num_shards, 'shard')} failed:\n"
@@ -52,14 +53,14 @@ def make_shards(
 
 
 def _maker(config: Config, plan: Plan, models: Models, replace: bool) -> ShardMaker:
-    settings = config.generate
+    settings = settings_of(config, plan)
     try:
-        synthesizer = Synthesizer(models, plan)
-        maker = ShardMaker(synthesizer, plan, settings.url, replace, settings.allow_unlike_hardware)
+        batches = batch_maker(config, plan, models)
+        maker = ShardMaker(batches, plan, settings.url, replace, settings.allow_unlike_hardware)
     except (CannotCompile, UnlikeHardware) as error:
         raise GenerationFailed(str(error)) from error
     if maker.joined.difference:
-        tell(f"generate | {maker.joined.difference}")
+        tell(f"{plan.command} | {maker.joined.difference}")
     return maker
 
 
@@ -69,14 +70,15 @@ def _make_all(maker: ShardMaker, shards: Sequence[int], progress_seconds: float)
     started = last_line = time.monotonic()
     threads = ThreadPoolExecutor(NUM_SLOTS)
     try:
-        with bar("generate", len(shards), "shards") as shown:
+        with bar(maker.plan.command, len(shards), "shards") as shown:
             for num, failure in enumerate(threads.map(partial(_make, maker), shards), start=1):
                 failures += [failure] if failure else []
                 shown.move(num)
                 if (now := time.monotonic()) - last_line >= progress_seconds and not shown.is_shown:
                     last_line = now
                     left = duration((now - started) / num * (len(shards) - num))
-                    tell(f"generate | {num:,} of {len(shards):,} shards are made | ETA {left}")
+                    what = f"{num:,} of {len(shards):,} shards are made"
+                    tell(f"{maker.plan.command} | {what} | ETA {left}")
     finally:
         threads.shutdown(cancel_futures=True)
     return failures

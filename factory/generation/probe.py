@@ -12,8 +12,8 @@ import torch
 
 from factory.differences import differences
 from factory.errors import UnlikeHardware, shown
+from factory.generation.frozen_models import BatchMaker
 from factory.generation.hardware import made_with
-from factory.generation.synthesizer import Synthesizer
 from factory.shards.layout import HARDWARE
 from factory.shards.ledger import Ledger
 from factory.shards.plan import Plan
@@ -21,7 +21,7 @@ from factory.shards.receipts import Hardware
 
 _WAYS_OUT = (
     "Use hardware and versions as there, or start a dataset at another --out. To mix them, --set "
-    "generate.allow_unlike_hardware=true: receipts tell what each shard was made with, and only "
+    "{}.allow_unlike_hardware=true: receipts tell what each shard was made with, and only "
     "the like can repair it."
 )
 
@@ -35,15 +35,15 @@ class Joined:
     """The difference from what the dataset was begun with; empty if there is none."""
 
 
-def probe(synthesizer: Synthesizer, plan: Plan) -> str:
+def probe(batch_maker: BatchMaker, plan: Plan) -> str:
     """Returns the sha256 of a batch as it goes into shards, and of its numbers before rounding."""
-    x_0, samples = synthesizer.probe()
-    digest = hashlib.sha256(x_0.numpy().tobytes())
+    numbers, samples = batch_maker.probe()
+    digest = hashlib.sha256(numbers.numpy().tobytes())
     digest.update(plan.encode(samples) if samples else b"")
     return digest.hexdigest()
 
 
-def join(ledger: Ledger, synthesizer: Synthesizer, allow_unlike: bool) -> Joined:
+def join(ledger: Ledger, batch_maker: BatchMaker, allow_unlike: bool) -> Joined:
     """Returns what this process makes shards with, if it is like what the dataset was begun with.
 
     The first process to join decides that, create-only. Raises UnlikeHardware if the bytes of a
@@ -51,16 +51,16 @@ def join(ledger: Ledger, synthesizer: Synthesizer, allow_unlike: bool) -> Joined
     allow_unlike; UserError if the ledger is damaged; OSError from the storage.
     """
     mine = Hardware(
-        probe=probe(synthesizer, ledger.plan),
-        made_with=made_with(synthesizer.device.type, torch.get_num_threads()),
+        probe=probe(batch_maker, ledger.plan),
+        made_with=made_with(batch_maker.device.type, torch.get_num_threads()),
         host=socket.gethostname(),
     )
     unknown = _unknown(ledger, mine)
     if unknown and not allow_unlike:
-        raise UnlikeHardware(f"{ledger.url}: {unknown}. {_WAYS_OUT}")
+        raise UnlikeHardware(f"{ledger.url}: {unknown}. {_ways_out(ledger)}")
     first = ledger.claim_hardware(mine)
     if first.probe != mine.probe and not allow_unlike:
-        raise UnlikeHardware(_refusal_message(ledger.url, first, mine))
+        raise UnlikeHardware(_refusal_message(ledger, first, mine))
     return Joined(mine.made_with, unknown or _difference(first, mine))
 
 
@@ -87,10 +87,15 @@ def _difference(first: Hardware, mine: Hardware) -> str:
     )
 
 
-def _refusal_message(url: str, first: Hardware, mine: Hardware) -> str:
+def _ways_out(ledger: Ledger) -> str:
+    return _WAYS_OUT.format(ledger.plan.command)
+
+
+def _refusal_message(ledger: Ledger, first: Hardware, mine: Hardware) -> str:
     return (
-        f"{url}: {mine.host} rounds otherwise than {shown(first.host)}, which began the dataset: "
-        f"its shards would hold other bytes ({_differences(first, mine)}). {_WAYS_OUT}"
+        f"{ledger.url}: {mine.host} rounds otherwise than {shown(first.host)}, which began the "
+        f"dataset: its shards would hold other bytes ({_differences(first, mine)}). "
+        f"{_ways_out(ledger)}"
     )
 
 

@@ -19,14 +19,14 @@ import ray
 import torch
 
 from factory import cluster, storage
-from factory.config import Config, GenerateConfig
+from factory.config import Config, ShardsConfig
 from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, UserError, counted
 from factory.generation import pool
 from factory.generation.gpu_memory import limit_memory
 from factory.generation.job import Attempt, Limits, Outcome, Progress
 from factory.generation.recipe import load_models
 from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
-from factory.generation.synthesizer import Synthesizer
+from factory.generation.stages import batch_maker, settings_of
 from factory.generation.watching import Watch, Whole
 from factory.progress import bar, duration, print_lines, tell
 from factory.shards.layout import RUN
@@ -40,28 +40,29 @@ _NOT_SHARED = "Name a path that all nodes share, or a URL such as s3://bucket/pr
 def make_shards(config: Config, plan: Plan, shards: Sequence[int], replace: bool = False) -> None:
     """Makes these shards with the actors of a pool; raises GenerationFailed where one is not made.
 
-    replace: as for `publish`. Raises UserError where not all nodes share generate.url.
+    replace: as for `publish`. Raises UserError where not all nodes share the dataset's url.
     """
     cluster.connect()
-    settings = config.generate
-    _check_nodes_share(settings.url)
+    settings = settings_of(config, plan)
+    _check_nodes_share(settings)
     attempts = settings.max_shard_retries + 1
-    limits = Limits(attempts, settings.max_failed_shards, attempts * 2 * settings.max_actors)
+    restarts = attempts * 2 * settings.max_actors
+    limits = Limits(attempts, settings.max_failed_shards, restarts, settings.section)
     size = _size(settings, len(shards))
     work = pool.Work(partial(ShardActor, Assignment(config, plan, replace)), _STOPS_JOB)
     whole = _whole(plan, shards)
     with (
-        bar("generate", whole.pairs, "pairs", done=whole.pairs_before) as shown,
+        bar(settings.section, whole.pairs, "pairs", done=whole.pairs_before) as shown,
         closing(pool.make(shards, limits, work, size)) as reports,
     ):
-        watch = Watch(whole, size, settings.progress_seconds, shown)
+        watch = Watch(whole, size, settings.progress_seconds, shown, stage=settings.section)
         for progress in reports:
             watch.show(progress)
             _check_moves(watch, settings)
     _check_all_made(progress, plan)
 
 
-def _size(settings: GenerateConfig, num_shards: int) -> pool.PoolSize:
+def _size(settings: ShardsConfig, num_shards: int) -> pool.PoolSize:
     """Asks for all actors that are allowed and of use; on this machine alone, for all that it has
     room for."""
     num = min(settings.max_actors, num_shards)
@@ -72,7 +73,7 @@ def _size(settings: GenerateConfig, num_shards: int) -> pool.PoolSize:
             fitting = min(fitting, int(room.gpus / settings.gpus_per_actor))
         if max(1, fitting) < num:
             num = max(1, fitting)
-            tell(f"generate | as many actors as this machine has room for: {num}")
+            tell(f"{settings.section} | as many actors as this machine has room for: {num}")
     return pool.PoolSize(num, NUM_SLOTS, settings.cpus_per_actor, settings.gpus_per_actor)
 
 
@@ -81,13 +82,14 @@ def _whole(plan: Plan, shards: Sequence[int]) -> Whole:
     return Whole(plan.num, plan.num_shards, plan.num - pairs, plan.num_shards - len(shards))
 
 
-def _check_moves(watch: Watch, settings: GenerateConfig) -> None:
+def _check_moves(watch: Watch, settings: ShardsConfig) -> None:
     """Raises GenerationFailed where nothing was finished for too long."""
-    if watch.still_seconds() > settings.no_progress_timeout_seconds:
+    most = settings.no_progress_timeout_seconds
+    key = f"{settings.section}.no_progress_timeout_seconds"
+    if watch.still_seconds() > most:
         raise GenerationFailed(
             f"no shard was finished for {duration(watch.still_seconds())}, which is more than "
-            f"generate.no_progress_timeout_seconds = {settings.no_progress_timeout_seconds:g}. "
-            "Raise it if shards are slow or nodes come late"
+            f"{key} = {most:g}. Raise it if shards are slow or nodes come late"
         )
 
 
@@ -105,24 +107,24 @@ def _check_all_made(progress: Progress, plan: Plan) -> None:
         )
 
 
-def _check_nodes_share(url: str) -> None:
+def _check_nodes_share(settings: ShardsConfig) -> None:
     """Raises UserError where a path of this machine is not that of all nodes."""
+    url = settings.url
     if not storage.is_local(url) or len(cluster.live_nodes()) == 1:
         return
     strangers, silent = cluster.nodes_without(storage.join(url, RUN))
     if strangers:
         raise UserError(
-            f"generate.url: {url} is not shared by {', '.join(strangers)}. {_NOT_SHARED}"
+            f"{settings.section}.url: {url} is not shared by {', '.join(strangers)}. {_NOT_SHARED}"
         )
     if silent:
         # An actor there looks by itself, when it is started.
         tell(f"warning: {', '.join(silent)} did not answer whether {url} is shared there")
 
 
-def check_capacity(config: Config) -> None:
+def check_capacity(settings: ShardsConfig) -> None:
     """Raises UserError where this machine alone can never run the smallest pool."""
-    settings = config.generate
-    keys = "generate.min_actors x generate."
+    keys = f"{settings.section}.min_actors x {settings.section}."
     cluster.check_capacity(
         {
             "CPUs": (f"{keys}cpus_per_actor", settings.cpus_per_actor * settings.min_actors),
@@ -150,7 +152,7 @@ class ShardActor:
 
     def __init__(self, assignment: Assignment, dispatcher: Any) -> None:
         print_lines()
-        self.settings = assignment.config.generate
+        self.settings = settings_of(assignment.config, assignment.plan)
         self.dispatcher = dispatcher
         torch.set_num_threads(self.settings.threads_per_actor)
         limit_memory(self.settings.gpus_per_actor)
@@ -193,11 +195,11 @@ class ShardActor:
 
 def _maker(assignment: Assignment) -> ShardMaker:
     """Loads the models. Raises GenerationFailed where the GPU's memory is too small for them."""
-    plan, settings = assignment.plan, assignment.config.generate
-    models = load_models(assignment.config)
+    plan, config = assignment.plan, assignment.config
+    settings, models = settings_of(config, plan), load_models(config)
     try:
         return ShardMaker(
-            Synthesizer(models, plan),
+            batch_maker(config, plan, models),
             plan,
             settings.url,
             assignment.replace,

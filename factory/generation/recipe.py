@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel
 
-from factory.config import Config, GenerateConfig
+from factory.config import Config, GenerateConfig, ShardsConfig
 from factory.diffusion import philox
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.samplers import SAMPLERS
@@ -35,14 +35,31 @@ def known_sampler(name: str) -> str:
     return name
 
 
-class Recipe(BaseModel, frozen=True, extra="forbid"):
-    """The recipe by which the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
+class Execution(BaseModel, frozen=True, extra="forbid"):
+    """The models of a dataset, and how they are run; a part of every recipe."""
 
     method: int
     """`RECIPE_VERSION` of the code that made the plan."""
-    seed: int
     image_size: int
-    """Height and width of the images, in pixels."""
+    """Height and width of the images that the models know, in pixels."""
+    device: Literal["cpu", "cuda"]
+    batch_size: int
+    precision: Literal["fp32", "bf16"]
+    compiled: bool
+    vote: Literal["soft", "hard"]
+    ddpm_sha256: str
+    ensemble_sha256: str
+
+    @property
+    def in_bf16(self) -> bool:
+        """True if the network's passes are in bfloat16."""
+        return self.precision == "bf16"
+
+
+class Recipe(Execution, frozen=True):
+    """The recipe by which the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
+
+    seed: int
     sampler: Annotated[str, AfterValidator(known_sampler)]
     eta: float | None
     """The noise of a sampler that `has_eta`; None for others."""
@@ -50,27 +67,15 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     """Decreasing timesteps, those of the features among them. Empty: all of the model's."""
     clip: float | None
     """Sampling clips each predicted x_0 to [-clip, clip]; None: not at all."""
-    device: Literal["cpu", "cuda"]
-    batch_size: int
-    precision: Literal["fp32", "bf16"]
-    compiled: bool
     noise: str
     """Name of the generator that draws the noise."""
     feature_source: Literal["renoise", "trajectory"]
     """The source of the maps; see `GenerateConfig.feature_source`."""
-    vote: Literal["soft", "hard"]
-    ddpm_sha256: str
-    ensemble_sha256: str
 
     @property
     def device_draws_noise(self) -> bool:
         """True if the device draws the noise, and not a thread of the CPU."""
         return self.noise == philox.NAME
-
-    @property
-    def in_bf16(self) -> bool:
-        """True if the network's passes are in bfloat16."""
-        return self.precision == "bf16"
 
 
 @dataclass(frozen=True)
@@ -102,19 +107,16 @@ def make_plan(config: Config, models: Models) -> Plan:
         raise UserError(f"generate.sampler: {error}") from None
     if problems := list(_problems(generate, models)):
         raise UserError(problems)
+    execution = execution_of(generate, models)
     recipe = Recipe(
-        method=RECIPE_VERSION,
+        **execution.model_dump(),
         seed=generate.seed,
-        image_size=models.ddpm.image_size,
         sampler=generate.sampler,
         eta=generate.eta if SAMPLERS[generate.sampler].has_eta else None,
         sampling_timesteps=_sampling_timesteps(generate, models),
         clip=models.ddpm.clip,
         feature_source=_feature_source(generate),
-        vote=generate.vote,
-        ddpm_sha256=models.ddpm.model_hash,
-        ensemble_sha256=models.ensemble_hash,
-        **_execution(generate, models),
+        noise=_NOISE[execution.device],
     )
     return Plan(
         num=generate.num,
@@ -155,22 +157,26 @@ def _feature_source(generate: GenerateConfig) -> Literal["renoise", "trajectory"
     return SAMPLERS[generate.sampler].feature_source if asked == "auto" else asked
 
 
-def _execution(generate: GenerateConfig, models: Models) -> dict[str, Any]:
-    """Returns how the network is run: what the user leaves open is chosen here, once, since other
-    kernels round otherwise."""
-    device = "cuda" if generate.gpus_per_actor else "cpu"
-    bf16 = in_bf16(generate.precision, device)
-    batch_size, compile = generate.batch_size, generate.compile
+def execution_of(settings: ShardsConfig, models: Models) -> Execution:
+    """Returns the models and how they are run: what the user leaves open is chosen here, once,
+    since other kernels round otherwise."""
+    device: Literal["cpu", "cuda"] = "cuda" if settings.gpus_per_actor else "cpu"
+    bf16 = in_bf16(settings.precision, device)
+    batch_size, compile = settings.batch_size, settings.compile
     if batch_size == "auto":
         unet, size = models.ddpm.unet, models.ddpm.image_size
         ensemble = models.ensemble.config
         batch_size = max(1, _BATCH_PIXELS // size**2)
         if device == "cuda":
             batch_size = automatic_batch(unet, size, ensemble.timesteps, ensemble.blocks, bf16)
-    return {
-        "device": device,
-        "batch_size": min(batch_size, generate.samples_per_shard),
-        "precision": "bf16" if bf16 else "fp32",
-        "compiled": device == "cuda" if compile == "auto" else compile,
-        "noise": _NOISE[device],
-    }
+    return Execution(
+        method=RECIPE_VERSION,
+        image_size=models.ddpm.image_size,
+        device=device,
+        batch_size=min(int(batch_size), settings.samples_per_shard),
+        precision="bf16" if bf16 else "fp32",
+        compiled=device == "cuda" if compile == "auto" else compile,
+        vote=settings.vote,
+        ddpm_sha256=models.ddpm.model_hash,
+        ensemble_sha256=models.ensemble_hash,
+    )

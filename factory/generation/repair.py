@@ -7,7 +7,8 @@ from factory import storage
 from factory.config import Config, check_section, dump_config, load_config
 from factory.errors import UserError, counted, shown
 from factory.generation.command import complete, environment, make_shards
-from factory.generation.recipe import RECIPE_VERSION, load_models, make_plan
+from factory.generation.planning import Stage, planned
+from factory.generation.recipe import RECIPE_VERSION, load_models
 from factory.progress import tell
 from factory.shards.conflicts import made_by_another
 from factory.shards.layout import CONFIG, receipt_name
@@ -39,10 +40,12 @@ def repair(
     _restore(url, before.manifest, names)
     if before.plan is not None and before.plan.method != RECIPE_VERSION:
         return _without_models(url, level)
-    config = _config(url, config_file, overrides)
-    wanted = make_plan(config, load_models(config))
-    ledger = Ledger.resolve(url, wanted)
+    stage: Stage = "label" if read_plan(url).command == "label" else "generate"
+    config = _config(url, stage, config_file, overrides)
+    wanted = planned(config, stage, load_models(config))
+    ledger = Ledger.resolve(url, wanted.plan)
     ledger.start(dump_config(config), environment())
+    wanted.keep(url)
     shards = _shards_to_make(ledger.plan, before, names)
     found = counted(len(names), "file is not as it was", "files are not as they were")
     tell(f"repair | {found}, {counted(len(shards), 'shard')} to make again")
@@ -75,16 +78,17 @@ def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> Non
         storage.write(storage.join(url, name), known[name])
 
 
-def _config(url: str, config_file: str | None, overrides: Sequence[tuple[str, Any]]) -> Config:
+def _config(
+    url: str, stage: Stage, config_file: str | None, overrides: Sequence[tuple[str, Any]]
+) -> Config:
     """Loads the config, with the URL and the size that the dataset has."""
-    size = [
-        ("generate.url", url),
-        ("generate.num", read_plan(url).num),
-    ]
+    own: list[tuple[str, Any]] = [(f"{stage}.url", url)]
+    if stage == "generate":
+        own.append(("generate.num", read_plan(url).num))
     try:
         file = storage.join(url, CONFIG) if config_file is None else config_file
-        config = load_config(file, [*overrides, *size])
-        check_section(config, "generate")
+        config = load_config(file, [*overrides, *own])
+        check_section(config, stage)
     except UserError as error:
         if config_file is not None:
             raise

@@ -16,10 +16,16 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from factory import faults
-from factory.errors import DamagedShard, ShardConflict, is_out_of_memory
+from factory.errors import (
+    ChangedSource,
+    DamagedShard,
+    ShardConflict,
+    UnreadableImage,
+    is_out_of_memory,
+)
 from factory.generation.deadlines import Deadlines
+from factory.generation.frozen_models import BatchMaker
 from factory.generation.probe import join
-from factory.generation.synthesizer import Synthesizer
 from factory.shards.ledger import Ledger
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import Circumstances, Receipt
@@ -36,6 +42,8 @@ SHARD_FAILURES = (
     torch.OutOfMemoryError,
     DamagedShard,
     ShardConflict,
+    ChangedSource,
+    UnreadableImage,
 )
 """Errors that concern one shard alone; the next one may well succeed."""
 
@@ -44,12 +52,14 @@ def advice(error: BaseException, plan: Plan) -> str:
     """Returns the error on one line, with what to do where a setting helps."""
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, torch.OutOfMemoryError):
+        batch_size = f"{plan.command}.batch_size = {plan.recipe['batch_size']}"
         return (
-            f"out of GPU memory with generate.batch_size = {plan.recipe['batch_size']}. Start a "
+            f"out of GPU memory with {batch_size}. Start a "
             f"dataset at another --out with a smaller one: it is part of the plan. {message}"
         )
     if is_out_of_memory(error):
-        return f"out of memory. Lower generate.max_actors or generate.samples_per_shard. {message}"
+        keys = f"{plan.command}.max_actors or {plan.command}.samples_per_shard"
+        return f"out of memory. Lower {keys}. {message}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {message}. Free some space, then run the same command again."
     return message
@@ -63,15 +73,15 @@ class ShardMaker:
 
     def __init__(
         self,
-        synthesizer: Synthesizer,
+        batch_maker: BatchMaker,
         plan: Plan,
         url: str,
         replace: bool = False,
         allow_unlike: bool = False,
     ) -> None:
         self.ledger = Ledger(url, plan)
-        self.joined = join(self.ledger, synthesizer, allow_unlike)
-        self.synthesizer = synthesizer
+        self.joined = join(self.ledger, batch_maker, allow_unlike)
+        self.batch_maker = batch_maker
         self.plan = plan
         self.replace = replace
         self.deadlines = Deadlines()
@@ -117,11 +127,11 @@ class ShardInMaking:
     def batches(self) -> Iterator[int]:
         """Samples the shard; yields the number of samples of each batch when it is made.
 
-        Raises what `Synthesizer.batches` raises.
+        Raises what `BatchMaker.batches` raises.
         """
         maker = self._maker
         with self._device:
-            for batch in maker.synthesizer.batches(self._spec):
+            for batch in maker.batch_maker.batches(self._spec):
                 self._encoded += [
                     maker.encoder.submit(maker.plan.encode_sample, sample)
                     for sample in batch.samples

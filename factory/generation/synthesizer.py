@@ -16,32 +16,17 @@ import torch
 
 from factory.diffusion import philox
 from factory.diffusion.compilation import compiled_alike, one_first
-from factory.diffusion.network import FeaturesFn, NetworkFn
 from factory.diffusion.noise import NoiseAhead, NoiseFn, normal_noise, sample_seed
 from factory.diffusion.samplers import SAMPLERS
-from factory.diffusion.schedule import linear_schedule
-from factory.errors import UserError
+from factory.generation.frozen_models import FrozenModels, SampledBatch
 from factory.generation.recipe import Models, Recipe
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
-from factory.labeling.features import FeatureTap, renoised_maps, shared_noise
-from factory.precision import autocast, gpu_is_made_for_bf16
+from factory.labeling.features import FeatureTap
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
 MAX_REDRAWS = 3
 """The number of times that a non-finite sample is redrawn before its shard fails."""
-_PROBE_PIXELS = 2**14
-"""A CPU's probe has at most so many pixels: from there on, the toy network's numbers depend neither
-on the batch nor on the number of threads."""
-
-
-@dataclass(frozen=True)
-class SampledBatch:
-    """Samples that went through the network together."""
-
-    samples: list[Sample]
-    num_redrawn: int
-    """The number of draws that were not finite."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +38,18 @@ class _Draws:
     """A seed for each sample; see `sample_seed`."""
 
 
-class Synthesizer:
-    """Makes the samples of a plan's shards. One iteration of `batches` at a time.
+class Synthesizer(FrozenModels):
+    """Makes the samples of a plan's shards; see `BatchMaker`.
 
     Where the plan says that the network is compiled, making one takes a minute, once on a machine;
     raises CannotCompile, and UserError where the GPU is not made for the plan's precision.
     """
 
+    recipe: Recipe
+
     def __init__(self, models: Models, plan: Plan) -> None:
-        self.recipe = Recipe.model_validate(plan.recipe)
-        self.device = torch.device(self.recipe.device)
-        _check_precision(self.recipe)
-        self.shape = (3, self.recipe.image_size, self.recipe.image_size)
-        self.layout = _memory_format(self.device, self.recipe.image_size)
-        self.unet = models.ddpm.unet.to(self.device)
-        self.unet.to(memory_format=self.layout)
-        self.network: NetworkFn = self.unet.epsilon_and_features
-        self.features: FeaturesFn = self.unet.features
+        super().__init__(models, Recipe.model_validate(plan.recipe), plan.command)
         self.draw: philox.Draw = philox.normal
-        self.ensemble = models.ensemble.to(self.device)
-        self.ensemble_config = models.ensemble.config
-        self.schedule = linear_schedule(models.ddpm.diffusion).to(self.device)
-        self.model_id = models.model_id
-        noise = shared_noise(self.ensemble_config.noise_seed, self.ensemble_config.image_size)
-        self.noise = noise.to(self.device)
         if self.recipe.compiled:
             self._compile()
 
@@ -93,11 +66,11 @@ class Synthesizer:
         with one_first():
             if self.recipe.device_draws_noise:
                 self._first_noise(draws)
-            self._epsilon_and_features(x, t, ())
+            self.epsilon_and_features(x, t, ())
             if self.recipe.feature_source == "renoise":
-                self._renoised_maps(x)
+                self.renoised_maps(x, self.ensemble_config.timesteps)
             else:
-                self._epsilon_and_features(x, t, self.ensemble_config.blocks)
+                self.epsilon_and_features(x, t, self.ensemble_config.blocks)
 
     def batches(self, spec: ShardSpec) -> Iterator[SampledBatch]:
         """Yields the shard's samples in order, batch by batch.
@@ -194,13 +167,17 @@ class Synthesizer:
         timesteps = self.recipe.sampling_timesteps or every
         tapped = self.recipe.feature_source == "trajectory"
         tap = FeatureTap(
-            self._epsilon_and_features,
+            self.epsilon_and_features,
             timesteps,
             self.ensemble_config.timesteps if tapped else (),
             self.ensemble_config.blocks,
         )
         x_0 = self._x_0(tap, draws, x_t, timesteps)
-        return x_0, tap.maps() if tapped else self._renoised_maps(to_signed(to_uint8(x_0)))
+        return x_0, tap.maps() if tapped else self._renoised(x_0)
+
+    def _renoised(self, x_0: torch.Tensor) -> list[torch.Tensor]:
+        images = to_signed(to_uint8(x_0))
+        return self.renoised_maps(images, self.ensemble_config.timesteps)
 
     def _x_0(
         self, epsilon_fn: FeatureTap, draws: _Draws, x_t: torch.Tensor, timesteps: Sequence[int]
@@ -234,17 +211,10 @@ class Synthesizer:
     @torch.inference_mode()
     def probe(self) -> tuple[torch.Tensor, list[Sample]]:
         """Makes a batch that shows how this hardware rounds, like shards but in few passes of the
-        network: x_0 (B, 3, S, S) on the CPU, before it is rounded, and its finite samples.
-
-        Kernels are chosen by shape, so it is the plan's own batch, or on a CPU, where that would
-        take long, one of _PROBE_PIXELS.
-        """
-        size = self.recipe.batch_size
-        if self.device.type == "cpu" and not self.recipe.compiled:
-            size = min(size, max(1, _PROBE_PIXELS // self.recipe.image_size**2))
+        network: x_0 (B, 3, S, S) on the CPU, before it is rounded, and its finite samples."""
         timesteps = self.ensemble_config.timesteps
         last, tapped = self.schedule.num_timesteps - 1, min(timesteps)
-        brief, draws = copy.copy(self), self._draws(0, size)
+        brief, draws = copy.copy(self), self._draws(0, self.probe_size)
         brief.ensemble_config = self.ensemble_config.model_copy(update={"timesteps": (tapped,)})
         few = tuple(sorted({last, tapped}, reverse=True))
         brief.recipe = self.recipe.model_copy(update={"sampling_timesteps": few})
@@ -252,33 +222,3 @@ class Synthesizer:
         # The maps of one timestep stand for those of all: their kernels are the same.
         samples = self._labelled(draws, x_0, maps * len(timesteps))
         return x_0.cpu().contiguous(), [sample for sample in samples if sample is not None]
-
-    def _epsilon_and_features(
-        self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
-    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """Runs the network for its prediction and decoder maps, in the plan's precision."""
-        with self._precision():
-            return self.network(x_t, t, tuple(blocks))
-
-    def _renoised_maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
-        """Returns the maps of images (B, 3, S, S), in the descriptor's order."""
-        timesteps, blocks = self.ensemble_config.timesteps, self.ensemble_config.blocks
-        with self._precision():
-            return renoised_maps(self.features, self.schedule, x_0, self.noise, timesteps, blocks)
-
-    def _precision(self) -> torch.autocast:
-        return autocast(self.recipe.in_bf16, self.device.type)
-
-
-def _check_precision(recipe: Recipe) -> None:
-    if recipe.device == "cuda" and recipe.in_bf16 and not gpu_is_made_for_bf16():
-        raise UserError(
-            f"generate.precision: the plan says bf16, which {torch.cuda.get_device_name()} has no "
-            "instructions for. Start a dataset at another --out with --set generate.precision=fp32."
-        )
-
-
-def _memory_format(device: torch.device, image_size: int) -> torch.memory_format:
-    """Channels last suits convolutions; on a CPU, small maps lose more in their normalisation."""
-    wins = device.type == "cuda" or image_size >= 64
-    return torch.channels_last if wins else torch.contiguous_format

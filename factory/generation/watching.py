@@ -35,6 +35,8 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     names: Callable[[], Mapping[str, str]] = cluster.node_names
     room: Callable[[], cluster.Room] = cluster.room
+    stage: str = "generate"
+    """The name of the command, with which lines begin."""
     _num_settled: int = 0
     """Shards that were finished or had failed at the last report."""
     _moved: float = field(init=False)
@@ -53,24 +55,24 @@ class Watch:
         if self._num_settled != progress.num_shards + progress.num_failures:
             self._num_settled, self._moved = progress.num_shards + progress.num_failures, now
         for note in progress.notes:
-            tell(f"generate | {note}")
+            tell(f"{self.stage} | {note}")
         for node, shards in progress.lost.items():
-            tell(f"generate | node {self._name(node)} is lost; {_begun_again(shards)}")
+            tell(f"{self.stage} | node {self._name(node)} is lost; {_begun_again(shards)}")
         for node, shards in progress.crashed.items():
-            tell(f"generate | an actor on node {self._name(node)} died; {_begun_again(shards)}")
+            tell(f"{self.stage} | an actor on node {self._name(node)} died; {_begun_again(shards)}")
         if progress.is_complete or progress.stop_reason:
             return
         self.bar.move(self.whole.pairs_before + progress.num_pairs)
         line_is_due = now - self._last_line >= self.progress_seconds and not self.bar.is_shown
         if progress.seconds and line_is_due:
             self._last_line = now
-            tell(f"generate | {self._progress_line(progress)}")
+            tell(f"{self.stage} | {self._progress_line(progress)}")
         if (
             progress.num_actors < self.size.num_actors
             and now - self._last_waiting_line >= cluster.WAITING_SECONDS
         ):
             self._last_waiting_line = now
-            tell(f"generate | {self._waiting_line(progress)}")
+            tell(f"{self.stage} | {self._waiting_line(progress)}")
 
     def still_seconds(self) -> float:
         """Returns the time since a shard was last finished, or failed."""

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from factory.classes import Classes
-from factory.shards.schema import COLUMNS, FIELDS, PICTURES, Column
+from factory.shards.schema import COLUMNS, PICTURES, Column
 from factory.shards.snippets import loading_snippets
 
 _SIZES = (
@@ -23,18 +23,25 @@ _LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
 
 
 def dataset_card(
-    classes: Classes, num: int, license: str, description: str, run: Mapping[str, str]
+    classes: Classes,
+    num: int,
+    license: str,
+    description: str,
+    run: Mapping[str, str],
+    columns: Sequence[Column] = COLUMNS,
+    is_drawn: bool = True,
 ) -> str:
     """Renders README.md: YAML front matter by which `datasets` opens the folder, then text.
 
     license: a Hugging Face licence id. run: settings to show; its `format` ("parquet", the
-    default, or "webdataset") decides the columns. All of them may hold any text.
+    default, or "webdataset") decides the columns. All of them may hold any
+    text. is_drawn: False if the images are of a source.
     """
     tar = run.get("format") == "webdataset"
     front = {
         "license": license,
         "task_categories": ["image-segmentation"],
-        "tags": ["synthetic"],
+        **({"tags": ["synthetic"]} if is_drawn else {}),
         "size_categories": [size_category(num)],
         "configs": [
             {
@@ -42,14 +49,15 @@ def dataset_card(
                 "data_files": [{"split": "train", "path": f"data/*.{'tar' if tar else 'parquet'}"}],
             }
         ],
-        "dataset_info": {"features": _tar_features(classes) if tar else features(classes)},
+        "dataset_info": {"features": (_tar_features if tar else features)(classes, columns)},
     }
     return TEMPLATES.get_template("card.md.j2").render(
         front=yaml.safe_dump(front, sort_keys=False),
         description=description,
         num=num,
+        is_drawn=is_drawn,
         tar=tar,
-        columns=columns(),
+        columns=meanings(columns),
         loading="\n".join(loading_snippets("webdataset" if tar else "parquet").values()),
         classes=[
             (name, "#" + bytes(color).hex())
@@ -89,23 +97,24 @@ def _feature(column: Column, classes: Classes) -> dict[str, Any]:
     return {"name": column.name, "list" if column.is_list else "dtype": column.dtype}
 
 
-def features(classes: Classes) -> list[dict[str, Any]]:
+def features(classes: Classes, columns: Sequence[Column] = COLUMNS) -> list[dict[str, Any]]:
     """The columns of Parquet shards as the front matter of a card declares them."""
-    return [_feature(column, classes) for column in COLUMNS]
+    return [_feature(column, classes) for column in columns]
 
 
-def _tar_features(classes: Classes) -> list[dict[str, Any]]:
+def _tar_features(classes: Classes, columns: Sequence[Column]) -> list[dict[str, Any]]:
+    fields = [column for column in columns if column.dtype != "image"]
     return [
         *({"name": f"{column.name}.png", "dtype": "image"} for column in PICTURES),
-        {"name": "json", "struct": [_feature(column, classes) for column in FIELDS]},
+        {"name": "json", "struct": [_feature(column, classes) for column in fields]},
         {"name": "__key__", "dtype": "string"},
         {"name": "__url__", "dtype": "string"},
     ]
 
 
-def columns() -> list[tuple[str, str]]:
+def meanings(columns: Sequence[Column] = COLUMNS) -> list[tuple[str, str]]:
     """Names and meanings; columns of one meaning share a row."""
     return [
         (", ".join(f"`{column.name}`" for column in alike), meaning)
-        for meaning, alike in groupby(COLUMNS, key=lambda column: column.meaning)
+        for meaning, alike in groupby(columns, key=lambda column: column.meaning)
     ]

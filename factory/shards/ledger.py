@@ -22,6 +22,7 @@ from factory.shards.layout import (
     HARDWARE,
     MANIFEST,
     RUN,
+    SOURCE,
     SUCCESS,
     plan_files,
     receipt_name,
@@ -198,7 +199,8 @@ class Ledger:
         self._check_plan()
         receipts = self._complete_receipts(frozenset(proven))
         descriptions = describe(self.plan, receipts, description, license)
-        manifest = make_manifest(self.plan, receipts, self._texts(), descriptions)
+        hashes = {SOURCE: self.folder.sha256_of(SOURCE)} if self.plan.lists_source else {}
+        manifest = make_manifest(self.plan, receipts, self._texts(), descriptions, hashes)
         content = manifest_content(manifest)
         last = {MANIFEST: content, SUCCESS: success_content(manifest, content)}
         for name, data in {**descriptions, **last}.items():

@@ -115,11 +115,12 @@ def make_manifest(
     receipts: Sequence[Receipt],
     texts: Mapping[str, str],
     descriptions: Mapping[str, bytes],
+    hashes: Mapping[str, str],
 ) -> Manifest:
     """The manifest of a complete dataset.
 
     receipts: one a shard, in order. texts: CONFIG and ENVIRONMENT, and HARDWARE where there is one.
-    descriptions: as `describe` returns them.
+    descriptions: as `describe` returns them. hashes: the sha256 of other files, by name.
     """
     written = {name: text.encode() for name, text in texts.items()}
     files = {**plan_files(plan), **written, **descriptions}
@@ -132,7 +133,7 @@ def make_manifest(
         config_yaml=texts[CONFIG],
         env_json=texts[ENVIRONMENT],
         hardware_json=texts.get(HARDWARE),
-        files={name: sha256(content) for name, content in files.items()},
+        files={**{name: sha256(content) for name, content in files.items()}, **hashes},
         receipts=list(receipts),
     )
     assert manifest.rows == plan.num, (manifest.rows, plan.num)
@@ -149,5 +150,7 @@ def describe(
         ID_TO_LABEL: to_json(labels),
         LABEL_TO_ID: to_json({label: int(i) for i, label in labels.items()}),
         PALETTE: to_json(plan.palette),
-        CARD: dataset_card(plan.classes, plan.num, license, description, facts).encode(),
+        CARD: dataset_card(
+            plan.classes, plan.num, license, description, facts, plan.columns, plan.is_drawn
+        ).encode(),
     }

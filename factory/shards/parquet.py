@@ -10,7 +10,6 @@ from factory.classes import Classes
 from factory.errors import DamagedShard
 from factory.shards.schema import (
     COLUMNS,
-    FIELDS,
     PICTURE,
     PICTURES,
     STORED,
@@ -29,18 +28,24 @@ def _path(column: Column) -> str:
     return f"{column.name}.list.element" if column.is_list else column.name
 
 
-def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]) -> bytes:
-    """The shard's bytes, the same for the same samples, classes and run."""
-    return write_table(to_table(samples, classes, run))
+def encode(
+    samples: Sequence[EncodedSample],
+    classes: Classes,
+    run: Mapping[str, str],
+    columns: Sequence[Column] = COLUMNS,
+) -> bytes:
+    """The shard's bytes, the same for the same samples, classes, run and columns."""
+    return write_table(to_table(samples, classes, run, columns), columns)
 
 
-def write_table(table: pa.Table) -> bytes:
-    """The bytes of a Parquet file of pairs; its columns may have other names than those of COLUMNS,
-    in the same order."""
-    names = dict(zip((column.name for column in COLUMNS), table.column_names, strict=True))
+def write_table(table: pa.Table, columns: Sequence[Column] = COLUMNS) -> bytes:
+    """The bytes of a Parquet file of pairs; its columns may have other names than those that are
+    given, in the same order."""
+    names = dict(zip((column.name for column in columns), table.column_names, strict=True))
+    fields = [column for column in columns if column.dtype != "image"]
     pngs = [f"{names[column.name]}.bytes" for column in PICTURES]
     rest = [f"{names[column.name]}.path" for column in PICTURES] + [
-        _path(column) for column in FIELDS
+        _path(column) for column in fields
     ]
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -50,7 +55,7 @@ def write_table(table: pa.Table) -> bytes:
         # PNG does not compress again, nor does it repeat.
         compression={**dict.fromkeys(pngs, "none"), **dict.fromkeys(rest, "zstd")},
         compression_level=dict.fromkeys(rest, 3),
-        use_dictionary=[_path(column) for column in FIELDS if column.repeats],
+        use_dictionary=[_path(column) for column in fields if column.repeats],
         write_page_index=True,
         # Without checksums a flipped bit would go unnoticed.
         write_page_checksum=True,
@@ -61,16 +66,21 @@ def write_table(table: pa.Table) -> bytes:
 
 
 def to_table(
-    samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]
+    samples: Sequence[EncodedSample],
+    classes: Classes,
+    run: Mapping[str, str],
+    columns: Sequence[Column] = COLUMNS,
 ) -> pa.Table:
     """The table of samples, with the metadata of `arrow_schema`."""
-    columns: dict[str, Any] = {
-        column.name: [sample.fields[column.name] for sample in samples] for column in FIELDS
+    values: dict[str, Any] = {
+        column.name: [sample.fields[column.name] for sample in samples]
+        for column in columns
+        if column.dtype != "image"
     }
-    keys = columns["key"]
-    columns["image"] = _pictures([sample.image_png for sample in samples], keys, ".png")
-    columns["mask"] = _pictures([sample.mask_png for sample in samples], keys, "_mask.png")
-    return pa.Table.from_pydict(columns, schema=arrow_schema(classes, run))
+    keys = values["key"]
+    values["image"] = _pictures([sample.image_png for sample in samples], keys, ".png")
+    values["mask"] = _pictures([sample.mask_png for sample in samples], keys, "_mask.png")
+    return pa.Table.from_pydict(values, schema=arrow_schema(classes, run, columns))
 
 
 def _pictures(pngs: list[bytes], keys: list[str], suffix: str) -> pa.Array:

@@ -15,7 +15,14 @@ from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
 from factory.errors import counted
 from factory.shards import parquet, webdataset
-from factory.shards.schema import EncodedSample, Sample, decode_sample, encode_sample
+from factory.shards.schema import (
+    Column,
+    EncodedSample,
+    Sample,
+    decode_sample,
+    encode_sample,
+    with_columns,
+)
 
 DATA = "data"
 """The folder of the shards, relative to the URL of the dataset."""
@@ -119,6 +126,31 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return Plan(**{**self.model_dump(), "num": num, "extended_from": ends})
 
     @property
+    def command(self) -> str:
+        """The command of `factory` that makes the dataset: generate, or label."""
+        return str(self.recipe.get("command", "generate"))
+
+    @property
+    def lists_source(self) -> bool:
+        """True if the ledger has a listing of the images that are labelled."""
+        return self.command == "label" and self.recipe.get("relabels") is None
+
+    @property
+    def is_drawn(self) -> bool:
+        """True if a diffusion model drew the images; False if they are of a source."""
+        return "source" not in self.recipe.get("columns", ())
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the rows."""
+        return with_columns(self.recipe.get("columns", ()))
+
+    @property
+    def fields(self) -> tuple[Column, ...]:
+        """The columns that are no pictures."""
+        return tuple(column for column in self.columns if column.dtype != "image")
+
+    @property
     def method(self) -> object:
         """The recipe's version: other versions make other bytes of the same settings."""
         return self.recipe.get("method")
@@ -166,11 +198,11 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
         Raises DamagedShard if the mask holds an id beyond the classes, 255 aside.
         """
-        return encode_sample(sample, len(self.class_names))
+        return encode_sample(sample, len(self.class_names), self.columns)
 
     def pack(self, samples: Sequence[EncodedSample]) -> bytes:
         """Packs encoded samples into the bytes of a shard, in the plan's format."""
-        data: bytes = _FORMATS[self.format].encode(samples, self.classes, self.run)
+        data: bytes = _FORMATS[self.format].encode(samples, self.classes, self.run, self.columns)
         return data
 
     def encode(self, samples: Sequence[Sample]) -> bytes:

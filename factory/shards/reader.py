@@ -22,7 +22,7 @@ from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.plan import Plan
 from factory.shards.reading import read_manifest, read_plan, read_receipts, read_shard
 from factory.shards.receipts import Receipt
-from factory.shards.schema import FIELDS, EncodedSample, decode_sample, to_fields
+from factory.shards.schema import EncodedSample, decode_sample, to_fields
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
 
 if TYPE_CHECKING:
@@ -201,13 +201,13 @@ def _arrays(
 ) -> Iterator[dict[str, Any]]:
     receipt = Receipt.model_validate_json(row["receipt"])
     dtypes: dict[str, str] = {
-        column.name: column.dtype for column in FIELDS if column.dtype != "string"
+        column.name: column.dtype for column in plan.fields if column.dtype != "string"
     }
     if plan.is_of_version_0_1:
         dtypes["seed"] = "uint64"
     for encoded in _rows(url, plan, receipt, limit, 0, receipt.rows):
         sample = decode_sample(encoded)
-        fields = to_fields(sample, len(plan.class_names))
+        fields = to_fields(sample, len(plan.class_names), plan.columns)
         numbers = {name: np.array(fields[name], dtype)[()] for name, dtype in dtypes.items()}
         yield {"index": np.int64(sample.key), "image": sample.image, "mask": sample.mask, **numbers}
 
@@ -216,8 +216,9 @@ def _receipts(url: str, partial: bool) -> list[Receipt]:
     if partial:
         done = read_receipts(url)
         if not done:
+            command = read_plan(url).command
             raise UserError(
-                f"{url}: none of its shards is done yet. Run the same `factory generate` again."
+                f"{url}: none of its shards is done yet. Run the same `factory {command}` again."
             )
         return [done[i] for i in sorted(done)]
     return read_manifest(url).receipts

@@ -188,7 +188,7 @@ def read_manifest(url: str) -> Manifest:
         num_done = len(receipts_of(url, plan))
         raise UserError(
             f"{url}: is unfinished, {num_done} of {counted(plan.num_shards, 'shard')} done. "
-            "Run the same `factory generate` again to complete it."
+            f"Run the same `factory {plan.command}` again to complete it."
         )
     try:
         manifest = read_model(url, MANIFEST, Manifest)
@@ -197,7 +197,7 @@ def read_manifest(url: str) -> Manifest:
     if manifest is None or not manifest.holds(plan.run_id):
         raise UserError(
             f"{url}: {MANIFEST} is missing or altered. "
-            "Run the same `factory generate` again to write it anew."
+            f"Run the same `factory {plan.command}` again to write it anew."
         )
     return manifest
 

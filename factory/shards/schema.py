@@ -6,7 +6,7 @@ Shapes: H height, W width. Masks hold class ids, 255 = ignore.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -37,7 +37,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A generated image and its labels."""
+    """An image and its labels."""
 
     key: str
     """Unique in the dataset, without dots: see `sample_key`."""
@@ -51,6 +51,8 @@ class Sample:
     """Nats, float32: mean Jensen-Shannon divergence of the 10 % most uncertain pixels."""
     model_id: str
     """Short content hash of the models."""
+    source: str = ""
+    """The name of the image in the source that it is from; empty for an image that was drawn."""
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -167,13 +169,28 @@ COLUMNS = (
 """The columns of every dataset, in their order. A new one is a row here, and an attribute of
 `Sample` unless it follows from the others."""
 
+MORE_COLUMNS = (
+    Column(
+        "source",
+        "string",
+        "name of the image in the source that was labelled",
+        is_later=True,
+    ),
+)
+"""The columns that only some datasets have, behind all others: those that their plan names."""
+
 PICTURES = tuple(column for column in COLUMNS if column.dtype == "image")
 FIELDS = tuple(column for column in COLUMNS if column.dtype != "image")
-STORED = tuple(column.name for column in FIELDS if column.value is None)
+STORED = tuple(column.name for column in (*FIELDS, *MORE_COLUMNS) if column.value is None)
 """Fields that do not follow from the pictures: they are read back."""
 
 ROW = pa.schema([(column.name, column.arrow) for column in COLUMNS])
 """The Parquet row. Its lists have one length throughout a dataset, so that rows make batches."""
+
+
+def with_columns(names: Sequence[str]) -> tuple[Column, ...]:
+    """COLUMNS, and those of MORE_COLUMNS with these names."""
+    return (*COLUMNS, *(column for column in MORE_COLUMNS if column.name in names))
 
 
 def is_row(schema: pa.Schema) -> bool:
@@ -181,8 +198,12 @@ def is_row(schema: pa.Schema) -> bool:
 
     In version 0.1 seeds were unsigned, and `labels` had as many elements as a mask had classes.
     """
-    optional = {column.name for column in COLUMNS if column.is_later}
-    expected = [field for field in ROW if field.name in schema.names or field.name not in optional]
+    known = (*COLUMNS, *MORE_COLUMNS)
+    expected = [
+        pa.field(column.name, column.arrow)
+        for column in known
+        if column.name in schema.names or not column.is_later
+    ]
     of_0_1 = [pa.field("seed", pa.uint64()) if f.name == "seed" else f for f in expected]
     return any(schema.equals(pa.schema(fields)) for fields in (expected, of_0_1))
 
@@ -219,17 +240,23 @@ def check_sample(sample: Sample, num_classes: int) -> None:
     sample.class_pixels(num_classes)
 
 
-def to_fields(sample: Sample, num_classes: int) -> dict[str, Any]:
+def to_fields(
+    sample: Sample, num_classes: int, columns: Sequence[Column] = COLUMNS
+) -> dict[str, Any]:
     """All columns but image and mask; floats hold float32 values in every format."""
-    return {column.name: column.of(sample, num_classes) for column in FIELDS}
+    return {
+        column.name: column.of(sample, num_classes) for column in columns if column.dtype != "image"
+    }
 
 
-def encode_sample(sample: Sample, num_classes: int) -> EncodedSample:
+def encode_sample(
+    sample: Sample, num_classes: int, columns: Sequence[Column] = COLUMNS
+) -> EncodedSample:
     """Does all the costly work of writing a sample that needs no other sample.
 
     Raises DamagedShard if the mask holds an id beyond the classes, 255 aside.
     """
-    fields = to_fields(sample, num_classes)
+    fields = to_fields(sample, num_classes, columns)
     return EncodedSample(fields, png.encode_png(sample.image), png.encode_png(sample.mask))
 
 
@@ -242,7 +269,7 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
     try:
         stored = {
             column.name: _PARSERS[column.dtype](fields[column.name])
-            for column in FIELDS
+            for column in (*FIELDS, *MORE_COLUMNS)
             if column.value is None and (column.name in fields or not column.is_later)
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -264,15 +291,18 @@ def decode_sample(encoded: EncodedSample) -> Sample:
     return from_fields(encoded.fields, encoded.image_png, encoded.mask_png)
 
 
-def arrow_schema(classes: Classes, run: Mapping[str, str]) -> pa.Schema:
-    """The Parquet row, with the metadata by which `datasets` decodes it without further words.
+def arrow_schema(
+    classes: Classes, run: Mapping[str, str], columns: Sequence[Column] = COLUMNS
+) -> pa.Schema:
+    """The Parquet row of these columns, with the metadata by which `datasets` decodes it alone.
 
     Metadata: `huggingface` (its features JSON), `id2label` and `factory` (JSON of run).
     """
-    features = {column.name: column.feature(classes) for column in COLUMNS}
+    features = {column.name: column.feature(classes) for column in columns}
     metadata = {
         "huggingface": json.dumps({"info": {"features": features}}),
         "id2label": json.dumps(classes.id2label),
         "factory": json.dumps(dict(run), sort_keys=True),
     }
-    return ROW.with_metadata(metadata)
+    row = pa.schema([(column.name, column.arrow) for column in columns])
+    return row.with_metadata(metadata)

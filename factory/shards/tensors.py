@@ -12,7 +12,6 @@ import torch
 from factory.errors import Problems, UserError, nearest
 from factory.shards.plan import Plan
 from factory.shards.schema import (
-    FIELDS,
     PICTURES,
     Column,
     EncodedSample,
@@ -41,7 +40,7 @@ class TensorForm:
         mask_dtype: MaskType,
         transform: Transform | None,
     ) -> None:
-        problems, known = Problems(), {column.name: column for column in FIELDS}
+        problems, known = Problems(), {column.name: column for column in plan.fields}
         names = [columns] if isinstance(columns, str) else list(columns)
         for name in names:
             if name in {column.name for column in PICTURES}:

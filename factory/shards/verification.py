@@ -25,6 +25,7 @@ from factory.shards.layout import (
     MANIFEST,
     REPORT,
     RUN,
+    SOURCE,
     SUCCESS,
     plan_files,
     receipt_name,
@@ -225,6 +226,7 @@ class _Dataset:
         may still be made."""
         ours = {MANIFEST, SUCCESS, CONFIG, ENVIRONMENT, HARDWARE, *DESCRIPTIONS, *plan_files(plan)}
         ours |= set(manifest.files) if manifest else set()
+        ours |= {SOURCE} if plan.lists_source else set()
         for spec in plan.shards():
             ours |= {spec.path, receipt_name(spec.shard)}
         return [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
-from factory.shards.schema import EncodedSample
+from factory.shards.schema import COLUMNS, Column, EncodedSample
 
 _SUFFIXES = (".image.png", ".mask.png", ".json")
 _JSON = json.JSONEncoder(sort_keys=True, allow_nan=False)
@@ -20,9 +20,14 @@ _HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 183x")
 _NAME, _SIZE = slice(0, 100), slice(124, 135)
 
 
-def encode(samples: Sequence[EncodedSample], classes: Classes, run: Mapping[str, str]) -> bytes:
+def encode(
+    samples: Sequence[EncodedSample],
+    classes: Classes,
+    run: Mapping[str, str],
+    columns: Sequence[Column] = COLUMNS,
+) -> bytes:
     """The shard's bytes, the same for the same samples; a tar cannot hold classes and run."""
-    del classes, run
+    del classes, run, columns  # Samples have their columns as fields.
     return write_tar(samples, _SUFFIXES)
 
 

@@ -34,8 +34,9 @@ from factory import faults, storage
 from factory.config import Config, parse_config
 from factory.errors import UserError
 from factory.generation import command, local, repair
+from factory.generation.frozen_models import SampledBatch
 from factory.generation.recipe import Models, load_models, make_plan
-from factory.generation.synthesizer import SampledBatch, Synthesizer
+from factory.generation.synthesizer import Synthesizer
 from factory.shards import layout, manifest, reading
 from factory.shards.ledger import Ledger
 from factory.shards.leftovers import remove_leftovers
@@ -123,7 +124,7 @@ def _keep_models(patch: pytest.MonkeyPatch, models: Models, config: Config) -> N
     kept = Kept(Synthesizer(models, plan), plan)
     for module in (command, repair, local):
         patch.setattr(module, "load_models", lambda config: models)
-    patch.setattr(local, "Synthesizer", lambda models, plan: kept)
+    patch.setattr(local, "batch_maker", lambda config, plan, models: kept)
     patch.setattr(local, "NUM_SLOTS", 1)
     patch.setattr(os, "fsync", lambda descriptor: None)
 

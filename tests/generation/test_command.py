@@ -20,7 +20,7 @@ from botocore.exceptions import NoCredentialsError
 from ray.cluster_utils import Cluster
 
 from factory import cli, cluster, storage
-from factory.config import Config, dump_config
+from factory.config import Config, GenerateConfig, dump_config
 from factory.errors import GenerationFailed, UserError
 from factory.generation import ray_actors
 from factory.generation.command import check, generate
@@ -230,7 +230,7 @@ def test_a_shard_that_kills_its_actors_ends_the_job_with_a_reason(
     class Kills(ray_actors.ShardActor):
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
-            self.maker.synthesizer.batches = self.killing
+            self.maker.batch_maker.batches = self.killing
 
         def killing(self, spec: Any) -> Any:
             time.sleep(0.5)
@@ -345,8 +345,8 @@ def test_a_shard_that_hangs_once_is_made_by_another_actor(
     class HangsOnce(ray_actors.ShardActor):
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
-            self.batches = self.maker.synthesizer.batches
-            self.maker.synthesizer.batches = self.hanging
+            self.batches = self.maker.batch_maker.batches
+            self.maker.batch_maker.batches = self.hanging
 
         def hanging(self, spec: Any) -> Any:
             if spec.shard == 2 and not hung.exists():
@@ -437,7 +437,7 @@ def test_a_node_that_does_not_answer_is_named_and_waited_for_no_longer(
     assert cluster.nodes_without(str(tmp_path)) == ([], [address])
     monkeypatch.setattr(cluster, "live_nodes", lambda: {"one": address, "other": "10.0.0.2"})
     monkeypatch.setattr(cluster, "nodes_without", lambda path: ([], ["10.0.0.2"]))
-    ray_actors._check_nodes_share(str(tmp_path))
+    ray_actors._check_nodes_share(GenerateConfig(url=str(tmp_path)))
     assert "warning: 10.0.0.2 did not answer" in capsys.readouterr().out
 
 
@@ -546,7 +546,7 @@ def test_a_batch_that_does_not_fit_the_gpu_is_told_when_the_actor_starts(
 
     config = tiny_config()
     plan = check(config).plan
-    monkeypatch.setattr(ray_actors, "Synthesizer", full)
+    monkeypatch.setattr(ray_actors, "batch_maker", full)
     monkeypatch.setattr(ray_actors, "_check_shared", lambda url: None)
     with pytest.raises(GenerationFailed, match=r"out of GPU memory with generate\.batch_size = 2"):
         ray_actors.ShardActor(ray_actors.Assignment(config, plan, False), None)

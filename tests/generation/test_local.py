@@ -16,10 +16,10 @@ def test_a_machine_that_cannot_compile_is_told_on_one_line_with_what_to_do(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def synthesizer(*arguments: object) -> Callable[..., object]:
+    def batch_maker(*arguments: object) -> Callable[..., object]:
         raise CannotCompile("the network cannot be compiled here (no g++)")
 
-    monkeypatch.setattr(local, "Synthesizer", synthesizer)
+    monkeypatch.setattr(local, "batch_maker", batch_maker)
     models = ["--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]]
     code = main(["generate", *models, "--workers", "here", "--out", str(tmp_path), "--num", "2"])
     assert code == 3

@@ -229,5 +229,5 @@ def test_joining_twice_changes_nothing(tiny_config, tmp_path: Path) -> None:
     folder = begun(config, tmp_path)
     before = contents(folder)
     made = maker(config)
-    assert join(made.ledger, made.synthesizer, False) == made.joined
+    assert join(made.ledger, made.batch_maker, False) == made.joined
     assert contents(folder) == before

@@ -19,9 +19,10 @@ import torch
 from factory import storage
 from factory.config import Config
 from factory.errors import ShardConflict
+from factory.generation.frozen_models import SampledBatch
 from factory.generation.recipe import load_models, make_plan
 from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
-from factory.generation.synthesizer import SampledBatch, Synthesizer
+from factory.generation.synthesizer import Synthesizer
 from factory.shards.ledger import Ledger
 from factory.shards.plan import ShardSpec
 from factory.storage.retries import TRIES
@@ -56,8 +57,10 @@ def test_a_made_shard_lies_there_with_its_receipt(make: Make) -> None:
         numbers = list(shard.batches())
         receipt = shard.publish()
     assert sum(numbers) == receipt.rows == spec.stop - spec.start
+    other = make("other").batch_maker
+    assert isinstance(other, Synthesizer)
     assert spec.shard not in maker.ledger.pending()
-    samples = list(make("other").synthesizer.samples(spec))
+    samples = list(other.samples(spec))
     assert bytes_of(maker, spec) == maker.plan.encode(samples)
 
 
@@ -95,7 +98,7 @@ def test_one_shard_is_sampled_while_the_one_before_is_published(
 @pytest.mark.slow
 def test_two_shards_are_never_sampled_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     maker, inside, most = make("one"), [], []
-    batches = maker.synthesizer.batches
+    batches = maker.batch_maker.batches
 
     def counted(spec: ShardSpec) -> Iterator[SampledBatch]:
         inside.append(spec)
@@ -103,7 +106,7 @@ def test_two_shards_are_never_sampled_at_once(make: Make, monkeypatch: pytest.Mo
         yield from batches(spec)
         inside.remove(spec)
 
-    monkeypatch.setattr(maker.synthesizer, "batches", counted)
+    monkeypatch.setattr(maker.batch_maker, "batches", counted)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(maker.make, maker.plan.shards()[:5]))
     assert most == [1] * 5
@@ -154,12 +157,12 @@ def test_samples_that_were_drawn_again_are_counted_in_the_receipt(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker = make("one")
-    original = maker.synthesizer.batches
+    original = maker.batch_maker.batches
 
     def batches(spec: ShardSpec) -> Iterator[SampledBatch]:
         return (replace(batch, num_redrawn=1) for batch in original(spec))
 
-    monkeypatch.setattr(maker.synthesizer, "batches", batches)
+    monkeypatch.setattr(maker.batch_maker, "batches", batches)
     spec = maker.plan.shard(0)
     batch = maker.plan.recipe["batch_size"]
     assert maker.make(spec).redrawn == -(-(spec.stop - spec.start) // batch)

@@ -19,6 +19,7 @@ from factory.diffusion.timesteps import (
     uniform_timesteps,
 )
 from factory.errors import UserError
+from factory.generation import frozen_models
 from factory.generation import synthesizer as synthesizing
 from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
@@ -189,7 +190,7 @@ def test_all_of_a_compiled_plan_is_compiled_before_its_first_shard(
     monkeypatch.setattr(
         torch, "compile", lambda f, options, **how: original(f, backend=counted, **how)
     )
-    monkeypatch.setattr(synthesizing, "_memory_format", lambda *arguments: torch.channels_last)
+    monkeypatch.setattr(frozen_models, "_memory_format", lambda *arguments: torch.channels_last)
     torch.compiler.reset()
     planned = one_batch(plan, source, num=4, samples_per_shard=4, batch_size=2)
     planned.recipe["noise"] = philox.NAME

@@ -7,7 +7,7 @@ import pytest
 
 from factory.config import Config, DiffusionConfig
 from factory.diffusion.schedule import linear_schedule
-from factory.generation import synthesizer as synthesizing
+from factory.generation import frozen_models
 from factory.generation.recipe import load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.shards.plan import Plan
@@ -58,7 +58,7 @@ def test_a_gpus_samples_are_those_of_a_cpu_but_for_rounding(
     if sampler == "ddpm":
         # It makes them all.
         short = DiffusionConfig(num_timesteps=42, beta_start=1e-3, beta_end=0.4)
-        monkeypatch.setattr(synthesizing, "linear_schedule", lambda config: linear_schedule(short))
+        monkeypatch.setattr(frozen_models, "linear_schedule", lambda config: linear_schedule(short))
     num = 2 if sampler == "ddpm" else 4
     planned, synthesizer = plan(source, sampler=sampler, num=num, samples_per_shard=num)
     spec = planned.shard(0)

@@ -51,8 +51,7 @@ class PairsSource(LabelledSection, FileSection):
         names = sorted(paired[: self.num])
         if not labelled:
             names = self.without_masks(images, names, problems)
-            files = [self.file(images, name) for name in names]
-            return self.found(files, self.notes(images), problems)
+            return Found([self.file(images, name) for name in names], self.notes(images))
         missing = [name for name in wanted if name not in masks_of]
         stray = matches.stray if self.names_url is None else []
         notes = self.notes(images)
@@ -67,7 +66,7 @@ class PairsSource(LabelledSection, FileSection):
             for name in names
             if name in masks_of and not pairing.is_own_mask(matches, name)
         ]
-        return self.found(items, notes, problems, rules)
+        return Found(items, notes, rules)
 
     def _match(self, labelled: bool, problems: Problems) -> Matches | None:
         """Which masks belong to which images; None after a problem with all of them."""

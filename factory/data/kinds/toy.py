@@ -95,10 +95,6 @@ class Drawing:
         """Drawings are square and upright."""
         return DEFAULT_READING
 
-    @property
-    def tile(self) -> None:
-        """Drawings are no tiles."""
-
     def image(self, size: int) -> "Picture":
         """The face, drawn at this size, together with its mask."""
         from factory.data.decoding import picture_of_array
@@ -107,6 +103,10 @@ class Drawing:
         pixels, ids = drawing.draw(self.seed, self.index, size)
         self.ids = ids if self.labelled else None
         return picture_of_array(pixels, "drawn")
+
+    def content(self) -> bytes:
+        """The name, which tells all that decides the drawing."""
+        return self.name.encode()
 
     def mask(self, size: int, rules: "ClassRules") -> "Mask":
         """The mask of the face that was just drawn."""

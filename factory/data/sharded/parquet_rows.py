@@ -138,10 +138,6 @@ class Row:
     """The mask of the row whose image was read last."""
 
     @property
-    def tile(self) -> None:
-        """None: it is a whole image."""
-
-    @property
     def image_url(self) -> str:
         """The file, the row and the column."""
         return self._url(self.rows.columns.image)
@@ -160,6 +156,10 @@ class Row:
         cell, *mask = self.rows.cells(self.file, self.row)
         self._mask_cell = mask[0] if mask else None
         return decoding.decode_image(self.rows.picture(self.file, cell), self.reading)
+
+    def content(self) -> bytes:
+        """The bytes of the image in the row's cell."""
+        return self.rows.picture(self.file, self.rows.cells(self.file, self.row)[0])
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask in the row's cell, which was read with its image."""

@@ -61,10 +61,6 @@ class TarSample:
     reading: Reading
 
     @property
-    def tile(self) -> None:
-        """None: it is a whole image."""
-
-    @property
     def image_url(self) -> str:
         """The tar, and the member in it."""
         return self._url(self.image_member)
@@ -80,6 +76,10 @@ class TarSample:
     def image(self, size: int) -> Picture:
         """The member's image."""
         return decoding.decode_image(self.tars.read(self.tar, self.image_member), self.reading)
+
+    def content(self) -> bytes:
+        """The member's bytes."""
+        return self.tars.read(self.tar, self.image_member)
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The ids of the mask's member."""

@@ -39,8 +39,10 @@ class HubFormat:
             front=yaml.safe_dump(self._front(summary), sort_keys=False, allow_unicode=True),
             num={SPLITS[split]: num for split, num in summary.num.items()},
             columns=[
-                (names.replace("`mask`", f"`{column}`"), what) for names, what in card.columns()
+                (names.replace("`mask`", f"`{column}`"), what)
+                for names, what in card.meanings(self.source.manifest.plan.columns)
             ],
+            is_drawn=self.source.manifest.plan.is_drawn,
             mask_column=column,
             classes=[
                 (name, "#" + bytes(color).hex())
@@ -51,20 +53,21 @@ class HubFormat:
 
     def _front(self, summary: Summary) -> dict[str, Any]:
         """The front matter of the card, from which the Hub and `datasets` know the files."""
+        is_drawn = self.source.manifest.plan.is_drawn
         num, column = sum(summary.num.values()), self.source.options.mask_column
         splits = [(SPLITS[split], num) for split, num in summary.num.items() if num]
-        features = card.features(self.source.classes)
+        features = card.features(self.source.classes, self.source.manifest.plan.columns)
         for feature in features:
             if feature["name"] == "mask":
                 feature["name"] = column
         return {
             "license": self._license(),
-            "pretty_name": "Synthetic image/mask pairs",
+            "pretty_name": "Synthetic image/mask pairs" if is_drawn else "Predicted masks",
             "task_categories": ["image-segmentation"],
             "task_ids": ["semantic-segmentation"],
             "annotations_creators": ["machine-generated"],
             "source_datasets": ["original"],
-            "tags": ["synthetic"],
+            **({"tags": ["synthetic"]} if is_drawn else {}),
             "size_categories": [card.size_category(num)],
             "configs": [
                 {

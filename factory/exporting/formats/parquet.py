@@ -38,8 +38,8 @@ class ParquetFormat:
         column = self.source.options.mask_column
         files = []
         for name, samples in by_split(self.source, shard, pairs):
-            table = parquet.to_table(samples, plan.classes, plan.run)
-            data = parquet.write_table(renamed(table, column))
+            table = parquet.to_table(samples, plan.classes, plan.run, plan.columns)
+            data = parquet.write_table(renamed(table, column), plan.columns)
             files.append((f"{name}.parquet", data))
         return ShardFiles(files)
 
@@ -61,7 +61,9 @@ def by_split(
     num_classes = len(plan.class_names)
     for split in source.options.splits:
         samples = [
-            EncodedSample(to_fields(pair.sample, num_classes), pair.image_png, pair.mask_png)
+            EncodedSample(
+                to_fields(pair.sample, num_classes, plan.columns), pair.image_png, pair.mask_png
+            )
             for pair in pairs
             if pair.split == split
         ]

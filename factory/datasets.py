@@ -1,0 +1,147 @@
+"""The functions that make datasets with a segmenter and open them, as `import factory` offers them.
+
+Settings are the keys of a section of `factory.config`, as in a YAML file.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from factory import embedded, storage
+from factory.arguments import (
+    NOT_OF_SAMPLE,
+    Location,
+    check_type,
+    config_of,
+    path_of,
+    refuse,
+)
+from factory.config import Config
+from factory.diffusion.checkpoints import load_model
+from factory.errors import UserError, nearest
+from factory.generation.local import threads_of_an_actor
+from factory.generation.planning import Stage
+from factory.generation.recipe import Models, make_plan
+from factory.generation.synthesizer import Synthesizer
+from factory.labeling import commands
+from factory.labeling.heads import head_hash
+from factory.segmenter import Segmenter
+from factory.shards.reader import ShardDataset
+from factory.shards.schema import Sample
+from factory.values import TOY
+
+
+def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
+    """num pairs, made in this process and kept in memory; settings: section `generate`.
+
+    They are those of a dataset of the same settings, whose batch size is part of what decides
+    them. Raises UserError.
+    """
+    check_type("segmenter", segmenter, Segmenter)
+    refuse(settings, "sample", **NOT_OF_SAMPLE)
+    config = config_of("sample", generate={**settings, "num": num, "samples_per_shard": num})
+    models = Models(segmenter.ddpm, segmenter.ensemble, head_hash(segmenter.ensemble))
+    plan = make_plan(config, models)
+    with threads_of_an_actor(config.generate):
+        return list(Synthesizer(models, plan).samples(plan.shard(0)))
+
+
+def generate(
+    segmenter: Segmenter,
+    num: int | str,
+    out: Location,
+    *,
+    workers: Literal["here", "ray"] = "ray",
+    **settings: Any,
+) -> ShardDataset:
+    """Makes a dataset of num pairs, or what is still missing of it, and opens it.
+
+    workers: "ray" = the actors of a pool, "here" = this process; the bytes are the same. settings:
+    section `generate`. Raises UserError, where the segmenter is not saved for one, before anything
+    is started; GenerationFailed; OSError.
+    """
+    from factory.generation import command
+
+    check_type("segmenter", segmenter, Segmenter)
+    refuse(settings, "generate", url="`out` says where the dataset lies")
+    own = {"num": num, "url": path_of(out, "out"), "workers": workers}
+    config, models = _prepared("generate", segmenter, {**settings, **own})
+    command.generate(config, models)
+    return open_dataset(config.generate.url)
+
+
+def label(
+    segmenter: Segmenter,
+    images: Location,
+    out: Location,
+    *,
+    workers: Literal["here", "ray"] = "ray",
+    **settings: Any,
+) -> ShardDataset:
+    """Makes a dataset of labels for the images of a folder, a URL or a .zip, and opens it.
+
+    images: or a finished dataset, which is labelled anew. workers: "ray" = the actors of a pool,
+    "here" = this process; the bytes are the same. settings: section `label`. What is made already
+    is kept. Raises UserError before anything is started; GenerationFailed; OSError.
+    """
+    from factory.generation import command
+
+    check_type("segmenter", segmenter, Segmenter)
+    refuse(
+        settings,
+        "label",
+        url="`out` says where the dataset lies",
+        source="`images` says which images are labelled",
+    )
+    source = {"kind": "folder", "url": path_of(images, "images")}
+    own = {"source": source, "url": path_of(out, "out"), "workers": workers}
+    config, models = _prepared("label", segmenter, {**settings, **own})
+    command.label(config, models)
+    return open_dataset(config.label.url)
+
+
+def _prepared(
+    stage: Stage, segmenter: Segmenter, settings: Mapping[str, Any]
+) -> tuple[Config, Models]:
+    """The config and the models of a dataset. Raises UserError."""
+    if settings["workers"] != "here":
+        storage.check_outlives("out", settings["url"])
+    models = _saved_models(segmenter)
+    # The embedded model lies elsewhere on the machine that repairs the dataset.
+    ddpm_url = TOY if segmenter.ddpm.url == embedded.DDPM_URL else segmenter.ddpm.url
+    urls = {"ddpm_url": ddpm_url, "ensemble_url": segmenter.url}
+    return config_of(stage, models=urls, **{stage: settings}), models
+
+
+def open_dataset(url: Location, **options: Any) -> ShardDataset:
+    """A finished dataset for torch; options: of `ShardDataset`. Raises UserError."""
+    known = list(inspect.signature(ShardDataset).parameters)[1:]
+    if unknown := sorted(set(options) - {*known}):
+        raise UserError([f"{name}: is no option. {nearest(name, known)}" for name in unknown])
+    return ShardDataset(path_of(url, "url"), **options)
+
+
+def _saved_models(segmenter: Segmenter) -> Models:
+    """The models of the folders that workers load.
+
+    Raises UserError where these do not hold this segmenter.
+    """
+    if segmenter.url is None or not segmenter.ddpm.url:
+        raise UserError(
+            "the segmenter is not saved: workers, and `factory repair` later, load it. Call "
+            "segmenter.save(FOLDER) first."
+        )
+    ddpm = load_model(embedded.ddpm_url(segmenter.ddpm.url))
+    if ddpm.model_hash != segmenter.ddpm.model_hash:
+        raise UserError(
+            f"{ddpm.url}: holds another DDPM than the segmenter's, which was replaced there. Copy "
+            "the segmenter's DDPM to another folder, load it from there, and fit anew."
+        )
+    ensemble, ensemble_hash = commands.load_ensemble_of(segmenter.url, ddpm)
+    # The hash of the file would differ where the weights are stored in bfloat16.
+    if head_hash(ensemble) != head_hash(segmenter.ensemble):
+        raise UserError(
+            f"{segmenter.url}: holds another ensemble than the segmenter's, which was replaced "
+            "there. Save it again at another folder: segmenter.save(FOLDER)."
+        )
+    return Models(ddpm, ensemble, ensemble_hash)

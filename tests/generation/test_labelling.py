@@ -1,0 +1,328 @@
+"""Claims about datasets of labels: masks for images of one's own."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from factory import faults
+from factory.cli import main
+from factory.config import Config, dump_config
+from factory.data.loading import read_images
+from factory.errors import GenerationFailed, UserError
+from factory.generation import label_source
+from factory.generation.command import check, generate, label
+from factory.generation.recipe import load_models
+from factory.generation.repair import repair
+from factory.labeling.fitting import image_maps
+from factory.report import write_report
+from factory.shards.reader import ShardDataset
+from factory.shards.reading import read_manifest, read_shard
+from factory.shards.schema import Sample
+from factory.shards.source_listing import SourceListing
+from factory.shards.status import status
+from factory.shards.verification import verify
+from tests.folders import contents
+from tests.generation.conftest import LabelConfig, put_images
+
+NAMES = [*(f"p{i}.png" for i in range(5)), "sub/a.png", "sub/b.png"]
+LISTING = "_factory/source.parquet"
+
+
+def samples_of(url: str) -> list[Sample]:
+    """All samples of a finished dataset."""
+    manifest = read_manifest(url)
+    shards = [read_shard(url, receipt) for receipt in manifest.receipts]
+    return [sample for data in shards for sample in manifest.plan.iterate(data)]
+
+
+def shard_bytes(folder: Path) -> dict[str, bytes]:
+    """The shards of a dataset by their names."""
+    return {path.name: path.read_bytes() for path in sorted((folder / "data").iterdir())}
+
+
+def refusal(config: Config) -> tuple[str, ...]:
+    with pytest.raises(UserError) as refused:
+        label(config)
+    return refused.value.problems
+
+
+def test_each_image_is_a_row_with_its_name_and_the_labels_of_the_ensemble(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    config = label_config()
+    assert label(config).rows == 7
+    samples = samples_of(config.label.url)
+    assert [sample.key for sample in samples] == [f"{i:09d}" for i in range(7)]
+    assert [sample.source for sample in samples] == NAMES
+    source, models = config.label.source, load_models(config)
+    assert source is not None
+    images = read_images(source, 16)
+    np.testing.assert_array_equal([sample.image for sample in samples], images)
+    with torch.inference_mode():
+        maps = image_maps(models.ddpm, models.ensemble.config, images)
+        labels = models.ensemble.label(maps, 16)
+    expected = labels.soft.numpy()
+    found = np.array([sample.mask for sample in samples])
+    assert np.mean(found == expected) > 0.99, "other batches round otherwise"
+    scores = labels.image_uncertainty().tolist()
+    assert [sample.uncertainty for sample in samples] == pytest.approx(scores, rel=1e-4)
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_the_dataset_is_whole_and_read_reported_and_listed_as_any_other(
+    label_config: LabelConfig, format: str
+) -> None:
+    config = label_config(format=format)
+    url = config.label.url
+    label(config)
+    found = verify(url, "decode")
+    assert found.findings == [] and found.finished
+    assert status(url).finished
+    assert [row["key"] for row in ShardDataset(url)] == [f"{i:09d}" for i in range(7)]
+    page = Path(write_report(url)).read_text()
+    assert "An ensemble on a diffusion model" in page and "drew" not in page
+    card = (Path(url) / "README.md").read_text()
+    assert "`source`" in card and "drew" not in card and "tags:" not in card
+    assert "Images of photos, labelled by" in card
+
+
+def test_generated_datasets_have_no_column_of_sources(
+    tiny_config: Callable[..., Config],
+) -> None:
+    config = tiny_config(generate={"num": 2, "workers": "here"})
+    generate(config)
+    (file,) = (Path(config.generate.url) / "data").iterdir()
+    assert pq.read_schema(file).names[-1] == "model_id"
+
+
+def test_an_image_has_the_same_labels_whatever_lies_beside_it_in_its_batch(
+    label_config: LabelConfig, photos: Path, tmp_path: Path
+) -> None:
+    label(label_config())
+    shutil.copytree(photos, tmp_path / "fewer")
+    (tmp_path / "fewer" / "p0.png").unlink()
+    fewer = {"kind": "folder", "url": str(tmp_path / "fewer")}
+    label(label_config(source=fewer, url=str(tmp_path / "other")))
+    masks = {sample.source: sample.mask for sample in samples_of(label_config().label.url)}
+    for sample in samples_of(str(tmp_path / "other")):
+        np.testing.assert_array_equal(sample.mask, masks[sample.source])
+
+
+def test_a_zip_of_the_images_gives_the_same_rows(
+    label_config: LabelConfig, photos: Path, tmp_path: Path
+) -> None:
+    label(label_config())
+    shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
+    zipped = {"kind": "folder", "url": str(tmp_path / "photos.zip")}
+    label(label_config(source=zipped, url=str(tmp_path / "zipped")))
+    assert shard_bytes(tmp_path / "zipped") == shard_bytes(tmp_path / "labels")
+
+
+# Going on
+
+
+def test_the_same_command_goes_on_and_makes_only_what_is_missing(
+    label_config: LabelConfig, shards_made: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = label_config()
+    label(config)
+    folder = Path(config.label.url)
+    whole = contents(folder)
+    (folder / "data" / "train-00001.parquet").unlink()
+    (folder / "_factory" / "shards" / "00001.json").unlink()
+    (folder / "_SUCCESS").unlink()
+    label(config)
+    assert shards_made == [[0, 1, 2], [1]]
+    receipt = "_factory/shards/00001.json"
+    again = contents(folder)
+    assert again["data/train-00001.parquet"] == whole["data/train-00001.parquet"]
+    assert json.loads(again[receipt])["sha256"] == json.loads(whole[receipt])["sha256"]
+
+
+def test_images_are_hashed_again_only_where_they_were_written_since(
+    label_config: LabelConfig, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    original = label_source._hash
+
+    def counting(item: Any) -> Any:
+        hashed.append(item.name)
+        return original(item)
+
+    monkeypatch.setattr(label_source, "_hash", counting)
+    label(label_config())
+    assert sorted(hashed) == NAMES
+    hashed.clear()
+    photo = photos / "p3.png"
+    photo.write_bytes(photo.read_bytes())
+    label(label_config())
+    assert hashed == ["p3.png"]
+
+
+def test_images_that_changed_are_gone_or_new_are_named_and_nothing_is_made(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    config = label_config()
+    label(config)
+    before = contents(Path(config.label.url))
+    put_images(photos, "p1.png", seed=1)
+    (problem,) = refusal(config)
+    assert problem.startswith(f"{photos}/p1.png: has changed since {config.label.url} was begun.")
+    assert "another --out" in problem
+    (photos / "p2.png").rename(photos / "p9.png")
+    gone, new = refusal(config)
+    assert gone.startswith(f"{photos}/p2.png: is gone") and new.startswith("p9.png: is new")
+    assert contents(Path(config.label.url)) == before
+
+
+def test_an_image_that_changes_after_the_start_fails_its_shard_alone_and_is_named(
+    label_config: LabelConfig, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = label_config()
+    ledger = check(config, "label")
+    listing = label_source.list_source(config, None).listing
+    ledger.start(dump_config(config), {})
+    (Path(config.label.url) / LISTING).write_bytes(listing.to_bytes())
+    versions = listing.versions
+    put_images(photos, "p4.png", seed=1)
+    # As if it had been written while the driver looked elsewhere.
+    monkeypatch.setattr(type(config.label.source), "versions", lambda self, items: versions)
+    with pytest.raises(GenerationFailed, match=r"1 of 3 shards failed:\n.*p4\.png: has changed"):
+        label(config)
+    assert sorted(shard_bytes(Path(config.label.url))) == [
+        "train-00000.parquet",
+        "train-00002.parquet",
+    ]
+
+
+def test_a_file_that_is_no_image_fails_its_shard_and_is_named(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    (photos / "p0.png").write_bytes(b"\x89PNG")
+    with pytest.raises(GenerationFailed, match=r"shard 0: .*p0\.png: damaged image"):
+        label(label_config())
+
+
+def test_another_plan_at_the_same_place_is_refused_with_the_difference(
+    label_config: LabelConfig, tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    label(label_config())
+    assert 'recipe.vote: there "soft", here "hard"' in refusal(label_config(vote="hard"))[0]
+    generated = {"url": str(tmp_path / "pairs"), "num": 2, "workers": "here"}
+    generate(tiny_config(generate=generated))
+    assert "holds a dataset of another plan" in refusal(label_config(url=generated["url"]))[0]
+
+
+def test_an_interrupted_job_is_finished_by_the_same_command(
+    label_config: LabelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(label_config(url=str(tmp_path / "whole")))
+
+    def interrupt(point: str) -> None:
+        if point == "shard.written":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(faults, "hit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            label(label_config())
+    label(label_config())
+    assert shard_bytes(tmp_path / "labels") == shard_bytes(tmp_path / "whole")
+
+
+# Checking and mending
+
+
+def test_a_shard_that_was_altered_is_made_again_byte_for_byte(label_config: LabelConfig) -> None:
+    config = label_config()
+    label(config)
+    url, before = config.label.url, contents(Path(config.label.url))
+    shard = Path(url) / "data" / "train-00001.parquet"
+    shard.write_bytes(b"altered")
+    assert [finding.name for finding in verify(url).findings] == ["data/train-00001.parquet"]
+    assert repair(url).findings == []
+    assert contents(Path(url)) == before
+
+
+@pytest.mark.parametrize("damage", ["lost", "altered"])
+def test_the_listing_of_the_images_is_checked_and_made_again(
+    label_config: LabelConfig, damage: str
+) -> None:
+    config = label_config()
+    label(config)
+    url, before = config.label.url, contents(Path(config.label.url))
+    file = Path(url) / LISTING
+    file.unlink() if damage == "lost" else file.write_bytes(b"altered")
+    assert [finding.name for finding in verify(url).findings] == [LISTING]
+    assert repair(url).findings == []
+    assert contents(Path(url)) == before
+
+
+def test_an_unfinished_dataset_has_no_foreign_files_and_names_its_command(
+    label_config: LabelConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = label_config()
+    label(config)
+    for name in ("_SUCCESS", "_factory/manifest.json", "_factory/shards/00002.json"):
+        (Path(config.label.url) / name).unlink()
+    for name in ("verify", "status"):
+        assert main([name, config.label.url]) == 3
+        assert "the same `factory label` goes on" in capsys.readouterr().out
+
+
+def test_a_listing_is_proven_by_its_digest_alone() -> None:
+    listing = SourceListing(["a", "b"], ["/a", "/b"], ["1", "2"], ["0" * 64, "1" * 64])
+    moved = SourceListing(["a", "b"], ["/x/a", "/x/b"], ["3", "4"], ["0" * 64, "1" * 64])
+    swapped = SourceListing(["a", "b"], ["/a", "/b"], ["1", "2"], ["1" * 64, "0" * 64])
+    assert listing.digest == moved.digest != swapped.digest
+
+
+# The command
+
+
+def command(config: Config, folder: Path, *arguments: str) -> list[str]:
+    (folder / "config.yaml").write_text(dump_config(config))
+    return ["label", "--config", str(folder / "config.yaml"), *arguments]
+
+
+def test_the_command_takes_a_folder_and_says_what_it_did(
+    label_config: LabelConfig, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(photos / "sub"), "--out", str(tmp_path / "out"), "--samples-per-shard", "1"]
+    assert main(command(label_config(), tmp_path, *arguments)) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("label | ") for line in out)
+    assert "complete | 2 pairs" in out[-1]
+    assert [sample.source for sample in samples_of(str(tmp_path / "out"))] == ["a.png", "b.png"]
+
+
+def test_a_dry_run_writes_nothing(
+    label_config: LabelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = label_config()
+    assert main(command(config, tmp_path, "--dry-run")) == 0
+    assert "nothing was started" in capsys.readouterr().out
+    assert not Path(config.label.url).exists()
+
+
+def test_without_images_the_command_says_how_to_name_them(
+    tiny_config: Callable[..., Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config(label={"workers": "here", "url": str(tmp_path / "out")})
+    assert main(command(config, tmp_path)) == 2
+    assert "label.source is not set. Name the images" in capsys.readouterr().err
+
+
+def test_a_shard_that_fails_leaves_a_job_that_can_be_resumed(
+    label_config: LabelConfig, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "p0.png").write_bytes(b"\x89PNG")
+    assert main(command(label_config(), tmp_path)) == 3
+    assert "run the same command again to resume" in capsys.readouterr().err

@@ -30,6 +30,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> what turns the stored image upright; 1 is upright."""
+SIDEWAYS = (5, 6, 7, 8)
+"""The orientations in which width and height change places."""
 _BACK = {**TURNS, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 _SIGNATURES = (
     *(b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8"),
@@ -94,6 +96,25 @@ def open_image(
         lacking = _lacking() if "not available" in str(error) else ""
         raise UnreadableImage(f"damaged image ({error}){lacking}") from None
     return image if orientation not in TURNS else _as_stored(image, orientation)
+
+
+def open_header(start: bytes) -> tuple[tuple[int, int], int]:
+    """Width and height as an image is stored, and its EXIF orientation, by the first bytes of its
+    file. Raises UnreadableImage if they do not tell.
+
+    Orientations behind the pixels of a PNG are not seen.
+    """
+    try:
+        with Image.open(io.BytesIO(start), formats=READABLE_FORMATS) as image:
+            if image.format == "TIFF":
+                orientation = image.getexif().get(_ORIENTATION, 1)
+                size = image.size[::-1] if orientation in SIDEWAYS else image.size
+                return size, orientation
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))
+            return image.size, exif.get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, UserWarning, *_OF_DAMAGE) as error:
+        raise UnreadableImage(f"damaged image ({error})") from None
 
 
 def tiff_tags(data: bytes) -> dict[int, Any]:

@@ -12,8 +12,9 @@ class DataConfig(Section):
     """The images of the domain."""
 
     image_size: Annotated[Count, Field(le=MAX_IMAGE_SIZE)] | None = None
-    """Height and width in pixels; larger or oblong images are cropped to a square and scaled. If it
-    is absent, it is the preset's. `train` and `inspect` need it; models bring their own size."""
+    """Height and width in pixels; images of other sizes are scaled, and those that are not square
+    made square as `fit` of their source says. If it is absent, it is the preset's. `train` and
+    `inspect` need it; models bring their own size."""
     unlabelled: SourceConfig | None = None
     """The images that the DDPM learns from."""
     labelled: SourceConfig | None = None

@@ -60,6 +60,10 @@ class ArrayItem:
         """Arrays are taken as they are."""
         return DEFAULT_READING
 
+    @property
+    def tile(self) -> None:
+        """Arrays are no tiles."""
+
     def image(self, size: int) -> Picture:
         """The image."""
         return picture_of_array(self.source.images[self.index], "array")

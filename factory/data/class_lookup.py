@@ -6,7 +6,7 @@ Shapes: H height, W width.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,9 @@ Packed = npt.NDArray[np.uint32]
 """(H, W) colours, red * 2^16 + green * 2^8 + blue."""
 Value = int | Color
 """A value, or a colour where masks are read by colour."""
+_T = TypeVar("_T", int, Value)
 MAX_KEPT = 256
 """As many different values of a mask are counted, the most frequent ones."""
-_NO_CLASS = -1
 
 
 @dataclass(frozen=True)
@@ -32,47 +32,35 @@ class ClassIds:
 
     ids: UInt8
     """(H, W) class ids, 255 = ignore, or covered by no rule."""
-    values: Mapping[Value, int]
-    """Value -> number of its pixels, the most frequent first, `MAX_KEPT` at most."""
+    values: Mapping[int, int]
+    """Value -> number of its pixels, the most frequent first, `MAX_KEPT` at most; empty where
+    colours are read."""
     uncovered: Mapping[Value, int]
-    """The same of values that no rule covers."""
+    """The same of values, or colours, that no rule covers."""
 
 
 def ids_of_values(rules: ClassRules, values: Values) -> ClassIds:
     """The class ids of a mask that is read by its values."""
     assert not rules.by_color, rules
-    found = _table(rules)[values]
+    classes, covered = _table(rules)
     counts = np.bincount(values.ravel())
-    present = np.flatnonzero(counts)
-    occurring: dict[Value, int] = {int(value): int(counts[value]) for value in present}
-    uncovered: dict[Value, int] = {
-        int(value): int(counts[value]) for value in present if _table(rules)[value] == _NO_CLASS
-    }
-    ids = np.where(found == _NO_CLASS, IGNORE_ID, found).astype(np.uint8)
-    return ClassIds(ids, _most_frequent(occurring), _most_frequent(uncovered))
+    occurring = {int(v): int(counts[v]) for v in np.flatnonzero(counts)}
+    uncovered: dict[Value, int] = {v: n for v, n in occurring.items() if not covered[v]}
+    return ClassIds(classes[values], _most_frequent(occurring), _most_frequent(uncovered))
 
 
 def ids_of_colors(rules: ClassRules, packed: Packed) -> ClassIds:
     """The class ids of a mask that is read by its colours."""
     assert rules.by_color, rules
-    class_of = {pack(color): i for color, i in rules.class_of_color.items()}
-    known = np.array(sorted(class_of), np.uint32)
-    classes = np.array([class_of[int(color)] for color in known], np.uint8)
-    at = np.searchsorted(known, packed).clip(max=len(known) - 1)
-    covered = known[at] == packed
-    ids = np.where(covered, classes[at], np.uint8(IGNORE_ID))
-    counts = np.bincount(at[covered], minlength=len(known))
-    occurring: dict[Value, int] = {
-        unpack(int(c)): int(n) for c, n in zip(known, counts, strict=True) if n
-    }
-    uncovered = count_colors(packed[~covered])
-    return ClassIds(ids, _most_frequent({**occurring, **uncovered}), uncovered)
+    ids = _color_table(rules)[packed]
+    others = packed[ids == IGNORE_ID]
+    ignored = [pack(color) for color in rules.ignored.colors]
+    return ClassIds(ids, {}, count_colors(others[~np.isin(others, ignored)]))
 
 
 def no_ids_of_colors(packed: Packed) -> ClassIds:
     """A mask of colours whose rules name none: none of its pixels is covered."""
-    colors = count_colors(packed)
-    return ClassIds(np.full(packed.shape, IGNORE_ID, np.uint8), colors, colors)
+    return ClassIds(np.full(packed.shape, IGNORE_ID, np.uint8), {}, count_colors(packed))
 
 
 def count_colors(packed: Packed) -> dict[Value, int]:
@@ -98,20 +86,34 @@ def unpack(packed: int) -> Color:
     return packed >> 16, packed >> 8 & 255, packed & 255
 
 
-def _most_frequent(counts: Mapping[Value, int]) -> dict[Value, int]:
+def _most_frequent(counts: Mapping[_T, int]) -> dict[_T, int]:
     return dict(sorted(counts.items(), key=lambda item: -item[1])[:MAX_KEPT])
 
 
 @lru_cache(maxsize=16)
-def _table(rules: ClassRules) -> npt.NDArray[np.int16]:
-    """(65536,) the class id of each value, 255 = ignore, -1 where no rule covers it."""
-    table = np.full(MAX_VALUE + 1, _NO_CLASS, np.int16)
-    table[IGNORE_ID] = IGNORE_ID
-    values = np.arange(len(table))
+def _table(rules: ClassRules) -> tuple[UInt8, npt.NDArray[np.bool_]]:
+    """(65536,) the class id of each value, 255 = ignore, and whether a rule covers it."""
+    classes = np.full(MAX_VALUE + 1, IGNORE_ID, np.uint8)
+    covered = np.zeros(len(classes), bool)
+    covered[IGNORE_ID] = True
+
+    def cover(values: Any, class_id: int) -> None:
+        classes[values], covered[values] = class_id, True
+
+    every = np.arange(len(classes))
     if rules.rest is not None:
-        table[values <= rules.thresholds[0][0]] = rules.rest
-    for above, i in rules.thresholds:
-        table[values > above] = i
-    for value, i in rules.class_of_id.items():
-        table[value] = i
-    return table
+        cover(every <= rules.thresholds[0][0], rules.rest)
+    for above, class_id in rules.thresholds:
+        cover(every > above, class_id)
+    for value, class_id in rules.class_of_id.items():
+        cover(value, class_id)
+    return classes, covered
+
+
+@lru_cache(maxsize=4)
+def _color_table(rules: ClassRules) -> UInt8:
+    """(2^24,) the class id of each packed colour, 255 where none has it."""
+    classes = np.full(2**24, IGNORE_ID, np.uint8)
+    for color, class_id in rules.class_of_color.items():
+        classes[pack(color)] = class_id
+    return classes

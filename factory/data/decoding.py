@@ -86,6 +86,20 @@ def decode_image(data: bytes, way: Reading = DEFAULT_READING) -> Picture:
     return Picture(image, info, data)
 
 
+def image_size(start: bytes, way: Reading = DEFAULT_READING) -> tuple[int, int] | None:
+    """Width and height of the upright image of a file, by its first bytes; None if they do not
+    tell."""
+    try:
+        if npy.is_npy(start):
+            height, width, *_ = npy.shape_of(start)
+            return width, height
+        (width, height), orientation = images.open_header(start)
+    except UnreadableImage:
+        return None
+    sideways = orientation in images.SIDEWAYS and way.exif != "ignore"
+    return (height, width) if sideways else (width, height)
+
+
 def picture_of_array(pixels: UInt8, format: str) -> Picture:
     """The image of an array (H, W, 3); format: where it is from, as reports count formats."""
     height, width, _ = pixels.shape

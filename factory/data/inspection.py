@@ -14,6 +14,7 @@ from factory.data.decoding import FileInfo
 from factory.data.intensity import OF_16_BITS, OF_FLOATS, Range
 from factory.data.items import Source
 from factory.data.loading import Labelled, LoadedSource
+from factory.data.reading import Fit
 from factory.errors import UserError, counted, shown, some
 
 _DARK = 128
@@ -27,6 +28,12 @@ CONVERSIONS = {
     "CMYK": "converted to RGB without a colour profile; check the colours",
 }
 """Pillow's mode -> what is done to such images."""
+FITS: Mapping[Fit, str] = {
+    "crop": "only the centred square is used; set fit: pad, stretch or tile to use all",
+    "pad": "black bars make them square, which masks ignore",
+    "stretch": "their proportions are changed",
+}
+"""The way in which images became square -> what was done to oblong ones."""
 
 T = TypeVar("T")
 
@@ -207,13 +214,11 @@ def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
     turned = sum(info.orientation != decoding.UPRIGHT for info in loaded.infos)
     if turned:
         yield f"{counted(turned, 'image')} turned upright, as EXIF data say; see exif for masks."
-    sizes = [info.size for info in loaded.infos]
-    small = sum(min(stored_size) < size for stored_size in sizes)
-    oblong = sum(width != height for width, height in sizes)
-    if small:
-        yield f"{counted(small, 'image')} smaller than {size} pixels: enlarged."
-    if oblong:
-        yield f"{counted(oblong, 'oblong image')}: only the centred square is used."
+    if loaded.num_enlarged:
+        yield f"{counted(loaded.num_enlarged, 'image')} smaller than {size} pixels: enlarged."
+    oblong = sum(width != height for width, height in (info.size for info in loaded.infos))
+    if oblong and loaded.fit in FITS:
+        yield f"{counted(oblong, 'oblong image')}: {FITS[loaded.fit]}."
 
 
 def _windows(infos: Sequence[FileInfo]) -> Iterator[str]:

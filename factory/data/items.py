@@ -12,6 +12,7 @@ from typing import Protocol
 from factory.data import decoding, masks
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture
+from factory.data.geometry import Box
 from factory.data.masks import Mask
 from factory.data.reading import DEFAULT_READING, Reading
 from factory.data.trees import Tree
@@ -40,8 +41,13 @@ class Item(Protocol):
     def reading(self) -> Reading:
         """The keys of its source that decide its pixels."""
 
+    @property
+    def tile(self) -> Box | None:
+        """The part of the upright image that it is, if it is a tile; None for all of it."""
+
     def image(self, size: int) -> Picture:
-        """The image, upright and whole; its centred square is then scaled to size x size.
+        """The image, upright and whole; its place in a square of this size follows from `reading`
+        and `tile`.
 
         Raises OSError, and UnreadableImage with a message that continues `image_url: `.
         """
@@ -61,7 +67,8 @@ class Found:
     """The items of a source, none of them read yet."""
 
     items: Sequence[Item] = ()
-    """Sorted by name; those of files that hold several in the order in which they are stored."""
+    """Sorted by name; those of files that hold several in the order in which they are stored, those
+    that are tiles of one image row by row."""
     notes: tuple[str, ...] = ()
     """Sentences on what lies beside the images and is not read, though it may be meant (other
     endings, sub-folders, links to folders), and on what is read though it may be no image."""
@@ -112,6 +119,10 @@ class ImageFile:
     mask_path: str | None = None
     """The name of the mask's file in the tree; None if masks were not asked for."""
     reading: Reading = DEFAULT_READING
+
+    @property
+    def tile(self) -> None:
+        """None: it is a whole image."""
 
     @property
     def image_url(self) -> str:

@@ -4,7 +4,7 @@ Everything wrong in a source is found in one pass, a line per offending file. `l
 good together with the problems, for `inspection`; `read_images` and `read_labelled` refuse.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from factory.classes import MAX_CLASSES, Classes
 from factory.data import geometry, losses, rule_yaml
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import FileInfo, Picture
+from factory.data.geometry import Placement
 from factory.data.items import Item, Source
 from factory.data.losses import Losses
-from factory.data.mask_checks import MaskFacts, check_masks
-from factory.data.masks import Mask, match_size, orientation_beside
+from factory.data.mask_checks import check_masks
+from factory.data.masks import Mask, MaskFacts, match_size, orientation_beside
+from factory.data.reading import Fit
 from factory.errors import Problems, UnreadableImage, UserError, counted, shown
 from factory.images import UInt8
 
@@ -62,8 +64,11 @@ class LoadedSource:
     names: tuple[str, ...]
     classes: Classes | None
     infos: tuple[FileInfo, ...]
-    """The form in which each image was stored."""
+    """The form in which each image was stored, once for all of its tiles."""
     problems: tuple[str, ...]
+    fit: Fit = "crop"
+    """The way in which images became square."""
+    num_enlarged: int = 0
     notes: tuple[str, ...] = ()
     """Sentences on what is no mistake but must be known wherever the source is used: files that are
     not read, pixels and regions that are lost, ids that may be meant otherwise."""
@@ -96,9 +101,10 @@ class _DecodedMask:
 class _Decoded:
     """An item that was read; what could not be read is None, and a problem."""
 
-    name: str
+    item: Item
     image: UInt8 | None
     """(S, S, 3), 0..255."""
+    is_enlarged: bool
     info: FileInfo | None
     mask: _DecodedMask | None
     """None also if masks were not asked for."""
@@ -127,8 +133,8 @@ def read_labelled(source: Source, size: int) -> Labelled:
 def read_square(item: Item, size: int, problems: Problems) -> UInt8 | None:
     """One image as `read_images` has it, (size, size, 3); None after a problem, which is added."""
     with _adding(problems, item.image_url):
-        image = item.image(size).image
-        return geometry.square_rgb(image, size, geometry.placement(image.size, size, "crop", None))
+        picture = item.image(size)
+        return geometry.square_rgb(picture.image, size, _place(item, picture, size))
     return None
 
 
@@ -150,30 +156,29 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
     images = np.zeros((num, size, size, 3), np.uint8)
     masks = np.zeros((num if labelled else 0, size, size), np.uint8)
     names: list[str] = []
-    infos: list[FileInfo] = []
-    facts: list[MaskFacts] = []
+    infos: dict[str, FileInfo] = {}
+    facts: dict[str, _DecodedMask] = {}
     lost: list[Losses] = []
-    num_turned = 0
+    num_enlarged = 0
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        for item in pool.map(lambda item: _decode(item, size, applied), found.items):
-            problems.found.extend(item.problems)
-            if item.problems or item.image is None or item.info is None:
+        for read in pool.map(lambda item: _decode(item, size, applied), found.items):
+            problems.found.extend(read.problems)
+            if read.problems or read.image is None or read.info is None:
                 continue
-            images[len(names)] = item.image
-            if item.mask:
-                masks[len(names)] = item.mask.ids
-                facts.append(item.mask.facts)
-                lost.append(item.mask.lost)
-                num_turned += item.mask.is_turned_as_its_image
-            names.append(item.name)
-            infos.append(item.info)
-    notes = [*found.notes, *_told(rules), *check_masks(facts, rules, problems)]
-    if num_turned:
-        turned = counted(num_turned, "mask")
-        notes.append(
-            f"{turned} without EXIF orientation: turned as the images are, since sizes agree only "
-            "as the images are stored."
-        )
+            if read.mask:
+                facts.setdefault(read.mask.facts.url, read.mask)
+                if read.mask.facts.uncovered:
+                    continue  # a problem of the source, as it is the same in many masks
+                masks[len(names)] = read.mask.ids
+                lost.append(read.mask.lost)
+            images[len(names)] = read.image
+            names.append(read.item.name)
+            infos.setdefault(read.item.image_url, read.info)
+            num_enlarged += read.is_enlarged
+    problems.found[:] = dict.fromkeys(problems.found)  # those of a file, once for all of its tiles
+    every = [mask.facts for mask in facts.values()]
+    notes = [*found.notes, *_told(rules), *check_masks(every, rules, problems)]
+    notes += _turned(facts.values())
     if classes:
         notes += losses.sentences(losses.total(lost), classes.names, size)
     return LoadedSource(
@@ -181,8 +186,10 @@ def load(source: Source, size: int, labelled: bool) -> LoadedSource:
         masks=masks[: len(names)] if labelled else None,
         names=tuple(names),
         classes=classes,
-        infos=tuple(infos),
+        infos=tuple(infos.values()),
         problems=tuple(problems.found),
+        fit=found.items[0].reading.fit if found.items else "crop",
+        num_enlarged=num_enlarged,
         notes=tuple(notes),
     )
 
@@ -192,20 +199,42 @@ def _told(rules: ClassRules | None) -> list[str]:
     return [] if rules is None or rules.are_positions else [rule_yaml.sentence(rules)]
 
 
+def _turned(masks: Iterable[_DecodedMask]) -> list[str]:
+    """A sentence on masks that are turned though their own files do not say so."""
+    if not (num := sum(mask.is_turned_as_its_image for mask in masks)):
+        return []
+    return [
+        f"{counted(num, 'mask')} without EXIF orientation: turned as the images are, since sizes "
+        "agree only as the images are stored."
+    ]
+
+
 def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
     """Reads an item, with its mask unless rules is None."""
     problems = Problems()
     picture = image = mask = None
+    is_enlarged = False
     with _adding(problems, item.image_url):
         picture = item.image(size)
-        place = geometry.placement(picture.image.size, size, "crop", None)
+        place = _place(item, picture, size)
+        is_enlarged = place.target.width > place.source.width
         image = geometry.square_rgb(picture.image, size, place)
     if rules is not None:
         assert item.mask_url is not None, "masks were asked for"
         with _adding(problems, item.mask_url):
             mask = _decode_mask(item, item.mask(size, rules), picture, size)
     info = picture.info if picture else None
-    return _Decoded(item.name, image, info, mask, tuple(problems.found))
+    return _Decoded(item, image, is_enlarged, info, mask, tuple(problems.found))
+
+
+def _place(item: Item, picture: Picture, size: int) -> Placement:
+    """The part of an item's image that is used, and its place in the square."""
+    fit, tile = item.reading.fit, item.tile
+    if fit == "tile" and tile is None:
+        raise UnreadableImage(
+            "its header does not tell its size, which cutting it into tiles needs."
+        )
+    return geometry.placement(picture.image.size, size, fit, tile)
 
 
 def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> _DecodedMask | None:
@@ -220,9 +249,10 @@ def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> 
     ids = np.asarray(match_size(mask, picture, orientation))
     url = item.mask_url or item.name
     facts = MaskFacts(url, mask.info.mode, mask.values, mask.uncovered, mask.colors)
-    place = geometry.placement(picture.image.size, size, "crop", None)
+    place = _place(item, picture, size)
     scaled = geometry.scaled_ids(ids, place)
-    lost = losses.measure(ids, ids[place.source.slices], scaled)
+    used = ids[place.source.slices]
+    lost = losses.measure(used if item.tile else ids, used, scaled)
     turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
     return _DecodedMask(geometry.square_ids(scaled.ids, size, place), facts, lost, turned_as_image)
 

@@ -1,32 +1,16 @@
 """Checks of all masks of a source together: white foreground, palettes that are no classes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from factory import storage
 from factory.classes import IGNORE_ID, Classes, Color
 from factory.data import rule_yaml
 from factory.data.class_forms import means_ignored
-from factory.data.class_lookup import Value
 from factory.data.class_rules import NO_RULE, ClassRules, Rule
 from factory.data.mask_values import MASK_REMEDY
-from factory.data.uncovered import Uncovered, uncovered_problems
+from factory.data.masks import MaskFacts
+from factory.data.uncovered import uncovered_problems
 from factory.errors import Problems, counted, some
-
-
-@dataclass(frozen=True)
-class MaskFacts:
-    """The facts known of a mask beside its pixels."""
-
-    url: str
-    mode: str
-    """Pillow's mode of its file."""
-    values: Mapping[Value, int]
-    """The values that occur, or the colours, with the number of their pixels."""
-    uncovered: Mapping[Value, int]
-    """Those that no rule covers, with the number of their pixels."""
-    colors: Mapping[int, Color]
-    """The colours of its values in its palette; empty without one, and if colours are read."""
 
 
 def check_masks(
@@ -40,12 +24,7 @@ def check_masks(
         return []
     notes = [*_check_white(masks, rules, problems), *_below_thresholds(masks, rules)]
     _check_palettes(masks, rules.classes, problems)
-    uncovered = [
-        Uncovered(m.url, m.mode, m.values, m.uncovered, bool(m.colors))
-        for m in masks
-        if m.uncovered
-    ]
-    for problem in uncovered_problems(uncovered, len(masks), rules):
+    for problem in uncovered_problems(masks, rules):
         problems.add(problem)
     notes += [
         f"class {name} (id {i}) is learned like any other. Where nothing is to be learned, "

@@ -39,18 +39,32 @@ class Mask:
 
     ids: Image.Image
     """As it is stored, of mode L, value = class id, 255 = ignore."""
-    present: tuple[int, ...]
-    """The ids that occur."""
-    values: Mapping[Value, int]
-    """The values that the file has, or its colours, with the number of their pixels."""
+    values: Mapping[int, int]
+    """The values that the file has, with the number of their pixels; empty where colours are
+    read."""
     uncovered: Mapping[Value, int]
-    """The same of those that no rule covers: their pixels are 255 in `ids`."""
+    """The same of values, or colours, that no rule covers: their pixels are 255 in `ids`."""
     colors: Mapping[int, Color]
     """The colours of these values in the palette of the file; empty if its colours are read, and
     without a palette."""
     info: FileInfo
     data: bytes = b""
     """The bytes of its file, empty if it has none of its own."""
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """The facts known of a mask beside its pixels."""
+
+    url: str
+    mode: str
+    """Pillow's mode of its file."""
+    values: Mapping[int, int]
+    """Its values, with the number of their pixels; empty where colours are read."""
+    uncovered: Mapping[Value, int]
+    """Values, or colours, that no rule covers, with the number of their pixels."""
+    colors: Mapping[int, Color]
+    """The colours of its values in its palette; empty without one, and if colours are read."""
 
 
 def decode_mask(data: bytes, rules: ClassRules) -> Mask:
@@ -72,7 +86,7 @@ def decode_mask(data: bytes, rules: ClassRules) -> Mask:
     used: dict[int, Color] = {}
     if image.mode == "P" and not rules.by_color:
         colors = _colors(image.getpalette() or [])
-        used = {i: colors[i] for i in read.values if isinstance(i, int) and i in colors}
+        used = {i: colors[i] for i in read.values if i in colors}
         _check_palette(colors.get(0), used, rules)
     info = FileInfo(image.size, image.mode, image.format or "unknown", orientation_of(image))
     return _mask(read, used, info, data)
@@ -109,10 +123,8 @@ def _exact_ids(image: Image.Image, num_bits: int, rules: ClassRules) -> ClassIds
 
 
 def _mask(read: ClassIds, colors: Mapping[int, Color], info: FileInfo, data: bytes = b"") -> Mask:
-    present = np.flatnonzero(np.bincount(read.ids.ravel(), minlength=256))
     return Mask(
         ids=Image.fromarray(read.ids),
-        present=tuple(present.tolist()),
         values=read.values,
         uncovered=read.uncovered,
         colors=colors,

@@ -23,6 +23,11 @@ def is_npy(data: bytes) -> bool:
     return data.startswith(MAGIC)
 
 
+def shape_of(start: bytes) -> tuple[int, ...]:
+    """The shape of an array by the first bytes of its file. Raises UnreadableImage as `read`."""
+    return _read_header(io.BytesIO(start))[0]
+
+
 def read(data: bytes) -> Values:
     """The array (H, W) or (H, W, 3) of bool, integers or floats that a file holds.
 
@@ -30,6 +35,17 @@ def read(data: bytes) -> Values:
     memory is taken for what a header only claims.
     """
     file = io.BytesIO(data)
+    shape, by_column, dtype = _read_header(file)
+    start, num = file.tell(), math.prod(shape)
+    if len(data) != start + num * dtype.itemsize:
+        raise UnreadableImage(f"damaged array ({len(data)} bytes do not hold shape {shape})")
+    array = np.frombuffer(data, dtype, num, start)
+    array = array.reshape(shape, order="F" if by_column else "C")
+    return array[..., 0] if shape[2:] == (1,) else array
+
+
+def _read_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is stored by columns, and type of an array that is read."""
     try:
         version = np.lib.format.read_magic(file)
         read_header = {
@@ -45,12 +61,7 @@ def read(data: bytes) -> Values:
         raise UnreadableImage(f"an array of shape {shape}, not {_SHAPES}")
     if shape[0] * shape[1] > images.MAX_PIXELS:
         raise UnreadableImage(f"{shape[1]}x{shape[0]} pixels, more than {images.MAX_PIXELS}")
-    start, num = file.tell(), math.prod(shape)
-    if len(data) != start + num * dtype.itemsize:
-        raise UnreadableImage(f"damaged array ({len(data)} bytes do not hold shape {shape})")
-    array = np.frombuffer(data, dtype, num, start)
-    array = array.reshape(shape, order="F" if by_column else "C")
-    return array[..., 0] if shape[2:] == (1,) else array
+    return shape, by_column, dtype
 
 
 def to_image(array: Values) -> Image.Image:

@@ -16,12 +16,12 @@ from factory.data import class_files, class_forms, listing, name_lists, patterns
 from factory.data.class_forms import Ignored
 from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing
-from factory.data.reading import Exif, Intensity, Reading, check_intensity
-from factory.errors import Problems, UserError
+from factory.data.reading import Exif, Fit, Intensity, Reading, check_intensity
+from factory.errors import Problems, UserError, counted
 from factory.values import Count, Section, Url, unquoted
 
 if TYPE_CHECKING:
-    from factory.data.items import ImageFile, Item
+    from factory.data.items import Found, ImageFile, Item
     from factory.data.trees import Tree
 
 
@@ -135,7 +135,6 @@ class FileSection(SourceSection):
     `.csv`. Names are paths, file names, or either without ending. All images if absent."""
     names_key: str | None = None
     """The key of that list, if a JSON file is an object of several; its column in a `.csv` file."""
-
     intensity: Annotated[Intensity | None, AfterValidator(check_intensity)] = None
     """The stored values that become black and white, `[low, high]`; those between are mapped to
     0..255 in proportion, those outside are clipped. `percentiles` takes the 0.5th and the 99.5th
@@ -148,6 +147,20 @@ class FileSection(SourceSection):
     drawn on the pixels as they are stored. `apply_to_images` turns images alone: for masks that are
     upright as they are stored. `ignore` turns nothing."""
 
+    fit: Fit = "crop"
+    """The way in which images that are not square become square. `crop` uses the centred square,
+    `pad` all of the image between black bars that masks ignore, `stretch` all of it without its
+    proportions, `tile` cuts it into squares that overlap, each an image of its own."""
+    tile_size: Count | None = None
+    """Height and width in pixels of the tiles of `fit: tile`; absent: the shorter side of each
+    image. Tiles are then scaled to image_size."""
+
+    @model_validator(mode="after")
+    def _check_tile_size(self) -> "FileSection":
+        if self.tile_size is not None and self.fit != "tile":
+            raise ValueError("tile_size needs fit: tile, which cuts images into tiles of this size")
+        return self
+
     @model_validator(mode="after")
     def _check_names_key(self) -> "FileSection":
         if self.names_key is not None and self.names_url is None:
@@ -157,7 +170,7 @@ class FileSection(SourceSection):
     @property
     def reading(self) -> Reading:
         """The way in which its files are read."""
-        return Reading(self.intensity, self.exif)
+        return Reading(self.intensity, self.exif, self.fit, self.tile_size)
 
     @property
     def title(self) -> str:
@@ -176,6 +189,23 @@ class FileSection(SourceSection):
         from factory.data.items import ImageFile
 
         return ImageFile(name, images.tree, images.path(name), mask_path, self.reading)
+
+    def found(
+        self,
+        items: Sequence["Item"],
+        notes: tuple[str, ...],
+        problems: Problems,
+        rules: ClassRules | None = None,
+    ) -> "Found":
+        """These items, or their tiles."""
+        from factory.data import tiles
+        from factory.data.items import Found
+
+        if self.fit != "tile" or not items:
+            return Found(items, notes, rules)
+        cut = tiles.cut(items, problems)
+        are_cut = counted(len(items), "image is cut", "images are cut")
+        return Found(cut, (*notes, f"{are_cut} into {counted(len(cut), 'tile')}."), rules)
 
     def wanted(self, images: Listing, num: int | None, problems: Problems) -> list[str]:
         """The names of the images to choose from: all, or the first num of the list."""

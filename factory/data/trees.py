@@ -52,6 +52,9 @@ class Tree(Protocol):
         for damaged or encrypted members of an archive.
         """
 
+    def read_start(self, name: str, num_bytes: int) -> bytes:
+        """The first bytes of a file, all of it if it has no more. Raises as `read` does."""
+
     def versions(self, names: Sequence[str]) -> list[str]:
         """A text for each file that changes with its content. Raises OSError."""
 
@@ -96,13 +99,21 @@ class FolderTree:
 
     def read(self, name: str) -> bytes:
         """See `Tree`."""
+        return storage.read_bytes(self._checked(name))
+
+    def read_start(self, name: str, num_bytes: int) -> bytes:
+        """See `Tree`."""
+        return storage.read_range(self._checked(name), 0, num_bytes)
+
+    def _checked(self, name: str) -> str:
+        """The file's URL. Raises OSError, UnreadableImage if it is not to be read."""
         url = self.url_of(name)
         if storage.is_local(url):
             found = os.stat(url)
             if not stat.S_ISREG(found.st_mode):
                 raise UnreadableImage("is no regular file. Remove it.")
             _check_size(found.st_size)
-        return storage.read_bytes(url)
+        return url
 
     def versions(self, names: Sequence[str]) -> list[str]:
         """See `Tree`."""
@@ -140,6 +151,10 @@ class ArchiveTree:
         for size in self.archive.sizes(member):
             _check_size(size)
         return self.archive.read(member)
+
+    def read_start(self, name: str, num_bytes: int) -> bytes:
+        """See `Tree`; a member is unpacked whole."""
+        return self.read(name)[:num_bytes]
 
     def versions(self, names: Sequence[str]) -> list[str]:
         """See `Tree`."""

@@ -1,8 +1,7 @@
 """Values and colours of masks that are of no class: one problem a source, with what covers them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 from factory import storage
 from factory.classes import IGNORE_ID
@@ -10,6 +9,7 @@ from factory.data import rule_yaml
 from factory.data.class_lookup import Value
 from factory.data.class_rules import ClassRules
 from factory.data.mask_values import MASK_REMEDY
+from factory.data.masks import MaskFacts
 from factory.errors import some
 
 _NUM_SHOWN, _NUM_NAMES = 8, 3
@@ -18,35 +18,19 @@ _MIN_GREY = 100
 """Values from this one on look like grey levels."""
 
 
-@dataclass(frozen=True)
-class Uncovered:
-    """A mask with values or colours that no rule covers."""
-
-    url: str
-    mode: str
-    """Pillow's mode of its file."""
-    values: Mapping[Value, int]
-    """All that occur, with the number of their pixels."""
-    uncovered: Mapping[Value, int]
-    """Those that no rule covers, with the number of their pixels."""
-    has_palette: bool
-
-
-def uncovered_problems(
-    masks: Sequence[Uncovered], num_masks: int, rules: ClassRules
-) -> Iterable[str]:
-    """At most a line on values and a line on colours; num_masks: how many the source has."""
-    values = [mask for mask in masks if any(isinstance(v, int) for v in mask.uncovered)]
-    colors = [mask for mask in masks if any(isinstance(v, tuple) for v in mask.uncovered)]
+def uncovered_problems(every: Sequence[MaskFacts], rules: ClassRules) -> Iterator[str]:
+    """At most a line on values and a line on colours of all masks of a source."""
+    values = [mask for mask in every if any(isinstance(v, int) for v in mask.uncovered)]
+    colors = [mask for mask in every if any(isinstance(v, tuple) for v in mask.uncovered)]
     if values:
-        yield f"{_where(values)}: {_values(values, num_masks, rules)}"
+        yield f"{_where(values)}: {_values(values, len(every), rules)}"
     if colors and rules.by_color:
-        yield f"{_where(colors)}: {_colors(colors, num_masks)}"
+        yield f"{_where(colors)}: {_colors(colors, len(every))}"
     elif colors:
-        yield f"{_where(colors)}: {_colors_without_rules(colors, num_masks, rules)}"
+        yield f"{_where(colors)}: {_colors_without_rules(colors, len(every), rules)}"
 
 
-def _values(masks: Sequence[Uncovered], num_masks: int, rules: ClassRules) -> str:
+def _values(masks: Sequence[MaskFacts], num_masks: int, rules: ClassRules) -> str:
     """What is wrong with values that no rule covers, and what to do."""
     pixels = _pixels(masks)
     found = sorted(value for value in pixels if isinstance(value, int))
@@ -61,16 +45,16 @@ def _values(masks: Sequence[Uncovered], num_masks: int, rules: ClassRules) -> st
     )
 
 
-def _hint(masks: Sequence[Uncovered], found: Sequence[int], rules: ClassRules) -> str:
+def _hint(masks: Sequence[MaskFacts], found: Sequence[int], rules: ClassRules) -> str:
     """What the values may be meant as; begins with a space, or is empty."""
     names = rules.classes.names
-    if any(mask.has_palette for mask in masks):
+    if any(mask.colors for mask in masks):
         return (
             " They are indices of its palette, whose colours are not read: do its indices number "
             "colours instead of classes? Then name the colour of each class: "
             f"`{rule_yaml.with_colors(names)}`."
         )
-    present = sorted({v for mask in masks for v in mask.values if isinstance(v, int)})
+    present = sorted({value for mask in masks for value in mask.values})
     if not rules.are_positions or not 2 <= len(present) <= len(names) + 2:
         return ""
     if len(present) <= len(names) and found[-1] >= _MIN_GREY:
@@ -92,7 +76,7 @@ def _set(names: Sequence[str], values: Sequence[int]) -> str:
     return f"set `{rule_yaml.with_ids(names[: len(values)], values)}`"
 
 
-def _colors(masks: Sequence[Uncovered], num_masks: int) -> str:
+def _colors(masks: Sequence[MaskFacts], num_masks: int) -> str:
     pixels = _pixels(masks)
     colors = [color for color in pixels if isinstance(color, tuple)]
     return (
@@ -102,7 +86,7 @@ def _colors(masks: Sequence[Uncovered], num_masks: int) -> str:
     )
 
 
-def _colors_without_rules(masks: Sequence[Uncovered], num_masks: int, rules: ClassRules) -> str:
+def _colors_without_rules(masks: Sequence[MaskFacts], num_masks: int, rules: ClassRules) -> str:
     modes = " or ".join(sorted({mask.mode for mask in masks}))
     pixels = _pixels(masks)
     counts = some([f"{color}: {num:,} pixels" for color, num in pixels.items()], _NUM_SHOWN)
@@ -115,7 +99,7 @@ def _colors_without_rules(masks: Sequence[Uncovered], num_masks: int, rules: Cla
     )
 
 
-def _pixels(masks: Sequence[Uncovered]) -> dict[Value, int]:
+def _pixels(masks: Sequence[MaskFacts]) -> dict[Value, int]:
     """Value -> number of its pixels in all masks, the most frequent first."""
     counts: Counter[Value] = Counter()
     for mask in masks:
@@ -123,7 +107,7 @@ def _pixels(masks: Sequence[Uncovered]) -> dict[Value, int]:
     return dict(counts.most_common())
 
 
-def _extent(masks: Sequence[Uncovered], num_masks: int, pixels: Mapping[Value, int]) -> str:
+def _extent(masks: Sequence[MaskFacts], num_masks: int, pixels: Mapping[Value, int]) -> str:
     """How many pixels the most frequent values have, and in which masks."""
     shown = [f"{value}: {count:,} pixels" for value, count in pixels.items()]
     names = some([storage.name_of(mask.url) for mask in masks], _NUM_NAMES)
@@ -137,7 +121,7 @@ def _listed(values: Sequence[Value]) -> str:
     return text
 
 
-def _where(masks: Sequence[Uncovered]) -> str:
+def _where(masks: Sequence[MaskFacts]) -> str:
     """The mask, or the folder of several ones."""
     url = masks[0].url
     return url if len(masks) == 1 else url.rpartition("/")[0] or url

@@ -41,6 +41,9 @@ _SHAPE = {"unet": "train.unet", "diffusion": "train.diffusion"}
 """Sections that run.json has by the names of version 0.2.0, and the keys that they are now."""
 _RESUMED, _BEFORE = "resumed", "before"
 """Keys of run.json that note when the run went on as another one, and what it was before."""
+_IMAGES, _DECODING, _FIRST_DECODING = "images", "decoding", "version 1"
+"""The keys of what a worker found: the images' pixels, and how they were decoded; and the way of a
+run that did not note it."""
 _LOST = "run.json was lost, and with it what the checkpoints until then were made with"
 _REMEDY = (
     "Copy it back, or name another --out. Or, without it, go on from the newest checkpoint with "
@@ -128,6 +131,9 @@ def departures(config: Config) -> list[str]:
 def _changed(existing: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
     """The differences in the keys that both have; an older version had fewer."""
     both = [name for name in now if name in (existing or {})]
+    if existing and existing.get(_IMAGES) == now.get(_IMAGES):
+        # Another way of decoding that gives the same pixels is no difference.
+        both = [name for name in both if name != _DECODING]
     return differences(
         {_SHAPE.get(name, name): (existing or {})[name] for name in both},
         {_SHAPE.get(name, name): now[name] for name in both},
@@ -161,6 +167,8 @@ def _read(config: Config) -> dict[str, Any] | None:
         raise UserError(f"{url}: is not what a training writes there. {_REMEDY}")
     if isinstance(data := content.get("data"), dict) and isinstance(data["unlabelled"], dict):
         data["unlabelled"] = all_keys(data["unlabelled"])
+    if _IMAGES in content:
+        content.setdefault(_DECODING, _FIRST_DECODING)
     # Older versions noted what was asked for, not what it came to.
     asked = train.pop("precision", "auto")
     return content if asked == "auto" else {"train.precision": asked, **content}

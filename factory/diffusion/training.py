@@ -34,7 +34,7 @@ from ray.train import (
 from factory import cluster, embedded, storage
 from factory.cluster import Room
 from factory.config import Config, check_section, config_tree, required
-from factory.data.cache.decoded import cached_images, check_images
+from factory.data.cache.decoded import DECODING, cached_images, check_images
 from factory.data.cache.entries import Cached
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
@@ -72,7 +72,7 @@ def train_checked(config: Config) -> str:
     """Trains as `train` does, where `check_settings` has found nothing wrong with the config."""
     unlabelled = required(config, "data.unlabelled")
     images = cached_images(config.data, unlabelled)
-    check_run(config, {**_asked_precision(config), "images": images.summary})
+    check_run(config, {**_asked_precision(config), "images": images.summary, "decoding": DECODING})
     _tell_odd(config, len(images.images))
     cluster.connect()
     begin_run(config)

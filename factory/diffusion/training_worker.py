@@ -20,7 +20,7 @@ from ray.train.collective import barrier, broadcast_from_rank_zero
 
 from factory import cluster, embedded, storage
 from factory.config import Config, parse_config, required
-from factory.data.cache.decoded import cached_images
+from factory.data.cache.decoded import DECODING, cached_images
 from factory.data.cache.entries import Cached
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
 from factory.diffusion.noise import normal_noise, sample_seed, step_noise
@@ -83,7 +83,7 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
             context.get_world_size(), lambda: _images_here(config, **worker_config["images"])
         )
         state = _restored_state(config, rank, device)
-        found = {"train.precision": precision, "images": images.summary}
+        found = {"train.precision": precision, "images": images.summary, "decoding": DECODING}
         _on_rank_0(rank, lambda: note_beginning(config, found, state.step))
         if rank == 0 and state.step:
             tell(f"train | going on from step {state.step:,}")

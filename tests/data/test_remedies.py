@@ -16,7 +16,7 @@ from factory.data.loading import Labelled
 from factory.errors import UserError
 from factory.images import UInt8
 from factory.png import encode_png
-from tests.data.inputs import encoded, flat, put
+from tests.data.inputs import encoded, flat, pairs, put
 
 IDS = np.array([[0, 1, 2, 2], [1, 0, 0, 2], [2, 2, 1, 1], [0, 1, 2, 0]], np.uint8)
 TWO = IDS.clip(max=1)
@@ -216,6 +216,12 @@ def test_smoothed_edges_are_told_as_one_problem_of_the_source(tmp_path: Path) ->
     colors = np.random.default_rng(0).integers(0, 255, (4, 4, 3)).astype(np.uint8)
     put_masks(tmp_path, [encoded(colors), encoded(colors)])
     assert "were the edges smoothed?" in refusal_of(tmp_path, classes=NAMES)
+
+
+def test_masks_with_values_of_no_class_are_left_out_of_what_is_counted(tmp_path: Path) -> None:
+    put_masks(tmp_path, [encoded(IDS), encoded(IDS + np.uint8(7)), encoded(COLORS[IDS])])
+    loaded = loading.load(pairs(tmp_path), 4, labelled=True)
+    assert loaded.names == ("a.png",) and len(loaded.problems) == 2
 
 
 def test_masks_of_0_and_1_beside_brighter_ones_are_told_where_a_threshold_is_higher(

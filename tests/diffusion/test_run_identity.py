@@ -53,6 +53,13 @@ def test_other_images_are_refused_unless_they_are_wanted(folder) -> None:
     check_run(config_at(folder, resume_anyway=True), {"images": "5 images"})
 
 
+def test_images_that_changed_with_the_way_of_decoding_tell_so(folder) -> None:
+    told = refusal(config_at(folder), {"images": "other", "decoding": "version 2, Pillow 13"})
+    assert 'images: there "4 images", here "other"' in told
+    assert 'decoding: there "version 1", here "version 2, Pillow 13"' in told
+    check_run(config_at(folder), {"images": "4 images", "decoding": "version 2, Pillow 13"})
+
+
 @pytest.mark.parametrize(
     "tree",
     [{"train": {"unet": {"dropout": 0.2}}}, {"data": {"unlabelled": {"kind": "toy", "num": 7}}}],
@@ -86,7 +93,8 @@ def test_a_run_that_noted_no_way_of_reading_its_images_goes_on_with_the_default(
     begin_run(config_at(tmp_path, tree))
     file = tmp_path / "run" / "run.json"
     content = json.loads(file.read_text())
-    del content["data"]["unlabelled"]["intensity"], content["data"]["unlabelled"]["exif"]
+    for key in ("intensity", "exif", "fit", "tile_size"):
+        del content["data"]["unlabelled"][key]
     file.write_text(json.dumps(content))
     check_run(config_at(tmp_path, tree), {})
     tree["data"]["unlabelled"]["exif"] = "ignore"

@@ -19,7 +19,7 @@ import PIL
 
 from factory import storage
 from factory.config import DataConfig
-from factory.data import loading
+from factory.data import loading, tiles
 from factory.data.cache import entries
 from factory.data.cache.entries import Cached, NewEntry
 from factory.data.items import Item, StoredSource
@@ -28,6 +28,8 @@ from factory.progress import duration, tell
 
 DECODING_VERSION = 2
 """The version of the way of decoding: raise it if the same file gives other pixels than before."""
+DECODING = f"version {DECODING_VERSION}, Pillow {PIL.__version__}, numpy {np.__version__}"
+"""All but the settings that decides which pixels a file comes to."""
 _TELL_SECONDS = 30.0
 _CHUNK = 64
 """Images that a thread decodes before it asks for more."""
@@ -67,8 +69,10 @@ def find(source: StoredSource, image_size: int) -> Wanted:
         "decoding": [DECODING_VERSION, PIL.__version__, np.__version__],
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for item, version in zip(found.items, source.versions(found.items), strict=True):
-        key.update(json.dumps([item.image_url, version, asdict(item.reading)]).encode())
+    versions = source.versions(tiles.wholes(found.items))
+    for item, version in zip(found.items, versions, strict=True):
+        settings = asdict(item.reading), item.tile and asdict(item.tile)
+        key.update(json.dumps([item.image_url, version, settings]).encode())
     return Wanted(found.items, image_size, key.hexdigest(), found.notes, found.may_fail)
 
 

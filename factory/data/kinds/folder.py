@@ -45,7 +45,8 @@ class FolderSource(FileSection):
         elif not self._mixes_masks(images, problems):
             names = sorted(self.wanted(images, self.num, problems)[: self.num])
             names = self.without_masks(images, names, problems)
-            return Found([self.file(images, name) for name in names], self.notes(images))
+            files = [self.file(images, name) for name in names]
+            return self.found(files, self.notes(images), problems)
         return Found()
 
     def _why_empty(self, images: Listing) -> str:

@@ -51,7 +51,8 @@ class PairsSource(LabelledSection, FileSection):
         names = sorted(paired[: self.num])
         if not labelled:
             names = self.without_masks(images, names, problems)
-            return Found([self.file(images, name) for name in names], self.notes(images))
+            files = [self.file(images, name) for name in names]
+            return self.found(files, self.notes(images), problems)
         missing = [name for name in wanted if name not in masks_of]
         stray = matches.stray if self.names_url is None else []
         notes = self.notes(images)
@@ -66,7 +67,7 @@ class PairsSource(LabelledSection, FileSection):
             for name in names
             if name in masks_of and not pairing.is_own_mask(matches, name)
         ]
-        return Found(items, notes, rules)
+        return self.found(items, notes, problems, rules)
 
     def _match(self, labelled: bool, problems: Problems) -> Matches | None:
         """Which masks belong to which images; None after a problem with all of them."""

@@ -68,7 +68,7 @@ class ParquetSource(LabelledSection, FileSection):
         ]
         chosen = self.chosen(names, shards.tree, problems)
         items = [parquet_rows.Row(names[i], rows, *places[i], self.reading) for i in chosen]
-        return Found(items, rules=rules)
+        return self.found(items, (), problems, rules)
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
         """Size and time of each row's file, and of all pictures beside it if its cells may name

@@ -95,6 +95,10 @@ class Drawing:
         """Drawings are square and upright."""
         return DEFAULT_READING
 
+    @property
+    def tile(self) -> None:
+        """Drawings are no tiles."""
+
     def image(self, size: int) -> "Picture":
         """The face, drawn at this size, together with its mask."""
         from factory.data.decoding import picture_of_array

@@ -57,7 +57,7 @@ class WebdatasetSource(LabelledSection, FileSection):
         tars = self._indexed(shards, problems)
         endings = self._endings(tars, labelled, problems) if tars else None
         items = self._items(shards, tars, endings, problems) if endings else []
-        return Found(items, rules=rules)
+        return self.found(items, (), problems, rules)
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
         """Size and time of each sample's tar, and the place in it. Raises OSError."""

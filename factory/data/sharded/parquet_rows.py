@@ -138,6 +138,10 @@ class Row:
     """The mask of the row whose image was read last."""
 
     @property
+    def tile(self) -> None:
+        """None: it is a whole image."""
+
+    @property
     def image_url(self) -> str:
         """The file, the row and the column."""
         return self._url(self.rows.columns.image)

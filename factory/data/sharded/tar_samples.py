@@ -61,6 +61,10 @@ class TarSample:
     reading: Reading
 
     @property
+    def tile(self) -> None:
+        """None: it is a whole image."""
+
+    @property
     def image_url(self) -> str:
         """The tar, and the member in it."""
         return self._url(self.image_member)

@@ -80,7 +80,9 @@ def test_the_key_is_of_size_source_and_way_of_decoding(monkeypatch) -> None:
     assert len({*keys, find(TOY, 16).key}) == 4
 
 
-@pytest.mark.parametrize("setting", [{"intensity": [0, 99]}, {"exif": "ignore"}])
+@pytest.mark.parametrize(
+    "setting", [{"intensity": [0, 99]}, {"exif": "ignore"}, {"fit": "pad"}, {"fit": "tile"}]
+)
 def test_another_way_of_reading_the_same_files_is_another_entry(data, photos, setting) -> None:
     before = cached_images(data, photos)
     other = FolderSource(url=photos.url, **setting)

@@ -23,6 +23,7 @@ values
 data.toy.*
 data.*
 data.sharded.*
+data.drawn.*
 data.kinds.*
 config.*
 config

@@ -29,6 +29,7 @@ WORDS = {
     "Fit": "`crop`, `pad`, `stretch` or `tile`",
     "ImagesPattern": "folder or pattern of names",
     "MasksPattern": "folder or pattern of names",
+    "Labels": "list: label",
     "bool": "`true` or `false`",
     "str": "text",
     "int": "whole number",

@@ -48,11 +48,17 @@ def _colors(value: object) -> object:
     return [value] if alone or isinstance(value, str) else value
 
 
+def _labels(value: object) -> object:
+    """A label by itself stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 Value = Annotated[int, Field(strict=True, ge=0, le=MAX_VALUE)]
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Rgb = Annotated[tuple[Channel, Channel, Channel], BeforeValidator(_color)]
 Values = Annotated[tuple[Value, ...], BeforeValidator(_values)]
 Rgbs = Annotated[tuple[Rgb, ...], BeforeValidator(_colors)]
+Labels = Annotated[tuple[str, ...], BeforeValidator(_labels)]
 
 
 class Ignored(Section):
@@ -62,11 +68,13 @@ class Ignored(Section):
     """Values of such pixels; 255 is ignored without being named, unless a class has it."""
     colors: Rgbs = ()
     """Colours of such pixels, each [R, G, B] or "#RRGGBB", where the classes have colours."""
+    labels: Labels = ()
+    """Labels of such shapes, where masks are drawn of shapes."""
 
     @property
     def rule(self) -> Rule:
         """The values as a rule."""
-        return Rule(self.ids, self.colors)
+        return Rule(self.ids, self.colors, labels=self.labels)
 
 
 class _Entry(Section):
@@ -76,11 +84,12 @@ class _Entry(Section):
     ids: Values = ()
     colors: Rgbs = ()
     above: Annotated[float, Field(ge=0, lt=MAX_VALUE)] | None = None
+    labels: Labels = ()
     color: Rgb | None = None
 
     @property
     def rule(self) -> Rule:
-        return Rule(self.ids, self.colors, self.above)
+        return Rule(self.ids, self.colors, self.above, self.labels)
 
 
 def means_ignored(name: str) -> bool:
@@ -105,6 +114,7 @@ def parse_rules(content: object, location: str, ignored: Ignored | None = None) 
         Rule(
             tuple(dict.fromkeys(value for rule in both for value in rule.ids)),
             tuple(dict.fromkeys(color for rule in both for color in rule.colors)),
+            labels=tuple(dict.fromkeys(label for rule in both for label in rule.labels)),
         ),
     )
     if problems := [f"{location}: {problem}" for problem in rules.problems()]:

@@ -27,6 +27,8 @@ class Rule:
     """Colours, 0..255 a channel."""
     above: float | None = None
     """All values above this one, 0 or more, belong, too."""
+    labels: tuple[str, ...] = ()
+    """Labels of shapes of which masks are drawn: no values of a mask."""
 
     @property
     def is_empty(self) -> bool:
@@ -154,7 +156,8 @@ class ClassRules:
         for owner, rule in self._owners():
             thresholds = [] if rule.above is None else [("above", rule.above)]
             ids, colors = [("id", i) for i in rule.ids], [("colour", c) for c in rule.colors]
-            for kind, value in [*ids, *colors, *thresholds]:
+            labels = [("label", label) for label in rule.labels]
+            for kind, value in [*ids, *colors, *thresholds, *labels]:
                 first = owner_of.setdefault((kind, value), owner)
                 if first != owner:
                     yield f"{kind} {value} is claimed by {first} and by {owner}. Keep it in one."

@@ -63,12 +63,15 @@ class LabelledSection(SourceSection):
 
     brings_classes: ClassVar[bool] = False
     """True of kinds whose files may name the classes, so that a config need not."""
+    draws_labels: ClassVar[bool] = False
+    """True of kinds whose masks are drawn of shapes that have labels."""
 
     ignore: Ignored | None = None
-    """Values of masks that are of no class."""
+    """Values of masks, or labels of shapes, that are of no class."""
     classes: ClassForm | None = None
     """The classes, as classes_url has them: [name, ...], {id: name, ...}, or [{name, ids}, ...],
-    where `ids`, `colors` or `above` tell which values of a mask are the class."""
+    where `ids`, `colors` or `above` tell which values of a mask are the class; where masks are
+    drawn of shapes, `labels` do, or the class's name is their label."""
     classes_url: Url | None = Field(
         default=None,
         validate_default=True,
@@ -110,17 +113,28 @@ class LabelledSection(SourceSection):
         and where the section names no classes."""
         with problems.collected():
             if self.classes is not None:
-                return class_forms.parse_rules(self.classes, "classes", self.ignore)
+                rules = class_forms.parse_rules(self.classes, "classes", self.ignore)
+                return self._of_kind(rules, "classes")
             if (url := self.classes_url) is None:
                 return None
             try:
-                return class_files.read_rules(storage.read_text(url), url, self.ignore)
+                rules = class_files.read_rules(storage.read_text(url), url, self.ignore)
+                return self._of_kind(rules, url)
             except (OSError, UnicodeDecodeError, RecursionError) as error:
                 problems.add(
                     f"{url}: cannot be read ({storage.describe(error)}). It must be a file of "
                     'class names, {"0": "background", ...}.'
                 )
         return None
+
+    def _of_kind(self, rules: ClassRules, location: str) -> ClassRules:
+        """The rules, if masks of this kind follow them. Raises UserError."""
+        if any(rule.labels for rule in (*rules.rules, rules.ignored)) and not self.draws_labels:
+            raise UserError(
+                f"{location}: labels are those of shapes, but masks of kind {self.kind} have "
+                "values. Name them as ids, colors or above."
+            )
+        return rules
 
 
 class FileSection(SourceSection):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
+from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.parquet import ParquetSource
@@ -16,7 +17,7 @@ from factory.data.kinds.toy import ToySource
 from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.sections import SourceSection
 
-KnownSource = ToySource | FolderSource | PairsSource | ParquetSource | WebdatasetSource
+KnownSource = ToySource | FolderSource | PairsSource | ParquetSource | WebdatasetSource | CocoSource
 _KINDS: dict[str, type[SourceSection]] = {
     section.model_fields["kind"].default: section for section in get_args(KnownSource)
 }

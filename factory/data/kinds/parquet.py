@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from factory.classes import IGNORE_ID
 from factory.data import listing
+from factory.data.class_forms import Ignored
 from factory.data.sections import FileSection, LabelledSection
 from factory.errors import Problems, UserError, counted, some
 from factory.values import Url
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from factory.data.sharded.shard_files import ShardFiles
 
 _NUM_THREADS = 8
+_IGNORED = Ignored(ids=(IGNORE_ID,))
+"""In masks that `factory generate` wrote, 255 is ignored whatever else is there."""
 
 
 class ParquetSource(LabelledSection, FileSection):
@@ -137,7 +141,8 @@ class ParquetSource(LabelledSection, FileSection):
         with problems.collected():
             form = parquet_schema.named_classes(schema, columns.mask)
             if form is not None:
-                return class_forms.parse_rules(form, url, self.ignore)
+                ignored = _IGNORED if parquet_schema.is_ours(schema) else None
+                return class_forms.parse_rules(form, url, self.ignore or ignored)
             beside = [name for name in shards.tree.names() if name.endswith("id2label.json")]
             hint = f" {some(list(map(shards.tree.url_of, beside)))} may be one." if beside else ""
             raise UserError(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from factory import storage
+from factory.classes import IGNORE_ID
 from factory.data import class_files, listing
+from factory.data.class_forms import Ignored
 from factory.data.sections import FileSection, LabelledSection
 from factory.errors import Problems, counted, some
 from factory.values import Url
@@ -77,7 +79,9 @@ class WebdatasetSource(LabelledSection, FileSection):
         url = shards.tree.url_of(shards.classes)
         try:
             with problems.collected():
-                return class_files.read_rules(storage.read_text(url), url, self.ignore)
+                return class_files.read_rules(
+                    storage.read_text(url), url, self.ignore or Ignored(ids=(IGNORE_ID,))
+                )
         except OSError as error:
             problems.add(listing.cannot_read(url, error))
         return None

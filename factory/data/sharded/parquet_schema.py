@@ -10,7 +10,7 @@ import pyarrow as pa
 from factory.data.sharded.words import IMAGE_WORDS, MASK_WORDS
 from factory.errors import Problems, counted, some
 
-_OURS, _HUGGINGFACE = b"id2label", b"huggingface"
+_OURS, _CLASSES, _HUGGINGFACE = b"factory", b"id2label", b"huggingface"
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,16 @@ def holds_pictures(kind: pa.DataType) -> bool:
     return _is_binary(kind)
 
 
+def is_ours(schema: pa.Schema) -> bool:
+    """True for files that `factory generate` wrote."""
+    return _OURS in (schema.metadata or {})
+
+
 def named_classes(schema: pa.Schema, mask: str) -> Mapping[str, str] | Sequence[str] | None:
     """The classes that a file's metadata tell of a column of masks, in a form of
     `factory.data.class_forms`; None if they tell none."""
     metadata = schema.metadata or {}
-    own = _json(metadata.get(_OURS))
+    own = _json(metadata.get(_CLASSES))
     if isinstance(own, dict):
         return own
     feature = _features(metadata).get(mask)

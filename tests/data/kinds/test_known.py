@@ -75,7 +75,8 @@ def test_a_misspelt_key_is_compared_with_those_of_its_kind() -> None:
 @pytest.mark.parametrize("kind", ["photos", None, 7, ["toy"]])
 def test_an_unknown_kind_is_told_with_those_that_are_known(kind: object) -> None:
     (problem,) = problems_of({"kind": kind, "num": 3})
-    wanted = "input should be 'toy', 'folder', 'pairs', 'parquet' or 'webdataset'"
+    *kinds, last = (section.model_fields["kind"].default for section in get_args(KnownSource))
+    wanted = f"input should be {', '.join(map(repr, kinds))} or {last!r}"
     assert problem == f"config: data.test.kind: {wanted}, got {kind!r}"
 
 

@@ -106,6 +106,15 @@ def test_our_own_dataset_is_read_with_its_classes_and_keys(tmp_path: Path, form:
     assert read.classes.names == made.NAMES and read.names[6] == "000000006"
 
 
+def test_in_our_own_masks_255_is_ignored_whatever_else_is_there(tmp_path: Path) -> None:
+    about = {"id2label": {"0": "ground", "1": "thing"}}
+    rows = {"image": [png(1)], "mask": [mask(255)]}
+    other = write(tmp_path / "a.parquet", about, **rows)
+    assert "255 means ignore" in only_problem(ParquetSource(url=str(other)))
+    ours = write(tmp_path / "b.parquet", {**about, "factory": {}}, **rows)
+    assert loading.read_labelled(ParquetSource(url=str(ours)), 8).masks[0, 0, 0] == 255
+
+
 def test_columns_are_found_by_name_and_type(tmp_path: Path) -> None:
     other = {"label": pa.array([3, 4]), "thumb": [b"x", b"x"], "photo": cells(png(1), png(2))}
     path = write(tmp_path / "a.parquet", **other, segmentation=cells(mask(1), mask(2)))

@@ -1,0 +1,79 @@
+"""Images whose masks are drawn of shapes that files describe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from factory.data import decoding
+from factory.data.class_rules import ClassRules
+from factory.data.decoding import Picture
+from factory.data.masks import Mask, mask_of_array
+from factory.data.reading import Reading
+from factory.data.trees import Tree
+from factory.images import UInt8
+
+Size = tuple[int, int]
+"""Width and height."""
+
+
+class Drawing(Protocol):
+    """The shapes of an image."""
+
+    @property
+    def url(self) -> str:
+        """The place where they are described, in messages."""
+
+    def ids(self, size: Size) -> UInt8:
+        """(H, W) class ids, 255 = ignore, where the shapes do not say of which size else of this.
+
+        Raises UnreadableImage with a message that continues `url: `, OSError.
+        """
+
+
+@dataclass(slots=True)
+class DrawnItem:
+    """An image, and the mask that is drawn beside it if it was asked for."""
+
+    name: str
+    tree: Tree
+    path: str
+    """The name in the tree of the file that holds the image."""
+    reading: Reading
+    drawing: Drawing | None = None
+    """None if masks were not asked for."""
+    _size: Size | None = None
+    """The size of the image that was read last."""
+
+    @property
+    def image_url(self) -> str:
+        """The file of the image."""
+        return self.tree.url_of(self.path)
+
+    @property
+    def mask_url(self) -> str | None:
+        """The place of the shapes."""
+        return self.drawing.url if self.drawing else None
+
+    def data(self) -> bytes:
+        """The bytes of the image's file. Raises OSError, UnreadableImage."""
+        return self.tree.read(self.path)
+
+    def image(self, size: int) -> Picture:
+        """The image."""
+        picture = decoding.decode_image(self.data(), self.reading)
+        stored = self.reading.exif in ("ignore", "apply_to_masks")
+        self._size = picture.info.size if stored else picture.image.size
+        return picture
+
+    def mask(self, size: int, rules: ClassRules) -> Mask:
+        """The mask, drawn at the size of the image unless the shapes tell their own."""
+        assert self.drawing is not None, "masks were asked for"
+        ids, self._size = self.drawing.ids(self._size or (size, size)), None
+        return mask_of_array(ids, rules, "drawn")
+
+
+def versions(items: Sequence[Any]) -> list[str]:
+    """A text for each `DrawnItem`, another one after the file of its image has changed. Raises
+    OSError."""
+    mine = [item for item in items if isinstance(item, DrawnItem)]
+    return mine[0].tree.versions([item.path for item in mine]) if mine else []

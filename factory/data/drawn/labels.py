@@ -1,0 +1,76 @@
+"""Labels of shapes to class ids."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from factory.classes import IGNORE_ID, MAX_CLASSES, Classes
+from factory.data.class_rules import NO_RULE, ClassRules, Rule
+from factory.errors import UserError, counted, some
+
+_BACKGROUND, _IGNORED = "_background_", "__ignore__"
+"""The names by which labelme's lists of labels mean pixels without a shape, and those to ignore."""
+_BACKGROUNDS = {"background", _BACKGROUND}
+
+
+@dataclass(frozen=True)
+class LabelIds:
+    """The classes of a source of shapes, and which of its labels are which of them."""
+
+    classes: Classes
+    id_of: Mapping[str, int]
+    """Label -> class id; 255 of labels that are ignored."""
+
+    @property
+    def rules(self) -> ClassRules:
+        """Masks are drawn in class ids, and 255 is what is ignored, whatever else is there."""
+        rules = (NO_RULE,) * len(self.classes)
+        return ClassRules(self.classes, rules, Rule(ids=(IGNORE_ID,)))
+
+
+def of_labels(labels: Sequence[str], background: str, location: str) -> LabelIds:
+    """Each label a class, in this order, behind the background. Raises UserError."""
+    names = [background, *(label for label in labels if label not in (background, _IGNORED))]
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise UserError(
+            f"{location}: has {counted(len(names) - 1, 'label')}, but there are 1 to "
+            f"{MAX_CLASSES - 1} classes beside the background. Name the classes in `classes:`, "
+            "each with its `labels`."
+        )
+    ids = {name: i for i, name in enumerate(names)}
+    return LabelIds(Classes.named(names), {_IGNORED: IGNORE_ID, **ids})
+
+
+def of_rules(rules: ClassRules, counts: Mapping[str, int], location: str) -> LabelIds:
+    """The classes that people name, each with its labels, or with its own name as its label.
+
+    counts: label -> number of its shapes. Raises UserError that begins with location for labels
+    without a class, and if the first class, which takes the pixels without a shape, means a label.
+    """
+    entries = list(zip(rules.classes.names, rules.classes.palette, rules.rules, strict=True))
+    entries = [entry for entry in entries if entry[0] != _IGNORED]
+    entries.sort(key=lambda entry: entry[0] != _BACKGROUND)
+    ignored = rules.ignored
+    if rules.has_thresholds or ignored.ids or ignored.colors:
+        raise UserError(
+            f"{location}: masks are drawn of shapes, which have labels, not values. Leave `above` "
+            "out, and name what is ignored as `ignore: {labels: [...]}`."
+        )
+    id_of = dict.fromkeys((*ignored.labels, _IGNORED), IGNORE_ID)
+    for i, (name, _, rule) in enumerate(entries):
+        id_of.update(dict.fromkeys(rule.labels or (name,), i))
+    first, _, first_rule = entries[0]
+    if not first_rule.labels and first in counts and first not in _BACKGROUNDS:
+        raise UserError(
+            f"{location}: the first class takes all pixels without a shape, but {first} is the "
+            f"label of {counted(counts[first], 'shape')}. Put a class before it, such as "
+            "background."
+        )
+    if unknown := [label for label in counts if label not in id_of]:
+        listed = some([f"{label} ({counted(counts[label], 'shape')})" for label in unknown], 12)
+        raise UserError(
+            f"{location}: the labels {listed} are of no class. Add them to `classes`, to the "
+            "`labels` of a class, or ignore them: "
+            f"`ignore: {{labels: [{', '.join(unknown[:6])}]}}`."
+        )
+    classes = Classes(tuple(e[0] for e in entries), tuple(e[1] for e in entries))
+    return LabelIds(classes, id_of)

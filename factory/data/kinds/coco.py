@@ -1,0 +1,161 @@
+"""The source `kind: coco`: images, and a JSON of instances of which their masks are drawn."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from factory import storage
+from factory.data import listing
+from factory.data.drawn.section import DrawnSection
+from factory.errors import Problems, UserError, counted, some
+from factory.values import Url
+
+if TYPE_CHECKING:
+    from factory.data.drawn.coco import CocoImage, Instances
+    from factory.data.items import Found
+    from factory.data.trees import Tree
+
+_MAX_FILES = 200
+"""JSON files are looked into where they are no more: others are labels of single images."""
+_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+
+
+class CocoSource(DrawnSection):
+    """Images, and COCO's JSON of instances. Outlines and runs of pixels are drawn as pycocotools
+    does, larger regions below smaller ones; regions of crowds are ignored."""
+
+    purpose: ClassVar[str] = "COCO's JSON of instances"
+
+    kind: Literal["coco"] = "coco"
+    """The kind of source."""
+    url: Url = Field(description="the folder of the images, or a .zip archive")
+    """The folder of the images, in sub-folders too, or a `.zip` archive, or a folder in one."""
+    annotations_url: Url | None = None
+    """The JSON of instances; the one below url if absent."""
+    unannotated: Literal["background", "skip"] = "background"
+    """What to do with images without an annotation: COCO means that nothing of a category is in
+    them. skip leaves them out."""
+    unpaired: Literal["refuse", "skip"] = "refuse"
+    """What to do with images of the JSON whose file is not there: skip reports them."""
+
+    def find(self, labelled: bool, problems: Problems) -> "Found":
+        """The images of the JSON. See `factory.data.items.Source`."""
+        from factory.data.drawn.coco import CocoDrawing
+        from factory.data.drawn.items import DrawnItem
+        from factory.data.items import Found
+
+        tree = listing.open_tree(self.url, problems)
+        read = self._read(tree, problems) if tree else None
+        if tree is None or read is None:
+            return Found()
+        url, instances = read
+        labels = None
+        if labelled:
+            labels = self.label_ids(list(instances.categories.values()), instances.counts, problems)
+            if labels is None:
+                return Found()
+        images = instances.images
+        if labelled and self.unannotated == "skip":
+            images = [image for image in images if image.starts]
+        files, notes = self._files(tree, images, url, problems)
+        names = sorted(files)
+        chosen = [names[i] for i in self.chosen(names, tree, problems)]
+        if labels is None:
+            items = [DrawnItem(name, tree, name, self.reading) for name in chosen]
+            return Found(items, notes)
+        if boxes := [name for name in chosen if files[name].num_boxes]:
+            num = sum(files[name].num_boxes for name in boxes)
+            problems.add(
+                f"{url}: {counted(num, 'annotation')} without an outline, in {some(boxes)}. "
+                "Outline the objects, or list the images to use in names_url."
+            )
+            return Found(rules=labels.rules)
+        items = [
+            DrawnItem(
+                name,
+                tree,
+                name,
+                self.reading,
+                CocoDrawing(url, instances, files[name], labels.id_of),
+            )
+            for name in chosen
+        ]
+        return Found(items, notes, labels.rules)
+
+    def _read(self, tree: "Tree", problems: Problems) -> "tuple[str, Instances] | None":
+        """The place and the content of the JSON; None after a problem."""
+        from factory.data.drawn import coco
+
+        url = self.annotations_url or self.url
+        try:
+            with problems.collected():
+                url, data = self._json(tree)
+                return url, coco.read(data.decode("utf-8-sig"), url)
+        except UnicodeDecodeError:
+            problems.add(f"{url}: is no JSON of instances in UTF-8. Export it again.")
+        except OSError as error:
+            problems.add(listing.cannot_read(url, error))
+        return None
+
+    def _json(self, tree: "Tree") -> tuple[str, bytes]:
+        """The place and the bytes of the JSON. Raises UserError, OSError."""
+        from factory.data import trees
+        from factory.errors import UnreadableImage
+
+        try:
+            if self.annotations_url is not None:
+                above = storage.parent(self.annotations_url)
+                assert above is not None, "a file lies in a folder"
+                beside = trees.open_tree(above)
+                return self.annotations_url, beside.read(storage.name_of(self.annotations_url))
+            names = [name for name in tree.names() if name.lower().endswith(".json")]
+            found = []
+            if len(names) <= _MAX_FILES:
+                read = ((name, tree.read(name)) for name in names)
+                found = [(name, data) for name, data in read if all(key in data for key in _KEYS)]
+            if len(found) == 1:
+                return tree.url_of(found[0][0]), found[0][1]
+        except UnreadableImage as error:
+            raise UserError(f"{self.annotations_url or self.url}: {error}") from None
+        what = f"{counted(len(found), 'JSON')} of instances: {some([n for n, _ in found])}"
+        if not found:
+            what = f"no JSON of instances among {counted(len(names), 'JSON file')}"
+        raise UserError(
+            f"{self.url}: holds {what}. Set `annotations_url:` to the one that is meant."
+        )
+
+    def _files(
+        self, tree: "Tree", images: Sequence["CocoImage"], url: str, problems: Problems
+    ) -> "tuple[dict[str, CocoImage], tuple[str, ...]]":
+        """The images by the names of their files in the tree, and notes on those left out."""
+        from factory.data.drawn.named_files import NamedFiles, leaves
+
+        known = NamedFiles(n for n in tree.names() if n.lower().endswith(listing.IMAGE_SUFFIXES))
+        files: dict[str, CocoImage] = {}
+        missing, leaving = [], []
+        for image in images:
+            found = known.find(image.file_name)
+            if leaves(image.file_name):
+                leaving.append(image.file_name)
+            elif len(found) == 1 and found[0] not in files:
+                files[found[0]] = image
+            else:
+                missing.append(image.file_name)
+        if leaving:
+            problems.add(
+                f"{url}: names {counted(len(leaving), 'file')} that would lie outside of "
+                f"{self.url}: {some(leaving)}. Name the folder above them in `url:`."
+            )
+        if not missing:
+            return files, ()
+        told = (
+            f"{url}: names {counted(len(missing), 'image')} that {self.url} does not hold, or "
+            f"holds more than once: {some(missing, 12)}"
+        )
+        if self.unpaired == "skip" and files:
+            return files, (f"{told}. They are left out.",)
+        problems.add(
+            f"{told}. Name their folder in `url:`, or leave them out with `unpaired: skip`."
+        )
+        return files, ()

@@ -47,6 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("ray"))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names files in tests by their argument: their bytes hold the time, which processes that share
+    the tests do not have in common."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """Spares the garbage collector the modules and tests, which last as long as the process."""

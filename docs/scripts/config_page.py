@@ -17,6 +17,7 @@ WORDS = {
     "Seed": "whole number, 0 or more",
     "Number": "number",
     "Positive": "number above 0",
+    "Parts": "list: part",
     "ClassForm": "classes, as a file has them",
     "Values": "list: whole number, 0 to 65,535",
     "Rgbs": 'list: colour, `[R, G, B]` or `"#RRGGBB"`',

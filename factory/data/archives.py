@@ -23,23 +23,26 @@ class Archive:
     def __init__(self, url: str, members: zipfile.ZipFile, file: RangedFile) -> None:
         self.url = url
         self._members, self._file = members, file
-        self._infos = {_name(info): info for info in members.infolist() if not info.is_dir()}
+        named = {_name(info): info.filename for info in members.infolist()}
+        self._stored = {name: stored for name, stored in named.items() if name != stored}
 
     def names(self) -> list[str]:
-        """The members' names, as they are stored."""
-        return list(self._infos)
+        """The members' names, with slashes between folders."""
+        return [_name(info) for info in self._members.infolist() if not info.is_dir()]
 
     def sizes(self, name: str) -> tuple[int, int]:
         """The number of bytes of a member, unpacked and packed, by what the archive says."""
-        return self._infos[name].file_size, self._infos[name].compress_size
+        info = self._info(name)
+        return info.file_size, info.compress_size
 
     def version(self, name: str) -> str:
         """A text that changes with a member's content: its size and its checksum."""
-        return f"{self._infos[name].file_size} {self._infos[name].CRC:08x}"
+        info = self._info(name)
+        return f"{info.file_size} {info.CRC:08x}"
 
     def read(self, name: str) -> bytes:
         """A member's bytes, never more than `sizes` says. Raises OSError, UnreadableImage."""
-        info = self._infos[name]
+        info = self._info(name)
         if info.flag_bits & _ENCRYPTED:
             raise UnreadableImage("is encrypted in the archive. Pack it without a password.")
         if info.compress_type not in _METHODS:
@@ -57,6 +60,9 @@ class Archive:
             ) from None
         finally:
             self._file.drop()
+
+    def _info(self, name: str) -> zipfile.ZipInfo:
+        return self._members.getinfo(self._stored.get(name, name))
 
 
 def split(url: str) -> tuple[str, str] | None:

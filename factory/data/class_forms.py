@@ -1,9 +1,9 @@
 """The forms in which classes are written, in a file or in a config, to `ClassRules`.
 
 Of names: [name, ...]. Of ids: {"0": name, ...}, {name: 0, ...}, also below `id2label` or
-`label2id`, as a model's config has them. With rules: [{name, ids | colors | above, color}, ...],
-names among them, also as {classes: [...], ignore: {ids, colors}}. `factory.data.class_files` makes
-them of other files.
+`label2id`, as a model's config has them. With rules: [{name, ids | colors | above | parts,
+color}, ...], names among them, also as {classes: [...], ignore: {ids, colors, parts}}.
+`factory.data.class_files` makes them of other files.
 """
 
 import re
@@ -35,6 +35,11 @@ def _values(value: object) -> object:
     return [value] if isinstance(value, int) else value
 
 
+def _texts(value: object) -> object:
+    """A text by itself stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 def _color(value: object) -> object:
     """A colour as three numbers; #RRGGBB is one, too."""
     if isinstance(value, str) and _HEX.fullmatch(value):
@@ -57,6 +62,7 @@ Value = Annotated[int, Field(strict=True, ge=0, le=MAX_VALUE)]
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Rgb = Annotated[tuple[Channel, Channel, Channel], BeforeValidator(_color)]
 Values = Annotated[tuple[Value, ...], BeforeValidator(_values)]
+Parts = Annotated[tuple[Annotated[str, Field(strict=True)], ...], BeforeValidator(_texts)]
 Rgbs = Annotated[tuple[Rgb, ...], BeforeValidator(_colors)]
 Labels = Annotated[tuple[str, ...], BeforeValidator(_labels)]
 
@@ -70,11 +76,13 @@ class Ignored(Section):
     """Colours of such pixels, each [R, G, B] or "#RRGGBB", where the classes have colours."""
     labels: Labels = ()
     """Labels of such shapes, where masks are drawn of shapes."""
+    parts: Parts = ()
+    """Parts whose pixels are such, unless a class covers them, where the classes have parts."""
 
     @property
     def rule(self) -> Rule:
         """The values as a rule."""
-        return Rule(self.ids, self.colors, labels=self.labels)
+        return Rule(self.ids, self.colors, labels=self.labels, parts=self.parts)
 
 
 class _Entry(Section):
@@ -85,11 +93,12 @@ class _Entry(Section):
     colors: Rgbs = ()
     above: Annotated[float, Field(ge=0, lt=MAX_VALUE)] | None = None
     labels: Labels = ()
+    parts: Parts = ()
     color: Rgb | None = None
 
     @property
     def rule(self) -> Rule:
-        return Rule(self.ids, self.colors, self.above, self.labels)
+        return Rule(self.ids, self.colors, self.above, self.labels, self.parts)
 
 
 def means_ignored(name: str) -> bool:
@@ -115,6 +124,7 @@ def parse_rules(content: object, location: str, ignored: Ignored | None = None) 
             tuple(dict.fromkeys(value for rule in both for value in rule.ids)),
             tuple(dict.fromkeys(color for rule in both for color in rule.colors)),
             labels=tuple(dict.fromkeys(label for rule in both for label in rule.labels)),
+            parts=tuple(dict.fromkeys(part for rule in both for part in rule.parts)),
         ),
     )
     if problems := [f"{location}: {problem}" for problem in rules.problems()]:

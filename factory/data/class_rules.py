@@ -5,7 +5,8 @@ colours. By values: exact `ids` go before `above`; of several `above`, the large
 the value wins. Where a class has `above`, one class without a rule takes all other values that are
 not above the lowest of them. Where none has, a class without a rule is its own position, as all are
 in masks of class ids. 255 is ignored unless a rule covers it. By colours: every class has `colors`,
-and nothing is ignored but what `ignored` names. `factory.data.mask_values` applies the rules.
+and nothing is ignored but what `ignored` names. `factory.data.mask_values` applies the rules. Where
+classes have `parts`, each file of a mask is of one class: `factory.data.part_masks` draws them.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from factory.classes import IGNORE_ID, Classes, Color
 from factory.errors import some
 
 MAX_VALUE = 65535
+ANY_PART = "*"
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Rule:
     """All values above this one, 0 or more, belong, too."""
     labels: tuple[str, ...] = ()
     """Labels of shapes of which masks are drawn: no values of a mask."""
+    parts: tuple[str, ...] = ()
+    """Parts of masks that have a file for each part; `ANY_PART` are all that no rule names."""
 
     @property
     def is_empty(self) -> bool:
         """True if it names no value."""
-        return not self.ids and not self.colors and self.above is None
+        return not self.ids and not self.colors and self.above is None and not self.parts
 
 
 NO_RULE = Rule()
@@ -64,6 +68,24 @@ class ClassRules:
         return bool(self.ignored.colors) or any(rule.colors for rule in self.rules)
 
     @property
+    def by_part(self) -> bool:
+        """True if masks have a file for each part of them."""
+        return bool(self.ignored.parts) or any(rule.parts for rule in self.rules)
+
+    @property
+    def class_of_rest(self) -> int:
+        """The id of the class that takes what no part covers: the one without parts; 255 if all
+        have some."""
+        without = [i for i, rule in enumerate(self.rules) if rule.is_empty]
+        return without[0] if self.by_part and without else IGNORE_ID
+
+    def class_of_part(self, part: str) -> int | None:
+        """The class id of a part; 255 = ignore, None if no rule covers it."""
+        owners = {p: i for i, rule in enumerate(self.rules) for p in rule.parts}
+        owners |= dict.fromkeys(self.ignored.parts, IGNORE_ID)
+        return owners.get(part, owners.get(ANY_PART))
+
+    @property
     def has_thresholds(self) -> bool:
         """True if a class is all values above a number."""
         return any(rule.above is not None for rule in self.rules)
@@ -82,7 +104,7 @@ class ClassRules:
     @property
     def are_positions(self) -> bool:
         """True if masks hold class ids: each class is its position, and only 255 is ignored."""
-        if self.by_color or self.has_thresholds:
+        if self.by_color or self.has_thresholds or self.by_part:
             return False
         return {IGNORE_ID: IGNORE_ID, **self.class_of_id} == {
             **{i: i for i in range(len(self.classes))},
@@ -98,7 +120,7 @@ class ClassRules:
     @property
     def spelt_out(self) -> tuple[Rule, ...]:
         """The rule of each class, its position where it has none and is that."""
-        by_position = not self.by_color and not self.has_thresholds
+        by_position = not self.by_color and not self.has_thresholds and not self.by_part
         return tuple(
             Rule(ids=(i,)) if by_position and rule.is_empty else rule
             for i, rule in enumerate(self.rules)
@@ -132,6 +154,8 @@ class ClassRules:
         found = [*self._claimed_twice()]
         if self.by_color:
             return [*found, *self._without_colors()]
+        if self.by_part:
+            return [*found, *self._without_parts()]
         if self.has_thresholds:
             return [*found, *self._without_thresholds()]
         return [*found, *self._positions_taken()]
@@ -144,6 +168,12 @@ class ClassRules:
     def _mixed(self) -> str | None:
         colored = [owner for owner, rule in self._owners() if rule.colors]
         valued = [owner for owner, r in self._owners() if r.ids or r.above is not None]
+        parted = [owner for owner, rule in self._owners() if rule.parts]
+        if parted and (others := colored or valued):
+            return (
+                f"{some(parted)} named by parts, {some(others)} by ids, colors or above: a mask "
+                "has a file for each part, or holds values. Give all of them parts, or none."
+            )
         if not colored or not valued:
             return None
         return (
@@ -157,7 +187,8 @@ class ClassRules:
             thresholds = [] if rule.above is None else [("above", rule.above)]
             ids, colors = [("id", i) for i in rule.ids], [("colour", c) for c in rule.colors]
             labels = [("label", label) for label in rule.labels]
-            for kind, value in [*ids, *colors, *thresholds, *labels]:
+            parts = [("part", part) for part in rule.parts]
+            for kind, value in [*ids, *colors, *thresholds, *labels, *parts]:
                 first = owner_of.setdefault((kind, value), owner)
                 if first != owner:
                     yield f"{kind} {value} is claimed by {first} and by {owner}. Keep it in one."
@@ -177,6 +208,13 @@ class ClassRules:
             yield (
                 f"{some(missing)} without a rule, but others have above: only one class can be "
                 "what is left below. Give the others ids or above, too."
+            )
+
+    def _without_parts(self) -> Iterator[str]:
+        if len(missing := self._without_rule()) > 1:
+            yield (
+                f"{some(missing)} without parts, but others have them: only one class can be what "
+                "no part covers. Give the others parts, too."
             )
 
     def _positions_taken(self) -> Iterator[str]:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from factory.data import decoding, masks
+from factory.data import decoding, masks, part_masks
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture
 from factory.data.geometry import Box
 from factory.data.masks import Mask
+from factory.data.parts import Part
 from factory.data.reading import DEFAULT_READING, Reading
 from factory.data.trees import Tree
 from factory.errors import Problems
@@ -110,14 +111,17 @@ class StoredSource(Source, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file of a tree, and the file of its mask."""
+    """An image file of a tree, and the file of its mask, or the files of its parts."""
 
     name: str
     tree: Tree
     path: str
     """The name of the image's file in the tree."""
     mask_path: str | None = None
-    """The name of the mask's file in the tree; None if masks were not asked for."""
+    """The name of the mask's file in the tree, of parts with {part} in it; None if masks were not
+    asked for."""
+    parts: tuple[Part, ...] = ()
+    """The files of the mask, if each is a part of it."""
     reading: Reading = DEFAULT_READING
 
     @property
@@ -145,4 +149,6 @@ class ImageFile:
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask file's ids."""
         assert self.mask_path is not None, "masks were asked for"
+        if self.parts:
+            return part_masks.draw(self.parts, self.tree.read, rules)
         return masks.decode_mask(self.tree.read(self.mask_path), rules)

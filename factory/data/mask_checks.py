@@ -71,7 +71,7 @@ def _without(i: int, rules: ClassRules) -> str:
     """The settings by which a class becomes ignored pixels, and the others stay what they are."""
     names, spelt = rules.classes.names, rules.spelt_out
     key = rule_yaml.classes_key([*names[:i], *names[i + 1 :]], [*spelt[:i], *spelt[i + 1 :]])
-    return f"`{key}` and `{rule_yaml.ignore_key(spelt[i].ids, spelt[i].colors)}`"
+    return f"`{key}` and `{rule_yaml.ignore_key(spelt[i].ids, spelt[i].colors, spelt[i].parts)}`"
 
 
 def _below_thresholds(masks: Sequence[MaskFacts], rules: ClassRules) -> list[str]:

@@ -3,11 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from factory.data import listing
 from factory.data.listing import Listing
 from factory.data.patterns import ImagePattern, Key, MaskPattern, Names
 from factory.errors import Problems, some
+
+
+class MaskFile(NamedTuple):
+    """The mask of an image, or a part of it."""
+
+    name: str
+    """The file's name, below the folder of the masks."""
+    part: str
+    """The part that it is, "" where masks have no parts."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +28,8 @@ class Matches:
     """The images, without the files that are masks of others."""
     masks: Listing
     """The files that are masks by their names."""
-    masks_of: Mapping[str, Sequence[str]]
-    """Name of an image -> names of its masks, of images that have any."""
+    masks_of: Mapping[str, Sequence[MaskFile]]
+    """Name of an image -> its masks, of images that have any."""
     images_of: Mapping[str, Sequence[str]]
     """Name of a mask -> names of its images, of masks that have any."""
     image_pattern: ImagePattern
@@ -54,16 +64,16 @@ def match(
         paths[masks.path(name)]
         for name, keys in found.items()
         if masks.path(name) in paths
-        and any(other != paths[masks.path(name)] for key in keys for other in by_key.get(key, ()))
+        and any(i != paths[masks.path(name)] for key, _ in keys for i in by_key.get(key, ()))
     }
-    masks_of: dict[str, list[str]] = defaultdict(list)
+    masks_of: dict[str, list[MaskFile]] = defaultdict(list)
     images_of: dict[str, list[str]] = {}
     for name, keys in found.items():
-        own = [i for key in keys for i in by_key.get(key, ()) if i not in no_images]
+        own = [(i, part) for key, part in keys for i in by_key.get(key, ()) if i not in no_images]
         if own:
-            images_of[name] = own
-        for image in own:
-            masks_of[image].append(name)
+            images_of[name] = [image for image, _ in own]
+        for image, part in own:
+            masks_of[image].append(MaskFile(name, part))
     left = tuple(name for name in images.read if name not in no_images)
     # A file that is its own mask and no other's is both, which is told where pairs are checked.
     return Matches(
@@ -82,8 +92,10 @@ def check(matches: Matches, names: Sequence[str], problems: Problems) -> None:
     told: set[tuple[str, ...]] = set()
     own_masks = [name for name in names if is_own_mask(matches, name)]
     for name in names:
-        own = matches.masks_of.get(name, ())
-        if len(own) > 1 and matches.mask_pattern.is_folder:
+        own = [mask.name for mask in matches.masks_of.get(name, ())]
+        if matches.mask_pattern.has_parts:
+            _check_parts(matches, name, problems)
+        elif len(own) > 1 and matches.mask_pattern.is_folder:
             stem = listing.stem(name)
             problems.add(f"{_urls(masks, own)}: have the same stem {stem}. Keep one of them.")
         elif len(own) > 1:
@@ -104,10 +116,23 @@ def check(matches: Matches, names: Sequence[str], problems: Problems) -> None:
         )
 
 
+def _check_parts(matches: Matches, name: str, problems: Problems) -> None:
+    """Refuses several files of one part of an image."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for mask in matches.masks_of.get(name, ()):
+        files[mask.part].append(mask.name)
+    for part, same in files.items():
+        if len(same) > 1:
+            problems.add(
+                f"{_urls(matches.masks, same)}: are all part {part} of "
+                f"{matches.images.url_of(name)}. Keep one of them."
+            )
+
+
 def is_own_mask(matches: Matches, name: str) -> bool:
     """True if one file is an image and its mask by the patterns."""
     path = matches.images.path(name)
-    return any(matches.masks.path(mask) == path for mask in matches.masks_of.get(name, ()))
+    return any(matches.masks.path(mask.name) == path for mask in matches.masks_of.get(name, ()))
 
 
 def check_missing(matches: Matches, names: Sequence[str], problems: Problems) -> None:

@@ -24,6 +24,8 @@ _MIN_PAIRED = 0.5
 """The least share of the images that a pattern must pair to be proposed."""
 _LIKELY = ("mask", "segmentation", "seg", "trainids", "labelids", "label", "gt", "annotation")
 """Words in the names of masks; where an image has several masks, the likeliest ends first."""
+_MIN_PARTS = 4
+"""The least number of names that masks of one image have, for them to be taken for its parts."""
 _NUMBER = re.compile("[0-9]+")
 
 
@@ -102,7 +104,27 @@ def _forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> l
     votes: Counter[_Form] = Counter()
     for path in paths[:: max(1, len(paths) // _MAX_COMPARED)]:
         votes.update(set(_forms_of(path, by_core)))
-    return [form for form, _ in votes.most_common(_MAX_TRIED)]
+    return [*_with_parts(votes), *(form for form, _ in votes.most_common(_MAX_TRIED))]
+
+
+def _with_parts(votes: Counter[_Form]) -> list[_Form]:
+    """The form of masks of which an image has one for each part, if there are such."""
+    behinds = defaultdict(set)
+    folders = defaultdict(set)
+    for form in votes:
+        parent, _, last = form.folder.rpartition("/")
+        alike = _NUMBER.fullmatch(last) is not None
+        place = f"{parent}/*".lstrip("/") if alike else form.folder
+        general = form._replace(folder=place, behind="")
+        behinds[general].add(form.behind)
+        folders[general].add(form.folder)
+    found = []
+    for form, texts in behinds.items():
+        start = _common_start(sorted(texts))
+        if len(texts) >= _MIN_PARTS:
+            inner = form.folder if len(folders[form]) > 1 else min(folders[form])
+            found.append(form._replace(folder=inner, behind=f"{start}{{part}}"))
+    return found
 
 
 def _forms_of(path: str, by_core: dict[str, list[_Image]]) -> Iterator[_Form]:
@@ -175,9 +197,9 @@ def _share_paired(images: Listing, paths: Sequence[str], lines: Mapping[str, str
         mask_pattern,
     )
     num_paired = sum(
-        len(own) == 1
-        and len(matches.images_of[own[0]]) == 1
-        and matches.masks.path(own[0]) != images.path(name)
+        (len(own) == 1 or mask_pattern.has_parts)
+        and all(len(matches.images_of[mask.name]) == 1 for mask in own)
+        and not pairing.is_own_mask(matches, name)
         for name, own in matches.masks_of.items()
     )
     return num_paired / max(1, len(matches.images.read))

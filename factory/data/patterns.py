@@ -2,6 +2,7 @@
 
     images/**/*_rgb.png              * within a name, ** over folders
     masks/{dir}/{stem}_mask.png      {stem} is what the * of the image's file name stood for
+    masks/{stem}_{part}.png          each part of a mask is a file: a class, or one object
 
 A text without any of these is a folder, whose files are read with those of its sub-folders.
 """
@@ -14,9 +15,9 @@ from typing import NamedTuple
 
 _SPECIAL = re.compile(r"[*{}]")
 _PIECE = re.compile(r"\{[^{}]*\}|\*+|[^*{}]+|[{}]")
-_PLACEHOLDER = re.compile(r"\{(stem|name|dir)(?::0([1-9]))?\}")
+_PLACEHOLDER = re.compile(r"\{(stem|name|dir|part)(?::0([1-9]))?\}")
 _WILD = "[^/]*"
-PLACEHOLDERS = "{stem}, {name}, {dir}"
+PLACEHOLDERS = "{stem}, {name}, {dir}, {part}"
 """The placeholders of masks, as messages list them."""
 
 
@@ -98,16 +99,25 @@ class MaskPattern:
         known = [value for value in values if value is not None]
         return tuple(known) if len(known) == len(values) else None
 
-    def keys(self, name: str) -> Iterator[Key]:
-        """Yields each key that a file would be a mask of, once; none for one that is no mask.
+    @property
+    def has_parts(self) -> bool:
+        """True if an image has a file for each part of its mask."""
+        return any(piece.kind == "part" for piece in self._pieces)
+
+    def keys(self, name: str) -> Iterator[tuple[Key, str]]:
+        """Yields each key that a file would be a mask of, once, with the part that it would be, ""
+        without parts; nothing for a file that is no mask.
 
         name: relative to `below`.
         """
-        keys = (
-            tuple(text for kind, text in values if kind in Names._fields)
+        found = (
+            (
+                tuple(text for kind, text in values if kind in Names._fields),
+                "".join(text for kind, text in values if kind == "part"),
+            )
             for values in _splits(self._pieces, name)
         )
-        yield from dict.fromkeys(keys)
+        yield from dict.fromkeys(found)
 
     def wanted(self, names: Names) -> str:
         """The name of an image's mask, relative to `below`, with a `*` for what may be anything."""
@@ -142,9 +152,12 @@ def parse_masks(text: str) -> MaskPattern:
         return MaskPattern(text, "/".join(parts), True, alike)
     num = next(i for i, part in enumerate(parts) if _SPECIAL.search(part))
     pieces = tuple(_pieces("/".join(parts[num:]), text))
-    if not any(piece.kind in ("stem", "name", "dir") for piece in pieces):
+    if sum(piece.kind == "part" for piece in pieces) > 1:
+        raise ValueError(f"{text}: has {{part}} more than once. Write * for what need not agree")
+    if not any(piece.kind in Names._fields for piece in pieces):
         raise ValueError(
-            f"{text}: says of no mask which image it belongs to. Write one of {PLACEHOLDERS} in it"
+            f"{text}: says of no mask which image it belongs to. Write {{stem}} in it, {{name}} or "
+            "{dir}"
         )
     return MaskPattern(text, "/".join(parts[:num]), False, pieces)
 
@@ -191,7 +204,7 @@ def _pieces(text: str, whole: str) -> Iterator[_Piece]:
             raise ValueError(f"{whole}: has a {piece} without its partner. Write both")
         if piece.startswith("{"):
             match = _PLACEHOLDER.fullmatch(piece)
-            if match is None or (match[1] == "dir" and match[2]):
+            if match is None or (match[1] in ("dir", "part") and match[2]):
                 raise ValueError(
                     f"{whole}: {piece} is unknown. Known are {PLACEHOLDERS}, and with leading "
                     "zeros {stem:05}"
@@ -214,9 +227,13 @@ def _splits(pieces: tuple[_Piece, ...], text: str) -> Iterator[tuple[tuple[str, 
             yield ()
         return
     piece, rest = pieces[0], pieces[1:]
-    following = rest[0].text if rest and rest[0].kind == "text" else ""
+    kind, following = (rest[0].kind, rest[0].text) if rest else ("", "")
+    end = len(text) - len(following) if kind == "suffix" else None
     for length in _lengths(piece, text):
-        if text.startswith(following, length):
+        # Most lengths are ruled out by what follows, before anything is tried.
+        if length == end or (
+            end is None and (kind != "text" or text.startswith(following, length))
+        ):
             value = text[:length].rstrip("/") if piece.with_slash else text[:length]
             for others in _splits(rest, text[length:]):
                 yield ((piece.kind, value), *others)
@@ -264,4 +281,5 @@ def _shown(piece: _Piece, names: Names) -> str:
     if piece.kind in Names._fields:
         value = _filled(piece, names) or ""
         return f"{value}/" if value and piece.with_slash else value
-    return {"ending": ".*", "star": "*", "folders": "**/"}.get(piece.kind, piece.text)
+    others = {"ending": ".*", "star": "*", "folders": "**/", "part": "{part}"}
+    return others.get(piece.kind, piece.text)

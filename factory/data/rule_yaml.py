@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from factory.classes import Color
+from factory.classes import IGNORE_ID, Color
 from factory.data.class_rules import NO_RULE, ClassRules, Rule
 from factory.errors import some
 
@@ -42,24 +42,49 @@ def with_colors(names: Sequence[str]) -> str:
     return classes_key(names, [NO_RULE] * len(names)).replace("}", ", colors: [[R, G, B]]}")
 
 
-def ignore_key(ids: Sequence[int] = (), colors: Sequence[Color] = ()) -> str:
+def ignore_key(
+    ids: Sequence[int] = (), colors: Sequence[Color] = (), parts: Sequence[str] = ()
+) -> str:
     """The key `ignore` of a source's section, as one line of YAML."""
-    return f"ignore: {{{_values(Rule(tuple(ids), tuple(colors)))}}}"
+    return f"ignore: {{{_values(Rule(tuple(ids), tuple(colors), parts=tuple(parts)))}}}"
 
 
 def sentence(rules: ClassRules) -> str:
-    """How values, or colours, of masks become classes."""
+    """How values, colours or parts of masks become classes."""
+    if rules.by_part:
+        return _sentence_of_parts(rules)
     kind = "colours" if rules.by_color else "values"
     names, words = rules.classes.names, [_in_words(rule) for rule in rules.spelt_out]
-    if all(len(rule.ids) + len(rule.colors) == 1 for rule in rules.spelt_out):
+    if all(_num_named(rule) == 1 for rule in rules.spelt_out):
         told = f"{kind} {_list(words)} are classes {_list(names)}"
     else:
         owners = sorted(zip(words, names, strict=True), key=lambda owner: owner[0] == _REST)
         told = f"{kind} {_list([f'{word} are class {name}' for word, name in owners])}"
     if not rules.ignored.is_empty:
-        num = len(rules.ignored.ids) + len(rules.ignored.colors)
-        told += f"; {_in_words(rules.ignored)} {'is' if num == 1 else 'are'} ignored"
+        is_one = _num_named(rules.ignored) == 1
+        told += f"; {_in_words(rules.ignored)} {'is' if is_one else 'are'} ignored"
     return f"{told}."
+
+
+def _sentence_of_parts(rules: ClassRules) -> str:
+    names = rules.classes.names
+    if all(rule.parts in ((), (name,)) for name, rule in zip(names, rules.rules, strict=True)):
+        told = "each part is the class of its name"
+    else:
+        owners = [
+            f"{_list(rule.parts)} {'is' if len(rule.parts) == 1 else 'are'} class {name}"
+            for name, rule in zip(names, rules.rules, strict=True)
+            if rule.parts
+        ]
+        told = f"of the parts of masks, {_list(owners)}"
+    rest = rules.class_of_rest
+    others = "is ignored" if rest == IGNORE_ID else f"is class {names[rest]}"
+    ignored = f"; {_list(rules.ignored.parts)} ignored" if rules.ignored.parts else ""
+    return f"{told}, later classes over earlier ones; what no part covers {others}{ignored}."
+
+
+def _num_named(rule: Rule) -> int:
+    return len(rule.ids) + len(rule.colors)
 
 
 def _in_words(rule: Rule) -> str:
@@ -73,9 +98,14 @@ def _list(words: Sequence[str]) -> str:
 
 
 def _entry(name: str, rule: Rule) -> str:
-    plain = _PLAIN.fullmatch(name) and name.lower() not in _WORDS
-    parts = [f"name: {name if plain else json.dumps(name, ensure_ascii=False)}", _values(rule)]
+    parts = [f"name: {_text(name)}", _values(rule)]
     return f"{{{', '.join(filter(None, parts))}}}"
+
+
+def _text(text: str) -> str:
+    """A text as YAML reads it."""
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _values(rule: Rule) -> str:
@@ -86,4 +116,6 @@ def _values(rule: Rule) -> str:
         parts.append(f"colors: {list(map(list, rule.colors))}")
     if rule.above is not None:
         parts.append(f"above: {rule.above:g}")
+    if rule.parts:
+        parts.append(f"parts: [{', '.join(map(_text, rule.parts))}]")
     return ", ".join(parts)

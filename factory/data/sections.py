@@ -16,6 +16,7 @@ from factory.data import class_files, class_forms, listing, name_lists, patterns
 from factory.data.class_forms import Ignored
 from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing
+from factory.data.parts import Part
 from factory.data.reading import Exif, Fit, Intensity, Reading, check_intensity
 from factory.errors import Problems, UserError, counted
 from factory.values import Count, Section, Url, unquoted
@@ -65,13 +66,16 @@ class LabelledSection(SourceSection):
     """True of kinds whose files may name the classes, so that a config need not."""
     draws_labels: ClassVar[bool] = False
     """True of kinds whose masks are drawn of shapes that have labels."""
+    has_parts: ClassVar[bool] = False
+    """True of kinds whose masks may have a file for each part."""
 
     ignore: Ignored | None = None
     """Values of masks, or labels of shapes, that are of no class."""
     classes: ClassForm | None = None
     """The classes, as classes_url has them: [name, ...], {id: name, ...}, or [{name, ids}, ...],
     where `ids`, `colors` or `above` tell which values of a mask are the class; where masks are
-    drawn of shapes, `labels` do, or the class's name is their label."""
+    drawn of shapes, `labels` do, or the class's name is their label; where a mask has a file for
+    each part, `parts` do, and later classes are drawn over earlier ones."""
     classes_url: Url | None = Field(
         default=None,
         validate_default=True,
@@ -133,6 +137,11 @@ class LabelledSection(SourceSection):
             raise UserError(
                 f"{location}: labels are those of shapes, but masks of kind {self.kind} have "
                 "values. Name them as ids, colors or above."
+            )
+        if rules.by_part and not self.has_parts:
+            raise UserError(
+                f"{location}: parts are files of a mask of kind pairs, and masks of kind "
+                f"{self.kind} have none. Leave parts out."
             )
         return rules
 
@@ -198,11 +207,18 @@ class FileSection(SourceSection):
         files = [item for item in items if isinstance(item, ImageFile)]
         return files[0].tree.versions([file.path for file in files]) if files else []
 
-    def file(self, images: Listing, name: str, mask_path: str | None = None) -> "ImageFile":
-        """The item of an image, and of the mask at a path of the tree."""
+    def file(
+        self,
+        images: Listing,
+        name: str,
+        mask_path: str | None = None,
+        parts: Sequence[Part] = (),
+    ) -> "ImageFile":
+        """The item of an image, and of the mask at a path of the tree, or of its parts."""
         from factory.data.items import ImageFile
 
-        return ImageFile(name, images.tree, images.path(name), mask_path, self.reading)
+        path = images.path(name)
+        return ImageFile(name, images.tree, path, mask_path, tuple(parts), self.reading)
 
     def found(
         self,

@@ -84,7 +84,7 @@ IMAGE = Names("7", "7_rgb", "c/d", "b/c/d")
 )
 def test_a_mask_is_that_of_the_image_whose_names_it_holds(pattern: str, name: str) -> None:
     parsed = parse_masks(pattern)
-    assert parsed.key(IMAGE) in list(parsed.keys(name))
+    assert (parsed.key(IMAGE), "") in list(parsed.keys(name))
     assert "{" not in parsed.wanted(IMAGE)
     if "*" not in parsed.wanted(IMAGE):
         assert parsed.wanted(IMAGE).lower() == name.lower()
@@ -104,7 +104,7 @@ def test_a_mask_is_that_of_the_image_whose_names_it_holds(pattern: str, name: st
 )
 def test_a_mask_is_no_other_images(pattern: str, name: str) -> None:
     parsed = parse_masks(pattern)
-    assert parsed.key(IMAGE) not in list(parsed.keys(name))
+    assert (parsed.key(IMAGE), "") not in list(parsed.keys(name))
 
 
 def test_an_image_without_a_number_has_no_mask_with_leading_zeros() -> None:
@@ -117,10 +117,13 @@ def test_an_image_without_a_number_has_no_mask_with_leading_zeros() -> None:
         ("/masks/{stem}.png", "without a slash before it"),
         ("{stem}**.png", r"\*\* stands for folders"),
         ("masks/**", r"\*\* stands for folders"),
-        ("{stm}.png", r"\{stm\} is unknown. Known are \{stem\}, \{name\}, \{dir\}"),
+        ("{stm}.png", r"\{stm\} is unknown. Known are \{stem\}, \{name\}, \{dir\}, \{part\}"),
         ("{dir:05}/{stem}.png", "is unknown"),
         ("{stem.png", r"a \{ without its partner"),
         ("stem}.png", r"a \} without its partner"),
+        ("{part:05}/{stem}.png", "is unknown"),
+        ("{part}/{stem}_{part}.png", "has {part} more than once"),
+        ("masks/{part}.png", "says of no mask which image it belongs to. Write {stem}"),
         ("masks/*.png", "says of no mask which image it belongs to"),
     ],
 )

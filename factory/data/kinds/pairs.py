@@ -1,17 +1,20 @@
 """The source `kind: pairs`: images, and masks that are paired with them by their names."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from factory.data import listing, pairing, pairing_hints
+from factory.data import listing, pairing, pairing_hints, parts
+from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing
 from factory.data.pairing import Matches
+from factory.data.parts import Part
 from factory.data.patterns import ImagePattern, MaskPattern, parse_images, parse_masks
 from factory.data.sections import FileSection, ImagesPattern, LabelledSection, MasksPattern
 from factory.errors import Problems, some
 
 if TYPE_CHECKING:
-    from factory.data.items import Found
+    from factory.data.items import Found, ImageFile
     from factory.data.trees import Tree
 
 
@@ -19,6 +22,7 @@ class PairsSource(LabelledSection, FileSection):
     """Images beside masks, paired by their names."""
 
     purpose: ClassVar[str] = "images beside masks"
+    has_parts: ClassVar[bool] = True
 
     kind: Literal["pairs"] = "pairs"
     """The kind of source."""
@@ -29,7 +33,8 @@ class PairsSource(LabelledSection, FileSection):
     """Folder of the masks, which lie there as the images do in theirs, or a pattern such as
     `"labels/{dir}/{stem}_mask.png"`: `{stem}` is what the `*` of the image's file name stood for,
     `{name}` that name without its ending, `{dir}` its folders, `{stem:05}` a number with leading
-    zeros. Values of masks are class ids, and 255 is ignored, unless the classes say otherwise."""
+    zeros, `{part}` anything where an image has a file for each class or object. Values of masks are
+    class ids, and 255 is ignored, unless the classes say otherwise."""
     unpaired: Literal["refuse", "skip"] = "refuse"
     """What to do with images that have no mask, and masks that have no image: skip reports them."""
 
@@ -44,17 +49,25 @@ class PairsSource(LabelledSection, FileSection):
         matches = self._match(labelled, problems)
         if matches is None:
             return Found(rules=rules)
+        if labelled:
+            return self._pairs(matches, rules, problems)
+        images = matches.images
+        names = sorted(self.wanted(images, self.num, problems)[: self.num])
+        names = self.without_masks(images, names, problems)
+        files = [self.file(images, name) for name in names]
+        return self.found(files, self.notes(images), problems)
+
+    def _pairs(self, matches: Matches, rules: ClassRules | None, problems: Problems) -> "Found":
+        """The images with their masks; what has no partner is a problem, or left out."""
+        from factory.data.items import Found
+
         images, masks_of = matches.images, matches.masks_of
-        skip = labelled and self.unpaired == "skip"
+        skip = self.unpaired == "skip"
         wanted = self.wanted(images, None if skip else self.num, problems)
-        paired = [name for name in wanted if name in masks_of] if skip else wanted
-        names = sorted(paired[: self.num])
-        if not labelled:
-            names = self.without_masks(images, names, problems)
-            files = [self.file(images, name) for name in names]
-            return self.found(files, self.notes(images), problems)
         missing = [name for name in wanted if name not in masks_of]
         stray = matches.stray if self.names_url is None else []
+        paired = [name for name in wanted if name in masks_of]
+        names = sorted((paired if skip else wanted)[: self.num])
         notes = self.notes(images)
         if skip:
             notes += tuple(pairing.left_out(matches, missing, stray))
@@ -62,12 +75,26 @@ class PairsSource(LabelledSection, FileSection):
             pairing.check_missing(matches, [n for n in names if n not in masks_of], problems)
             pairing.check_stray(matches, stray, problems)
         pairing.check(matches, names, problems)
-        items = [
-            self.file(images, name, matches.masks.path(masks_of[name][0]))
-            for name in names
-            if name in masks_of and not pairing.is_own_mask(matches, name)
-        ]
-        return self.found(items, notes, problems, rules)
+        has_parts = matches.mask_pattern.has_parts
+        num_files = Counter(mask.part for name in names for mask in masks_of.get(name, ()))
+        found: list[str] = []
+        if rules:
+            key = f"{self.url}: masks: {self.masks}"
+            found = parts.part_problems(rules, key, has_parts, num_files)
+            problems.found.extend(found)
+            notes += tuple(parts.part_notes(rules, num_files)) if not found else ()
+        if found or (has_parts and rules is None):
+            return Found((), notes, rules)  # Nothing says which part is which class.
+        usable = [n for n in names if n in masks_of and not pairing.is_own_mask(matches, n)]
+        return self.found([self._pair(matches, name) for name in usable], notes, problems, rules)
+
+    def _pair(self, matches: Matches, name: str) -> "ImageFile":
+        """The item of an image that has a mask."""
+        masks, found = matches.masks, matches.masks_of[name]
+        if not matches.mask_pattern.has_parts:
+            return self.file(matches.images, name, masks.path(found[0].name))
+        files = [Part(mask.part, masks.path(mask.name)) for mask in found]
+        return self.file(matches.images, name, masks.path(matches.wanted(name)), files)
 
     def _match(self, labelled: bool, problems: Problems) -> Matches | None:
         """Which masks belong to which images; None after a problem with all of them."""

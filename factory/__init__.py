@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from factory.labeling.evaluation import Evaluation
     from factory.labeling.metrics import Score
     from factory.segmenter import Segmentation, Segmenter
-    from factory.shards.reader import ShardDataset, read_dataset
+    from factory.shards.reader import ShardDataset, ShardIndex, read_dataset
     from factory.shards.schema import Sample
 
 __version__ = "0.2.0"
@@ -50,6 +50,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "ShardDataset",
+    "ShardIndex",
     "TrainingFailed",
     "UserError",
     "__version__",
@@ -78,6 +79,7 @@ _HOMES = {
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "ShardDataset": "shards.reader",
+    "ShardIndex": "shards.reader",
     "export": "exporting.command",
     **dict.fromkeys(["generate", "label", "open_dataset", "sample"], "datasets"),
     "read_dataset": "shards.reader",

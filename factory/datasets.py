@@ -5,7 +5,7 @@ Settings are the keys of a section of `factory.config`, as in a YAML file.
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from factory import embedded, storage
 from factory.arguments import (
@@ -26,7 +26,7 @@ from factory.generation.synthesizer import Synthesizer
 from factory.labeling import commands
 from factory.labeling.heads import head_hash
 from factory.segmenter import Segmenter
-from factory.shards.reader import ShardDataset
+from factory.shards.reader import ShardDataset, ShardIndex
 from factory.shards.schema import Sample
 from factory.values import TOY
 
@@ -113,12 +113,28 @@ def _prepared(
     return config_of(stage, models=urls, **{stage: settings}), models
 
 
-def open_dataset(url: Location, **options: Any) -> ShardDataset:
-    """A finished dataset for torch; options: of `ShardDataset`. Raises UserError."""
-    known = list(inspect.signature(ShardDataset).parameters)[1:]
+@overload
+def open_dataset(
+    url: Location, *, random_access: Literal[False] = False, **options: Any
+) -> ShardDataset: ...
+
+
+@overload
+def open_dataset(url: Location, *, random_access: Literal[True], **options: Any) -> ShardIndex: ...
+
+
+def open_dataset(
+    url: Location, *, random_access: bool = False, **options: Any
+) -> ShardDataset | ShardIndex:
+    """A finished dataset for torch: a stream of samples, or with random_access any by its number.
+
+    options: of `ShardDataset`, or with random_access of `ShardIndex`. Raises UserError.
+    """
+    kind = ShardIndex if random_access else ShardDataset
+    known = list(inspect.signature(kind).parameters)[1:]
     if unknown := sorted(set(options) - {*known}):
         raise UserError([f"{name}: is no option. {nearest(name, known)}" for name in unknown])
-    return ShardDataset(path_of(url, "url"), **options)
+    return kind(path_of(url, "url"), **options)
 
 
 def _saved_models(segmenter: Segmenter) -> Models:

@@ -20,13 +20,16 @@ from factory import storage
 from factory.errors import UserError, counted
 from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.plan import Plan
-from factory.shards.reading import read_manifest, read_plan, read_receipts, read_shard
+from factory.shards.random_access import ShardIndex
+from factory.shards.reading import read_plan, read_shard, receipts_to_read
 from factory.shards.receipts import Receipt
 from factory.shards.schema import EncodedSample, decode_sample, to_fields
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
 
 if TYPE_CHECKING:
     import ray.data
+
+__all__ = ["ShardDataset", "ShardIndex", "read_dataset"]
 
 _Rows = Iterator[EncodedSample]
 
@@ -84,7 +87,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self.rank, self.world_size = _ranks(rank, world_size)
         self.plan = read_plan(url)
         self.form = TensorForm(url, self.plan, columns, mask_dtype, transform)
-        self.receipts = _receipts(url, partial)
+        self.receipts = receipts_to_read(url, partial)
         pairs = Uncertainties(url, self.plan, self.receipts)
         self.num = pairs.num
         self.limit = limit_of(pairs, max_uncertainty, keep)
@@ -139,7 +142,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         if self.shuffle:
             rng = np.random.default_rng([self.seed, epoch, consumer])
             rows = _shuffled(rows, self.shuffle_buffer, rng)
-        return map(self.form.of, rows)
+        return map(self.form.of, map(decode_sample, rows))
 
     def _warn_of_few_shards(self, consumers: int) -> None:
         warnings.warn(
@@ -187,7 +190,7 @@ def read_dataset(
 
     # An absolute path, because Ray's workers may run in another folder.
     url = storage.normalize(os.fspath(url))
-    plan, receipts = read_plan(url), _receipts(url, partial=False)
+    plan, receipts = read_plan(url), receipts_to_read(url, partial=False)
     limit = limit_of(Uncertainties(url, plan, receipts), max_uncertainty, keep)
     shards = ray.data.from_items(
         [{"receipt": receipt.model_dump_json()} for receipt in receipts],
@@ -210,18 +213,6 @@ def _arrays(
         fields = to_fields(sample, len(plan.class_names), plan.columns)
         numbers = {name: np.array(fields[name], dtype)[()] for name, dtype in dtypes.items()}
         yield {"index": np.int64(sample.key), "image": sample.image, "mask": sample.mask, **numbers}
-
-
-def _receipts(url: str, partial: bool) -> list[Receipt]:
-    if partial:
-        done = read_receipts(url)
-        if not done:
-            command = read_plan(url).command
-            raise UserError(
-                f"{url}: none of its shards is done yet. Run the same `factory {command}` again."
-            )
-        return [done[i] for i in sorted(done)]
-    return read_manifest(url).receipts
 
 
 def _rows(

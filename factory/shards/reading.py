@@ -202,6 +202,22 @@ def read_manifest(url: str) -> Manifest:
     return manifest
 
 
+def receipts_to_read(url: str, partial: bool) -> list[Receipt]:
+    """The receipts of a finished dataset's shards in order; with partial, of those that are done.
+
+    Raises UserError as `read_manifest` does, and if none is done.
+    """
+    if not partial:
+        return read_manifest(url).receipts
+    done = read_receipts(url)
+    if not done:
+        command = read_plan(url).command
+        raise UserError(
+            f"{url}: none of its shards is done yet. Run the same `factory {command}` again."
+        )
+    return [done[i] for i in sorted(done)]
+
+
 def read_shard(url: str, receipt: Receipt) -> bytes:
     """The bytes that the receipt is for. Raises UserError if they are missing or altered."""
     shard_url = storage.join(url, receipt.path)

@@ -14,9 +14,7 @@ from factory.shards.plan import Plan
 from factory.shards.schema import (
     PICTURES,
     Column,
-    EncodedSample,
     Sample,
-    decode_sample,
 )
 
 Transform = Callable[[dict[str, Any]], Any]
@@ -70,9 +68,8 @@ class TensorForm:
             ) from None
         return self.__dict__
 
-    def of(self, encoded: EncodedSample) -> Any:
-        """The dict of a stored sample, or what the transform makes of it."""
-        sample = decode_sample(encoded)
+    def of(self, sample: Sample) -> Any:
+        """The dict of a sample, or what the transform makes of it."""
         row = {column.name: self._value(column, sample) for column in self._columns}
         # Copied: decoded pixels are read-only, and torch wants channels first.
         row["image"] = torch.from_numpy(sample.image.transpose(2, 0, 1).copy())

@@ -6,7 +6,8 @@ The members' headers differ in name and size alone. So they are made and compare
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
@@ -68,6 +69,27 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
         raise DamagedShard("a tar whose last sample lacks members") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedShard(f"not a whole tar shard ({error})") from None
+
+
+def places_of_samples(read: Callable[[int, int], bytes], size: int) -> list[range]:
+    """Where the members of each sample lie in a tar, whose headers alone are read.
+
+    read: gives the bytes of the tar from a place, before another one. size: of the tar, in bytes.
+    Raises DamagedShard if it is no tar of ours.
+    """
+    ends = [0]
+    while any(header := read(ends[-1], ends[-1] + _BLOCK)):
+        _, length = _read_header(header)
+        ends.append(ends[-1] + _BLOCK + length + -length % _BLOCK)
+    if ends[-1] + 2 * _BLOCK > size or len(ends) % len(_SUFFIXES) != 1:
+        raise DamagedShard("a tar that is cut off, or whose last sample lacks members")
+    starts = ends[:: len(_SUFFIXES)]
+    return [range(start, stop) for start, stop in pairwise(starts)]
+
+
+def sample_of(members: bytes) -> EncodedSample:
+    """The sample of its members' part of a tar. Raises DamagedShard as `rows` does."""
+    return next(rows(members + bytes(2 * _BLOCK)))
 
 
 def _members(data: bytes) -> Iterator[tuple[str, bytes]]:

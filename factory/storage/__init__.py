@@ -24,6 +24,7 @@ from factory.storage.files import (
 from factory.storage.folders import Folder
 from factory.storage.listings import Entry, entries, list_files, list_names, versions
 from factory.storage.probing import check_outlives, check_writable, clock_of
+from factory.storage.ranged import RangedFile
 from factory.storage.store_errors import (
     describe,
     is_transient,
@@ -35,6 +36,7 @@ from factory.storage.urls import is_local, join, name_of, normalize, parent
 __all__ = [
     "Entry",
     "Folder",
+    "RangedFile",
     "check_outlives",
     "check_writable",
     "clock_of",

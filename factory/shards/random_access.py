@@ -1,0 +1,118 @@
+"""Random access to a dataset's samples: single ones are read, whatever the size of their shards."""
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from numbers import Integral
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from factory import storage
+from factory.errors import DamagedShard, UserError, counted
+from factory.shards.reading import read_plan, read_shard, receipts_to_read
+from factory.shards.receipts import Receipt
+from factory.shards.schema import Sample, decode_sample, sample_key
+from factory.shards.single_rows import ParquetRows, SingleRows, TarRows
+from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
+from factory.storage import RangedFile
+
+_SINGLE_ROWS: dict[str, Callable[[RangedFile], SingleRows]] = {
+    "parquet": ParquetRows,
+    "webdataset": TarRows,
+}
+_MAX_KNOWN_SHARDS = 256
+"""An index keeps what it learned of so many shards: up to some hundred kilobytes for each."""
+
+
+class ShardIndex(Dataset[dict[str, Any]]):
+    """The samples of a finished dataset by their number, as the same dicts as those of
+    `ShardDataset`.
+
+    `index[i]` reads the part of a shard that holds the sample; negative numbers count from the end,
+    and a slice gives a list. columns, mask_dtype, transform, partial: as for `ShardDataset`.
+
+    A shard's sha256 cannot be checked by a part of it. What is checked: its size, the checksums of
+    the pages of Parquet, the headers of tars, the key, and the checksums of the pictures; so the
+    fields of a tar's JSON are not. Nothing stays open, so any process of a DataLoader may use it.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        *,
+        columns: Sequence[str] = COLUMNS,
+        mask_dtype: MaskType = "uint8",
+        transform: Transform | None = None,
+        partial: bool = False,
+    ) -> None:
+        """Raises UserError if there is no dataset, or, without partial, an unfinished one; if none
+        of its shards is done; and for columns that there are not."""
+        self.url = url = storage.normalize(os.fspath(url))
+        self.plan = read_plan(url)
+        self.form = TensorForm(url, self.plan, columns, mask_dtype, transform)
+        self.receipts = receipts_to_read(url, partial)
+        self._starts = [0, *accumulate(receipt.rows for receipt in self.receipts)]
+        self._known: dict[int, SingleRows] = {}
+
+    def __repr__(self) -> str:
+        return f"ShardIndex({self.url!r}, {counted(len(self), 'sample')})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Other processes learn by themselves where samples lie.
+        return {**self.__dict__, "_known": {}}
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        """Raises IndexError beyond the last sample, TypeError where index is neither a whole number
+        nor a slice, UserError where the shard is missing or altered."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not isinstance(index, Integral):
+            raise TypeError(
+                f"a sample is named by a whole number or a slice, not by {type(index).__name__}"
+            )
+        number = int(index) + (len(self) if index < 0 else 0)
+        if not 0 <= number < len(self):
+            raise IndexError(f"{self.url} has {counted(len(self), 'sample')}, so none at {index}")
+        shard = bisect_right(self._starts, number) - 1
+        return self.form.of(self._sample(shard, number - self._starts[shard]))
+
+    def _sample(self, shard: int, row: int) -> Sample:
+        """The sample of a row of the shard-th receipt. Raises UserError."""
+        receipt = self.receipts[shard]
+        try:
+            if shard not in self._known:
+                self._forget_one()
+                self._known[shard] = self._rows_of(receipt)
+            stored = self._known[shard].row(row)
+            key = sample_key(int(receipt.first_key) + row)
+            if stored.fields["key"] != key:
+                raise DamagedShard(f"it has {stored.fields['key']} in place of {key}")
+            return decode_sample(stored)
+        except DamagedShard as error:
+            raise UserError(
+                f"{storage.join(self.url, receipt.path)}: is damaged: {error}. Run `factory "
+                "repair` on the dataset."
+            ) from None
+
+    def _rows_of(self, receipt: Receipt) -> SingleRows:
+        url = storage.join(self.url, receipt.path)
+        try:
+            size = storage.size_of(url)
+        except FileNotFoundError:
+            size = None
+        if size != receipt.bytes:
+            # Reading it whole tells what is wrong, unless its store tells no sizes.
+            read_shard(self.url, receipt)
+        return _SINGLE_ROWS[self.plan.format](RangedFile(url, receipt.bytes))
+
+    def _forget_one(self) -> None:
+        if len(self._known) >= _MAX_KNOWN_SHARDS:
+            del self._known[next(iter(self._known))]

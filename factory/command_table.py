@@ -144,6 +144,7 @@ _LIST = [
             "--ddpm": _DDPM,
             "--ensemble": _ENSEMBLE,
             "--out": _key("label.url", "the dataset's folder or URL"),
+            "--at": _key("label.at", "size of images and masks: model or original"),
             "--format": _key("label.format", "parquet or webdataset"),
             **_workers("label"),
         },

@@ -42,6 +42,8 @@ def with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
         _fill(full, {"generate.num": 1000})
     else:
         _fill(full, {"preset": TOY})
+    if value_at(full, "label.at") == "original":
+        _fill(full, {"label.samples_per_shard": 100})
     _fill(full, _shape(full))
     _fill(full, _below_run(value_at(full, "train.url")))
     return full

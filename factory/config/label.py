@@ -1,6 +1,6 @@
 """The section `label`: which images get masks, and in which form."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from factory.config.shards import ShardsConfig
 from factory.data.kinds.known import SourceConfig
@@ -14,6 +14,11 @@ class LabelConfig(ShardsConfig):
 
     url: Url = "out/run/labels"
     """The folder of the dataset; absent: the folder `labels` of train.url."""
+    at: Literal["model", "original"] = "model"
+    """The size of the rows. model: images and masks are the squares that the network takes;
+    original: images are upright and whole, and masks are brought back to their size, with 255
+    where the network saw nothing. Shards are in memory while they are made: they have 100 images
+    then if samples_per_shard is absent."""
     source: SourceConfig | None = None
     """The images. A finished dataset of this factory, as the url of a source of kind folder, is
     labelled anew."""

@@ -134,7 +134,7 @@ def read_square(item: Item, size: int, problems: Problems) -> UInt8 | None:
     """One image as `read_images` has it, (size, size, 3); None after a problem, which is added."""
     with _adding(problems, item.image_url):
         picture = item.image(size)
-        return geometry.square_rgb(picture.image, size, _place(item, picture, size))
+        return geometry.square_rgb(picture.image, size, place_of(item, picture, size))
     return None
 
 
@@ -216,7 +216,7 @@ def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
     is_enlarged = False
     with _adding(problems, item.image_url):
         picture = item.image(size)
-        place = _place(item, picture, size)
+        place = place_of(item, picture, size)
         is_enlarged = place.target.width > place.source.width
         image = geometry.square_rgb(picture.image, size, place)
     if rules is not None:
@@ -227,8 +227,11 @@ def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
     return _Decoded(item, image, is_enlarged, info, mask, tuple(problems.found))
 
 
-def _place(item: Item, picture: Picture, size: int) -> Placement:
-    """The part of an item's image that is used, and its place in the square."""
+def place_of(item: Item, picture: Picture, size: int) -> Placement:
+    """The part of an item's image that is used, and its place in the square.
+
+    Raises UnreadableImage for an image that was to be cut into tiles, and is not.
+    """
     fit, tile = item.reading.fit, item.tile
     if fit == "tile" and tile is None:
         raise UnreadableImage(
@@ -249,7 +252,7 @@ def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> 
     ids = np.asarray(match_size(mask, picture, orientation))
     url = item.mask_url or item.name
     facts = MaskFacts(url, mask.info.mode, mask.values, mask.uncovered, mask.colors)
-    place = _place(item, picture, size)
+    place = place_of(item, picture, size)
     scaled = geometry.scaled_ids(ids, place)
     used = ids[place.source.slices]
     lost = losses.measure(used if item.tile else ids, used, scaled)

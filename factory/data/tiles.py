@@ -81,6 +81,10 @@ class Tile:
             )
         return picture
 
+    def content(self) -> bytes:
+        """The bytes of the whole image."""
+        return self.whole.content()
+
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The whole mask, which is decoded once for all of its tiles."""
         return self.masks.take(lambda: self.whole.mask(size, rules))

@@ -12,6 +12,8 @@ class LabelRecipe(Execution, frozen=True):
     """The recipe by which images are labelled; `Plan.recipe` holds it as JSON."""
 
     command: Literal["label"] = "label"
+    at: Literal["model", "original"]
+    """The size of images and masks; see `LabelConfig.at`."""
     columns: tuple[str, ...]
     """The names of the columns that the dataset has beside those of all."""
     source_sha256: str
@@ -36,6 +38,7 @@ def make_label_plan(config: Config, models: Models, num: int, **source: Any) -> 
         )
     recipe = LabelRecipe(
         **execution_of(settings, models).model_dump(),
+        at=settings.at,
         columns=("source",),
         **source,
     )

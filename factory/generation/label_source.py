@@ -8,13 +8,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import groupby
+from typing import Literal, TypeVar
+
+from PIL import Image
 
 from factory import storage
 from factory.config import Config, required
-from factory.data import geometry
+from factory.data import geometry, tiles
+from factory.data.geometry import Placement
 from factory.data.items import Item, StoredSource
-from factory.data.loading import first_lines
+from factory.data.loading import first_lines, place_of
 from factory.data.reading import DEFAULT_READING, Reading
 from factory.errors import ChangedSource, Problems, UnreadableImage, UserError, counted, shown
 from factory.images import UInt8
@@ -34,11 +38,37 @@ class SourceImage:
     """An image that is to be labelled."""
 
     name: str
-    pixels: UInt8
-    """(S, S, 3) RGB, as the network takes it."""
+    squares: Sequence[UInt8]
+    """(S, S, 3) RGB each, as the network takes them: one, or one of each tile."""
+    places: Sequence[Placement]
+    """The place of each square in the image."""
+    whole: Image.Image | None = None
+    """All of the image, upright; None where it is not wanted."""
 
 
-def find_items(config: Config) -> tuple[StoredSource, Sequence[Item]]:
+@dataclass(frozen=True)
+class SourceFile:
+    """An image of a source, before it is read: one item, or its tiles."""
+
+    items: Sequence[Item]
+
+    @property
+    def whole(self) -> Item:
+        """The item of which all are tiles, or the only one."""
+        return tiles.wholes(self.items[:1])[0]
+
+    @property
+    def name(self) -> str:
+        """The name of the image."""
+        return self.whole.name
+
+    @property
+    def image_url(self) -> str:
+        """The place of the image, as messages name it."""
+        return self.items[0].image_url
+
+
+def find_files(config: Config) -> tuple[StoredSource, Sequence[SourceFile]]:
     """The source of label.source and its images, none of them read.
 
     Raises UserError with all problems.
@@ -49,7 +79,8 @@ def find_items(config: Config) -> tuple[StoredSource, Sequence[Item]]:
     problems.raise_if_any()
     for note in found.notes:
         tell(f"label | {shown(note)}")
-    return source, found.items
+    by_image = groupby(found.items, key=lambda item: item.image_url)
+    return source, [SourceFile(list(items)) for _, items in by_image]
 
 
 @dataclass(frozen=True)
@@ -58,6 +89,8 @@ class Listed:
 
     listing: SourceListing
     reading: Reading
+    num_squares: int
+    """The number of images, those that are cut into tiles counted by tile."""
 
 
 def list_source(config: Config, known: SourceListing | None) -> Listed:
@@ -67,31 +100,33 @@ def list_source(config: Config, known: SourceListing | None) -> Listed:
     not hashed again. Raises UserError, which names all images that are not those of the known
     listing, or cannot be read.
     """
-    source, items = find_items(config)
+    source, files = find_files(config)
     if known is not None:
-        _check_names(config.label.url, [item.name for item in items], known)
-    reading = items[0].reading if items else DEFAULT_READING
-    versions = list(source.versions(items))
+        _check_names(config.label.url, files, known)
+    reading = files[0].items[0].reading if files else DEFAULT_READING
+    num_squares = sum(len(file.items) for file in files)
+    versions = list(source.versions([file.whole for file in files]))
     to_hash = [
         i
         for i, version in enumerate(versions)
         if known is None or not version or version != known.versions[i]
     ]
-    hashes = _hashes([items[i] for i in to_hash])
+    hashes = _hashes([files[i] for i in to_hash])
     if known is None:
-        names, urls = [item.name for item in items], [item.image_url for item in items]
-        return Listed(SourceListing(names, urls, versions, hashes), reading)
+        names, urls = [file.name for file in files], [file.image_url for file in files]
+        return Listed(SourceListing(names, urls, versions, hashes), reading, num_squares)
     changed = [
-        items[i].image_url
+        files[i].image_url
         for i, sha256 in zip(to_hash, hashes, strict=True)
         if sha256 != known.sha256s[i]
     ]
     _refuse([f"{u}: has changed since {config.label.url} was begun. {_REMEDY}" for u in changed])
-    return Listed(known, reading)
+    return Listed(known, reading, num_squares)
 
 
-def _check_names(url: str, names: Sequence[str], known: SourceListing) -> None:
+def _check_names(url: str, files: Sequence[SourceFile], known: SourceListing) -> None:
     """Raises UserError where other images are there than those of a listing."""
+    names = [file.name for file in files]
     urls = dict(zip(known.names, known.urls, strict=True))
     there = set(names)
     missing = [urls[name] for name in known.names if name not in there]
@@ -101,14 +136,14 @@ def _check_names(url: str, names: Sequence[str], known: SourceListing) -> None:
     _refuse(lines)
 
 
-def _hashes(items: Sequence[Item]) -> list[str]:
-    """The sha256 of each item's bytes. Raises UserError with a line per item that is unreadable."""
+def _hashes(files: Sequence[SourceFile]) -> list[str]:
+    """The sha256 of each image's bytes. Raises UserError with a line per unreadable image."""
     problems, hashes = Problems(), []
-    if len(items) > 1:
-        tell(f"label | hashing {counted(len(items), 'image')}")
+    if len(files) > 1:
+        tell(f"label | hashing {counted(len(files), 'image')}")
     with ThreadPoolExecutor(NUM_THREADS, "hasher") as pool:
-        hashed = ahead(pool, _hash, items, NUM_THREADS * 4)
-        for found in tracked(hashed, "hashing", len(items), "images"):
+        hashed = ahead(pool, _hash, files, NUM_THREADS * 4)
+        for found in tracked(hashed, "hashing", len(files), "images"):
             if isinstance(found, UserError):
                 problems.add(str(found))
             else:
@@ -123,13 +158,13 @@ def _refuse(lines: Sequence[str]) -> None:
         raise UserError(first_lines(lines))
 
 
-def _hash(item: Item) -> str | UserError:
+def _hash(file: SourceFile) -> str | UserError:
     try:
-        return sha256_of(item.content())
+        return sha256_of(file.items[0].content())
     except UnreadableImage as error:
-        return UserError(f"{item.image_url}: {error}")
+        return UserError(f"{file.image_url}: {error}")
     except OSError as error:
-        return UserError(f"{item.image_url}: cannot be read ({storage.describe(error)}).")
+        return UserError(f"{file.image_url}: cannot be read ({storage.describe(error)}).")
 
 
 def sha256_of(data: bytes) -> str:
@@ -139,46 +174,67 @@ def sha256_of(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class SourceImages:
-    """The images of label.source, which are those of a listing."""
+    """The images of label.source, which are those of a listing, as rows of a dataset."""
 
-    items: Sequence[Item]
+    files: Sequence[SourceFile]
+    rows: Sequence[tuple[int, Sequence[Item]]]
+    """For each row the number of its file, and its items: all of the file, or one of its tiles."""
     listing: SourceListing
     image_size: int
     """The height and width that the network takes, in pixels."""
+    at: Literal["model", "original"]
 
     @classmethod
-    def open(cls, config: Config, listing: SourceListing, image_size: int) -> "SourceImages":
+    def open(
+        cls,
+        config: Config,
+        listing: SourceListing,
+        image_size: int,
+        at: Literal["model", "original"],
+    ) -> "SourceImages":
         """Lists the source. Raises UserError if it has other images than the listing."""
-        _, items = find_items(config)
-        _check_names(config.label.url, [item.name for item in items], listing)
-        return cls(items, listing, image_size)
+        _, files = find_files(config)
+        _check_names(config.label.url, files, listing)
+        rows: list[tuple[int, Sequence[Item]]] = []
+        for i, file in enumerate(files):
+            rows += [(i, file.items)] if at == "original" else [(i, [each]) for each in file.items]
+        return cls(files, rows, listing, image_size, at)
 
     def read(self, start: int, stop: int) -> Iterator[SourceImage]:
-        """Yields the images start..stop-1 in order; threads read those that come next.
+        """Yields the images of the rows start..stop-1; threads read those that come next.
 
         Raises ChangedSource, OSError, UnreadableImage, each of which names the image.
         """
+        # Whole images are large; squares are not, and a batch of them is wanted at once.
+        num_ahead = NUM_THREADS * (2 if self.at == "original" else 32)
         with ThreadPoolExecutor(NUM_THREADS, "reader") as pool:
-            yield from ahead(pool, self._image, range(start, stop), NUM_THREADS * 4)
+            yield from ahead(pool, self._row, self.rows[start:stop], num_ahead)
 
-    def _image(self, index: int) -> SourceImage:
-        item = self.items[index]
+    def _row(self, row: tuple[int, Sequence[Item]]) -> SourceImage:
+        number, items = row
+        file, size = self.files[number], self.image_size
         try:
-            picture = item.image(self.image_size)
+            pictures = [item.image(size) for item in items]
+            self._check(number, pictures[0].data or items[0].content())
+            places = [
+                place_of(item, picture, size) for item, picture in zip(items, pictures, strict=True)
+            ]
         except FileNotFoundError:
-            raise ChangedSource(f"{item.image_url}: is gone. {_REMEDY}") from None
+            raise ChangedSource(f"{file.image_url}: is gone. {_REMEDY}") from None
         except UnreadableImage as error:
-            self._check(index, item.content())
-            raise UnreadableImage(f"{item.image_url}: {error}") from None
-        self._check(index, picture.data or item.content())
-        size = self.image_size
-        place = geometry.placement(picture.image.size, size, item.reading.fit, None)
-        return SourceImage(item.name, geometry.square_rgb(picture.image, size, place))
+            self._check(number, items[0].content())
+            raise UnreadableImage(f"{file.image_url}: {error}") from None
+        image = pictures[0].image
+        squares = [geometry.square_rgb(image, size, place) for place in places]
+        if self.at == "original":
+            return SourceImage(file.name, squares, places, image)
+        return SourceImage(items[0].name, squares, places)
 
-    def _check(self, index: int, data: bytes) -> None:
-        if sha256_of(data) != self.listing.sha256s[index]:
+    def _check(self, number: int, data: bytes) -> None:
+        if sha256_of(data) != self.listing.sha256s[number]:
             raise ChangedSource(
-                f"{self.items[index].image_url}: has changed since the dataset was begun. {_REMEDY}"
+                f"{self.files[number].image_url}: has changed since the dataset was begun. "
+                f"{_REMEDY}"
             )
 
 

@@ -6,13 +6,18 @@ ensemble was fitted with, and batches have a fixed shape that never crosses a sh
 Shapes: B batch, S image size.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from factory.data import geometry
+from factory.data.geometry import Box, Placement
 from factory.diffusion.compilation import compiled_alike, one_first
 from factory.diffusion.noise import normal_noise, sample_seed
 from factory.errors import CannotCompile
@@ -21,7 +26,7 @@ from factory.generation.label_recipe import LabelRecipe
 from factory.generation.label_source import SourceImage
 from factory.generation.recipe import Models
 from factory.images import UInt8, to_channels_last_arrays, to_signed
-from factory.labeling.head import Labels
+from factory.labeling.head import image_uncertainty
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
@@ -59,61 +64,97 @@ class Labeller(FrozenModels):
             raise CannotCompile(error.reason, self.recipe.command) from error
 
     def batches(self, spec: ShardSpec) -> Iterator[SampledBatch]:
-        """Yields the shard's samples in order, batch by batch.
+        """Yields the shard's samples in order, those of each batch of squares.
 
         Raises FloatingPointError, which names an image whose labels are not finite, and what
         `Images.read` raises.
         """
-        images, size = self.images.read(spec.start, spec.stop), self.recipe.batch_size
-        for start in range(spec.start, spec.stop, size):
-            few = list(islice(images, size))
-            labels = self._labels([image.pixels for image in few], size)
-            yield SampledBatch(self._samples(start, few, labels))
+        images, index = self.images.read(spec.start, spec.stop), spec.start
+        begun: deque[SourceImage] = deque()
+        done: deque[_Square] = deque()
+        squares = _squares(images, begun)
+        while few := list(islice(squares, self.recipe.batch_size)):
+            done.extend(self._labelled(few, self.recipe.batch_size))
+            samples = []
+            while begun and len(begun[0].squares) <= len(done):
+                image = begun.popleft()
+                parts = [done.popleft() for _ in image.squares]
+                samples.append(self._sample(index, image, parts))
+                index += 1
+            yield SampledBatch(samples)
 
     @torch.inference_mode()
-    def _labels(self, images: Sequence[UInt8], batch_size: int) -> Labels:
-        """Labels of images (S, S, 3), and of as many black ones as a batch lacks."""
+    def _labelled(self, images: Sequence[UInt8], batch_size: int) -> list["_Square"]:
+        """The labels of images (S, S, 3), which go through the network with as many black ones as a
+        batch lacks."""
         size = self.recipe.image_size
         pixels = np.zeros((batch_size, size, size, 3), np.uint8)
         pixels[: len(images)] = images
         x_0 = to_signed(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2))
-        return self.ensemble.label(self._maps(x_0.contiguous()), size)
+        labels = self.ensemble.label(self._maps(x_0.contiguous()), size)
+        masks = labels.masks(self.recipe.vote)
+        found = (each[: len(images)].cpu() for each in (masks, labels.uncertainty))
+        return [_Square(m.numpy(), u) for m, u in zip(*found, strict=True)]
 
     def _maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
         x_0 = x_0.to(memory_format=self.layout)
         return self.renoised_maps(x_0, self.ensemble_config.timesteps)
 
-    def _samples(self, start: int, images: Sequence[SourceImage], labels: Labels) -> list[Sample]:
-        scores = labels.image_uncertainty().tolist()
-        masks = labels.masks(self.recipe.vote).cpu().numpy()
-        unfit = [
-            image.name
-            for image, score in zip(images, scores, strict=False)
-            if not np.isfinite(score)
+    def _sample(self, index: int, image: SourceImage, parts: Sequence["_Square"]) -> Sample:
+        pixels = [
+            part.uncertainty[place.target.slices].flatten()
+            for part, place in zip(parts, image.places, strict=True)
         ]
-        if unfit:
+        score = float(image_uncertainty(torch.cat(pixels)[None])[0])
+        if not math.isfinite(score):
             raise FloatingPointError(
-                f"the labels of {unfit[0]} are not finite: the model's weights are broken, or too "
-                f"much for label.precision = {self.recipe.precision}"
+                f"the labels of {image.name} are not finite: the model's weights are broken, or "
+                f"too much for label.precision = {self.recipe.precision}"
             )
-        return [
-            Sample(
-                key=sample_key(start + i),
-                image=image.pixels,
-                mask=masks[i],
-                seed=self.ensemble_config.noise_seed,
-                uncertainty=scores[i],
-                model_id=self.model_id,
-                source=image.name,
-            )
-            for i, image in enumerate(images)
-        ]
+        masks = [part.mask for part in parts]
+        if image.whole is None:
+            (place,) = image.places
+            shown = image.squares[0]
+            mask = geometry.square_ids(masks[0][place.target.slices], len(shown), place)
+        else:
+            shown = np.asarray(image.whole)
+            mask = geometry.whole_ids(zip(masks, image.places, strict=True), image.whole.size)
+        return Sample(
+            key=sample_key(index),
+            image=shown,
+            mask=mask,
+            seed=self.ensemble_config.noise_seed,
+            uncertainty=score,
+            model_id=self.model_id,
+            source=image.name,
+        )
 
-    @torch.inference_mode()
     def probe(self) -> tuple[torch.Tensor, list[Sample]]:
         """Labels a batch of noise: the uncertainty of its pixels (B, S, S), and its samples."""
         seeds = [sample_seed(0, i) for i in range(self.probe_size)]
-        noise = normal_noise(seeds, self.shape, stream=0)
-        images = [SourceImage("", pixels) for pixels in to_channels_last_arrays(noise)]
-        labels = self._labels([image.pixels for image in images], len(images))
-        return labels.uncertainty.cpu().contiguous(), self._samples(0, images, labels)
+        squares = list(to_channels_last_arrays(normal_noise(seeds, self.shape, stream=0)))
+        found = self._labelled(squares, len(squares))
+        all_of_it = Box(0, 0, self.recipe.image_size, self.recipe.image_size)
+        place = Placement(all_of_it, all_of_it)
+        samples = [
+            self._sample(i, SourceImage("", [square], [place]), [part])
+            for i, (square, part) in enumerate(zip(squares, found, strict=True))
+        ]
+        return torch.stack([part.uncertainty for part in found]), samples
+
+
+@dataclass(frozen=True, eq=False)
+class _Square:
+    """The labels of a square."""
+
+    mask: UInt8
+    """(S, S) class ids."""
+    uncertainty: torch.Tensor
+    """(S, S) nats, on the CPU."""
+
+
+def _squares(images: Iterable[SourceImage], begun: deque[SourceImage]) -> Iterator[UInt8]:
+    """Yields the squares of all images; each image is added to begun before its first one."""
+    for image in images:
+        begun.append(image)
+        yield from image.squares

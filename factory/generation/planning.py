@@ -34,10 +34,11 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
     if stage == "generate":
         return Planned(make_plan(config, models))
     found = list_source(config, _known_listing(config.label.url))
+    num = found.num_squares if config.label.at == "model" else len(found.listing.names)
     plan = make_label_plan(
         config,
         models,
-        len(found.listing.names),
+        num,
         source_sha256=found.listing.digest,
         reading=asdict(found.reading),
         relabels=None,

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -137,6 +137,8 @@ class ShardInMaking:
                     for sample in batch.samples
                 ]
                 self._num_redrawn += batch.num_redrawn
+                # Pixels of large images fill the memory where the network is faster than PNG.
+                wait(self._encoded[: -2 * max(1, len(batch.samples))])
                 yield len(batch.samples)
                 faults.hit("shard.batch")
 

@@ -26,4 +26,4 @@ def batch_maker(config: Config, plan: Plan, models: Models) -> BatchMaker:
         return Synthesizer(models, plan)
     recipe = LabelRecipe.model_validate(plan.recipe)
     listing = read_listing(config.label.url, recipe.source_sha256)
-    return Labeller(models, plan, SourceImages.open(config, listing, recipe.image_size))
+    return Labeller(models, plan, SourceImages.open(config, listing, recipe.image_size, recipe.at))

@@ -46,9 +46,13 @@ class Labels:
 
     def image_uncertainty(self) -> torch.Tensor:
         """(B,): mean over the most uncertain tenth of the pixels (the paper's image score)."""
-        pixels = self.uncertainty.flatten(1)
-        top = max(1, round(pixels.shape[1] * UNCERTAIN_SHARE))
-        return pixels.topk(top, dim=1).values.mean(dim=1)
+        return image_uncertainty(self.uncertainty.flatten(1))
+
+
+def image_uncertainty(pixels: torch.Tensor) -> torch.Tensor:
+    """(B,): mean over the most uncertain tenth of the pixels (B, P) of each image."""
+    top = max(1, round(pixels.shape[1] * UNCERTAIN_SHARE))
+    return pixels.topk(top, dim=1).values.mean(dim=1)
 
 
 class HeadConfig(BaseModel):

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 from factory import faults
 from factory.cli import main
-from factory.config import Config, dump_config
+from factory.config import Config, dump_config, parse_config
 from factory.data.loading import read_images
 from factory.errors import GenerationFailed, UserError
 from factory.generation import label_source
@@ -21,6 +22,7 @@ from factory.generation.command import check, generate, label
 from factory.generation.recipe import load_models
 from factory.generation.repair import repair
 from factory.labeling.fitting import image_maps
+from factory.png import encode_png
 from factory.report import write_report
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_manifest, read_shard
@@ -123,6 +125,105 @@ def test_a_zip_of_the_images_gives_the_same_rows(
     zipped = {"kind": "folder", "url": str(tmp_path / "photos.zip")}
     label(label_config(source=zipped, url=str(tmp_path / "zipped")))
     assert shard_bytes(tmp_path / "zipped") == shard_bytes(tmp_path / "labels")
+
+
+# The original size
+
+
+def original(label_config: LabelConfig, photos: Path, **source: object) -> list[Sample]:
+    """The samples of the photos at their own size."""
+    named = {"kind": "folder", "url": str(photos), **source}
+    config = label_config(at="original", source=named)
+    label(config)
+    assert verify(config.label.url, "decode").findings == []
+    return samples_of(config.label.url)
+
+
+def test_at_original_images_are_whole_and_masks_are_those_of_the_square_put_back(
+    label_config: LabelConfig, photos: Path, tmp_path: Path
+) -> None:
+    label(label_config(url=str(tmp_path / "square")))
+    squares = samples_of(str(tmp_path / "square"))
+    for square, whole in zip(squares, original(label_config, photos), strict=True):
+        pixels = np.asarray(Image.open(photos / whole.source))
+        np.testing.assert_array_equal(whole.image, pixels)
+        height, width = whole.mask.shape
+        assert (height, width) == pixels.shape[:2] and width == 24
+        side, left = min(height, width), (width - min(height, width)) // 2
+        top = (height - side) // 2
+        inside = whole.mask[top : top + side, left : left + side]
+        scaled = Image.fromarray(square.mask).resize((side, side), Image.Resampling.NEAREST)
+        np.testing.assert_array_equal(inside, np.asarray(scaled))
+        assert (whole.mask == 255).sum() == height * width - side * side
+        assert whole.uncertainty == square.uncertainty
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+def test_at_original_every_pixel_has_a_class_where_all_of_the_image_was_seen(
+    label_config: LabelConfig, photos: Path, fit: str
+) -> None:
+    for sample in original(label_config, photos, fit=fit):
+        assert sample.mask.shape == sample.image.shape[:2] and sample.mask.max() < 255
+
+
+def test_padding_belongs_to_no_class_at_the_size_of_the_model(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    source = {"kind": "folder", "url": str(photos), "fit": "pad"}
+    config = label_config(source=source)
+    label(config)
+    first = samples_of(config.label.url)[0]
+    is_bar = (first.image == 0).all(axis=(1, 2))
+    assert is_bar.sum() == 3, "an image of 24x20 pixels is 16x13 in a square of 16"
+    np.testing.assert_array_equal((first.mask == 255).all(axis=1), is_bar)
+
+
+def test_tiles_are_put_together_at_original_and_rows_of_their_own_at_model(
+    label_config: LabelConfig, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide" / "w.png").write_bytes(encode_png(pixels))
+    source = {"fit": "tile", "tile_size": 16}
+    (whole,) = original(label_config, tmp_path / "wide", **source)
+    assert (whole.source, whole.mask.shape) == ("w.png", (40, 70)) and whole.mask.max() < 255
+    np.testing.assert_array_equal(whole.image, pixels)
+    named = {"kind": "folder", "url": str(tmp_path / "wide"), **source}
+    label(label_config(url=str(tmp_path / "tiles"), source=named))
+    tiles = samples_of(str(tmp_path / "tiles"))
+    assert len(tiles) == 3 * 5 and tiles[-1].source == "w.png@54,24"
+    np.testing.assert_array_equal(tiles[-1].image, pixels[24:, 54:])
+    np.testing.assert_array_equal(whole.mask[24:, 54:], tiles[-1].mask)
+
+
+def test_a_turned_photograph_is_upright_and_so_is_its_mask(
+    label_config: LabelConfig, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    (tmp_path / "turned").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "turned" / "t.png", exif=exif)
+    (sample,) = original(label_config, tmp_path / "turned")
+    np.testing.assert_array_equal(sample.image, np.rot90(pixels, -1))
+    assert sample.mask.shape == (30, 20)
+
+
+def test_readers_and_the_report_take_rows_of_different_sizes(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    original(label_config, photos)
+    url = label_config().label.url
+    shapes = [tuple(row["mask"].shape) for row in ShardDataset(url)]
+    assert shapes == [(20 + i, 24) for i in range(7)]
+    assert "24 \N{MULTIPLICATION SIGN} 26" in Path(write_report(url)).read_text()
+
+
+def test_shards_of_whole_images_have_a_hundred_unless_it_is_set() -> None:
+    assert parse_config({"label": {"at": "original"}}).label.samples_per_shard == 100
+    assert parse_config({"label": {}}).label.samples_per_shard == 1000
+    named = {"at": "original", "samples_per_shard": 7}
+    assert parse_config({"label": named}).label.samples_per_shard == 7
 
 
 # Going on

@@ -100,7 +100,10 @@ def cut(items: Sequence[Item], problems: Problems) -> list[Item]:
         sizes = list(pool.map(_image_size, items))
     found: list[Item] = []
     for item, size in zip(items, sizes, strict=True):
-        found += [item] if size is None else _tiles_of(item, size, problems)
+        if size is None:
+            found.append(item)
+        else:
+            found.extend(_tiles_of(item, size, problems))
     return found
 
 

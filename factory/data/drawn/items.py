@@ -54,13 +54,17 @@ class DrawnItem:
         """The place of the shapes."""
         return self.drawing.url if self.drawing else None
 
-    def data(self) -> bytes:
+    @property
+    def tile(self) -> None:
+        """None: it is a whole image."""
+
+    def content(self) -> bytes:
         """The bytes of the image's file. Raises OSError, UnreadableImage."""
         return self.tree.read(self.path)
 
     def image(self, size: int) -> Picture:
         """The image."""
-        picture = decoding.decode_image(self.data(), self.reading)
+        picture = decoding.decode_image(self.content(), self.reading)
         stored = self.reading.exif in ("ignore", "apply_to_masks")
         self._size = picture.info.size if stored else picture.image.size
         return picture

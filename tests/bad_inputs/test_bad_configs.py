@@ -75,7 +75,7 @@ KEYS = [
     keys(
         "a section that is a number",
         "generate: 5",
-        ("generate: is a section", "such as url and num"),
+        ("generate: is a section", "such as url and samples_per_shard"),
     ),
     keys(
         "a section that is a list", "train: [num_steps]", ("train: is a section", "such as url and")

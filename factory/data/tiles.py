@@ -129,11 +129,11 @@ def _tiles_of(item: Item, size: tuple[int, int], problems: Problems) -> list[Til
 def _image_size(item: Item) -> tuple[int, int] | None:
     """Width and height of the upright image; None if it cannot be told.
 
-    Files are asked for their headers alone; what is no file of its own is decoded.
+    Files are asked for their headers alone; of others all bytes are read, and none is decoded.
     """
     try:
         if not isinstance(item, ImageFile):
-            return item.image(1).image.size
+            return decoding.image_size(item.content(), item.reading)
         start = item.tree.read_start(item.path, HEADER_BYTES)
         size = decoding.image_size(start, item.reading)
         if size is None and len(start) == HEADER_BYTES:

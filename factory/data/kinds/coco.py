@@ -63,7 +63,7 @@ class CocoSource(DrawnSection):
         chosen = [names[i] for i in self.chosen(names, tree, problems)]
         if labels is None:
             items = [DrawnItem(name, tree, name, self.reading) for name in chosen]
-            return Found(items, notes)
+            return self.found(items, notes, problems)
         if boxes := [name for name in chosen if files[name].num_boxes]:
             num = sum(files[name].num_boxes for name in boxes)
             problems.add(
@@ -81,7 +81,7 @@ class CocoSource(DrawnSection):
             )
             for name in chosen
         ]
-        return Found(items, notes, labels.rules)
+        return self.found(items, notes, problems, labels.rules)
 
     def _read(self, tree: "Tree", problems: Problems) -> "tuple[str, Instances] | None":
         """The place and the content of the JSON; None after a problem."""

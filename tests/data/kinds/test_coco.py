@@ -277,3 +277,11 @@ def test_versions_change_with_the_image(tmp_path: Path) -> None:
     put(tmp_path / "images", a_png=encode_png(flat(5, 9)))
     after = source(tmp_path).versions(found.items)
     assert before[0] != after[0] and before[1] == after[1]
+
+
+def test_images_are_cut_into_tiles_with_what_is_drawn_on_them(tmp_path: Path) -> None:
+    write(tmp_path, [annotation(7, 9, SQUARE)])
+    whole = masks_of(tmp_path, num=1)[0]
+    read = loading.read_labelled(source(tmp_path, num=1, fit="tile", tile_size=12), 12)
+    assert len(read) >= 4 and read.names[0] == "images/a.png@0,0"
+    assert np.array_equal(read.masks[0], whole[:12, :12])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory import storage
-from factory.data import loading
+from factory.data import loading, tiles
 from factory.data.kinds.parquet import ParquetSource
 from factory.data.sharded import parquet_rows
 from factory.errors import Problems
@@ -313,3 +313,14 @@ def test_versions_change_with_the_file_and_with_pictures_beside_it(tmp_path: Pat
     write(tmp_path / "a.parquet", image=cells(png(3), png(2)))
     assert not set(versions(whole)) & set(before[0])
     assert source(whole).versions([]) == []
+
+
+def test_rows_are_cut_into_tiles_of_which_none_is_decoded_beforehand(tmp_path: Path) -> None:
+    image, ids = encode_png(flat(9, 8, 16)), np.zeros((8, 16), np.uint8)
+    ids[:, 8:] = 2
+    path = write(tmp_path / "a.parquet", image=[image, b"junk"], mask=[encode_png(ids)] * 2)
+    found = source(path, fit="tile").find(labelled=True, problems=Problems())
+    assert all(row._mask_cell is None for row in tiles.wholes(found.items))  # type: ignore[attr-defined]
+    read = loading.read_labelled(source(path, fit="tile", num=1), 8)
+    assert read.names[0] == "a.parquet#0@0,0" and read.masks[[0, -1], 4, 4].tolist() == [0, 2]
+    assert "a.parquet#1 image: " in only_problem(source(path, fit="tile"))

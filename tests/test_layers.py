@@ -53,6 +53,7 @@ generation.pool
 generation.watching
 generation.recipe
 generation.label_recipe generation.label_source
+generation.relabel_source
 generation.frozen_models
 generation.synthesizer generation.labeller
 generation.stages

@@ -175,6 +175,8 @@ def _description(config: Config, plan: Plan) -> str:
     size = plan.recipe["image_size"]
     if plan.command == "label":
         images = config.label.source.title if config.label.source else "a source"
+        if (run_id := plan.recipe["relabels"]) is not None:
+            images = f"the dataset {images} (run {run_id})"
         return f"Images of {images}, labelled by an ensemble on the features of {model}."
     return (
         f"Synthetic {size}x{size} images with a class for every pixel: sampled from "

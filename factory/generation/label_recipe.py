@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from factory.config import Config
 from factory.errors import UserError
 from factory.generation.recipe import Execution, Models, execution_of
@@ -19,9 +21,9 @@ class LabelRecipe(Execution, frozen=True):
     source_sha256: str
     """The hash over the names and the bytes of the images; of a dataset that is labelled anew, its
     manifest's root."""
-    reading: dict[str, Any]
+    reading: dict[str, Any] = Field(default_factory=dict)
     """The keys of the source that decide how the pixels of its files are read."""
-    relabels: str | None
+    relabels: str | None = None
     """The run id of the dataset that is labelled anew; None for images of one's own."""
 
 
@@ -39,7 +41,6 @@ def make_label_plan(config: Config, models: Models, num: int, **source: Any) -> 
     recipe = LabelRecipe(
         **execution_of(settings, models).model_dump(),
         at=settings.at,
-        columns=("source",),
         **source,
     )
     return Plan(

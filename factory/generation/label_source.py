@@ -44,6 +44,8 @@ class SourceImage:
     """The place of each square in the image."""
     whole: Image.Image | None = None
     """All of the image, upright; None where it is not wanted."""
+    seed: int | None = None
+    """The random stream that drew it; None for an image of one's own."""
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Labeller(FrozenModels):
             key=sample_key(index),
             image=shown,
             mask=mask,
-            seed=self.ensemble_config.noise_seed,
+            seed=self.ensemble_config.noise_seed if image.seed is None else image.seed,
             uncertainty=score,
             model_id=self.model_id,
             source=image.name,

@@ -7,6 +7,8 @@ from factory.config import Config
 from factory.generation.label_recipe import make_label_plan
 from factory.generation.label_source import list_source
 from factory.generation.recipe import Models, make_plan
+from factory.generation.relabel_source import dataset_to_relabel, manifest_to_relabel
+from factory.progress import tell
 from factory.shards.plan import Plan
 from factory.shards.reading import find_plan
 from factory.shards.source_listing import SourceListing, find_listing, keep_listing
@@ -33,17 +35,33 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
     """The plan of a stage's dataset. Raises UserError for all that would stop it."""
     if stage == "generate":
         return Planned(make_plan(config, models))
+    if (url := dataset_to_relabel(config)) is not None:
+        return Planned(_plan_to_relabel(config, models, url))
     found = list_source(config, _known_listing(config.label.url))
     num = found.num_squares if config.label.at == "model" else len(found.listing.names)
     plan = make_label_plan(
         config,
         models,
         num,
+        columns=("source",),
         source_sha256=found.listing.digest,
         reading=asdict(found.reading),
-        relabels=None,
     )
     return Planned(plan, found.listing)
+
+
+def _plan_to_relabel(config: Config, models: Models, url: str) -> Plan:
+    """The plan of new labels for the images of the dataset at url."""
+    manifest = manifest_to_relabel(url)
+    tell(f"label | new labels for the images of run {manifest.run_id} | {url}")
+    return make_label_plan(
+        config,
+        models,
+        manifest.rows,
+        columns=() if manifest.plan.is_drawn else ("source",),
+        source_sha256=manifest.root,
+        relabels=manifest.run_id,
+    )
 
 
 def _known_listing(url: str) -> SourceListing | None:

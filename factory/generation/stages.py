@@ -1,11 +1,13 @@
 """The two stages that write datasets: one draws images and labels them, the other labels images."""
 
 from factory.config import Config, ShardsConfig
+from factory.errors import UserError
 from factory.generation.frozen_models import BatchMaker
 from factory.generation.label_recipe import LabelRecipe
 from factory.generation.label_source import SourceImages
-from factory.generation.labeller import Labeller
+from factory.generation.labeller import Images, Labeller
 from factory.generation.recipe import Models
+from factory.generation.relabel_source import DatasetImages, dataset_to_relabel
 from factory.generation.synthesizer import Synthesizer
 from factory.shards.plan import Plan
 from factory.shards.source_listing import read_listing
@@ -25,5 +27,15 @@ def batch_maker(config: Config, plan: Plan, models: Models) -> BatchMaker:
     if plan.command != "label":
         return Synthesizer(models, plan)
     recipe = LabelRecipe.model_validate(plan.recipe)
-    listing = read_listing(config.label.url, recipe.source_sha256)
-    return Labeller(models, plan, SourceImages.open(config, listing, recipe.image_size, recipe.at))
+    return Labeller(models, plan, _images(config, recipe))
+
+
+def _images(config: Config, recipe: LabelRecipe) -> Images:
+    """The images that are labelled."""
+    size, at = recipe.image_size, recipe.at
+    if recipe.relabels is None:
+        listing = read_listing(config.label.url, recipe.source_sha256)
+        return SourceImages.open(config, listing, size, at)
+    if (url := dataset_to_relabel(config)) is None:
+        raise UserError("label.source: the dataset whose images are labelled is gone.")
+    return DatasetImages.open(url, recipe.source_sha256, size, at)

@@ -226,6 +226,99 @@ def test_shards_of_whole_images_have_a_hundred_unless_it_is_set() -> None:
     assert parse_config({"label": named}).label.samples_per_shard == 7
 
 
+# A finished dataset that is labelled anew
+
+
+@pytest.fixture
+def pairs(tiny_config: Callable[..., Config], tmp_path: Path) -> str:
+    """The URL of a dataset of ten generated pairs."""
+    config = tiny_config(
+        generate={"url": str(tmp_path / "pairs"), "num": 10, "workers": "here", "vote": "hard"}
+    )
+    generate(config)
+    return config.generate.url
+
+
+def relabelling(label_config: LabelConfig, dataset: str, **keys: object) -> Config:
+    return label_config(source={"kind": "folder", "url": dataset}, **keys)
+
+
+def test_a_finished_dataset_gets_new_labels_and_keeps_its_images_keys_and_seeds(
+    label_config: LabelConfig, pairs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(Path(pairs))
+    config = relabelling(label_config, pairs)
+    assert label(config).rows == 10
+    old, new = read_manifest(pairs), read_manifest(config.label.url)
+    assert new.plan.recipe["relabels"] == old.run_id != new.run_id
+    assert f"new labels for the images of run {old.run_id}" in capsys.readouterr().out
+    soft = 0
+    for was, now in zip(samples_of(pairs), samples_of(config.label.url), strict=True):
+        assert (was.key, was.seed) == (now.key, now.seed)
+        np.testing.assert_array_equal(was.image, now.image)
+        soft += int((was.mask != now.mask).sum())
+    assert soft > 0, "the other vote has other masks"
+    assert contents(Path(pairs)) == before
+    assert verify(config.label.url, "decode").findings == []
+    card = (Path(config.label.url) / "README.md").read_text()
+    assert "A diffusion model drew the images" in card and f"run {old.run_id}" in card
+    assert "`source`" not in card
+
+
+def test_labels_of_labels_keep_the_names_of_the_images(
+    label_config: LabelConfig, tmp_path: Path
+) -> None:
+    label(label_config())
+    label(relabelling(label_config, str(tmp_path / "labels"), url=str(tmp_path / "again")))
+    assert [sample.source for sample in samples_of(str(tmp_path / "again"))] == NAMES
+    assert "drew" not in (tmp_path / "again" / "README.md").read_text()
+
+
+def test_a_dataset_keeps_its_own_labels(label_config: LabelConfig, pairs: str) -> None:
+    before = contents(Path(pairs))
+    for url in (pairs, f"{pairs}/labels"):
+        (problem,) = refusal(relabelling(label_config, pairs, url=url))
+        assert "name another --out" in problem
+    assert contents(Path(pairs)) == before
+
+
+def test_an_unfinished_dataset_is_not_labelled_anew(label_config: LabelConfig, pairs: str) -> None:
+    (Path(pairs) / "_SUCCESS").unlink()
+    assert "is unfinished" in refusal(relabelling(label_config, pairs))[0]
+
+
+def test_a_shard_of_the_old_dataset_that_was_altered_fails_the_new_one_that_needs_it(
+    label_config: LabelConfig, pairs: str
+) -> None:
+    (Path(pairs) / "data" / "train-00001.parquet").write_bytes(b"altered")
+    config = relabelling(label_config, pairs, samples_per_shard=4)
+    with pytest.raises(GenerationFailed, match=r"1 of 3 shards failed:\n.*its sha256 is not"):
+        label(config)
+
+
+def test_new_labels_are_resumed_and_repaired_byte_for_byte(
+    label_config: LabelConfig, pairs: str
+) -> None:
+    config = relabelling(label_config, pairs)
+    label(config)
+    folder = Path(config.label.url)
+    before = contents(folder)
+    (folder / "data" / "train-00002.parquet").unlink()
+    assert repair(config.label.url).findings == []
+    assert contents(folder) == before
+    label(config)
+    assert contents(folder) == before
+
+
+def test_another_dataset_at_the_old_place_is_refused(
+    label_config: LabelConfig, tiny_config: Callable[..., Config], pairs: str
+) -> None:
+    label(relabelling(label_config, pairs))
+    shutil.rmtree(pairs)
+    generate(tiny_config(generate={"url": pairs, "num": 10, "workers": "here", "seed": 1}))
+    assert "recipe.source_sha256" in refusal(relabelling(label_config, pairs))[0]
+
+
 # Going on
 
 

@@ -1,0 +1,110 @@
+"""The images of a finished dataset, which get new labels: read from its shards, which are hashed.
+
+Shapes: S image size.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from PIL import Image
+
+from factory import storage
+from factory.config import Config
+from factory.data import geometry
+from factory.errors import ChangedSource, DamagedShard, UserError
+from factory.generation.label_source import NUM_THREADS, SourceImage, ahead
+from factory.shards.layout import RUN
+from factory.shards.manifest import Manifest
+from factory.shards.reading import read_manifest, read_shard
+from factory.shards.schema import EncodedSample, decode_sample
+
+
+def dataset_to_relabel(config: Config) -> str | None:
+    """The URL of the finished dataset that label.source names; None if it names images.
+
+    Raises UserError if labels cannot go where they are to go.
+    """
+    source, out = config.label.source, config.label.url
+    if source is None or source.kind != "folder":
+        return None
+    url = source.url
+    if not storage.exists(storage.join(url, RUN)):
+        return None
+    if f"{out}/".startswith(f"{url}/"):
+        raise UserError(
+            f"label.url: {out} is the dataset whose images are labelled, or lies in it. It keeps "
+            "its own labels: name another --out."
+        )
+    return url
+
+
+def manifest_to_relabel(url: str) -> Manifest:
+    """The manifest of a dataset whose images get new labels.
+
+    Raises UserError if it is none, or is unfinished, damaged, or too old.
+    """
+    manifest = read_manifest(url)
+    if manifest.plan.is_of_version_0_1:
+        raise UserError(
+            f"{url}: version 0.1 made it, whose seeds do not fit the rows of this version. Export "
+            "it with `factory export --to imagefolder`, and label its images."
+        )
+    return manifest
+
+
+@dataclass(frozen=True)
+class DatasetImages:
+    """The images of a finished dataset, as rows of a new one."""
+
+    url: str
+    manifest: Manifest
+    image_size: int
+    """The height and width that the network takes, in pixels."""
+    at: Literal["model", "original"]
+
+    @classmethod
+    def open(
+        cls, url: str, root: str, image_size: int, at: Literal["model", "original"]
+    ) -> "DatasetImages":
+        """Raises UserError if the dataset at url is not the one whose manifest has this root."""
+        manifest = manifest_to_relabel(url)
+        if manifest.root != root:
+            raise UserError(
+                f"{url}: is another dataset than when its images were first labelled. Put back "
+                "what was there, or label into another --out."
+            )
+        return cls(url, manifest, image_size, at)
+
+    def read(self, start: int, stop: int) -> Iterator[SourceImage]:
+        """Yields the images of the rows start..stop-1; threads decode those that come next.
+
+        Raises ChangedSource if a shard is missing or altered, OSError.
+        """
+        with ThreadPoolExecutor(NUM_THREADS, "reader") as pool:
+            yield from ahead(pool, self._image, self._rows(start, stop), NUM_THREADS * 16)
+
+    def _rows(self, start: int, stop: int) -> Iterator[EncodedSample]:
+        plan = self.manifest.plan
+        for spec in plan.shards():
+            first, last = max(start, spec.start), min(stop, spec.stop)
+            if first >= last:
+                continue
+            try:
+                data = read_shard(self.url, self.manifest.receipts[spec.shard])
+            except UserError as error:
+                raise ChangedSource(str(error)) from None
+            yield from islice(plan.rows(data), first - spec.start, last - spec.start)
+
+    def _image(self, row: EncodedSample) -> SourceImage:
+        try:
+            sample = decode_sample(row)
+        except DamagedShard as error:
+            raise ChangedSource(f"{self.url}: {error}") from None
+        image = Image.fromarray(sample.image)
+        place = geometry.placement(image.size, self.image_size, "crop", None)
+        square = geometry.square_rgb(image, self.image_size, place)
+        whole = image if self.at == "original" else None
+        return SourceImage(sample.source, [square], [place], whole, sample.seed)

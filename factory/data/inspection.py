@@ -207,7 +207,7 @@ def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
     dark = [info.brightest for info in loaded.infos if info.brightest < _DARK]
     if dark:
         yield (
-            f"{counted(len(dark), 'dark image')} of 16 bits a channel: no value comes to more than "
+            f"{counted(len(dark), 'dark image')} of more than 8 bits: no value comes to more than "
             f"{max(dark)} of 255 as it is used. Set intensity: [low, high] to the values that "
             "matter."
         )

@@ -91,7 +91,7 @@ class CocoDrawing:
         """The JSON, and the image in it."""
         return f"{self.file_url}#{self.about.file_name}"
 
-    def ids(self, size: Size) -> UInt8:
+    def draw(self, size: Size) -> UInt8:
         """Regions by their size, the larger ones below; those of crowds are ignored."""
         size = self.about.size or size
         return regions.paint([self._region(start, size) for start in self.about.starts], size)

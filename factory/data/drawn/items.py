@@ -23,7 +23,7 @@ class Drawing(Protocol):
     def url(self) -> str:
         """The place where they are described, in messages."""
 
-    def ids(self, size: Size) -> UInt8:
+    def draw(self, size: Size) -> UInt8:
         """(H, W) class ids, 255 = ignore, where the shapes do not say of which size else of this.
 
         Raises UnreadableImage with a message that continues `url: `, OSError.
@@ -72,7 +72,7 @@ class DrawnItem:
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask, drawn at the size of the image unless the shapes tell their own."""
         assert self.drawing is not None, "masks were asked for"
-        ids, self._size = self.drawing.ids(self._size or (size, size)), None
+        ids, self._size = self.drawing.draw(self._size or (size, size)), None
         return mask_of_array(ids, rules, "drawn")
 
 

@@ -43,8 +43,9 @@ def of_labels(labels: Sequence[str], background: str, location: str) -> LabelIds
 def of_rules(rules: ClassRules, counts: Mapping[str, int], location: str) -> LabelIds:
     """The classes that people name, each with its labels, or with its own name as its label.
 
-    counts: label -> number of its shapes. Raises UserError that begins with location for labels
-    without a class, and if the first class, which takes the pixels without a shape, means a label.
+    counts: label -> number of its shapes, 0 if it was not counted. Raises UserError that begins
+    with location for labels without a class, and if the first class, which takes the pixels without
+    a shape, means a label.
     """
     entries = list(zip(rules.classes.names, rules.classes.palette, rules.rules, strict=True))
     entries = [entry for entry in entries if entry[0] != _IGNORED]
@@ -62,11 +63,10 @@ def of_rules(rules: ClassRules, counts: Mapping[str, int], location: str) -> Lab
     if not first_rule.labels and first in counts and first not in _BACKGROUNDS:
         raise UserError(
             f"{location}: the first class takes all pixels without a shape, but {first} is the "
-            f"label of {counted(counts[first], 'shape')}. Put a class before it, such as "
-            "background."
+            "label of shapes. Put a class before it, such as background."
         )
     if unknown := [label for label in counts if label not in id_of]:
-        listed = some([f"{label} ({counted(counts[label], 'shape')})" for label in unknown], 12)
+        listed = some([_counted(label, counts[label]) for label in unknown], 12)
         raise UserError(
             f"{location}: the labels {listed} are of no class. Add them to `classes`, to the "
             "`labels` of a class, or ignore them: "
@@ -74,3 +74,7 @@ def of_rules(rules: ClassRules, counts: Mapping[str, int], location: str) -> Lab
         )
     classes = Classes(tuple(e[0] for e in entries), tuple(e[1] for e in entries))
     return LabelIds(classes, id_of)
+
+
+def _counted(label: str, num: int) -> str:
+    return f"{label} ({counted(num, 'shape')})" if num else label

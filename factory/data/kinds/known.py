@@ -15,9 +15,18 @@ from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.parquet import ParquetSource
 from factory.data.kinds.toy import ToySource
 from factory.data.kinds.webdataset import WebdatasetSource
+from factory.data.kinds.yolo import YoloSource
 from factory.data.sections import SourceSection
 
-KnownSource = ToySource | FolderSource | PairsSource | ParquetSource | WebdatasetSource | CocoSource
+KnownSource = (
+    ToySource
+    | FolderSource
+    | PairsSource
+    | ParquetSource
+    | WebdatasetSource
+    | CocoSource
+    | YoloSource
+)
 _KINDS: dict[str, type[SourceSection]] = {
     section.model_fields["kind"].default: section for section in get_args(KnownSource)
 }

@@ -119,7 +119,7 @@ def test_categories_of_no_class_are_named_and_can_be_ignored(tmp_path: Path) -> 
 def test_a_first_class_that_is_a_category_is_refused(tmp_path: Path) -> None:
     write(tmp_path, [annotation(7, 9, SQUARE), annotation(3, 2, SQUARE)])
     message = only_problem(source(tmp_path, classes=["car", "bus"]))
-    assert "car is the label of 1 shape. Put a class before it, such as background" in message
+    assert "car is the label of shapes. Put a class before it, such as background" in message
     assert masks_of(tmp_path, classes=["background", "car", "bus"])[0, 8, 8] == 1
     meant = [{"name": "car", "labels": ["car"]}, {"name": "bus"}]
     assert masks_of(tmp_path, classes=meant)[:, 8, 8].tolist() == [0, 1]

@@ -1,0 +1,156 @@
+"""The source `kind: yolo`: images, and text files of outlines of which their masks are drawn."""
+
+import posixpath
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from factory.data import listing
+from factory.data.drawn.section import DrawnSection
+from factory.errors import Problems, UnreadableImage, UserError, counted, some
+from factory.values import Url
+
+if TYPE_CHECKING:
+    from factory.data.drawn.labels import LabelIds
+    from factory.data.drawn.yolo import Description
+    from factory.data.items import Found
+    from factory.data.trees import Tree
+
+
+class YoloSource(DrawnSection):
+    """Images, and YOLO's labels of segments: a text file an image. Outlines are drawn as
+    pycocotools does, larger ones below smaller ones."""
+
+    purpose: ClassVar[str] = "YOLO's labels of segments"
+
+    kind: Literal["yolo"] = "yolo"
+    """The kind of source."""
+    url: Url = Field(description="the folder of images/ and labels/, or a .zip archive")
+    """The folder of `data.yaml`, or of `images` and `labels`; or a `.zip` archive of it."""
+    split: str | None = None
+    """Read only the images of this split of `data.yaml`: `train`, `val`, `test`. Needed where it
+    has several."""
+    unannotated: Literal["background", "skip"] = "background"
+    """What to do with images without a text file: YOLO means that no object is in them. skip
+    leaves them out."""
+
+    def find(self, labelled: bool, problems: Problems) -> "Found":
+        """The images of a split. See `factory.data.items.Source`."""
+        from factory.data.items import Found
+
+        tree = listing.open_tree(self.url, problems)
+        if tree is None:
+            return Found()
+        try:
+            with problems.collected():
+                return self._find(tree, labelled, problems)
+        except UnreadableImage as error:
+            problems.add(f"{self.url}: {error}")
+        except OSError as error:
+            problems.add(listing.cannot_list(self.url, error))
+        return Found()
+
+    def _find(self, tree: "Tree", labelled: bool, problems: Problems) -> "Found":
+        """The images of a split. Raises UserError, OSError, UnreadableImage."""
+        from factory.data.drawn import yolo
+        from factory.data.drawn.items import DrawnItem
+        from factory.data.items import Found
+
+        every = tree.names()
+        description = self._description(tree, every)
+        images = yolo.images_of(tree, every, description, self._split(description))
+        if not images:
+            raise UserError(f"{self.url}: holds no images ({listing.ENDINGS}). Set another `url:`.")
+        chosen = [images[i] for i in self.chosen(images, tree, problems)]
+        if not labelled:
+            items = [DrawnItem(name, tree, name, self.reading) for name in chosen]
+            return self.found(items, (), problems)
+        found = self._labels(description, problems)
+        if found is None:
+            return Found()
+        labels, ids = found
+        files = set(every)
+        paths = {name: yolo.labels_name(name) for name in chosen}
+        with_file = [name for name in chosen if paths[name] in files]
+        if chosen and not with_file:
+            raise UserError(
+                f"{self.url}: none of {counted(len(chosen), 'image')} has labels: those of "
+                f"{chosen[0]} would be {paths[chosen[0]]}. Name the folder above images/ and "
+                "labels/ in `url:`."
+            )
+        if self.unannotated == "skip":
+            chosen = with_file
+        items = [
+            DrawnItem(
+                name,
+                tree,
+                name,
+                self.reading,
+                yolo.YoloDrawing(tree, paths[name] if paths[name] in files else None, name, ids),
+            )
+            for name in chosen
+        ]
+        return self.found(items, (), problems, labels.rules)
+
+    def _description(self, tree: "Tree", every: Sequence[str]) -> "Description":
+        """The data.yaml of the tree, or what stands for it without one. Raises UserError,
+        OSError, UnreadableImage."""
+        from factory.data.drawn import yolo
+
+        yamls = [name for name in every if name.lower().endswith((".yaml", ".yml"))]
+        named = [name for name in yamls if posixpath.basename(name).startswith("data.")] or yamls
+        if len(named) > 1:
+            raise UserError(
+                f"{self.url}: holds {some(named)}. Name the folder of one of them in `url:`."
+            )
+        if not named:
+            return yolo.Description(self.url, "")
+        text = tree.read(named[0]).decode("utf-8-sig", errors="replace")
+        return yolo.read_description(text, tree.url_of(named[0]), posixpath.dirname(named[0]))
+
+    def _split(self, description: "Description") -> str | None:
+        """The split to read. Raises UserError if it is not clear."""
+        splits = list(description.splits)
+        if self.split is None:
+            if len(splits) > 1:
+                raise UserError(
+                    f"{description.url}: has the splits {some(splits)}. Choose one of them, such "
+                    f"as `split: {splits[0]}`."
+                )
+            return splits[0] if splits else None
+        if self.split not in splits:
+            told = f"has the splits {some(splits)}" if splits else "no data.yaml names splits"
+            raise UserError(
+                f"{description.url}: {told}, not `split: {self.split}`. Set another, or none."
+            )
+        return self.split
+
+    def _labels(
+        self, description: "Description", problems: Problems
+    ) -> "tuple[LabelIds, Sequence[int]] | None":
+        """The classes, and the class ids of the numbers 0, 1, ... of the files. None after a
+        problem.
+
+        Without a data.yaml that names them people do, behind the background.
+        """
+        names = description.names
+        if names:
+            labels = self.label_ids(names, dict.fromkeys(names, 0), problems)
+            return labels and (labels, [labels.id_of[name] for name in names])
+        labels = self.label_ids((), {}, problems) if self.names_classes else None
+        rules = self.read_rules(Problems())
+        if labels is None or rules is None:
+            if not self.names_classes:
+                problems.add(
+                    f"{self.url}: no data.yaml names the classes. Set `classes:` or `classes_url:` "
+                    "to their names, the background before class 0 of the files."
+                )
+            return None
+        if any(rule.labels for rule in (*rules.rules, rules.ignored)):
+            problems.add(
+                f"{self.url}: no data.yaml says which numbers the labels of `classes` are. Add "
+                "`names: [...]` to a data.yaml there, or leave `labels` out."
+            )
+            return None
+        return labels, range(1, len(labels.classes))

@@ -113,6 +113,18 @@ _LIST = [
         commands.check_evaluate,
     ),
     Command(
+        "sample",
+        "draw images of a DDPM without an ensemble, as PNG files and a sheet",
+        commands.sample,
+        {
+            "--ddpm": _DDPM,
+            "--num": _key("sample.num", "images to draw: 16, 10k"),
+            "--out": _key("sample.url", "the folder or URL of the images"),
+            "--seed": _key("generate.seed", "with the index, an image's identity"),
+        },
+        commands.check_sample,
+    ),
+    Command(
         "generate",
         "stage 3: make image/mask pairs with Ray Data actors",
         commands.generate,

@@ -120,6 +120,24 @@ def check_label(config: Config) -> None:
     check(config, "label")
 
 
+def sample(config: Config) -> int:
+    from factory.generation import sampling
+
+    storage.check_outlives("sample.url", config.sample.url)
+    try:
+        print(sampling.sample(config))
+    except GenerationFailed as error:
+        return failed(error)
+    return 0
+
+
+def check_sample(config: Config) -> None:
+    from factory.generation.sampling import check
+
+    storage.check_outlives("sample.url", config.sample.url)
+    check(config)
+
+
 def generate(config: Config) -> int:
     from factory.generation import command
 

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, overload
 
+import numpy as np
+
 from factory import embedded, storage
 from factory.arguments import (
     NOT_OF_SAMPLE,
@@ -17,12 +19,14 @@ from factory.arguments import (
     refuse,
 )
 from factory.config import Config
-from factory.diffusion.checkpoints import load_model
+from factory.diffusion.checkpoints import Model, load_model
 from factory.errors import UserError, nearest
+from factory.generation import sampling
 from factory.generation.local import threads_of_an_actor
 from factory.generation.planning import Stage
 from factory.generation.recipe import Models, make_plan
 from factory.generation.synthesizer import Synthesizer
+from factory.images import UInt8
 from factory.labeling import commands
 from factory.labeling.heads import head_hash
 from factory.segmenter import Segmenter
@@ -31,19 +35,42 @@ from factory.shards.schema import Sample
 from factory.values import TOY
 
 
-def sample(segmenter: Segmenter, num: int, **settings: Any) -> list[Sample]:
-    """num pairs, made in this process and kept in memory; settings: section `generate`.
+@overload
+def sample(model: Segmenter, num: int, **settings: Any) -> list[Sample]: ...
+
+
+@overload
+def sample(model: Model, num: int, **settings: Any) -> UInt8: ...
+
+
+def sample(model: Segmenter | Model, num: int, **settings: Any) -> list[Sample] | UInt8:
+    """num pairs of a segmenter, or images (N, S, S, 3) of a DDPM alone, made in this process and
+    kept in memory; settings: section `generate`.
 
     They are those of a dataset of the same settings, whose batch size is part of what decides
-    them. Raises UserError.
+    them. Of a DDPM, `timesteps` are those of the features of the ensemble that labels it, as for
+    `fit`: sampling passes them. Raises UserError.
     """
-    check_type("segmenter", segmenter, Segmenter)
+    check_type("model", model, Segmenter, Model)
     refuse(settings, "sample", **NOT_OF_SAMPLE)
-    config = config_of("sample", generate={**settings, "num": num, "samples_per_shard": num})
-    models = Models(segmenter.ddpm, segmenter.ensemble, head_hash(segmenter.ensemble))
+    own = {"num": num, "samples_per_shard": num}
+    if isinstance(model, Model):
+        return _images(model, {**settings, **own})
+    config = config_of("sample", generate={**settings, **own})
+    models = Models(model.ddpm, model.ensemble, head_hash(model.ensemble))
     plan = make_plan(config, models)
     with threads_of_an_actor(config.generate):
         return list(Synthesizer(models, plan).samples(plan.shard(0)))
+
+
+def _images(ddpm: Model, settings: dict[str, Any]) -> UInt8:
+    nothing = "no masks are made of a DDPM alone"
+    refuse(settings, "sample", vote=nothing, feature_source=nothing)
+    fit = {"timesteps": settings.pop("timesteps")} if "timesteps" in settings else {}
+    config = config_of("sample", generate=settings, fit=fit)
+    recipe = sampling.recipe_of(config, ddpm)
+    with threads_of_an_actor(config.generate):
+        return np.stack(list(sampling.draw(ddpm, recipe, config.generate.num)))
 
 
 def generate(

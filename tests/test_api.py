@@ -327,7 +327,7 @@ def test_values_of_another_type_are_refused_by_the_name_of_the_argument(
         "ddpm: must be of type Model, got str.": lambda: factory.fit(untyped("toy"), labelled),
         "labelled: must be of type Labelled": lambda: factory.fit(ddpm, untyped(images)),
         "labelled: must be of type Labelled, got": lambda: segmenter.evaluate(untyped(images)),
-        "segmenter: must be of type Segmenter": lambda: factory.sample(untyped("toy"), 1),
+        "model: must be of type Segmenter or Model": lambda: factory.sample(untyped("toy"), 1),
         "class_names: must be a list of names, got None": lambda: factory.labelled_arrays(
             images, labelled.masks, untyped(None)
         ),

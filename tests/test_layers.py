@@ -55,12 +55,14 @@ generation.recipe
 generation.label_recipe generation.label_source
 generation.relabel_source
 generation.frozen_models
-generation.synthesizer generation.labeller
+generation.drawing
+generation.synthesizer generation.labeller generation.image_sampler
 generation.stages
 generation.planning
 generation.probe
 generation.shard_maker
 generation.ray_actors generation.local
+generation.sampling
 generation.command
 generation.repair
 report importing

@@ -16,6 +16,7 @@ from factory.config.loading import (
     parse_config,
     parse_override,
 )
+from factory.config.sample import SampleConfig
 from factory.config.schema import Config, check_section, required, unet_problems
 from factory.config.shards import ShardsConfig
 from factory.config.train import DiffusionConfig, TrainConfig, UNetConfig
@@ -29,6 +30,7 @@ __all__ = [
     "GenerateConfig",
     "LabelConfig",
     "ModelsConfig",
+    "SampleConfig",
     "ShardsConfig",
     "TrainConfig",
     "UNetConfig",

@@ -29,6 +29,7 @@ _TOY: dict[str, Any] = {
     "generate.url": "out/toy/dataset",
     "label.source": {"kind": "toy", "num": 100, "seed": 3},
     "label.url": "out/toy/labels",
+    "sample.url": "out/toy/samples",
 }
 
 
@@ -110,4 +111,5 @@ def _below_run(url: Any) -> dict[str, str]:
         "evaluate.url": storage.join(run, "evaluation"),
         "generate.url": storage.join(run, "dataset"),
         "label.url": storage.join(run, "labels"),
+        "sample.url": storage.join(run, "samples"),
     }

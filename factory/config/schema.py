@@ -12,6 +12,7 @@ from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
 from factory.config.generate import GenerateConfig
 from factory.config.label import LabelConfig
 from factory.config.presets import preset_table
+from factory.config.sample import SampleConfig
 from factory.config.shards import ShardsConfig
 from factory.config.train import TrainConfig, UNetConfig
 from factory.errors import Problems, UserError
@@ -34,6 +35,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     generate: GenerateConfig = GenerateConfig()
     label: LabelConfig = LabelConfig()
+    sample: SampleConfig = SampleConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The frozen models of a dataset on the device of its plan: maps of images in the plan's precision.
+"""The frozen models of a dataset on the device of its plan: maps of images in its precision.
 
 Shapes: B batch, S image size.
 """
@@ -9,10 +9,11 @@ from typing import Protocol
 
 import torch
 
+from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import FeaturesFn, NetworkFn
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
-from factory.generation.recipe import Execution, Models
+from factory.generation.recipe import Computation, Execution, Models
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.precision import autocast, gpu_is_made_for_bf16
 from factory.shards.plan import ShardSpec
@@ -48,26 +49,44 @@ class BatchMaker(Protocol):
         any shape and on the CPU, and samples."""
 
 
-class FrozenModels:
-    """A DDPM and a head on the device of a plan.
+class FrozenDDPM:
+    """A DDPM on the device of a plan.
 
     section: the section of the config that the plan is of, for messages. Raises UserError where the
     GPU is not made for the plan's precision.
     """
 
-    def __init__(self, models: Models, recipe: Execution, section: str) -> None:
+    def __init__(self, ddpm: Model, recipe: Computation, section: str) -> None:
         self.device = torch.device(recipe.device)
         _check_precision(recipe, section)
         self.recipe = recipe
         self.shape = (3, recipe.image_size, recipe.image_size)
         self.layout = _memory_format(self.device, recipe.image_size)
-        self.unet = models.ddpm.unet.to(self.device)
+        self.unet = ddpm.unet.to(self.device)
         self.unet.to(memory_format=self.layout)
         self.network: NetworkFn = self.unet.epsilon_and_features
         self.features: FeaturesFn = self.unet.features
+        self.schedule = linear_schedule(ddpm.diffusion).to(self.device)
+
+    def epsilon_and_features(
+        self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """Runs the network for its prediction and decoder maps, in the plan's precision."""
+        with self.precision():
+            return self.network(x_t, t, tuple(blocks))
+
+    def precision(self) -> torch.autocast:
+        """The context in which the network runs in the plan's precision."""
+        return autocast(self.recipe.in_bf16, self.device.type)
+
+
+class FrozenModels(FrozenDDPM):
+    """A DDPM and a head on the device of a plan; see `FrozenDDPM`."""
+
+    def __init__(self, models: Models, recipe: Execution, section: str) -> None:
+        super().__init__(models.ddpm, recipe, section)
         self.ensemble = models.ensemble.to(self.device)
         self.ensemble_config = models.ensemble.config
-        self.schedule = linear_schedule(models.ddpm.diffusion).to(self.device)
         self.model_id = models.model_id
         noise = shared_noise(self.ensemble_config.noise_seed, self.ensemble_config.image_size)
         self.noise = noise.to(self.device)
@@ -84,24 +103,14 @@ class FrozenModels:
             size = min(size, max(1, PROBE_PIXELS // self.recipe.image_size**2))
         return size
 
-    def epsilon_and_features(
-        self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
-    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """Runs the network for its prediction and decoder maps, in the plan's precision."""
-        with self._precision():
-            return self.network(x_t, t, tuple(blocks))
-
     def renoised_maps(self, x_0: torch.Tensor, timesteps: Sequence[int]) -> list[torch.Tensor]:
         """Returns the maps of images (B, 3, S, S), in the descriptor's order."""
         blocks = self.ensemble_config.blocks
-        with self._precision():
+        with self.precision():
             return renoised_maps(self.features, self.schedule, x_0, self.noise, timesteps, blocks)
 
-    def _precision(self) -> torch.autocast:
-        return autocast(self.recipe.in_bf16, self.device.type)
 
-
-def _check_precision(recipe: Execution, section: str) -> None:
+def _check_precision(recipe: Computation, section: str) -> None:
     if recipe.device == "cuda" and recipe.in_bf16 and not gpu_is_made_for_bf16():
         raise UserError(
             f"{section}.precision: the plan says bf16, which {torch.cuda.get_device_name()} has no "

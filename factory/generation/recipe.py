@@ -1,7 +1,7 @@
 """The recipe of a dataset, which decides its bytes beside its size: the models and their use."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -35,8 +35,8 @@ def known_sampler(name: str) -> str:
     return name
 
 
-class Execution(BaseModel, frozen=True, extra="forbid"):
-    """The models of a dataset, and how they are run; a part of every recipe."""
+class Computation(BaseModel, frozen=True, extra="forbid"):
+    """The DDPM of a recipe, and how it is run."""
 
     method: int
     """`RECIPE_VERSION` of the code that made the plan."""
@@ -46,9 +46,7 @@ class Execution(BaseModel, frozen=True, extra="forbid"):
     batch_size: int
     precision: Literal["fp32", "bf16"]
     compiled: bool
-    vote: Literal["soft", "hard"]
     ddpm_sha256: str
-    ensemble_sha256: str
 
     @property
     def in_bf16(self) -> bool:
@@ -56,8 +54,8 @@ class Execution(BaseModel, frozen=True, extra="forbid"):
         return self.precision == "bf16"
 
 
-class Recipe(Execution, frozen=True):
-    """The recipe by which the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
+class ImageRecipe(Computation, frozen=True):
+    """The recipe by which images are drawn."""
 
     seed: int
     sampler: Annotated[str, AfterValidator(known_sampler)]
@@ -69,13 +67,25 @@ class Recipe(Execution, frozen=True):
     """Sampling clips each predicted x_0 to [-clip, clip]; None: not at all."""
     noise: str
     """Name of the generator that draws the noise."""
-    feature_source: Literal["renoise", "trajectory"]
-    """The source of the maps; see `GenerateConfig.feature_source`."""
 
     @property
     def device_draws_noise(self) -> bool:
         """True if the device draws the noise, and not a thread of the CPU."""
         return self.noise == philox.NAME
+
+
+class Execution(Computation, frozen=True):
+    """The models of a dataset, and how they are run; a part of every dataset's recipe."""
+
+    vote: Literal["soft", "hard"]
+    ensemble_sha256: str
+
+
+class Recipe(Execution, ImageRecipe, frozen=True):
+    """The recipe by which the samples of a dataset are made; `Plan.recipe` holds it as JSON."""
+
+    feature_source: Literal["renoise", "trajectory"]
+    """The source of the maps; see `GenerateConfig.feature_source`."""
 
 
 @dataclass(frozen=True)
@@ -101,22 +111,12 @@ def load_models(config: Config) -> Models:
 def make_plan(config: Config, models: Models) -> Plan:
     """Returns everything that decides the bytes of the dataset. Raises UserError."""
     generate, ensemble = config.generate, models.ensemble.config
-    try:
-        known_sampler(generate.sampler)
-    except ValueError as error:
-        raise UserError(f"generate.sampler: {error}") from None
-    if problems := list(_problems(generate, models)):
-        raise UserError(problems)
-    execution = execution_of(generate, models)
+    images = image_recipe(generate, models.ddpm, ensemble.timesteps, ensemble.blocks)
     recipe = Recipe(
-        **execution.model_dump(),
-        seed=generate.seed,
-        sampler=generate.sampler,
-        eta=generate.eta if SAMPLERS[generate.sampler].has_eta else None,
-        sampling_timesteps=_sampling_timesteps(generate, models),
-        clip=models.ddpm.clip,
+        **images.model_dump(),
         feature_source=_feature_source(generate),
-        noise=_NOISE[execution.device],
+        vote=generate.vote,
+        ensemble_sha256=models.ensemble_hash,
     )
     return Plan(
         num=generate.num,
@@ -128,10 +128,39 @@ def make_plan(config: Config, models: Models) -> Plan:
     )
 
 
-def _problems(generate: GenerateConfig, models: Models) -> Iterator[str]:
-    """Returns the reasons why these models cannot make such a dataset."""
-    num_steps, num_pinned = generate.num_sampling_steps, len(models.ensemble.config.timesteps)
-    num_timesteps = models.ddpm.diffusion.num_timesteps
+def image_recipe(
+    generate: GenerateConfig, ddpm: Model, pinned: Sequence[int], blocks: Sequence[int]
+) -> ImageRecipe:
+    """The recipe by which a DDPM draws images. Raises UserError.
+
+    pinned, blocks: timesteps and blocks of the features of the ensemble that labels the images, or
+    will do; sampling passes these timesteps.
+    """
+    try:
+        known_sampler(generate.sampler)
+    except ValueError as error:
+        raise UserError(f"generate.sampler: {error}") from None
+    if problems := list(_problems(generate, ddpm, len(pinned))):
+        raise UserError(problems)
+    computation = _computation(generate, ddpm, pinned, blocks)
+    grid = SAMPLERS[generate.sampler].grid
+    timesteps: tuple[int, ...] = ()
+    if grid is not None:
+        timesteps = grid(linear_schedule(ddpm.diffusion), generate.num_sampling_steps, pinned)
+    return ImageRecipe(
+        **computation.model_dump(),
+        seed=generate.seed,
+        sampler=generate.sampler,
+        eta=generate.eta if SAMPLERS[generate.sampler].has_eta else None,
+        sampling_timesteps=timesteps,
+        clip=ddpm.clip,
+        noise=_NOISE[computation.device],
+    )
+
+
+def _problems(generate: GenerateConfig, ddpm: Model, num_pinned: int) -> Iterator[str]:
+    """Returns the reasons why this model cannot draw such images."""
+    num_steps, num_timesteps = generate.num_sampling_steps, ddpm.diffusion.num_timesteps
     if SAMPLERS[generate.sampler].grid is not None and not num_pinned < num_steps <= num_timesteps:
         yield (
             f"generate.num_sampling_steps: {num_steps} must be more than {num_pinned}, the number "
@@ -144,39 +173,38 @@ def _problems(generate: GenerateConfig, models: Models) -> Iterator[str]:
         )
 
 
-def _sampling_timesteps(generate: GenerateConfig, models: Models) -> tuple[int, ...]:
-    grid = SAMPLERS[generate.sampler].grid
-    if grid is None:
-        return ()
-    schedule, pinned = linear_schedule(models.ddpm.diffusion), models.ensemble.config.timesteps
-    return grid(schedule, generate.num_sampling_steps, pinned)
-
-
 def _feature_source(generate: GenerateConfig) -> Literal["renoise", "trajectory"]:
     asked = generate.feature_source
     return SAMPLERS[generate.sampler].feature_source if asked == "auto" else asked
 
 
 def execution_of(settings: ShardsConfig, models: Models) -> Execution:
-    """Returns the models and how they are run: what the user leaves open is chosen here, once,
-    since other kernels round otherwise."""
+    """Returns the models and how they are run."""
+    ensemble = models.ensemble.config
+    computation = _computation(settings, models.ddpm, ensemble.timesteps, ensemble.blocks)
+    return Execution(
+        **computation.model_dump(), vote=settings.vote, ensemble_sha256=models.ensemble_hash
+    )
+
+
+def _computation(
+    settings: ShardsConfig, ddpm: Model, timesteps: Sequence[int], blocks: Sequence[int]
+) -> Computation:
+    """Returns how the network is run: what the user leaves open is chosen here, once, since other
+    kernels round otherwise."""
     device: Literal["cpu", "cuda"] = "cuda" if settings.gpus_per_actor else "cpu"
     bf16 = in_bf16(settings.precision, device)
     batch_size, compile = settings.batch_size, settings.compile
     if batch_size == "auto":
-        unet, size = models.ddpm.unet, models.ddpm.image_size
-        ensemble = models.ensemble.config
-        batch_size = max(1, _BATCH_PIXELS // size**2)
+        batch_size = max(1, _BATCH_PIXELS // ddpm.image_size**2)
         if device == "cuda":
-            batch_size = automatic_batch(unet, size, ensemble.timesteps, ensemble.blocks, bf16)
-    return Execution(
+            batch_size = automatic_batch(ddpm.unet, ddpm.image_size, timesteps, blocks, bf16)
+    return Computation(
         method=RECIPE_VERSION,
-        image_size=models.ddpm.image_size,
+        image_size=ddpm.image_size,
         device=device,
         batch_size=min(int(batch_size), settings.samples_per_shard),
         precision="bf16" if bf16 else "fp32",
         compiled=device == "cuda" if compile == "auto" else compile,
-        vote=settings.vote,
-        ddpm_sha256=models.ddpm.model_hash,
-        ensemble_sha256=models.ensemble_hash,
+        ddpm_sha256=ddpm.model_hash,
     )

@@ -28,14 +28,12 @@ _PIXELS_PER_PASS = 2**15
 """The pixels of the images that pass the network together: 8 images of 64 px, or one of 256."""
 
 
-def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfig:
-    """The config of a new head.
+def places_of_features(model: Model, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The timesteps and the decoder blocks whose features a head of the config uses.
 
-    Raises UserError if there is no such kind, the model lacks a block or a timestep, or one of them
-    is named twice.
+    Raises UserError if the model lacks a block or a timestep, or one of them is named twice.
     """
     check_section(config, "fit")
-    check_kind(config.fit.head)
     blocks = config.fit.blocks or model.unet.default_blocks
     timesteps = config.fit.timesteps
     num_blocks = len(model.unet.block_channels)
@@ -52,13 +50,23 @@ def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfi
         )
     if problems:
         raise UserError(problems)
+    return timesteps, tuple(blocks)
+
+
+def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfig:
+    """The config of a new head.
+
+    Raises UserError if there is no such kind, and as `places_of_features` does.
+    """
+    check_kind(config.fit.head)
+    timesteps, blocks = places_of_features(model, config)
     kind, settings = HEADS[config.fit.head], config.fit
     return kind.config(
         class_names=classes.names,
         palette=classes.palette,
         image_size=model.image_size,
         timesteps=timesteps,
-        blocks=tuple(blocks),
+        blocks=blocks,
         noise_seed=config.fit.seed,
         descriptor_dim=descriptor_dim(model.unet, timesteps, blocks),
         ddpm_hash=model.model_hash,

@@ -19,8 +19,7 @@ from factory.diffusion.timesteps import (
     uniform_timesteps,
 )
 from factory.errors import UserError
-from factory.generation import frozen_models
-from factory.generation import synthesizer as synthesizing
+from factory.generation import drawing, frozen_models
 from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.images import to_signed
@@ -459,7 +458,7 @@ def spoil(monkeypatch, seeds: set[int]) -> None:
                 row[0, 0, 0] = float("nan")
         return drawn
 
-    monkeypatch.setattr(synthesizing, "normal_noise", noise)
+    monkeypatch.setattr(drawing, "normal_noise", noise)
 
 
 def test_a_sample_that_is_not_finite_is_drawn_again_by_rule(models, plan, monkeypatch) -> None:

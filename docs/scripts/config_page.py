@@ -27,6 +27,10 @@ WORDS = {
     "ModelUrl": "path or URL, or `toy`",
     "Intensity": "`[low, high]` or `percentiles`",
     "Exif": "`apply`, `ignore`, `apply_to_masks` or `apply_to_images`",
+    "LayoutName": (
+        "`voc`, `cityscapes`, `cityscapes-label-ids`, `celebamask-hq`, `dsb2018`, `camvid`, "
+        "`camvid-32` or `ddpm-segmentation`"
+    ),
     "Fit": "`crop`, `pad`, `stretch` or `tile`",
     "ImagesPattern": "folder or pattern of names",
     "MasksPattern": "folder or pattern of names",

@@ -32,10 +32,12 @@ class NameList:
 
 def read_list(url: str, key: str | None, problems: Problems) -> NameList:
     """A list, or the one below a key of it; empty if there is a problem, which is added."""
+    from factory.data import trees
+
     ending = PurePosixPath(url).suffix.lower()
     try:
-        text = storage.read_bytes(url).decode("utf-8-sig")
         with problems.collected():
+            text = trees.read_file(url).decode("utf-8-sig")
             if ending == ".json":
                 return NameList(url, _of_json(json.loads(text), url, key))
             if ending in _DELIMITERS:

@@ -5,6 +5,7 @@ other systems do not, and both mean the same name. Hidden files and what systems
 among people's files have no name here.
 """
 
+import errno
 import os
 import stat
 import unicodedata
@@ -71,6 +72,29 @@ def open_tree(url: str) -> Tree:
     if storage.is_local(url) and os.path.isfile(url):
         raise UserError(f"{url}: is a file. Name the folder that holds it, or a .zip archive.")
     return FolderTree(url)
+
+
+def read_file(url: str) -> bytes:
+    """The bytes of a file that may be a member of an archive: `archive.zip/lists/train.txt`.
+
+    Raises OSError, and UserError for an archive that is damaged.
+    """
+    found = archives.split(url)
+    if found is None or not found[1]:
+        return storage.read_bytes(url)
+    archive_url, name = found
+    top, _, rest = name.partition("/")
+    try:
+        # The folder that holds all of an archive may be named, or be left out.
+        for tree, inner in (
+            (open_tree(archive_url), name),
+            (open_tree(f"{archive_url}/{top}"), rest),
+        ):
+            if inner in tree.names():
+                return tree.read(inner)
+    except UnreadableImage as error:
+        raise UserError(f"{url}: {error}") from None
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """The source `kind: pairs`: images, and masks that are paired with them by their names."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from factory.data import listing, pairing, pairing_hints, parts
+from pydantic import model_validator
+
+from factory.data import layouts, listing, pairing, pairing_hints, parts
 from factory.data.class_rules import ClassRules
+from factory.data.layouts import LayoutName
 from factory.data.listing import Listing
 from factory.data.pairing import Matches
 from factory.data.parts import Part
@@ -37,6 +40,24 @@ class PairsSource(LabelledSection, FileSection):
     class ids, and 255 is ignored, unless the classes say otherwise."""
     unpaired: Literal["refuse", "skip"] = "refuse"
     """What to do with images that have no mask, and masks that have no image: skip reports them."""
+    layout: LayoutName | None = None
+    """The layout of a published dataset, which sets images, masks, classes and what else it needs,
+    unless they are named."""
+    split: str | None = None
+    """Of a layout, the images of this split alone: such as train or val."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_layout(cls, section: Any) -> Any:
+        if not isinstance(section, Mapping) or section.get("layout") not in layouts.LAYOUTS:
+            return section
+        return layouts.with_layout(section)
+
+    @model_validator(mode="after")
+    def _check_split(self) -> "PairsSource":
+        if self.split is not None and self.layout is None:
+            raise ValueError("split needs layout: the layout whose split it is")
+        return self
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images, with their masks if they are asked for; each folder is listed once.

@@ -98,7 +98,7 @@ def _exit_code(command: Command, args: argparse.Namespace) -> int:
         command.check(config)
         print("everything that can be checked beforehand is fine; nothing was started")
         return 0
-    return command.run(config)
+    return command.run(config, args.config) if command.takes_file else command.run(config)
 
 
 def _config(command: Command, args: argparse.Namespace) -> Config:

@@ -22,6 +22,8 @@ class Command:
     arguments: Options = field(default_factory=dict)
     check: Callable[[Config], object] | None = None
     """The check of --dry-run; it raises UserError for all that would stop the command."""
+    takes_file: bool = False
+    """True if run takes the file of the config, too, None without one."""
 
 
 def _key(key: str, about: str) -> dict[str, Any]:
@@ -72,6 +74,7 @@ _LIST = [
         commands.inspect,
         {"--preset": _PRESET},
         commands.inspect,
+        takes_file=True,
     ),
     Command(
         "train",

@@ -37,7 +37,7 @@ def import_weights(args: Namespace) -> int:
     return 0
 
 
-def inspect(config: Config) -> int:
+def inspect(config: Config, file: str | None = None) -> int:
     from factory.data import inspection
 
     named = {name: getattr(config.data, name) for name in ("unlabelled", "labelled", "test")}
@@ -49,11 +49,13 @@ def inspect(config: Config) -> int:
         if source is None:
             print(f"data.{name} is not set")
             continue
+        print(shown(f"data.{name}: {inspection.title(source)}"), flush=True)
         found[name] = inspection.inspect(source, config.data.side, labelled=name != "unlabelled")
-        print(f"data.{name}:")
         print("\n".join(f"  {line}" for line in inspection.lines(found[name])), flush=True)
     notes, problems = inspection.between(found)
     lines = [*(f"note: {note}" for note in notes), *(f"problem: {line}" for line in problems)]
+    if file is not None and (sheet := inspection.write_sheet(found, file)):
+        lines.append(sheet)
     print("".join(f"{shown(line)}\n" for line in lines), end="")
     return 2 if problems or any(each.problems for each in found.values()) else 0
 

@@ -1,40 +1,25 @@
 """Checks a source before work starts: what is in it, what is odd, and everything wrong at once."""
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from factory.classes import IGNORE_ID
-from factory.data import decoding, loading
-from factory.data.decoding import FileInfo
-from factory.data.intensity import OF_16_BITS, OF_FLOATS, Range
+from factory import storage
+from factory.classes import IGNORE_ID, Classes
+from factory.data import contact_sheet, conversions, duplicates, listing, loading
+from factory.data.duplicates import Fingerprint
 from factory.data.items import Source
-from factory.data.loading import Labelled, LoadedSource
-from factory.data.reading import Fit
-from factory.errors import UserError, counted, shown, some
+from factory.data.loading import Labelled
+from factory.data.passes import Pair, Pass
+from factory.errors import Problems, UserError, counted, shown, some
+from factory.images import UInt8
 
-_DARK = 128
-"""An image is dark below this value: the lower 14 of 16 bits come to 64, the lower 15 to 127."""
-CONVERSIONS = {
-    "1": "grey is replicated to RGB",
-    "L": "grey is replicated to RGB",
-    "LA": "grey is replicated to RGB, transparent pixels show white",
-    "P": "shown in the colours of its palette, transparent ones white",
-    "RGBA": "transparent pixels show white",
-    "CMYK": "converted to RGB without a colour profile; check the colours",
-}
-"""Pillow's mode -> what is done to such images."""
-FITS: Mapping[Fit, str] = {
-    "crop": "only the centred square is used; set fit: pad, stretch or tile to use all",
-    "pad": "black bars make them square, which masks ignore",
-    "stretch": "their proportions are changed",
-}
-"""The way in which images became square -> what was done to oblong ones."""
-
+_BAR = 20
+"""The length of a bar that stands for all pixels."""
 T = TypeVar("T")
 
 
@@ -56,28 +41,87 @@ class Inspection:
     """Sentences on what is no mistake but worth knowing."""
     problems: tuple[str, ...]
     """A line per offending file; empty if the source can be used."""
-    images: Mapping[bytes, str]
-    """Hash of the pixels as they are used -> the name of the first image that has them."""
-    class_names: tuple[str, ...]
-    """The names of the classes; empty without masks."""
+    prints: tuple[Fingerprint, ...]
+    """What each image is recognised by."""
+    classes: Classes | None
+    """None without masks."""
+    samples: tuple[Pair, ...]
+    """A few images, with their masks, to look at."""
+    unread: str = ""
+    """Files below its url that are no images, by their endings: 3 .txt, 1 .json."""
+    num_bytes: int = 0
+    """Bytes of its images as they are used."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes; empty without masks."""
+        return self.classes.names if self.classes else ()
 
 
 def inspect(source: Source, size: int, labelled: bool) -> Inspection:
-    """Reads all of a source at size x size pixels; bad data is reported, not raised."""
-    loaded = loading.load(source, size, labelled)
-    shares, counts = _occurrences(loaded)
+    """Reads all of a source at size x size pixels, a few images at a time; bad data is reported,
+    not raised."""
+    reading = Pass(source, size, labelled)
+    to_show = contact_sheet.shown_positions(len(reading.items))
+    shown_names = {reading.items[i].name for i in to_show}
+    prints: list[Fingerprint] = []
+    samples: list[Pair] = []
+    occurrences = _Occurrences()
+    for pair in reading.pairs():
+        prints.append(duplicates.fingerprint(pair.name, pair.image))
+        if pair.mask is not None:
+            occurrences.add(pair.mask)
+        if pair.name in shown_names:
+            samples.append(pair)
+    notes, problems = reading.outcome()
+    infos = [*reading.infos.values()]
+    names = reading.classes.names if labelled and reading.classes else ()
+    counts = occurrences.image_counts(names)
+    odd = _notes(source, prints, not problems, counts)
+    done = conversions.sentences(infos, reading.fit, size, reading.num_enlarged)
     return Inspection(
-        num_images=len(loaded.names),
-        sizes=_histogram(info.size for info in loaded.infos),
-        modes=_histogram(info.mode for info in loaded.infos),
-        formats=_histogram(info.format for info in loaded.infos),
-        pixel_shares=shares,
+        num_images=len(prints),
+        sizes=_histogram(info.size for info in infos),
+        modes=_histogram(info.mode for info in infos),
+        formats=_histogram(info.format for info in infos),
+        pixel_shares=occurrences.pixel_shares(names),
         image_counts=counts,
-        notes=tuple(_notes(source, size, loaded, counts)),
-        problems=loaded.problems,
-        images=_by_pixels(loaded),
-        class_names=loaded.classes.names if loaded.classes else (),
+        notes=(*odd, *notes, *done, *occurrences.ignored()),
+        problems=problems,
+        prints=tuple(prints),
+        classes=reading.classes if labelled else None,
+        samples=tuple(samples),
+        unread=_unread(source),
+        num_bytes=len(prints) * size * size * 3,
     )
+
+
+class _Occurrences:
+    """Counts pixels and images of each class."""
+
+    def __init__(self) -> None:
+        self.pixels = np.zeros(256, np.int64)
+        self.images = np.zeros(256, np.int64)
+
+    def add(self, mask: UInt8) -> None:
+        """Counts a mask (S, S)."""
+        counts = np.bincount(mask.ravel(), minlength=256)
+        self.pixels += counts
+        self.images += counts > 0
+
+    def pixel_shares(self, names: Sequence[str]) -> dict[str, float]:
+        """The share of each class of all pixels that are of one."""
+        total = max(int(self.pixels[: len(names)].sum()), 1)
+        return {name: float(self.pixels[i] / total) for i, name in enumerate(names)}
+
+    def image_counts(self, names: Sequence[str]) -> dict[str, int]:
+        """The number of images in which each class occurs."""
+        return {name: int(self.images[i]) for i, name in enumerate(names)}
+
+    def ignored(self) -> list[str]:
+        """A sentence on pixels that are ignored, if there are any."""
+        share = self.pixels[IGNORE_ID] / max(1, self.pixels.sum())
+        return [f"{share:.2%} of the pixels are ignored (id {IGNORE_ID})."] if share else []
 
 
 def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
@@ -86,23 +130,13 @@ def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
     found: the inspections of the sections that are set, by their names unlabelled, labelled and
     test. Returns notes and problems, a sentence each.
     """
-    notes, problems = [], []
+    notes: list[str] = []
+    problems: list[str] = []
     labelled, test = found.get("labelled"), found.get("test")
     for name, other in found.items():
-        shared = (
-            [image for key, image in test.images.items() if key in other.images] if test else []
-        )
-        if test is None or other is test or not shared:
+        if test is None or other is test:
             continue
-        what = (
-            "training images: `factory evaluate` refuses them. Leave them out of one"
-            if name == "labelled"
-            else "among the images that the DDPM learns from, without their masks"
-        )
-        notes.append(
-            f"{len(shared)} of the {counted(test.num_images, 'image')} of data.test are also in "
-            f"data.{name}, {what} ({some(shared)})."
-        )
+        notes += _shared(test, other, name)
     if labelled and test and labelled.class_names != test.class_names:
         problems.append(
             f"data.test: its classes {list(test.class_names)} are not those of data.labelled, "
@@ -111,25 +145,74 @@ def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
     return notes, problems
 
 
+def _shared(test: Inspection, other: Inspection, name: str) -> Iterator[str]:
+    """Sentences on images of the test section that another one has, too, or nearly."""
+    what = (
+        "training images: `factory evaluate` refuses them. Leave them out of one"
+        if name == "labelled"
+        else "among the images that the DDPM learns from, without their masks"
+    )
+    of_test = f"{counted(test.num_images, 'image')} of data.test"
+    if shared := duplicates.equal(test.prints, other.prints):
+        yield f"{len(shared)} of the {of_test} are also in data.{name}, {what} ({some(shared)})."
+    rest = [one for one in test.prints if one.name not in set(shared)]
+    if alike := duplicates.nearly_equal(rest, other.prints):
+        yield (
+            f"{len(alike)} of the {of_test} are nearly the same as images of data.{name}, mirrored "
+            f"or saved again ({_pairs(alike)}). Leave them out of one."
+        )
+
+
 def lines(inspection: Inspection) -> list[str]:
     """The inspection as lines for a terminal; the last are at most `loading.MAX_LINES` problems."""
     found = inspection
     sizes = {f"{width}x{height}": count for (width, height), count in found.sizes.items()}
     table = [
-        f"  {name:<20} {found.pixel_shares[name]:>8.2%} of pixels, in {counted(count, 'image')}"
-        for name, count in found.image_counts.items()
+        f"  {name:<20} {_bar(share)} {share:>8.2%} of pixels, in "
+        f"{counted(found.image_counts[name], 'image')}"
+        for name, share in found.pixel_shares.items()
     ]
+    memory = f"{found.num_bytes / 2**20:,.1f} MiB of pixels as they are used"
     text = [
         f"images   {found.num_images}",
         f"sizes    {_listed(sizes)}",
         f"modes    {_listed(found.modes)}",
         f"formats  {_listed(found.formats)}",
+        *([f"memory   {memory}"] if found.num_images else []),
+        *([f"not read {found.unread}"] if found.unread else []),
         *(["classes", *table] if table else []),
         *(f"note: {note}" for note in found.notes),
         *(f"problem: {problem}" for problem in loading.first_lines(found.problems)),
     ]
     # Names of classes come from a file, too.
     return [shown(line) for line in text]
+
+
+def title(source: Source) -> str:
+    """The kind of a source and its place, in a line."""
+    words = [f"kind {getattr(source, 'kind', 'unknown')}"]
+    if layout := getattr(source, "layout", None):
+        words.append(f"layout {layout}")
+    if split := getattr(source, "split", None):
+        words.append(f"split {split}")
+    if url := getattr(source, "url", None):
+        words.append(url)
+    return ", ".join(words)
+
+
+def write_sheet(found: Mapping[str, Inspection], config: str) -> str | None:
+    """Writes a few images of each section beside a config; returns a line that says where, or
+    why not, None if there is nothing to show."""
+    sections = {f"data.{name}": (each.samples, each.classes) for name, each in found.items()}
+    sheet = contact_sheet.contact_sheet(sections)
+    if sheet is None:
+        return None
+    url = storage.normalize(f"{config.rpartition('.')[0] or config}.inspect.png")
+    try:
+        storage.write(url, sheet)
+    except OSError as error:
+        return f"note: {url}: the sheet of images cannot be written ({storage.describe(error)})."
+    return f"images, masks and overlays: {url}"
 
 
 def check_disjoint(train: Labelled, test: Labelled) -> None:
@@ -155,98 +238,46 @@ def _listed(histogram: Mapping[str, int], num: int = 5) -> str:
     return ", ".join(parts[:num]) + (f", and {len(parts) - num} more" if len(parts) > num else "")
 
 
-def _by_pixels(loaded: LoadedSource) -> dict[bytes, str]:
-    """Hash of the pixels -> the name of the first image that has them."""
-    found: dict[bytes, str] = {}
-    for image, name in zip(loaded.images, loaded.names, strict=True):
-        found.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), name)
-    return found
-
-
-def _occurrences(loaded: LoadedSource) -> tuple[dict[str, float], dict[str, int]]:
-    """The share of all pixels, and the number of images, of each class name."""
-    if loaded.masks is None or loaded.classes is None:
-        return {}, {}
-    names = loaded.classes.names
-    pixels = np.zeros((len(loaded.masks), 256), np.int64)
-    for row, mask in zip(pixels, loaded.masks, strict=True):
-        row[:] = np.bincount(mask.ravel(), minlength=256)
-    total = max(int(pixels[:, : len(names)].sum()), 1)
-    shares = {name: float(pixels[:, i].sum() / total) for i, name in enumerate(names)}
-    return shares, {name: int((pixels[:, i] > 0).sum()) for i, name in enumerate(names)}
-
-
 def _notes(
-    source: Source, size: int, loaded: LoadedSource, image_counts: Mapping[str, int]
+    source: Source, prints: Sequence[Fingerprint], is_whole: bool, counts: Mapping[str, int]
 ) -> Iterator[str]:
-    """Sentences on what is no mistake but worth knowing."""
-    num = len(loaded.names)
-    if source.num is not None and num < source.num and not loaded.problems:
+    """Sentences on images and classes that are missing, and on images that occur twice."""
+    num = len(prints)
+    if source.num is not None and num < source.num and is_whole:
         yield f"{counted(num, 'image')}, fewer than num: {source.num}."
-    for name, count in image_counts.items():
+    for name, count in counts.items():
         if num and not count:
             yield f"class {name} never occurs."
-    repeats = num - len(_by_pixels(loaded))
-    if repeats:
+    if repeats := duplicates.num_repeated(prints):
         yield f"{counted(repeats, 'image')} with the same pixels as another one."
-    yield from loaded.notes
-    yield from _conversions(size, loaded)
-    if loaded.masks is not None and num:
-        ignored = float((loaded.masks == IGNORE_ID).mean())
-        if ignored:
-            yield f"{ignored:.2%} of the pixels are ignored (id {IGNORE_ID})."
-
-
-def _conversions(size: int, loaded: LoadedSource) -> Iterator[str]:
-    """Sentences on what was done to images that are not stored as they are used."""
-    modes = Counter(info.mode for info in loaded.infos)
-    for mode, what in CONVERSIONS.items():
-        if modes[mode]:
-            yield f"{counted(modes[mode], 'image')} of mode {mode}: {what}."
-    yield from _windows(loaded.infos)
-    dark = [info.brightest for info in loaded.infos if info.brightest < _DARK]
-    if dark:
+    if alike := duplicates.nearly_equal(prints):
+        are = counted(len(alike), "image is", "images are")
+        yield f"{are} nearly the same as another one, mirrored or saved again ({_pairs(alike)})."
+    if num > duplicates.MAX_COMPARED:
         yield (
-            f"{counted(len(dark), 'dark image')} of more than 8 bits: no value comes to more than "
-            f"{max(dark)} of 255 as it is used. Set intensity: [low, high] to the values that "
-            "matter."
+            f"of more than {duplicates.MAX_COMPARED:,} images, only those of equal pixels are "
+            "found to occur twice."
         )
-    turned = sum(info.orientation != decoding.UPRIGHT for info in loaded.infos)
-    if turned:
-        yield f"{counted(turned, 'image')} turned upright, as EXIF data say; see exif for masks."
-    if loaded.num_enlarged:
-        yield f"{counted(loaded.num_enlarged, 'image')} smaller than {size} pixels: enlarged."
-    oblong = sum(width != height for width, height in (info.size for info in loaded.infos))
-    if oblong and loaded.fit in FITS:
-        yield f"{counted(oblong, 'oblong image')}: {FITS[loaded.fit]}."
 
 
-def _windows(infos: Sequence[FileInfo]) -> Iterator[str]:
-    """Sentences on the stored values of images that 8 bits do not hold, and what became of them."""
-    by_mode: dict[str, list[FileInfo]] = defaultdict(list)
-    for info in infos:
-        if info.stored and info.window:
-            by_mode[info.mode].append(info)
-    for mode, alike in by_mode.items():
-        stored = [info.stored for info in alike if info.stored]
-        windows = {info.window for info in alike if info.window}
-        low, high = min(lows for lows, _ in stored), max(highs for _, highs in stored)
-        hold = counted(len(alike), f"image of mode {mode} holds", f"images of mode {mode} hold")
-        yield (f"{hold} values of {low:g}..{high:g}: {_what_was_done(windows)}.")
+def _pairs(alike: Sequence[tuple[str, str]]) -> str:
+    return some([f"{name} and {other}" for name, other in alike], 3)
 
 
-def _what_was_done(windows: Set[Range]) -> str:
-    if windows == {OF_16_BITS}:
-        return "divided by 257; set intensity if they are too dark"
-    if windows == {OF_FLOATS}:
-        return "multiplied by 255"
-    if len(windows) == 1:
-        ((low, high),) = windows
-        return f"{low:g}..{high:g} are mapped to 0..255, as intensity says"
-    lows, highs = (
-        [f"{bound:g}" for bound in sorted(bounds)] for bounds in zip(*windows, strict=True)
-    )
-    return (
-        f"each from a black of {lows[0]} to {lows[-1]} to a white of {highs[0]} to {highs[-1]}, as "
-        "intensity says"
-    )
+def _bar(share: float) -> str:
+    """A share as a bar of text."""
+    return f"{'#' * math.ceil(share * _BAR):<{_BAR}}"
+
+
+def _unread(source: Source) -> str:
+    """Files below a source's url that are no images, by their endings; empty without any, and for
+    sources that are no folders of images."""
+    url = getattr(source, "url", None)
+    if url is None or getattr(source, "kind", "") not in ("folder", "pairs"):
+        return ""
+    tree = listing.open_tree(url, Problems())
+    try:
+        names = tree.names() if tree else []
+    except (OSError, UserError):
+        return ""  # which listing the source has told
+    return listing.by_ending(n for n in names if not n.lower().endswith(listing.IMAGE_SUFFIXES))

@@ -18,7 +18,8 @@ from factory.config import Config, required
 from factory.data import geometry, tiles
 from factory.data.geometry import Placement
 from factory.data.items import Item, StoredSource
-from factory.data.loading import first_lines, place_of
+from factory.data.loading import first_lines
+from factory.data.passes import place_of
 from factory.data.reading import DEFAULT_READING, Reading
 from factory.errors import ChangedSource, Problems, UnreadableImage, UserError, counted, shown
 from factory.images import UInt8

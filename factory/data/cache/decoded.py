@@ -19,7 +19,7 @@ import PIL
 
 from factory import storage
 from factory.config import DataConfig
-from factory.data import loading, tiles
+from factory.data import loading, passes, tiles
 from factory.data.cache import entries
 from factory.data.cache.entries import Cached, NewEntry
 from factory.data.items import Item, StoredSource
@@ -171,7 +171,7 @@ def _decode(wanted: Wanted, entry: NewEntry | None) -> str:
     digest, problems = hashlib.sha256(), Problems()
     started = reported = time.monotonic()
     num = len(wanted.items)
-    pool = ThreadPoolExecutor(loading.NUM_THREADS)
+    pool = ThreadPoolExecutor(passes.NUM_THREADS)
     try:
         chunks = pool.map(lambda i: _decode_chunk(wanted, i, entry), range(0, num, _CHUNK))
         for i, (digests, chunk_problems) in enumerate(chunks, 1):
@@ -194,7 +194,7 @@ def _decode_chunk(
     """The digests of the images from this one on, and problems of those that cannot be used."""
     digests, problems = [], Problems()
     for i, item in enumerate(wanted.items[start : start + _CHUNK], start):
-        if (image := loading.read_square(item, wanted.image_size, problems)) is not None:
+        if (image := passes.read_square(item, wanted.image_size, problems)) is not None:
             if entry is not None:
                 entry.write(i, image)
             digests.append(hashlib.sha256(image.tobytes()).digest())

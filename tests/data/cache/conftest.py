@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from factory.config import DataConfig
-from factory.data import loading
+from factory.data import passes
 from factory.data.kinds.folder import FolderSource
 from factory.data.toy import drawing
 
@@ -35,7 +35,7 @@ def photos(tmp_path: Path) -> FolderSource:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is decoded or drawn from now on."""
     seen: list[Any] = []
-    read, draw = loading.read_square, drawing.draw
-    monkeypatch.setattr(loading, "read_square", lambda *a: (seen.append(a[0]), read(*a))[1])
+    read, draw = passes.read_square, drawing.draw
+    monkeypatch.setattr(passes, "read_square", lambda *a: (seen.append(a[0]), read(*a))[1])
     monkeypatch.setattr(drawing, "draw", lambda *a: (seen.append(a[1]), draw(*a))[1])
     return seen

@@ -1,0 +1,86 @@
+"""What was done to images that are not stored as they are used, in sentences."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+
+from factory.data import decoding
+from factory.data.decoding import FileInfo
+from factory.data.intensity import OF_16_BITS, OF_FLOATS, Range
+from factory.data.reading import Fit
+from factory.errors import counted
+
+_DARK = 128
+"""An image is dark below this value: the lower 14 of 16 bits come to 64, the lower 15 to 127."""
+CONVERSIONS = {
+    "1": "grey is replicated to RGB",
+    "L": "grey is replicated to RGB",
+    "LA": "grey is replicated to RGB, transparent pixels show white",
+    "P": "shown in the colours of its palette, transparent ones white",
+    "RGBA": "transparent pixels show white",
+    "CMYK": "converted to RGB without a colour profile; check the colours",
+}
+"""Pillow's mode -> what is done to such images."""
+FITS: Mapping[Fit, str] = {
+    "crop": "only the centred square is used; set fit: pad, stretch or tile to use all",
+    "pad": "black bars make them square, which masks ignore",
+    "stretch": "their proportions are changed",
+}
+"""The way in which images became square -> what was done to oblong ones."""
+
+
+def sentences(infos: Sequence[FileInfo], fit: Fit, size: int, num_enlarged: int) -> Iterator[str]:
+    """Yields what was done to modes, values, orientations and shapes.
+
+    infos: of each image. size: that they have now. num_enlarged: how many are smaller than that.
+    """
+    modes = Counter(info.mode for info in infos)
+    for mode, what in CONVERSIONS.items():
+        if modes[mode]:
+            yield f"{counted(modes[mode], 'image')} of mode {mode}: {what}."
+    yield from _windows(infos)
+    dark = [info.brightest for info in infos if info.brightest < _DARK]
+    if dark:
+        yield (
+            f"{counted(len(dark), 'dark image')} of more than 8 bits: no value comes to more than "
+            f"{max(dark)} of 255 as it is used. Set intensity: [low, high] to the values that "
+            "matter."
+        )
+    turned = sum(info.orientation != decoding.UPRIGHT for info in infos)
+    if turned:
+        yield f"{counted(turned, 'image')} turned upright, as EXIF data say; see exif for masks."
+    if num_enlarged:
+        yield f"{counted(num_enlarged, 'image')} smaller than {size} pixels: enlarged."
+    oblong = sum(width != height for width, height in (info.size for info in infos))
+    if oblong and fit in FITS:
+        yield f"{counted(oblong, 'oblong image')}: {FITS[fit]}."
+
+
+def _windows(infos: Sequence[FileInfo]) -> Iterator[str]:
+    """Sentences on the stored values of images that 8 bits do not hold, and what became of them."""
+    by_mode: dict[str, list[FileInfo]] = defaultdict(list)
+    for info in infos:
+        if info.stored and info.window:
+            by_mode[info.mode].append(info)
+    for mode, alike in by_mode.items():
+        stored = [info.stored for info in alike if info.stored]
+        windows = {info.window for info in alike if info.window}
+        low, high = min(lows for lows, _ in stored), max(highs for _, highs in stored)
+        hold = counted(len(alike), f"image of mode {mode} holds", f"images of mode {mode} hold")
+        yield (f"{hold} values of {low:g}..{high:g}: {_what_was_done(windows)}.")
+
+
+def _what_was_done(windows: Set[Range]) -> str:
+    if windows == {OF_16_BITS}:
+        return "divided by 257; set intensity if they are too dark"
+    if windows == {OF_FLOATS}:
+        return "multiplied by 255"
+    if len(windows) == 1:
+        ((low, high),) = windows
+        return f"{low:g}..{high:g} are mapped to 0..255, as intensity says"
+    lows, highs = (
+        [f"{bound:g}" for bound in sorted(bounds)] for bounds in zip(*windows, strict=True)
+    )
+    return (
+        f"each from a black of {lows[0]} to {lows[-1]} to a white of {highs[0]} to {highs[-1]}, as "
+        "intensity says"
+    )

@@ -1,0 +1,225 @@
+"""One pass over a source: what is good in it, one image after the other, and all that is wrong.
+
+However many images there are, only a few of them are in memory at a time. Shapes: S image size.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from factory import storage
+from factory.classes import MAX_CLASSES, Classes
+from factory.data import geometry, losses, rule_yaml
+from factory.data.class_rules import ClassRules
+from factory.data.decoding import FileInfo, Picture
+from factory.data.geometry import Placement
+from factory.data.items import Item, Source
+from factory.data.losses import Losses
+from factory.data.mask_checks import check_masks
+from factory.data.masks import Mask, MaskFacts, match_size, orientation_beside
+from factory.data.reading import Fit
+from factory.errors import Problems, UnreadableImage, counted
+from factory.images import UInt8
+
+NUM_THREADS = 8
+_NUM_AHEAD = 8 * NUM_THREADS
+"""Images that are decoded ahead of their use."""
+_ANY_IDS = ClassRules.of_positions(Classes.named([str(i) for i in range(MAX_CLASSES)]))
+"""The rules by which masks are looked into whose classes cannot be read."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A good image of a source, and its mask."""
+
+    name: str
+    image: UInt8
+    """(S, S, 3), 0..255."""
+    mask: UInt8 | None
+    """(S, S) class ids, 255 = ignore; None if masks were not asked for."""
+
+
+@dataclass(frozen=True)
+class _DecodedMask:
+    """A mask that fits its image."""
+
+    ids: UInt8
+    """(S, S) class ids, 255 = ignore."""
+    facts: MaskFacts
+    lost: Losses
+    is_turned_as_its_image: bool
+    """False if it is turned by its own EXIF orientation alone."""
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """An item that was read; what could not be read is None, and a problem."""
+
+    item: Item
+    image: UInt8 | None
+    """(S, S, 3), 0..255."""
+    is_enlarged: bool
+    info: FileInfo | None
+    mask: _DecodedMask | None
+    """None also if masks were not asked for."""
+    problems: tuple[str, ...]
+
+
+class Pass:
+    """One pass over a source. What it has found is complete when `pairs` has ended."""
+
+    def __init__(self, source: Source, size: int, labelled: bool) -> None:
+        problems = Problems()
+        found = source.find(labelled, problems)
+        self.items: Sequence[Item] = found.items
+        """All images that there are, good or not."""
+        self.classes = found.rules.classes if found.rules else None
+        self.fit: Fit = found.items[0].reading.fit if found.items else "crop"
+        """The way in which images become square."""
+        self.num_enlarged = 0
+        self.infos: dict[str, FileInfo] = {}
+        """URL of an image -> the form in which it is stored, once for all of its tiles."""
+        self._rules, self._notes, self._problems = found.rules, found.notes, problems
+        self._size, self._labelled = size, labelled
+        self._facts: dict[str, MaskFacts] = {}
+        self._lost = losses.total([])
+        self._turned: set[str] = set()
+
+    def pairs(self) -> Iterator[Pair]:
+        """Yields what is good, in the order of the items. May be taken once."""
+        applied = (self._rules or _ANY_IDS) if self._labelled else None
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
+            for read in _ahead(pool, lambda i: _decode(i, self._size, applied), self.items):
+                self._problems.found.extend(read.problems)
+                if read.problems or read.image is None or read.info is None:
+                    continue
+                if read.mask and self._add(read.mask):
+                    continue  # a problem of the source, as it is the same in many masks
+                self.infos.setdefault(read.item.image_url, read.info)
+                self.num_enlarged += read.is_enlarged
+                mask = read.mask.ids if read.mask else None
+                yield Pair(read.item.name, read.image, mask)
+
+    def _add(self, mask: _DecodedMask) -> bool:
+        """Adds the facts of a mask; True if it holds values of no class."""
+        self._facts.setdefault(mask.facts.url, mask.facts)
+        if mask.is_turned_as_its_image:
+            self._turned.add(mask.facts.url)
+        if mask.facts.uncovered:
+            return True
+        self._lost = losses.total([self._lost, mask.lost])
+        return False
+
+    def outcome(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The notes and the problems, a sentence or a line each, after all pairs were taken."""
+        problems = Problems()
+        # Those of a file are told once for all of its tiles.
+        problems.found = list(dict.fromkeys(self._problems.found))
+        notes = [*self._notes, *_told(self._rules)]
+        notes += check_masks([*self._facts.values()], self._rules, problems)
+        notes += _turned(len(self._turned))
+        if self.classes:
+            notes += losses.sentences(self._lost, self.classes.names, self._size)
+        return tuple(notes), tuple(problems.found)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[Item], _Decoded], items: Iterable[Item]
+) -> Iterator[_Decoded]:
+    """Yields what is read of each item, in their order, a few of them ahead of their use."""
+    waiting: deque[Future[_Decoded]] = deque()
+    for item in items:
+        waiting.append(pool.submit(read, item))
+        if len(waiting) >= _NUM_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def read_square(item: Item, size: int, problems: Problems) -> UInt8 | None:
+    """One image as `read_images` has it, (size, size, 3); None after a problem, which is added."""
+    with _adding(problems, item.image_url):
+        picture = item.image(size)
+        return geometry.square_rgb(picture.image, size, place_of(item, picture, size))
+    return None
+
+
+def _told(rules: ClassRules | None) -> list[str]:
+    """How values became classes, a sentence, where they are not the ids of the classes."""
+    return [] if rules is None or rules.are_positions else [rule_yaml.sentence(rules)]
+
+
+def _turned(num: int) -> list[str]:
+    """A sentence on masks that are turned though their own files do not say so."""
+    if not num:
+        return []
+    return [
+        f"{counted(num, 'mask')} without EXIF orientation: turned as the images are, since sizes "
+        "agree only as the images are stored."
+    ]
+
+
+def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
+    """Reads an item, with its mask unless rules is None."""
+    problems = Problems()
+    picture = image = mask = None
+    is_enlarged = False
+    with _adding(problems, item.image_url):
+        picture = item.image(size)
+        place = place_of(item, picture, size)
+        is_enlarged = place.target.width > place.source.width
+        image = geometry.square_rgb(picture.image, size, place)
+    if rules is not None:
+        assert item.mask_url is not None, "masks were asked for"
+        with _adding(problems, item.mask_url):
+            mask = _decode_mask(item, item.mask(size, rules), picture, size)
+    info = picture.info if picture else None
+    return _Decoded(item, image, is_enlarged, info, mask, tuple(problems.found))
+
+
+def place_of(item: Item, picture: Picture, size: int) -> Placement:
+    """The part of an item's image that is used, and its place in the square.
+
+    Raises UnreadableImage for an image that was to be cut into tiles, and is not.
+    """
+    fit, tile = item.reading.fit, item.tile
+    if fit == "tile" and tile is None:
+        raise UnreadableImage(
+            "its header does not tell its size, which cutting it into tiles needs."
+        )
+    return geometry.placement(picture.image.size, size, fit, tile)
+
+
+def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> _DecodedMask | None:
+    """A mask beside its image; None if that could not be read. Raises UnreadableImage."""
+    if picture is None:
+        return None
+    if mask.data and mask.data == picture.data:
+        raise UnreadableImage(
+            "is the same file as its image. Name the folder of the masks in `masks:`."
+        )
+    orientation = orientation_beside(mask, picture, item.reading.exif)
+    ids = np.asarray(match_size(mask, picture, orientation))
+    url = item.mask_url or item.name
+    facts = MaskFacts(url, mask.info.mode, mask.values, mask.uncovered, mask.colors)
+    place = place_of(item, picture, size)
+    scaled = geometry.scaled_ids(ids, place)
+    used = ids[place.source.slices]
+    lost = losses.measure(used if item.tile else ids, used, scaled)
+    turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
+    return _DecodedMask(geometry.square_ids(scaled.ids, size, place), facts, lost, turned_as_image)
+
+
+@contextmanager
+def _adding(problems: Problems, url: str) -> Iterator[None]:
+    """Adds what the bytes of a file can do wrong to problems."""
+    try:
+        yield
+    except UnreadableImage as error:
+        problems.add(f"{url}: {error}")
+    except OSError as error:
+        problems.add(f"{url}: cannot be read ({storage.describe(error)}). Restore or remove it.")

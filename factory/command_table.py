@@ -69,6 +69,22 @@ _LEVEL: Options = {
 }
 _LIST = [
     Command(
+        "init",
+        "look at folders of images and masks, and write a config for them",
+        commands.init,
+        {
+            "folders": {
+                "nargs": "*",
+                "metavar": "FOLDER",
+                "help": "folders, .zip archives or URLs; what they hold tells which is which",
+            },
+            "--out": {"required": True, "metavar": "FILE", "help": "the config: my.yaml"},
+            "--unlabelled": {"metavar": "FOLDER", "help": "images that the DDPM learns from"},
+            "--labelled": {"metavar": "FOLDER", "help": "images and masks to learn from"},
+            "--test": {"metavar": "FOLDER", "help": "images and masks to measure on"},
+        },
+    ),
+    Command(
         "inspect",
         "check the images and masks of a config, naming every bad file",
         commands.inspect,

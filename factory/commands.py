@@ -37,6 +37,15 @@ def import_weights(args: Namespace) -> int:
     return 0
 
 
+def init(args: Namespace) -> int:
+    from factory.new_config import command
+    from factory.new_config.roles import ROLES
+
+    named = {role: url for role in ROLES if (url := getattr(args, role)) is not None}
+    print("\n".join(map(shown, command.init(args.folders, named, args.out))))
+    return 0
+
+
 def inspect(config: Config, file: str | None = None) -> int:
     from factory.data import inspection
 

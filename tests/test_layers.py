@@ -27,6 +27,7 @@ data.drawn.*
 data.kinds.*
 config.*
 config
+new_config.*
 progress streams signals precision embedded ray_internals.*
 data.cache.*
 cluster

@@ -115,6 +115,8 @@ class LabelledSection(SourceSection):
     def read_rules(self, problems: Problems) -> ClassRules | None:
         """The classes, and which values of masks they are; None after a problem, which is added,
         and where the section names no classes."""
+        from factory.data import trees
+
         with problems.collected():
             if self.classes is not None:
                 rules = class_forms.parse_rules(self.classes, "classes", self.ignore)
@@ -122,7 +124,8 @@ class LabelledSection(SourceSection):
             if (url := self.classes_url) is None:
                 return None
             try:
-                rules = class_files.read_rules(storage.read_text(url), url, self.ignore)
+                text = trees.read_file(url).decode()
+                rules = class_files.read_rules(text, url, self.ignore)
                 return self._of_kind(rules, url)
             except (OSError, UnicodeDecodeError, RecursionError) as error:
                 problems.add(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
+from factory.data.kinds.auto import AutoSource
 from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.pairs import PairsSource
@@ -26,6 +27,7 @@ KnownSource = (
     | WebdatasetSource
     | CocoSource
     | YoloSource
+    | AutoSource
 )
 _KINDS: dict[str, type[SourceSection]] = {
     section.model_fields["kind"].default: section for section in get_args(KnownSource)

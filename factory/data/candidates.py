@@ -1,0 +1,53 @@
+"""Sections that may read what lies in a tree of files, and the tree as they are looked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from factory import storage
+from factory.data.trees import Tree
+
+TRAIN_SPLITS = ("train", "training", "trainval", "labelled", "labeled", "tr")
+TEST_SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
+SPLITS = (*TRAIN_SPLITS, *TEST_SPLITS)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A section that reads what lies in a tree."""
+
+    keys: Mapping[str, Any]
+    """Its keys, `kind` and `url` first, without classes unless its layout has them."""
+    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Split -> the keys that it has besides, or instead, to read that split alone."""
+    has_masks: bool = True
+    has_classes: bool = False
+    """True if the section needs no classes of its own."""
+    needs_split: bool = False
+    """True if it cannot be read without one of the splits."""
+
+    @property
+    def words(self) -> str:
+        """The section in a few words."""
+        layout = self.keys.get("layout")
+        return f"kind {self.keys['kind']}" + (f", layout {layout}" if layout else "")
+
+    def of_split(self, split: str | None) -> dict[str, Any]:
+        """The keys that read a split, or all."""
+        return {**self.keys, **(self.splits[split] if split is not None else {})}
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a tree."""
+
+    tree: Tree
+    url: str
+    names: Sequence[str]
+    pictures: Sequence[str]
+    """Those whose endings are those of images."""
+
+    def below(self, folder: str) -> str:
+        """The url of a folder of the tree."""
+        return storage.join(self.url, *PurePosixPath(folder).parts) if folder else self.url

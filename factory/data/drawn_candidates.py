@@ -1,0 +1,96 @@
+"""Sections that read images whose masks are drawn: by COCO's JSONs, or YOLO's texts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+import yaml
+
+from factory.data.candidates import Candidate, Files
+from factory.data.trees import Tree
+from factory.errors import UnreadableImage, UserError
+from factory.yaml_reading import parse_yaml
+
+_COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_MAX_JSONS = 200
+"""JSON files are looked into where they are no more: others are labels of single images."""
+_DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
+_SPLITS = ("train", "val", "test")
+_NUM_LOOKED_INTO = 8
+_MIN_NUMBERS = 7
+"""A class and three points; fewer are a box, which is no mask."""
+
+
+def found_in(files: Files) -> Iterator[Candidate]:
+    """Yields the sections that are there."""
+    if files.pictures:
+        yield from _coco(files) or _yolo(files)
+
+
+def _coco(files: Files) -> list[Candidate]:
+    """Images, and COCO's JSONs of instances."""
+    listed = [name for name in files.names if name.lower().endswith(".json")]
+    if len(listed) > _MAX_JSONS:
+        return []
+    found = [name for name in listed if _holds(files.tree, name, _COCO_KEYS)]
+    keys = {"kind": "coco", "url": files.url}
+    if len(found) == 1:
+        return [Candidate(keys)]
+    urls = [files.tree.url_of(name) for name in found]
+    return [Candidate({**keys, "annotations_url": url}) for url in urls]
+
+
+def _yolo(files: Files) -> list[Candidate]:
+    """Images, and texts of outlines; or the description of them."""
+    described = [n for n in files.names if PurePosixPath(n).name.lower() in _DESCRIPTIONS]
+    texts = {name for name in files.names if name.endswith(".txt")}
+    labels = [name for image in files.pictures if (name := _text_of(image)) in texts]
+    if not labels or 2 * len(labels) < len(files.pictures):
+        return []
+    few = labels[:: max(1, len(labels) // _NUM_LOOKED_INTO)]
+    if not any(_has_outlines(files.tree, name) for name in few):
+        return []
+    keys = {"kind": "yolo", "url": files.url}
+    if len(described) != 1:
+        return [Candidate(keys)]
+    keys["url"] = files.below(described[0].rpartition("/")[0])
+    there = _splits_of(files.tree, described[0])
+    splits = {split: {"split": split} for split in there} if len(there) > 1 else {}
+    return [Candidate(keys, splits, needs_split=bool(splits))]
+
+
+def _text_of(image: str) -> str:
+    """The name of an image's text: in labels/ beside images/, or beside the image."""
+    folder, _, file = image.rpartition("/")
+    parts = folder.split("/")
+    if "images" in parts:
+        last = len(parts) - 1 - parts[::-1].index("images")
+        parts[last] = "labels"
+    return "/".join(filter(None, [*parts, f"{PurePosixPath(file).stem}.txt"]))
+
+
+def _has_outlines(tree: Tree, name: str) -> bool:
+    """True if all lines of a text are a class and an outline."""
+    try:
+        lines = tree.read(name).decode().split("\n")
+        numbers = [[float(word) for word in line.split()] for line in lines if line.strip()]
+    except (OSError, UnreadableImage, ValueError):
+        return False
+    return bool(numbers) and all(len(line) >= _MIN_NUMBERS and len(line) % 2 for line in numbers)
+
+
+def _splits_of(tree: Tree, name: str) -> list[str]:
+    """The splits that a description names."""
+    try:
+        content = parse_yaml(tree.read(name).decode())
+    except (OSError, UnreadableImage, UserError, yaml.YAMLError, ValueError):
+        return []
+    return [split for split in _SPLITS if isinstance(content, dict) and content.get(split)]
+
+
+def _holds(tree: Tree, name: str, words: Sequence[bytes]) -> bool:
+    """True if a file has all of these words."""
+    try:
+        data = tree.read(name)
+    except (OSError, UnreadableImage):
+        return False
+    return all(word in data for word in words)

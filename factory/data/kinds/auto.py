@@ -1,0 +1,107 @@
+"""The source `kind: auto`: whatever lies at its url, of the kind that it is taken for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from factory.data.kinds import resolving
+from factory.data.sections import FileSection, LabelledSection
+from factory.errors import Problems, counted
+
+if TYPE_CHECKING:
+    from factory.data.candidates import Candidate
+    from factory.data.items import Found, Item
+    from factory.data.trees import Tree
+
+_CLASSES = ("classes", "classes_url", "ignore")
+
+
+class AutoSource(LabelledSection, FileSection):
+    """Whatever lies at url: a published dataset, images beside masks, shards, images alone. What it
+    is taken for is told wherever it is used."""
+
+    purpose: ClassVar[str] = "whatever lies at url"
+    brings_classes: ClassVar[bool] = True
+
+    kind: Literal["auto"] = "auto"
+    """The kind of source."""
+    split: str | None = None
+    """Only this split of what lies there, such as train or val."""
+
+    def find(self, labelled: bool, problems: Problems) -> "Found":
+        """The images of what lies there. See `factory.data.items.Source`."""
+        from factory.data.items import Found
+
+        resolved = self._resolved(labelled, problems)
+        if resolved is None:
+            return Found()
+        section, words = resolved
+        found = section.find(labelled, problems)
+        what = "image with a mask" if labelled else "image"
+        more = "images with masks" if labelled else "images"
+        note = f"taken as {words}: {counted(len(found.items), what, more)}"
+        return replace(found, notes=(f"{note}.", *found.notes))
+
+    def versions(self, items: Sequence["Item"]) -> list[str]:
+        """A text for each item, as its kind has it. Raises OSError, UserError."""
+        problems = Problems()
+        labelled = bool(items) and items[0].mask_url is not None
+        resolved = self._resolved(labelled, problems)
+        problems.raise_if_any()
+        assert resolved is not None
+        return list(resolved[0].versions(items))
+
+    def _resolved(
+        self, labelled: bool, problems: Problems
+    ) -> tuple[resolving.Recognised, str] | None:
+        """The section that it stands for, in words, too; None after a problem."""
+        recognised = resolving.recognise(self.url, problems)
+        if recognised is None:
+            return None
+        tree, candidates = recognised
+        if labelled and not any(candidate.has_masks for candidate in candidates):
+            problems.add(
+                f"{self.url}: holds images, and nothing that is known as their masks. Put masks "
+                "into a folder masks/ beside images/, or say where they lie: kind: pairs, with "
+                "`images:` and `masks:`."
+            )
+            return None
+        keys = resolving.only_one(candidates, self.split, self.url, problems)
+        if keys is None:
+            return None
+        words = _words(candidates, keys, labelled)
+        own = {k: v for k, v in self._own_keys().items() if labelled or k not in _CLASSES}
+        if not labelled:
+            return resolving.section({**keys, **own}, with_any_classes=True), words
+        classes = {} if self.names_classes else self._classes(keys, tree, problems)
+        return None if classes is None else (resolving.section({**keys, **own, **classes}), words)
+
+    def _own_keys(self) -> dict[str, Any]:
+        """The keys that a config names, without those that this kind alone has."""
+        set_ones = self.model_dump(exclude_unset=True, exclude_none=True)
+        return {k: v for k, v in set_ones.items() if k not in ("kind", "url", "split")}
+
+    def _classes(
+        self, keys: dict[str, Any], tree: "Tree", problems: Problems
+    ) -> dict[str, Any] | None:
+        """The keys of the classes; None after a problem: nothing says what values mean."""
+        found = resolving.classes_of(keys, tree, problems)
+        if found is None:
+            return None
+        if not found.is_guess:
+            return dict(found.keys)
+        lines = "; ".join(f"{k}: {resolving.value_as_yaml(v)}" for k, v in found.keys.items())
+        problems.add(
+            f"{self.url}: nothing there says what the values of masks mean. What they hold could "
+            f"be `{lines}`: write that, with the names of the classes, or set classes_url."
+        )
+        return None
+
+
+def _words(candidates: "Sequence[Candidate]", keys: dict[str, Any], labelled: bool) -> str:
+    """What it is taken for."""
+    candidate = next(c for c in candidates if keys in (c.keys, *map(c.of_split, c.splits)))
+    split = next((name for name in candidate.splits if candidate.of_split(name) == keys), None)
+    of_split = f", split {split}" if split else ""
+    only = ", of which only the images are read" if candidate.has_masks and not labelled else ""
+    return f"{candidate.words}{of_split}{only}"

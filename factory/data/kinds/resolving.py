@@ -1,0 +1,242 @@
+"""The section that reads what lies at a url, with its classes, for `auto` and `factory init`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from factory.data import listing
+from factory.data.kinds.coco import CocoSource
+from factory.data.kinds.folder import FolderSource
+from factory.data.kinds.pairs import PairsSource
+from factory.data.kinds.parquet import ParquetSource
+from factory.data.kinds.webdataset import WebdatasetSource
+from factory.data.kinds.yolo import YoloSource
+from factory.data.layouts import LAYOUTS
+from factory.errors import Problems
+
+if TYPE_CHECKING:
+    from factory.data.candidates import Candidate
+    from factory.data.class_finding import ClassFile
+    from factory.data.class_proposals import Proposal
+    from factory.data.class_rules import ClassRules
+    from factory.data.mask_sampling import MaskSample
+    from factory.data.trees import Tree
+
+Recognised = FolderSource | PairsSource | ParquetSource | WebdatasetSource | CocoSource | YoloSource
+"""A section of one of the kinds that are recognised."""
+_SECTIONS: dict[str, type[Recognised]] = {
+    "folder": FolderSource,
+    "pairs": PairsSource,
+    "parquet": ParquetSource,
+    "webdataset": WebdatasetSource,
+    "coco": CocoSource,
+    "yolo": YoloSource,
+}
+"""The kinds that are recognised."""
+_DRAWN = ("coco", "yolo")
+"""Kinds whose masks are drawn, so that no values are looked into."""
+_ANY_CLASSES = ["0", "1"]
+"""Stand for classes where masks are not read."""
+
+
+@dataclass(frozen=True)
+class ClassKeys:
+    """The keys of a section that say its classes."""
+
+    keys: Mapping[str, Any]
+    """`classes_url`, or `classes` and perhaps `ignore`; empty if the section brings its own."""
+    source: str
+    """Where they are from, in a few words."""
+    is_guess: bool = False
+    doubt: str = ""
+    """What people should look at; empty if there is nothing."""
+    names: Sequence[str] = ()
+
+
+def section(keys: Mapping[str, Any], with_any_classes: bool = False) -> Recognised:
+    """The section of these keys. with_any_classes: where it is not asked for masks that mean
+    something. Raises ValidationError."""
+    kind = _SECTIONS[keys["kind"]]
+    own = {key: value for key, value in keys.items() if key in kind.model_fields}
+    if with_any_classes and "classes" in kind.model_fields:
+        own = {**own, "classes": _ANY_CLASSES, "ignore": None, "classes_url": None}
+    return kind.model_validate(own)
+
+
+def recognise(url: str, problems: Problems) -> "tuple[Tree, list[Candidate]] | None":
+    """The tree of a url, and the sections that may read it; None after a problem."""
+    from factory.data import recognition
+
+    tree = listing.open_tree(url, problems)
+    if tree is None:
+        return None
+    try:
+        with problems.collected():
+            found = recognition.candidates(tree, url)
+            if found:
+                return tree, found
+            problems.add(_nothing_known(tree, url))
+    except OSError as error:
+        problems.add(listing.cannot_list(url, error))
+    return None
+
+
+def only_one(
+    candidates: "Sequence[Candidate]", split: str | None, url: str, problems: Problems
+) -> "dict[str, Any] | None":
+    """The keys of the candidate, or of its split; None after a problem, which has the choices."""
+    with_split = [c for c in candidates if split is None or split in c.splits]
+    if len(with_split) == 1 and (split is not None or not with_split[0].needs_split):
+        return with_split[0].of_split(split)
+    choices = [
+        choice
+        for c in with_split or candidates
+        for choice in (map(c.of_split, c.splits) if c.splits else [dict(c.keys)])
+    ]
+    what = f"has no split {split}" if not with_split else "may be read in several ways"
+    lines = " or ".join(f"`{as_yaml(choice)}`" for choice in choices)
+    problems.add(f"{url}: {what}. Write {lines}.")
+    return None
+
+
+def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> ClassKeys | None:
+    """The classes of a section with masks: of a file beside them, its own, or by what they hold.
+
+    keys: of the section, without classes. None after a problem. Raises OSError.
+    """
+    from factory.data import class_finding, class_proposals
+
+    if keys.get("layout") and "{part}" in LAYOUTS[keys["layout"]].masks:
+        return ClassKeys({}, "of the layout")
+    if keys["kind"] != "pairs" and (rules := _rules_of(keys)):
+        return ClassKeys({}, "of the files themselves", names=rules.classes.names)
+    below = keys["url"].removeprefix(tree.url).strip("/")
+    files = class_finding.class_files_in(tree, below)
+    if keys["kind"] in _DRAWN:
+        return _of_drawn(keys, files, problems)
+    sample = masks_of(keys, problems)
+    if sample is None:
+        return None
+    if file := class_finding.that_fits(files, sample):
+        return _of_file(file)
+    if keys.get("layout") and _layout_covers(keys, sample):
+        return ClassKeys({}, "of the layout")
+    names = files[0].names if files else ()
+    proposal = class_proposals.propose(sample, names)
+    if proposal is None:
+        problems.add(_one_class(keys, sample))
+        return None
+    return _guessed(proposal, files)
+
+
+def _of_file(file: "ClassFile") -> ClassKeys:
+    """The keys of a file of classes; a class that it calls ignored is none."""
+    from factory.data.class_forms import means_ignored
+
+    rules = file.rules
+    ignored = [name for name in file.names if means_ignored(name)]
+    if not ignored or rules.has_thresholds:
+        return ClassKeys({"classes_url": file.url}, f"of {file.url}", names=file.names)
+    key = "colors" if rules.by_color else "ids"
+    values = {
+        name: [list(v) if rules.by_color else v for v in getattr(rule, key)]
+        for name, rule in zip(file.names, rules.spelt_out, strict=True)
+    }
+    classes = [{"name": name, key: v} for name, v in values.items() if name not in ignored]
+    keys = {"classes": classes, "ignore": {key: [v for name in ignored for v in values[name]]}}
+    names = [name for name in file.names if name not in ignored]
+    return ClassKeys(keys, f"of {file.url}, without {', '.join(ignored)}", names=names)
+
+
+def masks_of(keys: Mapping[str, Any], problems: Problems) -> "MaskSample | None":
+    """What some masks of a section hold; None after a problem. Raises OSError."""
+    from factory.data import mask_sampling
+
+    found, before = section(keys, with_any_classes=True).find(True, problems), len(problems.found)
+    if not found.items:
+        if len(problems.found) == before:
+            problems.add(f"{keys['url']}: no image has a mask.")
+        return None
+    sample = mask_sampling.sample(found.items)
+    if not sample.files:
+        problems.found.extend(sample.problems)
+        return None
+    return sample
+
+
+def as_yaml(keys: Mapping[str, Any]) -> str:
+    """A section in one line of YAML."""
+    return f"{{{', '.join(f'{key}: {value_as_yaml(value)}' for key, value in keys.items())}}}"
+
+
+def value_as_yaml(value: object) -> str:
+    """A value in one line of YAML: as JSON, without quotes where words need none."""
+    if isinstance(value, Mapping):
+        return as_yaml(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(value_as_yaml, value))}]"
+    if isinstance(value, str) and _is_plain(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_plain(text: str) -> bool:
+    """True of words that YAML reads as they are, in lists, too."""
+    first = text[:1].isalpha() or text[:1] in "/."
+    known = text.lower() in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+    return bool(first and not known and all(c.isalnum() or c in "_-./@+" for c in text))
+
+
+def _of_drawn(
+    keys: Mapping[str, Any], files: "Sequence[ClassFile]", problems: Problems
+) -> ClassKeys | None:
+    """The classes of masks that are drawn: those of the first file that fits."""
+    for file in files:
+        if rules := _rules_of({**keys, "classes_url": file.url}):
+            return ClassKeys({"classes_url": file.url}, f"of {file.url}", names=rules.classes.names)
+    section(keys).find(True, problems)
+    return None
+
+
+def _rules_of(keys: Mapping[str, Any]) -> "ClassRules | None":
+    """The classes that a section, or its files, name; None if something is wrong with them."""
+    problems = Problems()
+    found = section(keys).find(True, problems)
+    return None if problems.found else found.rules
+
+
+def _layout_covers(keys: Mapping[str, Any], sample: "MaskSample") -> bool:
+    from factory.data import class_finding
+
+    found = section(keys)
+    rules = found.read_rules(Problems()) if isinstance(found, PairsSource) else None
+    return rules is not None and class_finding.covers(rules, sample)
+
+
+def _guessed(proposal: "Proposal", files: "Sequence[ClassFile]") -> ClassKeys:
+    """The keys of a proposal."""
+    keys: dict[str, Any] = {"classes": list(proposal.classes)}
+    if proposal.ignore:
+        keys["ignore"] = dict(proposal.ignore)
+    names = tuple(e if isinstance(e, str) else str(e["name"]) for e in proposal.classes)
+    source = f"by {proposal.seen} of the masks"
+    if files and names == files[0].names:
+        source += f", with the names of {files[0].url}"
+    return ClassKeys(keys, source, True, proposal.doubt, names)
+
+
+def _one_class(keys: Mapping[str, Any], sample: "MaskSample") -> str:
+    some = ", ".join(map(str, list(sample.pixels)[:8]))
+    return (
+        f"{keys['url']}: its masks hold {some}, of which no two classes can be made. Write what "
+        "they mean in `classes:`."
+    )
+
+
+def _nothing_known(tree: "Tree", url: str) -> str:
+    there = listing.by_ending(tree.names())
+    if not tree.is_there(""):
+        return f"{url}: no such folder. Check the path."
+    holds = f"holds {there}, and" if there else "is empty:"
+    return f"{url}: {holds} no images that are read. What is read: {listing.ENDINGS}."

@@ -1,0 +1,81 @@
+"""`factory init`: looks at people's images and writes a config for them."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from factory import storage
+from factory.config import parse_config
+from factory.errors import Problems, UserError
+from factory.new_config.draft import Draft, draft
+from factory.new_config.roles import Role, assign
+from factory.new_config.writing import config_text
+from factory.yaml_reading import parse_yaml
+
+
+def init(folders: Sequence[str], named: Mapping[Role, str], out: str) -> list[str]:
+    """Writes a config, and the lists of names that it needs beside it; returns what to tell.
+
+    folders: folders, archives or URLs, whose roles are found by what they hold. named: those whose
+    role is known. Raises UserError if there is a file already, or if it is not clear what lies
+    there; then nothing is written. Raises OSError.
+    """
+    if not folders and not named:
+        raise UserError("Name at least one folder of images: factory init FOLDER --out my.yaml.")
+    if PurePosixPath(out).suffix not in (".yaml", ".yml"):
+        raise UserError(f"--out: {out}: a config is a .yaml file. Name one, such as my.yaml.")
+    out = _as_given(out)
+    lists_url = f"{out.rpartition('.')[0]}.splits.json"
+    for url in (out, lists_url):
+        if storage.exists(storage.normalize(url)):
+            raise UserError(f"{url}: is there already. Name another --out, or remove it.")
+    problems = Problems()
+    roles = assign(
+        [_as_given(folder) for folder in folders],
+        {role: _as_given(url) for role, url in named.items()},
+        problems,
+    )
+    problems.raise_if_any()
+    made = draft(roles, lists_url, problems)
+    problems.raise_if_any()
+    run = f"out/{PurePosixPath(out).stem}"
+    words = [*folders, *(f"--{role} {url}" for role, url in named.items())]
+    text = config_text(made, run, f"factory init {' '.join(words)} --out {out}")
+    parse_config(parse_yaml(text), out)
+    if made.lists:
+        listed = json.dumps(made.lists, indent=1, ensure_ascii=False)
+        storage.write_new(storage.normalize(lists_url), listed.encode())
+    storage.write_new(storage.normalize(out), text.encode())
+    return _told(made, out, lists_url)
+
+
+def _as_given(url: str) -> str:
+    """The URL as people wrote it, without a slash at its end: a config may move with its folder."""
+    storage.normalize(url)
+    return url.rstrip("/") or url
+
+
+def _told(made: Draft, out: str, lists_url: str) -> list[str]:
+    """What was found and decided, what to do next, and what to look at."""
+    shape = made.shape
+    assert shape is not None
+    quoted = shlex.quote(out)
+    lines = [*made.said]
+    if made.classes is not None and made.classes.names:
+        lines.append(f"classes: {', '.join(made.classes.names)}, {made.classes.source}")
+    lines.append(f"preset: {shape.preset}, {shape.num_steps:,} steps")
+    lines.append(f"{out}: written" + (f", with {lists_url}" if made.lists else ""))
+    commands = ["inspect", "train"]
+    commands += ["fit"] if "labelled" in made.sections else []
+    commands += ["evaluate"] if {"labelled", "test"} <= made.sections.keys() else []
+    commands += ["generate"] if "labelled" in made.sections else []
+    lines.append("next:")
+    lines += [f"  factory {command} --config {quoted}" for command in commands]
+    doubts = list(dict.fromkeys(made.doubts))
+    if "labelled" not in made.sections:
+        doubts.append("data.labelled: 20 to 100 of the images need masks before `factory fit`")
+    if doubts:
+        lines.append("please check:")
+        lines += [f"  {doubt}" for doubt in doubts]
+    return lines

@@ -1,0 +1,173 @@
+"""A config for what lies at some places: all that it will say, and what is not sure of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory.data.kinds import resolving
+from factory.data.kinds.resolving import ClassKeys
+from factory.errors import Problems, counted
+from factory.new_config import looking, splitting
+from factory.new_config.looking import Images
+from factory.new_config.roles import ROLES, Role, Roles
+from factory.new_config.shape import Shape, fit_of, shape_of
+
+_MANY_LABELLED = 200
+
+
+@dataclass
+class Draft:
+    """What a config will say."""
+
+    roles: Roles
+    classes: ClassKeys | None = None
+    """Those of labelled and test; None without masks."""
+    images: dict[Role, Images] = field(default_factory=dict)
+    shape: Shape | None = None
+    lists: dict[str, Sequence[str]] = field(default_factory=dict)
+    """Lists of names by the key under which a file beside the config has them."""
+    said: list[str] = field(default_factory=list)
+    """Sentences on what was decided."""
+    doubts: list[str] = field(default_factory=list)
+    """What people should look at, each the end of a sentence."""
+
+    @property
+    def sections(self) -> dict[Role, dict[str, Any]]:
+        """The sections in their order."""
+        return {role: self.roles.sections[role] for role in ROLES if role in self.roles.sections}
+
+
+def draft(roles: Roles, lists_url: str, problems: Problems) -> Draft:
+    """A config for these places; what cannot be read is added to problems. Raises OSError.
+
+    lists_url: the file that will have the lists of names.
+    """
+    made = Draft(roles)
+    _add_classes(made, problems)
+    if problems.found:
+        return made
+    names = {role: _names(made, role, problems) for role in made.sections}
+    if problems.found:
+        return made
+    if "labelled" in names and "test" not in names:
+        _split_labelled(made, names["labelled"])
+    if "test" in made.roles.sections:
+        _keep_test_apart(made, names)
+    for key in made.lists:
+        made.roles.sections[_role(key)] |= {"names_url": lists_url, "names_key": key}
+    _add_geometry(made)
+    return made
+
+
+def _role(key: str) -> Role:
+    """The section of a list, whose key is its name."""
+    return next(role for role in ROLES if role == key)
+
+
+def _add_classes(made: Draft, problems: Problems) -> None:
+    """Adds the keys of the classes to the sections that need them."""
+    role: Role = "labelled" if "labelled" in made.sections else "test"
+    if role not in made.sections:
+        return
+    section, place = made.sections[role], made.roles.places[role]
+    made.classes = resolving.classes_of(section, place.tree, problems)
+    if made.classes is None:
+        return
+    for other in made.sections.values():
+        if other["kind"] != "folder":
+            other |= made.classes.keys
+    if made.classes.is_guess:
+        made.doubts.append("the names of the classes, and what the masks have for each")
+    if made.classes.doubt:
+        made.doubts.append(made.classes.doubt)
+
+
+def _names(made: Draft, role: Role, problems: Problems) -> list[str]:
+    """The names of a section's images, all that have a mask where masks are meant; how they are
+    stored is kept. Images without a mask are left out, which is said."""
+    section, labelled = made.roles.sections[role], role != "unlabelled"
+    found = Problems()
+    items = looking.stands_for(section, labelled, found)
+    if found.found and labelled and section["kind"] == "pairs":
+        again = Problems()
+        skipping = {**section, "unpaired": "skip"}
+        paired = looking.stands_for(skipping, labelled, again)
+        if paired and not again.found:
+            section["unpaired"] = "skip"
+            items, found = paired, again
+            made.doubts.append(f"images of {role} without a mask, and masks without an image")
+    problems.found.extend(found.found)
+    if problems.found:
+        return []
+    made.images[role] = images = looking.images_of(items)
+    if images.intensity is not None:
+        section["intensity"] = list(images.intensity)
+        low, high = images.intensity
+        made.doubts.append(f"intensity of {role}: {low:g} becomes black, {high:g} white")
+    if labelled:
+        _add_exif(made, section, role, items)
+    what = counted(len(items), "image with a mask", "images with masks")
+    plain = counted(len(items), "image")
+    made.said.append(
+        f"data.{role}: {section['url']}: taken as {made.roles.words[role]}: "
+        f"{what if labelled else plain}"
+    )
+    return [item.name for item in items]
+
+
+def _add_exif(made: Draft, section: dict[str, Any], role: Role, items: Sequence[Any]) -> None:
+    """Says that masks lie on the stored pixels, where that is as likely as anything."""
+    rules = resolving.section(section).find(True, Problems()).rules
+    if rules is not None and looking.are_turned_apart(items, rules):
+        section["exif"] = "apply_to_masks"
+        made.doubts.append(
+            f"whether masks of {role} lie on the pixels as photographs are stored (exif): look at "
+            "the overlays"
+        )
+
+
+def _split_labelled(made: Draft, names: Sequence[str]) -> None:
+    """Makes a part of the labelled images those to measure on."""
+    parts = splitting.split(names)
+    if parts is None:
+        made.doubts.append("data.test: one labelled image is too few to measure on, too")
+        return
+    roles = made.roles
+    roles.add("test", roles.places["labelled"], roles.sections["labelled"], "")
+    made.images["test"] = made.images["labelled"]
+    made.lists |= {"labelled": parts.labelled, "test": parts.test}
+    together = f", those of one {parts.by} together" if parts.by else ""
+    made.said.append(
+        f"data.test: {len(parts.test):,} of the {len(names):,} labelled images, chosen by hashes "
+        f"of their names{together}; {len(parts.labelled):,} are left to learn from"
+    )
+    if not parts.by:
+        made.doubts.append(
+            "whether neighbours show the same thing (frames of a video, slices of one body): then "
+            "divide labelled and test by hand"
+        )
+
+
+def _keep_test_apart(made: Draft, names: Mapping[Role, Sequence[str]]) -> None:
+    """Leaves the images of test out of those that the DDPM learns from, where they lie together."""
+    roles = made.roles
+    if "unlabelled" not in names or roles.places["unlabelled"] is not roles.places["test"]:
+        return
+    test = set(made.lists.get("test", names.get("test", ())))
+    rest = [name for name in names["unlabelled"] if name not in test]
+    if rest and len(rest) < len(names["unlabelled"]):
+        made.lists["unlabelled"] = rest
+        left = counted(len(rest), "image")
+        made.said.append(f"data.unlabelled: without the images of test: {left}")
+
+
+def _add_geometry(made: Draft) -> None:
+    """Adds how images become square, and the size and length of the training."""
+    for role, section in made.roles.sections.items():
+        if fit := fit_of(made.images[role]):
+            section["fit"] = fit
+    if any("fit" in section for section in made.roles.sections.values()):
+        made.doubts.append("fit: crop, pad, stretch or tile, for images that are not square")
+    first = next(role for role in ROLES if role in made.images)
+    num = len(made.lists.get("unlabelled", ())) or made.images[first].num
+    made.shape = shape_of(Images(num, made.images[first].sizes))

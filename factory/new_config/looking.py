@@ -1,0 +1,163 @@
+"""What lies at one of the places that a new config is written for."""
+
+import io
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from factory.data import decoding, listing, masks
+from factory.data.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
+from factory.data.class_rules import ClassRules
+from factory.data.items import ImageFile, Item
+from factory.data.kinds import resolving
+from factory.data.reading import Reading
+from factory.data.trees import Tree
+from factory.errors import Problems, UnreadableImage
+
+NUM_IMAGES = 200
+"""The most images of a place that are looked into."""
+_NUM_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, archive or URL, and the section that reads it."""
+
+    url: str
+    tree: Tree = field(repr=False)
+    candidate: Candidate
+
+    @property
+    def train_split(self) -> str | None:
+        """The split to learn from, if there are any."""
+        return _first(TRAIN_SPLITS, self.candidate.splits)
+
+    @property
+    def test_split(self) -> str | None:
+        """The split to measure on, if there is one."""
+        return _first(TEST_SPLITS, self.candidate.splits)
+
+
+@dataclass(frozen=True)
+class Images:
+    """How images of a section are stored, by some of them."""
+
+    num: int
+    sizes: Sequence[tuple[int, int]]
+    """Width and height of each that was looked into."""
+    intensity: tuple[float, float] | None = None
+    """The range of values to map to 0..255, where images cannot be read without one."""
+
+    @property
+    def shorter_side(self) -> int:
+        """The median of the shorter sides, in pixels."""
+        sides = sorted(min(size) for size in self.sizes)
+        return sides[len(sides) // 2] if sides else 0
+
+    @property
+    def aspect(self) -> float:
+        """The largest ratio of the longer to the shorter side."""
+        return max((max(size) / min(size) for size in self.sizes), default=1.0)
+
+
+def look_at(url: str, problems: Problems) -> list[Place]:
+    """What lies at a place: one section, or several where nothing tells which is meant. Problems
+    are added."""
+    recognised = resolving.recognise(url, problems)
+    if recognised is None:
+        return []
+    tree, candidates = recognised
+    return [Place(url, tree, candidate) for candidate in candidates]
+
+
+def images_of(items: Sequence[Item]) -> Images:
+    """How the images of a section are stored. Raises OSError."""
+    chosen = items[:: max(1, -(-len(items) // NUM_IMAGES))]
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        found = [one for one in pool.map(_stored, chosen) if one is not None]
+    ranges = [stored for _, stored in found if stored is not None]
+    intensity = (min(r[0] for r in ranges), max(r[1] for r in ranges)) if ranges else None
+    return Images(len(items), [size for size, _ in found], intensity)
+
+
+def _stored(item: Item) -> tuple[tuple[int, int], tuple[float, float] | None] | None:
+    """Width and height of an image, and the range of its values if it is not read without; None if
+    it cannot be read, which `factory inspect` tells."""
+    try:
+        if isinstance(item, ImageFile):
+            return _of_file(item.tree.read(item.path))
+        return item.image(64).info.size, None
+    except UnreadableImage:
+        return None
+
+
+def _of_file(data: bytes) -> tuple[tuple[int, int], tuple[float, float] | None]:
+    """The same of a file, whose pixels are decoded only where they have more than 8 bits."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
+                return image.size, None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        pass  # A file of numpy's, or one that the decoder refuses with its reason.
+    try:
+        return decoding.decode_image(data).info.size, None
+    except UnreadableImage:
+        info = decoding.decode_image(data, Reading(intensity="percentiles")).info
+        return info.size, info.stored
+
+
+def are_turned_apart(items: Sequence[Item], rules: ClassRules) -> bool:
+    """True if images are stored turned, their masks are not, and sizes tell nothing: then only
+    people can know whether masks lie on the stored pixels. Raises OSError."""
+    for item in items[:: max(1, -(-len(items) // NUM_IMAGES))]:
+        if not isinstance(item, ImageFile) or not item.path.lower().endswith((".jpg", ".jpeg")):
+            continue
+        try:
+            picture = item.image(64)
+            if picture.info.orientation == decoding.UPRIGHT:
+                continue
+            mask = item.mask(64, rules)
+        except UnreadableImage:
+            continue
+        try:
+            masks.orientation_beside(mask, picture, "apply")
+        except UnreadableImage:
+            return True
+    return False
+
+
+def stands_for(section: Mapping[str, Any], labelled: bool, problems: Problems) -> Sequence[Item]:
+    """The items of a section. Problems are added."""
+    found = resolving.section(section, with_any_classes=not labelled).find(labelled, problems)
+    return found.items
+
+
+def _first(names: Sequence[str], known: Mapping[str, object]) -> str | None:
+    return next((name for name in names if name in known), None)
+
+
+def left_over(place: Place) -> list[str]:
+    """The folders directly below a place that hold images and no part of its section."""
+    from factory.data.patterns import parse_images, parse_masks
+
+    used = []
+    for keys in [place.candidate.of_split(split) for split in (None, *place.candidate.splits)]:
+        inner = keys["url"].removeprefix(place.url).strip("/")
+        if keys["kind"] != "pairs":
+            return []
+        if place.candidate.needs_split and keys["url"] == place.url:
+            continue
+        below = [parse_images(keys.get("images", "images")).below]
+        below.append(parse_masks(keys.get("masks", "masks")).below)
+        if keys.get("layout"):
+            below = [""]
+        used += ["/".join(filter(None, (inner, folder))) for folder in below]
+    if "" in used:
+        return []
+    names = place.tree.names()
+    pictures = [name for name in names if name.lower().endswith(listing.IMAGE_SUFFIXES)]
+    rest = [n for n in pictures if not any(n.startswith(f"{folder}/") for folder in used)]
+    return sorted({name.partition("/")[0] for name in rest if "/" in name})

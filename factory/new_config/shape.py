@@ -1,0 +1,49 @@
+"""The size, the length and the shape of a training that fit one's images."""
+
+from dataclasses import dataclass
+
+from factory.config.presets import PRESETS, Preset
+from factory.data.reading import Fit
+from factory.new_config.looking import Images
+
+MAX_PASSES = 1000
+"""A training sees each image this often at most; of few images more would be learned by heart."""
+_MIN_STEPS = 1000
+_SQUARE, _CROPPED = 1.02, 1.35
+"""Ratios of sides up to which images count as square, and up to which cropping loses little."""
+_SMALL = 48
+"""Images whose shorter side has fewer pixels are taken at 32 px."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a config says of size and training."""
+
+    preset: str
+    row: Preset
+    num_steps: int
+    fit: Fit | None
+    """How images become square; None if they are."""
+
+    @property
+    def hours(self) -> int | None:
+        """Hours of one CPU core; None where they have not been measured."""
+        if self.row.core_seconds is None:
+            return None
+        return max(1, round(self.row.core_seconds * self.num_steps / 3600))
+
+
+def shape_of(images: Images) -> Shape:
+    """The shape for images that are stored so."""
+    preset = "64px" if images.shorter_side >= _SMALL else "32px"
+    row = PRESETS[preset]
+    enough = MAX_PASSES * images.num // row.batch_size // 100 * 100
+    num_steps = min(row.num_steps, max(_MIN_STEPS, enough))
+    return Shape(preset, row, num_steps, fit_of(images))
+
+
+def fit_of(images: Images) -> Fit | None:
+    """How images become square: their centre, or tiles where that would lose much."""
+    if images.aspect <= _SQUARE:
+        return None
+    return "crop" if images.aspect <= _CROPPED else "tile"

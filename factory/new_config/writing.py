@@ -1,0 +1,84 @@
+"""A config as text with comments."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from factory.data.kinds.resolving import value_as_yaml
+from factory.errors import counted
+from factory.new_config.draft import Draft
+from factory.new_config.roles import Role
+from factory.new_config.shape import MAX_PASSES
+
+_ABOUT: Mapping[Role, str] = {
+    "unlabelled": "What the DDPM learns from, without masks.",
+    "labelled": "What the ensemble learns from: images with masks.",
+    "test": "What the ensemble is measured on: images with masks that it has not seen.",
+}
+_MISSING: Mapping[Role, str] = {
+    "unlabelled": "{kind: folder, url: FOLDER_OF_IMAGES}",
+    "labelled": "{kind: auto, url: FOLDER_OF_IMAGES_AND_MASKS, classes: [background, thing]}",
+    "test": "{kind: auto, url: FOLDER_OF_IMAGES_AND_MASKS, classes: [background, thing]}",
+}
+_COMMENTS = {
+    "fit": "crop, pad, stretch or tile",
+    "intensity": "the stored values that become black and white",
+    "exif": "apply_to_masks, apply_to_images, apply or ignore",
+    "unpaired": "leaves out images without a mask",
+}
+
+
+def config_text(draft: Draft, run: str, command: str) -> str:
+    """The config of a draft. run: the folder of the results. command: what it was written by."""
+    return "\n".join([*_lines(draft, run, command), ""])
+
+
+def _lines(draft: Draft, run: str, command: str) -> Iterator[str]:
+    shape = draft.shape
+    assert shape is not None, "a draft without problems has a shape"
+    size = shape.row.image_size
+    yield f"# Written by `{command}`."
+    yield "# `factory inspect --config THIS_FILE` says whether all of it can be read, and shows it."
+    yield ""
+    yield f"preset: {shape.preset}  # {size}x{size} pixels; 32px, 64px, 128px or 256px"
+    yield "data:"
+    for role, about in _ABOUT.items():
+        yield f"  # {about}"
+        if section := draft.sections.get(role):
+            yield f"  {role}:"
+            yield from _section(section)
+        else:
+            yield f"  # {role}: {_MISSING[role]}"
+    yield "train:"
+    yield f"  url: {value_as_yaml(run)}"
+    yield f"  num_steps: {shape.num_steps}  # {_about_steps(draft)}"
+    yield "models:"
+    yield f"  ddpm_url: {value_as_yaml(f'{run}/model')}  # what train makes, or a published DDPM"
+    yield f"  ensemble_url: {value_as_yaml(f'{run}/ensemble')}"
+    yield "evaluate:"
+    yield f"  url: {value_as_yaml(f'{run}/evaluation')}"
+    yield "generate:"
+    yield f"  url: {value_as_yaml(f'{run}/dataset')}"
+    yield "  num: 1000  # pairs of image and mask"
+
+
+def _section(section: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in section.items():
+        comment = f"  # {_COMMENTS[key]}" if key in _COMMENTS else ""
+        if key == "classes":
+            yield f"    {key}:"
+            yield from (f"      - {value_as_yaml(entry)}" for entry in value)
+        else:
+            yield f"    {key}: {value_as_yaml(value)}{comment}"
+
+
+def _about_steps(draft: Draft) -> str:
+    """What the steps cost, and why they are so many."""
+    shape = draft.shape
+    assert shape is not None
+    why = (
+        f"the preset's would show each image more than {MAX_PASSES:,} times"
+        if shape.num_steps < shape.row.num_steps
+        else "the preset's"
+    )
+    cost = f"; {counted(shape.hours, 'hour')} of one CPU core" if shape.hours else ""
+    return f"{why}{cost}"

@@ -1,0 +1,131 @@
+"""Claims about `kind: auto`: what lies at a url is read, or refused with what would read it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from factory.config import parse_config, parse_override
+from factory.data import loading
+from factory.data.kinds.auto import AutoSource
+from factory.errors import UserError
+from factory.images import UInt8
+from factory.png import encode_png
+from tests.data.inputs import only_problem, problems_of
+from tests.data.test_layouts import voc
+from tests.data.test_recognition import photograph
+
+
+def auto(url: Path, **more: object) -> AutoSource:
+    found: AutoSource = parse_config(
+        {"data": {"test": {"kind": "auto", "url": str(url), **more}}}
+    ).data.test  # type: ignore[assignment]
+    return found
+
+
+def mask(*values: int) -> UInt8:
+    """(16, 16) of these values in stripes."""
+    return np.repeat(np.resize(np.array(values, np.uint8), 16)[None], 16, axis=0)
+
+
+def pairs_of(root: Path, *masks: UInt8) -> Path:
+    """Images and masks in two folders."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for i, values in enumerate(masks):
+        (root / f"images/{i}.png").write_bytes(encode_png(photograph(i)))
+        (root / f"masks/{i}.png").write_bytes(encode_png(values))
+    return root
+
+
+def test_a_published_dataset_is_read_and_what_it_was_taken_for_is_told(tmp_path: Path) -> None:
+    voc(tmp_path / "VOCdevkit/VOC2012")
+    read = loading.read_labelled(auto(tmp_path), 8)
+    assert read.notes[0] == "taken as kind pairs, layout voc: 3 images with masks."
+    assert len(read.classes) == 21
+    one = loading.read_labelled(auto(tmp_path, split="val"), 8)
+    assert one.notes[0] == "taken as kind pairs, layout voc, split val: 1 image with a mask."
+
+
+def test_a_file_of_classes_beside_the_masks_is_used_if_it_fits(tmp_path: Path) -> None:
+    pairs_of(tmp_path, mask(1, 2), mask(2, 3))
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    (tmp_path / "label2id.json").write_text(json.dumps({"red": 1, "green": 2, "blue": 3}))
+    read = loading.read_labelled(auto(tmp_path), 16)
+    assert read.classes.names == ("red", "green", "blue") and set(read.masks[0].flat) == {0, 1}
+
+
+def test_a_class_that_is_called_ignored_is_none(tmp_path: Path) -> None:
+    pairs_of(tmp_path, mask(0, 1, 2))
+    (tmp_path / "classes.json").write_text('["unlabelled", "disc", "bar"]')
+    read = loading.read_labelled(auto(tmp_path), 16)
+    assert read.classes.names == ("disc", "bar") and set(read.masks.flat) == {0, 1, 255}
+
+
+def test_own_keys_are_kept(tmp_path: Path) -> None:
+    pairs_of(tmp_path, mask(0, 255), mask(0, 255))
+    classes = ["ground", {"name": "thing", "above": 0}]
+    read = loading.read_labelled(auto(tmp_path, classes=classes, num=1), 16)
+    assert len(read) == 1 and set(read.masks.flat) == {0, 1}
+
+
+def test_masks_that_nothing_explains_are_refused_with_the_classes_that_would(
+    tmp_path: Path,
+) -> None:
+    pairs_of(tmp_path, mask(0, 255), mask(0, 255))
+    problem = only_problem(auto(tmp_path))
+    assert "`classes: [background, {name: class_1, above: 0}]`" in problem
+    classes = parse_override("x=[background, {name: class_1, above: 0}]")[1]
+    assert set(loading.read_labelled(auto(tmp_path, classes=classes), 16).masks.flat) == {0, 1}
+
+
+def test_without_masks_only_the_images_are_read_and_told(tmp_path: Path) -> None:
+    pairs_of(tmp_path, mask(0, 1), mask(0, 1))
+    loaded = loading.load(auto(tmp_path), 16, labelled=False)
+    assert loaded.problems == () and loaded.names == ("0.png", "1.png")
+    assert loaded.notes[0] == ("taken as kind pairs, of which only the images are read: 2 images.")
+
+
+def test_images_alone_have_no_masks_to_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(photograph(0)))
+    assert loading.read_images(auto(tmp_path), 16).shape == (1, 16, 16, 3)
+    assert "nothing that is known as their masks" in only_problem(auto(tmp_path))
+
+
+def test_what_may_be_read_in_several_ways_is_refused_with_the_choices(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        pairs_of(tmp_path / name, mask(0, 1))
+    choices = [f"`{{kind: pairs, url: {tmp_path / name}}}`" for name in ("one", "two")]
+    wanted = f"{tmp_path}: may be read in several ways. Write {' or '.join(choices)}."
+    assert only_problem(auto(tmp_path)) == wanted
+
+
+def test_a_split_is_asked_for_where_images_are_of_several(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        pairs_of(tmp_path / name, mask(0, 1))
+    assert only_problem(auto(tmp_path)).count("kind: pairs") == 2
+    assert "has no split val" in only_problem(auto(tmp_path, split="val"))
+    keys = {"split": "train", "classes": ["a", "b"]}
+    assert len(loading.read_labelled(auto(tmp_path, **keys), 16)) == 1
+
+
+def test_a_place_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("")
+    assert "holds 1 .md, and no images" in only_problem(auto(tmp_path), labelled=False)
+    assert "no such folder" in problems_of(auto(tmp_path / "missing"))[0]
+
+
+def test_images_have_versions_as_those_of_their_kind(tmp_path: Path) -> None:
+    from factory.errors import Problems
+
+    source = auto(pairs_of(tmp_path, mask(0, 1)))
+    (item,) = source.find(False, Problems()).items
+    (before,) = source.versions([item])
+    (tmp_path / "images/0.png").write_bytes(encode_png(photograph(7)) + b"x")
+    assert source.versions([item]) != [before]
+
+
+def test_only_sources_with_an_url_are_asked(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="url"):
+        parse_config({"data": {"test": {"kind": "auto"}}})

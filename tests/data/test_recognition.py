@@ -1,0 +1,202 @@
+"""Claims about trees of files: what they are taken for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from factory.data import recognition, trees
+from factory.data.candidates import Candidate
+from factory.images import UInt8
+from factory.png import encode_png
+from tests.data.inputs import encoded
+from tests.data.test_layouts import FOLDERS, TREES
+
+SPLITS = {
+    "voc": {"train", "val", "trainval"},
+    "cityscapes": {"train", "val"},
+    "cityscapes-label-ids": {"train", "val"},
+    "camvid": {"train", "val", "test"},
+    "ddpm-segmentation": {"train", "test"},
+}
+
+
+def photograph(seed: int) -> UInt8:
+    """An image of many colours."""
+    values: UInt8 = np.random.default_rng(seed).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    return values
+
+
+def put(root: Path, *names: str) -> None:
+    """Files by their names: masks are flat, all else that is a picture has many colours."""
+    for i, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in (".png", ".jpg"):
+            is_mask = any(word in name.lower() for word in ("mask", "label", "gt", "_seg", "class"))
+            mask = np.full((16, 16), i % 2, np.uint8)
+            form = "JPEG" if path.suffix == ".jpg" else "PNG"
+            path.write_bytes(encode_png(mask) if is_mask else encoded(photograph(i), form))
+        else:
+            path.write_bytes(b"")
+
+
+def candidates(root: Path) -> list[Candidate]:
+    return recognition.candidates(trees.open_tree(str(root)), str(root))
+
+
+def only(root: Path) -> Candidate:
+    (found,) = candidates(root)
+    return found
+
+
+@pytest.mark.parametrize("layout", TREES)
+def test_a_published_dataset_is_taken_for_its_layout_wherever_it_lies(
+    layout: str, tmp_path: Path
+) -> None:
+    root = tmp_path / FOLDERS.get(layout, "data")
+    TREES[layout](root)
+    found = only(root if layout in FOLDERS else tmp_path)
+    assert found.keys == {**found.keys, "kind": "pairs", "layout": layout}
+    assert found.keys["url"].startswith(str(root)) and found.has_classes
+    assert found.splits.keys() == SPLITS.get(layout, set())
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["images/a.jpg", "masks/a.png", "images/b.jpg", "masks/b.png"], {}),
+        (["images/a/1.jpg", "masks/a/1.png"], {}),
+        (["img/a.jpg", "gt/a.png"], {"images": "img", "masks": "gt"}),
+        (["JPEGImages/a.jpg", "SegmentationClass/a.png"], {"masks": "SegmentationClass"}),
+        (["images/a.jpg", "labels/a.png"], {"masks": "labels"}),
+        (["images/a.jpg", "images/b.jpg", "masks/a.png"], {"unpaired": "skip"}),
+        (
+            ["images/a.jpg", "masks/a_mask.png", "images/b.jpg", "masks/b_mask.png"],
+            {"masks": "masks/{stem}_mask.png"},
+        ),
+        (["a.png", "a_mask.png", "b.png", "b_mask.png"], {"masks": "{stem}_mask.png"}),
+        (
+            ["one/a.jpg", "one/a_gt.png", "two/b.jpg", "two/b_gt.png"],
+            {"masks": "{dir}/{stem}_gt.png"},
+        ),
+    ],
+)
+def test_masks_in_folders_of_their_own_or_beside_their_images_are_found(
+    names: list[str], keys: dict[str, Any], tmp_path: Path
+) -> None:
+    put(tmp_path, *names)
+    found = only(tmp_path)
+    assert found.keys == {**found.keys, "kind": "pairs", "url": str(tmp_path), **keys}
+    assert found.has_masks and not found.has_classes and not found.needs_split
+
+
+def test_pairs_that_lie_deeper_are_found_with_their_url(tmp_path: Path) -> None:
+    put(tmp_path, "set/images/a.jpg", "set/masks/a.png")
+    assert only(tmp_path).keys == {"kind": "pairs", "url": str(tmp_path / "set")}
+
+
+def test_splits_that_are_folders_of_pairs_are_told(tmp_path: Path) -> None:
+    put(
+        tmp_path, "train/images/a.jpg", "train/masks/a.png", "test/images/b.jpg", "test/masks/b.png"
+    )
+    found = only(tmp_path)
+    assert found.needs_split
+    assert {name: found.of_split(name)["url"] for name in found.splits} == {
+        name: str(tmp_path / name) for name in ("train", "test")
+    }
+
+
+def test_splits_that_are_folders_of_images_and_of_masks_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "images/train/a.jpg", "masks/train/a.png", "images/val/b.jpg", "masks/val/b.png")
+    found = only(tmp_path)
+    assert not found.needs_split
+    assert found.splits["val"] == {"images": "images/val", "masks": "masks/val"}
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "splits"),
+    [
+        (["data/train-00000-of-00001.parquet"], "parquet", set()),
+        (["train-0.parquet", "test-0.parquet"], "parquet", {"train", "test"}),
+        (["0001.tar", "0002.tar"], "webdataset", set()),
+        (["train/0.tar", "val/0.tar"], "webdataset", {"train", "val"}),
+    ],
+)
+def test_shards_are_found_with_their_splits(
+    names: list[str], kind: str, splits: set[str], tmp_path: Path
+) -> None:
+    put(tmp_path, *names)
+    found = only(tmp_path)
+    assert found.keys == {"kind": kind, "url": str(tmp_path)}
+    assert set(found.splits) == splits and found.needs_split == bool(splits)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.jpg", "b.jpg"],
+        ["x/a.jpg", "y/b.jpg"],
+        ["img_1.jpg", "img_10.jpg", "img_11.jpg"],
+        ["a.jpg", "a_small.jpg", "b.jpg", "b_small.jpg"],
+    ],
+)
+def test_images_alone_are_a_folder(names: list[str], tmp_path: Path) -> None:
+    put(tmp_path, *names)
+    found = only(tmp_path)
+    assert found.keys == {"kind": "folder", "url": str(tmp_path)} and not found.has_masks
+
+
+def test_nothing_that_is_read_is_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "readme.md", "data.csv")
+    assert candidates(tmp_path) == []
+
+
+def test_two_datasets_in_one_folder_are_two_candidates(tmp_path: Path) -> None:
+    put(tmp_path, "one/images/a.jpg", "one/masks/a.png", "two/images/a.jpg", "two/masks/a.png")
+    assert [found.keys["url"] for found in candidates(tmp_path)] == [
+        str(tmp_path / "one"),
+        str(tmp_path / "two"),
+    ]
+
+
+def texts(root: Path, **contents: str) -> None:
+    """Text files by their names, in which __ is a slash and the last _ a dot."""
+    for name, text in contents.items():
+        path = root / ".".join(name.replace("__", "/").rsplit("_", 1))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+OUTLINE, BOX = "0 0.1 0.1 0.5 0.1 0.5 0.5\n", "0 0.5 0.5 0.2 0.2\n"
+
+
+def test_a_json_of_instances_is_coco(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.jpg")
+    texts(tmp_path, annotations__one_json='{"images": [], "annotations": [], "categories": []}')
+    assert only(tmp_path).keys == {"kind": "coco", "url": str(tmp_path)}
+    texts(tmp_path, annotations__two_json='{"images": [], "annotations": [], "categories": []}')
+    urls = [found.keys["annotations_url"] for found in candidates(tmp_path)]
+    assert urls == [str(tmp_path / f"annotations/{name}.json") for name in ("one", "two")]
+
+
+def test_texts_of_outlines_beside_images_are_yolo(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.jpg", "images/b.jpg")
+    texts(tmp_path, labels__a_txt=OUTLINE, labels__b_txt="")
+    assert only(tmp_path).keys == {"kind": "yolo", "url": str(tmp_path)}
+
+
+def test_the_splits_of_a_data_yaml_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "set/images/train/a.jpg", "set/images/val/b.jpg")
+    texts(tmp_path, set__labels__train__a_txt=OUTLINE, set__labels__val__b_txt=OUTLINE)
+    texts(tmp_path, set__data_yaml="train: images/train\nval: images/val\nnames: [disc]\n")
+    found = only(tmp_path)
+    assert found.keys == {"kind": "yolo", "url": str(tmp_path / "set")}
+    assert found.needs_split and set(found.splits) == {"train", "val"}
+
+
+def test_boxes_are_no_masks(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.jpg")
+    texts(tmp_path, labels__a_txt=BOX)
+    assert not only(tmp_path).has_masks

@@ -1,0 +1,294 @@
+"""Claims about `factory init`: what it writes can be read, and what it is unsure of is said."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from factory.cli import main
+from factory.config import Config, load_config
+from factory.data import loading
+from factory.data.items import Source
+from factory.png import encode_png
+from tests.data.inputs import encoded
+from tests.data.kinds.test_auto import mask, pairs_of
+from tests.data.test_layouts import FOLDERS, TREES, voc
+from tests.data.test_recognition import photograph
+
+
+@pytest.fixture
+def init(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs the command in a folder of its own, which must work; returns what it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        assert main(["init", *arguments, "--out", "my.yaml"]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs the command, which must be refused and write nothing; returns what it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        assert main(["init", *arguments]) == 2
+        assert sorted(tmp_path.rglob("*")) == before
+        return capsys.readouterr().err
+
+    return run
+
+
+def sections(config: Config) -> dict[str, Source]:
+    found = {name: getattr(config.data, name) for name in ("unlabelled", "labelled", "test")}
+    return {name: source for name, source in found.items() if source is not None}
+
+
+def names(config: Config) -> dict[str, set[str]]:
+    """The names of each section's images, all of which can be read."""
+    found = {}
+    for name, source in sections(config).items():
+        loaded = loading.load(source, 16, labelled=name != "unlabelled")
+        assert loaded.problems == ()
+        found[name] = set(loaded.names)
+    return found
+
+
+def images(root: Path, num: int, start: int = 0) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for i in range(num):
+        (root / f"u{i}.png").write_bytes(encode_png(photograph(start + i)))
+
+
+def test_a_folder_of_pairs_becomes_three_sections_that_share_no_test_image(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0, 1)] * 10)
+    said = init("data")
+    found = names(load_config("my.yaml"))
+    assert {name: len(part) for name, part in found.items()} == {
+        "unlabelled": 8,
+        "labelled": 8,
+        "test": 2,
+    }
+    assert not found["test"] & (found["labelled"] | found["unlabelled"])
+    assert "factory inspect --config my.yaml" in said and "please check:" in said
+
+
+def test_every_stage_has_a_place_of_its_own_and_none_is_the_toy_domain_s(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    init("data")
+    config = load_config("my.yaml")
+    assert config.train.url.endswith("out/my") and config.preset == "32px"
+    assert config.models.ddpm_url == f"{config.train.url}/model"
+    assert config.models.ensemble_url == f"{config.train.url}/ensemble"
+    assert config.evaluate.url == f"{config.train.url}/evaluation"
+    assert config.generate.url == f"{config.train.url}/dataset"
+    assert all(source.kind != "toy" for source in sections(config).values())  # type: ignore[attr-defined]
+
+
+def test_folders_are_told_apart_by_what_they_hold(init: Callable[..., str], tmp_path: Path) -> None:
+    images(tmp_path / "many", 5, start=50)
+    pairs_of(tmp_path / "few", mask(0, 1), mask(0, 1))
+    pairs_of(tmp_path / "others", mask(0, 1))
+    init("few", "many", "others")
+    config = load_config("my.yaml")
+    urls = {name: Path(source.url).name for name, source in sections(config).items()}  # type: ignore[attr-defined]
+    assert urls == {"unlabelled": "many", "labelled": "few", "test": "others"}
+    assert {name: len(part) for name, part in names(config).items()} == {
+        "unlabelled": 5,
+        "labelled": 2,
+        "test": 1,
+    }
+    assert not (tmp_path / "my.splits.json").exists()
+
+
+def test_flags_say_which_is_which(init: Callable[..., str], tmp_path: Path) -> None:
+    pairs_of(tmp_path / "a", mask(0, 1), mask(0, 1))
+    pairs_of(tmp_path / "b", mask(0, 1))
+    init("--labelled", "b", "--test", "a", "--unlabelled", "a")
+    found = names(load_config("my.yaml"))
+    assert {name: len(part) for name, part in found.items()} == {
+        "unlabelled": 2,
+        "labelled": 1,
+        "test": 2,
+    }
+
+
+def test_images_alone_are_what_is_learned_from_and_the_rest_is_left_to_people(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    images(tmp_path / "many", 3)
+    said = init("many")
+    config = load_config("my.yaml")
+    assert sections(config).keys() == {"unlabelled"}
+    assert "# labelled: {kind: auto" in (tmp_path / "my.yaml").read_text()
+    assert "need masks before `factory fit`" in said and "factory fit --config" not in said
+
+
+def test_a_folder_beside_the_pairs_is_what_is_learned_from(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data/labeled", mask(0, 1), mask(0, 1))
+    images(tmp_path / "data/unlabeled", 4, start=50)
+    init("data")
+    assert names(load_config("my.yaml"))["unlabelled"] == {f"u{i}.png" for i in range(4)}
+
+
+@pytest.mark.parametrize("layout", TREES)
+def test_a_published_dataset_is_ready_to_be_read(
+    layout: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    root = FOLDERS.get(layout, "data")
+    TREES[layout](tmp_path / root)
+    said = init(root)
+    found = names(load_config("my.yaml"))
+    assert f"layout {layout}" in said and found["labelled"] and found["unlabelled"]
+    if "test" in found and layout != "ddpm-segmentation":  # whose names repeat
+        assert not found["test"] & found["labelled"]
+
+
+def test_the_published_splits_are_used(init: Callable[..., str], tmp_path: Path) -> None:
+    voc(tmp_path / "VOC2012")
+    init("VOC2012")
+    assert names(load_config("my.yaml")) == {
+        "unlabelled": {"0.jpg", "2.jpg", "3.jpg"},
+        "labelled": {"0.jpg", "2.jpg"},
+        "test": {"1.jpg"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        ((0, 255), ["background", {"name": "class_1", "above": 0}]),
+        ((1, 2), [{"name": "class_1", "ids": [1]}, {"name": "class_2", "ids": [2]}]),
+    ],
+)
+def test_what_masks_hold_becomes_classes_that_people_are_asked_to_check(
+    values: tuple[int, ...], classes: list[Any], init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(*values), mask(*values))
+    said = init("data")
+    config = load_config("my.yaml")
+    assert config.data.labelled.classes == config.data.test.classes == classes
+    assert "the names of the classes" in said
+    names(config)
+
+
+def test_values_of_many_bits_get_a_range(init: Callable[..., str], tmp_path: Path) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    for i, high in enumerate((900, 1905)):
+        values = np.linspace(500, high, 256).reshape(16, 16).astype(np.uint16)
+        path = tmp_path / f"data/images/{i}.png"
+        path.write_bytes(encoded(Image.fromarray(values)))
+    said = init("data")
+    config = load_config("my.yaml")
+    assert config.data.unlabelled.intensity == (500, 1905)
+    assert "500 becomes black, 1905 white" in said
+    names(config)
+
+
+@pytest.mark.parametrize(("size", "fit"), [((20, 16), "crop"), ((64, 16), "tile")])
+def test_images_that_are_not_square_get_a_fit(
+    size: tuple[int, int], fit: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    for i in range(2):
+        picture = Image.fromarray(photograph(i)).resize(size)
+        ids = Image.fromarray(mask(0, 1)).resize(size, Image.Resampling.NEAREST)
+        (tmp_path / f"data/images/{i}.png").write_bytes(encoded(picture))
+        (tmp_path / f"data/masks/{i}.png").write_bytes(encoded(ids))
+    assert "for images that are not square" in init("data")
+    config = load_config("my.yaml")
+    assert {source.fit for source in sections(config).values()} == {fit}  # type: ignore[attr-defined]
+    names(config)
+
+
+def test_masks_beside_turned_photographs_are_taken_as_drawn_on_the_stored_pixels(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    for i in range(2):
+        (tmp_path / f"data/images/{i}.png").unlink()
+        exif = Image.Exif()
+        exif[274] = 6
+        picture = encoded(photograph(i), "JPEG", exif=exif.tobytes())
+        (tmp_path / f"data/images/{i}.jpg").write_bytes(picture)
+    assert "(exif)" in init("data")
+    config = load_config("my.yaml")
+    assert config.data.labelled.exif == "apply_to_masks"
+    names(config)
+
+
+def test_images_without_a_mask_are_left_out_and_said(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    (tmp_path / "data/images/lonely.png").write_bytes(encode_png(photograph(9)))
+    init("data")
+    config = load_config("my.yaml")
+    assert config.data.labelled.unpaired == "skip"
+    assert "lonely.png" in names(config)["unlabelled"]
+
+
+def test_few_images_are_not_learned_by_heart(init: Callable[..., str], tmp_path: Path) -> None:
+    images(tmp_path / "many", 50)
+    init("many")
+    config = load_config("my.yaml")
+    assert config.train.num_steps * config.train.batch_size / 50 <= 1000
+
+
+def test_a_config_that_is_there_is_never_overwritten(
+    init: Callable[..., str], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    images(tmp_path / "many", 3)
+    init("many")
+    assert "is there already" in refused("many", "--out", "my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "my.yaml"], "Name at least one folder"),
+        (["many", "--out", "my.json"], "a config is a .yaml file"),
+        (["missing", "--out", "my.yaml"], "no such folder"),
+        (["empty", "--out", "my.yaml"], "no images that are read"),
+        (["many", "more", "--out", "my.yaml"], "Say which is meant with --unlabelled"),
+        (["--labelled", "many", "--out", "my.yaml"], "holds images alone"),
+        (["two", "--out", "my.yaml"], "may be read in several ways"),
+    ],
+)
+def test_what_is_not_clear_is_refused(
+    arguments: list[str], message: str, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    images(tmp_path / "many", 2)
+    images(tmp_path / "more", 2)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/notes.md").write_text("")
+    for name in ("a", "b"):
+        pairs_of(tmp_path / "two" / name, mask(0, 1))
+    assert message in refused(*arguments)
+
+
+def test_lists_of_names_are_files_that_people_can_edit(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0, 1)] * 5)
+    init("data")
+    lists = json.loads((tmp_path / "my.splits.json").read_text())
+    assert lists.keys() == {"labelled", "test", "unlabelled"}
+    assert len(lists["labelled"]) == 4 and len(lists["test"]) == 1

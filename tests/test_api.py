@@ -114,6 +114,21 @@ def test_a_dataset_holds_the_pairs_that_are_sampled_in_memory(
     assert picture._repr_png_().startswith(b"\x89PNG")
 
 
+def test_labels_of_a_folder_are_those_that_the_segmenter_gives(
+    segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for i, image in enumerate(labelled.images):
+        (images / f"{i}.png").write_bytes(encode_png(image))
+    out = tmp_path / "labels"
+    dataset = factory.label(segmenter, images, out, workers="here", precision="fp32")
+    masks = np.array([row["mask"].numpy() for row in dataset])
+    assert np.mean(masks == segmenter.segment(labelled.images).masks) > 0.99
+    with pytest.raises(factory.UserError, match="`images` says which images are labelled"):
+        factory.label(segmenter, images, out, workers="here", source={})
+
+
 def test_objects_describe_themselves_in_one_short_line(
     segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
 ) -> None:

@@ -127,6 +127,20 @@ def test_a_zip_of_the_images_gives_the_same_rows(
     assert shard_bytes(tmp_path / "zipped") == shard_bytes(tmp_path / "labels")
 
 
+def test_images_of_any_source_are_labelled(
+    label_config: LabelConfig, tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    pairs = {"url": str(tmp_path / "pairs"), "num": 3, "workers": "here"}
+    generate(tiny_config(generate=pairs))
+    source = {"kind": "parquet", "url": str(tmp_path / "pairs" / "data")}
+    config = label_config(source=source)
+    assert label(config).rows == 3
+    label(label_config(source={"kind": "toy", "num": 3}, url=str(tmp_path / "toy")))
+    images = {url: [s.image for s in samples_of(url)] for url in (pairs["url"], config.label.url)}
+    np.testing.assert_array_equal(*images.values())
+    assert samples_of(str(tmp_path / "toy"))[0].source == "toy-0-000000"
+
+
 # The original size
 
 

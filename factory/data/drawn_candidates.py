@@ -1,4 +1,4 @@
-"""Sections that read images whose masks are drawn: by COCO's JSONs, or YOLO's texts."""
+"""Sections that read images whose masks are drawn: by JSONs of COCO or labelme, or YOLO's texts."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -11,6 +11,7 @@ from factory.errors import UnreadableImage, UserError
 from factory.yaml_reading import parse_yaml
 
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_LABELME_KEYS = (b'"shapes"', b'"imagePath"')
 _MAX_JSONS = 200
 """JSON files are looked into where they are no more: others are labels of single images."""
 _DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
@@ -23,7 +24,7 @@ _MIN_NUMBERS = 7
 def found_in(files: Files) -> Iterator[Candidate]:
     """Yields the sections that are there."""
     if files.pictures:
-        yield from _coco(files) or _yolo(files)
+        yield from _coco(files) or _yolo(files) or _labelme(files)
 
 
 def _coco(files: Files) -> list[Candidate]:
@@ -56,6 +57,20 @@ def _yolo(files: Files) -> list[Candidate]:
     there = _splits_of(files.tree, described[0])
     splits = {split: {"split": split} for split in there} if len(there) > 1 else {}
     return [Candidate(keys, splits, needs_split=bool(splits))]
+
+
+def _labelme(files: Files) -> list[Candidate]:
+    """Images, and labelme's JSONs."""
+    stems = {str(PurePosixPath(name).with_suffix("").name) for name in files.pictures}
+    jsons = [
+        name
+        for name in files.names
+        if name.lower().endswith(".json") and PurePosixPath(name).stem in stems
+    ]
+    few = jsons[:: max(1, len(jsons) // _NUM_LOOKED_INTO)]
+    if not few or not all(_holds(files.tree, name, _LABELME_KEYS) for name in few):
+        return []
+    return [Candidate({"kind": "labelme", "url": files.url})]
 
 
 def _text_of(image: str) -> str:

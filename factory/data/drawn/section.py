@@ -1,7 +1,7 @@
 """The base of the sections of sources whose masks are drawn of shapes with labels."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from factory.data.sections import FileSection, LabelledSection
 from factory.errors import Problems
@@ -9,8 +9,6 @@ from factory.errors import Problems
 if TYPE_CHECKING:
     from factory.data.drawn.labels import LabelIds
     from factory.data.items import Item
-
-Unannotated = Literal["background", "skip", "refuse"]
 
 
 class DrawnSection(LabelledSection, FileSection):

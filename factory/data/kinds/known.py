@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from factory.data.kinds.auto import AutoSource
 from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
+from factory.data.kinds.labelme import LabelmeSource
 from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.parquet import ParquetSource
 from factory.data.kinds.toy import ToySource
@@ -27,6 +28,7 @@ KnownSource = (
     | WebdatasetSource
     | CocoSource
     | YoloSource
+    | LabelmeSource
     | AutoSource
 )
 _KINDS: dict[str, type[SourceSection]] = {

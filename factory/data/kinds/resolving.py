@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from factory.data import listing
 from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
+from factory.data.kinds.labelme import LabelmeSource
 from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.parquet import ParquetSource
 from factory.data.kinds.webdataset import WebdatasetSource
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
     from factory.data.mask_sampling import MaskSample
     from factory.data.trees import Tree
 
-Recognised = FolderSource | PairsSource | ParquetSource | WebdatasetSource | CocoSource | YoloSource
+Recognised = (
+    FolderSource
+    | PairsSource
+    | ParquetSource
+    | WebdatasetSource
+    | CocoSource
+    | YoloSource
+    | LabelmeSource
+)
 """A section of one of the kinds that are recognised."""
 _SECTIONS: dict[str, type[Recognised]] = {
     "folder": FolderSource,
@@ -32,9 +41,10 @@ _SECTIONS: dict[str, type[Recognised]] = {
     "webdataset": WebdatasetSource,
     "coco": CocoSource,
     "yolo": YoloSource,
+    "labelme": LabelmeSource,
 }
 """The kinds that are recognised."""
-_DRAWN = ("coco", "yolo")
+_DRAWN = ("coco", "yolo", "labelme")
 """Kinds whose masks are drawn, so that no values are looked into."""
 _ANY_CLASSES = ["0", "1"]
 """Stand for classes where masks are not read."""

@@ -137,7 +137,7 @@ class YoloSource(DrawnSection):
         names = description.names
         if names:
             labels = self.label_ids(names, dict.fromkeys(names, 0), problems)
-            return labels and (labels, [labels.id_of[name] for name in names])
+            return (labels, [labels.id_of[name] for name in names]) if labels else None
         labels = self.label_ids((), {}, problems) if self.names_classes else None
         rules = self.read_rules(Problems())
         if labels is None or rules is None:

@@ -130,14 +130,16 @@ def test_a_zip_of_the_images_gives_the_same_rows(
 def test_images_of_any_source_are_labelled(
     label_config: LabelConfig, tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    pairs = {"url": str(tmp_path / "pairs"), "num": 3, "workers": "here"}
-    generate(tiny_config(generate=pairs))
-    source = {"kind": "parquet", "url": str(tmp_path / "pairs" / "data")}
+    pairs = tmp_path / "pairs"
+    generate(tiny_config(generate={"url": str(pairs), "num": 3, "workers": "here"}))
+    source = {"kind": "parquet", "url": str(pairs / "data")}
     config = label_config(source=source)
     assert label(config).rows == 3
     label(label_config(source={"kind": "toy", "num": 3}, url=str(tmp_path / "toy")))
-    images = {url: [s.image for s in samples_of(url)] for url in (pairs["url"], config.label.url)}
-    np.testing.assert_array_equal(*images.values())
+    generated, labelled = (
+        [sample.image for sample in samples_of(url)] for url in (str(pairs), config.label.url)
+    )
+    np.testing.assert_array_equal(generated, labelled)
     assert samples_of(str(tmp_path / "toy"))[0].source == "toy-0-000000"
 
 

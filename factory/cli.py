@@ -24,6 +24,9 @@ _NOT_ON_WINDOWS = (
     "Run it in WSL2 (`wsl --install`, then install it there as README.md tells)."
 )
 
+_RESUMABLE = ("generate", "label", "export")
+"""The commands of which the same one makes what is still missing."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. Raises SystemExit where none was to be run."""
@@ -76,14 +79,12 @@ def _run(command: str, args: argparse.Namespace) -> int:
     except BrokenPipeError as error:
         return _unsaid(error)
     except _failures() as error:
-        return failed(
-            _line(error), resumable=command in ("generate", "label") and not _only_looks(args)
-        )
+        return failed(_line(error), resumable=command in _RESUMABLE and not _only_looks(args))
 
 
 def _only_looks(args: argparse.Namespace) -> bool:
     """True if the command was only to be shown or checked."""
-    return bool(args.print_config or args.dry_run)
+    return bool(getattr(args, "print_config", False) or getattr(args, "dry_run", False))
 
 
 def _exit_code(command: Command, args: argparse.Namespace) -> int:

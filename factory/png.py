@@ -17,6 +17,7 @@ from factory.images import MAX_PIXELS, UInt8, open_image
 DEFLATE_LEVEL = 1
 """The level of libdeflate, 1..12; `benchmarks/writing.py` measures other levels and filters."""
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _PLAIN, _UP = 0, 2
 # Adjacent rows of a photograph are similar; differences of class ids do not compress better.
@@ -44,13 +45,15 @@ def encode_png(pixels: UInt8) -> bytes:
 def decode_png(data: bytes) -> UInt8:
     """PNG bytes -> (H, W, 3) RGB or (H, W) ids; a PNG of `encode_png` is decoded without Pillow.
 
-    Raises UnreadableImage if they do not decode, or have another mode than RGB and L.
+    Raises UnreadableImage if they do not decode, have another mode than RGB and L, or a chunk whose
+    checksum is not that of its bytes.
     """
     pixels = _decode_own(data)
     if pixels is None:
         image = open_image(data, ("PNG",))
         if image.mode not in ("RGB", "L"):
             raise UnreadableImage(f"a picture of mode {image.mode}, not RGB or L")
+        _check_chunks(data)
         pixels = np.asarray(image, np.uint8)
     return pixels
 
@@ -104,6 +107,21 @@ def _decode_own(data: bytes) -> UInt8 | None:
     return rows.reshape(height, width, 3)
 
 
+def _check_chunks(data: bytes) -> None:
+    """Raises UnreadableImage if a PNG is cut off, or a chunk is altered.
+
+    Pillow does not look at the checksums of those that hold the pixels.
+    """
+    start, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
+        stop = start + 8 + length
+        checksum = deflate.crc32(data[start + 4 : stop])
+        if data[stop : stop + 4] != checksum.to_bytes(4):
+            raise UnreadableImage("a PNG that is cut off, or whose bytes do not fit its checksums")
+        start = stop + 4
+
+
 def _png(width: int, height: int, color: int, body: bytes | bytearray) -> bytes:
     """A whole PNG file from its deflated lines."""
     return b"".join([_head(width, height, color), *_chunk(b"IDAT", body), _END])
@@ -113,7 +131,7 @@ def _png(width: int, height: int, color: int, body: bytes | bytearray) -> bytes:
 def _head(width: int, height: int, color: int) -> bytes:
     """The signature of PNG and the chunk IHDR."""
     header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
-    return b"".join([b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header)])
+    return b"".join([_SIGNATURE, *_chunk(b"IHDR", header)])
 
 
 def _chunk(kind: bytes, body: bytes | bytearray) -> Iterable[bytes | bytearray]:

@@ -120,3 +120,19 @@ def test_only_ids_get_a_palette() -> None:
     for data in (png.encode_png(pixels), b"", b"no picture", jpeg):
         with pytest.raises(UnreadableImage):
             png.with_palette(data, [(0, 0, 0)])
+
+
+@pytest.mark.parametrize("made_by", ["us", "Pillow"])
+@pytest.mark.parametrize("pixels", [noise(5, 7), noise(5, 7)[..., 0]], ids=["RGB", "L"])
+def test_a_flipped_bit_of_a_png_is_refused_or_changes_no_pixel(pixels: UInt8, made_by: str) -> None:
+    ours = made_by == "us"
+    data = png.encode_png(pixels) if ours else encoded(Image.fromarray(pixels), format="PNG")
+    refused = 0
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            assert np.array_equal(png.decode_png(bytes(flipped)), pixels)
+        except UnreadableImage:
+            refused += 1
+    assert refused >= 8 * (len(data) - 12), "all but the end mark has a checksum"

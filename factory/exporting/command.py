@@ -1,5 +1,6 @@
 """The export of a finished dataset: shard by shard, never the whole in memory."""
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,7 +65,11 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
 
 def _check_places(url: str, to: str, out: str) -> None:
     """Raises UserError if the export would lie in its dataset, or in a store that is not for it."""
-    if f"{out}/".startswith(f"{url}/"):
+    # A link may lead there, too.
+    inner, outer = (
+        os.path.realpath(each) if storage.is_local(each) else each for each in (out, url)
+    )
+    if f"{inner}/".startswith(f"{outer}/"):
         raise UserError(f"{out}: lies in the dataset that is exported. Choose another --out.")
     if to == "hub" and not out.startswith("hf://datasets/"):
         raise UserError(

@@ -43,23 +43,35 @@ class ExportLedger:
         return Folder(self.url)
 
     def check(self) -> None:
-        """Raises UserError if the URL holds another export, or anything that is none."""
+        """Raises UserError if the URL holds another export, or anything that is none, or if it
+        cannot be read."""
         try:
-            existing = self._read(IDENTITY)
-        except FileNotFoundError:
-            names = self.folder.entries()
-            found = [n for n in names if not TEMPORARY.search(n) and n not in _OF_STORES]
-            if found:
-                raise UserError(
-                    f"{self.url}: is not empty ({some(found)}), and holds no export. Choose "
-                    "another --out."
-                ) from None
-            return
-        if found := differences(existing, dict(self.identity)):
+            existing = self._existing()
+        except OSError as error:
+            remedy = "Name a place that you may read and write."
+            raise to_user_error(self.url, error, "read", remedy) from None
+        if existing and (found := differences(existing, dict(self.identity))):
             raise UserError(
                 f"{self.url}: holds another export. Choose another --out, or go back to its "
                 "settings to go on with it. The difference:\n  " + "\n  ".join(found)
             )
+
+    def _existing(self) -> dict[str, Any] | None:
+        """The identity of the export at the URL, None if it is empty. Raises UserError if it holds
+        anything else."""
+        try:
+            return self._read(IDENTITY)
+        except FileNotFoundError:
+            names = self.folder.entries()
+        if IDENTITY in names:
+            # Another command has just begun.
+            return self._read(IDENTITY)
+        if found := [n for n in names if not TEMPORARY.search(n) and n not in _OF_STORES]:
+            raise UserError(
+                f"{self.url}: is not empty ({some(found)}), and holds no export. Choose "
+                "another --out."
+            )
+        return None
 
     def claim(self) -> None:
         """Writes what the export is, or finds it written. Raises UserError if that cannot be done,

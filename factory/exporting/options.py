@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 from factory.errors import Problems, nearest
@@ -49,16 +50,15 @@ def read_options(to: str, takes: dict[str, tuple[str, ...]], given: dict[str, An
     problems = Problems()
     values: dict[str, Any] = {n: value for n, value in given.items() if value is not None}
     known = [each.name for each in fields(Options)]
-    if to not in takes:
+    is_known = isinstance(to, str) and to in takes
+    if not is_known:
         problems.add(f"to = {to!r}: is no format. {nearest(str(to), list(takes))}")
     for name, value in values.items():
         if name not in known:
             problems.add(f"{name}: is no option. {nearest(name, known)}")
         elif problem := _problem(name, value):
             problems.add(f"{name} = {value!r}: {problem}")
-        elif (
-            to in takes and value != getattr(_DEFAULTS, name) and name not in (*GENERAL, *takes[to])
-        ):
+        elif is_known and value != getattr(_DEFAULTS, name) and name not in (*GENERAL, *takes[to]):
             formats = [each for each, names in takes.items() if name in names]
             problems.add(
                 f"{name}: is no option of {to}, but of {', '.join(formats)}. Leave it out."
@@ -89,7 +89,7 @@ def _problem(name: str, value: Any) -> str | None:
 
 def _number(value: Any) -> float | None:
     """The value as a number; texts of a command line are read, too."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, Real | str):
         return None
     try:
         number = float(value)

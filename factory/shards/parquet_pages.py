@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from factory.errors import DamagedShard
@@ -34,32 +35,63 @@ class Page:
     """Bytes, header included."""
     first_row: int
     """Its first row, counted from that of the row group."""
+    num_rows: int
 
 
-def offset_indexes(footer: bytes) -> list[dict[str, range]]:
-    """For each row group, where in the file the offset index of each column lies.
+@dataclass(frozen=True)
+class Chunk:
+    """A column of a row group, as the footer tells of it."""
 
-    footer: the metadata at the end of a file. Columns without an index are left out. Raises
+    index: range
+    """Where its offset index lies in the file."""
+    pages: range
+    """Where its pages lie, one after another."""
+    num_rows: int
+
+
+def offset_indexes(footer: bytes) -> list[dict[str, Chunk]]:
+    """For each row group, its columns by their names.
+
+    footer: the metadata at the end of a file. Those without an index are left out. Raises
     DamagedShard.
     """
     metadata = _struct(footer)[0]
     with _fields_are_there("a footer"):
-        return [_indexes_of(group[1]) for group in metadata[4]]
+        return [_chunks_of(group[1], group[3]) for group in metadata[4]]
 
 
-def _indexes_of(chunks: Sequence[Fields]) -> dict[str, range]:
+def _chunks_of(chunks: Sequence[Fields], num_rows: int) -> dict[str, Chunk]:
     return {
-        b".".join(chunk[3][3]).decode(errors="replace"): range(chunk[4], chunk[4] + chunk[5])
+        b".".join(chunk[3][3]).decode(errors="replace"): Chunk(
+            index=range(chunk[4], chunk[4] + chunk[5]),
+            pages=range(chunk[3][9], chunk[3][9] + chunk[3][7]),
+            num_rows=int(num_rows),
+        )
         for chunk in chunks
         if chunk.get(4) and chunk.get(5) and chunk[3][4] == _UNCOMPRESSED
     }
 
 
-def pages_of(offset_index: bytes) -> list[Page]:
-    """The pages that an offset index tells of, in order. Raises DamagedShard."""
+def pages_of(offset_index: bytes, chunk: Chunk) -> list[Page]:
+    """The pages that a column's offset index tells of, in order.
+
+    Raises DamagedShard, also unless they are all of the column's bytes and rows, without a gap:
+    neither the index nor the footer has a checksum, and a page is not told from another.
+    """
     found = _struct(offset_index)[0]
     with _fields_are_there("an offset index"):
-        return [Page(each[1], each[2], each.get(3, 0)) for each in found[1]]
+        places = [(int(each[1]), int(each[2]), int(each.get(3, 0))) for each in found[1]]
+    starts = [start for start, _, _ in places]
+    stops = [start + size for start, size, _ in places]
+    rows = [*(first for _, _, first in places), chunk.num_rows]
+    nums = [after - first for first, after in pairwise(rows)]
+    if (
+        [chunk.pages.start, *stops] != [*starts, chunk.pages.stop]
+        or rows[0] != 0
+        or min(nums, default=1) < 1
+    ):
+        raise DamagedShard("an offset index whose pages are not those of its column")
+    return [Page(*place, num) for place, num in zip(places, nums, strict=True)]
 
 
 def page_of_row(pages: Sequence[Page], row: int) -> Page:
@@ -101,7 +133,7 @@ def _fields_are_there(what: str) -> Iterator[None]:
     """Raises DamagedShard where the body misses a field, or finds one of another type."""
     try:
         yield
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise DamagedShard(f"{what} that lacks what it must tell ({error!r})") from None
 
 

@@ -1,10 +1,11 @@
 """Random access to a dataset's samples: single ones are read, whatever the size of their shards."""
 
+import operator
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from numbers import Integral
+from threading import Lock
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -35,7 +36,8 @@ class ShardIndex(Dataset[dict[str, Any]]):
 
     A shard's sha256 cannot be checked by a part of it. What is checked: its size, the checksums of
     the pages of Parquet, the headers of tars, the key, and the checksums of the pictures; so the
-    fields of a tar's JSON are not. Nothing stays open, so any process of a DataLoader may use it.
+    fields of a tar's JSON are not. Nothing stays open, so any process of a DataLoader may use it,
+    and any thread.
     """
 
     def __init__(
@@ -55,13 +57,17 @@ class ShardIndex(Dataset[dict[str, Any]]):
         self.receipts = receipts_to_read(url, partial)
         self._starts = [0, *accumulate(receipt.rows for receipt in self.receipts)]
         self._known: dict[int, SingleRows] = {}
+        self._lock = Lock()
 
     def __repr__(self) -> str:
         return f"ShardIndex({self.url!r}, {counted(len(self), 'sample')})"
 
     def __getstate__(self) -> dict[str, Any]:
         # Other processes learn by themselves where samples lie.
-        return {**self.__dict__, "_known": {}}
+        return {**self.__dict__, "_known": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = {**state, "_lock": Lock()}
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -74,11 +80,14 @@ class ShardIndex(Dataset[dict[str, Any]]):
         nor a slice, UserError where the shard is missing or altered."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        if not isinstance(index, Integral):
+        try:
+            # As lists do it, so that the numbers of NumPy and torch are taken, too.
+            number = operator.index(index)
+        except TypeError:
             raise TypeError(
                 f"a sample is named by a whole number or a slice, not by {type(index).__name__}"
-            )
-        number = int(index) + (len(self) if index < 0 else 0)
+            ) from None
+        number += len(self) if number < 0 else 0
         if not 0 <= number < len(self):
             raise IndexError(f"{self.url} has {counted(len(self), 'sample')}, so none at {index}")
         shard = bisect_right(self._starts, number) - 1
@@ -88,10 +97,7 @@ class ShardIndex(Dataset[dict[str, Any]]):
         """The sample of a row of the shard-th receipt. Raises UserError."""
         receipt = self.receipts[shard]
         try:
-            if shard not in self._known:
-                self._forget_one()
-                self._known[shard] = self._rows_of(receipt)
-            stored = self._known[shard].row(row)
+            stored = self._rows_of(shard).row(row)
             key = sample_key(int(receipt.first_key) + row)
             if stored.fields["key"] != key:
                 raise DamagedShard(f"it has {stored.fields['key']} in place of {key}")
@@ -102,7 +108,19 @@ class ShardIndex(Dataset[dict[str, Any]]):
                 "repair` on the dataset."
             ) from None
 
-    def _rows_of(self, receipt: Receipt) -> SingleRows:
+    def _rows_of(self, shard: int) -> SingleRows:
+        """What is known of the shard-th receipt's shard; threads may call it at once."""
+        # Another thread may forget it meanwhile, or learn the same.
+        known = self._known.get(shard)
+        if known is None:
+            known = self._opened(self.receipts[shard])
+            with self._lock:
+                while len(self._known) >= _MAX_KNOWN_SHARDS:
+                    del self._known[next(iter(self._known))]
+                self._known[shard] = known
+        return known
+
+    def _opened(self, receipt: Receipt) -> SingleRows:
         url = storage.join(self.url, receipt.path)
         try:
             size = storage.size_of(url)
@@ -112,7 +130,3 @@ class ShardIndex(Dataset[dict[str, Any]]):
             # Reading it whole tells what is wrong, unless its store tells no sizes.
             read_shard(self.url, receipt)
         return _SINGLE_ROWS[self.plan.format](RangedFile(url, receipt.bytes))
-
-    def _forget_one(self) -> None:
-        if len(self._known) >= _MAX_KNOWN_SHARDS:
-            del self._known[next(iter(self._known))]

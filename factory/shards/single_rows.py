@@ -54,12 +54,13 @@ class ParquetRows:
         if key not in self._pages:
             if key[1] not in self._indexes[group]:
                 raise DamagedShard(f"a Parquet shard without an index of the pages of {name}")
-            place = self._indexes[group][key[1]]
-            self._pages[key] = parquet_pages.pages_of(self._file.range(place.start, place.stop))
+            chunk = self._indexes[group][key[1]]
+            index = self._file.range(chunk.index.start, chunk.index.stop)
+            self._pages[key] = parquet_pages.pages_of(index, chunk)
         page = parquet_pages.page_of_row(self._pages[key], row)
         values = parquet_pages.values_of(self._file.range(page.start, page.start + page.size))
-        if not 0 <= row - page.first_row < len(values):
-            raise DamagedShard(f"a page of {len(values)} pictures that lacks one of its own")
+        if len(values) != page.num_rows:
+            raise DamagedShard(f"a page of {len(values)} pictures in place of {page.num_rows}")
         return values[row - page.first_row]
 
     def _fields_of(self, group: int) -> list[dict[str, Any]]:
@@ -70,14 +71,18 @@ class ParquetRows:
             ]
 
             def read() -> list[dict[str, Any]]:
-                file = pq.ParquetFile(
-                    self._file, metadata=self._metadata, page_checksum_verification=True
-                )
+                # A file of its own: the place that is read next would be that of all threads.
+                own = RangedFile(self._file.url, self._file.size)
+                file = pq.ParquetFile(own, metadata=self._metadata, page_checksum_verification=True)
                 table = file.read_row_group(group, columns=names, use_threads=False)
                 rows: list[dict[str, Any]] = table.to_pylist()
                 return rows
 
-            self._fields[group] = _checked(read)
+            rows = _checked(read)
+            size = self._metadata.row_group(group).num_rows
+            if len(rows) != size:
+                raise DamagedShard(f"a row group of {counted(len(rows), 'row')} in place of {size}")
+            self._fields[group] = rows
         return self._fields[group]
 
 

@@ -4,7 +4,7 @@ Shapes: H height, W width, C classes.
 """
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -39,9 +39,14 @@ class TensorForm:
         transform: Transform | None,
     ) -> None:
         problems, known = Problems(), {column.name: column for column in plan.fields}
-        names = [columns] if isinstance(columns, str) else list(columns)
+        is_one = isinstance(columns, str) or not isinstance(columns, Collection)
+        names: list[Any] = [columns] if is_one else list(columns)
         for name in names:
-            if name in {column.name for column in PICTURES}:
+            if not isinstance(name, str):
+                problems.add(
+                    f"columns: must be a list of names, such as ['key', 'labels'], got {name!r}."
+                )
+            elif name in {column.name for column in PICTURES}:
                 problems.add(f"columns: {name} always comes. Leave it out.")
             elif name not in known:
                 problems.add(f"columns: {name!r} is no column of {url}. {nearest(name, known)}")

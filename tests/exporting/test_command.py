@@ -1,5 +1,6 @@
 """Claims about every export: resuming, refusing, splitting, and what is told."""
 
+import errno
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from factory.shards import reading
 from factory.shards.filtering import Uncertainties
 from factory.shards.reading import read_manifest
 from factory.shards.schema import Sample
+from factory.storage import Folder
 from tests.exporting import made
 from tests.failing_storage import fail_calls
 
@@ -374,3 +376,75 @@ def test_what_is_exported_is_what_is_in_the_dataset(
     factory.export(dataset, "folder", tmp_path / "out")
     assert storage.read_bytes(str(tmp_path / "out" / "masks" / "000000001.png"))[:4] == b"\x89PNG"
     assert np.unique(samples[1].mask).tolist() == [0, 1, 2, 3, 255]
+
+
+def test_an_export_to_a_link_into_its_dataset_is_refused(
+    refused: Callable[..., str], dataset: str, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(dataset)
+    told = refused(dataset, "--to", "folder", "--out", str(tmp_path / "link" / "out"))
+    assert "lies in the dataset that is exported" in told
+
+
+def test_a_store_that_does_not_let_us_in_is_refused_with_a_remedy(
+    refused: Callable[..., str], dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(self: ExportLedger, name: str) -> Any:
+        raise PermissionError(13, "Denied", name)
+
+    monkeypatch.setattr(ExportLedger, "_read", deny)
+    told = refused(dataset, "--to", "folder", "--out", str(tmp_path / "out"))
+    assert "out: cannot be read (Denied). Name a place that you may read and write." in told
+
+
+def test_a_command_that_begins_while_another_looks_at_the_folder_is_no_other_content(
+    dataset: str, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factory.export(dataset, "folder", f"{memory}/out")
+    honest, num = ExportLedger._read, 0
+
+    def read(self: ExportLedger, name: str) -> Any:
+        nonlocal num
+        num += 1
+        if num == 1:
+            raise FileNotFoundError(name)
+        return honest(self, name)
+
+    monkeypatch.setattr(ExportLedger, "_read", read)
+    assert factory.export(dataset, "folder", f"{memory}/out") == {"train": 10}
+
+
+def test_shares_may_be_numbers_of_numpy(dataset: str, memory: str) -> None:
+    val: Any = np.float32(0.3)
+    num = factory.export(dataset, "folder", f"{memory}/out", val=val, keep=np.float64(0.8))
+    assert set(num) == {"train", "val"}
+
+
+def test_a_format_of_another_type_is_refused(dataset: str, tmp_path: Path) -> None:
+    to: Any = ["coco"]
+    with pytest.raises(UserError, match=r"to = \['coco'\]: is no format"):
+        factory.export(dataset, to, tmp_path / "out")
+
+
+def test_an_export_whose_disk_is_full_ends_resumable_and_goes_on(
+    dataset: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest, num = Folder.write, 0
+
+    def write(self: Folder, name: str, data: bytes) -> None:
+        nonlocal num
+        num += 1
+        if num > 9:
+            raise OSError(errno.ENOSPC, "No space left on device", self.url_of(name))
+        honest(self, name, data)
+
+    arguments = ["export", dataset, "--to", "folder", "--out", str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", write)
+        assert main(arguments) == 3
+    told = capsys.readouterr().err
+    assert "No space left on device" in told and "run the same command again" in told
+    assert main(arguments) == 0

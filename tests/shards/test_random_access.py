@@ -11,12 +11,14 @@ from torch.utils.data import DataLoader
 
 import factory
 from factory import storage
-from factory.errors import UserError
+from factory.errors import DamagedShard, UserError
+from factory.shards import parquet_pages
 from factory.shards.ledger import Ledger
 from factory.shards.random_access import ShardIndex
 from factory.shards.reader import ShardDataset
 from factory.shards.receipts import Circumstances
 from factory.shards.schema import Sample, sample_key
+from factory.shards.single_rows import SingleRows
 
 NUM, PER_SHARD = 8, 3
 KEYS = [sample_key(i) for i in range(NUM)]
@@ -47,7 +49,7 @@ def test_negative_numbers_count_from_the_end_and_slices_are_lists(url):
     assert [row["key"] for row in index[-3:]] == KEYS[-3:]
     assert [row["key"] for row in index[6:1:-2]] == KEYS[6:1:-2]
     assert index[100:] == []
-    assert index[np.int64(-1)]["key"] == KEYS[-1]
+    assert index[np.int64(-1)]["key"] == index[torch.tensor(-1)]["key"] == KEYS[-1]
     assert [row["key"] for row in index] == KEYS
 
 
@@ -55,8 +57,9 @@ def test_negative_numbers_count_from_the_end_and_slices_are_lists(url):
 def test_numbers_beyond_the_samples_are_refused_as_those_of_a_list(url, beyond):
     with pytest.raises(IndexError, match=f"has 8 samples, so none at {beyond}"):
         ShardIndex(url)[beyond]
-    with pytest.raises(TypeError, match="a whole number or a slice, not by str"):
-        ShardIndex(url)["000000001"]
+    for index in ("000000001", 1.0, np.array([1]), torch.tensor([1, 2])):
+        with pytest.raises(TypeError, match="a whole number or a slice, not by"):
+            ShardIndex(url)[index]
 
 
 def test_a_transform_and_unknown_columns_are_those_of_streaming(url):
@@ -200,6 +203,52 @@ def test_a_flipped_bit_is_refused_or_touches_no_sample(url):
         else:
             assert all(map(same, rows, wanted))
     assert refused > 20
+
+
+@pytest.mark.parametrize("part", ["footer", "offset index"])
+def test_a_flipped_bit_where_pages_are_told_gives_no_other_page(part, make_plan, make_samples):
+    data = make_plan(num=9, samples_per_shard=9).encode(make_samples(9))
+    footer = data[-8 - int.from_bytes(data[-8:-4], "little") : -8]
+
+    def pages(footer: bytes, index: bytes | None = None) -> dict[str, list[parquet_pages.Page]]:
+        found = {}
+        for name, chunk in parquet_pages.offset_indexes(footer)[0].items():
+            held = data[chunk.index.start : chunk.index.stop] if index is None else index
+            if name in ("image.bytes", "mask.bytes")[: 2 if index is None else 1]:
+                found[name] = parquet_pages.pages_of(held, chunk)
+        return found
+
+    place = parquet_pages.offset_indexes(footer)[0]["image.bytes"].index
+    index = data[place.start : place.stop]
+    wanted, refused = pages(footer), 0
+    for bit in range(0, 8 * len(footer), 5) if part == "footer" else range(8 * len(index)):
+        flipped = bytearray(footer if part == "footer" else index)
+        flipped[bit // 8] ^= 1 << bit % 8
+        both = (bytes(flipped),) if part == "footer" else (footer, bytes(flipped))
+        try:
+            for name, found in pages(*both).items():
+                # How many rows a page has is compared with the page itself.
+                assert [page.start for page in found] == [page.start for page in wanted[name]]
+        except DamagedShard:
+            refused += 1
+    assert refused > 50
+
+
+def test_a_shard_that_another_thread_forgets_is_read_nevertheless(url, monkeypatch):
+    class Forgetful(dict):
+        def __setitem__(self, shard: int, rows: SingleRows) -> None:
+            """Another thread removes it at once."""
+
+    index = ShardIndex(url)
+    monkeypatch.setattr(index, "_known", Forgetful())
+    assert [index[i]["key"] for i in (0, 3, 6, 1)] == [KEYS[i] for i in (0, 3, 6, 1)]
+
+
+def test_threads_share_no_place_in_a_file(url):
+    index = ShardIndex(url)
+    assert index[0]["key"] == KEYS[0]
+    rows: Any = index._known[0]
+    assert rows._file.tell() == 0
 
 
 def test_a_store_that_fails_is_not_taken_for_damage(url, monkeypatch):

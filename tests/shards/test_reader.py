@@ -215,6 +215,10 @@ def test_unknown_columns_and_types_are_refused_by_name_all_at_once(url):
     assert "image always comes" in always
     assert "mask_dtype = 'int32': must be 'uint8' or 'int64'" in dtype
     assert "transform: must be a function" in transform
+    wrong: Any
+    for wrong in (5, None, [["key"]]):
+        with pytest.raises(UserError, match="columns: must be a list of names"):
+            ShardDataset(url, columns=wrong)
 
 
 def mean_of(row: dict[str, Any]) -> float:

@@ -89,15 +89,24 @@ class VocFormat:
         return notes
 
     def _labels(self) -> list[str]:
-        """The classes' names as lines of `labelmap.txt` can begin with them."""
-        return [_label(name) for name in self.source.classes.names]
+        """The classes' names as lines of `labelmap.txt` can begin with them, each once."""
+        names = self.source.classes.names
+        labels: list[str] = []
+        taken = {name for name in names if _label(name) == name}
+        for class_id, name in enumerate(names):
+            label = _label(name)
+            while label != name and label in taken:
+                label = f"{label}_{class_id}"
+            taken.add(label)
+            labels.append(label)
+        return labels
 
 
 def _label(name: str) -> str:
     """A name without what ends it there, and without a `#` at its beginning, which makes a line a
     comment."""
     line = " ".join(name.replace(":", "_").split())
-    return f"_{line[1:]}" if line.startswith("#") else line
+    return f"_{line[1:]}" if line.startswith("#") else line or "_"
 
 
 def _jpeg(pair: Pair) -> bytes:

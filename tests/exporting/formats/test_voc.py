@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import factory
+from factory.classes import Classes
 from factory.exporting.formats.voc import COLORS
 from factory.shards.schema import Sample
 from tests.exporting import made
@@ -76,6 +77,19 @@ def test_the_label_map_names_the_colours_that_are_in_the_masks(
         "line:128,128,0::",
     ]
     assert "\"cat: 'big'\" is \"cat_ 'big'\" there" in capsys.readouterr().out
+
+
+def test_names_that_the_label_map_cannot_hold_do_not_become_those_of_other_classes(
+    tmp_path: Path, export: Callable[..., Path]
+) -> None:
+    names = ("a:b", "a_b", "a  b", "#b", "_b", "a:b_0", "a b")
+    palette = Classes.named(names).palette
+    url = str(tmp_path / "named")
+    made.write(url, class_names=names, palette=palette)
+    lines = (export(url) / "labelmap.txt").read_text().splitlines()[1:]
+    labels = [line.split(":")[0] for line in lines]
+    assert [labels[i] for i in (1, 4, 6)] == ["a_b", "_b", "a b"]
+    assert len(set(labels)) == len(names)
 
 
 def test_images_are_jpeg_where_that_is_asked_for(

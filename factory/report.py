@@ -25,7 +25,7 @@ from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.reading import read_manifest, read_shard
 from factory.shards.receipts import kinds
-from factory.shards.schema import Sample
+from factory.shards.schema import Sample, pictures_of
 from factory.shards.snippets import loading_snippets
 
 MAX_SHARDS_READ = 8
@@ -120,7 +120,7 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         making=_making(url, manifest),
         recipe=flatten(plan.recipe),
         config=_note(url, CONFIG),
-        ways=loading_snippets(plan.format),
+        ways=loading_snippets(plan.format, pictures_of(plan.columns)[1]),
     )
 
 

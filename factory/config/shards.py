@@ -19,6 +19,9 @@ class ShardsConfig(Section):
     """Pairs of a shard, which is one file."""
     format: Literal["parquet", "webdataset"] = "parquet"
     """parquet: rows of a Parquet file; webdataset: members of a tar file."""
+    mask_column: Literal["mask", "label", "annotation"] = "mask"
+    """The name of the masks' column; label and annotation are what training scripts of Hugging Face
+    look for."""
     batch_size: Count | Literal["auto"] = "auto"
     """Images at once. Part of the plan: the last batch of a shard is padded, so kernels see one
     shape. auto: by image size; on a GPU by what the network takes, too: 8 GiB at most, as an

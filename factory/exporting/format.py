@@ -8,6 +8,7 @@ from factory.classes import Classes
 from factory.exporting.options import Options
 from factory.exporting.pairs import Pair
 from factory.shards.manifest import Manifest
+from factory.shards.schema import Column, pictures_of, with_mask_named
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,17 @@ class Source:
     def classes(self) -> Classes:
         """The dataset's classes."""
         return self.manifest.plan.classes
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the export's rows."""
+        columns, name = self.manifest.plan.columns, self.options.mask_column
+        return columns if name is None else with_mask_named(columns, name)
+
+    @property
+    def mask_column(self) -> str:
+        """The name of the masks' column."""
+        return pictures_of(self.columns)[1]
 
 
 @dataclass(frozen=True)

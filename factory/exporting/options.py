@@ -6,8 +6,7 @@ from numbers import Real
 from typing import Any
 
 from factory.errors import Problems, nearest
-
-MASK_COLUMNS = ("mask", "label", "annotation")
+from factory.shards.schema import MASK_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Options:
     """Whether class 0 is a category, too, where it is called background."""
     jpeg: bool = False
     """Whether images are JPEG files, of quality 95, instead of the very pixels."""
-    mask_column: str = "mask"
-    """The name of the masks' column."""
+    mask_column: str | None = None
+    """The name of the masks' column; None: that of the dataset."""
 
     @property
     def splits(self) -> tuple[str, ...]:

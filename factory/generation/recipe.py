@@ -3,9 +3,14 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from factory.config import Config, GenerateConfig, ShardsConfig
 from factory.diffusion import philox
@@ -79,6 +84,15 @@ class Execution(Computation, frozen=True):
 
     vote: Literal["soft", "hard"]
     ensemble_sha256: str
+    mask_column: Literal["mask", "label", "annotation"] = "mask"
+    """The name of the masks' column; only others than mask are written into a plan."""
+
+    @model_serializer(mode="wrap")
+    def _without_usual_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = handler(self)
+        if self.mask_column == "mask":
+            del told["mask_column"]
+        return told
 
 
 class Recipe(Execution, ImageRecipe, frozen=True):
@@ -117,6 +131,7 @@ def make_plan(config: Config, models: Models) -> Plan:
         feature_source=_feature_source(generate),
         vote=generate.vote,
         ensemble_sha256=models.ensemble_hash,
+        mask_column=generate.mask_column,
     )
     return Plan(
         num=generate.num,
@@ -183,7 +198,10 @@ def execution_of(settings: ShardsConfig, models: Models) -> Execution:
     ensemble = models.ensemble.config
     computation = _computation(settings, models.ddpm, ensemble.timesteps, ensemble.blocks)
     return Execution(
-        **computation.model_dump(), vote=settings.vote, ensemble_sha256=models.ensemble_hash
+        **computation.model_dump(),
+        vote=settings.vote,
+        ensemble_sha256=models.ensemble_hash,
+        mask_column=settings.mask_column,
     )
 
 

@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from factory.classes import Classes
-from factory.shards.schema import COLUMNS, PICTURES, Column
+from factory.shards.schema import COLUMNS, Column, pictures_of
 from factory.shards.snippets import loading_snippets
 
 _SIZES = (
@@ -20,6 +20,8 @@ _SIZES = (
     (10**6, "100K<n<1M"),
 )
 _LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
+_TITLES = {True: "Synthetic image/mask pairs", False: "Images with predicted masks"}
+"""Titles of datasets whose images were drawn, and of others."""
 
 
 def dataset_card(
@@ -30,17 +32,23 @@ def dataset_card(
     run: Mapping[str, str],
     columns: Sequence[Column] = COLUMNS,
     is_drawn: bool = True,
+    command: str = "",
 ) -> str:
     """Renders README.md: YAML front matter by which `datasets` opens the folder, then text.
 
     license: a Hugging Face licence id. run: settings to show; its `format` ("parquet", the
-    default, or "webdataset") decides the columns. All of them may hold any
-    text. is_drawn: False if the images are of a source.
+    default, or "webdataset") decides the columns. All of them may hold any text. is_drawn: False if
+    the images are of a source. command: the line that makes the pairs again.
     """
     tar = run.get("format") == "webdataset"
+    mask_column = pictures_of(columns)[1]
     front = {
         "license": license,
+        "pretty_name": _TITLES[is_drawn],
         "task_categories": ["image-segmentation"],
+        "task_ids": ["semantic-segmentation"],
+        "annotations_creators": ["machine-generated"],
+        "source_datasets": ["original"],
         **({"tags": ["synthetic"]} if is_drawn else {}),
         "size_categories": [size_category(num)],
         "configs": [
@@ -49,16 +57,24 @@ def dataset_card(
                 "data_files": [{"split": "train", "path": f"data/*.{'tar' if tar else 'parquet'}"}],
             }
         ],
-        "dataset_info": {"features": (_tar_features if tar else features)(classes, columns)},
+        "dataset_info": {
+            "features": (_tar_features if tar else features)(classes, columns),
+            "splits": [{"name": "train", "num_examples": num}],
+        },
     }
     return TEMPLATES.get_template("card.md.j2").render(
         front=yaml.safe_dump(front, sort_keys=False),
         description=description,
         num=num,
         is_drawn=is_drawn,
+        title=_TITLES[is_drawn],
         tar=tar,
+        mask_column=mask_column,
+        command=command,
         columns=meanings(columns),
-        loading="\n".join(loading_snippets("webdataset" if tar else "parquet").values()),
+        loading="\n".join(
+            loading_snippets("webdataset" if tar else "parquet", mask_column).values()
+        ),
         classes=[
             (name, "#" + bytes(color).hex())
             for name, color in zip(classes.names, classes.palette, strict=True)
@@ -105,7 +121,11 @@ def features(classes: Classes, columns: Sequence[Column] = COLUMNS) -> list[dict
 def _tar_features(classes: Classes, columns: Sequence[Column]) -> list[dict[str, Any]]:
     fields = [column for column in columns if column.dtype != "image"]
     return [
-        *({"name": f"{column.name}.png", "dtype": "image"} for column in PICTURES),
+        *(
+            {"name": f"{column.name}.png", "dtype": "image"}
+            for column in columns
+            if column.dtype == "image"
+        ),
         {"name": "json", "struct": [_feature(column, classes) for column in fields]},
         {"name": "__key__", "dtype": "string"},
         {"name": "__url__", "dtype": "string"},

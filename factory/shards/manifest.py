@@ -1,6 +1,7 @@
 """The manifest, which sums up a finished dataset, and the files that follow from it."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
 from factory.shards.card import dataset_card
@@ -151,6 +152,28 @@ def describe(
         LABEL_TO_ID: to_json({label: int(i) for i, label in labels.items()}),
         PALETTE: to_json(plan.palette),
         CARD: dataset_card(
-            plan.classes, plan.num, license, description, facts, plan.columns, plan.is_drawn
+            plan.classes,
+            plan.num,
+            license,
+            description,
+            facts,
+            plan.columns,
+            plan.is_drawn,
+            _command(plan),
         ).encode(),
     }
+
+
+def _command(plan: Plan) -> str:
+    """The command that makes the pairs again, in the folder of the dataset.
+
+    What was chosen by the hardware is named, so that others choose the same.
+    """
+    chosen = {"batch_size": "batch_size", "precision": "precision", "compile": "compiled"}
+    settings = " ".join(
+        f"--set {plan.command}.{key}={json.dumps(plan.recipe[name])}".replace('"', "")
+        for key, name in chosen.items()
+        if name in plan.recipe
+    )
+    num = f" --num {plan.num}" if plan.command == "generate" else ""
+    return f"factory {plan.command} --config {CONFIG} --out ANOTHER_FOLDER{num} {settings}".rstrip()

@@ -11,12 +11,13 @@ from factory.errors import DamagedShard
 from factory.shards.schema import (
     COLUMNS,
     PICTURE,
-    PICTURES,
     STORED,
     Column,
     EncodedSample,
     arrow_schema,
     is_row,
+    pictures_in,
+    pictures_of,
 )
 
 ROWS_PER_GROUP = 100
@@ -35,18 +36,14 @@ def encode(
     columns: Sequence[Column] = COLUMNS,
 ) -> bytes:
     """The shard's bytes, the same for the same samples, classes, run and columns."""
-    return write_table(to_table(samples, classes, run, columns), columns)
+    return _write(_table(samples, classes, run, columns), columns)
 
 
-def write_table(table: pa.Table, columns: Sequence[Column] = COLUMNS) -> bytes:
-    """The bytes of a Parquet file of pairs; its columns may have other names than those that are
-    given, in the same order."""
-    names = dict(zip((column.name for column in columns), table.column_names, strict=True))
+def _write(table: pa.Table, columns: Sequence[Column]) -> bytes:
     fields = [column for column in columns if column.dtype != "image"]
-    pngs = [f"{names[column.name]}.bytes" for column in PICTURES]
-    rest = [f"{names[column.name]}.path" for column in PICTURES] + [
-        _path(column) for column in fields
-    ]
+    pictures = pictures_of(columns)
+    pngs = [f"{name}.bytes" for name in pictures]
+    rest = [f"{name}.path" for name in pictures] + [_path(column) for column in fields]
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -65,11 +62,11 @@ def write_table(table: pa.Table, columns: Sequence[Column] = COLUMNS) -> bytes:
     return data
 
 
-def to_table(
+def _table(
     samples: Sequence[EncodedSample],
     classes: Classes,
     run: Mapping[str, str],
-    columns: Sequence[Column] = COLUMNS,
+    columns: Sequence[Column],
 ) -> pa.Table:
     """The table of samples, with the metadata of `arrow_schema`."""
     values: dict[str, Any] = {
@@ -78,8 +75,9 @@ def to_table(
         if column.dtype != "image"
     }
     keys = values["key"]
-    values["image"] = _pictures([sample.image_png for sample in samples], keys, ".png")
-    values["mask"] = _pictures([sample.mask_png for sample in samples], keys, "_mask.png")
+    image, mask = pictures_of(columns)
+    values[image] = _pictures([sample.image_png for sample in samples], keys, ".png")
+    values[mask] = _pictures([sample.mask_png for sample in samples], keys, "_mask.png")
     return pa.Table.from_pydict(values, schema=arrow_schema(classes, run, columns))
 
 
@@ -100,9 +98,10 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
             raise DamagedShard(f"not a Parquet shard: its columns are {file.schema_arrow.names}")
         # All columns are read, and so checked, although some are not used.
         names = [name for name in STORED if name in file.schema_arrow.names]
+        pictures = pictures_in(file.schema_arrow.names)
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
             values = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
-            images, masks = (batch.column(c.name).flatten()[0].to_pylist() for c in PICTURES)
+            images, masks = (batch.column(name).flatten()[0].to_pylist() for name in pictures)
             for row, image_png, mask_png in zip(values, images, masks, strict=True):
                 fields = dict(zip(names, row, strict=True))
                 yield EncodedSample(fields, image_png or b"", mask_png or b"")

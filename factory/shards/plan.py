@@ -143,7 +143,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the rows."""
-        return with_columns(self.recipe.get("columns", ()))
+        return with_columns(self.recipe.get("columns", ()), self.recipe.get("mask_column", "mask"))
 
     @property
     def fields(self) -> tuple[Column, ...]:

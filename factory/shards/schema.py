@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,6 +22,9 @@ from factory.images import UInt8
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """The type of a picture: PNG bytes, and a name, at which there is no file."""
+
+MASK_COLUMNS = ("mask", "label", "annotation")
+"""The names that the column of masks may have."""
 
 NO_CLASS = -1
 """The value that fills `labels` up to the number of classes; `datasets` knows it as no class."""
@@ -188,9 +191,32 @@ ROW = pa.schema([(column.name, column.arrow) for column in COLUMNS])
 """The Parquet row. Its lists have one length throughout a dataset, so that rows make batches."""
 
 
-def with_columns(names: Sequence[str]) -> tuple[Column, ...]:
-    """COLUMNS, and those of MORE_COLUMNS with these names."""
-    return (*COLUMNS, *(column for column in MORE_COLUMNS if column.name in names))
+def with_columns(names: Sequence[str], mask_column: str = "mask") -> tuple[Column, ...]:
+    """COLUMNS, and those of MORE_COLUMNS with these names.
+
+    mask_column: the name of the masks' column, one of MASK_COLUMNS.
+    """
+    more = (column for column in MORE_COLUMNS if column.name in names)
+    return (*with_mask_named(COLUMNS, mask_column), *more)
+
+
+def with_mask_named(columns: Sequence[Column], name: str) -> tuple[Column, ...]:
+    """The columns with another name of that of masks."""
+    mask = pictures_of(columns)[1]
+    return tuple(
+        replace(column, name=name) if column.name == mask else column for column in columns
+    )
+
+
+def pictures_of(columns: Sequence[Column]) -> tuple[str, str]:
+    """The names of the columns of images and of masks."""
+    image, mask = (column.name for column in columns if column.dtype == "image")
+    return image, mask
+
+
+def pictures_in(names: Sequence[str]) -> tuple[str, str]:
+    """The names of the columns of images and of masks among those of a row."""
+    return "image", next((name for name in MASK_COLUMNS if name in names), "mask")
 
 
 def is_row(schema: pa.Schema) -> bool:
@@ -198,7 +224,7 @@ def is_row(schema: pa.Schema) -> bool:
 
     In version 0.1 seeds were unsigned, and `labels` had as many elements as a mask had classes.
     """
-    known = (*COLUMNS, *MORE_COLUMNS)
+    known = with_mask_named((*COLUMNS, *MORE_COLUMNS), pictures_in(schema.names)[1])
     expected = [
         pa.field(column.name, column.arrow)
         for column in known

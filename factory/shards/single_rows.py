@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from factory.errors import DamagedShard, counted
 from factory.shards import parquet_pages, webdataset
 from factory.shards.parquet_pages import Page
-from factory.shards.schema import PICTURES, STORED, EncodedSample, is_row
+from factory.shards.schema import STORED, EncodedSample, is_row, pictures_in
 from factory.storage import RangedFile
 
 _TAIL_BYTES = 2**16
@@ -34,9 +34,11 @@ class ParquetRows:
         self._file = file
         footer = _footer(file)
         self._metadata = _parsed(footer)
+        self._names = self._metadata.schema.to_arrow_schema().names
         self._indexes = parquet_pages.offset_indexes(footer)
         sizes = [self._metadata.row_group(i).num_rows for i in range(len(self._indexes))]
         self._starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        self._pictures = pictures_in(self._names)
         self._fields: dict[int, list[dict[str, Any]]] = {}
         self._pages: dict[tuple[int, str], list[Page]] = {}
 
@@ -46,7 +48,7 @@ class ParquetRows:
             raise DamagedShard(f"a Parquet shard of {counted(self._metadata.num_rows, 'row')}")
         group = bisect_right(self._starts, row) - 1
         within = row - self._starts[group]
-        image_png, mask_png = (self._picture(group, c.name, within) for c in PICTURES)
+        image_png, mask_png = (self._picture(group, name, within) for name in self._pictures)
         return EncodedSample(self._fields_of(group)[within], image_png, mask_png)
 
     def _picture(self, group: int, name: str, row: int) -> bytes:
@@ -66,9 +68,7 @@ class ParquetRows:
     def _fields_of(self, group: int) -> list[dict[str, Any]]:
         """The stored fields of all rows of a row group, which are small."""
         if group not in self._fields:
-            names = [
-                name for name in STORED if name in self._metadata.schema.to_arrow_schema().names
-            ]
+            names = [name for name in STORED if name in self._names]
 
             def read() -> list[dict[str, Any]]:
                 # A file of its own: the place that is read next would be that of all threads.

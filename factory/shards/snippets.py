@@ -1,5 +1,6 @@
 """Code that loads a dataset, by tool, as its card and its report show it."""
 
+import re
 from typing import Literal
 
 _PARQUET = {
@@ -47,6 +48,21 @@ arrays = read_dataset(".", keep=0.8)                   # Ray Data: arrays, for i
 }
 
 
-def loading_snippets(format: Literal["parquet", "webdataset"]) -> dict[str, str]:
-    """Code that loads a dataset of this format from its own folder, by the name of the tool."""
-    return {**(_TAR if format == "webdataset" else _PARQUET), **_FACTORY}
+def loading_snippets(
+    format: Literal["parquet", "webdataset"], mask_column: str = "mask"
+) -> dict[str, str]:
+    """Code that loads a dataset of this format from its own folder, by the name of the tool.
+
+    mask_column: the name of the masks' column.
+    """
+    own = _TAR if format == "webdataset" else _PARQUET
+    named = {tool: _with_mask_named(code, mask_column) for tool, code in own.items()}
+    return {**named, **_FACTORY}
+
+
+def _with_mask_named(code: str, mask_column: str) -> str:
+    if mask_column == "mask":
+        return code
+    # What is said of pandas concerns the name mask alone.
+    plain = re.sub(r" *#[^\n]*\bpandas\b[^\n]*", "", code)
+    return plain.replace('["mask', f'["{mask_column}')

@@ -11,9 +11,10 @@ from itertools import pairwise
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
-from factory.shards.schema import COLUMNS, Column, EncodedSample
+from factory.shards.schema import COLUMNS, MASK_COLUMNS, Column, EncodedSample, pictures_of
 
-_SUFFIXES = (".image.png", ".mask.png", ".json")
+_FIELDS = ".json"
+_NUM_MEMBERS = 3
 _JSON = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 _BLOCK, _RECORD = 512, 10240
@@ -28,8 +29,8 @@ def encode(
     columns: Sequence[Column] = COLUMNS,
 ) -> bytes:
     """The shard's bytes, the same for the same samples; a tar cannot hold classes and run."""
-    del classes, run, columns  # Samples have their columns as fields.
-    return write_tar(samples, _SUFFIXES)
+    del classes, run  # Samples have their other columns as fields.
+    return write_tar(samples, [*(f".{name}.png" for name in pictures_of(columns)), _FIELDS])
 
 
 def write_tar(samples: Iterable[EncodedSample], suffixes: Sequence[str]) -> bytes:
@@ -57,9 +58,10 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
     members = _members(data)
     try:
         for name, image_png in members:
-            key = name.removesuffix(_SUFFIXES[0])
+            key = name.removesuffix(".image.png")
             (mask_name, mask_png), (json_name, text) = next(members), next(members)
-            if [name, mask_name, json_name] != [key + suffix for suffix in _SUFFIXES]:
+            known = [f"{key}.{column}.png" for column in MASK_COLUMNS]
+            if name == key or mask_name not in known or json_name != key + _FIELDS:
                 raise DamagedShard(f"members {name}, {mask_name}, {json_name} are no sample")
             fields = json.loads(text)
             if not isinstance(fields, dict) or fields.get("key") != key:
@@ -81,9 +83,9 @@ def places_of_samples(read: Callable[[int, int], bytes], size: int) -> list[rang
     while any(header := read(ends[-1], ends[-1] + _BLOCK)):
         _, length = _read_header(header)
         ends.append(ends[-1] + _BLOCK + length + -length % _BLOCK)
-    if ends[-1] + 2 * _BLOCK > size or len(ends) % len(_SUFFIXES) != 1:
+    if ends[-1] + 2 * _BLOCK > size or len(ends) % _NUM_MEMBERS != 1:
         raise DamagedShard("a tar that is cut off, or whose last sample lacks members")
-    starts = ends[:: len(_SUFFIXES)]
+    starts = ends[::_NUM_MEMBERS]
     return [range(start, stop) for start, stop in pairwise(starts)]
 
 

@@ -118,7 +118,8 @@ def test_a_cards_front_matter_holds_hostile_text_as_text(
     end = lines.index("---", 1)
     front = yaml.safe_load("\n".join(lines[1:end]))
     assert set(front) == {
-        "license", "task_categories", "tags", "size_categories", "configs", "dataset_info"
+        "license", "pretty_name", "task_categories", "task_ids", "annotations_creators",
+        "source_datasets", "tags", "size_categories", "configs", "dataset_info"
     }  # fmt: skip
     assert front["license"] == text and front["tags"] == ["synthetic"]
     labels = next(f for f in front["dataset_info"]["features"] if f["name"] == "labels")

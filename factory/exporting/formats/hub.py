@@ -34,16 +34,13 @@ class HubFormat:
         yield CARD, [self._card(summary).encode()]
 
     def _card(self, summary: Summary) -> str:
-        classes, column = self.source.classes, self.source.options.mask_column
+        classes = self.source.classes
         return card.TEMPLATES.get_template("export_card.md.j2").render(
             front=yaml.safe_dump(self._front(summary), sort_keys=False, allow_unicode=True),
             num={SPLITS[split]: num for split, num in summary.num.items()},
-            columns=[
-                (names.replace("`mask`", f"`{column}`"), what)
-                for names, what in card.meanings(self.source.manifest.plan.columns)
-            ],
+            columns=card.meanings(self.source.columns),
             is_drawn=self.source.manifest.plan.is_drawn,
-            mask_column=column,
+            mask_column=self.source.mask_column,
             classes=[
                 (name, "#" + bytes(color).hex())
                 for name, color in zip(classes.names, classes.palette, strict=True)
@@ -54,12 +51,9 @@ class HubFormat:
     def _front(self, summary: Summary) -> dict[str, Any]:
         """The front matter of the card, from which the Hub and `datasets` know the files."""
         is_drawn = self.source.manifest.plan.is_drawn
-        num, column = sum(summary.num.values()), self.source.options.mask_column
+        num = sum(summary.num.values())
         splits = [(SPLITS[split], num) for split, num in summary.num.items() if num]
-        features = card.features(self.source.classes, self.source.manifest.plan.columns)
-        for feature in features:
-            if feature["name"] == "mask":
-                feature["name"] = column
+        features = card.features(self.source.classes, self.source.columns)
         return {
             "license": self._license(),
             "pretty_name": "Synthetic image/mask pairs" if is_drawn else "Predicted masks",

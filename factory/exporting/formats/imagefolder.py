@@ -30,7 +30,7 @@ class ImageFolderFormat:
 
     def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
         """See `Format`."""
-        column = self.source.options.mask_column
+        column = self.source.mask_column
         files = []
         rows: dict[str, list[str]] = {split: [] for split in self.source.options.splits}
         for pair in pairs:

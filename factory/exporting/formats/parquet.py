@@ -1,11 +1,8 @@
 """`parquet`: plain Parquet files, a file of a split for each shard, which `datasets` decodes."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import pyarrow as pa
+from typing import ClassVar
 
 from factory.exporting.format import ShardFiles, Source, Summary
 from factory.exporting.pairs import Pair
@@ -34,12 +31,10 @@ class ParquetFormat:
 
     def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
         """See `Format`."""
-        plan = self.source.manifest.plan
-        column = self.source.options.mask_column
+        plan, columns = self.source.manifest.plan, self.source.columns
         files = []
         for name, samples in by_split(self.source, shard, pairs):
-            table = parquet.to_table(samples, plan.classes, plan.run, plan.columns)
-            data = parquet.write_table(renamed(table, column), plan.columns)
+            data = parquet.encode(samples, plan.classes, plan.run, columns)
             files.append((f"{name}.parquet", data))
         return ShardFiles(files)
 
@@ -69,14 +64,3 @@ def by_split(
         ]
         if samples:
             yield f"data/{SPLITS[split]}-{shard:0{plan.num_digits}d}", samples
-
-
-def renamed(table: pa.Table, mask_column: str) -> pa.Table:
-    """The table with another name of its masks' column, in its metadata, too."""
-    names = [mask_column if name == "mask" else name for name in table.column_names]
-    metadata: dict[bytes, bytes] = dict(table.schema.metadata)
-    told: dict[str, Any] = json.loads(metadata[b"huggingface"])
-    features = told["info"]["features"].values()
-    told["info"]["features"] = dict(zip(names, features, strict=True))
-    metadata[b"huggingface"] = json.dumps(told).encode()
-    return table.rename_columns(names).replace_schema_metadata(metadata)

@@ -28,7 +28,7 @@ class WebDatasetFormat:
 
     def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
         """See `Format`."""
-        suffixes = (".image.png", f".{self.source.options.mask_column}.png", ".json")
+        suffixes = (".image.png", f".{self.source.mask_column}.png", ".json")
         return ShardFiles(
             [
                 (f"{name}.tar", webdataset.write_tar(samples, suffixes))

@@ -70,7 +70,8 @@ def _labelme(files: Files) -> list[Candidate]:
     few = jsons[:: max(1, len(jsons) // _NUM_LOOKED_INTO)]
     if not few or not all(_holds(files.tree, name, _LABELME_KEYS) for name in few):
         return []
-    return [Candidate({"kind": "labelme", "url": files.url})]
+    lacking = {"unannotated": "skip"} if len(jsons) < len(files.pictures) else {}
+    return [Candidate({"kind": "labelme", "url": files.url, **lacking})]
 
 
 def _text_of(image: str) -> str:

@@ -196,6 +196,15 @@ def test_the_splits_of_a_data_yaml_are_told(tmp_path: Path) -> None:
     assert found.needs_split and set(found.splits) == {"train", "val"}
 
 
+def test_jsons_of_shapes_for_some_of_the_images_are_labelme(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "b.jpg")
+    texts(tmp_path, a_json='{"shapes": [], "imagePath": "a.jpg"}')
+    skipping = {"kind": "labelme", "url": str(tmp_path), "unannotated": "skip"}
+    assert only(tmp_path).keys == skipping
+    texts(tmp_path, b_json='{"shapes": [], "imagePath": "b.jpg"}')
+    assert only(tmp_path).keys == {"kind": "labelme", "url": str(tmp_path)}
+
+
 def test_boxes_are_no_masks(tmp_path: Path) -> None:
     put(tmp_path, "images/a.jpg")
     texts(tmp_path, labels__a_txt=BOX)

@@ -23,12 +23,14 @@ class Archive:
     def __init__(self, url: str, members: zipfile.ZipFile, file: RangedFile) -> None:
         self.url = url
         self._members, self._file = members, file
-        named = {_name(info): info.filename for info in members.infolist()}
-        self._stored = {name: stored for name, stored in named.items() if name != stored}
+        infos = [info for info in members.infolist() if not _separated(info).endswith("/")]
+        # Programs of Windows that say that they were made on Unix part folders by backslashes, too.
+        windows = all("/" not in info.filename for info in infos)
+        self._stored = {_name(_separated(info, windows)): info.filename for info in infos}
 
     def names(self) -> list[str]:
         """The members' names, with slashes between folders."""
-        return [_name(info) for info in self._members.infolist() if not info.is_dir()]
+        return list(self._stored)
 
     def sizes(self, name: str) -> tuple[int, int]:
         """The number of bytes of a member, unpacked and packed, by what the archive says."""
@@ -62,7 +64,7 @@ class Archive:
             self._file.drop()
 
     def _info(self, name: str) -> zipfile.ZipInfo:
-        return self._members.getinfo(self._stored.get(name, name))
+        return self._members.getinfo(self._stored[name])
 
 
 def split(url: str) -> tuple[str, str] | None:
@@ -105,10 +107,16 @@ def _opened(file: RangedFile) -> zipfile.ZipFile:
         return zipfile.ZipFile(file)
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    """A member's name; old programs of Windows part folders by backslashes."""
-    windows = info.create_system == _MADE_ON_WINDOWS
+def _separated(info: zipfile.ZipInfo, windows: bool = False) -> str:
+    """A member's name with slashes; old programs of Windows part folders by backslashes."""
+    windows = windows or info.create_system == _MADE_ON_WINDOWS
     return info.filename.replace("\\", "/") if windows else info.filename
+
+
+def _name(stored: str) -> str:
+    """A member's name without what means nothing in it: `./a//b.png` is `a/b.png`."""
+    parts = [part for part in stored.split("/") if part not in ("", ".")]
+    return f"{'/' if stored.startswith('/') else ''}{'/'.join(parts)}"
 
 
 def _leaves(name: str) -> bool:

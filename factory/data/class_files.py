@@ -1,10 +1,9 @@
-"""Files of classes: JSON, YAML, names a line, tables with a header, CVAT's labelmap.txt.
+"""Files of classes: JSON, YAML, names a line, tables, CVAT's labelmap.txt.
 
 Which of them a file is, its content says, and where that leaves it open its ending does. All become
 forms of `factory.data.class_forms`.
 """
 
-import csv
 import json
 import re
 from collections.abc import Sequence
@@ -12,18 +11,16 @@ from typing import Any
 
 import yaml
 
+from factory.data import class_tables
 from factory.data.class_forms import FORM, Ignored, parse_rules
 from factory.data.class_rules import ClassRules
 from factory.errors import UserError
 from factory.yaml_reading import parse_yaml
 
 _STRUCTURED = (".json", ".yaml", ".yml")
-_LABELMAP = re.compile(r"(?P<name>[^#].*?):(?P<color>\d+,\d+,\d+)?:[^:]*:[^:]*")
+_PLAIN = (".txt", ".csv", ".tsv")
+_LABELMAP = re.compile(r"(?P<name>[^#].*?):(?P<color>\d+, ?\d+, ?\d+)?:[^:]*:[^:]*")
 """A line of CVAT's labelmap.txt: label:color_rgb:parts:actions."""
-_NUMBERED = re.compile(r"(\d+)\s*[:;,\s]\s*(.*\S)")
-_NAME = {"name", "class", "label", "class_name"}
-_ID = {"id", "value", "index", "pixel value", "class_id"}
-_CHANNELS = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
 
 
 def read_rules(text: str, location: str, ignored: Ignored | None = None) -> ClassRules:
@@ -39,16 +36,17 @@ def _content(text: str, location: str) -> object:
         raise UserError(f"{location}: is empty. {FORM}")
     if lines[0][0] in "[{":
         return _json_or_yaml(text, location)
-    told = [line for line in lines if not line.startswith("#")]
-    if told and all(map(_LABELMAP.fullmatch, told)):
+    told = [line for line in lines if not line.startswith("#")] or lines
+    if all(map(_LABELMAP.fullmatch, told)):
         return _of_labelmap(told, location)
-    if table := _of_table(lines):
-        return table
-    if location.lower().endswith(".txt"):
-        return _of_lines(lines)
+    if not location.lower().endswith(_STRUCTURED):
+        if table := class_tables.of_header(told, location):
+            return table
+        if location.lower().endswith(_PLAIN):
+            return class_tables.of_lines(told, location)
     content = _yaml(text, location)
     if isinstance(content, str) and not location.lower().endswith(_STRUCTURED):
-        return _of_lines(lines)
+        return class_tables.of_lines(told, location)
     return content
 
 
@@ -59,7 +57,8 @@ def _json_or_yaml(text: str, location: str) -> object:
         raise UserError(f"{location}: {error}. {FORM}") from None
     except ValueError as error:
         try:
-            return parse_yaml(text)  # [background, cat] needs no quotes there
+            # [background, cat] needs no quotes there, but tabs are no spaces.
+            return parse_yaml(text.expandtabs())
         except (yaml.YAMLError, UserError, ValueError):
             raise UserError(f"{location}: not JSON ({error}). {FORM}") from None
 
@@ -85,41 +84,6 @@ def _of_labelmap(lines: Sequence[str], location: str) -> list[dict[str, Any]]:
         {"name": match["name"], "colors": [[int(part) for part in match["color"].split(",")]]}
         for match in found
     ]
-
-
-def _of_table(lines: Sequence[str]) -> list[dict[str, Any]] | None:
-    """The classes of a table with a header; None if there is no header with a name and values."""
-    header, *rows = csv.reader(lines, skipinitialspace=True)
-    columns = [column.strip().lower() for column in header]
-
-    def column(names: set[str]) -> int | None:
-        return next((i for i, name in enumerate(columns) if name in names), None)
-
-    name, value = column(_NAME), column(_ID)
-    channels = [column(names) for names in _CHANNELS]
-    if name is None or (value is None and None in channels):
-        return None
-    padded = [[*row, *[""] * len(columns)] for row in rows]
-    names = [row[name].strip() for row in padded]
-    if value is not None:
-        ids = [_number(row[value]) for row in padded]
-        found = sorted(zip(ids, names, strict=True), key=lambda row: (isinstance(row[0], str), row))
-        return [{"name": named, "ids": [i]} for i, named in found]
-    colors = [[_number(row[i]) for i in channels if i is not None] for row in padded]
-    return [{"name": named, "colors": [color]} for named, color in zip(names, colors, strict=True)]
-
-
-def _of_lines(lines: Sequence[str]) -> list[Any]:
-    """Names, or ids and names where every line begins with a number."""
-    numbered = [_NUMBERED.fullmatch(line) for line in lines]
-    pairs = [(int(match[1]), match[2]) for match in numbered if match]
-    if len(pairs) < len(lines):
-        return list(lines)
-    return [{"name": name, "ids": [i]} for i, name in sorted(pairs)]
-
-
-def _number(text: str) -> int | str:
-    return int(text) if text.strip().isdecimal() else text
 
 
 class _Repeated(ValueError):

@@ -82,7 +82,7 @@ def list_folder(
     try:
         with problems.collected():
             names = tree.names(below)
-            if apart and apart != below:
+            if apart and apart != below and f"{apart}/".startswith(f"{below}/" if below else ""):
                 names = [name for name in names if not name.startswith(f"{apart}/")]
             return _sorted_out(tree, below, [name[start:] for name in names])
     except OSError as error:

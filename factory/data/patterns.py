@@ -8,6 +8,7 @@ A text without any of these is a folder, whose files are read with those of its 
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -127,6 +128,7 @@ class MaskPattern:
 
 def parse_images(text: str) -> ImagePattern:
     """The pattern of images. Raises ValueError for one that cannot be meant."""
+    text = _nfc(text)
     parts = _parts(text)
     if "{" in text or "}" in text:
         raise ValueError(f"{text}: {{}} stand in `masks` alone. Write * for what differs")
@@ -146,6 +148,7 @@ def parse_images(text: str) -> ImagePattern:
 
 def parse_masks(text: str) -> MaskPattern:
     """The pattern of masks. Raises ValueError for one that cannot be meant."""
+    text = _nfc(text)
     parts = _parts(text)
     if not _SPECIAL.search(text):
         alike = (_Piece("folder", with_slash=True), _Piece("name"), _Piece("ending"))
@@ -160,6 +163,11 @@ def parse_masks(text: str) -> MaskPattern:
             "{dir}"
         )
     return MaskPattern(text, "/".join(parts[:num]), False, pieces)
+
+
+def _nfc(text: str) -> str:
+    """The text as names of trees are: an accent of its own joined with its letter."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _parts(text: str) -> tuple[str, ...]:

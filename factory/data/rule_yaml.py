@@ -37,8 +37,11 @@ def with_thresholds(names: Sequence[str], brightest: float) -> str:
     return classes_key(names, [NO_RULE, *rules])
 
 
-def with_colors(names: Sequence[str]) -> str:
-    """The form of the key for classes that are colours, which people have to fill in."""
+def with_colors(names: Sequence[str], colors: Sequence[Color] = ()) -> str:
+    """The key for classes that are a colour each; without colours its form, which people have to
+    fill in."""
+    if colors:
+        return classes_key(names, [Rule(colors=(color,)) for color in colors])
     return classes_key(names, [NO_RULE] * len(names)).replace("}", ", colors: [[R, G, B]]}")
 
 

@@ -130,7 +130,7 @@ class LabelledSection(SourceSection):
             except (OSError, UnicodeDecodeError, RecursionError) as error:
                 problems.add(
                     f"{url}: cannot be read ({storage.describe(error)}). It must be a file of "
-                    'class names, {"0": "background", ...}.'
+                    'class names, {"0": "background", ...}, in UTF-8.'
                 )
         return None
 

@@ -108,6 +108,9 @@ class FolderTree:
     def names(self, below: str = "") -> list[str]:
         """See `Tree`."""
         prefix = "".join(f"{part}/" for part in PurePosixPath(below).parts)
+        if not below.isascii() and not storage.exists(self.url_of(below)):
+            # The folder may be stored in another form of its name.
+            return [name for name in self.names() if name.startswith(prefix)]
         found = storage.list_names(f"{self.url}/{prefix}".rstrip("/"))
         stored = _by_name([f"{prefix}{name}" for name in found if not is_junk(name)], self.url)
         self._stored.update({name: raw for name, raw in stored.items() if name != raw})
@@ -115,7 +118,9 @@ class FolderTree:
 
     def is_there(self, below: str) -> bool:
         """See `Tree`."""
-        return storage.exists(self.url_of(below))
+        return storage.exists(self.url_of(below)) or (
+            not below.isascii() and any(self.names(below))
+        )
 
     def url_of(self, name: str) -> str:
         """See `Tree`."""
@@ -197,9 +202,10 @@ def _archive_tree(url: str, archive: Archive, below: str) -> ArchiveTree:
     tops = {name.partition("/")[::2] for name in members} if not below else set()
     only = {top for top, rest in tops if rest} if all(rest for _, rest in tops) else set()
     root = f"{below}/" if below else f"{only.pop()}/" if len(only) == 1 else ""
-    stored = _by_name([name for name in members if name.startswith(root)], archive.url)
-    length = len(unicodedata.normalize("NFC", root))
-    return ArchiveTree(url, archive, root, {name[length:]: raw for name, raw in stored.items()})
+    prefix = unicodedata.normalize("NFC", root)
+    stored = _by_name(members, archive.url)
+    inside = {n[len(prefix) :]: raw for n, raw in stored.items() if n.startswith(prefix)}
+    return ArchiveTree(url, archive, root, inside)
 
 
 def _by_name(stored: Iterable[str], url: str) -> dict[str, str]:

@@ -92,10 +92,12 @@ def _colors_without_rules(masks: Sequence[MaskFacts], num_masks: int, rules: Cla
     counts = some([f"{color}: {num:,} pixels" for color, num in pixels.items()], _NUM_SHOWN)
     smoothed = " (were the edges smoothed?)" if len(pixels) > len(rules.classes) + 1 else ""
     names = some([storage.name_of(mask.url) for mask in masks], _NUM_NAMES)
+    palette = rules.classes.palette
+    key = rule_yaml.with_colors(rules.classes.names, palette if set(pixels) <= set(palette) else ())
     return (
         f"a mask of mode {modes} has no class ids, but colours, in {len(masks):,} of "
         f"{num_masks:,} masks: {names}: {counts}{smoothed}. {MASK_REMEDY} Or name the colours of "
-        f"each class: `{rule_yaml.with_colors(rules.classes.names)}`."
+        f"each class: `{key}`."
     )
 
 

@@ -76,6 +76,38 @@ FORMS = {
     "a table of colours": (
         "class_dict.csv", "name,r,g,b\nground,0,0,0\ndisc,250,50,83\nbar,51,221,255\n", COLORS,
     ),
+    "a table with tabs": (
+        "objectInfo.txt",
+        "Idx\tRatio\tTrain\tName\n300\t0.1\t10\tbar\n1\t0.2\t3\tground\n7\t0.3\t3\tdisc\n",
+        GAPS,
+    ),
+    "a table with semicolons": (
+        "c.csv", "name;r;g;b\nground;0;0;0\ndisc;250;50;83\nbar;51;221;255\n", COLORS,
+    ),
+    "a table whose class is a number": ("c.csv", "class,name\n7,disc\n1,ground\n300,bar\n", GAPS),
+    "a table of whole floats": ("c.csv", "id,name\n7.0,disc\n1.0,ground\n300.0,bar\n", GAPS),
+    "a table of #RRGGBB": (
+        "c.csv", "name,color\nground,#000000\ndisc,#fa3253\nbar,#33ddff\n", COLORS,
+    ),
+    "a table of colours in a cell": (
+        "c.csv", 'rgb,class\n"(0, 0, 0)",ground\n"250,50,83",disc\n[51 221 255],bar\n', COLORS,
+    ),
+    "a number behind each name": ("c.txt", "disc 7\nground\t1\nbar: 300\n", GAPS),
+    "a number behind each name in a table": ("c.csv", "disc,7\nground,1\nbar,300\n", GAPS),
+    "a number behind each equals sign": ("c.txt", "disc=7\nground=1\nbar=300\n", GAPS),
+    "CamVid's colours": (
+        "label_colors.txt", "0 0 0\tground\n250 50 83\t\tdisc\n51 221 255\t\tbar\n", COLORS,
+    ),
+    "colours behind names": ("c.txt", "ground 0 0 0\ndisc 250,50,83\nbar\t51 221 255\n", COLORS),
+    "comments": ("c.txt", "# our classes\nground\ndisc\nbar\n", POSITIONS),
+    "quoted lines": ("c.txt", '"ground"\n"disc"\n"bar"\n', POSITIONS),
+    "a list of YAML called .txt": ("c.txt", "- ground\n- disc\n- bar\n", POSITIONS),
+    "JSON with tabs and a last comma": (
+        "c.json", '{\n\t"1": "ground",\n\t"7": "disc",\n\t"300": "bar",\n}', GAPS,
+    ),
+    "CVAT with spaces": (
+        "labelmap.txt", "ground:0, 0, 0::\ndisc:250, 50, 83::\nbar:51, 221, 255::\n", COLORS,
+    ),
     "a table of values": (
         "_classes.csv", "Pixel Value, Class\n7, disc\n1, ground\n300, bar\n", GAPS,
     ),
@@ -87,6 +119,33 @@ def test_each_form_that_people_have_gives_the_same_classes(form: str) -> None:
     file, text, rules = FORMS[form]
     found = read_rules(text, file)
     assert found.classes.names == NAMES and found.rules == rules
+
+
+def test_numbers_of_which_two_are_the_same_are_part_of_names() -> None:
+    found = read_rules("zone 1\ntown 1\nroad 2\n", "c.txt")
+    assert found.classes.names == ("zone 1", "town 1", "road 2") and found.rules == POSITIONS
+
+
+def test_a_colour_beside_a_value_is_what_shows_the_class() -> None:
+    for text in ("id,name,r,g,b\n4,cat,1,2,3\n2,sky,0,0,9\n", "4 cat 1 2 3\n2 sky 0 0 9\n"):
+        found = read_rules(text, "c.csv")
+        assert found.classes.names == ("sky", "cat")
+        assert found.classes.palette == ((0, 0, 9), (1, 2, 3))
+        assert found.rules == (Rule(ids=(2,)), Rule(ids=(4,)))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("key\tnote\n1\tground\n2\tdisc\n", "is a table of the columns key, note.*name and id"),
+        ("nr,what\n0,ground\n1,disc\n", "is a table of the columns nr, what.*name and id"),
+        ("1\t0.5\tground\n2\t0.1\tdisc\n", "has columns, of which nothing says which is which"),
+        ("ground\tearth\ndisc\tround\n", "has columns, of which nothing says which is which"),
+    ],
+)
+def test_columns_of_which_nothing_is_known_are_no_names(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_rules(text, "c.txt")
 
 
 def test_ids_and_colours_to_ignore_come_with_the_file_and_with_the_section() -> None:

@@ -165,6 +165,15 @@ def test_the_colours_that_a_refusal_asks_for_read_the_masks(case: str, tmp_path:
     assert labelled.classes.palette == tuple(map(tuple, COLORS.tolist()))
 
 
+def test_a_refusal_of_colours_proposes_those_that_show_the_classes_if_they_are_those_of_masks(
+    tmp_path: Path,
+) -> None:
+    put_masks(tmp_path, [encoded(COLORS[IDS])])
+    classes = [{"name": n, "color": c} for n, c in zip(NAMES, COLORS.tolist(), strict=True)]
+    problem = refusal_of(tmp_path, classes=classes)
+    assert np.array_equal(read(tmp_path, **proposed(problem)[0]).masks, [IDS])
+
+
 def test_a_palette_whose_black_is_elsewhere_is_read_by_the_colours_that_its_refusal_asks_for(
     tmp_path: Path,
 ) -> None:

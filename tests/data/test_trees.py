@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -214,6 +215,32 @@ def test_folders_of_old_windows_archives_are_parted_by_backslashes(tmp_path: Pat
         archive.writestr("c.png", b"x")
     tree = trees.open_tree(str(tmp_path / "data.zip"))
     assert tree.names() == ["b/a.png", "c.png"] and tree.read("b/a.png") == b"x"
+
+
+def test_an_archive_of_backslashes_alone_has_folders_whatever_system_it_names(
+    tmp_path: Path,
+) -> None:
+    info = zipfile.ZipInfo("b\\a.png")
+    info.create_system = 3
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr(info, b"x")
+    tree = trees.open_tree(str(tmp_path / "data.zip/b"))
+    assert tree.names() == ["a.png"] and tree.read("a.png") == b"x"
+
+
+def test_what_means_nothing_in_the_names_of_an_archive_is_no_part_of_them(tmp_path: Path) -> None:
+    tree = trees.open_tree(zipped(tmp_path, {"./b//a.png": b"x", "./c/./d.png": b"y", "./e/": b""}))
+    assert tree.names() == ["b/a.png", "c/d.png"]
+    assert [tree.read(name) for name in tree.names()] == [b"x", b"y"]
+
+
+@pytest.mark.parametrize("named", ["NFC", "NFD"])
+def test_a_folder_of_an_archive_of_macos_is_that_of_other_systems(
+    named: Literal["NFC", "NFD"], tmp_path: Path
+) -> None:
+    url = zipped(tmp_path, {unicodedata.normalize("NFD", "é/a.png"): b"x", "b/c.png": b"y"})
+    tree = trees.open_tree(f"{url}/{unicodedata.normalize(named, 'é')}")
+    assert tree.names() == ["a.png"] and tree.read("a.png") == b"x"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ All headers are read once; of a store, a few MiB at a time. Then members are rea
 import io
 import tarfile
 import threading
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from factory.errors import UnreadableImage, UserError
 
 _BLOCK = 512
 """The unit of a tar; a block of zeros ends it."""
+_GZIP = b"\x1f\x8b"
 _READ_AHEAD = 2**22
 _NUM_KEPT = 8
 """So many times _READ_AHEAD bytes of a store are kept: threads are not all at the same place."""
@@ -46,11 +48,17 @@ def members(tree: Tree, tar_name: str) -> Iterator[Member]:
                 for member in tar:
                     # The list of members would grow beside ours.
                     tar.members = []  # type: ignore[attr-defined]
-                    name = member.name.removeprefix("./")
+                    name = _name(member.name)
                     if member.isreg() and not member.issparse() and not is_junk(name):
                         yield Member(name, member.offset_data, member.size)
                 start = tar.offset
         except (tarfile.TarError, EOFError, ValueError) as error:
+            file.seek(0)
+            if file.read(len(_GZIP)) == _GZIP:
+                raise UserError(
+                    f"{url}: is packed as a whole, and would have to be read from the beginning "
+                    "for each image. Unpack the tar itself once, as by `gunzip -c`."
+                ) from None
             raise UserError(f"{url}: is no whole tar ({error}). {_REMEDY}") from None
         _check_end(url, file, start)
 
@@ -90,6 +98,12 @@ class TarFiles:
                 self._kept.popitem(last=False)
             self._kept[url, i] = data
         return data
+
+
+def _name(stored: str) -> str:
+    """A member's name in NFC, without what means nothing in it: `../a/./b.png` is `a/b.png`."""
+    parts = [part for part in stored.split("/") if part not in ("", ".", "..")]
+    return unicodedata.normalize("NFC", "/".join(parts))
 
 
 def _opened(url: str) -> io.BufferedIOBase:

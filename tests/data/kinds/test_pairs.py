@@ -1,6 +1,8 @@
 """Claims about sources of kind pairs: which images have which masks, and what has no partner."""
 
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -66,6 +68,33 @@ def test_masks_in_a_sub_folder_of_the_images_are_no_images(tmp_path: Path) -> No
     put(tmp_path, a_png=encode_png(flat(1)))
     put(tmp_path / "masks", a_png=encode_png(flat(1)[..., 0]))
     assert loading.read_labelled(pairs(tmp_path, images="."), 8).notes == ()
+
+
+def test_masks_in_a_sub_folder_of_the_images_are_read(tmp_path: Path) -> None:
+    put(tmp_path / "images", a_png=encode_png(flat(10)))
+    put(tmp_path / "images/masks", a_png=mask_of(1))
+    read = loading.read_labelled(pairs(tmp_path, masks="images/masks"), 8)
+    assert read.names == ("a.png",) and read.masks[0, 0, 0] == 1
+    put(tmp_path / "masks/images", a_png=encode_png(flat(10)))
+    put(tmp_path / "masks", a_png=mask_of(2))
+    read = loading.read_labelled(pairs(tmp_path, images="masks/images"), 8)
+    assert read.names == ("a.png",) and read.masks[0, 0, 0] == 2
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("named", ["NFC", "NFD"])
+@pytest.mark.parametrize("images", ["Bildä", "Bildä/*.png"])
+def test_folders_of_macos_are_those_of_other_systems(
+    images: str, named: Literal["NFC", "NFD"], stored: Literal["NFC", "NFD"], tmp_path: Path
+) -> None:
+    put(tmp_path / unicodedata.normalize(stored, "Bildä"), a_png=encode_png(flat(10)))
+    put(tmp_path / unicodedata.normalize(stored, "Maskä"), a_png=mask_of(1))
+    source = pairs(
+        tmp_path,
+        images=unicodedata.normalize(named, images),
+        masks=unicodedata.normalize(named, "Maskä"),
+    )
+    assert loading.read_labelled(source, 8).names == ("a.png",)
 
 
 def test_a_partner_that_is_not_read_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Claims about sources of kind webdataset: which members are pairs, and how tars are read."""
 
+import gzip
 import io
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,29 @@ def test_members_of_one_key_are_a_pair_in_the_order_of_the_tars(tmp_path: Path) 
     assert read.masks[:, 0, 0].tolist() == [0, 0, 1]
     unlabelled = WebdatasetSource(url=str(tmp_path / "b.tar"), num=1)
     assert np.array_equal(loading.read_images(unlabelled, 8), read.images[1:2])
+
+
+@pytest.mark.parametrize("start", ["./", "././", "/", "../", "./x/./"])
+def test_what_means_nothing_in_the_names_of_members_is_no_part_of_them(
+    start: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "a.tar", pairs_of(f"{start}a", f"{start}b"))
+    read = loading.read_labelled(source(tmp_path), 8)
+    assert [name.rpartition("/")[2] for name in read.names] == ["a", "b"]
+    assert not any("." in name for name in read.names)
+
+
+def test_members_of_macos_belong_to_those_of_other_systems(tmp_path: Path) -> None:
+    image, label = (unicodedata.normalize(form, "ä") for form in ("NFD", "NFC"))
+    write(
+        tmp_path / "a.tar", {f"{image}.jpg": encoded(flat(10), "JPEG"), f"{label}.seg.png": mask(1)}
+    )
+    assert loading.read_labelled(source(tmp_path), 8).names == ("ä",)
+
+
+def test_a_tar_that_is_packed_as_a_whole_under_another_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(gzip.compress(tar(pairs_of("a"))))
+    assert "a.tar: is packed as a whole" in only_problem(source(tmp_path))
 
 
 def test_keys_that_several_tars_have_are_told_apart_by_the_tar(tmp_path: Path) -> None:

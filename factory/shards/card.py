@@ -51,16 +51,7 @@ def dataset_card(
         "source_datasets": ["original"],
         **({"tags": ["synthetic"]} if is_drawn else {}),
         "size_categories": [size_category(num)],
-        "configs": [
-            {
-                "config_name": "default",
-                "data_files": [{"split": "train", "path": f"data/*.{'tar' if tar else 'parquet'}"}],
-            }
-        ],
-        "dataset_info": {
-            "features": (_tar_features if tar else features)(classes, columns),
-            "splits": [{"name": "train", "num_examples": num}],
-        },
+        **_data(classes, num, columns, tar),
     }
     return TEMPLATES.get_template("card.md.j2").render(
         front=yaml.safe_dump(front, sort_keys=False),
@@ -81,6 +72,18 @@ def dataset_card(
         ],
         run=run,
     )
+
+
+def _data(classes: Classes, num: int, columns: Sequence[Column], tar: bool) -> dict[str, Any]:
+    """The part of the front matter that says where the rows lie, and what they hold."""
+    files = {"split": "train", "path": f"data/*.{'tar' if tar else 'parquet'}"}
+    return {
+        "configs": [{"config_name": "default", "data_files": [files]}],
+        "dataset_info": {
+            "features": (_tar_features if tar else features)(classes, columns),
+            "splits": [{"name": "train", "num_examples": num}],
+        },
+    }
 
 
 def size_category(num: int) -> str:

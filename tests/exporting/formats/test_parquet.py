@@ -72,9 +72,8 @@ def test_the_masks_column_is_that_of_the_dataset_unless_another_is_asked_for(
     tmp_path: Path, samples: list[Sample], asked: str | None, given: str
 ) -> None:
     made.write(str(tmp_path / "dataset"), recipe={"seed": 0, "mask_column": "label"})
-    factory.export(tmp_path / "dataset", "hub", tmp_path / "out", mask_column=asked)
+    factory.export(tmp_path / "dataset", "parquet", tmp_path / "out", mask_column=asked)
     rows = pandas.read_parquet(tmp_path / "out" / "data")
     assert list(rows.columns)[1:3] == ["image", given]
     mask = Image.open(io.BytesIO(rows[given][3]["bytes"]))
     assert np.array_equal(np.asarray(mask), samples[3].mask)
-    assert f"`{given}`" in (tmp_path / "out" / "README.md").read_text()

@@ -448,3 +448,16 @@ def test_an_export_whose_disk_is_full_ends_resumable_and_goes_on(
     told = capsys.readouterr().err
     assert "No space left on device" in told and "run the same command again" in told
     assert main(arguments) == 0
+
+
+@pytest.mark.parametrize("to", STORED)
+@pytest.mark.parametrize("made_as", ["parquet", "webdataset"])
+def test_a_dataset_of_version_0_1_is_exported_or_refused_with_a_format_that_takes_it(
+    refused: Callable[..., str], tmp_path: Path, made_as: str, to: str
+) -> None:
+    dataset = str(Path(__file__).parents[1] / "shards" / "version_0_1" / made_as)
+    if to == "parquet":
+        told = refused(dataset, "--to", to, "--out", str(tmp_path / "out"))
+        assert "is of version 0.1" in told and "--to webdataset or imagefolder" in told
+    else:
+        assert factory.export(dataset, to, tmp_path / "out") == {"train": 5}

@@ -21,8 +21,8 @@ class HubFormat:
     takes: ClassVar[tuple[str, ...]] = ParquetFormat.takes
 
     def problems(self) -> list[str]:
-        """Any dataset can be written so."""
-        return []
+        """Those of `parquet`."""
+        return ParquetFormat(self.source).problems()
 
     def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
         """See `Format`."""

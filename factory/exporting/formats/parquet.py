@@ -26,7 +26,12 @@ class ParquetFormat:
     takes: ClassVar[tuple[str, ...]] = ("mask_column",)
 
     def problems(self) -> list[str]:
-        """Any dataset can be written so."""
+        """Seeds of version 0.1 have a bit more than the column's int64."""
+        if self.source.manifest.plan.is_of_version_0_1:
+            return [
+                "is of version 0.1, whose seeds do not fit the column `seed`, an int64. Choose "
+                "--to webdataset or imagefolder, or read the shards as they are."
+            ]
         return []
 
     def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:

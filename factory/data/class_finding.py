@@ -69,7 +69,13 @@ def that_fits(files: Sequence[ClassFile], sample: MaskSample) -> ClassFile | Non
 def covers(rules: ClassRules, sample: MaskSample) -> bool:
     """True if each value or colour of the masks is of a class or ignored, and 255 is not the class
     of masks that hold nothing else but 0."""
-    if rules.by_part or rules.by_color != sample.is_colored:
+    if rules.by_part:
+        return False
+    if rules.by_color and not sample.is_colored:
+        # Masks with palettes can be read by their colours, too.
+        colors = [sample.palette.get(v) for v in sample.pixels if isinstance(v, int)]
+        return all(color in rules.class_of_color for color in colors)
+    if rules.by_color != sample.is_colored:
         return False
     if sample.is_blurred:
         return rules.only_thresholds

@@ -1,11 +1,12 @@
 """Sections that read images whose masks are drawn: by JSONs of COCO or labelme, or YOLO's texts."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import yaml
 
-from factory.data.candidates import Candidate, Files
+from factory.data.candidates import SPLITS, Candidate, Files
 from factory.data.trees import Tree
 from factory.errors import UnreadableImage, UserError
 from factory.yaml_reading import parse_yaml
@@ -36,8 +37,18 @@ def _coco(files: Files) -> list[Candidate]:
     keys = {"kind": "coco", "url": files.url}
     if len(found) == 1:
         return [Candidate(keys)]
-    urls = [files.tree.url_of(name) for name in found]
-    return [Candidate({**keys, "annotations_url": url}) for url in urls]
+    own = {name: {"annotations_url": files.tree.url_of(name)} for name in found}
+    split_of = {name: _split_in(name) for name in found}
+    if found and None not in split_of.values() and len(set(split_of.values())) == len(found):
+        splits = {str(split): own[name] for name, split in split_of.items()}
+        return [Candidate(keys, splits, needs_split=True)]
+    return [Candidate({**keys, **more}) for more in own.values()]
+
+
+def _split_in(name: str) -> str | None:
+    """The split that a word of a file's name is: instances_val2017.json."""
+    words = re.findall("[a-z]+", PurePosixPath(name).stem.lower())
+    return next((word for word in words if word in SPLITS), None)
 
 
 def _yolo(files: Files) -> list[Candidate]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.data.class_lookup import Value
@@ -36,6 +36,8 @@ class MaskSample:
     """The number of masks of the source, of which these are some."""
     is_blurred: bool = False
     """True if compression has changed the values."""
+    palette: Mapping[int, Color] = field(default_factory=dict)
+    """The colours of the values, where all masks have one palette."""
     palettes_differ: bool = False
     """True if the masks have palettes of which an index is not the same colour everywhere."""
     problems: tuple[str, ...] = ()
@@ -61,7 +63,8 @@ def sample(items: Sequence[Item]) -> MaskSample:
     chosen = items[::step]
     by_values = _all(chosen, _IDS)
     differ = _differ([palette for _, palette, _ in by_values])
-    values = _sampled(by_values, len(items))
+    palette = {i: color for _, colors, _ in by_values for i, color in colors.items()}
+    values = replace(_sampled(by_values, len(items)), palette=palette)
     if not (differ or values.problems or values.is_colored):
         return values
     colors = replace(

@@ -181,6 +181,17 @@ def test_a_json_of_instances_is_coco(tmp_path: Path) -> None:
     assert urls == [str(tmp_path / f"annotations/{name}.json") for name in ("one", "two")]
 
 
+def test_jsons_of_instances_that_are_called_like_splits_are_splits(tmp_path: Path) -> None:
+    put(tmp_path, "train/a.jpg", "val/b.jpg")
+    for name in ("train2017", "val2017"):
+        path = tmp_path / f"annotations/instances_{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('{"images": [], "annotations": [], "categories": []}')
+    found = only(tmp_path)
+    assert found.needs_split and set(found.splits) == {"train", "val"}
+    assert found.of_split("val")["annotations_url"].endswith("instances_val2017.json")
+
+
 def test_texts_of_outlines_beside_images_are_yolo(tmp_path: Path) -> None:
     put(tmp_path, "images/a.jpg", "images/b.jpg")
     texts(tmp_path, labels__a_txt=OUTLINE, labels__b_txt="")

@@ -19,6 +19,7 @@ from factory.errors import Problems
 if TYPE_CHECKING:
     from factory.data.candidates import Candidate
     from factory.data.class_finding import ClassFile
+    from factory.data.class_lookup import Value
     from factory.data.class_proposals import Proposal
     from factory.data.class_rules import ClassRules
     from factory.data.mask_sampling import MaskSample
@@ -131,7 +132,9 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
     if file := class_finding.that_fits(files, sample):
         return _of_file(file)
     if keys.get("layout") and _layout_covers(keys, sample):
-        return ClassKeys({}, "of the layout")
+        names = tuple(_names_of_layout(keys))
+        doubt = f"whether the classes are those of {keys['layout']}, such as {names[1]}"
+        return ClassKeys({}, "of the layout", doubt=doubt, names=names)
     names = files[0].names if files else ()
     proposal = class_proposals.propose(sample, names)
     if proposal is None:
@@ -216,12 +219,24 @@ def _rules_of(keys: Mapping[str, Any]) -> "ClassRules | None":
     return None if problems.found else found.rules
 
 
+def _names_of_layout(keys: Mapping[str, Any]) -> Sequence[str]:
+    """The names of a layout's classes."""
+    found = section(keys)
+    rules = found.read_rules(Problems()) if isinstance(found, PairsSource) else None
+    return rules.classes.names if rules else ()
+
+
 def _layout_covers(keys: Mapping[str, Any], sample: "MaskSample") -> bool:
+    """True if the values of the masks are of a layout's classes, and most pixels are of one."""
     from factory.data import class_finding
 
     found = section(keys)
     rules = found.read_rules(Problems()) if isinstance(found, PairsSource) else None
-    return rules is not None and class_finding.covers(rules, sample)
+    if rules is None or not class_finding.covers(rules, sample):
+        return False
+    pixels = sample.pixels
+    values: list[Value] = [*rules.ignored.ids, *rules.ignored.colors]
+    return 2 * sum(pixels[value] for value in values) < pixels.total()
 
 
 def _guessed(proposal: "Proposal", files: "Sequence[ClassFile]") -> ClassKeys:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from factory.config import parse_config, parse_override
 from factory.data import loading
@@ -13,7 +14,7 @@ from factory.errors import UserError
 from factory.images import UInt8
 from factory.png import encode_png
 from tests.data.inputs import only_problem, problems_of
-from tests.data.test_layouts import voc
+from tests.data.test_layouts import TREES, voc
 from tests.data.test_recognition import photograph
 
 
@@ -61,6 +62,24 @@ def test_a_class_that_is_called_ignored_is_none(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text('["unlabelled", "disc", "bar"]')
     read = loading.read_labelled(auto(tmp_path), 16)
     assert read.classes.names == ("disc", "bar") and set(read.masks.flat) == {0, 1, 255}
+
+
+def test_a_layout_with_other_classes_is_read_by_their_file(tmp_path: Path) -> None:
+    voc(tmp_path)
+    named = {0: ("ground", "0,0,0"), 15: ("disc", "128,128,128"), 20: ("bar", "1,1,1")}
+    (tmp_path / "labelmap.txt").write_text("".join(f"{n}:{c}::\n" for n, c in named.values()))
+    for path in (tmp_path / "SegmentationClass").iterdir():
+        picture = Image.fromarray(mask(0, 15, 20)[:8, :8])
+        picture.putpalette([0, 0, 0, *[9] * 42, *[128] * 3, *[9] * 12, *[1] * 3])
+        picture.save(path)
+    assert loading.read_labelled(auto(tmp_path), 8).classes.names == ("ground", "disc", "bar")
+
+
+def test_a_layout_that_would_ignore_most_pixels_is_not_believed(tmp_path: Path) -> None:
+    TREES["cityscapes-label-ids"](tmp_path)
+    for path in (tmp_path / "gtFine").rglob("*_labelIds.png"):
+        path.write_bytes(encode_png(mask(0, 1, 2)[:8, :8]))
+    assert "`classes: [background, class_1, class_2]`" in only_problem(auto(tmp_path))
 
 
 def test_own_keys_are_kept(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from factory.images import UInt8
 
 UPRIGHT = 1
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
-"""A tag of a TIFF, and a value of it."""
+_SAMPLE_FORMAT, _SIGNED = 339, 2
+"""Tags of a TIFF, and a value of each."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,20 @@ def open_file(data: bytes) -> Image.Image:
     of 64 bits, integers beyond 32 bits.
     """
     try:
-        return npy.to_image(npy.read(data)) if npy.is_npy(data) else images.open_image(data)
+        image = npy.to_image(npy.read(data)) if npy.is_npy(data) else images.open_image(data)
     except UnreadableImage as error:
         raise UnreadableImage(f"{error}. Replace or remove this file.") from None
+    if image.format == "TIFF" and image.mode == "L" and _is_signed(data):
+        raise UnreadableImage(
+            "signed values of 8 bits, of which negative ones would be taken for bright ones. Save "
+            "them as .npy, or with 16 bits."
+        )
+    return image
+
+
+def _is_signed(data: bytes) -> bool:
+    """True of a TIFF of signed integers, which Pillow reads as unsigned where they have 8 bits."""
+    return _SIGNED in np.ravel(images.tiff_tags(data).get(_SAMPLE_FORMAT, 1))
 
 
 def orientation_of(image: Image.Image) -> int:

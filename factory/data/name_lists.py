@@ -116,6 +116,8 @@ def _finder(images: Listing) -> Callable[[str], list[str]]:
 
     def find(name: str) -> list[str]:
         name = name.removeprefix("./")
+        if name not in exact and "/" not in name:
+            name = name.replace("\\", "/").removeprefix("./")  # as Windows parts folders
         if name in exact:
             return [name]
         folder, _, file = name.rpartition("/")
@@ -172,6 +174,9 @@ def _of_lines(text: str, url: str, key: str | None) -> list[str]:
 
 
 def _of_csv(text: str, delimiter: str, url: str, key: str | None) -> NameList:
+    first = text.strip().partition("\n")[0]
+    if delimiter not in first and ";" in first:
+        delimiter = ";"  # as programs write it where numbers have decimal commas
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
     header = [column.strip() for column in rows[0]] if rows else []
     if not header:

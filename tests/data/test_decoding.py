@@ -234,3 +234,10 @@ def test_formats_that_pillow_lacks_here_are_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("PIL.features.check", lambda name: name != "avif")
     with pytest.raises(UnreadableImage, match=r"; Pillow is built without AVIF here. Replace"):
         decode_image(b"\0\0\0\x18ftypavix" + bytes(40))
+
+
+def test_signed_values_of_8_bits_are_refused() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(buffer, "TIFF", tiffinfo={339: 2})
+    with pytest.raises(UnreadableImage, match=r"signed values of 8 bits.*Save them as \.npy"):
+        decode_image(buffer.getvalue())

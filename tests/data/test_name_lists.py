@@ -92,3 +92,9 @@ def test_a_list_in_another_encoding_is_refused(images: Path) -> None:
     (images.parent / "names.txt").write_bytes("é".encode("latin-1"))
     with pytest.raises(UserError, match=r"names\.txt: cannot be read .*in UTF-8"):
         loading.read_images(folder(images, names_url=str(images.parent / "names.txt")), 8)
+
+
+def test_lists_of_windows_are_read(images: Path) -> None:
+    assert listed(images, ".\\2.jpeg\n", ".txt") == listed(images, "2.jpeg\n", ".txt")
+    wanted = listed(images, "n,id\n1,2.jpeg\n", ".csv", names_key="id")
+    assert listed(images, "n;id\n1;2.jpeg\n", ".csv", names_key="id") == wanted

@@ -59,6 +59,12 @@ class CocoSource(DrawnSection):
         if labelled and self.unannotated == "skip":
             images = [image for image in images if image.starts]
         files, notes = self._files(tree, images, url, problems)
+        if labels and files and not instances.counts:
+            problems.add(
+                f"{url}: holds no annotation of its images. Set `annotations_url:` to a JSON of "
+                "instances that does."
+            )
+            return Found(rules=labels.rules)
         names = sorted(files)
         chosen = [names[i] for i in self.chosen(names, tree, problems)]
         if labels is None:

@@ -59,7 +59,20 @@ class WebdatasetSource(LabelledSection, FileSection):
         tars = self._indexed(shards, problems)
         endings = self._endings(tars, labelled, problems) if tars else None
         items = self._items(shards, tars, endings, problems) if endings else []
-        return self.found(items, (), problems, rules)
+        notes = self._unused(tars, endings) if endings and self.names_url is None else ()
+        return self.found(items, notes, problems, rules)
+
+    def _unused(self, tars: Sequence["TarIndex"], endings: "Endings") -> tuple[str, ...]:
+        """A sentence on samples that are left out as their pictures end otherwise."""
+        from factory.data.sharded import tar_samples
+
+        if not (left := tar_samples.unused(tars, endings)):
+            return ()
+        listed = some([f"{num:,} .{ending}" for ending, num in left.most_common()], 12)
+        return (
+            f"{self.url}: only .{endings.image} is read. Samples without one are not used, which "
+            f"hold {listed}. Pack all images with one ending.",
+        )
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
         """Size and time of each sample's tar, and the place in it. Raises OSError."""

@@ -9,6 +9,7 @@ from factory import storage
 from factory.data import decoding, masks
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture
+from factory.data.listing import IMAGE_SUFFIXES
 from factory.data.masks import Mask
 from factory.data.reading import Reading
 from factory.data.sharded.tar_endings import Endings, split_name
@@ -121,6 +122,18 @@ def samples(
         )
         for tar, key in places
     ]
+
+
+def unused(tars: Sequence[TarIndex], endings: Endings) -> Counter[str]:
+    """Endings of pictures in samples that have no image of the ending that is read."""
+    return Counter(
+        ending
+        for tar in tars
+        for sample in tar.samples.values()
+        if endings.image not in sample
+        for ending in sample
+        if f".{ending.lower()}".endswith(IMAGE_SUFFIXES)
+    )
 
 
 def stray(tars: Sequence[TarIndex], endings: Endings) -> list[str]:

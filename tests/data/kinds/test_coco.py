@@ -187,7 +187,7 @@ def test_file_names_with_folders_of_elsewhere_find_their_files(tmp_path: Path) -
 
 def test_file_names_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "../a.png"}, {"id": 3, "file_name": "b.png"}]
-    write(tmp_path / "in", [], images=images)
+    write(tmp_path / "in", [annotation(3, 9, SQUARE)], images=images)
     put(tmp_path, a_png=encode_png(flat(1)))
     assert "that would lie outside" in only_problem(source(tmp_path / "in"))
 
@@ -285,3 +285,9 @@ def test_images_are_cut_into_tiles_with_what_is_drawn_on_them(tmp_path: Path) ->
     read = loading.read_labelled(source(tmp_path, num=1, fit="tile", tile_size=12), 12)
     assert len(read) >= 4 and read.names[0] == "images/a.png@0,0"
     assert np.array_equal(read.masks[0], whole[:12, :12])
+
+
+def test_a_json_without_an_annotation_is_refused(tmp_path: Path) -> None:
+    problem = only_problem(source(write(tmp_path, [])))
+    assert "instances.json: holds no annotation of its images. Set `annotations_url:`" in problem
+    assert len(loading.read_images(source(tmp_path), SIDE)) == 2

@@ -261,3 +261,12 @@ def test_versions_change_with_the_tar(tmp_path: Path) -> None:
     assert len(set(before)) == 2 and source(path).versions([]) == []
     write(path, pairs_of("1", "0"))
     assert not set(source(path).versions(found.items)) & set(before)
+
+
+def test_samples_whose_pictures_end_otherwise_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", {"a.jpg": encoded(flat(1), "JPEG"), "b.png": png(2), "c.png": png(3)})
+    loaded = loading.load(source(tmp_path, image_ending="jpg"), 8, labelled=False)
+    assert loaded.names == ("a",)
+    assert (
+        "only .jpg is read. Samples without one are not used, which hold 2 .png" in loaded.notes[0]
+    )

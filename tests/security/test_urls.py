@@ -299,11 +299,18 @@ def _replaced(text: str, words: dict[str, str]) -> str:
     return text
 
 
+SOURCES = ("unlabelled", "labelled", "test")
+
+
 def settings_of(command: str, text: str) -> Iterator[tuple[str, list[str]]]:
     """Yields (key or "", arguments with `{}` for the URL) of a command by its help."""
     if command == "export":
         yield "", [command, "{}", "--to=folder", "--out=x"]
         yield "", [command, "x", "--to=folder", "--out={}"]
+        return
+    if command == "init":
+        yield "", [command, "{}", "--out=x.yaml"]
+        yield from (("", [command, f"--{name}={{}}", "--out=x.yaml"]) for name in SOURCES)
         return
     if "url" in text.partition("\n\n")[0].split():
         # Its config, if it reads one, belongs to a dataset that is there.

@@ -70,7 +70,13 @@ class Rows:
         if isinstance(data, str):
             data, path = None, data
         if not data and path:
-            return self.tree.read(_beside(file, str(path)))
+            try:
+                return self.tree.read(_beside(file, str(path)))
+            except FileNotFoundError:
+                raise UnreadableImage(
+                    f"holds no bytes, but the path {path}, where no file is. Put it there, or save "
+                    "the pictures' bytes in the table."
+                ) from None
         if not data:
             raise UnreadableImage("is empty. Fill it, or list the rows to use in names_url.")
         if len(data) > MAX_BYTES:

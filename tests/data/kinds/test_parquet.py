@@ -187,6 +187,14 @@ def test_paths_without_bytes_are_read_beside_the_file(tmp_path: Path) -> None:
     assert loading.read_images(source(as_text, image_column="picture"), 8)[0, 0, 0, 0] == 33
 
 
+def test_a_path_where_no_file_is_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.parquet", image=cells("files/a.png"))
+    message = only_problem(source(file), labelled=False)
+    assert (
+        "a.parquet#0 image: holds no bytes, but the path files/a.png, where no file is" in message
+    )
+
+
 @pytest.mark.parametrize("path", ["../a.png", "/etc/passwd", "x/../../a.png", "..\\a.png"])
 def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "a.png").write_bytes(png(1))

@@ -176,7 +176,7 @@ _LIST = [
             "--ensemble": _ENSEMBLE,
             "--out": _key("label.url", "the dataset's folder or URL"),
             "--at": _key("label.at", "size of images and masks: model or original"),
-            "--format": _key("label.format", "parquet or webdataset"),
+            "--as": _key("label.format", "parquet, webdataset, or png: mask files alone"),
             **_workers("label"),
         },
         commands.check_label,

@@ -17,6 +17,8 @@ class GenerateConfig(ShardsConfig):
     """The folder of the dataset; absent: the folder `dataset` of train.url."""
     num: Count = 64
     """The number of pairs; for images of one's own 1000 if absent."""
+    format: Literal["parquet", "webdataset"] = "parquet"
+    """parquet: rows of a Parquet file; webdataset: members of a tar file."""
     extend: bool = False
     """True if a dataset of fewer pairs that lies at url may grow to num."""
     seed: Seed = 0

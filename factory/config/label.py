@@ -19,6 +19,9 @@ class LabelConfig(ShardsConfig):
     original: images are upright and whole, and masks are brought back to their size, with 255
     where the network saw nothing. Shards are in memory while they are made: they have 100 images
     then if samples_per_shard is absent."""
+    format: Literal["parquet", "webdataset", "png"] = "parquet"
+    """parquet: rows of a Parquet file; webdataset: members of a tar file; png: a PNG of each mask
+    below `masks/`, under the name of its image, and tables of all else, without images."""
     source: SourceConfig | None = None
     """The images. A finished dataset of this factory, as the url of a source of kind folder, is
     labelled anew."""

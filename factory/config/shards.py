@@ -17,8 +17,6 @@ class ShardsConfig(Section):
     """The folder of the dataset."""
     samples_per_shard: Count = 1000
     """Pairs of a shard, which is one file."""
-    format: Literal["parquet", "webdataset"] = "parquet"
-    """parquet: rows of a Parquet file; webdataset: members of a tar file."""
     mask_column: Literal["mask", "label", "annotation"] = "mask"
     """The name of the masks' column; label and annotation are what training scripts of Hugging Face
     look for."""

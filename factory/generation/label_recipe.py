@@ -23,6 +23,9 @@ class LabelRecipe(Execution, frozen=True):
     manifest's root."""
     reading: dict[str, Any] = Field(default_factory=dict)
     """The keys of the source that decide how the pixels of its files are read."""
+    masks_keep_endings: bool = False
+    """True if a mask's file has all of its image's name, as a.jpg.png: where several images would
+    share a name without their endings."""
     relabels: str | None = None
     """The run id of the dataset that is labelled anew; None for images of one's own."""
 

@@ -92,8 +92,8 @@ class Listed:
 
     listing: SourceListing
     reading: Reading
-    num_squares: int
-    """The number of images, those that are cut into tiles counted by tile."""
+    rows: Sequence[str]
+    """The names of the dataset's rows: of the images, or, at the model's size, of their tiles."""
 
 
 def list_source(config: Config, known: SourceListing | None) -> Listed:
@@ -107,7 +107,9 @@ def list_source(config: Config, known: SourceListing | None) -> Listed:
     if known is not None:
         _check_names(config.label.url, files, known)
     reading = files[0].items[0].reading if files else DEFAULT_READING
-    num_squares = sum(len(file.items) for file in files)
+    rows = [item.name for file in files for item in file.items]
+    if config.label.at == "original":
+        rows = [file.name for file in files]
     versions = list(source.versions([file.whole for file in files]))
     to_hash = [
         i
@@ -117,14 +119,14 @@ def list_source(config: Config, known: SourceListing | None) -> Listed:
     hashes = _hashes([files[i] for i in to_hash])
     if known is None:
         names, urls = [file.name for file in files], [file.image_url for file in files]
-        return Listed(SourceListing(names, urls, versions, hashes), reading, num_squares)
+        return Listed(SourceListing(names, urls, versions, hashes), reading, rows)
     changed = [
         files[i].image_url
         for i, sha256 in zip(to_hash, hashes, strict=True)
         if sha256 != known.sha256s[i]
     ]
     _refuse([f"{u}: has changed since {config.label.url} was begun. {_REMEDY}" for u in changed])
-    return Listed(known, reading, num_squares)
+    return Listed(known, reading, rows)
 
 
 def _check_names(url: str, files: Sequence[SourceFile], known: SourceListing) -> None:

@@ -1,14 +1,17 @@
 """The plan of the dataset that a config asks for, from its models and, for labels, its images."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from factory.config import Config
+from factory.errors import DamagedShard, Problems, UserError, counted
 from factory.generation.label_recipe import make_label_plan
 from factory.generation.label_source import list_source
 from factory.generation.recipe import Models, make_plan
 from factory.generation.relabel_source import dataset_to_relabel, manifest_to_relabel
 from factory.progress import tell
+from factory.shards import mask_files
 from factory.shards.plan import Plan
 from factory.shards.reading import find_plan
 from factory.shards.source_listing import SourceListing, find_listing, keep_listing
@@ -38,16 +41,40 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
     if (url := dataset_to_relabel(config)) is not None:
         return Planned(_plan_to_relabel(config, models, url))
     found = list_source(config, _known_listing(config.label.url))
-    num = found.num_squares if config.label.at == "model" else len(found.listing.names)
     plan = make_label_plan(
         config,
         models,
-        num,
+        len(found.rows),
         columns=("source",),
         source_sha256=found.listing.digest,
         reading=asdict(found.reading),
+        masks_keep_endings=_keep_endings(config, found.rows),
     )
     return Planned(plan, found.listing)
+
+
+def _keep_endings(config: Config, names: Sequence[str]) -> bool:
+    """True if mask files are written, and two of them would share a name without the endings of
+    their images. Raises UserError if they cannot have these names, or cannot lie there."""
+    settings = config.label
+    if settings.format != "png":
+        return False
+    source = getattr(settings.source, "url", None)
+    if source is not None and f"{settings.url}/".startswith(f"{source}/"):
+        raise UserError(
+            f"label.url: {settings.url} lies among the images, and masks would be taken for such. "
+            "Name a place outside of them."
+        )
+    problems, paths = Problems(), []
+    for name in names:
+        try:
+            paths.append(mask_files.path_of(name, with_ending=False))
+        except DamagedShard as error:
+            problems.add(f"{error}, which its mask needs. Rename it, or label with --as parquet.")
+    problems.raise_if_any()
+    if (twice := len(paths) - len(set(paths))) > 0:
+        tell(f"label | {counted(twice, 'name')} would be shared without endings: all are kept")
+    return twice > 0
 
 
 def _plan_to_relabel(config: Config, models: Models, url: str) -> Plan:
@@ -60,6 +87,7 @@ def _plan_to_relabel(config: Config, models: Models, url: str) -> Plan:
         manifest.rows,
         columns=() if manifest.plan.is_drawn else ("source",),
         source_sha256=manifest.root,
+        masks_keep_endings=config.label.format == "png" and not manifest.plan.is_drawn,
         relabels=manifest.run_id,
     )
 

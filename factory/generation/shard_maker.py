@@ -149,7 +149,8 @@ class ShardInMaking:
         again.
         """
         maker = self._maker
-        data = maker.plan.pack([future.result() for future in self._encoded])
+        encoded = [future.result() for future in self._encoded]
+        data, beside = maker.plan.pack(encoded), maker.plan.files_beside(encoded)
         faults.hit("shard.publish")
         circumstances = Circumstances(
             seconds=round(time.monotonic() - self._started, 3),
@@ -157,4 +158,4 @@ class ShardInMaking:
             made_with=maker.joined.made_with,
             redrawn=self._num_redrawn,
         )
-        return maker.ledger.publish(self._spec, data, circumstances, maker.replace)
+        return maker.ledger.publish(self._spec, data, circumstances, maker.replace, beside)

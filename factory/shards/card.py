@@ -40,8 +40,9 @@ def dataset_card(
     default, or "webdataset") decides the columns. All of them may hold any text. is_drawn: False if
     the images are of a source. command: the line that makes the pairs again.
     """
-    tar = run.get("format") == "webdataset"
-    mask_column = pictures_of(columns)[1]
+    format = run.get("format", "parquet")
+    tar = format == "webdataset"
+    mask_column = "mask" if format == "png" else pictures_of(columns)[1]
     front = {
         "license": license,
         "pretty_name": _TITLES[is_drawn],
@@ -61,11 +62,10 @@ def dataset_card(
         title=_TITLES[is_drawn],
         tar=tar,
         mask_column=mask_column,
+        of_files=format == "png",
         command=command,
         columns=meanings(columns),
-        loading="\n".join(
-            loading_snippets("webdataset" if tar else "parquet", mask_column).values()
-        ),
+        loading="\n".join(loading_snippets(format, mask_column).values()),
         classes=[
             (name, "#" + bytes(color).hex())
             for name, color in zip(classes.names, classes.palette, strict=True)

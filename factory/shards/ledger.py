@@ -35,6 +35,7 @@ from factory.shards.manifest import (
     manifest_content,
     receipt_content,
     root_of,
+    sha256,
     success_content,
 )
 from factory.shards.plan import DATA, Plan, ShardSpec
@@ -54,6 +55,9 @@ from factory.storage import Folder
 
 _NUM_HASHERS = 4
 """Threads that hash shards; each holds one in memory."""
+_NUM_WRITERS = 16
+"""Threads that write the files beside a shard."""
+_NOTHING: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,16 @@ class Ledger:
         return array("I", (spec.shard for spec in pending))
 
     def publish(
-        self, spec: ShardSpec, data: bytes, circumstances: Circumstances, replace: bool = False
+        self,
+        spec: ShardSpec,
+        data: bytes,
+        circumstances: Circumstances,
+        replace: bool = False,
+        beside: Mapping[str, bytes] = _NOTHING,
     ) -> Receipt:
         """Checks the shard's bytes by decoding them, then makes them visible, then their receipt.
+
+        beside: the files that belong to the shard, by name; they come before it.
 
         Safe to call again, from anywhere, at the same time: the first writer wins, the others find
         equal bytes. replace: other bytes at the shard's name give way, as a repair wants it, unless
@@ -148,10 +159,13 @@ class Ledger:
         DamagedShard if the bytes do not keep the plan; ShardConflict if the shard's name holds
         other bytes; OSError from the storage.
         """
-        receipt = Receipt(**{**measure(self.plan, spec, data), **asdict(circumstances)})
+        measured = measure(self.plan, spec, data, beside.__getitem__)
+        receipt = Receipt(**{**measured, **asdict(circumstances)})
         known = receipt_of(self.url, self.plan, spec.shard)
         if known is not None and known.sha256 != receipt.sha256:
             self._check_receipt_is_wrong(known, receipt)
+        with ThreadPoolExecutor(_NUM_WRITERS) as pool:
+            list(pool.map(lambda name: self._publish_beside(name, beside[name], replace), beside))
         try:
             self.folder.write_new(spec.path, data)
         except FileExistsError:
@@ -162,6 +176,20 @@ class Ledger:
                 self.folder.write(spec.path, data)
         faults.hit("shard.written")
         return self._publish_receipt(receipt)
+
+    def _publish_beside(self, name: str, content: bytes, replace: bool) -> None:
+        """Writes a file that belongs to a shard; raises ShardConflict if another one is there."""
+        try:
+            self.folder.write_new(name, content)
+        except FileExistsError:
+            if self.folder.sha256_of(name) == sha256(content):
+                return
+            if not replace:
+                raise ShardConflict(
+                    f"{self.folder.url_of(name)}: holds other bytes than this run made. Remove it, "
+                    "or choose another --out."
+                ) from None
+            self.folder.write(name, content)
 
     def _check_receipt_is_wrong(self, known: Receipt, new: Receipt) -> None:
         """Raises ShardConflict unless the shard's file holds the bytes that this run made."""

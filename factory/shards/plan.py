@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
 from factory.errors import counted
-from factory.shards import parquet, webdataset
+from factory.shards import mask_files, parquet, webdataset
+from factory.shards.mask_files import Read
 from factory.shards.schema import (
     Column,
     EncodedSample,
@@ -32,7 +33,13 @@ JSON for a million."""
 _FEW_SHARDS = 100_000
 """The names of up to so many shards have five digits; those of more have six, so that they sort."""
 
-_FORMATS: dict[str, ModuleType] = {"parquet": parquet, "webdataset": webdataset}
+_FORMATS: dict[str, ModuleType] = {
+    "parquet": parquet,
+    "webdataset": webdataset,
+    "png": mask_files,
+}
+_FILES = {"parquet": "train-{}.parquet", "webdataset": "train-{}.tar", "png": "labels-{}.parquet"}
+"""Names of the shards."""
 
 
 def canonical(content: object) -> str:
@@ -66,7 +73,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     extended_from: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """The values of num before each extension. Shards end there, so that they are kept."""
     samples_per_shard: Annotated[int, Field(ge=1)]
-    format: Literal["parquet", "webdataset"]
+    format: Literal["parquet", "webdataset", "png"]
     class_names: tuple[str, ...]
     palette: tuple[Color, ...]
     """The colour of each class."""
@@ -143,7 +150,12 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the rows."""
-        return with_columns(self.recipe.get("columns", ()), self.recipe.get("mask_column", "mask"))
+        recipe = self.recipe
+        columns = with_columns(recipe.get("columns", ()), recipe.get("mask_column", "mask"))
+        if self.format != "png":
+            return columns
+        fields = (column for column in columns if column.dtype != "image")
+        return (*fields, *mask_files.FILE_COLUMNS)
 
     @property
     def fields(self) -> tuple[Column, ...]:
@@ -185,8 +197,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
                 break
             number -= len(part)
         start = part[number]
-        ending = "parquet" if self.format == "parquet" else "tar"
-        path = f"{DATA}/train-{shard:0{self.num_digits}d}.{ending}"
+        path = f"{DATA}/{_FILES[self.format].format(f'{shard:0{self.num_digits}d}')}"
         return ShardSpec(shard, start, min(start + self.samples_per_shard, part.stop), path)
 
     def shards(self) -> list[ShardSpec]:
@@ -198,7 +209,17 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
         Raises DamagedShard if the mask holds an id beyond the classes, 255 aside.
         """
-        return encode_sample(sample, len(self.class_names), self.columns)
+        num_classes = len(self.class_names)
+        if self.format == "png":
+            with_ending = bool(self.recipe["masks_keep_endings"])
+            return mask_files.encode_sample(sample, num_classes, self.columns, with_ending)
+        return encode_sample(sample, num_classes, self.columns)
+
+    def files_beside(self, samples: Sequence[EncodedSample]) -> dict[str, bytes]:
+        """The files that belong to a shard of these samples and lie beside it, by name."""
+        if self.format != "png":
+            return {}
+        return {sample.fields["mask_path"]: sample.mask_png for sample in samples}
 
     def pack(self, samples: Sequence[EncodedSample]) -> bytes:
         """Packs encoded samples into the bytes of a shard, in the plan's format."""
@@ -217,6 +238,11 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         rows: Iterator[EncodedSample] = _FORMATS[self.format].rows(data)
         return rows
 
-    def iterate(self, data: bytes) -> Iterator[Sample]:
-        """The samples of a shard's bytes, in order, few in memory. Raises DamagedShard."""
+    def iterate(self, data: bytes, read: Read | None = None) -> Iterator[Sample]:
+        """The samples of a shard's bytes, in order, few in memory.
+
+        read: of a dataset of mask files, reads them. Raises DamagedShard.
+        """
+        if self.format == "png" and read is not None:
+            return mask_files.samples(data, read)
         return map(decode_sample, self.rows(data))

@@ -184,6 +184,7 @@ def read_manifest(url: str) -> Manifest:
     Raises UserError if there is no dataset, or an unfinished or damaged one.
     """
     plan = read_plan(url)
+    _check_has_rows(url, plan)
     if not Folder(url).exists(SUCCESS):
         num_done = len(receipts_of(url, plan))
         raise UserError(
@@ -216,6 +217,15 @@ def receipts_to_read(url: str, partial: bool) -> list[Receipt]:
             f"{url}: none of its shards is done yet. Run the same `factory {command}` again."
         )
     return [done[i] for i in sorted(done)]
+
+
+def _check_has_rows(url: str, plan: Plan) -> None:
+    """Raises UserError for a dataset of mask files, which has no images."""
+    if plan.format == "png":
+        raise UserError(
+            f"{url}: holds mask files without images: read masks/, and the tables in data/. For "
+            "rows of images and masks, label them with --as parquet."
+        )
 
 
 def read_shard(url: str, receipt: Receipt) -> bytes:

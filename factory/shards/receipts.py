@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from factory.errors import DamagedShard, counted
+from factory.shards.mask_files import Read
 from factory.shards.plan import Plan, ShardSpec, canonical
 from factory.shards.schema import check_sample, sample_key
 
@@ -119,15 +120,15 @@ def kinds(receipts: Iterable[Receipt]) -> list[str]:
     return [f"{num:,} of {total}: {kind}" for kind, num in nums.most_common()]
 
 
-def measure(plan: Plan, spec: ShardSpec, data: bytes) -> dict[str, Any]:
+def measure(plan: Plan, spec: ShardSpec, data: bytes, read: Read | None = None) -> dict[str, Any]:
     """The fields of a receipt's content that follow from the shard's bytes.
 
-    Raises DamagedShard if they do not decode, or if rows, keys, ids or uncertainties are not those
-    of the plan.
+    read: as for `Plan.iterate`. Raises DamagedShard if they do not decode, or if rows, keys, ids or
+    uncertainties are not those of the plan.
     """
     num_classes = len(plan.class_names)
     keys, uncertainties, pixels = [], [], []
-    for sample in plan.iterate(data):
+    for sample in plan.iterate(data, read):
         check_sample(sample, num_classes)
         keys.append(sample.key)
         uncertainties.append(sample.uncertainty)

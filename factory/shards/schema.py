@@ -286,6 +286,13 @@ def encode_sample(
     return EncodedSample(fields, png.encode_png(sample.image), png.encode_png(sample.mask))
 
 
+def check_key(key: str) -> str:
+    """The key. Raises DamagedShard if it is none that a sample may have."""
+    if not _KEY.fullmatch(key):
+        raise DamagedShard(f"the key {key!r} is not made of letters, digits, - and _")
+    return key
+
+
 def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) -> Sample:
     """The sample of `to_fields` and its two pictures.
 
@@ -300,9 +307,7 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
         }
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedShard(f"fields that are no sample's ({error!r})") from None
-    key = stored["key"]
-    if not _KEY.fullmatch(key):
-        raise DamagedShard(f"the key {key!r} is not made of letters, digits, - and _")
+    key = check_key(stored["key"])
     try:
         image, mask = png.decode_png(image_png), png.decode_png(mask_png)
     except UnreadableImage as error:

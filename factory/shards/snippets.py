@@ -1,7 +1,6 @@
 """Code that loads a dataset, by tool, as its card and its report show it."""
 
 import re
-from typing import Literal
 
 _PARQUET = {
     "datasets": """\
@@ -39,6 +38,14 @@ table = pd.DataFrame(dataset["json"])                  # everything but the pict
 # In Parquet shards: df["mask"], not df.mask, which is a pandas method.
 """,
 }
+_MASKS = {
+    "pandas": """\
+import numpy as np, pandas as pd
+from PIL import Image
+table = pd.read_parquet("data")                        # a row for each image, without pictures
+mask = np.array(Image.open(table["mask_path"][0]))     # class ids, 255 = ignore
+""",
+}
 _FACTORY = {
     "factory": """\
 from factory.shards.reader import ShardDataset, read_dataset
@@ -48,13 +55,13 @@ arrays = read_dataset(".", keep=0.8)                   # Ray Data: arrays, for i
 }
 
 
-def loading_snippets(
-    format: Literal["parquet", "webdataset"], mask_column: str = "mask"
-) -> dict[str, str]:
+def loading_snippets(format: str, mask_column: str = "mask") -> dict[str, str]:
     """Code that loads a dataset of this format from its own folder, by the name of the tool.
 
     mask_column: the name of the masks' column.
     """
+    if format == "png":
+        return _MASKS
     own = _TAR if format == "webdataset" else _PARQUET
     named = {tool: _with_mask_named(code, mask_column) for tool, code in own.items()}
     return {**named, **_FACTORY}

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from factory import storage
 from factory.errors import DamagedShard, UserError, counted
 from factory.progress import tracked
+from factory.shards import mask_files
 from factory.shards.layout import (
     CONFIG,
     DESCRIPTIONS,
@@ -37,6 +38,7 @@ from factory.shards.manifest import (
     sha256,
     success_content,
 )
+from factory.shards.mask_files import MaskFile, Read
 from factory.shards.plan import Plan
 from factory.shards.reading import NUM_READERS, all_files, read_plan, receipt_of
 from factory.shards.receipts import Receipt, measure
@@ -94,7 +96,7 @@ def verify(url: str, level: Level = "hash") -> Verification:
     receipts, of_receipts = dataset.check_receipts(plan, manifest)
     findings += of_receipts
     findings += dataset.check_shards(plan, receipts.values(), level)
-    findings += dataset.unknown_files(plan, manifest)
+    findings += dataset.unknown_files(plan, manifest, receipts.values())
     unique = {finding.name: finding for finding in reversed(findings)}
     listing = dataset.listing
     return Verification(
@@ -196,13 +198,44 @@ class _Dataset:
     ) -> list[Finding]:
         """Faults of the shards that have a receipt."""
 
-        def check(receipt: Receipt) -> Finding | None:
-            what = self._fault(plan, receipt, level)
-            return Finding(receipt.path, what, receipt.shard) if what else None
+        def check(receipt: Receipt) -> list[Finding]:
+            if plan.format == "png":
+                # The hashes of its masks are in a table, which has to be whole to be asked.
+                what = self._fault(plan, receipt, "size" if level == "size" else "hash")
+                if what is None and (masks := self._masks_at_fault(receipt, level)):
+                    return masks
+                what = what or self._fault(plan, receipt, level)
+            else:
+                what = self._fault(plan, receipt, level)
+            return [Finding(receipt.path, what, receipt.shard)] if what else []
 
         with ThreadPoolExecutor(NUM_READERS) as pool:
             found = tracked(pool.map(check, receipts), "verify", len(receipts), "shards")
-            return [finding for finding in found if finding]
+            return [finding for findings in found for finding in findings]
+
+    def _masks_at_fault(self, receipt: Receipt, level: Level) -> list[Finding]:
+        """Faults of the files beside a shard, which is whole itself."""
+        found = []
+        for file in self.masks_of(receipt):
+            entry = self.listing.get(file.name)
+            what = None
+            if entry is None:
+                what = "missing"
+            elif entry.size != file.bytes:
+                what = f"altered: {counted(entry.size, 'byte')}, {file.bytes:,} were written"
+            elif level != "size" and self._sha256(file.name) != file.sha256:
+                what = "altered"
+            if what:
+                found.append(Finding(file.name, what, receipt.shard))
+        return found
+
+    def masks_of(self, receipt: Receipt) -> list[MaskFile]:
+        """The files beside a shard; none if it is lost or damaged, which is a fault of its own."""
+        data = self._read(receipt.path)
+        try:
+            return [] if isinstance(data, Finding) else mask_files.files(data)
+        except DamagedShard:
+            return []
 
     def _fault(self, plan: Plan, receipt: Receipt, level: Level) -> str | None:
         """Returns what is wrong with a shard's file; None if nothing is."""
@@ -219,9 +252,13 @@ class _Dataset:
                 return digest.what
             return None if digest == receipt.sha256 else f"altered: sha256 is {digest}"
         data = self._read(receipt.path)
-        return data.what if isinstance(data, Finding) else _difference(plan, receipt, data)
+        if isinstance(data, Finding):
+            return data.what
+        return _difference(plan, receipt, data, self.folder.read_bytes)
 
-    def unknown_files(self, plan: Plan, manifest: Manifest | None) -> list[Finding]:
+    def unknown_files(
+        self, plan: Plan, manifest: Manifest | None, receipts: Collection[Receipt]
+    ) -> list[Finding]:
         """Files that no run of the plan writes. A shard without a receipt is none of them, as it
         may still be made."""
         ours = {MANIFEST, SUCCESS, CONFIG, ENVIRONMENT, HARDWARE, *DESCRIPTIONS, *plan_files(plan)}
@@ -229,11 +266,20 @@ class _Dataset:
         ours |= {SOURCE} if plan.lists_source else set()
         for spec in plan.shards():
             ours |= {spec.path, receipt_name(spec.shard)}
+        ours |= self._masks(plan, receipts)
         return [
             Finding(name, "foreign: not of this dataset")
             for name in self.listing
             if name not in ours and not TEMPORARY.search(name) and not _BESIDE.search(name)
         ]
+
+    def _masks(self, plan: Plan, receipts: Collection[Receipt]) -> set[str]:
+        """The masks of a dataset of mask files; those that may still be made are among them."""
+        if plan.format != "png":
+            return set()
+        if len(receipts) < plan.num_shards:
+            return {name for name in self.listing if name.startswith(f"{mask_files.MASKS}/")}
+        return {file.name for receipt in receipts for file in self.masks_of(receipt)}
 
     def _sha256(self, name: str) -> str | Finding:
         return _attempt(name, partial(self.folder.sha256_of, name))
@@ -268,10 +314,10 @@ def _attempt(name: str, read: Callable[[], T]) -> T | Finding:
         return Finding(name, f"cannot be read: {storage.describe(error)}")
 
 
-def _difference(plan: Plan, receipt: Receipt, data: bytes) -> str | None:
+def _difference(plan: Plan, receipt: Receipt, data: bytes, read: Read) -> str | None:
     """Returns what a shard's samples have otherwise than its receipt; None if nothing."""
     try:
-        measured = measure(plan, plan.shard(receipt.shard), data)
+        measured = measure(plan, plan.shard(receipt.shard), data, read)
     except DamagedShard as error:
         return f"altered: {error}"
     wanted = receipt.content

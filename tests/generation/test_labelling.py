@@ -29,7 +29,7 @@ from factory.shards.reading import read_manifest, read_shard
 from factory.shards.schema import Sample
 from factory.shards.source_listing import SourceListing
 from factory.shards.status import status
-from factory.shards.verification import verify
+from factory.shards.verification import Level, verify
 from tests.folders import contents
 from tests.generation.conftest import LabelConfig, put_images
 
@@ -240,6 +240,107 @@ def test_shards_of_whole_images_have_a_hundred_unless_it_is_set() -> None:
     assert parse_config({"label": {}}).label.samples_per_shard == 1000
     named = {"at": "original", "samples_per_shard": 7}
     assert parse_config({"label": named}).label.samples_per_shard == 7
+
+
+# Mask files
+
+
+def mask_files_of(label_config: LabelConfig, **keys: Any) -> tuple[Path, dict[str, Any]]:
+    """The folder of a dataset of mask files, and its table as columns."""
+    config = label_config(format="png", **keys)
+    label(config)
+    assert verify(config.label.url, "decode").findings == []
+    folder = Path(config.label.url)
+    return folder, pq.read_table(folder / "data").to_pydict()
+
+
+def test_as_png_each_mask_is_a_file_under_the_name_of_its_image_beside_a_table(
+    label_config: LabelConfig, tmp_path: Path
+) -> None:
+    label(label_config(url=str(tmp_path / "rows")))
+    rows = samples_of(str(tmp_path / "rows"))
+    folder, table = mask_files_of(label_config)
+    assert table["source"] == NAMES and table["mask_path"] == [f"masks/{name}" for name in NAMES]
+    assert table["uncertainty"] == pytest.approx([row.uncertainty for row in rows])
+    assert "image" not in table and "mask" not in table
+    for row, path, fractions in zip(
+        rows, table["mask_path"], table["class_fractions"], strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / path)), row.mask)
+        assert fractions == row.class_fractions(len(fractions))
+    written = {name for name in contents(folder) if name.startswith("masks/")}
+    assert written == set(table["mask_path"])
+    assert "`mask_path`" in (folder / "README.md").read_text()
+
+
+def test_masks_keep_the_endings_of_their_images_where_names_would_be_shared(
+    label_config: LabelConfig, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open(photos / "p0.png").convert("RGB").save(photos / "p0.jpg")
+    _, table = mask_files_of(label_config)
+    assert table["mask_path"][:3] == ["masks/p0.jpg.png", "masks/p0.png.png", "masks/p1.png.png"]
+    assert "1 name would be shared without endings" in capsys.readouterr().out
+
+
+def test_mask_files_are_resumed_verified_and_repaired_byte_for_byte(
+    label_config: LabelConfig, shards_made: list[list[int]]
+) -> None:
+    config = label_config(format="png")
+    folder, _ = mask_files_of(label_config)
+    before = contents(folder)
+    (folder / "data" / "labels-00001.parquet").unlink()
+    label(config)
+    assert shards_made == [[0, 1, 2], [1]]
+    altered, lost = folder / "masks" / "p1.png", folder / "masks" / "sub" / "b.png"
+    altered.write_bytes(b"altered")
+    lost.unlink()
+    (folder / "masks" / "other.png").write_bytes(b"foreign")
+    levels: tuple[Level, ...] = ("size", "hash", "decode")
+    for level in levels:
+        found = {each.name: each for each in verify(str(folder), level).findings}
+        assert set(found) == {"masks/p1.png", "masks/sub/b.png", "masks/other.png"}
+        assert (found["masks/p1.png"].shard, found["masks/sub/b.png"].shard) == (0, 2)
+        assert "foreign" in found["masks/other.png"].what
+    assert [each.name for each in repair(str(folder)).findings] == ["masks/other.png"]
+    (folder / "masks" / "other.png").unlink()
+    same = {name: data for name, data in contents(folder).items() if "shards/00001" not in name}
+    assert {k: same[k] for k in before if k in same and k.startswith(("masks", "data"))} == {
+        k: v for k, v in before.items() if k.startswith(("masks", "data"))
+    }
+
+
+def test_a_mask_that_another_program_put_there_fails_the_shard_and_stays(
+    label_config: LabelConfig,
+) -> None:
+    config = label_config(format="png")
+    foreign = Path(config.label.url) / "masks" / "p1.png"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"foreign")
+    with pytest.raises(GenerationFailed, match=r"shard 0: .*masks/p1\.png: holds other bytes"):
+        label(config)
+    assert foreign.read_bytes() == b"foreign"
+
+
+def test_masks_do_not_lie_among_the_images_that_they_are_of(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    (problem,) = refusal(label_config(format="png", url=str(photos / "labels")))
+    assert "lies among the images" in problem
+
+
+def test_what_needs_images_says_that_mask_files_have_none(label_config: LabelConfig) -> None:
+    folder, _ = mask_files_of(label_config)
+    for use in (ShardDataset, write_report):
+        with pytest.raises(UserError, match="holds mask files without images"):
+            use(str(folder))
+
+
+def test_mask_files_of_a_dataset_that_is_labelled_anew_are_called_by_keys(
+    label_config: LabelConfig, pairs: str
+) -> None:
+    source = {"kind": "folder", "url": pairs}
+    _, table = mask_files_of(label_config, source=source)
+    assert table["mask_path"][0] == "masks/000000000.png" and "source" not in table
 
 
 # A finished dataset that is labelled anew

@@ -23,6 +23,8 @@ MAX_BYTES = 8 * images.MAX_PIXELS
 """Files may be as large as the pixels that we accept, stored plainly in 16-bit RGBA."""
 _JUNK = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 """Folders and files that macOS, NAS boxes and Windows put among people's files."""
+_SHEET = ".inspect.png"
+"""The ending of the sheets that `factory inspect` writes beside configs."""
 
 
 class Tree(Protocol):
@@ -225,8 +227,11 @@ def _by_name(stored: Iterable[str], url: str) -> dict[str, str]:
 
 
 def is_junk(name: str) -> bool:
-    """True for hidden files, and for those that systems and programs put among people's."""
-    return any(part.startswith(".") or part in _JUNK for part in name.split("/"))
+    """True for hidden files, and for those that systems and programs put among people's, our own
+    among them."""
+    return name.endswith(_SHEET) or any(
+        part.startswith(".") or part in _JUNK for part in name.split("/")
+    )
 
 
 def _check_size(num_bytes: int) -> None:

@@ -21,7 +21,7 @@ from tests.data.inputs import encoded, flat, folder, only_problem, pairs, put
 from tests.folders import contents
 
 NAMES = ["a.png", "b/c.txt", "b/d/e.png", "f/.g.png", ".h/i.png", "__MACOSX/a.png", "b/Thumbs.db"]
-NAMES += ["@eaDir/a.png", "b/.ipynb_checkpoints/c.png", ".DS_Store", "._a.png"]
+NAMES += ["my.inspect.png", "@eaDir/a.png", "b/.ipynb_checkpoints/c.png", ".DS_Store", "._a.png"]
 READ = ["a.png", "b/c.txt", "b/d/e.png"]
 NUMBERS = itertools.count()
 WriteTree = Callable[[dict[str, bytes]], str]

@@ -59,7 +59,8 @@ def read_description(text: str, url: str, folder: str) -> Description:
 def images_of(
     tree: Tree, every: Sequence[str], description: Description, split: str | None
 ) -> list[str]:
-    """The images of a split, or of the tree if none is told: names of the tree, sorted.
+    """The images of a split, or of the tree if none is told, of which those below folders called
+    images are meant if there are such: names of the tree, sorted.
 
     every: the names of all files of the tree.
 
@@ -68,7 +69,7 @@ def images_of(
     """
     names = [name for name in every if name.lower().endswith(IMAGE_SUFFIXES)]
     if split is None:
-        return names
+        return [name for name in names if "images" in name.split("/")[:-1]] or names
     found: set[str] = set()
     texts = {name for name in every if name.endswith(".txt")}
     for place in description.splits[split]:

@@ -194,3 +194,14 @@ def test_versions_change_with_the_image(tmp_path: Path) -> None:
     put(tmp_path / "images", a_png=encode_png(flat(5, 9)))
     after = source(tmp_path).versions(found.items)
     assert before[0] != after[0] and before[1] == after[1]
+
+
+def test_pictures_beside_the_folder_of_images_are_no_images(tmp_path: Path) -> None:
+    write(tmp_path, a=f"0 {SQUARE}")
+    put(tmp_path, results_png=encode_png(flat(1)))
+    assert loading.read_labelled(source(tmp_path), SIDE).names == ("images/a.png",)
+    for name in ("a.png", "b.png"):
+        put(tmp_path / "flat", **{name.replace(".", "_"): encode_png(flat(1, SIDE, SIDE))})
+    put(tmp_path / "flat", a_txt=f"0 {SQUARE}".encode())
+    masks = masks_of(tmp_path / "flat", classes=NAMES)
+    assert masks[0].any() and not masks[1].any(), "texts may lie beside the images"

@@ -510,11 +510,16 @@ publish = Ledger.publish
 
 
 def receipt_first(
-    ledger: Ledger, spec: ShardSpec, data: bytes, circumstances: Circumstances, replace: bool
+    ledger: Ledger,
+    spec: ShardSpec,
+    data: bytes,
+    circumstances: Circumstances,
+    replace: bool,
+    beside: dict[str, bytes],
 ) -> Receipt:
     content = {**measure(ledger.plan, spec, data), **asdict(circumstances)}
     ledger._publish_receipt(Receipt(**content))
-    return publish(ledger, spec, data, circumstances, replace)
+    return publish(ledger, spec, data, circumstances, replace, beside)
 
 
 MUTANTS: dict[str, tuple[Any, str, Any, str]] = {

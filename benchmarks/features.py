@@ -74,13 +74,14 @@ def agreement(
     """Rows over all pixels, and by class of the consensus."""
     num_classes = len(models.ensemble.config.class_names)
     learned = models.ensemble.config
-    shape = (3, learned.image_size, learned.image_size)
+    shape = (models.ddpm.channels, learned.image_size, learned.image_size)
     # A stream that nothing else draws from.
     noises = normal_noise(range(NUM_PASSES), shape, stream=2**32)
     passes = [renoised(models, x_0, noise) for noise in noises]
     votes = torch.stack([F.one_hot(p.long(), num_classes) for p in passes]).sum(0)
     consensus = votes.argmax(dim=-1)
-    single = renoised(models, x_0, shared_noise(learned.noise_seed, learned.image_size))
+    noise = shared_noise(learned.noise_seed, learned.image_size, models.ddpm.channels)
+    single = renoised(models, x_0, noise)
     floor = torch.stack(
         [p == (votes - F.one_hot(p.long(), num_classes)).argmax(dim=-1) for p in passes]
     )

@@ -8,9 +8,9 @@
     segmenter.save("out/segmenter")
     pairs = factory.generate(segmenter, 1000, "out/pairs", workers="here")
 
-Shapes: N images, S image size, H height, W width. Settings are the keys of a section of
-`factory.config`, as in a YAML file; unknown ones are refused with UserError, as is everything that
-a user can mend. Lines of progress go to the logger "factory".
+Shapes: N images, S image size, C channels (3 for RGB, 1 for grey), H height, W width. Settings are
+the keys of a section of `factory.config`, as in a YAML file; unknown ones are refused with
+UserError, as is everything that a user can mend. Lines of progress go to the logger "factory".
 """
 
 import os
@@ -67,37 +67,46 @@ def load_segmenter(url: Location = TOY, ddpm: Model | None = None) -> Segmenter:
     return Segmenter(ddpm, ensemble, folder)
 
 
-def read_images(url: Location, image_size: int, num: int | None = None) -> UInt8:
-    """The images below a folder or URL, or the first num of them, as (N, S, S, 3) uint8.
+def read_images(
+    url: Location, image_size: int, num: int | None = None, *, channels: int = 3
+) -> UInt8:
+    """The images below a folder or URL, or the first num of them, as (N, S, S, C) uint8.
 
-    They are cropped to squares and scaled. Raises UserError with a line per bad file.
+    They are cropped to squares, scaled, and made RGB or, with 1 channel, grey. Raises UserError
+    with a line per bad file.
     """
     keys = {"kind": "folder", "url": path_of(url, "url"), "num": num}
-    return loading.read_images(*_source("read_images", keys, image_size))
+    return loading.read_images(*_source("read_images", keys, image_size, channels))
 
 
 def read_labelled(
-    url: Location, classes: Location | ClassForm, image_size: int, **keys: Any
+    url: Location,
+    classes: Location | ClassForm,
+    image_size: int,
+    *,
+    channels: int = 3,
+    **keys: Any,
 ) -> Labelled:
-    """Images and masks of a folder or URL, at a size.
+    """Images and masks of a folder or URL, at a size; images are RGB or, with 1 channel, grey.
 
     classes: a file of classes, or what such a file holds: names, or [{"name": ..., "ids": [...]}].
     keys: further ones of a source of kind pairs. Raises UserError with a line per bad file.
     """
     key = "classes_url" if isinstance(classes, str | os.PathLike) else "classes"
     named = {"kind": "pairs", "url": path_of(url, "url"), key: classes}
-    return loading.read_labelled(*_source("read_labelled", {**named, **keys}, image_size))
+    return loading.read_labelled(*_source("read_labelled", {**named, **keys}, image_size, channels))
 
 
 def labelled_arrays(images: Images, masks: Images, class_names: ClassForm) -> Labelled:
-    """Images (N, S, S, 3) uint8 with masks (N, S, S) of class ids, uint8 or uint16, 255 = ignore.
+    """Images (N, S, S, 3), or grey (N, S, S), uint8 with masks (N, S, S) of class ids, uint8 or
+    uint16, 255 = ignore.
 
     class_names: names, or [{"name": ..., "ids": [...]}, ...] for masks of other values; where the
     classes have colors, masks may be (N, S, S, 3) uint8. Raises UserError where shapes, types, ids
     or names do not fit.
     """
     source = labelled_source(images, masks, class_names)
-    return loading.read_labelled(source, source.images.shape[1])
+    return loading.read_labelled(source, *source.images.shape[2:])
 
 
 def train(
@@ -105,13 +114,15 @@ def train(
     out: Location,
     *,
     image_size: int | None = None,
+    channels: int | None = None,
     **settings: Any,
 ) -> Model:
-    """Trains a DDPM with Ray Train on a folder of images, or on arrays (N, S, S, 3) uint8.
+    """Trains a DDPM with Ray Train on a folder of images, or on arrays (N, S, S, 3), or grey
+    (N, S, S), uint8.
 
     out: where the run lies; the same call goes on from its newest checkpoint. Arrays are written
-    there first. image_size: the network's; that of arrays if absent, else 64. settings: section
-    `train`. Raises UserError, TrainingFailed.
+    there first. image_size, channels: the network's; those of arrays if absent, else 64 and 3.
+    settings: section `train`. Raises UserError, TrainingFailed.
     """
     from factory.diffusion import training
 
@@ -122,10 +133,15 @@ def train(
     else:
         url = storage.join(storage.normalize(path_of(out, "out")), "images")
         image_size = pixels.shape[1] if image_size is None else image_size
+        channels = pixels.shape[3] if channels is None else channels
     size = 64 if image_size is None else image_size
     config = config_of(
         "train",
-        data={"unlabelled": {"kind": "folder", "url": url}, "image_size": size},
+        data={
+            "unlabelled": {"kind": "folder", "url": url},
+            "image_size": size,
+            "channels": channels,
+        },
         train={"url": path_of(out, "out"), **settings},
     )
     storage.check_outlives("out", config.train.url)
@@ -143,7 +159,7 @@ def fit(ddpm: Model, labelled: Labelled, **settings: Any) -> Segmenter:
     check_type("ddpm", ddpm, Model)
     check_type("labelled", labelled, Labelled)
     refuse(settings, "fit", weights_dtype="weights are saved in float32")
-    pixels_of(labelled.images, ddpm.image_size)
+    pixels_of(labelled.images, ddpm.image_size, ddpm.channels)
     config = config_of("fit", fit=settings)
     return Segmenter(ddpm, commands.fitted(ddpm, labelled, config))
 
@@ -188,7 +204,7 @@ def show(
 
 
 def _image_and_mask(pair: Sample | Mapping[str, Any]) -> tuple[UInt8, UInt8]:
-    """An image (H, W, 3) and its mask (H, W) of a sample, or of a row of a `ShardDataset`.
+    """An image (H, W, C) and its mask (H, W) of a sample, or of a row of a `ShardDataset`.
 
     Raises UserError for anything else.
     """
@@ -202,26 +218,33 @@ def _image_and_mask(pair: Sample | Mapping[str, Any]) -> tuple[UInt8, UInt8]:
     return pair["image"].permute(1, 2, 0).numpy(), pair["mask"].numpy()
 
 
-def _source(function: str, keys: Mapping[str, Any], image_size: int) -> tuple[StoredSource, int]:
-    """Returns a source and the size that it is read at. Raises UserError that names the keys."""
+def _source(
+    function: str, keys: Mapping[str, Any], image_size: int, channels: int
+) -> tuple[StoredSource, int, int]:
+    """Returns a source, and the size and the channels that it is read with.
+
+    Raises UserError that names the keys.
+    """
     named = {key: value for key, value in keys.items() if value is not None}
     if not isinstance(image_size, Integral):
         raise UserError(
             f"factory.{function}: image_size: must be a whole number, got {image_size!r}."
         )
-    data = {"unlabelled": named, "image_size": image_size}
+    data = {"unlabelled": named, "image_size": image_size, "channels": channels}
     try:
         config = config_of(function, data=data).data
     except UserError as error:
         # The caller wrote the keys without their section.
         lines = [line.replace("data.unlabelled.", "") for line in error.problems]
-        raise UserError([line.replace("data.image_size", "image_size") for line in lines]) from None
+        for name in ("image_size", "channels"):
+            lines = [line.replace(f"data.{name}", name) for line in lines]
+        raise UserError(lines) from None
     assert config.unlabelled is not None
-    return config.unlabelled, config.side
+    return config.unlabelled, config.side, config.num_channels
 
 
 def _write_images(pixels: UInt8, url: str, begun: bool) -> None:
-    """Writes images (N, S, S, 3) to a folder, where they are not there yet.
+    """Writes images (N, S, S, C) to a folder, where they are not there yet.
 
     begun: True if a training on the images of this folder has begun, so that all must be there.
     Raises UserError, with nothing written, where the folder holds other images.
@@ -242,6 +265,6 @@ def _write_images(pixels: UInt8, url: str, begun: bool) -> None:
 def _holds(url: str, image: UInt8) -> bool:
     """True if an image file has these pixels."""
     try:
-        return np.array_equal(decode_png(storage.read_bytes(url)), image)
+        return np.array_equal(np.atleast_3d(decode_png(storage.read_bytes(url))), image)
     except UnreadableImage:
         return False

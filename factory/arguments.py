@@ -1,6 +1,6 @@
 """Checks what programs hand to `factory`: arrays of images, paths, settings by key.
 
-Shapes: N images, S image size.
+Shapes: N images, S image size, C channels: 3 for RGB, 1 for grey.
 """
 
 import os
@@ -81,25 +81,29 @@ def array_of(values: Images, name: str) -> UInt8:
         raise UserError(f"{name}: differ in shape. Crop and scale them to one size.") from None
 
 
-def pixels_of(images: Images, image_size: int | None = None) -> UInt8:
-    """Returns images as one array (N, S, S, 3) uint8.
+def pixels_of(images: Images, image_size: int | None = None, channels: int | None = None) -> UInt8:
+    """Returns images as one array (N, S, S, C) uint8; C is 1 where they are (N, S, S).
 
-    Raises UserError where they are something else, of another size than image_size, or none.
+    Raises UserError where they are something else, of another size than image_size, of other
+    channels than these, 3 or 1 if absent, or none.
     """
     pixels = array_of(images, "images")
     if pixels.shape[:1] == (0,):
         raise UserError("images: are none. Give one image at least.")
     size = image_size or (pixels.shape[1] if pixels.ndim > 1 else "S")
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+    forms = {3: f"(N, {size}, {size}, 3)", 1: f"grey (N, {size}, {size}) or (N, {size}, {size}, 1)"}
+    allowed = [channels] if channels else list(forms)
+    stacked = pixels[..., None] if pixels.ndim == 3 else pixels
+    if pixels.dtype != np.uint8 or stacked.shape[1:] not in [(size, size, c) for c in allowed]:
         raise UserError(
-            f"images: must be uint8 of shape (N, {size}, {size}, 3), got {pixels.dtype} of shape "
-            f"{pixels.shape}. `factory.read_images` crops and scales files."
+            f"images: must be uint8 of shape {' or '.join(forms[c] for c in allowed)}, got "
+            f"{pixels.dtype} of shape {pixels.shape}. `factory.read_images` crops and scales files."
         )
-    return pixels
+    return stacked
 
 
 def labelled_source(images: Images, masks: Images, class_names: ClassForm) -> ArraySource:
-    """Returns a source of images (N, S, S, 3) and their masks, of values or of colours.
+    """Returns a source of images (N, S, S, C) and their masks, of values or of colours.
 
     Raises UserError where shapes, types or classes do not fit.
     """
@@ -108,7 +112,7 @@ def labelled_source(images: Images, masks: Images, class_names: ClassForm) -> Ar
         raise UserError(f"class_names: must be a list of names, got {class_names!r}.")
     form = class_names if isinstance(class_names, Mapping) else list(class_names)
     rules = class_forms.parse_rules(form, "class_names")
-    shapes = [pixels.shape[:3], *([pixels.shape] if rules.by_color else [])]
+    shapes = [pixels.shape[:3], *([(*pixels.shape[:3], 3)] if rules.by_color else [])]
     whole = values.dtype == np.uint8 or (not rules.by_color and values.dtype == np.uint16)
     if not whole or values.shape not in shapes:
         types = "uint8" if rules.by_color else "uint8 or uint16"

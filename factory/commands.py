@@ -59,7 +59,8 @@ def inspect(config: Config, file: str | None = None) -> int:
             print(f"data.{name} is not set")
             continue
         print(shown(f"data.{name}: {inspection.title(source)}"), flush=True)
-        found[name] = inspection.inspect(source, config.data.side, labelled=name != "unlabelled")
+        labelled, channels = name != "unlabelled", config.data.num_channels
+        found[name] = inspection.inspect(source, config.data.side, labelled, channels)
         print("\n".join(f"  {line}" for line in inspection.lines(found[name])), flush=True)
     notes, problems = inspection.between(found)
     lines = [*(f"note: {note}" for note in notes), *(f"problem: {line}" for line in problems)]

@@ -44,7 +44,7 @@ def sample(model: Model, num: int, **settings: Any) -> UInt8: ...
 
 
 def sample(model: Segmenter | Model, num: int, **settings: Any) -> list[Sample] | UInt8:
-    """num pairs of a segmenter, or images (N, S, S, 3) of a DDPM alone, made in this process and
+    """num pairs of a segmenter, or images (N, S, S, C) of a DDPM alone, made in this process and
     kept in memory; settings: section `generate`.
 
     They are those of a dataset of the same settings, whose batch size is part of what decides

@@ -58,9 +58,14 @@ def to_uint8(x_0: torch.Tensor) -> torch.Tensor:
 
 
 def to_channels_last_arrays(x_0: torch.Tensor) -> UInt8:
-    """Turns (B, 3, H, W) floats in [-1, 1] into a (B, H, W, 3) uint8 array."""
+    """Turns (B, C, H, W) floats in [-1, 1] into a (B, H, W, C) uint8 array."""
     array: UInt8 = to_uint8(x_0).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
+
+
+def pillow_image(pixels: UInt8) -> Image.Image:
+    """Pixels (H, W, 3) as an image of mode RGB, or (H, W, 1) as one of mode L."""
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def open_image(

@@ -15,7 +15,7 @@ from factory.images import UInt8
 
 
 def overlay(pixels: UInt8, mask: UInt8, classes: Classes, opacity: float = 0.55) -> UInt8:
-    """Blends an (H, W, 3) image with the colours of its (H, W) mask."""
+    """Blends an (H, W, 3) image, or a grey one (H, W, 1), with the colours of its (H, W) mask."""
     colors = colorize(mask, classes).astype(np.float32)
     blended = pixels.astype(np.float32) * (1 - opacity) + colors * opacity
     result: UInt8 = blended.round().astype(np.uint8)
@@ -40,7 +40,10 @@ def heat(values: npt.NDArray[Any], top: float) -> UInt8:
 
 
 def tile(rows: Iterable[Iterable[UInt8]], scale: int = 1, gap: int = 2) -> UInt8:
-    """Makes one picture of rows of equal-sized (H, W, 3) pictures, enlarged by whole pixels."""
+    """Makes one picture (H, W, 3) of rows of equal-sized pictures, enlarged by whole pixels.
+
+    The pictures are RGB (H, W, 3) or grey (H, W, 1).
+    """
     table = [[np.kron(cell, np.ones((scale, scale, 1), np.uint8)) for cell in row] for row in rows]
     height, width, _ = table[0][0].shape
     num_columns = max(len(row) for row in table)

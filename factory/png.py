@@ -21,29 +21,31 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _PLAIN, _UP = 0, 2
 # Adjacent rows of a photograph are similar; differences of class ids do not compress better.
-_FILTERS = {_GREY: _PLAIN, _RGB: _UP}
+_FILTERS = {_GREY: (_PLAIN, _UP), _RGB: (_UP,)}
 _BODY = slice(41, -16)
 
 
 def encode_png(pixels: UInt8) -> bytes:
-    """(H, W, 3) RGB or (H, W) ids, both at least 1 -> a plain 8-bit PNG.
+    """(H, W, 3) RGB, (H, W, 1) grey or (H, W) ids, all at least 1 -> a plain 8-bit PNG.
 
     The same pixels give the same bytes, as long as libdeflate's version stays.
     """
-    assert pixels.dtype == np.uint8 and pixels.shape[2:] in ((), (3,)), (pixels.dtype, pixels.shape)
+    assert pixels.dtype == np.uint8, pixels.dtype
+    assert pixels.shape[2:] in ((), (1,), (3,)), pixels.shape
     height, width = pixels.shape[:2]
     color = _RGB if pixels.shape[2:] == (3,) else _GREY
     rows = pixels.reshape(height, width * _channels(color))
     lines = np.empty((height, 1 + rows.shape[1]), np.uint8)
-    lines[:, 0] = _FILTERS[color]
+    is_photograph = pixels.ndim == 3
+    lines[:, 0] = _UP if is_photograph else _PLAIN
     lines[:, 1:] = rows
-    if color == _RGB:
+    if is_photograph:
         lines[1:, 1:] -= rows[:-1]
     return _png(width, height, color, deflate.zlib_compress(lines, DEFLATE_LEVEL))
 
 
 def decode_png(data: bytes) -> UInt8:
-    """PNG bytes -> (H, W, 3) RGB or (H, W) ids; a PNG of `encode_png` is decoded without Pillow.
+    """PNG bytes -> (H, W, 3) RGB, or (H, W) ids or grey; one of `encode_png` without Pillow.
 
     Raises UnreadableImage if they do not decode, have another mode than RGB and L, or a chunk whose
     checksum is not that of its bytes.
@@ -95,16 +97,17 @@ def _decode_own(data: bytes) -> UInt8 | None:
     if len(inflated) != size or body[-4:] != deflate.adler32(inflated).to_bytes(4):
         return None
     lines = np.frombuffer(inflated, np.uint8).reshape(height, -1)
-    if (lines[:, 0] != _FILTERS[color]).any():
+    filter = lines[0, 0]
+    if filter not in _FILTERS[color] or (lines[:, 0] != filter).any():
         return None
     rows = lines[:, 1:].copy()
-    if color == _GREY:
+    if filter == _PLAIN:
         return rows
     # Each row is the sum of all differences above it. Each of the log2(height) steps doubles how
     # many of them a row holds.
     for step in (1 << i for i in range((height - 1).bit_length())):
         rows[step:] += rows[:-step]
-    return rows.reshape(height, width, 3)
+    return rows.reshape(height, width, 3) if color == _RGB else rows
 
 
 def _check_chunks(data: bytes) -> None:

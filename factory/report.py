@@ -164,7 +164,8 @@ class _Figure:
 def _figure(sample: Sample, classes: Classes) -> _Figure:
     colored = colorize(sample.mask, classes)
     blended = overlay(sample.image, sample.mask, classes)
-    strip = np.concatenate([sample.image, colored, blended], axis=1)
+    image = np.broadcast_to(sample.image, colored.shape)
+    strip = np.concatenate([image, colored, blended], axis=1)
     if (step := sample.mask.shape[1] // MAX_STORED_PIXELS) > 1:
         strip = np.ascontiguousarray(strip[::step, ::step])
     picture = base64.b64encode(encode_png(strip)).decode()

@@ -1,6 +1,6 @@
 """A DDPM and an ensemble on its features, as programs use them.
 
-Shapes: N images, S image size.
+Shapes: N images, S image size, C channels: 3 for RGB, 1 for grey.
 """
 
 from dataclasses import dataclass
@@ -65,12 +65,13 @@ class Segmenter:
         )
 
     def segment(self, images: Images, vote: Literal["soft", "hard"] = "soft") -> Segmentation:
-        """Labels images (N, S, S, 3), uint8, of the DDPM's size, on the GPU if there is one.
+        """Labels images (N, S, S, C), or grey (N, S, S), uint8, of the DDPM's size.
 
+        That is on the GPU if there is one.
         vote: "soft" = the mean of the members' probabilities, "hard" = a majority of the members.
         Raises UserError where images or vote are not of that kind.
         """
-        pixels = pixels_of(images, self.image_size)
+        pixels = pixels_of(images, self.image_size, self.ddpm.channels)
         if vote not in ("soft", "hard"):
             raise UserError(f"vote: must be 'soft' or 'hard', got {vote!r}.")
         self._use_available_device()
@@ -91,7 +92,7 @@ class Segmenter:
         the ensemble.
         """
         check_type("labelled", labelled, Labelled)
-        pixels_of(labelled.images, self.image_size)
+        pixels_of(labelled.images, self.image_size, self.ddpm.channels)
         refuse(settings, "evaluate", url="the scores are returned, and nothing is written")
         config = config_of("evaluate", evaluate=settings)
         self._use_available_device()

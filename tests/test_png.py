@@ -11,7 +11,7 @@ from PIL import Image
 
 from factory import png
 from factory.errors import UnreadableImage
-from factory.images import UInt8
+from factory.images import UInt8, pillow_image
 from tests.test_images import encoded, noise
 
 
@@ -22,20 +22,21 @@ def samples() -> list[UInt8]:
         noisy = noise(height, width)
         slope = (np.arange(noisy.size) // 40 % 256).astype(np.uint8).reshape(noisy.shape)
         found += [noisy, np.full_like(noisy, 255), slope]
-    return found + [picture[..., 0].copy() for picture in found]
+    grey = [picture[..., :1].copy() for picture in found]
+    return [*found, *grey, *(picture[..., 0] for picture in grey)]
 
 
 def test_others_read_the_pixels_of_our_png() -> None:
     for pixels in samples():
         read = Image.open(io.BytesIO(png.encode_png(pixels)), formats=["PNG"])
-        assert read.mode == ("RGB" if pixels.ndim == 3 else "L")
-        assert np.array_equal(np.asarray(read), pixels)
+        assert read.mode == ("RGB" if pixels.shape[2:] == (3,) else "L")
+        assert np.array_equal(np.asarray(read).reshape(pixels.shape), pixels)
 
 
 def test_png_gives_the_pixels_back_and_the_same_bytes_each_time() -> None:
     for pixels in samples():
         data = png.encode_png(pixels)
-        assert np.array_equal(png.decode_png(data), pixels)
+        assert np.array_equal(png.decode_png(data).reshape(pixels.shape), pixels)
         assert png.encode_png(pixels.copy()) == data
 
 
@@ -64,7 +65,9 @@ def test_views_are_encoded_as_their_copies_are(view: Callable[..., UInt8]) -> No
     assert png.encode_png(pixels) == png.encode_png(np.ascontiguousarray(pixels))
 
 
-@pytest.mark.parametrize(("shape", "color", "filter"), [((5, 7, 3), 2, 2), ((5, 7), 0, 0)])
+@pytest.mark.parametrize(
+    ("shape", "color", "filter"), [((5, 7, 3), 2, 2), ((5, 7, 1), 0, 2), ((5, 7), 0, 0)]
+)
 def test_a_png_is_plain(shape: tuple[int, ...], color: int, filter: int) -> None:
     data = png.encode_png(np.zeros(shape, np.uint8))
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
@@ -85,8 +88,8 @@ def test_a_png_is_plain(shape: tuple[int, ...], color: int, filter: int) -> None
 def test_pngs_of_others_decode_to_the_same_pixels() -> None:
     for pixels in samples():
         for options in ({}, {"compress_level": 0}, {"optimize": True}):
-            data = encoded(Image.fromarray(pixels), format="PNG", **options)
-            assert np.array_equal(png.decode_png(data), pixels)
+            data = encoded(pillow_image(np.atleast_3d(pixels)), format="PNG", **options)
+            assert np.array_equal(png.decode_png(data).reshape(pixels.shape), pixels)
 
 
 @pytest.mark.parametrize("pixels", [noise(5, 7), noise(5, 7)[..., 0]], ids=["RGB", "L"])

@@ -29,12 +29,15 @@ TREE: dict[str, dict[str, Any]] = {
 """The config of these models, as nested mappings."""
 
 
-def save_models(folder: Path) -> dict[str, str]:
-    """Writes a DDPM and an ensemble on its features; returns the config's `models` section."""
+def save_models(folder: Path, channels: int = 3) -> dict[str, str]:
+    """Writes a DDPM and an ensemble on its features; returns the config's `models` section.
+
+    channels: those of the DDPM's images.
+    """
     config = parse_config(TREE)
     torch.manual_seed(0)
     ddpm_url, ensemble_url = str(folder / "ddpm"), str(folder / "ensemble")
-    unet = UNet(config.train.unet)
+    unet = UNet(config.train.unet, channels)
     save_model(unet, config.train.diffusion, 16, ddpm_url)
     ensemble_config = EnsembleConfig(
         class_names=CLASSES,

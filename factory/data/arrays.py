@@ -20,7 +20,7 @@ class ArraySource:
     """A source of arrays: it is of no kind that a config can name."""
 
     images: UInt8
-    """(N, H, W, 3), 0..255."""
+    """(N, H, W, 3) RGB or (N, H, W, 1) grey, 0..255."""
     masks: npt.NDArray[np.integer[Any]]
     """(N, H, W) values 0..65535, or (N, H, W, 3) colours 0..255."""
     rules: ClassRules

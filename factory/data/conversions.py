@@ -20,6 +20,15 @@ CONVERSIONS = {
     "CMYK": "converted to RGB without a colour profile; check the colours",
 }
 """Pillow's mode -> what is done to such images."""
+_TO_GREY = "colours are converted to grey (ITU-R 601-2), as data.channels says"
+CONVERSIONS_TO_GREY = {
+    "LA": "transparent pixels show white",
+    "RGB": _TO_GREY,
+    "P": f"{_TO_GREY}, those of the palette, transparent ones white",
+    "RGBA": f"{_TO_GREY}, transparent pixels show white",
+    "CMYK": f"{_TO_GREY}, without a colour profile",
+}
+"""The same of images that are used as one channel; other grey stays as it is."""
 FITS: Mapping[Fit, str] = {
     "crop": "only the centred square is used; set fit: pad, stretch or tile to use all",
     "pad": "black bars make them square, which masks ignore",
@@ -28,13 +37,15 @@ FITS: Mapping[Fit, str] = {
 """The way in which images became square -> what was done to oblong ones."""
 
 
-def sentences(infos: Sequence[FileInfo], fit: Fit, size: int, num_enlarged: int) -> Iterator[str]:
+def sentences(
+    infos: Sequence[FileInfo], fit: Fit, size: int, num_enlarged: int, channels: int = 3
+) -> Iterator[str]:
     """Yields what was done to modes, values, orientations and shapes.
 
-    infos: of each image. size: that they have now. num_enlarged: how many are smaller than that.
+    infos: of each image. size, channels: that they have now. num_enlarged: how many are smaller.
     """
     modes = Counter(info.mode for info in infos)
-    for mode, what in CONVERSIONS.items():
+    for mode, what in (CONVERSIONS if channels == 3 else CONVERSIONS_TO_GREY).items():
         if modes[mode]:
             yield f"{counted(modes[mode], 'image')} of mode {mode}: {what}."
     yield from _windows(infos)

@@ -6,6 +6,7 @@ the reason and the remedy, as the end of a sentence that starts with the file's 
 
 import struct
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -50,6 +51,15 @@ class Picture:
     info: FileInfo
     data: bytes = b""
     """The bytes of its file, empty if it has none of its own."""
+
+    def with_channels(self, channels: int) -> Image.Image:
+        """The image of mode RGB (3), or L (1): the luma of its colours, or its grey as it is."""
+        return self.image if channels == 3 else self._grey
+
+    @cached_property
+    def _grey(self) -> Image.Image:
+        # Once for all tiles. Where red, green and blue are equal, the luma is exactly theirs.
+        return self.image.convert("L")
 
 
 @dataclass(frozen=True)
@@ -102,9 +112,10 @@ def image_size(start: bytes, way: Reading = DEFAULT_READING) -> tuple[int, int] 
 
 
 def picture_of_array(pixels: UInt8, format: str) -> Picture:
-    """The image of an array (H, W, 3); format: where it is from, as reports count formats."""
-    height, width, _ = pixels.shape
-    return Picture(Image.fromarray(pixels), FileInfo((width, height), "RGB", format))
+    """The image of an array (H, W, 3) or (H, W, 1); format: where it is from, as reports count
+    formats."""
+    image = images.pillow_image(pixels)
+    return Picture(image.convert("RGB"), FileInfo(image.size, image.mode, format))
 
 
 def open_file(data: bytes) -> Image.Image:

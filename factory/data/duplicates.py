@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from factory.images import UInt8
+from factory.images import UInt8, pillow_image
 
 MAX_COMPARED = 50_000
 """Of more images than these, only equal pixels are found: all are compared with all."""
@@ -39,9 +39,9 @@ class Fingerprint:
 
 
 def fingerprint(name: str, image: UInt8) -> Fingerprint:
-    """The fingerprint of an image (S, S, 3)."""
+    """The fingerprint of an image (S, S, 3) or (S, S, 1)."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-    grey = Image.fromarray(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    grey = pillow_image(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     return Fingerprint(name, digest, np.asarray(grey))
 
 

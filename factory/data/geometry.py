@@ -77,18 +77,20 @@ def tiles(image_size: tuple[int, int], side: int) -> list[Box]:
     return [Box(left, top, side, side) for top in tops for left in lefts]
 
 
-def square_rgb(image: Image.Image, size: int, place: Placement) -> UInt8:
-    """(size, size, 3): the part of an RGB image at its place, smoothly scaled, black around it."""
-    source, target = place.source, place.target
+def square_pixels(image: Image.Image, size: int, place: Placement) -> UInt8:
+    """(size, size, C): the part of an image of mode RGB or L at its place, smoothly scaled, black
+    around it."""
+    source, target, channels = place.source, place.target, len(image.getbands())
     box = (source.left, source.top, source.left + source.width, source.top + source.height)
     if (source.width, source.height) == (target.width, target.height):
         part = image.crop(box)
     else:
         part = image.resize((target.width, target.height), Image.Resampling.BICUBIC, box=box)
+    pixels = np.asarray(part).reshape(target.height, target.width, channels)
     if part.size == (size, size):
-        return np.asarray(part)
-    square = np.zeros((size, size, 3), np.uint8)
-    square[target.slices] = np.asarray(part)
+        return pixels
+    square = np.zeros((size, size, channels), np.uint8)
+    square[target.slices] = pixels
     return square
 
 

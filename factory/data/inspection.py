@@ -58,10 +58,10 @@ class Inspection:
         return self.classes.names if self.classes else ()
 
 
-def inspect(source: Source, size: int, labelled: bool) -> Inspection:
+def inspect(source: Source, size: int, labelled: bool, channels: int = 3) -> Inspection:
     """Reads all of a source at size x size pixels, a few images at a time; bad data is reported,
     not raised."""
-    reading = Pass(source, size, labelled)
+    reading = Pass(source, size, labelled, channels)
     to_show = contact_sheet.shown_positions(len(reading.items))
     shown_names = {reading.items[i].name for i in to_show}
     prints: list[Fingerprint] = []
@@ -78,7 +78,7 @@ def inspect(source: Source, size: int, labelled: bool) -> Inspection:
     names = reading.classes.names if labelled and reading.classes else ()
     counts = occurrences.image_counts(names)
     odd = _notes(source, prints, not problems, counts)
-    done = conversions.sentences(infos, reading.fit, size, reading.num_enlarged)
+    done = conversions.sentences(infos, reading.fit, size, reading.num_enlarged, channels)
     return Inspection(
         num_images=len(prints),
         sizes=_histogram(info.size for info in infos),
@@ -92,7 +92,7 @@ def inspect(source: Source, size: int, labelled: bool) -> Inspection:
         classes=reading.classes if labelled else None,
         samples=tuple(samples),
         unread=_unread(source),
-        num_bytes=len(prints) * size * size * 3,
+        num_bytes=len(prints) * size * size * channels,
     )
 
 

@@ -23,7 +23,7 @@ class Labelled:
     """Images with masks, N of them, S pixels high and wide."""
 
     images: UInt8
-    """(N, S, S, 3), 0..255."""
+    """(N, S, S, C), 0..255; C is 3 for RGB, 1 for grey."""
     masks: UInt8
     """(N, S, S) class ids, 255 = ignore."""
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class LoadedSource:
     """The good part of a source, and all that is wrong with the rest."""
 
     images: UInt8
-    """(N, S, S, 3), 0..255."""
+    """(N, S, S, C), 0..255; C is 3 for RGB, 1 for grey."""
     masks: UInt8 | None
     """(N, S, S) class ids, 255 = ignore; None if only images were asked for."""
     names: tuple[str, ...]
@@ -67,23 +67,23 @@ class LoadedSource:
         return Labelled(self.images, self.masks, self.names, self.classes, self.notes)
 
 
-def read_images(source: Source, size: int) -> UInt8:
-    """All images of a source, (N, size, size, 3), sorted by name.
+def read_images(source: Source, size: int, channels: int = 3) -> UInt8:
+    """All images of a source, (N, size, size, channels), sorted by name.
 
     Raises UserError with a line per offending file.
     """
-    loaded = load(source, size, labelled=False)
+    loaded = load(source, size, False, channels)
     if loaded.problems:
         raise UserError(first_lines(loaded.problems))
     return loaded.images
 
 
-def read_labelled(source: Source, size: int) -> Labelled:
+def read_labelled(source: Source, size: int, channels: int = 3) -> Labelled:
     """All images of a source with their masks, sorted by name.
 
     Raises UserError with a line per offending file.
     """
-    return load(source, size, labelled=True).labelled
+    return load(source, size, True, channels).labelled
 
 
 def first_lines(problems: Sequence[str]) -> list[str]:
@@ -94,11 +94,11 @@ def first_lines(problems: Sequence[str]) -> list[str]:
     return [shown(line) for line in lines]
 
 
-def load(source: Source, size: int, labelled: bool) -> LoadedSource:
+def load(source: Source, size: int, labelled: bool, channels: int = 3) -> LoadedSource:
     """Reads and checks a whole source: what is good in it, and every problem found."""
-    reading = Pass(source, size, labelled)
+    reading = Pass(source, size, labelled, channels)
     num = len(reading.items)
-    images = np.zeros((num, size, size, 3), np.uint8)
+    images = np.zeros((num, size, size, channels), np.uint8)
     masks = np.zeros((num if labelled else 0, size, size), np.uint8)
     names: list[str] = []
     for pair in reading.pairs():

@@ -1,6 +1,7 @@
 """One pass over a source: what is good in it, one image after the other, and all that is wrong.
 
-However many images there are, only a few of them are in memory at a time. Shapes: S image size.
+However many images there are, only a few of them are in memory at a time. Shapes: S image size, C
+channels (3 for RGB, 1 for grey).
 """
 
 from collections import deque
@@ -38,7 +39,7 @@ class Pair:
 
     name: str
     image: UInt8
-    """(S, S, 3), 0..255."""
+    """(S, S, C), 0..255."""
     mask: UInt8 | None
     """(S, S) class ids, 255 = ignore; None if masks were not asked for."""
 
@@ -61,7 +62,7 @@ class _Decoded:
 
     item: Item
     image: UInt8 | None
-    """(S, S, 3), 0..255."""
+    """(S, S, C), 0..255."""
     is_enlarged: bool
     info: FileInfo | None
     mask: _DecodedMask | None
@@ -72,7 +73,7 @@ class _Decoded:
 class Pass:
     """One pass over a source. What it has found is complete when `pairs` has ended."""
 
-    def __init__(self, source: Source, size: int, labelled: bool) -> None:
+    def __init__(self, source: Source, size: int, labelled: bool, channels: int = 3) -> None:
         problems = Problems()
         found = source.find(labelled, problems)
         self.items: Sequence[Item] = found.items
@@ -84,7 +85,7 @@ class Pass:
         self.infos: dict[str, FileInfo] = {}
         """URL of an image -> the form in which it is stored, once for all of its tiles."""
         self._rules, self._notes, self._problems = found.rules, found.notes, problems
-        self._size, self._labelled = size, labelled
+        self._size, self._channels, self._labelled = size, channels, labelled
         self._facts: dict[str, MaskFacts] = {}
         self._lost = losses.total([])
         self._turned: set[str] = set()
@@ -93,7 +94,8 @@ class Pass:
         """Yields what is good, in the order of the items. May be taken once."""
         applied = (self._rules or _ANY_IDS) if self._labelled else None
         with ThreadPoolExecutor(NUM_THREADS) as pool:
-            for read in _ahead(pool, lambda i: _decode(i, self._size, applied), self.items):
+            size, channels = self._size, self._channels
+            for read in _ahead(pool, lambda i: _decode(i, size, channels, applied), self.items):
                 self._problems.found.extend(read.problems)
                 if read.problems or read.image is None or read.info is None:
                     continue
@@ -140,11 +142,13 @@ def _ahead(
         yield waiting.popleft().result()
 
 
-def read_square(item: Item, size: int, problems: Problems) -> UInt8 | None:
-    """One image as `read_images` has it, (size, size, 3); None after a problem, which is added."""
+def read_square(item: Item, size: int, channels: int, problems: Problems) -> UInt8 | None:
+    """One image as `read_images` has it, (size, size, channels); None after a problem, which is
+    added."""
     with _adding(problems, item.image_url):
         picture = item.image(size)
-        return geometry.square_rgb(picture.image, size, place_of(item, picture, size))
+        place = place_of(item, picture, size)
+        return geometry.square_pixels(picture.with_channels(channels), size, place)
     return None
 
 
@@ -163,7 +167,7 @@ def _turned(num: int) -> list[str]:
     ]
 
 
-def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
+def _decode(item: Item, size: int, channels: int, rules: ClassRules | None) -> _Decoded:
     """Reads an item, with its mask unless rules is None."""
     problems = Problems()
     picture = image = mask = None
@@ -172,7 +176,7 @@ def _decode(item: Item, size: int, rules: ClassRules | None) -> _Decoded:
         picture = item.image(size)
         place = place_of(item, picture, size)
         is_enlarged = place.target.width > place.source.width
-        image = geometry.square_rgb(picture.image, size, place)
+        image = geometry.square_pixels(picture.with_channels(channels), size, place)
     if rules is not None:
         assert item.mask_url is not None, "masks were asked for"
         with _adding(problems, item.mask_url):

@@ -55,6 +55,11 @@ class Model:
     url: str = ""
     """The URL that it was loaded from; empty if it was not loaded."""
 
+    @property
+    def channels(self) -> int:
+        """The channels of its images: 3 for RGB, 1 for grey."""
+        return self.unet.channels
+
     def __repr__(self) -> str:
         return f"Model(url={self.url!r}, {self.image_size} px, hash={self.model_hash[:12]})"
 

@@ -33,6 +33,10 @@ class FeatureNetwork(Protocol):
     """
 
     @property
+    def channels(self) -> int:
+        """The channels C of its images: 3 for RGB, 1 for grey."""
+
+    @property
     def block_channels(self) -> Sequence[int]:
         """The channels C_k of each decoder block's map."""
 
@@ -45,7 +49,7 @@ class FeatureNetwork(Protocol):
         """The blocks that a pixel's descriptor is read from if the config names none."""
 
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, 3, H, W)."""
+        """(B, C, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, C, H, W)."""
 
     def features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]

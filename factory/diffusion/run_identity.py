@@ -53,8 +53,12 @@ _REMEDY = (
 
 def identity(config: Config) -> dict[str, Any]:
     """All keys of the config that decide the weights after a given number of steps."""
+    grey = {"channels": 1} if config.data.num_channels == 1 else {}
     return {
-        "data": config.data.model_dump(mode="json", include={"image_size", "unlabelled"}),
+        "data": {
+            **config.data.model_dump(mode="json", include={"image_size", "unlabelled"}),
+            **grey,
+        },
         "unet": config.train.unet.model_dump(mode="json"),
         "diffusion": config.train.diffusion.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json", exclude={*_FREE_KEYS, *_SHAPE}),

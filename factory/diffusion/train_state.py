@@ -39,7 +39,7 @@ def new_state(
 ) -> TrainState:
     """Random weights from train.seed, or those of an initial model, at step 0."""
     torch.manual_seed(config.train.seed)
-    unet = UNet(config.train.unet)
+    unet = UNet(config.train.unet, config.data.num_channels)
     if initial is not None:
         unet.load_state_dict(initial.state_dict())
     unet.to(device)

@@ -30,7 +30,7 @@ _COPIED_BYTES = 2**26
 
 
 def resident_images(pixels: UInt8, device: torch.device) -> torch.Tensor | UInt8:
-    """Images (N, S, S, 3) from where steps read them: a GPU if they take up to half of its free
+    """Images (N, S, S, C) from where steps read them: a GPU if they take up to half of its free
     memory, else as they are, which is a file that is mapped into memory."""
     if device.type != "cuda" or pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return pixels
@@ -44,7 +44,7 @@ def resident_images(pixels: UInt8, device: torch.device) -> torch.Tensor | UInt8
 def read_batch(
     images: torch.Tensor | UInt8, chosen: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
-    """The chosen images (B, 3, S, S) uint8 on the device; the host does not wait for it.
+    """The chosen images (B, C, S, S) uint8 on the device; the host does not wait for it.
 
     images: what `resident_images` returned; chosen: (B,) indices on the CPU.
     """
@@ -111,7 +111,7 @@ def train_step(
     train: TrainConfig,
     rank: int = 0,
 ) -> torch.Tensor:
-    """One optimiser step on this rank's images (B, 3, H, W) uint8; returns the loss, a scalar.
+    """One optimiser step on this rank's images (B, C, H, W) uint8; returns the loss, a scalar.
 
     network: state.unet, or what `fast_network` makes of it.
     """

@@ -228,6 +228,8 @@ def _check_initial_model(config: Config) -> None:
         "train.diffusion": model.diffusion.model_dump(),
     }
     found = differences(loaded, wanted)
+    if (asked := config.data.num_channels) != model.unet.channels:
+        found.insert(0, f"data.channels: there {model.unet.channels}, here {asked}")
     if found:
         raise UserError(
             f"train.initial_model_url: {url} has another shape: {'; '.join(found)}. "

@@ -297,7 +297,7 @@ def _tensorboard(config: Config) -> Any:
 def _write_sheet(config: Config, state: TrainState, device: torch.device) -> None:
     """A sheet of samples of the averaged network, always from the same noise."""
     schedule = linear_schedule(config.train.diffusion)
-    shape = (3, config.data.side, config.data.side)
+    shape = (config.data.num_channels, config.data.side, config.data.side)
     seeds = [sample_seed(config.train.seed, index) for index in range(_SHEET_ROWS**2)]
     noise = step_noise(seeds, shape, device)
     steps = uniform_timesteps(schedule, min(20, schedule.num_timesteps))

@@ -3,7 +3,7 @@
 An image depends on (run seed, index) and the recipe alone: its noise comes from its own stream, and
 batches have a fixed shape.
 
-Shapes: B batch, S image size.
+Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 """
 
 from abc import ABC, abstractmethod
@@ -46,7 +46,7 @@ class Drawing(FrozenDDPM, ABC, Generic[T]):
 
     @abstractmethod
     def made(self, draws: Draws, x_t: torch.Tensor) -> list[T | None]:
-        """What becomes of the images from x_T (B, 3, S, S); None for those that are not finite."""
+        """What becomes of the images from x_T (B, C, S, S); None for those that are not finite."""
 
     def drawn(self, start: int, stop: int) -> Iterator[tuple[list[T], int]]:
         """Yields what is made of the images start..stop-1, batch by batch, with the number of draws
@@ -81,7 +81,7 @@ class Drawing(FrozenDDPM, ABC, Generic[T]):
 
     @torch.inference_mode()
     def first_noise(self, draws: Draws) -> torch.Tensor:
-        """Returns x_T (B, 3, S, S), on the device that draws it."""
+        """Returns x_T (B, C, S, S), on the device that draws it."""
         if self.recipe.device_draws_noise:
             return self._device_noise(draws, [0])(0)
         return normal_noise(draws.seeds, self.shape, stream=0)
@@ -133,7 +133,7 @@ class Drawing(FrozenDDPM, ABC, Generic[T]):
         return self.recipe.sampling_timesteps or every
 
     def x_0(self, epsilon_fn: FeatureTap, draws: Draws, x_t: torch.Tensor) -> torch.Tensor:
-        """Samples from x_T, on any device, to images (B, 3, S, S) on the DDPM's device."""
+        """Samples from x_T, on any device, to images (B, C, S, S) on the DDPM's device."""
         timesteps = self.timesteps
         recipe, sampler = self.recipe, SAMPLERS[self.recipe.sampler]
         eta = {} if recipe.eta is None else {"eta": recipe.eta}

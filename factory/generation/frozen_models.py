@@ -1,6 +1,6 @@
 """The frozen models of a dataset on the device of its plan: maps of images in its precision.
 
-Shapes: B batch, S image size.
+Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ class FrozenDDPM:
         self.device = torch.device(recipe.device)
         _check_precision(recipe, section)
         self.recipe = recipe
-        self.shape = (3, recipe.image_size, recipe.image_size)
+        self.shape = (recipe.channels, recipe.image_size, recipe.image_size)
         self.layout = _memory_format(self.device, recipe.image_size)
         self.unet = ddpm.unet.to(self.device)
         self.unet.to(memory_format=self.layout)
@@ -88,7 +88,7 @@ class FrozenModels(FrozenDDPM):
         self.ensemble = models.ensemble.to(self.device)
         self.ensemble_config = models.ensemble.config
         self.model_id = models.model_id
-        noise = shared_noise(self.ensemble_config.noise_seed, self.ensemble_config.image_size)
+        noise = shared_noise(self.ensemble_config.noise_seed, recipe.image_size, recipe.channels)
         self.noise = noise.to(self.device)
 
     @property
@@ -104,7 +104,7 @@ class FrozenModels(FrozenDDPM):
         return size
 
     def renoised_maps(self, x_0: torch.Tensor, timesteps: Sequence[int]) -> list[torch.Tensor]:
-        """Returns the maps of images (B, 3, S, S), in the descriptor's order."""
+        """Returns the maps of images (B, C, S, S), in the descriptor's order."""
         blocks = self.ensemble_config.blocks
         with self.precision():
             return renoised_maps(self.features, self.schedule, x_0, self.noise, timesteps, blocks)

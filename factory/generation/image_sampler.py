@@ -1,6 +1,6 @@
 """Draws the images that `synthesizer` would, of a DDPM without an ensemble.
 
-Shapes: B batch, S image size.
+Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 """
 
 import torch
@@ -15,7 +15,7 @@ from factory.labeling.features import FeatureTap
 
 
 class ImageSampler(Drawing[UInt8]):
-    """Draws images (S, S, 3) by a recipe.
+    """Draws images (S, S, C) by a recipe.
 
     Raises as `Synthesizer` does.
     """

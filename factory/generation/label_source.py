@@ -40,11 +40,11 @@ class SourceImage:
 
     name: str
     squares: Sequence[UInt8]
-    """(S, S, 3) RGB each, as the network takes them: one, or one of each tile."""
+    """(S, S, 3) RGB or (S, S, 1) grey each, as the network takes them: one, or one of each tile."""
     places: Sequence[Placement]
     """The place of each square in the image."""
     whole: Image.Image | None = None
-    """All of the image, upright; None where it is not wanted."""
+    """All of the image, upright, of mode RGB or L; None where it is not wanted."""
     seed: int | None = None
     """The random stream that drew it; None for an image of one's own."""
 
@@ -187,6 +187,8 @@ class SourceImages:
     listing: SourceListing
     image_size: int
     """The height and width that the network takes, in pixels."""
+    channels: int
+    """The channels that it takes: 3 for RGB, 1 for grey."""
     at: Literal["model", "original"]
 
     @classmethod
@@ -195,6 +197,7 @@ class SourceImages:
         config: Config,
         listing: SourceListing,
         image_size: int,
+        channels: int,
         at: Literal["model", "original"],
     ) -> "SourceImages":
         """Lists the source. Raises UserError if it has other images than the listing."""
@@ -203,7 +206,7 @@ class SourceImages:
         rows: list[tuple[int, Sequence[Item]]] = []
         for i, file in enumerate(files):
             rows += [(i, file.items)] if at == "original" else [(i, [each]) for each in file.items]
-        return cls(files, rows, listing, image_size, at)
+        return cls(files, rows, listing, image_size, channels, at)
 
     def read(self, start: int, stop: int) -> Iterator[SourceImage]:
         """Yields the images of the rows start..stop-1; threads read those that come next.
@@ -229,8 +232,8 @@ class SourceImages:
         except UnreadableImage as error:
             self._check(number, items[0].content())
             raise UnreadableImage(f"{file.image_url}: {error}") from None
-        image = pictures[0].image
-        squares = [geometry.square_rgb(image, size, place) for place in places]
+        image = pictures[0].with_channels(self.channels)
+        squares = [geometry.square_pixels(image, size, place) for place in places]
         if self.at == "original":
             return SourceImage(file.name, squares, places, image)
         return SourceImage(items[0].name, squares, places)

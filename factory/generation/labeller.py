@@ -3,7 +3,7 @@
 A sample depends on the bytes of its image and the plan alone: all images get the one noise that the
 ensemble was fitted with, and batches have a fixed shape that never crosses a shard.
 
-Shapes: B batch, S image size.
+Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 """
 
 import math
@@ -85,10 +85,10 @@ class Labeller(FrozenModels):
 
     @torch.inference_mode()
     def _labelled(self, images: Sequence[UInt8], batch_size: int) -> list["_Square"]:
-        """The labels of images (S, S, 3), which go through the network with as many black ones as a
+        """The labels of images (S, S, C), which go through the network with as many black ones as a
         batch lacks."""
-        size = self.recipe.image_size
-        pixels = np.zeros((batch_size, size, size, 3), np.uint8)
+        size, channels = self.recipe.image_size, self.recipe.channels
+        pixels = np.zeros((batch_size, size, size, channels), np.uint8)
         pixels[: len(images)] = images
         x_0 = to_signed(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2))
         labels = self.ensemble.label(self._maps(x_0.contiguous()), size)
@@ -117,7 +117,7 @@ class Labeller(FrozenModels):
             shown = image.squares[0]
             mask = geometry.square_ids(masks[0][place.target.slices], len(shown), place)
         else:
-            shown = np.asarray(image.whole)
+            shown = np.atleast_3d(np.asarray(image.whole))
             mask = geometry.whole_ids(zip(masks, image.places, strict=True), image.whole.size)
         return Sample(
             key=sample_key(index),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
@@ -47,6 +48,8 @@ class Computation(BaseModel, frozen=True, extra="forbid"):
     """`RECIPE_VERSION` of the code that made the plan."""
     image_size: int
     """Height and width of the images that the models know, in pixels."""
+    channels: Annotated[int, Field(exclude_if=lambda channels: channels == 3)] = 3
+    """The channels of these images. Plans of RGB images do not tell it, as there was no other."""
     device: Literal["cpu", "cuda"]
     batch_size: int
     precision: Literal["fp32", "bf16"]
@@ -220,6 +223,7 @@ def _computation(
     return Computation(
         method=RECIPE_VERSION,
         image_size=ddpm.image_size,
+        channels=ddpm.channels,
         device=device,
         batch_size=min(int(batch_size), settings.samples_per_shard),
         precision="bf16" if bf16 else "fp32",

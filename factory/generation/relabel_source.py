@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from PIL import Image
-
 from factory import storage
 from factory.config import Config
 from factory.data import geometry
+from factory.data.decoding import picture_of_array
 from factory.errors import ChangedSource, DamagedShard, UserError
 from factory.generation.label_source import NUM_THREADS, SourceImage, ahead
 from factory.shards.layout import RUN
@@ -63,11 +62,18 @@ class DatasetImages:
     manifest: Manifest
     image_size: int
     """The height and width that the network takes, in pixels."""
+    channels: int
+    """The channels that it takes: 3 for RGB, 1 for grey."""
     at: Literal["model", "original"]
 
     @classmethod
     def open(
-        cls, url: str, root: str, image_size: int, at: Literal["model", "original"]
+        cls,
+        url: str,
+        root: str,
+        image_size: int,
+        channels: int,
+        at: Literal["model", "original"],
     ) -> "DatasetImages":
         """Raises UserError if the dataset at url is not the one whose manifest has this root."""
         manifest = manifest_to_relabel(url)
@@ -76,7 +82,7 @@ class DatasetImages:
                 f"{url}: is another dataset than when its images were first labelled. Put back "
                 "what was there, or label into another --out."
             )
-        return cls(url, manifest, image_size, at)
+        return cls(url, manifest, image_size, channels, at)
 
     def read(self, start: int, stop: int) -> Iterator[SourceImage]:
         """Yields the images of the rows start..stop-1; threads decode those that come next.
@@ -103,8 +109,8 @@ class DatasetImages:
             sample = decode_sample(row)
         except DamagedShard as error:
             raise ChangedSource(f"{self.url}: {error}") from None
-        image = Image.fromarray(sample.image)
+        image = picture_of_array(sample.image, "dataset").with_channels(self.channels)
         place = geometry.placement(image.size, self.image_size, "crop", None)
-        square = geometry.square_rgb(image, self.image_size, place)
+        square = geometry.square_pixels(image, self.image_size, place)
         whole = image if self.at == "original" else None
         return SourceImage(sample.source, [square], [place], whole, sample.seed)

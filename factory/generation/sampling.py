@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
 
+import numpy as np
 import torch
 
 from factory import png, storage
@@ -90,7 +91,7 @@ def sample(config: Config) -> str:
 
 
 def draw(ddpm: Model, recipe: ImageRecipe, num: int) -> Iterator[UInt8]:
-    """Yields images 0..num-1, (S, S, 3), of one shard. Raises what `Drawing.drawn` does."""
+    """Yields images 0..num-1, (S, S, C), of one shard. Raises what `Drawing.drawn` does."""
     for images, _ in ImageSampler(ddpm, recipe).drawn(0, num):
         yield from images
 
@@ -154,7 +155,7 @@ def _write_sheet(folder: storage.Folder, num: int) -> None:
     images = []
     for i in range(num):
         try:
-            images.append(png.decode_png(folder.read_bytes(_name(i))))
+            images.append(np.atleast_3d(png.decode_png(folder.read_bytes(_name(i)))))
         except UnreadableImage as error:
             raise UserError(
                 f"{folder.url_of(_name(i))}: {error}. Delete it and run the same command again."

@@ -32,10 +32,10 @@ def batch_maker(config: Config, plan: Plan, models: Models) -> BatchMaker:
 
 def _images(config: Config, recipe: LabelRecipe) -> Images:
     """The images that are labelled."""
-    size, at = recipe.image_size, recipe.at
+    size, channels, at = recipe.image_size, recipe.channels, recipe.at
     if recipe.relabels is None:
         listing = read_listing(config.label.url, recipe.source_sha256)
-        return SourceImages.open(config, listing, size, at)
+        return SourceImages.open(config, listing, size, channels, at)
     if (url := dataset_to_relabel(config)) is None:
         raise UserError("label.source: the dataset whose images are labelled is gone.")
-    return DatasetImages.open(url, recipe.source_sha256, size, at)
+    return DatasetImages.open(url, recipe.source_sha256, size, channels, at)

@@ -3,7 +3,7 @@
 A sample depends on (run seed, index) and the plan alone: its noise comes from its own stream, and
 batches have a fixed shape that never crosses a shard.
 
-Shapes: B batch, S image size.
+Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 """
 
 import copy
@@ -75,7 +75,7 @@ class Synthesizer(Drawing[Sample], FrozenModels):
     def _images_and_maps(
         self, draws: Draws, x_t: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Returns x_0 (B, 3, S, S), in [-1, 1] unless the model has another `clip`, and the maps in
+        """Returns x_0 (B, C, S, S), in [-1, 1] unless the model has another `clip`, and the maps in
         the descriptor's order. Images are re-noised as they are stored, rounded to uint8."""
         tapped = self.recipe.feature_source == "trajectory"
         tap = FeatureTap(
@@ -109,7 +109,7 @@ class Synthesizer(Drawing[Sample], FrozenModels):
     @torch.inference_mode()
     def probe(self) -> tuple[torch.Tensor, list[Sample]]:
         """Makes a batch that shows how this hardware rounds, like shards but in few passes of the
-        network: x_0 (B, 3, S, S) on the CPU, before it is rounded, and its finite samples."""
+        network: x_0 (B, C, S, S) on the CPU, before it is rounded, and its finite samples."""
         timesteps = self.ensemble_config.timesteps
         last, tapped = self.schedule.num_timesteps - 1, min(timesteps)
         brief, draws = copy.copy(self), self.draws(0, self.probe_size)

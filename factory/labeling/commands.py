@@ -21,9 +21,19 @@ from factory.values import TOY
 
 
 def load_ddpm(config: Config, *others: str) -> Model:
-    """The DDPM of models.ddpm_url; others: keys that are needed after it. Raises UserError."""
+    """The DDPM of models.ddpm_url; others: keys that are needed after it.
+
+    Raises UserError, also where data.channels is set to other channels than it has.
+    """
     url = required(config, "models.ddpm_url", *others)
-    return load_model(embedded.ddpm_url(url))
+    model = load_model(embedded.ddpm_url(url))
+    if config.data.channels not in (None, model.channels):
+        raise UserError(
+            f"data.channels: is {config.data.channels}, and the images of the DDPM {url} have "
+            f"{counted(model.channels, 'channel')}. Set it to {model.channels} or leave it out, or "
+            "name a DDPM that was trained with it."
+        )
+    return model
 
 
 def load_models(config: Config, *others: str) -> tuple[Model, Head, str]:
@@ -81,7 +91,7 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
         )
     check_replaceable(url)
     model = load_ddpm(config, "data.labelled")
-    labelled = read_labelled(required(config, "data.labelled"), model.image_size)
+    labelled = read_labelled(required(config, "data.labelled"), model.image_size, model.channels)
     new_head_config(model, labelled.classes, config)
     storage.check_writable(url)
     return model, labelled, url
@@ -124,12 +134,13 @@ def _absent(labelled: Labelled) -> list[str]:
 def check_evaluate(config: Config) -> tuple[Model, Head, Labelled]:
     """Models and test images; raises UserError, also where training images are among them."""
     model, ensemble, _ = load_models(config, "data.test")
-    test = read_labelled(required(config, "data.test"), model.image_size)
+    test = read_labelled(required(config, "data.test"), model.image_size, model.channels)
     evaluation.check_classes(ensemble, test)
     if config.data.labelled is None:
         tell("evaluate | data.labelled is not set: training images among data.test go unseen")
     else:
-        check_disjoint(read_labelled(config.data.labelled, model.image_size), test)
+        known = read_labelled(config.data.labelled, model.image_size, model.channels)
+        check_disjoint(known, test)
     storage.check_writable(config.evaluate.url)
     return model, ensemble, test
 

@@ -3,7 +3,7 @@
 Maps keep their native resolution; descriptors of single pixels are gathered from them, equal to
 upsampling every map to the image and reading the pixel (Baranchuk et al. 2022, section 3).
 
-Shapes: B images, C_m channels of map m, D = sum of C_m, S image size, P pixels.
+Shapes: B images of C channels, C_m channels of map m, D = sum of C_m, S image size, P pixels.
 """
 
 import math
@@ -18,12 +18,12 @@ from factory.diffusion.noise import normal_noise, sample_seed
 from factory.diffusion.schedule import Schedule, q_sample
 
 
-def shared_noise(seed: int, image_size: int) -> torch.Tensor:
-    """(3, S, S): the one noise for every image and timestep, as in the paper's code.
+def shared_noise(seed: int, image_size: int, channels: int = 3) -> torch.Tensor:
+    """(C, S, S): the one noise for every image and timestep, as in the paper's code.
 
     The features of an image then depend on nothing but the image.
     """
-    return normal_noise([sample_seed(seed, 0)], (3, image_size, image_size), stream=0)[0]
+    return normal_noise([sample_seed(seed, 0)], (channels, image_size, image_size), stream=0)[0]
 
 
 def renoised_maps(
@@ -37,7 +37,7 @@ def renoised_maps(
     """Maps (B, C_m, h_m, w_m) of images noised to each timestep; timesteps outermost.
 
     features: `FeatureNetwork.features`, or the same compiled; the maps keep the type that they are
-    computed in. x_0: (B, 3, S, S) in [-1, 1]; noise: (3, S, S). Each timestep is a pass of its own,
+    computed in. x_0: (B, C, S, S) in [-1, 1]; noise: (C, S, S). Each timestep is a pass of its own,
     so that memory is that of one.
     """
     noise, found = noise.to(x_0.device), []

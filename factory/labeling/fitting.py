@@ -3,7 +3,7 @@
 The maps of a few images at a time are made by passes of the frozen network; the kind of the head
 decides what is learned from them.
 
-Shapes: N images, S image size, C_m channels of map m.
+Shapes: N images of C channels, S image size, C_m channels of map m.
 """
 
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ def mirror_ids(classes: Classes) -> UInt8:
 
 
 def image_maps(model: Model, head_config: HeadConfig, images: UInt8) -> list[torch.Tensor]:
-    """Maps (N, C_m, h_m, w_m) float32 of images (N, S, S, 3) uint8, at native resolution."""
+    """Maps (N, C_m, h_m, w_m) float32 of images (N, S, S, C) uint8, at native resolution."""
     passes = map_passes(model, head_config, images)
     return [torch.cat(maps) for maps in zip(*passes, strict=True)]
 
@@ -125,13 +125,13 @@ def map_passes(
     images: UInt8,
     settings: FitConfig | None = None,
 ) -> Iterator[Maps]:
-    """The maps of images (N, S, S, 3) uint8, a few images at a time, on the model's device.
+    """The maps of images (N, S, S, C) uint8, a few images at a time, on the model's device.
 
     In the precision of fitting if its settings are given, else in float32.
     """
     device = next(model.unet.parameters()).device
     bf16 = settings is not None and in_bf16(settings.precision, device.type)
-    noise = shared_noise(head_config.noise_seed, head_config.image_size)
+    noise = shared_noise(head_config.noise_seed, head_config.image_size, model.channels)
     schedule = linear_schedule(model.diffusion)
     step = max(1, _PIXELS_PER_PASS // head_config.image_size**2)
     for start in range(0, len(images), step):

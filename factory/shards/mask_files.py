@@ -109,8 +109,9 @@ def files(data: bytes) -> list[MaskFile]:
     return found
 
 
-def samples(data: bytes, read: Read) -> Iterator[Sample]:
-    """The samples of a table, in order, with black images in place of those that it has not.
+def samples(data: bytes, read: Read, channels: int) -> Iterator[Sample]:
+    """The samples of a table, in order, with black images, of so many channels, in place of those
+    that it has not.
 
     Raises DamagedShard, also for a mask that is missing or is not that of the table.
     """
@@ -121,13 +122,13 @@ def samples(data: bytes, read: Read) -> Iterator[Sample]:
             raise DamagedShard(f"{file.name} is missing") from None
         if hashlib.sha256(mask_png).hexdigest() != file.sha256:
             raise DamagedShard(f"{file.name} is not the mask of its table")
-        yield _sample(row, mask_png)
+        yield _sample(row, mask_png, channels)
 
 
-def _sample(row: Mapping[str, Any], mask_png: bytes) -> Sample:
+def _sample(row: Mapping[str, Any], mask_png: bytes, channels: int) -> Sample:
     try:
         mask = png.decode_png(mask_png)
-        image = np.broadcast_to(np.uint8(0), (*mask.shape, 3))
+        image = np.broadcast_to(np.uint8(0), (*mask.shape, channels))
         names = ("key", "seed", "uncertainty", "model_id", "source")
         fields = {name: row[name] for name in names if name in row}
         return Sample(image=image, mask=mask, **{**fields, "key": check_key(row["key"])})

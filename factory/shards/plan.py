@@ -148,10 +148,15 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return "source" not in self.recipe.get("columns", ())
 
     @property
+    def channels(self) -> int:
+        """The channels of the images: 3 for RGB, 1 for grey."""
+        return 1 if self.recipe.get("channels") == 1 else 3
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the rows."""
-        recipe = self.recipe
-        columns = with_columns(recipe.get("columns", ()), recipe.get("mask_column", "mask"))
+        mask = self.recipe.get("mask_column", "mask")
+        columns = with_columns(self.recipe.get("columns", ()), mask, self.channels)
         if self.format != "png":
             return columns
         fields = (column for column in columns if column.dtype != "image")
@@ -244,5 +249,5 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         read: of a dataset of mask files, reads them. Raises DamagedShard.
         """
         if self.format == "png" and read is not None:
-            return mask_files.samples(data, read)
+            return mask_files.samples(data, read, self.channels)
         return map(decode_sample, self.rows(data))

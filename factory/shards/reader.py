@@ -37,9 +37,10 @@ _Rows = Iterator[EncodedSample]
 class ShardDataset(IterableDataset[dict[str, Any]]):
     """Samples of a finished dataset, as dicts.
 
-    image: uint8 (3, H, W); mask: uint8 (H, W) class ids, 255 = ignore; key: str; uncertainty:
-    float, nats. Ranks get consecutive parts of all samples, and DataLoader workers parts of their
-    rank's, so any number of them has work; a shard that several need is read by each.
+    image: uint8 (3, H, W), or (1, H, W) if grey; mask: uint8 (H, W) class ids, 255 = ignore; key:
+    str; uncertainty: float, nats. Ranks get consecutive parts of all samples, and DataLoader
+    workers parts of their rank's, so any number of them has work; a shard that several need is read
+    by each.
 
     columns: those that come with image and mask in place of key and uncertainty; lists among them
     are tensors (C,), int64 or float32. mask_dtype: "int64" is what a loss takes; 255 stays.
@@ -180,7 +181,7 @@ def read_dataset(
 ) -> "ray.data.Dataset":
     """A finished dataset as Ray Data, one block or more a shard, whose batches become tensors.
 
-    Columns: index int64, which is the sample's key as a number; image uint8 (H, W, 3); mask uint8
+    Columns: index int64, which is the sample's key as a number; image uint8 (H, W, C); mask uint8
     (H, W); and the numbers of the dataset's row, among them labels int64 (C,), uncertainty float32
     and class_fractions float32 (C,). None is text, which `iter_torch_batches` cannot take. In
     datasets of version 0.1, seed is uint64. max_uncertainty, keep: as for `ShardDataset`. Raises

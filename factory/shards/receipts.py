@@ -129,7 +129,7 @@ def measure(plan: Plan, spec: ShardSpec, data: bytes, read: Read | None = None) 
     num_classes = len(plan.class_names)
     keys, uncertainties, pixels = [], [], []
     for sample in plan.iterate(data, read):
-        check_sample(sample, num_classes)
+        check_sample(sample, num_classes, plan.channels)
         keys.append(sample.key)
         uncertainties.append(sample.uncertainty)
         pixels.append(sample.class_pixels(num_classes))

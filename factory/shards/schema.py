@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from factory import png
 from factory.classes import IGNORE_ID, Classes
-from factory.errors import DamagedShard, UnreadableImage
+from factory.errors import DamagedShard, UnreadableImage, counted
 from factory.images import UInt8
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -45,7 +45,7 @@ class Sample:
     key: str
     """Unique in the dataset, without dots: see `sample_key`."""
     image: UInt8
-    """(H, W, 3) RGB."""
+    """(H, W, 3) RGB or (H, W, 1) grey."""
     mask: UInt8
     """(H, W) class ids; 255 belongs to no class."""
     seed: int
@@ -139,9 +139,10 @@ def _labels(sample: Sample, num_classes: int) -> list[int]:
     return sample.labels + [NO_CLASS] * (num_classes - len(sample.labels))
 
 
+IMAGE = Column("image", "image", "RGB picture, PNG")
 COLUMNS = (
     Column("key", "string", "unique name: the nine-digit index of the sample"),
-    Column("image", "image", "RGB picture, PNG"),
+    IMAGE,
     Column("mask", "image", "8-bit grey PNG of the same size; value = class id, 255 = ignore"),
     Column(
         "labels",
@@ -191,13 +192,17 @@ ROW = pa.schema([(column.name, column.arrow) for column in COLUMNS])
 """The Parquet row. Its lists have one length throughout a dataset, so that rows make batches."""
 
 
-def with_columns(names: Sequence[str], mask_column: str = "mask") -> tuple[Column, ...]:
+def with_columns(
+    names: Sequence[str], mask_column: str = "mask", channels: int = 3
+) -> tuple[Column, ...]:
     """COLUMNS, and those of MORE_COLUMNS with these names.
 
-    mask_column: the name of the masks' column, one of MASK_COLUMNS.
+    mask_column: the name of the masks' column, one of MASK_COLUMNS. channels: those of the images.
     """
     more = (column for column in MORE_COLUMNS if column.name in names)
-    return (*with_mask_named(COLUMNS, mask_column), *more)
+    image = IMAGE if channels == 3 else replace(IMAGE, meaning="8-bit grey picture, PNG")
+    columns = tuple(image if column is IMAGE else column for column in COLUMNS)
+    return (*with_mask_named(columns, mask_column), *more)
 
 
 def with_mask_named(columns: Sequence[Column], name: str) -> tuple[Column, ...]:
@@ -254,12 +259,16 @@ def sample_key(index: int) -> str:
     return f"{index:09d}"
 
 
-def check_sample(sample: Sample, num_classes: int) -> None:
-    """Raises DamagedShard if shapes disagree, ids are unknown or the uncertainty is not finite."""
+def check_sample(sample: Sample, num_classes: int, channels: int = 3) -> None:
+    """Raises DamagedShard if shapes disagree, ids are unknown or the uncertainty is not finite.
+
+    channels: those of the dataset's images.
+    """
     height, width = sample.mask.shape
-    if sample.image.shape != (height, width, 3):
+    if sample.image.shape != (height, width, channels):
         raise DamagedShard(
-            f"sample {sample.key}: image {sample.image.shape}, mask {sample.mask.shape}"
+            f"sample {sample.key}: image {sample.image.shape}, mask {sample.mask.shape}, where "
+            f"images have {counted(channels, 'channel')}"
         )
     if not math.isfinite(sample.uncertainty):
         raise DamagedShard(f"sample {sample.key}: uncertainty is {sample.uncertainty}")
@@ -296,8 +305,8 @@ def check_key(key: str) -> str:
 def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) -> Sample:
     """The sample of `to_fields` and its two pictures.
 
-    Raises DamagedShard if a field of STORED is missing, a picture does not decode, the image is not
-    RGB, or the mask not `L`.
+    Raises DamagedShard if a field of STORED is missing, a picture does not decode, or the mask is
+    not `L`.
     """
     try:
         stored = {
@@ -312,9 +321,9 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
         image, mask = png.decode_png(image_png), png.decode_png(mask_png)
     except UnreadableImage as error:
         raise DamagedShard(f"sample {key}: {error}") from None
-    if (image.ndim, mask.ndim) != (3, 2):
-        raise DamagedShard(f"sample {key}: image {image.shape}, mask {mask.shape}, not RGB and L")
-    return Sample(image=image, mask=mask, **stored)
+    if mask.ndim != 2:
+        raise DamagedShard(f"sample {key}: the mask is RGB, not L")
+    return Sample(image=np.atleast_3d(image), mask=mask, **stored)
 
 
 def decode_sample(encoded: EncodedSample) -> Sample:

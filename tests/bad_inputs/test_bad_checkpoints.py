@@ -251,7 +251,7 @@ CONFIGS = [
     ),
     config("another embedding", "flip_sin_to_cos = True", KIND, flip_sin_to_cos=True),
     config("classes", "num_class_embeds = 10", KIND, num_class_embeds=10),
-    config("grey images", "in_channels and out_channels must be 3", KIND, in_channels=1),
+    config("grey in, colours out", "must both be 3, or 1 for grey", KIND, in_channels=1),
     config(
         "other blocks",
         "are not implemented",

@@ -292,8 +292,8 @@ PARQUETS: dict[str, tuple[Change, str]] = {
         ),
         "damaged",
     ),
-    "a grey image": (table(image=pictures(*[encoded(ids())] * 2)), "not RGB and L"),
-    "a mask in colours": (table(mask=pictures(*[encoded(noise())] * 2)), "not RGB and L"),
+    "a grey image": (table(image=pictures(*[encoded(ids())] * 2)), "images have 3 channels"),
+    "a mask in colours": (table(mask=pictures(*[encoded(noise())] * 2)), "mask is RGB, not L"),
     "a mask of another size": (table(mask=pictures(*[encoded(ids(8, 8))] * 2)), "mask (8, 8)"),
     "an unknown class": (table(mask=pictures(*[encoded(ids(value=7))] * 2)), "of 2 classes"),
 }

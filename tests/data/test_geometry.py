@@ -27,7 +27,7 @@ def blocks(height: int, width: int, side: int, seed: int = 0) -> UInt8:
 def test_the_centre_is_kept_as_it_is_where_it_has_the_size() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 3), np.uint8)
     place = placement((8, 4), 4, "crop", None)
-    square = geometry.square_rgb(Image.fromarray(pixels), 4, place)
+    square = geometry.square_pixels(Image.fromarray(pixels), 4, place)
     assert np.array_equal(square, pixels[:, 2:6])
 
 
@@ -45,10 +45,15 @@ def test_tall_images_lose_top_and_bottom() -> None:
         ((8, 6), Box(0, 4, 32, 24)),
     ],
 )
-def test_padding_keeps_proportions_and_centres(size: tuple[int, int], target: Box) -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_padding_keeps_proportions_and_centres(
+    size: tuple[int, int], target: Box, channels: int
+) -> None:
     place = placement(size, 32, "pad", None)
     assert place == geometry.Placement(Box(0, 0, *size), target)
-    square = geometry.square_rgb(Image.new("RGB", size, "white"), 32, place)
+    image = Image.new("RGB" if channels == 3 else "L", size, "white")
+    square = geometry.square_pixels(image, 32, place)
+    assert square.shape == (32, 32, channels)
     inside = np.zeros((32, 32), bool)
     inside[target.slices] = True
     assert (square[inside] == 255).all() and (square[~inside] == 0).all()

@@ -63,6 +63,19 @@ def test_an_encoded_sample_holds_all_of_the_sample(make_samples):
     assert to_fields(back, 3) == to_fields(sample, 3) == encoded.fields
 
 
+def test_a_grey_image_is_one_channel_and_not_of_a_dataset_of_rgb_images(make_samples):
+    sample = make_samples(1)[0]
+    grey = replace(sample, image=sample.image[..., :1])
+    encoded = encode_sample(grey, 3)
+    assert Image.open(io.BytesIO(encoded.image_png)).mode == "L"
+    back = from_fields(encoded.fields, encoded.image_png, encoded.mask_png)
+    assert np.array_equal(back.image, grey.image)
+    check_sample(back, 3, channels=1)
+    for other, channels in ((back, 3), (sample, 1)):
+        with pytest.raises(DamagedShard, match=f"where images have {channels} channel"):
+            check_sample(other, 3, channels)
+
+
 def test_unknown_ids_are_never_encoded(make_samples):
     with pytest.raises(DamagedShard, match="000000000"):
         encode_sample(make_samples(1)[0], 2)
@@ -76,7 +89,6 @@ def test_pictures_of_other_modes_are_refused(make_samples, mode):
     for pictures in (
         (other.getvalue(), encoded.mask_png),
         (encoded.image_png, other.getvalue()),
-        (encoded.mask_png, encoded.mask_png),
         (encoded.image_png, encoded.image_png),
     ):
         with pytest.raises(DamagedShard, match=r"000000000.*RGB"):

@@ -1,7 +1,7 @@
 """A source's images, decoded once a machine into a cache that all its processes share.
 
-The key of an entry follows from all that decides the pixels: the size, the way of decoding, and
-each image's URL, version and settings.
+The key of an entry follows from all that decides the pixels: the size, the channels, the way of
+decoding, and each image's URL, version and settings.
 """
 
 import hashlib
@@ -41,6 +41,7 @@ class Wanted:
 
     items: Sequence[Item]
     image_size: int
+    channels: int
     key: str
     notes: tuple[str, ...]
     """Sentences on what is odd about the source."""
@@ -50,7 +51,7 @@ class Wanted:
     @property
     def shape(self) -> entries.Shape:
         """The shape of the decoded images."""
-        return len(self.items), self.image_size, self.image_size, 3
+        return len(self.items), self.image_size, self.image_size, self.channels
 
     @property
     def size(self) -> str:
@@ -58,7 +59,7 @@ class Wanted:
         return _size(self.shape)
 
 
-def find(source: StoredSource, image_size: int) -> Wanted:
+def find(source: StoredSource, image_size: int, channels: int = 3) -> Wanted:
     """Lists a source. Raises UserError with a line per problem, OSError if it is not reached."""
     problems = Problems()
     found = source.find(False, problems)
@@ -67,13 +68,15 @@ def find(source: StoredSource, image_size: int) -> Wanted:
     about = {
         "image_size": image_size,
         "decoding": [DECODING_VERSION, PIL.__version__, np.__version__],
+        # What was decoded before there were other channels keeps its key.
+        **({} if channels == 3 else {"channels": channels}),
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     versions = source.versions(tiles.wholes(found.items))
     for item, version in zip(found.items, versions, strict=True):
         settings = asdict(item.reading), item.tile and asdict(item.tile)
         key.update(json.dumps([item.image_url, version, settings]).encode())
-    return Wanted(found.items, image_size, key.hexdigest(), found.notes, found.may_fail)
+    return Wanted(found.items, image_size, channels, key.hexdigest(), found.notes, found.may_fail)
 
 
 def check_images(data: DataConfig, source: StoredSource) -> str | None:
@@ -85,7 +88,7 @@ def check_images(data: DataConfig, source: StoredSource) -> str | None:
 
     Raises UserError with a line per image that cannot be used, and if there is no room.
     """
-    wanted = find(source, data.side)
+    wanted = find(source, data.side, data.num_channels)
     _report_notes(wanted)
     folder = _folder(data)
     if (cached := entries.open_entry(folder, wanted.key)) is not None:
@@ -113,7 +116,7 @@ def cached_images(data: DataConfig, source: StoredSource, key: str | None = None
     folder = _folder(data)
     if key is not None and (cached := entries.open_entry(folder, key)) is not None:
         return cached
-    wanted = find(source, data.side)
+    wanted = find(source, data.side, data.num_channels)
     if key is None:  # Else whoever knew it has reported them.
         _report_notes(wanted)
     if (cached := entries.open_entry(folder, wanted.key)) is None:
@@ -194,7 +197,9 @@ def _decode_chunk(
     """The digests of the images from this one on, and problems of those that cannot be used."""
     digests, problems = [], Problems()
     for i, item in enumerate(wanted.items[start : start + _CHUNK], start):
-        if (image := passes.read_square(item, wanted.image_size, problems)) is not None:
+        if (
+            image := passes.read_square(item, wanted.image_size, wanted.channels, problems)
+        ) is not None:
             if entry is not None:
                 entry.write(i, image)
             digests.append(hashlib.sha256(image.tobytes()).digest())

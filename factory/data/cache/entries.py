@@ -1,7 +1,7 @@
 """A folder of decoded images on a machine's disk: each entry a file that processes map into memory.
 
     lock                 held by whoever makes or removes an entry
-    <key>/images.npy     (N, S, S, 3) uint8; whoever uses it shares a lock on it
+    <key>/images.npy     (N, S, S, C) uint8; whoever uses it shares a lock on it
     <key>/about.json     what it holds
     making/              what is not complete; whoever makes the next one begins it anew
 
@@ -30,7 +30,7 @@ from factory.images import UInt8
 from factory.progress import tell
 
 Shape = tuple[int, int, int, int]
-"""(N, S, S, 3)."""
+"""(N, S, S, C); C is 3 for RGB, 1 for grey."""
 _IMAGES, _ABOUT, _MAKING = "images.npy", "about.json", "making"
 
 
@@ -40,7 +40,7 @@ class Cached:
 
     key: str
     images: UInt8
-    """(N, S, S, 3), mapped: only what is read of it is in memory, once for all processes."""
+    """(N, S, S, C), mapped: only what is read of it is in memory, once for all processes."""
     digest: str
     """SHA-256 of the pixels, image by image."""
     file: IO[bytes]
@@ -68,7 +68,7 @@ class NewEntry:
     """Bytes before the first image."""
 
     def write(self, i: int, image: UInt8) -> None:
-        """Writes image i, (S, S, 3), where it belongs. Raises OSError."""
+        """Writes image i, (S, S, C), where it belongs. Raises OSError."""
         os.pwrite(self.file.fileno(), image.tobytes(), self.start + i * image.nbytes)
 
     def finish(self, digest: str) -> None:

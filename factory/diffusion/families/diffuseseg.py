@@ -153,6 +153,9 @@ class DiffuseSegUNet(nn.Module):
     are the descriptors' source. Used as `factory.diffusion.families.unet2d.UNet` is.
     """
 
+    channels = 3
+    """Its images are RGB."""
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape

@@ -19,6 +19,7 @@ from torch import nn
 
 from factory.config import UNetConfig
 from factory.diffusion.families import unet2d_config
+from factory.diffusion.families.unet2d_config import UNetShape
 from factory.diffusion.network import Family
 
 NORM_EPS = 1e-6
@@ -188,13 +189,15 @@ class UpBlock(nn.Module):
 class UNet(nn.Module):
     """Predicts epsilon from (x_t, t); its decoder's maps are the descriptors' source."""
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: UNetConfig, channels: int = 3) -> None:
+        """channels: those of the images, 3 for RGB, 1 for grey."""
         super().__init__()
         self.config = config
+        self.channels = channels
         widths = config.block_out_channels
         time = 4 * widths[0]
         last = len(widths) - 1
-        self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(widths[0], time)
         self.down_blocks = nn.ModuleList(
             DownBlock(
@@ -220,7 +223,7 @@ class UNet(nn.Module):
             for level in reversed(range(len(widths)))
         )
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], eps=NORM_EPS)
-        self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[0], channels, 3, padding=1)
 
     @property
     def block_channels(self) -> list[int]:
@@ -243,7 +246,7 @@ class UNet(nn.Module):
         return tuple(range(1, len(self.block_channels) - 1)) or (0,)
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, 3, H, W)."""
+        """(B, C, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, C, H, W)."""
         return self.epsilon_and_features(x_t, t, ())[0]
 
     def features(
@@ -306,7 +309,7 @@ class UNet(nn.Module):
 
     def config_json(self, image_size: int) -> dict[str, Any]:
         """The content of `unet/config.json`."""
-        return unet2d_config.config_json(self.config, image_size)
+        return unet2d_config.config_json(self.config, self.channels, image_size)
 
 
 def skip_channels(config: UNetConfig, level: int) -> list[int]:
@@ -316,4 +319,8 @@ def skip_channels(config: UNetConfig, level: int) -> list[int]:
     return [widths[level]] * config.layers_per_block + [first]
 
 
-FAMILY = Family(unet2d_config.read_config, UNet, unet2d_config.tensor_name)
+def _network(shape: UNetShape) -> UNet:
+    return UNet(UNetConfig(**shape.model_dump()), shape.channels)
+
+
+FAMILY = Family(unet2d_config.read_config, _network, unet2d_config.tensor_name)

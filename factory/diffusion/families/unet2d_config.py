@@ -5,7 +5,9 @@ that our U-Net does not do is refused by name.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from factory.config import UNetConfig, unet_problems
 from factory.diffusion.fields import KIND, refuse_differences, validated
@@ -37,7 +39,6 @@ _UNET_FIELDS: dict[str, tuple[Any, Any]] = {
     "num_class_embeds": (None, None),
 }
 _DRAWN = {
-    (1, 1): ": it draws grey pictures",
     (3, 6): ": it predicts variances, too",
     (4, 4): ": a latent model's, which draws codes",
 }
@@ -64,7 +65,14 @@ _EMA_FIELDS = {
 """Fields that diffusers adds to averaged weights: they say how the averages were made."""
 
 
-def read_config(content: Mapping[str, Any], url: str) -> tuple[UNetConfig, int]:
+class UNetShape(UNetConfig):
+    """The shape of a network, and how many channels its images have."""
+
+    channels: Annotated[int, Field(exclude=True)] = 3
+    """3 for RGB, 1 for grey. No part of what is hashed, as the weights' own shapes are."""
+
+
+def read_config(content: Mapping[str, Any], url: str) -> tuple[UNetShape, int]:
     """The network's shape, and the image size in pixels.
 
     Raises UserError naming all that asks for another convention than ours.
@@ -76,7 +84,7 @@ def read_config(content: Mapping[str, Any], url: str) -> tuple[UNetConfig, int]:
     return shape, _image_size(content, shape, url)
 
 
-def _shape(content: Mapping[str, Any], url: str) -> UNetConfig:
+def _shape(content: Mapping[str, Any], url: str) -> UNetShape:
     widths, downs, ups = (
         content.get(field) for field in ("block_out_channels", "down_block_types", "up_block_types")
     )
@@ -91,15 +99,15 @@ def _shape(content: Mapping[str, Any], url: str) -> UNetConfig:
             f"{KIND}"
         )
     channels = content.get("in_channels", 3), content.get("out_channels", 3)
-    if channels != (3, 3):
+    if channels not in ((1, 1), (3, 3)):
         raise UserError(
-            f"{url}: in_channels and out_channels must be 3, those of a picture, and are "
+            f"{url}: in_channels and out_channels must both be 3, or 1 for grey images, and are "
             f"{channels[0]} and {channels[1]}{_DRAWN.get(channels, '')}. {KIND}"
         )
     shape = {field: content[field] for field in _SHAPE_FIELDS if field in content}
     attention = tuple(level for level, name in enumerate(downs) if name == "AttnDownBlock2D")
     shape = {"layers_per_block": 2, **shape, "attention_levels": attention}
-    unet = validated(UNetConfig, shape, url)
+    unet = validated(UNetShape, {**shape, "channels": channels[0]}, url)
     problems = Problems()
     for problem in unet_problems(unet):
         problems.add(f"{url}: {problem}. {COPY}")
@@ -126,15 +134,15 @@ def tensor_name(key: str) -> str:
     return key
 
 
-def config_json(shape: UNetConfig, image_size: int) -> dict[str, Any]:
+def config_json(shape: UNetConfig, channels: int, image_size: int) -> dict[str, Any]:
     levels = range(len(shape.block_out_channels))
     kinds = ["AttnDownBlock2D" if i in shape.attention_levels else "DownBlock2D" for i in levels]
     return {
         "_class_name": CLASS_NAME,
         "_diffusers_version": "0.36.0",
         "sample_size": image_size,
-        "in_channels": 3,
-        "out_channels": 3,
+        "in_channels": channels,
+        "out_channels": channels,
         "block_out_channels": list(shape.block_out_channels),
         "layers_per_block": shape.layers_per_block,
         "down_block_types": kinds,

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from PIL import Image
-
 from factory.classes import Color
 from factory.exporting.format import ShardFiles, Source, Summary
 from factory.exporting.pairs import Pair
+from factory.images import pillow_image
 from factory.png import with_palette
 
 _JPEG_QUALITY = 95
@@ -112,6 +111,6 @@ def _label(name: str) -> str:
 def _jpeg(pair: Pair) -> bytes:
     """The image as JPEG, without a loss of colour's resolution."""
     buffer = io.BytesIO()
-    image = Image.fromarray(pair.sample.image)
+    image = pillow_image(pair.sample.image)
     image.save(buffer, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()

@@ -72,9 +72,9 @@ def test_a_process_that_was_killed_leaves_nothing_that_stops_the_next_one(
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_dataset_in_a_bucket_is_exported_to_a_bucket(s3_bucket: str, tmp_path: Path) -> None:
-    samples = made.write(f"{s3_bucket}/dataset")
+    samples = made.write(f"{s3_bucket}/exported")
     for to in ("coco", "yolo"):
-        factory.export(f"{s3_bucket}/dataset", to, f"{s3_bucket}/{to}")
+        factory.export(f"{s3_bucket}/exported", to, f"{s3_bucket}/{to}")
         made.write(str(tmp_path / to))
         factory.export(tmp_path / to, to, tmp_path / f"{to}-out")
         for name, data in made.contents(str(tmp_path / f"{to}-out")).items():

@@ -114,6 +114,7 @@ def test_a_dataset_holds_the_pairs_that_are_sampled_in_memory(
     assert picture._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_labels_of_a_folder_are_those_that_the_segmenter_gives(
     segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def prints(images: list[UInt8], name: str = "a") -> list[Fingerprint]:
     return [fingerprint(f"{name}{i}", image) for i, image in enumerate(images)]
 
 
+@pytest.mark.slow
 def test_images_of_one_kind_are_not_taken_for_the_same() -> None:
     assert duplicates.nearly_equal(prints(drawn())) == []
     assert duplicates.num_repeated(prints(drawn())) == 0

@@ -74,6 +74,7 @@ def test_a_compiled_network_says_the_same_and_is_compiled_once_a_shape(
     assert len(compilations) == 1
 
 
+@pytest.mark.slow
 def test_a_process_may_meet_many_shapes(compiler: Callable[[Any], list[int]]) -> None:
     compilations = compiler(lambda graph, inputs: graph.forward)
     for num in range(2, 14):

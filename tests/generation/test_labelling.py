@@ -282,6 +282,7 @@ def test_masks_keep_the_endings_of_their_images_where_names_would_be_shared(
     assert "1 name would be shared without endings" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_mask_files_are_resumed_verified_and_repaired_byte_for_byte(
     label_config: LabelConfig, shards_made: list[list[int]]
 ) -> None:

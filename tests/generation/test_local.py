@@ -29,6 +29,7 @@ def test_a_machine_that_cannot_compile_is_told_on_one_line_with_what_to_do(
     )
 
 
+@pytest.mark.slow
 def test_one_pair_of_one_shard_is_told_in_the_singular(
     tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -132,6 +132,7 @@ def test_images_that_are_not_finite_end_the_command_and_what_is_there_stays(conf
         sampling.sample(config())
 
 
+@pytest.mark.slow
 def test_the_command_writes_files_by_key_without_an_ensemble(tiny_models, tmp_path, capsys):
     words = ["sample", "--ddpm", tiny_models["ddpm_url"], "--num", "2", "--seed", "3"]
     words += ["--out", str(tmp_path / "x"), "--set", "fit.timesteps=[10,40]"]

@@ -300,6 +300,7 @@ def test_another_seed_makes_other_images(models, plan) -> None:
     assert {sample.seed for sample in one}.isdisjoint(sample.seed for sample in other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler, source, vote",
     [

@@ -75,6 +75,7 @@ def _of_call(node: ast.Call, file: str) -> Iterator[str]:
             yield f"{where} with the loader {loader!r}"
 
 
+@pytest.mark.slow
 def test_no_module_can_run_what_it_reads() -> None:
     trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in FILES}
     assert not [problem for file, tree in trees.items() for problem in problems(tree, file)]

@@ -326,6 +326,7 @@ def settings_of(command: str, text: str) -> Iterator[tuple[str, list[str]]]:
         yield key, [command, f"{flag}={{}}"]
 
 
+@pytest.mark.slow
 def test_every_command_refuses(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,

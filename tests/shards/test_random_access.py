@@ -205,6 +205,7 @@ def test_a_flipped_bit_is_refused_or_touches_no_sample(url):
     assert refused > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["footer", "offset index"])
 def test_a_flipped_bit_where_pages_are_told_gives_no_other_page(part, make_plan, make_samples):
     data = make_plan(num=9, samples_per_shard=9).encode(make_samples(9))

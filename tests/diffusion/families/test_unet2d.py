@@ -47,6 +47,7 @@ def loaded(config: UNetConfig, reference: nn.Module) -> UNet:
     return unet
 
 
+@pytest.mark.slow
 @each_shape
 @pytest.mark.parametrize("timesteps", TIMESTEPS)
 @torch.inference_mode()

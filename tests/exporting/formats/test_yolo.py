@@ -76,6 +76,7 @@ def as_ultralytics(label: Path, height: int, width: int) -> UInt8:
     return np.asarray(picture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(13, 17), (100, 300), (7, 1000)])
 def test_ultralytics_finds_every_pixel(tmp_path: Path, size: tuple[int, int]) -> None:
     samples = made.write(str(tmp_path / "dataset"), num=3, size=size)

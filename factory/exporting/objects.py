@@ -32,6 +32,11 @@ def categories(source: Source) -> list[int]:
     return list(range(1 if leaves_out else 0, len(classes)))
 
 
+def category_problems(source: Source) -> list[str]:
+    """A sentence's end if no class of a dataset is a category; empty if one is."""
+    return [] if categories(source) else ["has no class but the background. Add --background."]
+
+
 @dataclass(frozen=True, eq=False)
 class Region:
     """A connected region of a class: pixels that touch, by their corners too."""

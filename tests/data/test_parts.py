@@ -17,7 +17,7 @@ from factory.images import UInt8
 from factory.png import encode_png
 from tests.data.inputs import encoded, flat, ids, only_problem, problems_of
 
-SHARED = Path("/work/shared/data")
+SHARED = Path(__file__).parents[2] / "../shared/data"
 """Where CelebAMask-HQ lies on machines that have it: it must not be copied."""
 CELEBA = (
     *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth"),

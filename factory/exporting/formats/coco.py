@@ -40,9 +40,7 @@ class CocoFormat:
 
     def problems(self) -> list[str]:
         """A dataset must have a category."""
-        if not objects.categories(self.source):
-            return ["has no class but the background. Add --background."]
-        return []
+        return objects.category_problems(self.source)
 
     def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
         """See `Format`."""

@@ -36,9 +36,7 @@ class YoloFormat:
 
     def problems(self) -> list[str]:
         """A dataset must have a category."""
-        if not objects.categories(self.source):
-            return ["has no class but the background. Add --background."]
-        return []
+        return objects.category_problems(self.source)
 
     def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
         """See `Format`."""

@@ -12,6 +12,10 @@
 #   checkouts to compare with, DDPM=FOLDER, ENSEMBLE=FOLDER and CONFIG=FILE other models than the toy ones
 #   and their images, THREADS=1 another number of threads.
 
+# Where Python may not keep what it compiled, each of the many processes that tests and commands start
+# compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin

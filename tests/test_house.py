@@ -2,9 +2,9 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.sources import texts, trees
+
 MAX_MODULE_LINES = 350
 MAX_FUNCTION_LINES = 50
 
@@ -39,22 +39,18 @@ def swallowing(tree: ast.Module) -> list[int]:
     return [h.lineno for h in handlers if catches_everything(h) and not hands_on(h)]
 
 
-SOURCES = {str(p.relative_to(ROOT)): p.read_text() for p in sorted(ROOT.glob("factory/**/*.py"))}
-TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
-
-
 def test_a_module_is_read_in_one_sitting() -> None:
-    sizes = {name: text.count("\n") for name, text in SOURCES.items()}
+    sizes = {name: text.count("\n") for name, text in texts().items()}
     assert not {name: size for name, size in sizes.items() if size > MAX_MODULE_LINES}
 
 
 def test_a_function_fits_on_a_screen() -> None:
-    sizes = {f"{n}:{f.name}": num_lines(f) for n, tree in TREES.items() for f in functions(tree)}
+    sizes = {f"{n}:{f.name}": num_lines(f) for n, tree in trees().items() for f in functions(tree)}
     assert not {name: size for name, size in sizes.items() if size > MAX_FUNCTION_LINES}
 
 
 def test_no_error_is_swallowed() -> None:
-    assert not [f"{name}:{line}" for name, tree in TREES.items() for line in swallowing(tree)]
+    assert not [f"{name}:{line}" for name, tree in trees().items() for line in swallowing(tree)]
 
 
 def test_an_error_that_is_swallowed_is_seen() -> None:

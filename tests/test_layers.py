@@ -5,10 +5,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
-from pathlib import Path
+from pathlib import PurePosixPath
 
-ROOT = Path(__file__).parents[1]
+from tests.sources import ROOT, trees
 
 # Later lines import from earlier ones; a line's modules do not import each other, but those of a
 # package (data.*) may, without a cycle.
@@ -93,14 +94,14 @@ RAY_AT_MODULE_LEVEL = {
 }
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """{'data.toy': its syntax tree}; a package that offers names itself is one, too."""
     found = {}
-    for path in sorted((ROOT / "factory").rglob("*.py")):
-        parts = path.relative_to(ROOT / "factory").with_suffix("").parts
+    for path, tree in trees().items():
+        package, *parts = PurePosixPath(path).with_suffix("").parts
         name = ".".join(parts).removesuffix("__init__").removesuffix(".")
-        tree = ast.parse(path.read_text())
-        if name and (parts[-1] != "__init__" or any(imported(tree))):
+        if package == "factory" and name and (parts[-1] != "__init__" or any(imported(tree))):
             found[name] = tree
     return found
 
@@ -115,15 +116,13 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-MODULES = modules()
-
-
+@cache
 def dependencies(module: str) -> set[str]:
     """Returns the factory's modules that a module imports."""
-    found = set()
-    for name in imported(MODULES[module]):
+    found: set[str] = set()
+    for name in imported(modules()[module]):
         inner = f"{name.removeprefix('factory.')}."
-        known = [other for other in MODULES if inner.startswith(f"{other}.")]
+        known = [other for other in modules() if inner.startswith(f"{other}.")]
         found.update(sorted(known, key=len)[-1:])
     return found
 
@@ -145,19 +144,19 @@ def may_import(module: str, other: str) -> bool:
 
 
 def test_modules_import_only_from_above_them() -> None:
-    pairs = [(module, other) for module in MODULES for other in dependencies(module)]
+    pairs = [(module, other) for module in modules() for other in dependencies(module)]
     assert not [
         f"{module} imports {other}" for module, other in pairs if not may_import(module, other)
     ]
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    TopologicalSorter({module: dependencies(module) for module in MODULES}).prepare()
+    TopologicalSorter({module: dependencies(module) for module in modules()}).prepare()
 
 
 def test_the_table_sees_the_imports_that_are_there() -> None:
     assert {"config", "errors", "images", "shards.ledger"} <= {
-        other for module in MODULES for other in dependencies(module)
+        other for module in modules() for other in dependencies(module)
     }
     assert dependencies("diffusion.samplers") == {
         "diffusion.network",
@@ -171,7 +170,7 @@ def test_the_table_sees_the_imports_that_are_there() -> None:
 def test_shards_know_nothing_of_networks_and_configs() -> None:
     allowed = {"errors", "faults", "classes", "storage", "storage.hub", "differences"}
     allowed |= {"images", "png", "progress"}
-    shards = [module for module in MODULES if module.startswith("shards.")]
+    shards = [module for module in modules() if module.startswith("shards.")]
     others = {(module, other) for module in shards for other in dependencies(module)}
     assert shards and not [
         f"{module} imports {other}"
@@ -194,7 +193,7 @@ def at_import(tree: ast.AST) -> Iterator[str]:
 def test_ray_stays_at_the_rim() -> None:
     with_ray = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         if any(name.split(".")[0] == "ray" for name in at_import(tree))
     }
     assert with_ray == RAY_AT_MODULE_LEVEL
@@ -204,7 +203,7 @@ def test_one_room_alone_touches_what_ray_keeps_to_itself() -> None:
     private = re.compile(r"ray\.([\w.]+\.)?(_private|_common|_internal|_raylet|_config)\b")
     touching = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         if any(map(private.match, imported(tree))) or private.search(ast.unparse(tree))
     }
     assert touching == {
@@ -217,7 +216,7 @@ def test_one_room_alone_touches_what_ray_keeps_to_itself() -> None:
 def test_only_storage_knows_fsspec() -> None:
     with_fsspec = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         if any(name.split(".")[0] == "fsspec" for name in imported(tree))
     }
     assert with_fsspec == {"storage.files"}
@@ -225,7 +224,7 @@ def test_only_storage_knows_fsspec() -> None:
 
 def test_only_storage_tries_again() -> None:
     # Tries around calls that try again by themselves would multiply.
-    with_retries = {module for module in MODULES if "storage.retries" in dependencies(module)}
+    with_retries = {module for module in modules() if "storage.retries" in dependencies(module)}
     assert with_retries and all(module.startswith("storage.") for module in with_retries)
 
 

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from functorch.compile import make_boxed_func
 from torch import nn
-from torch._dynamo.backends.common import aot_autograd
 
 from factory.diffusion import compilation
 from factory.diffusion.compilation import (
@@ -24,6 +22,8 @@ from factory.diffusion.compilation import (
     one_first,
 )
 from factory.errors import CannotCompile
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,6 @@ def test_a_compiled_network_says_the_same_and_is_compiled_once_a_shape(
     assert len(compilations) == 1
 
 
-@pytest.mark.slow
 def test_a_process_may_meet_many_shapes(compiler: Callable[[Any], list[int]]) -> None:
     compilations = compiler(lambda graph, inputs: graph.forward)
     for num in range(2, 14):
@@ -112,12 +111,20 @@ class Net(nn.Module):
         return self.dropout(self.linear(x).sin())
 
 
-def eagerly(graph: Any, inputs: Any) -> Any:
-    return make_boxed_func(graph.forward)
+def eager(**compilers: Any) -> Any:
+    """A backend that runs the graphs forward and backward as they are."""
+    # Torch's compiler takes seconds to import, which a run without slow tests need not wait for.
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    def as_it_is(graph: Any, inputs: Any) -> Any:
+        return make_boxed_func(graph.forward)
+
+    return aot_autograd(fw_compiler=as_it_is, **compilers)
 
 
 def broken_on_the_way_back(graph: Any, inputs: Any) -> Any:
-    return aot_autograd(fw_compiler=eagerly, bw_compiler=broken)(graph, inputs)
+    return eager(bw_compiler=broken)(graph, inputs)
 
 
 @pytest.mark.parametrize("backend", [broken, broken_on_the_way_back])
@@ -141,7 +148,7 @@ def test_training_goes_on_uncompiled_and_says_so_once_wherever_it_fails(
 def test_a_network_that_trains_is_compiled_once_and_its_gradients_are_its_own(
     compiler: Callable[[Any], list[int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compilations, plain = compiler(aot_autograd(fw_compiler=eagerly)), Net()
+    compilations, plain = compiler(eager()), Net()
     fast = CompiledOrNot(plain)
     for seed in range(3):
         x = torch.randn(2, 4)
@@ -159,7 +166,7 @@ def test_a_network_that_trains_is_compiled_once_and_its_gradients_are_its_own(
 def test_a_compiled_network_may_be_distributed(
     compiler: Callable[[Any], list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compilations = compiler(aot_autograd(fw_compiler=eagerly))
+    compilations = compiler(eager())
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1
     )

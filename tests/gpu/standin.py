@@ -22,7 +22,6 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-import torch._dynamo  # It reads torch.cuda on import: before anything is put in its place.
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -109,6 +108,10 @@ class StandIn:
         self._pinned: dict[int, StorageWeakRef] = {}
 
     def __enter__(self) -> "StandIn":
+        # It reads torch.cuda when it is imported, so it is before anything is put in its place; it
+        # takes seconds, which tests without a stand-in need not wait for.
+        import torch._dynamo
+
         self._undo = ExitStack()
         for name, value in self._torch_cuda().items():
             self._undo.enter_context(patch.object(torch.cuda, name, value))

@@ -2,12 +2,10 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-FILES = sorted(path for folder in ("factory", "jobs") for path in (ROOT / folder).rglob("*.py"))
+from tests.sources import trees
 
 MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "jsonpickle"}
 """Nothing is imported from them, but what cannot load anything."""
@@ -77,8 +75,7 @@ def _of_call(node: ast.Call, file: str) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_no_module_can_run_what_it_reads() -> None:
-    trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in FILES}
-    assert not [problem for file, tree in trees.items() for problem in problems(tree, file)]
+    assert not [problem for file, tree in trees().items() for problem in problems(tree, file)]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +119,7 @@ def test_the_gate_lets_pass_what_is_safe() -> None:
 
 
 def test_the_yaml_loader_is_a_safe_one() -> None:
-    tree = ast.parse((ROOT / "factory" / "yaml_reading.py").read_text())
+    tree = trees()["factory/yaml_reading.py"]
     loaders = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     (loader,) = [node for node in loaders if node.name == "_Loader"]
     assert [ast.unparse(base) for base in loader.bases] == ["yaml.SafeLoader"]

@@ -33,6 +33,7 @@ WORDS = {
     ),
     "Fit": "`crop`, `pad`, `stretch` or `tile`",
     "ImagesPattern": "folder or pattern of names",
+    "ImagesPatterns": "folder, pattern of names, or list of these",
     "MasksPattern": "folder or pattern of names",
     "Labels": "list: label",
     "bool": "`true` or `false`",

@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -90,15 +90,23 @@ def list_folder(
     return None
 
 
-def meant(files: Listing, pattern: ImagePattern) -> Listing:
-    """The files of a listing that a pattern means, of the folder that is above all of them."""
-    if pattern.is_folder:
+def meant(files: Listing, pattern: ImagePattern, exclude: Sequence[ImagePattern] = ()) -> Listing:
+    """The files of a listing that a pattern means, of the folder that is above all of them.
+
+    exclude: patterns of names of the tree, whose files are left out.
+    """
+
+    def is_meant(name: str) -> bool:
+        path = files.path(name)
+        return bool(pattern.match(name)) and not any(other.means(path) for other in exclude)
+
+    if pattern.is_folder and not exclude:
         return files
     return replace(
         files,
-        read=tuple(filter(pattern.match, files.read)),
-        missed=tuple(filter(pattern.match, files.missed)),
-        others=tuple(name for name in files.others if name in files.links),
+        read=tuple(filter(is_meant, files.read)),
+        missed=tuple(filter(is_meant, files.missed)),
+        others=files.others if pattern.is_folder else tuple(files.links),
     )
 
 

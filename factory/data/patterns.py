@@ -2,6 +2,7 @@
 
     images/**/*_rgb.png              * within a name, ** over folders
     masks/{dir}/{stem}_mask.png      {stem} is what the * of the image's file name stood for
+    masks/{file}.png                 {file} is the image's whole file name, its ending too
     masks/{stem}_{part}.png          each part of a mask is a file: a class, or one object
 
 A text without any of these is a folder, whose files are read with those of its sub-folders.
@@ -16,9 +17,9 @@ from typing import NamedTuple
 
 _SPECIAL = re.compile(r"[*{}]")
 _PIECE = re.compile(r"\{[^{}]*\}|\*+|[^*{}]+|[{}]")
-_PLACEHOLDER = re.compile(r"\{(stem|name|dir|part)(?::0([1-9]))?\}")
+_PLACEHOLDER = re.compile(r"\{(stem|name|file|dir|part)(?::0([1-9]))?\}")
 _WILD = "[^/]*"
-PLACEHOLDERS = "{stem}, {name}, {dir}, {part}"
+PLACEHOLDERS = "{stem}, {name}, {file}, {dir}, {part}"
 """The placeholders of masks, as messages list them."""
 
 
@@ -29,6 +30,8 @@ class Names(NamedTuple):
     """What the `*` of the file name stood for, and all between the first and the last of them."""
     name: str
     """The file's name without its ending."""
+    file: str
+    """The file's name with its ending."""
     dir: str
     """The folders that `**` and `*` stood for, or those below a folder of images."""
     folder: str
@@ -54,6 +57,11 @@ class ImagePattern:
         """True if all files below a folder are meant."""
         return self._expression is None
 
+    def means(self, path: str) -> bool:
+        """True of a file, by its name in the tree, that the pattern means."""
+        start = f"{self.below}/" if self.below else ""
+        return path.startswith(start) and bool(self.match(path[len(start) :]))
+
     def match(self, name: str) -> Names | None:
         """What the placeholders stand for; None for a file that is not meant.
 
@@ -62,13 +70,13 @@ class ImagePattern:
         path = PurePosixPath(name)
         folder = "" if path.parent == PurePosixPath() else str(path.parent)
         if self._expression is None:
-            return Names(path.stem, path.stem, folder, folder)
+            return Names(path.stem, path.stem, path.name, folder, folder)
         found = self._expression.fullmatch(name)
         if found is None:
             return None
         parts = found.groupdict()
         stem = path.stem if parts.get("stem") is None else parts["stem"]
-        return Names(stem, path.stem, (parts.get("dir") or "").rstrip("/"), folder)
+        return Names(stem, path.stem, path.name, (parts.get("dir") or "").rstrip("/"), folder)
 
 
 class _Piece(NamedTuple):
@@ -212,7 +220,7 @@ def _pieces(text: str, whole: str) -> Iterator[_Piece]:
             raise ValueError(f"{whole}: has a {piece} without its partner. Write both")
         if piece.startswith("{"):
             match = _PLACEHOLDER.fullmatch(piece)
-            if match is None or (match[1] in ("dir", "part") and match[2]):
+            if match is None or (match[1] in ("file", "dir", "part") and match[2]):
                 raise ValueError(
                     f"{whole}: {piece} is unknown. Known are {PLACEHOLDERS}, and with leading "
                     "zeros {stem:05}"

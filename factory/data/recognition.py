@@ -4,7 +4,6 @@ The names of all files decide, and the looks of a few. What is found first is ta
 layout of a published dataset, folders of images and masks, masks beside their images, images alone.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -195,8 +194,8 @@ def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | No
             keys["unpaired"] = "skip"
         return Candidate(keys, _inner_splits(images, masks, image_names))
     listing = Listing(files.tree, f"{prefix}{images}", tuple(image_names))
-    lines = pairing_hints.lines_that_pair(listing, True, _within(files, before, (images, masks)))
-    return Candidate({**keys, "url": files.url, **_parsed(lines)}) if lines else None
+    hint = pairing_hints.find(listing, True, _within(files, before, (images, masks)))
+    return Candidate({**keys, "url": files.url, **hint.keys}) if hint else None
 
 
 def _within(files: Files, before: str, folders: Sequence[str]) -> list[str]:
@@ -221,10 +220,10 @@ def _beside(files: Files) -> Iterator[Candidate]:
     if len(files.pictures) < 2:
         return
     listing = Listing(files.tree, "", tuple(files.pictures))
-    lines = pairing_hints.lines_that_pair(listing, True, files.pictures)
-    if not lines:
+    hint = pairing_hints.find(listing, True, files.pictures)
+    if hint is None:
         return
-    keys = {"kind": "pairs", "url": files.url, **_parsed(lines)}
+    keys = {"kind": "pairs", "url": files.url, **hint.keys}
     if _masks_look_like_masks(files, keys):
         yield Candidate(keys)
 
@@ -249,12 +248,6 @@ def _looks(tree: Tree, name: str) -> bool:
         return stray_masks.looks_like_mask(tree.read(name))
     except (OSError, UnreadableImage):
         return False
-
-
-def _parsed(lines: Sequence[str]) -> dict[str, str]:
-    """The keys that lines of `pairing_hints` set."""
-    pairs = (line.partition(": ")[::2] for line in lines)
-    return {key: json.loads(text) for key, text in pairs}
 
 
 def _images(files: Files) -> Iterator[Candidate]:

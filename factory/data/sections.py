@@ -8,7 +8,14 @@ of sections import what reads images only when they read.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from factory import storage
@@ -23,6 +30,7 @@ from factory.values import Count, Section, Url, unquoted
 
 if TYPE_CHECKING:
     from factory.data.items import Found, ImageFile, Item
+    from factory.data.stray_masks import MasksAmong
     from factory.data.trees import Tree
 
 
@@ -38,7 +46,13 @@ def _masks_pattern(text: str) -> str:
     return text
 
 
+def _several(value: Any) -> Any:
+    """A text by itself stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 ImagesPattern = Annotated[str, AfterValidator(_images_pattern)]
+ImagesPatterns = Annotated[tuple[ImagesPattern, ...], BeforeValidator(_several)]
 MasksPattern = Annotated[str, AfterValidator(_masks_pattern)]
 
 ClassForm = list[Any] | dict[str, Any]
@@ -269,10 +283,16 @@ class FileSection(SourceSection):
         is a problem, unless a list says which are meant."""
         from factory.data import stray_masks
 
-        if self.names_url is None and (problem := stray_masks.masks_among(images, names)):
-            problems.add(problem)
+        if self.names_url is None and (found := stray_masks.masks_among(images, names)):
+            problems.add(f"{found.problem} {self.advice_on_masks(found)}")
             return []
         return names
+
+    def advice_on_masks(self, found: "MasksAmong") -> str:
+        """The sentence that says what to set where masks lie among images."""
+        if url := found.images_url:
+            return f"Set url: {url}, or list the images to use in names_url."
+        return "Put the images into a folder of their own, or list those to use in names_url."
 
     def notes(self, images: Listing) -> tuple[str, ...]:
         """Sentences on what lies beside the images, and on what may be no image."""

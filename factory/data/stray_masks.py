@@ -14,8 +14,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from factory.data import decoding
+from factory.data import decoding, mask_forms
 from factory.data.listing import Listing
+from factory.data.patterns import parse_images
 from factory.errors import UnreadableImage, some
 
 MAX_COLORS = 64
@@ -27,6 +28,7 @@ _WORDS = {
     *("instances", "parsing"),
 }
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_TOKEN = re.compile(r"[^0-9A-Za-z]?(?:[A-Z]+(?![a-z])|[A-Z]?[a-z]+)")
 _SEPARATOR = re.compile(r"[^0-9a-z]+")
 _MAX_GROUPS, _FILES_A_GROUP = 32, 8
 """The most groups of files that are looked into, and the most files of each."""
@@ -47,22 +49,104 @@ class _Suspect:
     """The image of the same name, if that is why."""
 
 
-def masks_among(files: Listing, names: Sequence[str]) -> str | None:
-    """The problem of masks among the images of a folder: both places, and what to do.
+@dataclass(frozen=True)
+class MasksAmong:
+    """Masks that lie among the images of a folder."""
+
+    files: Listing
+    groups: Sequence[Sequence[str]]
+    """Names of the masks, those of one folder or one kind of name together."""
+    images: Sequence[str]
+    """Names of all other files, sorted."""
+
+    @property
+    def masks(self) -> list[str]:
+        """Names of the masks, sorted."""
+        return sorted({name for group in self.groups for name in group})
+
+    @property
+    def problem(self) -> str:
+        """The sentence that says where both lie."""
+        return (
+            f"{self.files.folder}: {len(self.masks):,} files in {_folders(self.masks)} look like "
+            f"masks of the images in {_folders(self.images)} (such as {self.masks[0]}), and would "
+            "be read as images."
+        )
+
+    @property
+    def images_url(self) -> str | None:
+        """The folder of all images, if there are no masks below it."""
+        folders = [os.path.dirname(name) for name in self.images]
+        common = os.path.commonpath(folders) if folders else ""
+        if not common or any(name.startswith(f"{common}/") for name in self.masks):
+            return None
+        return self.files.url_of(common)
+
+    @property
+    def patterns(self) -> list[str]:
+        """Patterns of the tree that mean all masks and no image, one if it can be; empty if there
+        are no simple ones.
+
+        Each names a folder, an ending, or a part that names have in common.
+        """
+        if one := self._pattern_of(self.masks):
+            return [one]
+        each = [self._pattern_of(group) for group in self.groups]
+        return [text for text in each if text] if all(each) else []
+
+    def _pattern_of(self, masks: Sequence[str]) -> str | None:
+        paths = [self.files.path(name) for name in masks]
+        for text in _patterns_of(paths):
+            pattern = parse_images(text)
+            if all(map(pattern.means, paths)) and not any(
+                pattern.means(self.files.path(name)) for name in self.images
+            ):
+                return text
+        return None
+
+
+def masks_among(files: Listing, names: Sequence[str]) -> MasksAmong | None:
+    """The masks among the images of a folder, None if there are none.
 
     names: of the files to look at. Looks into a few files of each place; those that cannot be read
-    are reported when they are decoded. None if there are no masks.
+    are reported when they are decoded.
     """
     found = [group for group in _groups(names) if _are_masks(group, files)]
     if not found:
         return None
-    masks = sorted({suspect.name for group in found for suspect in group})
-    rest = sorted(set(names) - set(masks))
-    return (
-        f"{files.folder}: {len(masks):,} files in {_folders(masks)} look like masks of the images "
-        f"in {_folders(rest)} (such as {masks[0]}), and would be read as images. "
-        f"{_remedy(files, masks, rest)}"
-    )
+    groups = [[suspect.name for suspect in group] for group in found]
+    return MasksAmong(files, groups, sorted(set(names).difference(*groups)))
+
+
+def _patterns_of(paths: Sequence[str]) -> Iterator[str]:
+    """Yields patterns that may mean some files and not others, the plainest first."""
+    if any(character in path for path in paths for character in "*{}"):
+        return  # They mean something else in a pattern.
+    if folder := os.path.commonpath(list(map(os.path.dirname, paths))):
+        yield folder
+    for inner in set.intersection(*({*path.split("/")[:-1]} for path in paths)):
+        yield f"**/{inner}/**/*.*"
+    endings = {os.path.splitext(path)[1].lower() for path in paths}
+    ending = endings.pop() if len(endings) == 1 else ".*"
+    if ending != ".*":
+        yield f"**/*{ending}"
+    stems = [os.path.splitext(os.path.basename(path))[0] for path in paths]
+    behind = mask_forms.common_start([stem[::-1] for stem in stems])[::-1]
+    yield from (f"**/*{behind[i:]}{ending}" for i in _starts(behind))
+    before = mask_forms.common_start(stems)
+    yield from (f"**/{before[: i + 1]}*{ending}" for i in _ends(before))
+    for token in dict.fromkeys(_TOKEN.findall(stems[0])):
+        yield f"**/*{token}*{ending}"
+
+
+def _starts(text: str) -> Iterator[int]:
+    """Yields the places in a text at which a separator or a word begins, the last ones first."""
+    yield from reversed([found.start() for found in _TOKEN.finditer(text)])
+
+
+def _ends(text: str) -> Iterator[int]:
+    """Yields the places of the last characters of words, with the separator behind, if any."""
+    yield from (found.end() - 1 for found in re.finditer(r"[0-9A-Za-z]+[^0-9A-Za-z]?", text))
 
 
 def plain_among(files: Listing) -> str | None:
@@ -209,11 +293,3 @@ def _looks(files: Listing, name: str) -> bool:
 
 def _folders(names: Sequence[str]) -> str:
     return some(sorted({os.path.dirname(name) or "." for name in names}))
-
-
-def _remedy(files: Listing, masks: Sequence[str], rest: Sequence[str]) -> str:
-    """Advises to name the folder of all images, if there are no masks below it."""
-    common = os.path.commonpath([os.path.dirname(name) for name in rest]) if rest else ""
-    if common and not any(name.startswith(f"{common}/") for name in masks):
-        return f"Set url: {files.url_of(common)}, or list the images to use in names_url."
-    return "Put the images into a folder of their own, or list those to use in names_url."

@@ -1,5 +1,6 @@
 """Claims about images and masks that are paired by patterns, in layouts that people have."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from factory.png import encode_png
 from tests.data.inputs import flat, only_problem, pairs, problems_of
 
 NUM = 3
+CLASSES = json.dumps([f"c{i}" for i in range(20)])
 
 
 def put(root: Path, *names: str) -> None:
@@ -44,6 +46,15 @@ LAYOUTS = {
     "a folder an image": (["#/image.png", "#/mask.png"], "**/image.png", "{dir}/mask.png"),
     "a folder apart": (["a#/rgb/1#.png", "a#/gt/1#.png"], "*/rgb/*.png", "{dir}/gt/{stem}.png"),
     "prefixed folders": (["s#/x1#.png", "s#_gt/x1#.png"], "**/x*.png", "{dir}_gt/x{stem}.png"),
+    "the image's ending too": (["images/#.png", "masks/#.png.png"], "images", "masks/{file}.png"),
+    "one folder, the image's ending too": (["#.jpg", "#.jpg.mask.png"], "*.jpg",
+                                           "{file}.mask.png"),
+    "masks deeper": (["images/#.png", "masks/set #/#.png"], "images", "masks/**/{stem}.png"),
+    "masks deeper, each alone": (["images/#.png", "masks/#/mask.png"], "images",
+                                 "masks/{stem}/mask.png"),
+    "masks deeper than their folders": (["images/a#/#.png", "masks/a#/gt/#.png"], "images",
+                                        "masks/{dir}/gt/{stem}.png"),
+    "images deeper": (["images/a#/#.png", "masks/#.png"], "images", "masks/{stem}.png"),
 }  # fmt: skip
 
 
@@ -52,19 +63,14 @@ def test_pairs_are_found_by_patterns(layout: str, tmp_path: Path) -> None:
     forms, images, masks = LAYOUTS[layout]
     names = filled(*forms)
     put(tmp_path, *names)
-    source = pairs(
-        tmp_path,
-        images=images,
-        masks=masks,
-        classes=str([f"c{i}" for i in range(20)]).replace("'", '"'),
-    )
+    source = pairs(tmp_path, CLASSES, images=images, masks=masks)
     read = loading.read_labelled(source, 8)
     assert len(read) == NUM
     assert (read.images[:, 0, 0, 0] - 50).tolist() == read.masks[:, 0, 0].tolist()
     assert len(loading.read_images(source, 8)) == NUM
 
 
-PROPOSED = ("one folder", "a suffix", "an image's suffix too", "another prefix", "leading zeros")
+PROPOSED = [name for name in LAYOUTS if name != "prefixed folders"]
 
 
 @pytest.mark.parametrize("layout", PROPOSED)
@@ -74,7 +80,7 @@ def test_patterns_that_would_pair_are_proposed_as_lines_that_do(
     forms, images, masks = LAYOUTS[layout]
     put(tmp_path, *filled(*forms))
     below = [re.split(r"/?[^/]*[*{].*", text)[0] for text in (images, masks)]
-    source = pairs(tmp_path, images=below[0], masks=below[1])
+    source = pairs(tmp_path, CLASSES, images=below[0], masks=below[1])
     problem = only_problem(source)
     lines = yaml.safe_load(
         "\n".join(re.findall(r'(?:images|masks): "[^"]*"', problem.partition("Write ")[2]))
@@ -146,3 +152,63 @@ def test_what_has_no_partner_is_told_and_left_out_where_that_is_asked_for(tmp_pa
         f"{tmp_path}/masks: 1 masks have no image and are not used (3.png).",
     )
     assert loading.read_labelled(pairs(tmp_path, unpaired="skip", num=1), 8).names == ("2.png",)
+
+
+def hint(problem: str) -> dict[str, str]:
+    """The lines that a problem advises to write."""
+    found: dict[str, str] = yaml.safe_load(
+        "\n".join(re.findall(r'[a-z]+: "[^"]*"', problem.partition("Write ")[2]))
+    )
+    return found
+
+
+IN_PART = {
+    "both endings of one name": (
+        ["images/1.jpg", "images/1.png", "masks/1.jpg.png", "masks/1.png.png"],
+        {"masks": "masks/{file}.png"}, ""),
+    "both endings of one name in one folder": (
+        ["1.jpg", "1.png", "1.jpg.mask.png", "1.png.mask.png"],
+        {"images": "*.*", "masks": "{file}.mask.png"}, ""),
+    "images of several endings": (
+        ["images/1.jpg", "images/2.png", "masks/m 1.png", "masks/m 2.png"],
+        {"masks": "masks/m {stem}.png"}, ""),
+    "masks of several endings": (
+        ["images/1.png", "images/2.png", "masks/1_gt.png", "masks/2_gt.bmp"],
+        {"masks": "masks/{stem}_gt.*"}, ""),
+    "folders of images that lie deeper, among others": (
+        ["a1/image.png", "a1/mask.png", "a2/image.png", "a2/mask.png", "a2/other.png"],
+        {"images": "**/image.png", "masks": "{dir}/mask.png"},
+        ", which pairs 2 images, and not 1 picture (a2/other.png)"),
+    "masks without images, and images without masks": (
+        ["images/1.png", "images/2.png", "images/3.png",
+         "masks/1_gt.png", "masks/2_gt.png", "masks/4_gt.png"],
+        {"masks": "masks/{stem}_gt.png", "unpaired": "skip"},
+        ", which pairs 2 images, and not 2 pictures (images/3.png, masks/4_gt.png)"),
+    "masks of two kinds": (
+        ["images/1.png", "images/2.png", "masks/1_gt.png", "masks/2_gt.png",
+         "masks/1_gt_color.png", "masks/2_gt_color.png"],
+        {"masks": "masks/{stem}_gt.png"},
+        ", which pairs 2 images, and not 2 pictures (masks/1_gt_color.png, masks/2_gt_color.png)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IN_PART)
+def test_what_is_proposed_pairs_all_or_says_what_it_leaves_out(case: str, tmp_path: Path) -> None:
+    names, lines, left = IN_PART[case]
+    put(tmp_path, *names)
+    in_folders = any(name.startswith("images/") for name in names)
+    more = {} if in_folders else {"images": "", "masks": ""}
+    problem = only_problem(pairs(tmp_path, CLASSES, **more))
+    assert hint(problem) == lines
+    assert problem.rpartition('"')[2] == f"{left}."
+    mended = pairs(tmp_path, CLASSES, **{**more, **lines})
+    assert len(loading.read_labelled(mended, 8)) == 2
+
+
+def test_patterns_that_pair_a_part_are_refused_with_those_that_pair_all(tmp_path: Path) -> None:
+    put(tmp_path, "images/1.png", "images/2.png", "masks/1.png", "masks/x/2.png")
+    problem = only_problem(pairs(tmp_path, CLASSES))
+    assert "images: 1 of the 2 images has a mask" in problem
+    assert hint(problem) == {"masks": "masks/**/{stem}.png"}
+    assert len(loading.read_labelled(pairs(tmp_path, CLASSES, **hint(problem)), 8)) == 2
+    assert len(loading.read_labelled(pairs(tmp_path, CLASSES, unpaired="skip"), 8)) == 1

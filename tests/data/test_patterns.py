@@ -33,7 +33,7 @@ def test_a_pattern_of_images_means_a_name_by_its_stem_and_folders(
     found = parse_images(pattern).match(name)
     file = name.rpartition("/")[2]
     folder = name.rpartition("/")[0]
-    assert found == Names(stem, file.rpartition(".")[0], dir, folder)
+    assert found == Names(stem, file.rpartition(".")[0], file, dir, folder)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_folder_above_all_files_of_a_pattern_has_no_wildcards() -> None:
     assert parse_masks("a/b").below == "a/b" and parse_masks("{stem}.png").below == ""
 
 
-IMAGE = Names("7", "7_rgb", "c/d", "b/c/d")
+IMAGE = Names("7", "7_rgb", "7_rgb.png", "c/d", "b/c/d")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,8 @@ IMAGE = Names("7", "7_rgb", "c/d", "b/c/d")
         ("{stem}", "7.png"),
         ("{stem}_*", "7_a.b.png"),
         ("{name}.png", "7_rgb.png"),
+        ("{file}.png", "7_rgb.png.png"),
+        ("{dir}/{file}_mask.*", "c/d/7_rgb.png_mask.bmp"),
         ("{dir}/{stem}.png", "c/d/7.png"),
         ("{dir}/{stem}/{stem}.png", "c/d/7/7.png"),
         ("{dir}_masks/{stem}.png", "c/d_masks/7.png"),
@@ -117,8 +119,9 @@ def test_an_image_without_a_number_has_no_mask_with_leading_zeros() -> None:
         ("/masks/{stem}.png", "without a slash before it"),
         ("{stem}**.png", r"\*\* stands for folders"),
         ("masks/**", r"\*\* stands for folders"),
-        ("{stm}.png", r"\{stm\} is unknown. Known are \{stem\}, \{name\}, \{dir\}, \{part\}"),
+        ("{stm}.png", r"\{stm\} is unknown. Known are \{stem\}, \{name\}, \{file\}, "),
         ("{dir:05}/{stem}.png", "is unknown"),
+        ("{file:05}.png", "is unknown"),
         ("{stem.png", r"a \{ without its partner"),
         ("stem}.png", r"a \} without its partner"),
         ("{part:05}/{stem}.png", "is unknown"),

@@ -1,6 +1,7 @@
 """Claims about masks that lie among images: found by what they hold and where they lie."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,45 @@ def test_the_url_to_name_instead_is_told_and_works(tmp_path: Path) -> None:
         put(tmp_path, f"SegmentationClass/{i}.png", mask(i))
     assert f"Set url: {tmp_path}/JPEGImages, " in problem(tmp_path)
     assert problem(tmp_path / "JPEGImages") == ""
+
+
+EXCLUDED = {
+    "an end of the name": (["{}.png", "{}_mask.png"], ["**/*_mask.png"]),
+    "a start of the name": (["{}.png", "mask_{}.png"], ["**/mask_*.png"]),
+    "a word": (["{}.png", "{}Mask.png"], ["**/*Mask.png"]),
+    "a hyphen": (["{}.png", "{}-label.png"], ["**/*-label.png"]),
+    "a part within the name": (["{}.png", "{}_mask.png", "{}_mask_1.png"], ["**/*_mask*.png"]),
+    "an ending": (["{}.jpg", "{}.png"], ["**/*.png"]),
+    "several endings": (["{}.png", "{}_mask.png", "{}_mask.bmp"], ["**/*_mask.*"]),
+    "several kinds": (["{}.png", "{}_seg.png", "{}_gt.png"], ["**/*_gt.png", "**/*_seg.png"]),
+    "a folder": (["{}.png", "x/masks/{}.png"], ["x/masks"]),
+    "folders": (["{}/rgb/1.png", "{}/gt/1.png"], ["**/gt/**/*.*"]),
+}
+
+
+@pytest.mark.parametrize("case", EXCLUDED)
+def test_the_pattern_that_leaves_masks_out_is_told_and_works(case: str, tmp_path: Path) -> None:
+    (image, *masks), patterns = EXCLUDED[case]
+    for i in range(4):
+        put(tmp_path, image.format(f"x{i}"), photo(i))
+        for name in masks:
+            put(tmp_path, name.format(f"x{i}"), mask(i))
+    told = json.dumps(patterns if len(patterns) > 1 else patterns[0])
+    assert f"Set exclude: {told}, or list the images to use in names_url." in problem(tmp_path)
+    source = FolderSource(url=str(tmp_path), exclude=tuple(patterns))
+    loaded = loading.load(source, 8, labelled=False)
+    assert loaded.problems == loaded.notes == ()
+    assert set(loaded.names) == {image.format(f"x{i}") for i in range(4)}
+
+
+def test_what_is_excluded_goes_with_a_pattern_and_never_leaves_nothing(tmp_path: Path) -> None:
+    for i in range(3):
+        put(tmp_path, f"rgb/{i}.png", photo(i))
+        put(tmp_path, f"rgb/{i}_mask.png", mask(i))
+    keys = {"pattern": "rgb/*.png", "exclude": "rgb/*_mask.png"}
+    assert problem(tmp_path, **keys) == ""
+    everything = problem(tmp_path, **{**keys, "exclude": "rgb"})
+    assert "`exclude: rgb` leaves none of the 6 images in it" in everything
 
 
 def test_images_that_a_list_names_are_read(tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
 """The source `kind: folder`: all images below a folder, in its sub-folders too, without masks."""
 
+import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from factory.data import listing
 from factory.data.listing import Listing
 from factory.data.patterns import parse_images
-from factory.data.sections import FileSection, ImagesPattern
+from factory.data.sections import FileSection, ImagesPattern, ImagesPatterns
 from factory.errors import Problems
 
 if TYPE_CHECKING:
     from factory.data.items import Found
+    from factory.data.stray_masks import MasksAmong
 
 _IMAGES, _MASKS = "images", "masks"
 """Sub-folders of pairs, unless a config names others."""
@@ -26,6 +28,9 @@ class FolderSource(FileSection):
     pattern: ImagesPattern = ""
     """Which images, if not all: `"**/*_rgb.png"`, where `*` is any text within a name and `**` any
     folders."""
+    exclude: ImagesPatterns = ()
+    """Which files are no images, if there are such: a pattern as `"**/*_mask.png"`, a folder, or a
+    list of these."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images, of a folder that is listed once. See `factory.data.items.Source`."""
@@ -39,7 +44,7 @@ class FolderSource(FileSection):
         every = listing.list_folder(tree, pattern.below, problems) if tree else None
         if every is None:
             return Found()
-        images = listing.meant(every, pattern)
+        images = listing.meant(every, pattern, list(map(parse_images, self.exclude)))
         if not images.read:
             problems.add(self._why_empty(every))
         elif not self._mixes_masks(images, problems):
@@ -49,10 +54,22 @@ class FolderSource(FileSection):
             return self.found(files, self.notes(images), problems)
         return Found()
 
+    def advice_on_masks(self, found: "MasksAmong") -> str:
+        """See `FileSection`; masks that a pattern means may be left out by it."""
+        if found.images_url or not (patterns := found.patterns):
+            return super().advice_on_masks(found)
+        text = json.dumps(patterns if len(patterns) > 1 else patterns[0], ensure_ascii=False)
+        return f"Set exclude: {text}, or list the images to use in names_url."
+
     def _why_empty(self, images: Listing) -> str:
         if not images.tree.is_there(""):
             return listing.no_folder(self.url, "images")
         if images.read:
+            if self.exclude and listing.meant(images, parse_images(self.pattern)).read:
+                return (
+                    f"{self.url}: `exclude: {', '.join(self.exclude)}` leaves none of the "
+                    f"{len(images.read):,} images in it. Let it mean only what is no image."
+                )
             return listing.no_match(images, "pattern", self.pattern)
         missing = listing.what_is_missing(images, "images")
         return f"{missing} Put the images there, in a format that is read: {listing.ENDINGS}."

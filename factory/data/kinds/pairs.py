@@ -1,7 +1,7 @@
 """The source `kind: pairs`: images, and masks that are paired with them by their names."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
@@ -35,9 +35,9 @@ class PairsSource(LabelledSection, FileSection):
     masks: MasksPattern = "masks"
     """Folder of the masks, which lie there as the images do in theirs, or a pattern such as
     `"labels/{dir}/{stem}_mask.png"`: `{stem}` is what the `*` of the image's file name stood for,
-    `{name}` that name without its ending, `{dir}` its folders, `{stem:05}` a number with leading
-    zeros, `{part}` anything where an image has a file for each class or object. Values of masks are
-    class ids, and 255 is ignored, unless the classes say otherwise."""
+    `{name}` that name without its ending, `{file}` with it, `{dir}` its folders, `{stem:05}` a
+    number with leading zeros, `{part}` anything where an image has a file for each class or object.
+    Values of masks are class ids, and 255 is ignored, unless the classes say otherwise."""
     unpaired: Literal["refuse", "skip"] = "refuse"
     """What to do with images that have no mask, and masks that have no image: skip reports them."""
     layout: LayoutName | None = None
@@ -178,7 +178,12 @@ class PairsSource(LabelledSection, FileSection):
         known = {parse_images(self.images).below, parse_masks(self.masks).below}
         if others := {name.rpartition("/")[0] for name in pictures} - known:
             named = some(sorted(name or "." for name in others))
-            return f"{missing} There are images in {named}: set `{part}:` to the right one."
+            inner = parse_images(self.images).below if part == "masks" else ""
+            images = Listing(found.tree, inner, _below(inner, pictures))
+            hint = pairing_hints.find(images, part == "images", pictures)
+            if hint is None or (len(others) == 1 and hint.is_plain):
+                return f"{missing} There are images in {named}: set `{part}:` to the right one."
+            return f"{missing} There are images in {named}. {hint.advice}"
         formats = listing.ENDINGS if part == "images" else "one .png an image, value = class id"
         return f"{missing} Put the {part} there, in a format that is read: {formats}."
 
@@ -187,7 +192,7 @@ class PairsSource(LabelledSection, FileSection):
         inner = pattern.below
         pictures = _pictures(tree, inner)
         images = Listing(tree, inner, _below(inner, pictures))
-        lines = pairing_hints.lines_that_pair(images, True, pictures)
+        hint = pairing_hints.find(images, True, pictures)
         apart = (
             "Put the masks into a folder of their own, each under its image's name, and name it "
             'in `masks:`; or write patterns that tell them apart, such as images: "*.jpg" and '
@@ -195,30 +200,35 @@ class PairsSource(LabelledSection, FileSection):
         )
         return (
             f"{tree.url_of(inner)}: holds images and masks in one folder, and each image would be "
-            f"its own mask. {_write(lines) or apart}"
+            f"its own mask. {hint.advice if hint else apart}"
         )
 
     def _nothing_pairs(self, matches: Matches, images: Listing, labelled: bool) -> str | None:
-        """The problem of patterns that pair nothing, with those that would; None where it is told
-        of each image alone, as nothing else is known."""
+        """The problem of patterns that pair nothing, with those that would, or of others than those
+        that pair all; None where it is told of each image alone, as nothing else is known."""
         if not matches.images.read:
             return (
                 f"{images.folder}: each of the {len(images.read):,} images is a mask of another by "
                 f"`images: {self.images}` and `masks: {self.masks}`. Say in them what tells images "
                 "from masks."
             )
-        if not labelled or matches.masks_of:
+        unpaired = [name for name in matches.images.read if name not in matches.masks_of]
+        settled = self.unpaired == "skip" or self.names_url is not None
+        if not labelled or not unpaired or (matches.masks_of and settled):
             return None
         is_pattern = not matches.image_pattern.is_folder
-        lines = pairing_hints.lines_that_pair(images, is_pattern, _pictures(images.tree))
-        if not lines and (matches.masks.read or matches.mask_pattern.is_folder):
+        hint = pairing_hints.find(images, is_pattern, _pictures(images.tree))
+        if matches.masks_of and (hint is None or not hint.is_whole):
             return None
-        first = images.read[0]
+        if hint is None and (matches.masks.read or matches.mask_pattern.is_folder):
+            return None
+        first = unpaired[0]
         seen = _pictures(images.tree, matches.masks.below)
+        num = "none" if not matches.masks_of else f"{len(matches.masks_of):,}"
         return (
-            f"{images.folder}: none of the {len(images.read):,} images has a mask: that of "
+            f"{images.folder}: {num} of the {len(images.read):,} images has a mask: that of "
             f"{images.path(first)} would be {matches.masks.path(matches.wanted(first))}, and what "
-            f"lies there is called {some(seen, 2)}. {_write(lines)}"
+            f"lies there is called {some(seen, 2)}. {hint.advice if hint else ''}"
         )
 
 
@@ -231,8 +241,3 @@ def _below(folder: str, paths: Iterable[str]) -> tuple[str, ...]:
     """Those names of a tree that lie below a folder of it, relative to that."""
     prefix = f"{folder}/" if folder else ""
     return tuple(path[len(prefix) :] for path in paths if path.startswith(prefix))
-
-
-def _write(lines: Sequence[str]) -> str:
-    """The advice to write lines of YAML, empty without any."""
-    return "Write " + " and ".join(lines) + "." if lines else ""

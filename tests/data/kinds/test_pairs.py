@@ -114,10 +114,18 @@ def test_an_image_is_never_its_own_mask(tmp_path: Path) -> None:
 
 def test_pairs_elsewhere_are_pointed_at(tmp_path: Path) -> None:
     put(tmp_path / "photos", a_png=encode_png(flat(1)))
-    put(tmp_path / "labels", a_png=encode_png(flat(1)[..., 0]))
+    put(tmp_path / "labels", b_png=encode_png(flat(1)[..., 0]))
     images_missing, masks_missing = problems_of(pairs(tmp_path))
     assert "There are images in labels, photos: set `images:`" in images_missing
     assert "masks: no such folder" in masks_missing and "set `masks:`" in masks_missing
+    put(tmp_path / "labels", a_gt_png=encode_png(flat(1)[..., 0]))
+    (tmp_path / "labels/b.png").unlink()
+    assert (
+        'Write images: "**/*.png" and masks: "labels/{stem}_gt.png".'
+        in problems_of(pairs(tmp_path))[0]
+    )
+    problem = only_problem(pairs(tmp_path, images="photos"))
+    assert "There are images in labels. Write masks: " in problem
 
 
 def test_equal_stems_are_refused(tmp_path: Path) -> None:

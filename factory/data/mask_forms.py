@@ -1,0 +1,200 @@
+"""The forms that names of masks have beside those of their images: what names alone tell of both.
+
+A form is a folder, and what stands around the part of an image's name that its mask has, too: its
+core.
+"""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from factory.data.listing import Listing
+
+_MAX_COMPARED, _MAX_TRIED, _MAX_ALIKE = 2000, 8, 50
+"""The most names that are compared, forms that are returned, and images of one core looked at."""
+_MIN_PARTS = 4
+"""The least number of names that masks of one image have, for them to be taken for its parts."""
+_NUMBER = re.compile("[0-9]+")
+
+
+class Form(NamedTuple):
+    """How masks are called."""
+
+    folder: str
+    before: str
+    placeholder: str
+    """The placeholder of the core; empty where the folder has one."""
+    behind: str
+    ending: str
+    images: str = ""
+    """The pattern of the images, where that follows from the masks."""
+
+    @property
+    def text(self) -> str:
+        """The pattern."""
+        name = f"{self.before}{self.placeholder}{self.behind}{self.ending}"
+        return f"{self.folder}/{name}" if self.folder else name
+
+
+class _Image(NamedTuple):
+    path: str
+    folder: str
+    """Its folder, below that of all images."""
+    file: str
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Images by what a mask may have of their names."""
+
+    by_core: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
+    by_file: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
+    by_folder: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
+    beside: dict[tuple[str, str], list[_Image]] = field(default_factory=lambda: defaultdict(list))
+    """Those of a core by the folder above theirs."""
+
+
+def decorations(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields what may stand before and behind the core of all images' names, the least first."""
+    stems = [PurePosixPath(name).stem for name in names]
+    before = common_start(stems).rstrip("0123456789")
+    behind = common_start([stem[::-1] for stem in stems])[::-1]
+    last = [found.start() for found in re.finditer("[^0-9A-Za-z]", behind)][-1:]
+    short = behind[last[0] :] if last else ""
+    yield from dict.fromkeys([("", ""), ("", short), (before, ""), (before, short)])
+
+
+def common_start(texts: Sequence[str]) -> str:
+    """The characters with which all texts begin."""
+    first, last = min(texts, default=""), max(texts, default="")
+    num = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:num]
+
+
+def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> list[Form]:
+    """The forms that most names have that hold an image's core, the most frequent first.
+
+    before, behind: what stands around the core in the images' names. paths: names of the tree.
+    """
+    known = _Images()
+    for name in images.read:
+        folder, _, file = name.rpartition("/")
+        stem = PurePosixPath(file).stem
+        core = stem[len(before) : len(stem) - len(behind)]
+        image = _Image(images.path(name), folder, file)
+        known.by_core[core].append(image)
+        known.by_file[file].append(image)
+        known.by_folder[image.path.rpartition("/")[0]].append(image)
+        known.beside[str(PurePosixPath(image.path).parent.parent), core].append(image)
+    votes: Counter[Form] = Counter()
+    for path in paths[:: max(1, len(paths) // _MAX_COMPARED)]:
+        votes.update(set(_forms_of(path, known)))
+    often = [form for form, _ in votes.most_common(_MAX_TRIED)]
+    return [*_with_parts(votes), *often, *_general(votes)]
+
+
+def _with_parts(votes: Counter[Form]) -> list[Form]:
+    """The form of masks of which an image has one for each part, if there are such."""
+    behinds = defaultdict(set)
+    folders = defaultdict(set)
+    for form in votes:
+        parent, _, last = form.folder.rpartition("/")
+        alike = _NUMBER.fullmatch(last) is not None
+        place = f"{parent}/*".lstrip("/") if alike else form.folder
+        general = form._replace(folder=place, behind="")
+        behinds[general].add(form.behind)
+        folders[general].add(form.folder)
+    found = []
+    for form, texts in behinds.items():
+        start = common_start(sorted(texts))
+        if len(texts) >= _MIN_PARTS:
+            inner = form.folder if len(folders[form]) > 1 else min(folders[form])
+            found.append(form._replace(folder=inner, behind=f"{start}{{part}}"))
+    return found
+
+
+def _general(votes: Counter[Form]) -> list[Form]:
+    """The forms that stand for several which differ in their endings or in their folders alone, the
+    most frequent first."""
+    groups = defaultdict(list)
+    for form in votes:
+        open_ending = form._replace(ending=".*")
+        for general in (open_ending, form._replace(folder="**"), open_ending._replace(folder="**")):
+            groups[general].append(form)
+    found: Counter[Form] = Counter()
+    for general, alike in groups.items():
+        if len(alike) > 1 and not general.images:
+            if general.folder == "**":
+                common = os.path.commonpath([form.folder for form in alike]).partition("{")[0]
+                general = general._replace(folder=f"{common.rstrip('/')}/**".lstrip("/"))
+            found[general] = sum(votes[form] for form in alike)
+    return [form for form, _ in found.most_common(_MAX_TRIED)]
+
+
+def _forms_of(path: str, known: _Images) -> Iterator[Form]:
+    """Yields the forms by which a file would be the mask of an image: of the longest cores."""
+    folder, _, file = path.rpartition("/")
+    stem, ending = os.path.splitext(file)
+    yield from _beside(path, folder, stem, ending, known)
+    found = False
+    for length in range(len(stem), 0, -1):
+        for start in range(len(stem) - length + 1):
+            stop = start + length
+            before, text, behind = stem[:start], stem[start:stop], stem[stop:]
+            if _cuts_a_number(before, text) or _cuts_a_number(text, behind):
+                continue
+            for images, placeholder in _readings(text, known):
+                for image in images[:_MAX_ALIKE]:
+                    if image.path != path:
+                        place = _with_dir(folder, image.folder)
+                        yield Form(place, before, placeholder, behind, ending)
+                        found = True
+        if found:
+            return
+    parts = folder.split("/")
+    for i, part in enumerate(parts):
+        for images, placeholder in _readings(part, known):
+            if any(image.path != path for image in images):
+                place = "/".join([*parts[:i], placeholder, *parts[i + 1 :]])
+                yield Form(place, stem, "", "", ending)
+
+
+def _beside(path: str, folder: str, stem: str, ending: str, known: _Images) -> Iterator[Form]:
+    """Yields the forms of masks in folders of their own for each image: `1/rgb.png` beside
+    `1/gt.png`, or `1/rgb/7.png` beside `1/gt/7.png`."""
+    for image in known.by_folder.get(folder, ())[:_MIN_PARTS]:
+        if image.folder and image.path != path:
+            place = _with_dir(folder, image.folder)
+            yield Form(place, stem, "", "", ending, f"**/{image.file}")
+    above, _, last = folder.rpartition("/")
+    for image in known.beside.get((above or ".", stem), ())[:_MIN_PARTS]:
+        outer, _, inner = image.folder.rpartition("/")
+        if outer and inner != last:
+            own = PurePosixPath(image.file).suffix
+            place = f"{_with_dir(above, outer)}/{last}"
+            yield Form(place, "", "{stem}", "", ending, f"**/{inner}/*{own}")
+
+
+def _cuts_a_number(one: str, other: str) -> bool:
+    return one[-1:].isdigit() and other[:1].isdigit()
+
+
+def _readings(text: str, known: _Images) -> Iterator[tuple[Sequence[_Image], str]]:
+    """Yields the images that a text may stand for, each time with its placeholder."""
+    yield known.by_file.get(text, ()), "{file}"
+    yield known.by_core.get(text, ()), "{stem}"
+    if _NUMBER.fullmatch(text) and text.startswith("0") and len(text) < 10:
+        yield known.by_core.get(str(int(text)), ()), f"{{stem:0{len(text)}}}"
+
+
+def _with_dir(folder: str, inner: str) -> str:
+    """The folder of a mask, with {dir} instead of the folders that its image is in."""
+    parts, wanted = folder.split("/"), inner.split("/")
+    for i in range(len(parts) - len(wanted), -1, -1):
+        if inner and parts[i : i + len(wanted)] == wanted:
+            return "/".join([*parts[:i], "{dir}", *parts[i + len(wanted) :]])
+    return folder

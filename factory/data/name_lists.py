@@ -14,9 +14,13 @@ from typing import Any
 from factory import storage
 from factory.data import listing
 from factory.data.listing import Listing
+from factory.data.patterns import ImagePattern
 from factory.errors import Problems, UserError, some
 
 FORMS = "a JSON list of image file names, a .txt file of one name a line, or a .csv file"
+_IMAGE_KEYS = ("image", "file_name", "filename", "img", "path", "name")
+_VOC = re.compile(r"(?P<name>\S+)\s+(?P<flag>-1|0|1)")
+"""A line of VOC's lists of a class: an image, and whether it has an object of the class."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -51,13 +55,21 @@ def read_list(url: str, key: str | None, problems: Problems) -> NameList:
     return NameList(url, ())
 
 
-def resolve(names: NameList, images: Listing, num: int | None, problems: Problems) -> list[str]:
+def resolve(
+    names: NameList,
+    images: Listing,
+    num: int | None,
+    problems: Problems,
+    pattern: ImagePattern | None = None,
+) -> list[str]:
     """The images that the first num names of a list mean, in its order.
 
     A name is a path, as below the folder of the images or longer, a file's name, or either without
-    its ending. Those that mean no image or several are problems.
+    its ending. pattern: that of the images, if they have one: then a name may also be what its `*`
+    stand for, of the file's name or of the folders. Those that mean no image or several are
+    problems.
     """
-    find = _finder(images)
+    find = _finder(images, pattern)
     wanted = [unicodedata.normalize("NFC", name) for name in names.names]
     if names.header is not None and find(unicodedata.normalize("NFC", names.header)):
         wanted.insert(0, names.header)
@@ -67,10 +79,7 @@ def resolve(names: NameList, images: Listing, num: int | None, problems: Problem
     missing = [name for name, files in found.items() if not files]
     columns = [n for n in missing if find(_first_column(n))]
     if columns:
-        problems.add(
-            f"{names.url}: has a second column ({some(columns, 2)}). Write names alone, one a "
-            "line; of VOC's lists, those of the folder ImageSets/Segmentation are such."
-        )
+        problems.add(f"{names.url}: has a second column ({some(columns, 2)}). {_advice(columns)}")
     for i, name in enumerate(n for n in missing if n not in set(columns)):
         similar = listing.suggestion(name, images.read) if i < listing.MAX_SUGGESTIONS else ""
         problems.add(
@@ -86,6 +95,17 @@ def resolve(names: NameList, images: Listing, num: int | None, problems: Problem
     meant = [files[0] for files in found.values() if len(files) == 1]
     _check_once(names.url, wanted[:num], found, problems)
     return list(dict.fromkeys(meant))
+
+
+def _advice(lines: Sequence[str]) -> str:
+    """What to do about lines of a name and something else."""
+    if all(map(_VOC.fullmatch, lines)):
+        return (
+            "In VOC's lists of a class it is 1 where an image has an object of the class, -1 where "
+            "it has none, and 0 where all are difficult: set names_key to the one that is meant, "
+            'as names_key: "1".'
+        )
+    return "Write names alone, one a line."
 
 
 def _check_once(
@@ -105,14 +125,18 @@ def _check_once(
             problems.add(f"{url}: names {file} {len(names)} times, as {some(names)}. Name it once.")
 
 
-def _finder(images: Listing) -> Callable[[str], list[str]]:
+def _finder(images: Listing, pattern: ImagePattern | None) -> Callable[[str], list[str]]:
     """The function from a name in a list to the images that it may mean."""
     exact = set(images.read)
     by_file, by_stem = defaultdict(list), defaultdict(list)
+    by_star, by_dir = defaultdict(list), defaultdict(list)
     for image in images.read:
         file = image.rpartition("/")[2]
         by_file[file].append(image)
         by_stem[listing.stem(file)].append(image)
+        if pattern is not None and not pattern.is_folder and (names := pattern.match(image)):
+            by_star[names.stem].append(image)
+            by_dir[names.dir].append(image)
 
     def find(name: str) -> list[str]:
         name = name.removeprefix("./")
@@ -121,10 +145,10 @@ def _finder(images: Listing) -> Callable[[str], list[str]]:
         if name in exact:
             return [name]
         folder, _, file = name.rpartition("/")
-        for same in (by_file.get(file), by_stem.get(file)):
+        for same in (by_file.get(file), by_stem.get(file), by_star.get(file)):
             if same:
                 return _in_folder(same, folder, images) if folder else same
-        return []
+        return by_dir.get(name.rstrip("/"), [])
 
     return find
 
@@ -157,6 +181,8 @@ def _of_json(content: Any, url: str, key: str | None) -> list[str]:
         content = content[key]
     elif key is not None:
         raise _no_keys(url, key)
+    if isinstance(content, list):
+        content = [_image_of(entry) for entry in content]
     if not content or not isinstance(content, list) or not all(type(n) is str for n in content):
         raise UserError(
             f"{url}: expected a list of one or more file names{f' at {key}' if key else ''}."
@@ -164,13 +190,29 @@ def _of_json(content: Any, url: str, key: str | None) -> list[str]:
     return content
 
 
+def _image_of(entry: Any) -> Any:
+    """The image's name in an object of a list, as tables of images and masks have it."""
+    if not isinstance(entry, dict):
+        return entry
+    named = [entry[key] for key in _IMAGE_KEYS if isinstance(entry.get(key), str)]
+    return named[0] if len(named) == 1 else entry
+
+
 def _of_lines(text: str, url: str, key: str | None) -> list[str]:
-    if key is not None:
-        raise _no_keys(url, key)
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise UserError(f"{url}: expected one or more file names, one a line.")
-    return names
+    if key is None:
+        return names
+    rows = [row for line in names if (row := _VOC.fullmatch(line))]
+    if len(rows) < len(names):
+        raise _no_keys(url, key)
+    if key not in (known := sorted({row["flag"] for row in rows})):
+        raise UserError(
+            f"{url}: has {some(known)} in its second column. Set names_key to one of them, not "
+            f"{key!r}."
+        )
+    return [row["name"] for row in rows if row["flag"] == key]
 
 
 def _of_csv(text: str, delimiter: str, url: str, key: str | None) -> NameList:

@@ -24,6 +24,7 @@ from factory.data.class_forms import Ignored
 from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing
 from factory.data.parts import Part
+from factory.data.patterns import ImagePattern
 from factory.data.reading import Exif, Fit, Intensity, Reading, check_intensity
 from factory.errors import Problems, UserError, counted
 from factory.values import Count, Section, Url, unquoted
@@ -49,6 +50,11 @@ def _masks_pattern(text: str) -> str:
 def _several(value: Any) -> Any:
     """A text by itself stands for a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+def _number_as_text(value: Any) -> Any:
+    """A whole number as the text that it is in a file."""
+    return str(value) if type(value) is int else value
 
 
 ImagesPattern = Annotated[str, AfterValidator(_images_pattern)]
@@ -172,9 +178,11 @@ class FileSection(SourceSection):
     """Use only the first so many images; all if absent."""
     names_url: Url | None = None
     """List of the images to use, of which num takes the first: JSON, `.txt` of one name a line, or
-    `.csv`. Names are paths, file names, or either without ending. All images if absent."""
-    names_key: str | None = None
-    """The key of that list, if a JSON file is an object of several; its column in a `.csv` file."""
+    `.csv`. Names are paths, file names, either without ending, or what the `*` of a pattern stand
+    for. All images if absent."""
+    names_key: Annotated[str | None, BeforeValidator(_number_as_text)] = None
+    """The key of that list, if a JSON file is an object of several; its column in a `.csv` file; 1,
+    0 or -1 in VOC's lists of a class, whose second column is one of these."""
     intensity: Annotated[Intensity | None, AfterValidator(check_intensity)] = None
     """The stored values that become black and white, `[low, high]`; those between are mapped to
     0..255 in proportion, those outside are clipped. `percentiles` takes the 0.5th and the 99.5th
@@ -254,13 +262,21 @@ class FileSection(SourceSection):
         are_cut = counted(len(items), "image is cut", "images are cut")
         return Found(cut, (*notes, f"{are_cut} into {counted(len(cut), 'tile')}."), rules)
 
-    def wanted(self, images: Listing, num: int | None, problems: Problems) -> list[str]:
-        """The names of the images to choose from: all, or the first num of the list."""
+    def wanted(
+        self,
+        images: Listing,
+        num: int | None,
+        problems: Problems,
+        pattern: ImagePattern | None = None,
+    ) -> list[str]:
+        """The names of the images to choose from: all, or the first num of the list.
+
+        pattern: that of the images, if they have one."""
         if self.names_url is None:
             listing.check_missed(images, problems)
             return list(images.read)
         names = name_lists.read_list(self.names_url, self.names_key, problems)
-        return name_lists.resolve(names, images, num, problems)
+        return name_lists.resolve(names, images, num, problems, pattern)
 
     def chosen(self, names: Sequence[str], tree: "Tree", problems: Problems) -> list[int]:
         """The positions of the images to use among those of a source whose images are no files of

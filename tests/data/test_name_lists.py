@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from factory.config import parse_config
 from factory.data import loading
 from factory.errors import UserError
 from factory.png import encode_png
-from tests.data.inputs import flat, folder, only_problem
+from tests.data.inputs import flat, folder, only_problem, pairs
 
 IMAGES = ("a/1.png", "a/2.jpeg.png", "b/1.png", "b/3 (x).PNG", "b/é.png")
 
@@ -48,6 +49,9 @@ def test_a_list_may_be_text_json_or_a_column_of_csv(images: Path) -> None:
     assert listed(images, b"\xef\xbb\xbf2.jpeg\r\n\r\n  3 (x)  \r\n") == wanted
     assert listed(images, json.dumps(["3 (x)", "2.jpeg"]), ".json") == wanted
     assert listed(images, '{"t": ["3 (x)", "2.jpeg"]}', ".json", names_key="t") == wanted
+    objects = [{"image": "b/3 (x).PNG", "label": "x"}, {"image": "a/2.jpeg.png", "label": "y"}]
+    assert listed(images, json.dumps(objects), ".json") == wanted
+    assert listed(images, json.dumps({"t": objects}), ".json", names_key="t") == wanted
     assert listed(images, "file\n2.jpeg\n3 (x)\n", ".csv") == wanted
     assert listed(images, "2.jpeg\n3 (x)\n", ".csv") == wanted
     assert listed(images, 'n,id\n1,"3 (x)"\n2,2.jpeg\n', ".csv", names_key="id") == wanted
@@ -71,8 +75,10 @@ def test_accents_are_the_same_however_a_list_writes_them(images: Path) -> None:
         ("a/1\nb/1\na/1.png\n", ".txt", None, "names a/1.png 2 times, as a/1, a/1.png"),
         ("E\u0301.png\n", ".txt", None, "Did you mean b/é.png?"),
         ("3 (X).png\n", ".txt", None, "Did you mean b/3 (x).PNG?"),
-        ("a/1 1\nb/1 -1\n", ".txt", None, "has a second column (a/1 1, b/1 -1). Write names alone"),
-        ("/x/a/1.png /x/masks/1.png\n", ".txt", None, "has a second column"),
+        ("a/1 1\nb/1 -1\n", ".txt", None, "has a second column (a/1 1, b/1 -1). In VOC's lists"),
+        ("a/1 1\nb/1 -1\n", ".txt", "0", "has -1, 1 in its second column. Set names_key to one"),
+        ('[{"a": "b/1.png"}]', ".json", None, "expected a list of one or more file names"),
+        ("/x/a/1.png /x/masks/1.png\n", ".txt", None, "Write names alone, one a line"),
         ("\n\n", ".txt", None, "expected one or more file names, one a line"),
         ("1\n", ".txt", "train", "is one list, without keys. Leave names_key=train out"),
         ("n,id\n1,2\n", ".csv", None, "has the columns n, id. Set names_key to one of them"),
@@ -98,3 +104,51 @@ def test_lists_of_windows_are_read(images: Path) -> None:
     assert listed(images, ".\\2.jpeg\n", ".txt") == listed(images, "2.jpeg\n", ".txt")
     wanted = listed(images, "n,id\n1,2.jpeg\n", ".csv", names_key="id")
     assert listed(images, "n;id\n1;2.jpeg\n", ".csv", names_key="id") == wanted
+
+
+@pytest.mark.parametrize(("flag", "wanted"), [("1", ["a/1.png", "b/é.png"]), ("-1", ["b/1.png"])])
+def test_a_list_of_vocs_of_one_class_is_read_by_its_second_column(
+    images: Path, flag: str, wanted: list[str]
+) -> None:
+    content = "a/1  1\nb/1 -1\né  1\n2.jpeg  0\n"
+    assert listed(images, content, names_key=flag) == wanted
+    section = {"kind": "folder", "url": str(images), "names_url": "x.txt", "names_key": int(flag)}
+    config = parse_config({"data": {"unlabelled": section, "image_size": 8}})
+    assert config.data.unlabelled.names_key == flag  # type: ignore[union-attr]
+
+
+CITIES = ("rgb/ulm/ulm_1_rgb.png", "rgb/ulm/ulm_2_rgb.png", "rgb/bonn/bonn_1_rgb.png")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ulm_1", "ulm/ulm_1", "rgb/ulm/ulm_1", "ulm_1_rgb", "ulm_1_rgb.png", "rgb/ulm/ulm_1_rgb.png",
+     "/x/rgb/ulm/ulm_1_rgb", "ulm_1_rgb "],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", [".txt", ".csv", ".json"])
+def test_a_name_may_be_what_the_stars_of_a_pattern_stand_for(
+    ending: str, name: str, tmp_path: Path
+) -> None:
+    for image in CITIES:
+        (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / image).write_bytes(encode_png(flat(1)))
+        mask = tmp_path / image.replace("rgb", "gt")
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        mask.write_bytes(encode_png(flat(1)[..., 0]))
+    url = tmp_path / f"names{ending}"
+    url.write_text(json.dumps([name.strip()]) if ending == ".json" else f"{name}\n")
+    keys = {"images": "rgb/**/*_rgb.png", "masks": "gt/{dir}/{stem}_gt.png"}
+    source = pairs(tmp_path, names_url=str(url), **keys)
+    assert loading.read_labelled(source, 8).names == ("ulm/ulm_1_rgb.png",)
+    assert loading.load(source, 8, labelled=False).names == ("ulm/ulm_1_rgb.png",)
+    plain = folder(tmp_path, pattern="rgb/**/*_rgb.png", names_url=str(url))
+    assert loading.load(plain, 8, labelled=False).names == ("ulm/ulm_1_rgb.png",)
+
+
+def test_a_name_may_be_the_folder_that_a_pattern_has_one_image_in(tmp_path: Path) -> None:
+    for name in ("p1/rgb.png", "p2/rgb.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(encode_png(flat(1)))
+    (tmp_path / "names.txt").write_text("p2\n")
+    source = folder(tmp_path, pattern="**/rgb.png", names_url=str(tmp_path / "names.txt"))
+    assert loading.load(source, 8, labelled=False).names == ("p2/rgb.png",)

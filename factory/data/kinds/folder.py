@@ -48,7 +48,7 @@ class FolderSource(FileSection):
         if not images.read:
             problems.add(self._why_empty(every))
         elif not self._mixes_masks(images, problems):
-            names = sorted(self.wanted(images, self.num, problems)[: self.num])
+            names = sorted(self.wanted(images, self.num, problems, pattern)[: self.num])
             names = self.without_masks(images, names, problems)
             files = [self.file(images, name) for name in names]
             return self.found(files, self.notes(images), problems)

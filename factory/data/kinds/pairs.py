@@ -73,7 +73,8 @@ class PairsSource(LabelledSection, FileSection):
         if labelled:
             return self._pairs(matches, rules, problems)
         images = matches.images
-        names = sorted(self.wanted(images, self.num, problems)[: self.num])
+        pattern = matches.image_pattern
+        names = sorted(self.wanted(images, self.num, problems, pattern)[: self.num])
         names = self.without_masks(images, names, problems)
         files = [self.file(images, name) for name in names]
         return self.found(files, self.notes(images), problems)
@@ -84,7 +85,8 @@ class PairsSource(LabelledSection, FileSection):
 
         images, masks_of = matches.images, matches.masks_of
         skip = self.unpaired == "skip"
-        wanted = self.wanted(images, None if skip else self.num, problems)
+        num = None if skip else self.num
+        wanted = self.wanted(images, num, problems, matches.image_pattern)
         missing = [name for name in wanted if name not in masks_of]
         stray = matches.stray if self.names_url is None else []
         paired = [name for name in wanted if name in masks_of]

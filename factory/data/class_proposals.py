@@ -14,6 +14,8 @@ _BLACK = (0, 0, 0)
 _VOC_BORDER = (224, 224, 192)
 _MAX_IDS = 64
 """More values than these are objects, or edges that were smoothed."""
+_MIN_OBJECTS = 6
+"""Values from 1 on without gaps in each mask, so many in one and fewer in another, are objects."""
 _MIN_STEP = 8
 """Values that lie further apart are grey levels."""
 _SMOOTHED_SHARE = 0.9
@@ -101,16 +103,36 @@ def _ids(sample: MaskSample, names: Sequence[str]) -> Proposal | None:
     if len(values) < 2:
         return None
     seen = f"the values {_listed(values)}"
-    if len(values) > 2 and _is_smoothed(pixels, values):
-        half = (values[0] + values[-1]) // 2
-        doubt = "whether the values between are smoothed edges"
-        return Proposal(_above(half), {}, seen, doubt)
-    if len(values) > _MAX_IDS or values[-1] > IGNORE_ID:
-        doubt = "whether all values but 0 are objects of one class"
-        return Proposal(_above(0), {}, seen, doubt)
+    if (two := of_two(sample)) is not None and (len(names) == 2 or _must_be_two(sample)):
+        meaning, above = two
+        return Proposal(_above(above), {}, seen, f"whether {meaning}")
     if values in ([0, IGNORE_ID], [0, 1, IGNORE_ID]) and is_255_a_class(sample):
         return Proposal(_above(0), {}, seen)
-    return _distinct(values, seen, names)
+    return _distinct(values, seen, names) if len(values) <= _MAX_IDS else None
+
+
+def of_two(sample: MaskSample) -> tuple[str, int] | None:
+    """What values may mean if there are but two classes, the end of a sentence that begins with
+    if or whether, and the threshold between them; None if they are too few for it."""
+    pixels = sample.pixels
+    values = sorted(value for value in pixels if isinstance(value, int))
+    if _is_smoothed(pixels, values):
+        return "the values between are smoothed edges", (values[0] + values[-1]) // 2
+    objects = [value for value in values if value not in (0, IGNORE_ID)]
+    if 0 in values and objects and (len(objects) > 2 or objects[-1] > IGNORE_ID):
+        return "all values but 0 are objects of one class", 0
+    return None
+
+
+def _must_be_two(sample: MaskSample) -> bool:
+    """True if values are too many for classes, or numbered anew in each mask, as objects are."""
+    pixels = sample.pixels
+    values = sorted(value for value in pixels if isinstance(value, int))
+    if len(values) > _MAX_IDS or values[-1] > IGNORE_ID or _is_smoothed(pixels, values):
+        return True
+    counts = {len(set(file) - {0}) for file in sample.files}
+    anew = all(set(file) - {0} == set(range(1, len(set(file) - {0}) + 1)) for file in sample.files)
+    return anew and len(counts) > 1 and max(counts) >= _MIN_OBJECTS
 
 
 def _above(value: int) -> tuple[str | Mapping[str, Any], ...]:

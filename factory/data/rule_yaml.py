@@ -10,18 +10,33 @@ from factory.errors import some
 
 _MAX_LISTED = 20
 _REST = "all others"
-_MAX_CLASSES, _NUM_SHOWN = 6, 2
-"""Of more classes than these, the first few show the form."""
+_MAX_LENGTH, _NUM_SHOWN = 240, 2
+"""The most characters of a line of classes; the first classes of a longer one show the form."""
 _PLAIN = re.compile(r"[A-Za-z_](?:[\w -]*\w)?", re.ASCII)
 _WORDS = {"true", "false", "null"}
 
 
 def classes_key(names: Sequence[str], rules: Sequence[Rule]) -> str:
-    """The key `classes` of a source's section, as one line of YAML."""
+    """The key `classes` of a source's section, as one line of YAML.
+
+    Many classes of a value each are {value: name, ...}, which is shorter. A line that people would
+    not read shows the first of them, and says where all are.
+    """
     entries = [_entry(name, rule) for name, rule in zip(names, rules, strict=True)]
-    if len(entries) > _MAX_CLASSES:
-        entries = [*entries[:_NUM_SHOWN], "..."]
-    return f"classes: [{', '.join(entries)}]"
+    line = f"classes: [{', '.join(entries)}]"
+    if len(line) > _MAX_LENGTH and _are_ascending(rules):
+        pairs = zip(names, rules, strict=True)
+        line = f"classes: {{{', '.join(f'{r.ids[0]}: {_text(n)}' for n, r in pairs)}}}"
+    if len(line) > _MAX_LENGTH:
+        rest = f"... and {len(entries) - _NUM_SHOWN} more, which factory init writes"
+        line = f"classes: [{', '.join([*entries[:_NUM_SHOWN], rest])}]"
+    return line
+
+
+def _are_ascending(rules: Sequence[Rule]) -> bool:
+    """True if each class is one value, and they are in the order of their values."""
+    values = [rule.ids[0] for rule in rules if rule == Rule(ids=rule.ids) and len(rule.ids) == 1]
+    return len(values) == len(rules) and values == sorted(values)
 
 
 def with_ids(names: Sequence[str], values: Iterable[int]) -> str:

@@ -5,15 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from factory import storage
 from factory.classes import IGNORE_ID
-from factory.data import rule_yaml
+from factory.data import class_proposals, rule_yaml
 from factory.data.class_lookup import Value
-from factory.data.class_rules import ClassRules
+from factory.data.class_rules import NO_RULE, ClassRules, Rule
+from factory.data.mask_sampling import MaskSample
 from factory.data.mask_values import MASK_REMEDY
 from factory.data.masks import MaskFacts
 from factory.errors import some
 
 _NUM_SHOWN, _NUM_NAMES = 8, 3
 """Of more values and of more masks than these, the first are named."""
+_MAX_IGNORED = 12
+"""More values than these are not proposed to be ignored: they mean something."""
 _MIN_GREY = 100
 """Values from this one on look like grey levels."""
 
@@ -37,11 +40,17 @@ def _values(masks: Sequence[MaskFacts], num_masks: int, rules: ClassRules) -> st
     known = ""
     if rules.are_positions:
         known = f": classes are 0..{len(rules.classes) - 1}, {IGNORE_ID} is ignored"
+    hint = _hint(masks, found, rules)
+    ignore = f"`{rule_yaml.ignore_key(found)}`" if len(found) <= _MAX_IGNORED else ""
+    advice = (
+        "Renumber the mask, name these classes, too, or name the values of each class as its ids"
+        f"{f'; those of no class: {ignore}' if ignore else ''}."
+    )
+    if hint and not ignore:
+        advice = "Renumber the mask, or name the values of each class."
     return (
         f"ids {_listed(found)} are not classes{known} ({_extent(masks, num_masks, pixels)}). "
-        "Renumber the mask, name these classes, too, or name the values of each class as its ids; "
-        f"those of no class: `{rule_yaml.ignore_key(found[:_NUM_SHOWN])}`."
-        f"{_hint(masks, found, rules)}"
+        f"{advice}{hint}"
     )
 
 
@@ -55,18 +64,31 @@ def _hint(masks: Sequence[MaskFacts], found: Sequence[int], rules: ClassRules) -
             f"`{rule_yaml.with_colors(names)}`."
         )
     present = sorted({value for mask in masks for value in mask.values})
-    if not rules.are_positions or not 2 <= len(present) <= len(names) + 2:
+    if not rules.are_positions or len(present) < 2:
         return ""
     if len(present) <= len(names) and found[-1] >= _MIN_GREY:
         levels, ids = ", ".join(map(str, present)), ", ".join(map(str, range(len(present))))
         return f" If the values {levels} stand for classes, write {ids}, or {_set(names, present)}."
+    hint = ""
     for ignored in ([IGNORE_ID], [0, IGNORE_ID]):
         meant = [value for value in present if value not in ignored]
-        if len(meant) == len(names):
+        if len(meant) == len(names) and not hint:
             levels = ", ".join(map(str, meant))
             more = f" with `{rule_yaml.ignore_key([0])}`" if 0 in ignored and 0 in present else ""
-            return f" If {levels} stand for the classes in this order, {_set(names, meant)}{more}."
-    return ""
+            hint = f" If {levels} stand for the classes in this order, {_set(names, meant)}{more}."
+    return hint + _threshold(masks, names)
+
+
+def _threshold(masks: Sequence[MaskFacts], names: Sequence[str]) -> str:
+    """The threshold of two classes where masks may have a number for each object, or soft edges;
+    begins with a space, or is empty."""
+    files = [{**mask.values, **mask.uncovered} for mask in masks]
+    found = class_proposals.of_two(MaskSample(files, len(files)))
+    if found is None or len(names) != 2:
+        return ""
+    meaning, above = found
+    key = rule_yaml.classes_key(names, [NO_RULE, Rule(above=above)])
+    return f" If {meaning}, set `{key}`."
 
 
 def _set(names: Sequence[str], values: Sequence[int]) -> str:
@@ -79,10 +101,11 @@ def _set(names: Sequence[str], values: Sequence[int]) -> str:
 def _colors(masks: Sequence[MaskFacts], num_masks: int) -> str:
     pixels = _pixels(masks)
     colors = [color for color in pixels if isinstance(color, tuple)]
+    few = len(colors) <= _MAX_IGNORED
+    ignore = f", or ignore them: `{rule_yaml.ignore_key(colors=colors)}`" if few else ""
     return (
         f"colours {_listed(colors)} are of no class ({_extent(masks, num_masks, pixels)}). Add "
-        "them to the colors of their classes, or ignore them: "
-        f"`{rule_yaml.ignore_key(colors=colors[:_NUM_SHOWN])}`."
+        f"them to the colors of their classes{ignore}."
     )
 
 

@@ -41,6 +41,9 @@ def sample(*files: Sequence[Value], **more: Any) -> MaskSample:
         ),
         ([list(range(90))], [BACKGROUND, ABOVE_0], {}),
         ([[0, 1, 700]], [BACKGROUND, ABOVE_0], {}),
+        ([range(9), range(4), range(7)], [BACKGROUND, ABOVE_0], {}),
+        ([range(4), range(4)], [BACKGROUND, "class_1", "class_2", "class_3"], {}),
+        ([[1, 700]], [{"name": "class_1", "ids": [1]}, {"name": "class_2", "ids": [700]}], {}),
         (
             [[(0, 0, 0), (200, 0, 0)], [(200, 0, 0), (224, 224, 192)]],
             [
@@ -72,6 +75,13 @@ def test_a_value_more_than_names_is_0_that_is_not_labelled() -> None:
     assert "0 is of no class" in found.doubt
 
 
+@pytest.mark.parametrize("files", [[range(9), range(9)], [[0, 3, 7, 9]], [[0, 1, 700]]])
+def test_many_values_of_two_classes_are_objects_of_the_second(files: list[Sequence[Value]]) -> None:
+    found = propose(sample(*files), ["ground", "cell"])
+    assert found is not None and found.classes == ("ground", {"name": "cell", "above": 0})
+    assert found.doubt == "whether all values but 0 are objects of one class"
+
+
 def test_names_of_another_number_are_not_dealt_out() -> None:
     found = propose(sample([0, 1, 2]), ["a", "b", "c", "d"])
     assert found is not None and found.classes == (BACKGROUND, "class_1", "class_2")
@@ -91,6 +101,9 @@ def test_blurred_masks_are_two_classes_at_the_half() -> None:
     assert found is not None and found.classes == (BACKGROUND, {"name": "class_1", "above": 127})
 
 
-@pytest.mark.parametrize("files", [[[0]], [[7]], [[(0, 0, 0)]], [[(i, i, 0) for i in range(90)]]])
+@pytest.mark.parametrize(
+    "files",
+    [[[0]], [[7]], [range(1, 90)], [[(0, 0, 0)]], [[(i, i, 0) for i in range(90)]]],
+)
 def test_what_has_no_two_classes_is_not_explained(files: list[list[Value]]) -> None:
     assert propose(sample(*files)) is None

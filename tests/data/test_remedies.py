@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from factory.config import parse_config
-from factory.data import loading
+from factory.data import loading, rule_yaml
 from factory.data.loading import Labelled
 from factory.errors import UserError
 from factory.images import UInt8
@@ -79,6 +79,35 @@ def test_the_classes_that_a_refusal_of_values_proposes_read_the_masks(
     key = next(key for key in proposed(refusal_of(tmp_path, classes=names)) if "classes" in key)
     labelled = read(tmp_path, **key)
     assert np.array_equal(labelled.masks, [ids, ids[::-1]]) and labelled.classes.names == (*names,)
+
+
+@pytest.mark.parametrize("top", [1, 40])
+def test_the_threshold_that_a_refusal_of_numbered_objects_proposes_makes_them_one_class(
+    top: int, tmp_path: Path
+) -> None:
+    objects = (np.arange(16).reshape(4, 4) * top).astype(np.uint16)
+    put_masks(tmp_path, [encoded(Image.fromarray(objects)), encoded(TWO)])
+    keys = proposed(refusal_of(tmp_path, classes=["ground", "cell"]))
+    assert keys[-1] == {"classes": [{"name": "ground"}, {"name": "cell", "above": 0}]}
+    assert all("ignore" not in key for key in keys)
+    assert np.array_equal(read(tmp_path, **keys[-1]).masks, [objects > 0, TWO])
+
+
+def test_all_classes_are_proposed_however_many_they_are(tmp_path: Path) -> None:
+    values = (np.arange(16) * 16).reshape(4, 4).astype(np.uint8)
+    put_masks(tmp_path, [encoded(values)])
+    names = [f"c{i}" for i in range(16)]
+    problem = refusal_of(tmp_path, classes=names)
+    labelled = read(tmp_path, **proposed(problem)[-1])
+    assert labelled.classes.names == (*names,)
+    assert np.array_equal(labelled.masks[0], values // 16)
+
+
+def test_classes_that_are_too_many_for_a_line_are_said_to_be_written_by_init() -> None:
+    names = [f"a class of a long name, the number {i}" for i in range(40)]
+    key = rule_yaml.with_ids(names, range(1, 41))
+    assert key.startswith('classes: [{name: "a class of a long name, the number 0", ids: [1]}, ')
+    assert key.endswith("... and 38 more, which factory init writes]")
 
 
 def test_the_threshold_that_a_refusal_of_white_proposes_reads_masks_of_0_and_1_the_same(

@@ -1,4 +1,5 @@
-"""Files of classes: JSON, YAML, names a line, tables, CVAT's labelmap.txt.
+"""Files of classes: JSON, YAML, names a line, tables, CVAT's labelmap.txt, and those of other tools
+(`factory.data.class_exports`).
 
 Which of them a file is, its content says, and where that leaves it open its ending does. All become
 forms of `factory.data.class_forms`.
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from factory.data import class_tables
+from factory.data import class_exports, class_tables
 from factory.data.class_forms import FORM, Ignored, parse_rules
 from factory.data.class_rules import ClassRules
 from factory.errors import UserError
@@ -26,7 +27,8 @@ _LABELMAP = re.compile(r"(?P<name>[^#].*?):(?P<color>\d+, ?\d+, ?\d+)?:[^:]*:[^:
 def read_rules(text: str, location: str, ignored: Ignored | None = None) -> ClassRules:
     """The rules that a file of classes holds. Raises UserError that begins with its location."""
     # Editors on Windows write a byte order mark, which neither JSON nor a name has.
-    return parse_rules(_content(text.removeprefix("\ufeff"), location), location, ignored)
+    content = class_exports.plain(_content(text.removeprefix("\ufeff"), location), location)
+    return parse_rules(content, location, ignored)
 
 
 def _content(text: str, location: str) -> object:

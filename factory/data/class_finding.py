@@ -15,7 +15,8 @@ from factory.errors import UnreadableImage, UserError
 
 _FILE = re.compile(
     r"(?:labelmap|label_?colors|class_?dict|_?classes(?:\.names)?|class_?names|label_?names|labels"
-    r"|id2label|label2id|names|codes)\.(?:txt|json|ya?ml|csv)"
+    r"|id2label|label2id|names|codes|obj_class_to_machine_color)\.(?:txt|json|ya?ml|csv)"
+    r"|dataset\.json|data\.ya?ml"
     r"|(?:.*[_.-])?classes\.(?:txt|json|ya?ml|csv)"
 )
 _MAX_BYTES = 2**18
@@ -46,7 +47,10 @@ def class_files_in(tree: Tree, below: str = "") -> list[ClassFile]:
             if not _FILE.fullmatch(PurePosixPath(name).name.lower()):
                 continue
             try:
-                text = tree.read(name)[:_MAX_BYTES].decode("utf-8-sig")
+                data = tree.read(name)
+                if len(data) > _MAX_BYTES:
+                    continue  # It holds more than classes.
+                text = data.decode("utf-8-sig")
                 found.append(ClassFile(tree.url_of(name), class_files.read_rules(text, name)))
             except (UserError, UnreadableImage, UnicodeDecodeError, RecursionError):
                 continue  # Another file of such a name.

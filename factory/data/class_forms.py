@@ -24,6 +24,7 @@ FORM = (
 )
 _TABLE = "is no object of ids and names, and no list of names"
 _CLASSES, _IGNORE = "classes", "ignore"
+_LABELME_IGNORED = "__ignore__"
 _BY_ID, _BY_NAME = "id2label", "label2id"
 _IGNORED_NAMES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare", "nolabel"}
 _T = TypeVar("_T", bound=Section)
@@ -179,7 +180,9 @@ def _entries(content: object, location: str) -> tuple[list[_Entry], Ignored | No
         raise UserError(f"{location}: {_TABLE}. {FORM}")
     if not all(isinstance(entry, str | Mapping) for entry in content):
         raise UserError(f"{location}: {_TABLE}. Quote names that look like numbers. {FORM}")
-    return [_entry(entry, f"{location}: class {i}") for i, entry in enumerate(content)], ignored
+    # In labelme's lists the first label is of no class, and the second one has the value 0.
+    named = content[1:] if content and content[0] == _LABELME_IGNORED else content
+    return [_entry(entry, f"{location}: class {i}") for i, entry in enumerate(named)], ignored
 
 
 def _entry(entry: str | Mapping[str, Any], location: str) -> _Entry:

@@ -101,8 +101,8 @@ class LabelledSection(SourceSection):
         validate_default=True,
         description="a file of class names (or classes: the same, here)",
     )
-    """A file of the classes: JSON or YAML of the forms of classes, a name a line, or CVAT's
-    labelmap.txt."""
+    """A file of the classes: JSON or YAML of the forms of classes, a name a line, a table, CVAT's
+    labelmap.txt, or what another tool has: data.yaml of ultralytics, dataset.json of nnU-Net."""
 
     @field_validator("classes", mode="before")
     @classmethod

@@ -108,6 +108,64 @@ FORMS = {
     "CVAT with spaces": (
         "labelmap.txt", "ground:0, 0, 0::\ndisc:250, 50, 83::\nbar:51, 221, 255::\n", COLORS,
     ),
+    "ultralytics": (
+        "data.yaml", "path: x\ntrain: images/train\nnc: 3\nnames: [ground, disc, bar]\n", POSITIONS,
+    ),
+    "ultralytics, by number": (
+        "data.yaml", "train: a\nval: b\nnames:\n  0: ground\n  1: disc\n  2: bar\n", IDS,
+    ),
+    "nnU-Net": (
+        "dataset.json",
+        '{"channel_names": {"0": "R"}, "labels": {"ground": 1, "disc": 7, "bar": 300},'
+        ' "numTraining": 3, "file_ending": ".png"}',
+        GAPS,
+    ),
+    "nnU-Net of the first version": (
+        "dataset.json",
+        '{"name": "x", "modality": {"0": "R"}, "training": [],'
+        ' "labels": {"1": "ground", "7": "disc", "300": "bar"}}',
+        GAPS,
+    ),
+    "COCO": (
+        "instances.json",
+        '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "ground"},'
+        ' {"id": 7, "name": "disc", "supercategory": "x"}, {"id": 300, "name": "bar"}]}',
+        GAPS,
+    ),
+    "MMSegmentation": (
+        "metainfo.json",
+        '{"classes": ["ground", "disc", "bar"], "palette": [[0, 0, 0], [1, 1, 1], [2, 2, 2]]}',
+        POSITIONS,
+    ),
+    "Mapillary": (
+        "config.json",
+        '{"version": 1.1, "labels": [{"name": "ground", "color": [1, 2, 3], "evaluate": true},'
+        ' {"name": "disc", "color": [4, 5, 6]}, {"name": "bar", "color": [7, 8, 9]}]}',
+        IDS,
+    ),
+    "Supervisely's values": (
+        "obj_class_to_machine_color.json",
+        '{"ground": [1, 1, 1], "disc": [7, 7, 7], "bar": [30, 30, 30]}',
+        (*GAPS[:2], Rule(ids=(30,))),
+    ),
+    "Supervisely's colours": (
+        "colors.json",
+        '{"ground": [0, 0, 0], "disc": [250, 50, 83], "bar": [51, 221, 255]}',
+        COLORS,
+    ),
+    "labelme": ("labels.txt", "__ignore__\nground\ndisc\nbar\n", POSITIONS),
+    "CVAT with parts": (
+        "labelmap.txt",
+        "# label:color_rgb:parts:actions\nground:0,0,0::\ndisc:250,50,83:head,left hand:jump,run\n"
+        "bar:51,221,255:a,b,c:\n",
+        COLORS,
+    ),
+    "SegFormer": (
+        "config.json",
+        '{"architectures": ["SegformerForSemanticSegmentation"], "num_labels": 3,'
+        ' "id2label": {"1": "ground", "7": "disc", "300": "bar"}, "depths": [1]}',
+        GAPS,
+    ),
     "a table of values": (
         "_classes.csv", "Pixel Value, Class\n7, disc\n1, ground\n300, bar\n", GAPS,
     ),
@@ -119,6 +177,38 @@ def test_each_form_that_people_have_gives_the_same_classes(form: str) -> None:
     file, text, rules = FORMS[form]
     found = read_rules(text, file)
     assert found.classes.names == NAMES and found.rules == rules
+
+
+def test_what_other_tools_ignore_is_of_no_class() -> None:
+    text = '{"labels": {"ground": 0, "disc": [1, 2], "ignore": 3}, "file_ending": ".png"}'
+    found = read_rules(text, "dataset.json")
+    assert found.classes.names == ("ground", "disc") and found.ignored.ids == (3,)
+    assert found.rules == (Rule(ids=(0,)), Rule(ids=(1, 2)))
+
+
+def test_labelmes_list_numbers_its_background_0() -> None:
+    found = read_rules("__ignore__\n_background_\ncat\n", "labels.txt")
+    assert found.classes.names == ("_background_", "cat") and found.are_positions
+
+
+def test_the_colours_of_other_tools_show_the_classes() -> None:
+    text = '{"classes": ["a", "b"], "palette": [[1, 2, 3], [4, 5, 6]]}'
+    assert read_rules(text, "m.json").classes.palette == ((1, 2, 3), (4, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"labels": {"ground": 0, "whole": [1, 2], "core": [2]}}',
+         "id 2 is claimed by class whole"),
+        ('{"classes": [{"title": "cat", "color": "#ff0000"}], "tags": []}',
+         'what values they have.*such as {"0": "background", "1": "cat"}'),
+        ("names: [cell]\nnc: 1\n", "needs 2 to 255 classes, the background among them, got 1"),
+    ],
+)  # fmt: skip
+def test_files_of_other_tools_that_do_not_tell_values_are_refused(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read_rules(text, "x.json" if text.startswith("{") else "data.yaml")
 
 
 def test_numbers_of_which_two_are_the_same_are_part_of_names() -> None:

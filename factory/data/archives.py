@@ -26,7 +26,15 @@ class Archive:
         infos = [info for info in members.infolist() if not _separated(info).endswith("/")]
         # Programs of Windows that say that they were made on Unix part folders by backslashes, too.
         windows = all("/" not in info.filename for info in infos)
-        self._stored = {_name(_separated(info, windows)): info.filename for info in infos}
+        self._stored: dict[str, zipfile.ZipInfo] = {}
+        self.twice: list[str] = []
+        """Names of members of which there are several that differ, so that it is not clear which
+        of them is meant."""
+        for info in infos:
+            name = _name(_separated(info, windows))
+            first = self._stored.setdefault(name, info)
+            if (first.CRC, first.file_size) != (info.CRC, info.file_size):
+                self.twice.append(name)
 
     def names(self) -> list[str]:
         """The members' names, with slashes between folders."""
@@ -64,7 +72,7 @@ class Archive:
             self._file.drop()
 
     def _info(self, name: str) -> zipfile.ZipInfo:
-        return self._members.getinfo(self._stored[name])
+        return self._stored[name]
 
 
 def split(url: str) -> tuple[str, str] | None:

@@ -139,7 +139,15 @@ class FolderTree:
     def _checked(self, name: str) -> str:
         """The file's URL. Raises OSError, UnreadableImage if it is not to be read."""
         url = self.url_of(name)
-        if storage.is_local(url):
+        if not storage.is_local(url):
+            try:
+                storage.normalize(url)
+            except UserError:
+                raise UnreadableImage(
+                    "has a name that no URL can have, as ?, :: and control characters mean "
+                    "something else there. Rename it."
+                ) from None
+        else:
             found = os.stat(url)
             if not stat.S_ISREG(found.st_mode):
                 raise UnreadableImage("is no regular file. Remove it.")
@@ -200,6 +208,11 @@ def _archive_tree(url: str, archive: Archive, below: str) -> ArchiveTree:
 
     One folder that holds everything is what packing a folder gives: it is taken for the root.
     """
+    if twice := [name for name in dict.fromkeys(archive.twice) if not is_junk(name)]:
+        raise UserError(
+            f"{archive.url}: holds several members each that are called {some(twice)}, and they "
+            "differ. Unpack it, which asks for the one to keep, and pack that folder."
+        )
     members = [name for name in archive.names() if not is_junk(name)]
     tops = {name.partition("/")[::2] for name in members} if not below else set()
     only = {top for top, rest in tops if rest} if all(rest for _, rest in tops) else set()

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from factory import storage
 from factory.data import loading, trees
@@ -226,6 +227,56 @@ def test_an_archive_of_backslashes_alone_has_folders_whatever_system_it_names(
         archive.writestr(info, b"x")
     tree = trees.open_tree(str(tmp_path / "data.zip/b"))
     assert tree.names() == ["a.png"] and tree.read("a.png") == b"x"
+
+
+@pytest.mark.parametrize("again", ["b/a.png", "./b/a.png", "b//a.png"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_of_one_name_that_differ_are_refused(again: str, tmp_path: Path) -> None:
+    for name, data in {"differ.zip": b"y", "equal.zip": b"x"}.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for member, content in {"b/a.png": b"x", "Thumbs.db": b"x"}.items():
+                archive.writestr(member, content)
+            archive.writestr(again, data)
+            archive.writestr("Thumbs.db", b"another")
+    assert trees.open_tree(str(tmp_path / "equal.zip")).read("a.png") == b"x"
+    problem = only_problem(folder(tmp_path / "differ.zip"), labelled=False)
+    assert "differ.zip: holds several members each that are called b/a.png" in problem
+    assert "Unpack it, which asks for the one to keep" in problem
+
+
+ODD_NAMES = ("a b.png", "a#b.png", "a%20b.png", "A.png", "a.png", "ü.png", "[1].png", "a*b.png",
+             "{stem}.png", "'q'.png", "a&b=c.png", "~x.png", "-x.png", " a.png", "x" * 190 + ".png",
+             "日本.png", "a.b.c.png", "$HOME.png")  # fmt: skip
+ON_DISKS = ("a?b.png", "a\nb.png", "a\\b.png", "a::b.png")
+
+
+@pytest.mark.parametrize("place", ["folder", "archive", "store"])
+def test_pairs_are_read_whatever_characters_their_names_have(place: str, tmp_path: Path) -> None:
+    names = ODD_NAMES if place == "store" else (*ODD_NAMES, *ON_DISKS)
+    files = {
+        f"{part}/{name}": encode_png(flat(i) if part == "images" else flat(i % 2)[..., 0])
+        for i, name in enumerate(names)
+        for part in ("images", "masks")
+    }
+    source = pairs(tmp_path / "x")
+    if place == "archive":
+        source = source.model_copy(update={"url": zipped(tmp_path, files)})
+    root = f"memory://trees/{next(NUMBERS)}" if place == "store" else str(tmp_path / "x")
+    for name, data in files.items() if place != "archive" else ():
+        storage.write(storage.join(root, name), data)
+    if place == "store":
+        source = source.model_copy(update={"url": root})
+    read = loading.read_labelled(source, 8)
+    found = {name: int(image[0, 0, 0]) for name, image in zip(read.names, read.images, strict=True)}
+    assert found == {name: i for i, name in enumerate(names)}
+    assert [found[name] % 2 for name in read.names] == read.masks[:, 0, 0].tolist()
+
+
+def test_a_name_that_no_url_can_have_is_refused_by_name() -> None:
+    root = f"trees/{next(NUMBERS)}"
+    MemoryFileSystem().pipe_file(f"/{root}/a?b.png", encode_png(flat(1)))
+    problem = only_problem(folder(f"memory://{root}"), labelled=False)
+    assert "a?b.png: has a name that no URL can have" in problem and "Rename it." in problem
 
 
 def test_what_means_nothing_in_the_names_of_an_archive_is_no_part_of_them(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_list_of_vocs_of_one_class_is_read_by_its_second_column(
     assert listed(images, content, names_key=flag) == wanted
     section = {"kind": "folder", "url": str(images), "names_url": "x.txt", "names_key": int(flag)}
     config = parse_config({"data": {"unlabelled": section, "image_size": 8}})
-    assert config.data.unlabelled.names_key == flag  # type: ignore[union-attr]
+    assert config.data.unlabelled.names_key == flag
 
 
 CITIES = ("rgb/ulm/ulm_1_rgb.png", "rgb/ulm/ulm_2_rgb.png", "rgb/bonn/bonn_1_rgb.png")

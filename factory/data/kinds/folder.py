@@ -28,7 +28,7 @@ class FolderSource(FileSection):
     pattern: ImagesPattern = ""
     """Which images, if not all: `"**/*_rgb.png"`, where `*` is any text within a name and `**` any
     folders."""
-    exclude: ImagesPatterns = ()
+    exclude: ImagesPatterns | None = None
     """Which files are no images, if there are such: a pattern as `"**/*_mask.png"`, a folder, or a
     list of these."""
 
@@ -44,7 +44,7 @@ class FolderSource(FileSection):
         every = listing.list_folder(tree, pattern.below, problems) if tree else None
         if every is None:
             return Found()
-        images = listing.meant(every, pattern, list(map(parse_images, self.exclude)))
+        images = listing.meant(every, pattern, list(map(parse_images, self.exclude or ())))
         if not images.read:
             problems.add(self._why_empty(every))
         elif not self._mixes_masks(images, problems):

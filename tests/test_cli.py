@@ -156,11 +156,11 @@ def test_a_model_folder_of_another_convention_is_refused_by_field(refused, tiny_
     url = tmp_path / "model"
     save_model(model.unet, model.diffusion, 16, str(url))
     config = url / "unet" / "config.json"
-    changed = {**json.loads(config.read_text()), "flip_sin_to_cos": True, "freq_shift": 0}
+    changed = {**json.loads(config.read_text()), "act_fn": "elu", "freq_shift": 2}
     config.write_text(json.dumps(changed))
     message = refused("generate", "--ddpm", str(url), "--out", str(tmp_path / "out"))
-    assert "flip_sin_to_cos = True" in message
-    assert "freq_shift = 0" in message
+    assert "act_fn = 'elu'" in message
+    assert "freq_shift = 2" in message
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(refused, tiny_models, tmp_path):

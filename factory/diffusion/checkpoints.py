@@ -39,6 +39,8 @@ from factory.errors import Problems, UserError
 WEIGHTS_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _DIFFUSERS_OWN = "UNet2DModel"
 """The class that files without `_class_name` are of, and the one that diffusers opens."""
+_LED = "UNet2DConditionModel"
+"""diffusers' class of the networks with cross-attention."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,10 @@ def load_model(url: str) -> Model:
 def _family(config: Mapping[str, Any], url: str) -> Family:
     name = config.get("_class_name", _DIFFUSERS_OWN)
     if not isinstance(name, str) or name not in FAMILIES:
+        led = ", which text or other embeddings lead" if name == _LED else ""
         raise UserError(
-            f"{url}: _class_name = {name!r} is another network than {' or '.join(FAMILIES)}. {KIND}"
+            f"{url}: _class_name = {name!r} is another network than {' or '.join(FAMILIES)}{led}. "
+            f"{KIND}"
         )
     return FAMILIES[name]
 

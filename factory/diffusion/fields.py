@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -20,18 +21,22 @@ def refuse_differences(
     also_read: Collection[str],
     url: str,
     problems: Problems,
+    meanings: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """fields: what is ours, and what diffusers assumes where the field is absent, by name.
 
     also_read: further known fields. One that is not known may be a misspelt one, whose default
-    would be taken in its place, so it is refused as well.
+    would be taken in its place, so it is refused as well. meanings: what other values of a field
+    mean, by its name.
     """
     for field, (ours, absent) in fields.items():
         value = content.get(field, absent)
         off = ours is False and value is None
         if value != ours and not off:
+            meaning = f": {meanings[field]}" if field in meanings else ""
             problems.add(
-                f"{url}: {field} = {value!r} is another convention than ours ({ours!r}). {KIND}"
+                f"{url}: {field} = {value!r} is another convention than ours ({ours!r}){meaning}. "
+                f"{KIND}"
             )
     known = {*fields, *also_read}
     for field, value in content.items():
@@ -42,15 +47,18 @@ def refuse_differences(
         problems.add(f"{url}: {field} = {value!r} is not implemented. {remedy}")
 
 
-def validated(section: type[_Section], fields: Mapping[str, Any], url: str) -> _Section:
-    """The section of these fields. Raises UserError with all that is wrong with them."""
+def validated(
+    section: type[_Section], fields: Mapping[str, Any], url: str, remedy: str = COPY
+) -> _Section:
+    """The section of these fields. Raises UserError with all that is wrong with them, each with the
+    remedy."""
     try:
         return section.model_validate(fields)
     except ValidationError as error:
         raise UserError(
             [
                 f"{url}: {problem['loc'][0]} = {problem['input']!r}: "
-                f"{problem['msg'].removeprefix('Value error, ')}. {COPY}"
+                f"{problem['msg'].removeprefix('Value error, ')}. {remedy}"
                 for problem in error.errors()
             ]
         ) from None

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from factory.config import Config
 from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.families.unet2d_config import GOOGLE
 from factory.diffusion.network import FeatureNetwork
 
 CHECKPOINT_FILES = (
@@ -37,9 +38,13 @@ class TrainState:
 def new_state(
     config: Config, device: torch.device, initial: FeatureNetwork | None = None
 ) -> TrainState:
-    """Random weights from train.seed, or those of an initial model, at step 0."""
+    """Random weights from train.seed, or those of an initial model, at step 0.
+
+    A network that goes on from another one computes as that one does.
+    """
     torch.manual_seed(config.train.seed)
-    unet = UNet(config.train.unet, config.data.num_channels)
+    convention = initial.shape.convention if isinstance(initial, UNet) else GOOGLE
+    unet = UNet(config.train.unet, config.data.num_channels, convention)
     if initial is not None:
         unet.load_state_dict(initial.state_dict())
     unet.to(device)

@@ -249,7 +249,7 @@ CONFIGS = [
         KIND,
         cross_attention_dim=768,
     ),
-    config("another embedding", "flip_sin_to_cos = True", KIND, flip_sin_to_cos=True),
+    config("another activation", "act_fn = 'elu'", KIND, act_fn="elu"),
     config("classes", "num_class_embeds = 10", KIND, num_class_embeds=10),
     config("grey in, colours out", "must both be 3, or 1 for grey", KIND, in_channels=1),
     config(

@@ -9,6 +9,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from factory.config import Config, DiffusionConfig, parse_config
+from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.families.unet2d_config import Convention
 from factory.diffusion.schedule import Schedule, linear_schedule
 from factory.diffusion.train_state import (
     CHECKPOINT_FILES,
@@ -252,6 +254,17 @@ def test_training_starts_from_the_seed_or_from_an_initial_model(images: torch.Te
         )
     run(config, begun, images, 1)
     assert not torch.equal(begun.unet.conv_in.weight, other.unet.conv_in.weight)
+
+
+def test_a_network_that_goes_on_from_another_one_computes_as_that_one(images: torch.Tensor) -> None:
+    config = tiny()
+    convention = Convention(flip_sin_to_cos=True, downsample_padding=1, attention_head_dim=2)
+    initial = UNet(config.train.unet, convention=convention).eval()
+    begun = new_state(config, CPU, initial=initial)
+    x_t, t = torch.randn(2, 3, 16, 16), torch.tensor([3, 7])
+    with torch.no_grad():
+        assert torch.equal(begun.ema.eval()(x_t, t), initial(x_t, t))
+    assert begun.ema.config_json(16)["flip_sin_to_cos"], "and is saved so"
 
 
 @pytest.mark.parametrize(("has", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])

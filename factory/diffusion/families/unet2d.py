@@ -1,16 +1,16 @@
 """The U-Net of Ho et al. (2020), returning its decoder's features.
 
-Module names equal diffusers' `UNet2DModel`, so weights travel both ways; semantics are the
-google/ddpm-* convention: sine-then-cosine time embedding with frequencies over half - 1, padding
+Module names equal diffusers' `UNet2DModel`, so weights travel both ways. Networks that begin here
+compute as google/ddpm-* do: sine-then-cosine time embedding with frequencies over half - 1, padding
 at the right and bottom before strided convolutions, single-head attention, GroupNorm eps 1e-6.
+Those of others compute as their `Convention` says.
 
 Shapes: B batch, C channels, H height, W width. Decoder blocks are numbered from the lowest
 resolution: block k = level * (layers_per_block + 1) + layer, and its map is that layer's output,
 after attention, and after upsampling where it is the level's last.
 """
 
-import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -19,112 +19,30 @@ from torch import nn
 
 from factory.config import UNetConfig
 from factory.diffusion.families import unet2d_config
-from factory.diffusion.families.unet2d_config import UNetShape
+from factory.diffusion.families.unet2d_config import GOOGLE, Convention, UNetShape
+from factory.diffusion.families.unet2d_layers import (
+    Attention,
+    Downsample,
+    ResidualBlock,
+    TimeEmbedding,
+    Upsample,
+    timestep_embedding,
+)
 from factory.diffusion.network import Family
-
-NORM_EPS = 1e-6
-
-
-def timestep_embedding(t: torch.Tensor, dim: int) -> torch.Tensor:
-    """(B,) timesteps -> (B, dim): sine, then cosine, of exp(-ln(10000) i / (dim/2 - 1)) t."""
-    half = dim // 2
-    exponent = torch.arange(half, dtype=torch.float32, device=t.device) / (half - 1)
-    angles = t.float()[:, None] * torch.exp(-math.log(10_000) * exponent)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-class TimeEmbedding(nn.Module):
-    """Two linear layers, (B, in) -> (B, out)."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.linear_1 = nn.Linear(in_channels, out_channels)
-        self.linear_2 = nn.Linear(out_channels, out_channels)
-
-    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
-        return self.linear_2(F.silu(self.linear_1(embedding)))
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions around a shortcut: (B, in, H, W), (B, time) -> (B, out, H, W)."""
-
-    def __init__(self, config: UNetConfig, in_channels: int, out_channels: int, time: int) -> None:
-        super().__init__()
-        groups = config.norm_num_groups
-        self.norm1 = nn.GroupNorm(groups, in_channels, eps=NORM_EPS)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.time_emb_proj = nn.Linear(time, out_channels)
-        self.norm2 = nn.GroupNorm(groups, out_channels, eps=NORM_EPS)
-        self.dropout = nn.Dropout(config.dropout)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.conv_shortcut = (
-            nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
-        )
-
-    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.time_emb_proj(F.silu(time))[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
-
-
-class Attention(nn.Module):
-    """Single-head self-attention over the H * W positions, residual."""
-
-    def __init__(self, config: UNetConfig, channels: int) -> None:
-        super().__init__()
-        self.group_norm = nn.GroupNorm(config.norm_num_groups, channels, eps=NORM_EPS)
-        self.to_q = nn.Linear(channels, channels)
-        self.to_k = nn.Linear(channels, channels)
-        self.to_v = nn.Linear(channels, channels)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        tokens = self.group_norm(x).flatten(2).transpose(1, 2)
-        q, k, v = (project(tokens)[:, None] for project in (self.to_q, self.to_k, self.to_v))
-        attended = F.scaled_dot_product_attention(q, k, v)[:, 0]
-        return x + self.to_out[0](attended).transpose(1, 2).unflatten(2, x.shape[2:])
-
-
-class Downsample(nn.Module):
-    """A strided convolution, (B, C, H, W) -> (B, C, H/2, W/2)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-class Upsample(nn.Module):
-    """Nearest neighbours and a convolution, (B, C, H, W) -> (B, C, 2H, 2W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class DownBlock(nn.Module):
     """One level on the way down; yields every map that the way up will concatenate."""
 
-    def __init__(
-        self,
-        config: UNetConfig,
-        channels: tuple[int, int],
-        time: int,
-        attention: bool,
-        last: bool,
-    ) -> None:
+    def __init__(self, shape: UNetShape, level: int) -> None:
         super().__init__()
-        in_channels, out = channels
-        widths = [in_channels] + [out] * (config.layers_per_block - 1)
-        self.resnets = nn.ModuleList(ResidualBlock(config, width, out, time) for width in widths)
-        self.attentions = nn.ModuleList(Attention(config, out) for _ in widths if attention)
-        self.downsamplers = nn.ModuleList([] if last else [Downsample(out)])
+        widths, groups = shape.block_out_channels, shape.norm_num_groups
+        out = widths[level]
+        inputs = [widths[max(level - 1, 0)]] + [out] * (shape.layers_per_block - 1)
+        attention, last = level in shape.attention_levels, level == len(widths) - 1
+        self.resnets = nn.ModuleList(ResidualBlock(shape, width, out) for width in inputs)
+        self.attentions = nn.ModuleList(Attention(shape, out, groups) for _ in inputs if attention)
+        self.downsamplers = nn.ModuleList([] if last else [Downsample(shape, out)])
 
     def forward(self, x: torch.Tensor, time: torch.Tensor) -> Iterator[torch.Tensor]:
         for i, resnet in enumerate(self.resnets):
@@ -140,38 +58,41 @@ class DownBlock(nn.Module):
 class MidBlock(nn.Module):
     """Residual, attention, residual at the lowest resolution."""
 
-    def __init__(self, config: UNetConfig, channels: int, time: int) -> None:
+    def __init__(self, shape: UNetShape) -> None:
         super().__init__()
+        channels, convention = shape.block_out_channels[-1], shape.convention
+        scale, groups = convention.mid_block_scale_factor, convention.attn_norm_num_groups
+        if groups is None and convention.resnet_time_scale_shift == "default":
+            groups = shape.norm_num_groups
         self.resnets = nn.ModuleList(
-            ResidualBlock(config, channels, channels, time) for _ in range(2)
+            ResidualBlock(shape, channels, channels, scale) for _ in range(2)
         )
-        self.attentions = nn.ModuleList([Attention(config, channels)])
+        self.attentions = nn.ModuleList(
+            [Attention(shape, channels, groups, scale)] if convention.add_attention else []
+        )
 
     def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        return self.resnets[1](self.attentions[0](self.resnets[0](x, time)), time)
+        x = self.resnets[0](x, time)
+        for attention in self.attentions:
+            x = attention(x)
+        return self.resnets[1](x, time)
 
 
 class UpBlock(nn.Module):
     """One level on the way up; yields the output of each layer: the decoder's features."""
 
-    def __init__(
-        self,
-        config: UNetConfig,
-        in_channels: int,
-        out_channels: int,
-        skips: Sequence[int],
-        time: int,
-        attention: bool,
-        last: bool,
-    ) -> None:
+    def __init__(self, shape: UNetShape, level: int) -> None:
         super().__init__()
-        inputs = [in_channels] + [out_channels] * (len(skips) - 1)
+        widths, groups = shape.block_out_channels, shape.norm_num_groups
+        out, skips = widths[level], skip_channels(shape, level)
+        inputs = [widths[min(level + 1, len(widths) - 1)]] + [out] * (len(skips) - 1)
+        attention = level in shape.up_attention_levels
         self.resnets = nn.ModuleList(
-            ResidualBlock(config, width + skip, out_channels, time)
+            ResidualBlock(shape, width + skip, out)
             for width, skip in zip(inputs, skips, strict=True)
         )
-        self.attentions = nn.ModuleList(Attention(config, out_channels) for _ in skips if attention)
-        self.upsamplers = nn.ModuleList([] if last else [Upsample(out_channels)])
+        self.attentions = nn.ModuleList(Attention(shape, out, groups) for _ in skips if attention)
+        self.upsamplers = nn.ModuleList([] if level == 0 else [Upsample(out)])
 
     def forward(
         self, x: torch.Tensor, skips: list[torch.Tensor], time: torch.Tensor
@@ -189,40 +110,24 @@ class UpBlock(nn.Module):
 class UNet(nn.Module):
     """Predicts epsilon from (x_t, t); its decoder's maps are the descriptors' source."""
 
-    def __init__(self, config: UNetConfig, channels: int = 3) -> None:
+    def __init__(
+        self, config: UNetConfig, channels: int = 3, convention: Convention = GOOGLE
+    ) -> None:
         """channels: those of the images, 3 for RGB, 1 for grey."""
         super().__init__()
         self.config = config
         self.channels = channels
+        self.shape = shape = UNetShape(
+            **config.model_dump(), channels=channels, convention=convention
+        )
         widths = config.block_out_channels
-        time = 4 * widths[0]
-        last = len(widths) - 1
         self.conv_in = nn.Conv2d(channels, widths[0], 3, padding=1)
-        self.time_embedding = TimeEmbedding(widths[0], time)
-        self.down_blocks = nn.ModuleList(
-            DownBlock(
-                config,
-                (widths[max(level - 1, 0)], widths[level]),
-                time,
-                level in config.attention_levels,
-                level == last,
-            )
-            for level in range(len(widths))
-        )
-        self.mid_block = MidBlock(config, widths[-1], time)
-        self.up_blocks = nn.ModuleList(
-            UpBlock(
-                config,
-                widths[min(level + 1, last)],
-                widths[level],
-                skip_channels(config, level),
-                time,
-                level in config.attention_levels,
-                level == 0,
-            )
-            for level in reversed(range(len(widths)))
-        )
-        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], eps=NORM_EPS)
+        self.time_embedding = TimeEmbedding(widths[0], shape.time_channels)
+        levels = range(len(widths))
+        self.down_blocks = nn.ModuleList(DownBlock(shape, level) for level in levels)
+        self.mid_block = MidBlock(shape)
+        self.up_blocks = nn.ModuleList(UpBlock(shape, level) for level in reversed(levels))
+        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], convention.norm_eps)
         self.conv_out = nn.Conv2d(widths[0], channels, 3, padding=1)
 
     @property
@@ -273,8 +178,9 @@ class UNet(nn.Module):
         return self.conv_out(F.silu(self.conv_norm_out(last))), maps
 
     def _decode(self, x_t: torch.Tensor, t: torch.Tensor) -> Iterator[torch.Tensor]:
-        time = self.time_embedding(timestep_embedding(t, self.config.block_out_channels[0]))
-        skips = [self.conv_in(x_t)]
+        time = self.time_embedding(timestep_embedding(t, self.shape))
+        x = 2 * x_t - 1 if self.shape.convention.center_input_sample else x_t
+        skips = [self.conv_in(x)]
         for down_block in self.down_blocks:
             skips.extend(down_block(skips[-1], time))
         last = self.mid_block(skips[-1], time)
@@ -309,7 +215,7 @@ class UNet(nn.Module):
 
     def config_json(self, image_size: int) -> dict[str, Any]:
         """The content of `unet/config.json`."""
-        return unet2d_config.config_json(self.config, self.channels, image_size)
+        return unet2d_config.config_json(self.shape, image_size)
 
 
 def skip_channels(config: UNetConfig, level: int) -> list[int]:
@@ -320,7 +226,7 @@ def skip_channels(config: UNetConfig, level: int) -> list[int]:
 
 
 def _network(shape: UNetShape) -> UNet:
-    return UNet(UNetConfig(**shape.model_dump()), shape.channels)
+    return UNet(shape.config, shape.channels, shape.convention)
 
 
 FAMILY = Family(unet2d_config.read_config, _network, unet2d_config.tensor_name)

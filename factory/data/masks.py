@@ -28,6 +28,8 @@ from factory.data.mask_values import MASK_REMEDY
 from factory.data.reading import Exif
 from factory.errors import UnreadableImage
 
+DRAWN = "drawn"
+"""The format of masks that are drawn of shapes."""
 _BLACK = (0, 0, 0)
 _MIN_LOSSY = 32
 """Black that was saved with loss is darker than this."""
@@ -50,6 +52,8 @@ class Mask:
     info: FileInfo
     data: bytes = b""
     """The bytes of its file, empty if it has none of its own."""
+    is_scaled: bool = False
+    """True if its shapes were drawn for another size of the image, and are scaled to it."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,12 @@ def match_size(mask: Mask, picture: Picture, orientation: int) -> Image.Image:
     ids, image = turned(mask.ids, orientation), picture.image
     if not _fits(ids.size, image.size):
         alike = mask.info.orientation == picture.info.orientation
+        if mask.info.format == DRAWN:
+            raise UnreadableImage(
+                f"its shapes were drawn for an image of {ids.width}x{ids.height} pixels, and the "
+                f"image has {image.width}x{image.height}, which are other proportions. Use the "
+                "image that they were drawn for."
+            )
         raise UnreadableImage(
             f"the mask has {ids.width}x{ids.height} pixels, its image {image.width}x"
             f"{image.height}: they must be equal, or the image 2, 3, ... times as large in both "

@@ -54,6 +54,8 @@ class _DecodedMask:
     lost: Losses
     is_turned_as_its_image: bool
     """False if it is turned by its own EXIF orientation alone."""
+    is_scaled: bool
+    """True if it is drawn of shapes for another size of the image."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Pass:
         self._facts: dict[str, MaskFacts] = {}
         self._lost = losses.total([])
         self._turned: set[str] = set()
+        self._scaled: set[str] = set()
 
     def pairs(self) -> Iterator[Pair]:
         """Yields what is good, in the order of the items. May be taken once."""
@@ -111,6 +114,8 @@ class Pass:
         self._facts.setdefault(mask.facts.url, mask.facts)
         if mask.is_turned_as_its_image:
             self._turned.add(mask.facts.url)
+        if mask.is_scaled:
+            self._scaled.add(mask.facts.url)
         if mask.facts.uncovered:
             return True
         self._lost = losses.total([self._lost, mask.lost])
@@ -123,7 +128,7 @@ class Pass:
         problems.found = list(dict.fromkeys(self._problems.found))
         notes = [*self._notes, *_told(self._rules)]
         notes += check_masks([*self._facts.values()], self._rules, problems)
-        notes += _turned(len(self._turned))
+        notes += [*_turned(len(self._turned)), *_scaled(len(self._scaled))]
         if self.classes:
             notes += losses.sentences(self._lost, self.classes.names, self._size)
         return tuple(notes), tuple(problems.found)
@@ -165,6 +170,14 @@ def _turned(num: int) -> list[str]:
         f"{counted(num, 'mask')} without EXIF orientation: turned as the images are, since sizes "
         "agree only as the images are stored."
     ]
+
+
+def _scaled(num: int) -> list[str]:
+    """A sentence on masks whose shapes were drawn for another size of the image."""
+    if not num:
+        return []
+    have = counted(num, "image has another size", "images have another size")
+    return [f"{have} than their shapes were drawn for, of the same proportions: shapes are scaled."]
 
 
 def _decode(item: Item, size: int, channels: int, rules: ClassRules | None) -> _Decoded:
@@ -215,7 +228,8 @@ def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> 
     used = ids[place.source.slices]
     lost = losses.measure(used if item.tile else ids, used, scaled)
     turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
-    return _DecodedMask(geometry.square_ids(scaled.ids, size, place), facts, lost, turned_as_image)
+    fitting = geometry.square_ids(scaled.ids, size, place)
+    return _DecodedMask(fitting, facts, lost, turned_as_image, mask.is_scaled)
 
 
 @contextmanager

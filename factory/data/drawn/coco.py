@@ -5,8 +5,8 @@ Format: cocodataset.org/#format-data. Each annotation is decoded when its image 
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from factory.classes import IGNORE_ID
@@ -15,6 +15,12 @@ from factory.data.drawn.items import Size
 from factory.data.drawn.regions import Region
 from factory.errors import UnreadableImage, UserError, counted, some
 from factory.images import UInt8
+
+_OTHERS = {
+    "segments_info": "panoptic segments, whose masks are files",
+    "caption": "captions",
+}
+"""Keys of the annotations of COCO's other files, and what these are of."""
 
 
 @dataclass(frozen=True)
@@ -36,44 +42,105 @@ class Instances:
 
     text: str = field(repr=False)
     images: Sequence[CocoImage]
-    categories: Mapping[int, str]
-    """Id -> name, in order of the ids."""
+    """One for each file_name."""
+    categories: Mapping[str, str]
+    """Id -> name, in order of the ids; several categories of one name are one class."""
     counts: Mapping[str, int]
     """Name of a category -> number of its annotations."""
+    doubtful: frozenset[str]
+    """The file_names of images of which nothing tells whose annotations are theirs."""
+    doubts: tuple[str, ...]
+    """Why, and which annotations are of no image: the ends of sentences."""
+
+    def label(self, category_id: object) -> str:
+        """The name of a category; one that the JSON does not list is called by its id."""
+        return self.categories.get(str(category_id), f"category {category_id}")
+
+
+@dataclass
+class _Read:
+    """What was read of a JSON until now. Some programs write ids as texts, so all of them are."""
+
+    names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Id of an image -> its file_names, of which there should be one."""
+    sizes: dict[str, Size | None] = field(default_factory=dict)
+    """By file_name."""
+    categories: dict[str, str] = field(default_factory=dict)
+    starts: dict[str, "array[int]"] = field(default_factory=lambda: defaultdict(lambda: array("q")))
+    boxes: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    """By id of a category."""
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, key: str, value: Any, start: int) -> None:
+        """Adds an element of a list of the JSON, which begins there."""
+        if key == "images" and self._has(value, "image", id=(int, str), file_name=str):
+            found = self.names[str(value["id"])]
+            if value["file_name"] not in found:
+                found.append(value["file_name"])
+            self.sizes.setdefault(value["file_name"], _size(value))
+        elif key == "categories" and self._has(value, "category", id=(int, str), name=str):
+            self.categories[str(value["id"])] = value["name"]
+        elif key == "annotations" and self._has(
+            value, "annotation", image_id=(int, str), category_id=(int, str)
+        ):
+            image = str(value["image_id"])
+            self.starts[image].append(start)
+            self.boxes[image] += not has_outline(value)
+            self.counts[str(value["category_id"])] += 1
+
+    def _has(self, value: Any, what: str, **types: Any) -> bool:
+        """True if an element has these keys, of these types; else what is wrong is noted."""
+        found = value if isinstance(value, dict) else {}
+        lacking = [key for key, kind in types.items() if not isinstance(found.get(key), kind)]
+        if lacking and not self.wrong:
+            other = next((_OTHERS[key] for key in _OTHERS if key in found), None)
+            self.wrong.append(
+                f"is of {other}, not of instances. Set `annotations_url:` to a JSON of instances."
+                if other
+                else f"an {what} without {some(lacking)}: {value!r:.120}. Export it again."
+            )
+        return not lacking
 
 
 def read(text: str, url: str) -> Instances:
     """The content of a JSON of instances. Raises UserError that begins with url."""
-    images: dict[Any, tuple[str, Size | None]] = {}
-    categories: dict[int, str] = {}
-    starts: dict[Any, array[int]] = defaultdict(lambda: array("q"))
-    boxes: Counter[Any] = Counter()
-    counts: Counter[Any] = Counter()
-    wrong: list[str] = []
+    read = _Read()
     try:
         for key, value, start in json_parts.parts(text):
-            if key == "images" and _has(value, wrong, "image", id=(int, str), file_name=str):
-                images[value["id"]] = value["file_name"], _size(value)
-            elif key == "categories" and _has(value, wrong, "category", id=int, name=str):
-                categories[value["id"]] = value["name"]
-            elif key == "annotations" and _has(
-                value, wrong, "annotation", image_id=(int, str), category_id=int
-            ):
-                starts[value["image_id"]].append(start)
-                boxes[value["image_id"]] += not value.get("segmentation")
-                counts[value["category_id"]] += 1
+            read.add(key, value, start)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{url}: is no JSON of instances ({error}). Export it again.") from None
-    problems = [*wrong[:1], *_strays(images, categories, starts, counts)]
-    if problems:
-        raise UserError([f"{url}: {problem}" for problem in problems])
-    found = [CocoImage(n, s, starts[i], boxes[i]) for i, (n, s) in images.items()]
-    return Instances(
+    if read.wrong:
+        raise UserError(f"{url}: {read.wrong[0]}")
+    ids: dict[str, list[str]] = defaultdict(list)
+    for image, names in read.names.items():
+        for name in names:
+            ids[name].append(image)
+    several = {image: names for image, names in read.names.items() if len(names) > 1}
+    repeated = [name for name, images in ids.items() if len(images) > 1]
+    images = [
+        CocoImage(name, read.sizes[name], read.starts[image], read.boxes[image])
+        for name, (image, *_) in ids.items()
+    ]
+    instances = Instances(
         text,
-        found,
-        dict(sorted(categories.items())),
-        {categories[i]: num for i, num in counts.items()},
+        images,
+        dict(sorted(read.categories.items(), key=_order)),
+        {},
+        frozenset([*repeated, *(name for names in several.values() for name in names)]),
+        tuple(_doubts(read, several, repeated)),
     )
+    counts: Counter[str] = Counter()
+    for category, num in read.counts.items():
+        counts[instances.label(category)] += num
+    return replace(instances, counts=counts)
+
+
+def has_outline(annotation: Mapping[str, Any]) -> bool:
+    """True if an annotation has outlines or runs, whether they can be drawn or not."""
+    shape = annotation.get("segmentation")
+    return any(shape) if isinstance(shape, list) else bool(shape)
 
 
 @dataclass(frozen=True)
@@ -99,13 +166,17 @@ class CocoDrawing:
     def _region(self, start: int, size: Size) -> Region:
         """An annotation's region. Raises UnreadableImage."""
         annotation = json_parts.value_at(self.instances.text, start)
-        shape = annotation["segmentation"]
-        class_id = self.id_of[self.instances.categories[annotation["category_id"]]]
+        class_id = self.id_of[self.instances.label(annotation["category_id"])]
         if annotation.get("iscrowd"):
             class_id = IGNORE_ID
         try:
+            if not has_outline(annotation):
+                return regions.of_box(annotation.get("bbox"), size, IGNORE_ID)
+            shape = annotation["segmentation"]
             if isinstance(shape, list):
-                return regions.of_polygons(shape, size, class_id)
+                # Some programs write one outline without the list of outlines around it.
+                outlines = shape if isinstance(shape[0], list) else [shape]
+                return regions.of_polygons(outlines, size, class_id)
             if not isinstance(shape, dict):
                 raise UnreadableImage("neither outlines nor runs of pixels. Draw it again.")
             width, height = size
@@ -125,39 +196,24 @@ def _size(image: Mapping[str, Any]) -> Size | None:
     return width, height
 
 
-def _has(value: Any, wrong: list[str], what: str, **types: Any) -> bool:
-    """True if an element has these keys, of these types; else what is wrong is noted."""
-    if isinstance(value, dict):
-        lacking = [key for key, kind in types.items() if not isinstance(value.get(key), kind)]
-    else:
-        lacking = list(types)
-    if lacking:
-        wrong.append(f"an {what} without {some(lacking)}: {value!r:.120}. Export it again.")
-    return not lacking
+def _order(category: tuple[str, str]) -> tuple[bool, int, str]:
+    """The place of an id and name among others: numbers by their size, before texts."""
+    number = category[0].removeprefix("-")
+    return (False, int(category[0]), "") if number.isdecimal() else (True, 0, category[0])
 
 
-def _strays(
-    images: Mapping[Any, tuple[str, Size | None]],
-    categories: Mapping[int, str],
-    starts: Mapping[Any, Sequence[int]],
-    counts: Mapping[Any, int],
-) -> list[str]:
-    """What does not belong together, a sentence each."""
-    found = []
-    if nowhere := [i for i in starts if i not in images]:
-        found.append(
-            f"there are annotations of {counted(len(nowhere), 'image')} that it does not list: ids "
-            f"{some(list(map(str, nowhere)))}. Add the images, or remove the annotations."
+def _doubts(
+    read: _Read, several: Mapping[str, Sequence[str]], repeated: Sequence[str]
+) -> Iterator[str]:
+    """Yields why annotations are of no image, or of one of several."""
+    if nowhere := [image for image in read.starts if image not in read.names]:
+        num = sum(len(read.starts[image]) for image in nowhere)
+        yield (
+            f"{counted(num, 'annotation')} of {counted(len(nowhere), 'image')} that it does not "
+            f"list: ids {some(nowhere)}"
         )
-    if unknown := [i for i in counts if i not in categories]:
-        found.append(
-            f"there are annotations of categories that it does not list: ids "
-            f"{some(list(map(str, unknown)))}. Add the categories, or remove the annotations."
-        )
-    for what, names in (
-        ("images of one file_name", [name for name, _ in images.values()]),
-        ("categories of one name", list(categories.values())),
-    ):
-        if twice := [name for name, num in Counter(names).items() if num > 1]:
-            found.append(f"has several {what}: {some(twice)}. Leave one of each.")
-    return found
+    if several:
+        told = [f"{image} ({some(list(names), 3)})" for image, names in several.items()]
+        yield f"several images of one id, {some(told)}"
+    if repeated:
+        yield f"several images of one file_name, {some(list(repeated))}"

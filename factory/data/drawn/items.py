@@ -1,13 +1,16 @@
 """Images whose masks are drawn of shapes that files describe."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
 
 from factory.data import decoding
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture
-from factory.data.masks import Mask, mask_of_array
+from factory.data.masks import DRAWN, Mask, mask_of_array
 from factory.data.reading import Reading
 from factory.data.trees import Tree
 from factory.images import UInt8
@@ -70,10 +73,21 @@ class DrawnItem:
         return picture
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
-        """The mask, drawn at the size of the image unless the shapes tell their own."""
+        """The mask, drawn at the size of the image; if the shapes tell another one, of the same
+        proportions, scaled to it."""
         assert self.drawing is not None, "masks were asked for"
-        ids, self._size = self.drawing.draw(self._size or (size, size)), None
-        return mask_of_array(ids, rules, "drawn")
+        wanted, self._size = self._size or (size, size), None
+        ids = self.drawing.draw(wanted)
+        height, width = ids.shape
+        if (width, height) == wanted or not _are_alike((width, height), wanted):
+            return mask_of_array(ids, rules, DRAWN)
+        scaled = Image.fromarray(ids).resize(wanted, Image.Resampling.NEAREST)
+        return replace(mask_of_array(np.asarray(scaled), rules, DRAWN), is_scaled=True)
+
+
+def _are_alike(size: Size, other: Size) -> bool:
+    """True if one is the other scaled, where sides may be rounded either way."""
+    return abs(size[0] * other[1] - size[1] * other[0]) <= max(sum(size), sum(other))
 
 
 def versions(items: Sequence[Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from factory.classes import IGNORE_ID, MAX_CLASSES, Classes
 from factory.data.class_rules import NO_RULE, ClassRules, Rule
@@ -27,9 +28,26 @@ class LabelIds:
         return ClassRules(self.classes, rules, Rule(ids=(IGNORE_ID,)))
 
 
-def of_labels(labels: Sequence[str], background: str, location: str) -> LabelIds:
-    """Each label a class, in this order, behind the background. Raises UserError."""
-    names = [background, *(label for label in labels if label not in (background, _IGNORED))]
+def of_labels(
+    labels: Sequence[str],
+    background: str,
+    location: str,
+    counts: Mapping[str, int] = MappingProxyType({}),
+    ignored: Rule = NO_RULE,
+) -> LabelIds:
+    """Each label a class, in this order, behind the background, but for those that are ignored.
+
+    counts: label -> number of its shapes. Raises UserError.
+    """
+    _check_ignored(ignored, location)
+    known = {*labels, *counts, _IGNORED}
+    if absent := [label for label in ignored.labels if label not in known]:
+        raise UserError(
+            f"{location}: `ignore` names the labels {some(absent)}, but there are "
+            f"{some(sorted(known - {_IGNORED}), 12)}. Name those."
+        )
+    out = {background, _IGNORED, *ignored.labels}
+    names = [background, *(label for label in dict.fromkeys(labels) if label not in out)]
     if not 2 <= len(names) <= MAX_CLASSES:
         raise UserError(
             f"{location}: has {counted(len(names) - 1, 'label')}, but there are 1 to "
@@ -37,7 +55,9 @@ def of_labels(labels: Sequence[str], background: str, location: str) -> LabelIds
             "each with its `labels`."
         )
     ids = {name: i for i, name in enumerate(names)}
-    return LabelIds(Classes.named(names), {_IGNORED: IGNORE_ID, **ids})
+    ids |= dict.fromkeys((*ignored.labels, _IGNORED), IGNORE_ID)
+    _check_all_known(counts, ids, location)
+    return LabelIds(Classes.named(names), ids)
 
 
 def of_rules(rules: ClassRules, counts: Mapping[str, int], location: str) -> LabelIds:
@@ -51,11 +71,7 @@ def of_rules(rules: ClassRules, counts: Mapping[str, int], location: str) -> Lab
     entries = [entry for entry in entries if entry[0] != _IGNORED]
     entries.sort(key=lambda entry: entry[0] != _BACKGROUND)
     ignored = rules.ignored
-    if rules.has_thresholds or ignored.ids or ignored.colors:
-        raise UserError(
-            f"{location}: masks are drawn of shapes, which have labels, not values. Leave `above` "
-            "out, and name what is ignored as `ignore: {labels: [...]}`."
-        )
+    _check_ignored(ignored, location, rules.has_thresholds)
     id_of = dict.fromkeys((*ignored.labels, _IGNORED), IGNORE_ID)
     for i, (name, _, rule) in enumerate(entries):
         id_of.update(dict.fromkeys(rule.labels or (name,), i))
@@ -65,6 +81,22 @@ def of_rules(rules: ClassRules, counts: Mapping[str, int], location: str) -> Lab
             f"{location}: the first class takes all pixels without a shape, but {first} is the "
             "label of shapes. Put a class before it, such as background."
         )
+    _check_all_known(counts, id_of, location)
+    classes = Classes(tuple(e[0] for e in entries), tuple(e[1] for e in entries))
+    return LabelIds(classes, id_of)
+
+
+def _check_ignored(ignored: Rule, location: str, has_thresholds: bool = False) -> None:
+    """Raises UserError for rules on the values of masks."""
+    if has_thresholds or ignored.ids or ignored.colors:
+        raise UserError(
+            f"{location}: masks are drawn of shapes, which have labels, not values. Leave `above` "
+            "out, and name what is ignored as `ignore: {labels: [...]}`."
+        )
+
+
+def _check_all_known(counts: Mapping[str, int], id_of: Mapping[str, int], location: str) -> None:
+    """Raises UserError for labels of shapes without a class."""
     if unknown := [label for label in counts if label not in id_of]:
         listed = some([_counted(label, counts[label]) for label in unknown], 12)
         raise UserError(
@@ -72,8 +104,6 @@ def of_rules(rules: ClassRules, counts: Mapping[str, int], location: str) -> Lab
             "`labels` of a class, or ignore them: "
             f"`ignore: {{labels: [{', '.join(unknown[:6])}]}}`."
         )
-    classes = Classes(tuple(e[0] for e in entries), tuple(e[1] for e in entries))
-    return LabelIds(classes, id_of)
 
 
 def _counted(label: str, num: int) -> str:

@@ -4,10 +4,11 @@ import posixpath
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
 
 
 class NamedFiles:
-    """Finds files by names that may be paths of other machines, or lack their folders.
+    """Finds files by names that may be paths of other machines, URLs, or lack their folders.
 
     A name never leads out of the tree: only names of the tree are found.
     """
@@ -19,14 +20,16 @@ class NamedFiles:
             self._by_file[posixpath.basename(name)].append(name)
 
     def find(self, name: str, folder: str = "") -> list[str]:
-        """The files that a name may mean, relative to a folder of the tree: one if it is clear.
+        """The files that a name may mean: one if it is clear.
 
-        Of files of the same name those whose folders agree with the name's own best are meant.
+        The file of that name is meant, relative to a folder of the tree or to its root, else of
+        files of the same last part those whose folders agree with the name's own best.
         """
-        path = unicodedata.normalize("NFC", name.replace("\\", "/"))
-        exact = posixpath.normpath(posixpath.join(folder, path))
-        if exact in self._names:
-            return [exact]
+        path = _path(name)
+        for above in (folder, ""):
+            exact = posixpath.normpath(posixpath.join(above, path))
+            if exact in self._names:
+                return [exact]
         wanted = [part for part in path.split("/") if part not in ("", ".", "..")]
         same = self._by_file.get(wanted[-1], []) if wanted else []
         agreeing = [_num_equal(file.split("/"), wanted) for file in same]
@@ -34,10 +37,11 @@ class NamedFiles:
         return [file for file, num in zip(same, agreeing, strict=True) if num == best]
 
 
-def leaves(name: str, folder: str = "") -> bool:
-    """True if a name, relative to a folder of a tree, leads out of the tree."""
-    path = posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
-    return path == ".." or path.startswith("../")
+def _path(name: str) -> str:
+    """The path that a name means, in NFC, with slashes: of a URL, what follows its host."""
+    if "://" in name:
+        name = unquote(urlsplit(name).path)
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
 def _num_equal(parts: list[str], others: list[str]) -> int:

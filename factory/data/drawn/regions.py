@@ -42,6 +42,15 @@ def of_polygons(polygons: Sequence[Any], size: Size, class_id: int) -> Region:
     return Region(rle.merge(rle.frPyObjects(outlines, height, width)), class_id)
 
 
+def of_box(box: Any, size: Size, class_id: int) -> Region:
+    """The pixels of a box [left, top, width, height] in pixels."""
+    if not (isinstance(box, list) and len(box) == 4 and all(type(n) in (int, float) for n in box)):
+        raise UnreadableImage(f"neither an outline nor a box. {_REMEDY}")
+    left, top, width, height = box
+    right, bottom = left + width, top + height
+    return of_polygons([[left, top, right, top, right, bottom, left, bottom]], size, class_id)
+
+
 def of_runs(counts: Any, size: Any, class_id: int) -> Region:
     """The pixels of runs: lengths of background and region in turn, down the columns; or COCO's
     text of them. size: height and width."""

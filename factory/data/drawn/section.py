@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from factory.data.class_rules import NO_RULE
 from factory.data.sections import FileSection, LabelledSection
 from factory.errors import Problems
 
@@ -42,5 +43,6 @@ class DrawnSection(LabelledSection, FileSection):
             if rules is not None:
                 return drawn.of_rules(rules, counts, self.classes_url or "classes")
             if not self.names_classes:
-                return drawn.of_labels(labels, self.background, self.url)
+                ignored = self.ignore.rule if self.ignore else NO_RULE
+                return drawn.of_labels(labels, self.background, self.url, counts, ignored)
         return None

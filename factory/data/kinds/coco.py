@@ -1,6 +1,7 @@
 """The source `kind: coco`: images, and a JSON of instances of which their masks are drawn."""
 
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -37,7 +38,12 @@ class CocoSource(DrawnSection):
     """What to do with images without an annotation: COCO means that nothing of a category is in
     them. skip leaves them out."""
     unpaired: Literal["refuse", "skip"] = "refuse"
-    """What to do with images of the JSON whose file is not there: skip reports them."""
+    """What to do with images of the JSON whose file is not there, with annotations of images that
+    it does not list, and with images of which it has several of one id or file_name: skip leaves
+    them out and reports them."""
+    boxes: Literal["refuse", "ignore"] = "refuse"
+    """What to do with annotations that have a box and no outline: ignore makes the pixels of the
+    box ignored."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images of the JSON. See `factory.data.items.Source`."""
@@ -50,32 +56,26 @@ class CocoSource(DrawnSection):
         if tree is None or read is None:
             return Found()
         url, instances = read
-        labels = None
-        if labelled:
-            labels = self.label_ids(list(instances.categories.values()), instances.counts, problems)
-            if labels is None:
-                return Found()
-        images = instances.images
-        if labelled and self.unannotated == "skip":
-            images = [image for image in images if image.starts]
+        if not labelled:
+            files, notes = self._files(tree, instances.images, url, problems)
+            items = [
+                DrawnItem(name, tree, name, self.reading)
+                for name in self._chosen(files, tree, problems)
+            ]
+            return self.found(items, notes, problems)
+        labels = self.label_ids(list(instances.categories.values()), instances.counts, problems)
+        if labels is None:
+            return Found()
+        images, doubts = self._clear(instances, url, problems)
         files, notes = self._files(tree, images, url, problems)
-        if labels and files and not instances.counts:
+        if files and not instances.counts:
             problems.add(
                 f"{url}: holds no annotation of its images. Set `annotations_url:` to a JSON of "
                 "instances that does."
             )
             return Found(rules=labels.rules)
-        names = sorted(files)
-        chosen = [names[i] for i in self.chosen(names, tree, problems)]
-        if labels is None:
-            items = [DrawnItem(name, tree, name, self.reading) for name in chosen]
-            return self.found(items, notes, problems)
-        if boxes := [name for name in chosen if files[name].num_boxes]:
-            num = sum(files[name].num_boxes for name in boxes)
-            problems.add(
-                f"{url}: {counted(num, 'annotation')} without an outline, in {some(boxes)}. "
-                "Outline the objects, or list the images to use in names_url."
-            )
+        chosen = self._chosen(files, tree, problems)
+        if self._has_boxes(files, chosen, url, problems):
             return Found(rules=labels.rules)
         items = [
             DrawnItem(
@@ -87,7 +87,46 @@ class CocoSource(DrawnSection):
             )
             for name in chosen
         ]
-        return self.found(items, notes, problems, labels.rules)
+        return self.found(items, (*doubts, *notes), problems, labels.rules)
+
+    def _chosen(
+        self, files: "Mapping[str, CocoImage]", tree: "Tree", problems: Problems
+    ) -> list[str]:
+        names = sorted(files)
+        return [names[i] for i in self.chosen(names, tree, problems)]
+
+    def _clear(
+        self, instances: "Instances", url: str, problems: Problems
+    ) -> "tuple[list[CocoImage], tuple[str, ...]]":
+        """The images whose annotations are known, and notes on what is left out."""
+        images = [image for image in instances.images if image.file_name not in instances.doubtful]
+        if self.unannotated == "skip":
+            images = [image for image in images if image.starts]
+        told = [f"{url}: has {doubt}" for doubt in instances.doubts]
+        if self.unpaired == "skip":
+            return images, tuple(f"{line}. They are left out." for line in told)
+        for line in told:
+            problems.add(f"{line}. Mend the file, or leave them out with `unpaired: skip`.")
+        return images, ()
+
+    def _has_boxes(
+        self,
+        files: "Mapping[str, CocoImage]",
+        chosen: Sequence[str],
+        url: str,
+        problems: Problems,
+    ) -> bool:
+        """True if annotations have no outline, and must have one, which is a problem."""
+        boxes = [name for name in chosen if files[name].num_boxes]
+        if not boxes or self.boxes == "ignore":
+            return False
+        num = sum(files[name].num_boxes for name in boxes)
+        problems.add(
+            f"{url}: {counted(num, 'annotation')} without an outline, in {some(boxes)}. Outline "
+            "the objects, list the images to use in names_url, or ignore what lies in their boxes "
+            "with `boxes: ignore`."
+        )
+        return True
 
     def _read(self, tree: "Tree", problems: Problems) -> "tuple[str, Instances] | None":
         """The place and the content of the JSON; None after a problem."""
@@ -124,35 +163,31 @@ class CocoSource(DrawnSection):
                 return tree.url_of(found[0][0]), found[0][1]
         except UnreadableImage as error:
             raise UserError(f"{self.annotations_url or self.url}: {error}") from None
+        such = f", such as {tree.url_of(found[0][0])}" if found else ""
         what = f"{counted(len(found), 'JSON')} of instances: {some([n for n, _ in found])}"
         if not found:
             what = f"no JSON of instances among {counted(len(names), 'JSON file')}"
         raise UserError(
-            f"{self.url}: holds {what}. Set `annotations_url:` to the one that is meant."
+            f"{self.url}: holds {what}. Set `annotations_url:` to the one that is meant{such}."
         )
 
     def _files(
         self, tree: "Tree", images: Sequence["CocoImage"], url: str, problems: Problems
     ) -> "tuple[dict[str, CocoImage], tuple[str, ...]]":
         """The images by the names of their files in the tree, and notes on those left out."""
-        from factory.data.drawn.named_files import NamedFiles, leaves
+        from factory.data.drawn.named_files import NamedFiles
 
         known = NamedFiles(n for n in tree.names() if n.lower().endswith(listing.IMAGE_SUFFIXES))
+        root = f"{tree.url_of('').rstrip('/')}/"
+        folder = posixpath.dirname(url.removeprefix(root)) if url.startswith(root) else ""
         files: dict[str, CocoImage] = {}
-        missing, leaving = [], []
+        missing = []
         for image in images:
-            found = known.find(image.file_name)
-            if leaves(image.file_name):
-                leaving.append(image.file_name)
-            elif len(found) == 1 and found[0] not in files:
+            found = known.find(image.file_name, folder)
+            if len(found) == 1 and found[0] not in files:
                 files[found[0]] = image
             else:
                 missing.append(image.file_name)
-        if leaving:
-            problems.add(
-                f"{url}: names {counted(len(leaving), 'file')} that would lie outside of "
-                f"{self.url}: {some(leaving)}. Name the folder above them in `url:`."
-            )
         if not missing:
             return files, ()
         told = (

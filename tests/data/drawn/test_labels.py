@@ -6,6 +6,7 @@ import pytest
 
 from factory.classes import IGNORE_ID
 from factory.data.class_forms import parse_rules
+from factory.data.class_rules import Rule
 from factory.data.drawn import labels
 from factory.data.kinds.pairs import PairsSource
 from factory.errors import UserError
@@ -16,6 +17,22 @@ def test_labels_are_classes_behind_the_background() -> None:
     found = labels.of_labels(["car", "ground", "bus"], "ground", "here")
     assert found.classes.names == ("ground", "car", "bus")
     assert found.id_of == {"__ignore__": IGNORE_ID, "ground": 0, "car": 1, "bus": 2}
+
+
+def test_labels_that_are_ignored_are_no_classes() -> None:
+    found = labels.of_labels(["car", "bus"], "ground", "here", {"bus": 1}, Rule(labels=("bus",)))
+    assert found.classes.names == ("ground", "car") and found.id_of["bus"] == IGNORE_ID
+    with pytest.raises(UserError, match=r"`ignore` names the labels buss, but there are bus, car"):
+        labels.of_labels(["car", "bus"], "ground", "here", {}, Rule(labels=("buss",)))
+    with pytest.raises(UserError, match=r"`ignore: \{labels: \[\.\.\.\]\}`"):
+        labels.of_labels(["car"], "ground", "here", {}, Rule(ids=(3,)))
+
+
+def test_labels_of_shapes_that_are_not_listed_are_refused_or_ignored() -> None:
+    with pytest.raises(UserError, match=r"the labels tram \(3 shapes\) are of no class"):
+        labels.of_labels(["car"], "ground", "here", {"tram": 3})
+    ignored = Rule(labels=("tram",))
+    assert labels.of_labels(["car"], "ground", "here", {"tram": 3}, ignored).id_of["tram"] == 255
 
 
 def test_without_labels_there_are_no_classes() -> None:

@@ -1,6 +1,6 @@
 """Claims about files that are found by the names that annotations have for them."""
 
-from factory.data.drawn.named_files import NamedFiles, leaves
+from factory.data.drawn.named_files import NamedFiles
 
 FILES = NamedFiles(["a/1.png", "b/1.png", "b/c/2.png", "3.png", "\u00e4.png"])
 
@@ -17,6 +17,11 @@ def test_names_that_may_mean_several_files_or_none_find_as_many() -> None:
     assert FILES.find("4.png") == FILES.find("") == FILES.find("..") == []
 
 
-def test_names_that_lead_out_of_the_tree_are_known() -> None:
-    assert leaves("../1.png") and leaves("a\\..\\..\\1.png") and leaves("../../1.png", "a")
-    assert not leaves("../1.png", "a") and not leaves("a/../1.png")
+def test_a_name_counts_from_its_folder_then_from_the_root_and_never_leads_out() -> None:
+    assert FILES.find("../1.png", "b/c") == ["b/1.png"] and FILES.find("3.png", "b") == ["3.png"]
+    assert FILES.find("../../../3.png", "a") == ["3.png"], "which is a file of the tree"
+
+
+def test_a_url_names_what_follows_its_host() -> None:
+    assert FILES.find("https://host/x/b/1.png?size=2#top") == ["b/1.png"]
+    assert FILES.find("s3://bucket/%C3%A4.png") == ["\u00e4.png"]

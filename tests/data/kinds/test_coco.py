@@ -185,11 +185,160 @@ def test_file_names_with_folders_of_elsewhere_find_their_files(tmp_path: Path) -
     assert read.names == ("images/b.png", "train/a.png")
 
 
-def test_file_names_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
-    images = [{"id": 7, "file_name": "../a.png"}, {"id": 3, "file_name": "b.png"}]
+def test_file_names_that_lead_out_of_the_folder_mean_files_in_it_alone(tmp_path: Path) -> None:
+    images = [{"id": 7, "file_name": "../c.png"}, {"id": 3, "file_name": "../../up/1/b.png"}]
     write(tmp_path / "in", [annotation(3, 9, SQUARE)], images=images)
-    put(tmp_path, a_png=encode_png(flat(1)))
-    assert "that would lie outside" in only_problem(source(tmp_path / "in"))
+    put(tmp_path, c_png=encode_png(flat(1)))
+    message = only_problem(source(tmp_path / "in"))
+    assert "names 1 image that" in message and "../c.png. Name their folder in `url:`" in message
+    read = loading.read_labelled(source(tmp_path / "in", unpaired="skip"), SIDE)
+    assert read.names == ("images/b.png",), "as programs write that know another folder"
+
+
+def test_file_names_count_from_the_json(tmp_path: Path) -> None:
+    for split, number in (("train", 5), ("valid", 6)):
+        folder = write(tmp_path / split, [annotation(7, 9, SQUARE)]) / "images"
+        for name in ("a.png", "b.png"):
+            (folder / name).rename(tmp_path / split / name)
+        put(tmp_path / split, a_png=encode_png(flat(number, SIDE, SIDE)))
+        (tmp_path / split / "instances.json").rename(tmp_path / split / "_annotations.coco.json")
+    message = only_problem(source(tmp_path))
+    named = {"annotations_url": f"{tmp_path}/train/_annotations.coco.json"}
+    assert f"that is meant, such as {named['annotations_url']}" in message
+    read = loading.read_labelled(source(tmp_path, **named), SIDE)
+    assert read.names == ("train/a.png", "train/b.png")
+    assert masks_of(tmp_path / "valid")[0, 8, 8] == 2
+
+
+def test_a_url_as_a_file_name_means_its_path(tmp_path: Path) -> None:
+    names = ("http://images.cocodataset.org/train2017/a.png?v=1", "https://host/x/b%2Epng")
+    images = [{"id": i, "file_name": name} for i, name in zip((7, 3), names, strict=True)]
+    assert masks_of(write(tmp_path, [annotation(7, 9, SQUARE)], images=images))[0, 8, 8] == 2
+
+
+def with_size(width: int, height: int) -> dict[str, Any]:
+    """Images of a size that the JSON tells, for `write`."""
+    sizes = {"width": width, "height": height}
+    return {
+        "images": [
+            {"id": i, "file_name": n, **sizes}
+            for i, n in zip((7, 3), ("a.png", "b.png"), strict=True)
+        ]
+    }
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.5, 3, 10])
+def test_shapes_of_an_image_that_was_scaled_are_scaled_with_it(
+    tmp_path: Path, factor: float
+) -> None:
+    side = int(factor * SIDE)
+    outline = [[factor * n for n in SQUARE[0]]]
+    run = np.zeros((side, side), np.uint8, "F")
+    run[side // 2 :] = 1
+    runs = {"counts": rle.encode(run)["counts"].decode(), "size": [side, side]}
+    shapes = [annotation(7, 9, outline), annotation(3, 2, runs)]
+    read = loading.read_labelled(source(write(tmp_path, shapes, **with_size(side, side))), SIDE)
+    assert read.masks[0, 5:11, 5:11].all() and not read.masks[0, 13:].any()
+    assert (read.masks[1, SIDE // 2 :] == 1).all() and not read.masks[1, : SIDE // 2].any()
+    told = "2 images have another size than their shapes were drawn for, of the same proportions"
+    assert any(told in note for note in read.notes)
+
+
+def test_shapes_of_an_image_of_other_proportions_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, [annotation(7, 9, SQUARE), annotation(3, 9, SQUARE)], **with_size(36, 24))
+    problems = problems_of(source(tmp_path))
+    assert len(problems) == 2
+    assert "shapes were drawn for an image of 36x24 pixels, and the image has 24x24" in problems[0]
+
+
+def test_labels_are_ignored_without_naming_the_classes(tmp_path: Path) -> None:
+    write(tmp_path, [annotation(7, 9, SQUARE), annotation(3, 2, SQUARE)])
+    read = loading.read_labelled(source(tmp_path, ignore={"labels": ["bus"]}), SIDE)
+    assert read.classes.names == ("background", "car")
+    assert read.masks[:, 8, 8].tolist() == [1, 255]
+    assert "names the labels tram" in only_problem(source(tmp_path, ignore={"labels": ["tram"]}))
+
+
+DOUBTFUL: dict[str, tuple[dict[str, Any], str]] = {
+    "an image that is not listed": (
+        {"annotations": [annotation(7, 9, SQUARE), annotation(99, 9, SQUARE)]},
+        "has 1 annotation of 1 image that it does not list: ids 99",
+    ),
+    "an id of two images": (
+        {
+            "images": [
+                {"id": i, "file_name": n} for i, n in ((7, "a.png"), (3, "b.png"), (3, "c.png"))
+            ]
+        },
+        "has several images of one id, 3 (b.png, c.png)",
+    ),
+    "a file of two ids": (
+        {
+            "images": [
+                {"id": i, "file_name": n} for i, n in ((7, "a.png"), (3, "b.png"), (4, "b.png"))
+            ]
+        },
+        "has several images of one file_name, b.png",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTFUL)
+def test_annotations_of_no_image_or_of_one_of_several_are_refused_or_left_out(
+    tmp_path: Path, case: str
+) -> None:
+    changes, said = DOUBTFUL[case]
+    write(
+        tmp_path, **{"annotations": [annotation(7, 9, SQUARE), annotation(3, 9, SQUARE)], **changes}
+    )
+    message = only_problem(source(tmp_path))
+    assert said in message and "leave them out with `unpaired: skip`" in message
+    read = loading.read_labelled(source(tmp_path, unpaired="skip"), SIDE)
+    assert read.names[0] == "images/a.png" and read.masks[0, 8, 8] == 2
+    assert len(read) == (2 if "listed" in case else 1), "the image of which nothing is known"
+    assert any(said in note and "left out" in note for note in read.notes)
+    images = loading.read_images(source(tmp_path, unpaired="skip"), SIDE)
+    assert len(images) == 2, "of images alone all are known"
+
+
+def test_a_category_that_is_not_listed_is_called_by_its_id(tmp_path: Path) -> None:
+    write(tmp_path, [annotation(7, 9, SQUARE), annotation(3, 5, SQUARE)])
+    message = only_problem(source(tmp_path))
+    assert "the labels category 5 (1 shape) are of no class" in message
+    assert "`ignore: {labels: [category 5]}`" in message
+    masks = masks_of(tmp_path, ignore={"labels": ["category 5"]})
+    assert masks[:, 8, 8].tolist() == [2, 255], "as the message advises"
+    classes = ["ground", "car", {"name": "tram", "labels": ["category 5"]}]
+    assert masks_of(tmp_path, classes=classes)[:, 8, 8].tolist() == [1, 2]
+
+
+def test_ids_may_be_texts_and_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    categories = [{"id": "10", "name": "bus"}, {"id": 9, "name": "car"}, {"id": 0, "name": "car"}]
+    shapes = [annotation("7", "9", SQUARE), annotation(3, 10, SQUARE)]
+    read = loading.read_labelled(source(write(tmp_path, shapes, categories=categories)), SIDE)
+    assert read.classes.names == ("background", "car", "bus")
+    assert read.masks[:, 8, 8].tolist() == [1, 2]
+
+
+def test_an_outline_without_the_list_around_it_is_read(tmp_path: Path) -> None:
+    write(tmp_path, [annotation(7, 9, SQUARE[0]), annotation(3, 2, SQUARE)])
+    masks = masks_of(tmp_path)
+    assert np.array_equal(masks[0] > 0, masks[1] > 0) and masks[0, 8, 8] == 2
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [
+        ([{"id": 1, "image_id": 7, "caption": "A cat."}], "is of captions, not of instances"),
+        ([{"image_id": 7, "file_name": "a.png", "segments_info": []}], "is of panoptic segments"),
+    ],
+)
+def test_other_jsons_of_coco_are_told_by_what_they_are_of(
+    tmp_path: Path, annotations: list[Any], said: str
+) -> None:
+    write(tmp_path, annotations)
+    assert f"{said}" in only_problem(source(tmp_path))
+    assert "Set `annotations_url:` to a JSON of instances" in only_problem(source(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -224,17 +373,29 @@ def test_boxes_without_outlines_are_named_with_their_images(tmp_path: Path) -> N
     assert masks_of(tmp_path, names_url=f"{tmp_path}/names.txt").any(), "as the message advises"
 
 
+@pytest.mark.parametrize("none", [{}, {"segmentation": []}, {"segmentation": [[]]}])
+def test_boxes_without_outlines_are_ignored_where_that_is_asked_for(
+    tmp_path: Path, none: dict[str, Any]
+) -> None:
+    points = {"keypoints": [5, 5, 2] * 17, "num_keypoints": 17}
+    box = {"image_id": 7, "category_id": 9, "bbox": [14, 15, 6, 5.0], **points, **none}
+    write(tmp_path, [box, annotation(7, 9, SQUARE)])
+    assert "`boxes: ignore`" in only_problem(source(tmp_path))
+    mask = masks_of(tmp_path, boxes="ignore")[0]
+    assert (mask[15:20, 14:20] == 255).all() and (mask == 255).sum() == 30
+    assert mask[8, 8] == 2
+    write(tmp_path, [annotation(7, 9, [], bbox=[1, 2]), annotation(7, 9, SQUARE)])
+    problem = only_problem(source(tmp_path, boxes="ignore"))
+    assert "annotation 0: neither an outline nor a box" in problem
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"images": []}, "annotations of 1 image that it does not list: ids 7"),
-        ({"categories": []}, "annotations of categories that it does not list: ids 9"),
+        ({"images": []}, "has 1 annotation of 1 image that it does not list: ids 7"),
+        ({"categories": []}, "has 0 labels"),
         ({"images": [{"id": 7}]}, "an image without file_name"),
         ({"annotations": ["x"]}, "an annotation without image_id, category_id"),
-        (
-            {"categories": [{"id": 9, "name": "x"}, {"id": 2, "name": "x"}]},
-            "categories of one name: x",
-        ),
     ],
 )
 def test_what_does_not_belong_together_is_refused(

@@ -6,6 +6,7 @@ of sections import what reads images only when they read.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
@@ -293,6 +294,17 @@ class FileSection(SourceSection):
             )
         )
         return [i for i, name in enumerate(names) if name in wanted]
+
+    def chosen_but(
+        self, lacking: AbstractSet[int], names: Sequence[str], tree: "Tree", problems: Problems
+    ) -> tuple[list[int], list[str]]:
+        """The positions of the images to use among those that lack nothing, the first num, or those
+        that names_url lists; and the names of those that are left out."""
+        if self.names_url is None:
+            full = [i for i in range(len(names)) if i not in lacking]
+            return full[: self.num], [names[i] for i in sorted(lacking)]
+        wanted = self.chosen(names, tree, problems)
+        return [i for i in wanted if i not in lacking], [names[i] for i in wanted if i in lacking]
 
     def without_masks(self, images: Listing, names: list[str], problems: Problems) -> list[str]:
         """The names of the images to use without masks; none if there are masks among them, which

@@ -46,6 +46,9 @@ class ParquetSource(LabelledSection, FileSection):
     """The column of the images; found by name and type if absent."""
     mask_column: str | None = None
     """The column of the masks; found by name and type if absent."""
+    unpaired: Literal["refuse", "skip"] = "refuse"
+    """What to do with rows whose image is empty, or whose mask where masks are asked for: skip
+    leaves them out and reports them."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The rows, in the order of the files. See `factory.data.items.Source`."""
@@ -62,17 +65,41 @@ class ParquetSource(LabelledSection, FileSection):
             return Found(rules=rules)
         if labelled and not self.names_classes:
             rules = self._own_rules(shards, files[0].schema, columns, problems)
-        lacking = any(file.may_lack_bytes for file in files)
-        rows = parquet_rows.Rows(shards.tree, columns, lacking)
+        beside = any(file.may_lack_bytes for file in files)
+        rows = parquet_rows.Rows(shards.tree, columns, beside)
         names = parquet_files.row_names(shards.names, files)
         places = [
             (file, i)
             for file, about in zip(shards.names, files, strict=True)
             for i in range(about.num_rows)
         ]
-        chosen = self.chosen(names, shards.tree, problems)
+        lacking = self._lacking(shards, columns, problems) if self.unpaired == "skip" else set()
+        chosen, left_out = self.chosen_but(lacking, names, shards.tree, problems)
+        notes = (
+            f"{self.url}: {counted(len(left_out), 'row')} without an image"
+            f"{' or a mask' if labelled else ''}: {some(left_out)}. They are left out.",
+        )
         items = [parquet_rows.Row(names[i], rows, *places[i], self.reading) for i in chosen]
-        return self.found(items, (), problems, rules)
+        return self.found(items, notes if left_out else (), problems, rules)
+
+    def _lacking(self, shards: "ShardFiles", columns: "Columns", problems: Problems) -> set[int]:
+        """The numbers of rows, over all files, of which a cell is empty."""
+        import numpy as np
+
+        from factory.data.sharded import parquet_files
+
+        found = []
+        for name in shards.names:
+            try:
+                with problems.collected():
+                    empty = [
+                        parquet_files.empty_cells(shards.tree, name, column)
+                        for column in columns.names
+                    ]
+                    found.append(np.any(empty, axis=0))
+            except OSError as error:
+                problems.add(listing.cannot_read(shards.tree.url_of(name), error))
+        return set(np.flatnonzero(np.concatenate(found)).tolist()) if found else set()
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
         """Size and time of each row's file, and of all pictures beside it if its cells may name

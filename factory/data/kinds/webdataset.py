@@ -39,11 +39,15 @@ class WebdatasetSource(LabelledSection, FileSection):
     split: str | None = None
     """Read only the files of this split, which their names or folders begin with: `train`,
     `validation`, `test`. Needed where there are files of several."""
-    image_ending: str | None = None
-    """The ending of the images' names, from their first dot on, such as `jpg`; found if absent."""
-    mask_ending: str | None = None
-    """The ending of the masks' names, from their first dot on, such as `seg.png`; found if
-    absent."""
+    image_ending: str | tuple[str, ...] | None = None
+    """The ending of the images' names, from their first dot on, such as `jpg`, or several (`[jpg,
+    png]`), of which the first that a sample has is its image; found if absent."""
+    mask_ending: str | tuple[str, ...] | None = None
+    """The ending of the masks' names, from their first dot on, such as `seg.png`, or several; found
+    if absent."""
+    unpaired: Literal["refuse", "skip"] = "refuse"
+    """What to do with samples that have an image or a mask alone, where masks are asked for: skip
+    leaves them out and reports them."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The samples, in the order of the files. See `factory.data.items.Source`."""
@@ -58,8 +62,9 @@ class WebdatasetSource(LabelledSection, FileSection):
             rules = self._own_rules(shards, problems)
         tars = self._indexed(shards, problems)
         endings = self._endings(tars, labelled, problems) if tars else None
-        items = self._items(shards, tars, endings, problems) if endings else []
-        notes = self._unused(tars, endings) if endings and self.names_url is None else ()
+        items, notes = self._items(shards, tars, endings, problems) if endings else ([], ())
+        if endings and self.names_url is None:
+            notes += self._unused(tars, endings)
         return self.found(items, notes, problems, rules)
 
     def _unused(self, tars: Sequence["TarIndex"], endings: "Endings") -> tuple[str, ...]:
@@ -70,8 +75,9 @@ class WebdatasetSource(LabelledSection, FileSection):
             return ()
         listed = some([f"{num:,} .{ending}" for ending, num in left.most_common()], 12)
         return (
-            f"{self.url}: only .{endings.image} is read. Samples without one are not used, which "
-            f"hold {listed}. Pack all images with one ending.",
+            f"{self.url}: only {_ends(endings.image)} is read. Samples without one are not used, "
+            f"which hold {listed}. Name all endings of images in `image_ending:`, such as "
+            "`[jpg, png]`.",
         )
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
@@ -122,10 +128,10 @@ class WebdatasetSource(LabelledSection, FileSection):
         """The endings of images and masks; None after a problem."""
         from factory.data.sharded import tar_endings
 
-        counts = sum((tar.counts for tar in tars), Counter[str]())
+        forms = sum((tar.forms for tar in tars), Counter[tuple[str, ...]]())
         with problems.collected():
             return tar_endings.find_endings(
-                counts, self.image_ending, self.mask_ending, labelled, self.url
+                forms, _several(self.image_ending), _several(self.mask_ending), labelled, self.url
             )
         return None
 
@@ -135,25 +141,55 @@ class WebdatasetSource(LabelledSection, FileSection):
         tars: Sequence["TarIndex"],
         endings: "Endings",
         problems: Problems,
-    ) -> list["TarSample"]:
-        """The samples to use; that one has no mask is a problem."""
+    ) -> "tuple[list[TarSample], tuple[str, ...]]":
+        """The samples to use, and notes on those that are left out; that one has no partner is a
+        problem where it is not to be left out."""
         from factory.data.sharded import tar_samples
         from factory.data.sharded.tar_files import TarFiles
 
-        files = TarFiles(shards.tree)
-        samples = tar_samples.samples(tars, files, endings, self.reading)
-        chosen = self.chosen([sample.name for sample in samples], shards.tree, problems)
-        items = [samples[i] for i in chosen]
+        samples = tar_samples.samples(tars, TarFiles(shards.tree), endings, self.reading)
+        names = [sample.name for sample in samples]
         if endings.mask is None:
-            return items
-        if lacking := [item.name for item in items if item.mask_member is None]:
-            problems.add(
-                f"{self.url}: {counted(len(lacking), 'image')} without a mask .{endings.mask}: "
-                f"{some(lacking)}. Pack the masks, too, or list the images to use in names_url."
+            return [samples[i] for i in self.chosen(names, shards.tree, problems)], ()
+        without = {i for i, sample in enumerate(samples) if sample.mask_member is None}
+        left_out = without if self.unpaired == "skip" else set()
+        chosen, lacking = self.chosen_but(left_out, names, shards.tree, problems)
+        lacking += [names[i] for i in chosen if i in without]
+        stray = tar_samples.stray(tars, endings) if self.names_url is None else []
+        items = [samples[i] for i in chosen if i not in without]
+        return items, self._without_partner(endings, lacking, stray, problems)
+
+    def _without_partner(
+        self,
+        endings: "Endings",
+        lacking: Sequence[str],
+        stray: Sequence[str],
+        problems: Problems,
+    ) -> tuple[str, ...]:
+        """Notes on images without a mask, and on masks without an image; both are problems unless
+        they are to be left out."""
+        told = [
+            f"{self.url}: {counted(len(names), part)} without {other} {_ends(ends)}: {some(names)}."
+            for names, part, other, ends in (
+                (lacking, "image", "a mask", endings.mask or ()),
+                (stray, "mask", "an image", endings.image),
             )
-        if self.names_url is None and (stray := tar_samples.stray(tars, endings)):
+            if names
+        ]
+        if self.unpaired == "skip":
+            return tuple(f"{line} They are left out." for line in told)
+        for line in told:
             problems.add(
-                f"{self.url}: {counted(len(stray), 'mask')} without an image .{endings.image}: "
-                f"{some(stray)}. Pack the images, too, or list the images to use in names_url."
+                f"{line} Pack what is missing, leave them out with `unpaired: skip`, or list the "
+                "images to use in names_url."
             )
-        return [item for item in items if item.mask_member is not None]
+        return ()
+
+
+def _several(ending: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return (ending,) if isinstance(ending, str) else ending
+
+
+def _ends(endings: Sequence[str]) -> str:
+    """Endings in messages."""
+    return " or ".join(f".{ending}" for ending in endings)

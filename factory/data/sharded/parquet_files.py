@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory import storage
 from factory.data.ranged import RangedFile
-from factory.data.sharded import parquet_schema
+from factory.data.sharded import cells, parquet_schema
 from factory.data.trees import Tree
 from factory.errors import UserError
 
@@ -18,6 +20,7 @@ KEY_COLUMNS = ("key", "id", "file_name")
 DAMAGE = (pa.ArrowException, ValueError, TypeError, AttributeError)
 """The errors that pyarrow raises of damaged files, beside OSError."""
 _BUFFER = 2**20
+_ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,23 @@ def look(tree: Tree, name: str) -> FileFacts:
         return FileFacts(schema, file.metadata.num_rows, keys, _may_lack_bytes(file))
 
 
+def empty_cells(tree: Tree, name: str, column: str) -> npt.NDArray[np.bool_]:
+    """True for each row of a file whose cell of the column is empty.
+
+    Its cells are read where the file's statistics do not tell that all are full. Raises UserError
+    if the file is damaged, OSError.
+    """
+    with open_file(tree, name) as file:
+        if _are_full(file, column):
+            return np.zeros(file.metadata.num_rows, bool)
+        try:
+            batches = file.iter_batches(_ROWS_AT_ONCE, columns=[column], use_threads=False)
+            found = [cells.empty(batch.column(column)) for batch in batches]
+        except DAMAGE as error:
+            raise _damaged(tree.url_of(name), error) from None
+    return np.concatenate([np.zeros(0, bool), *found])
+
+
 def row_names(names: Sequence[str], files: Sequence[FileFacts]) -> list[str]:
     """The names of all rows: a column of KEY_COLUMNS whose values all differ, else file#row, the
     file without its folders if that tells them apart."""
@@ -93,6 +113,23 @@ def _may_lack_bytes(file: pq.ParquetFile) -> bool:
                 if stored is None or not stored.has_null_count or stored.null_count:
                     return True
     return False
+
+
+def _are_full(file: pq.ParquetFile, column: str) -> bool:
+    """True if the statistics say that all cells of a column have bytes, or a text, or numbers."""
+    about = file.metadata
+    for group in map(about.row_group, range(about.num_row_groups)):
+        parts = [group.column(i) for i in range(about.num_columns)]
+        own = [part for part in parts if part.path_in_schema.split(".")[0] == column]
+        counts = [part.statistics.null_count for part in own if _counts_nulls(part)]
+        # A structure is full where a part of it is.
+        if 0 not in counts:
+            return False
+    return True
+
+
+def _counts_nulls(part: pq.ColumnChunkMetaData) -> bool:
+    return part.statistics is not None and part.statistics.has_null_count
 
 
 def _damaged(url: str, error: BaseException) -> UserError:

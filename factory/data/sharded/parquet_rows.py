@@ -22,6 +22,7 @@ from factory.data.decoding import Picture
 from factory.data.listing import IMAGE_SUFFIXES
 from factory.data.masks import Mask
 from factory.data.reading import Reading
+from factory.data.sharded import cells
 from factory.data.sharded.parquet_files import DAMAGE, open_file
 from factory.data.sharded.parquet_schema import Columns
 from factory.data.trees import MAX_BYTES, Tree
@@ -45,7 +46,7 @@ class Rows:
     _open: dict[str, "_File"] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def cells(self, file: str, row: int) -> list[Any]:
+    def cells(self, file: str, row: int) -> list[pa.Scalar]:
         """The cells of a row of a file, one for each of the columns.
 
         Raises UnreadableImage if the file is damaged there, OSError.
@@ -57,18 +58,14 @@ class Rows:
                 self._open.pop(next(iter(self._open))).file.close()
             self._open[file] = found  # the one that was used last is the last
             batch, i = found.batch_of(row)
-        return [batch.column(name)[i].as_py() for name in self.columns.names]
+        return [batch.column(name)[i] for name in self.columns.names]
 
-    def picture(self, file: str, cell: Any) -> bytes:
+    def picture(self, file: str, cell: pa.Scalar) -> bytes:
         """The bytes of the picture that a cell holds or names.
 
         Raises UnreadableImage for an empty cell, and for a path that leaves the folder; OSError.
         """
-        data, path = cell, None
-        if isinstance(cell, dict):
-            data, path = cell.get("bytes"), cell.get("path")
-        if isinstance(data, str):
-            data, path = None, data
+        data, path = cells.picture(cell)
         if not data and path:
             try:
                 return self.tree.read(_beside(file, str(path)))
@@ -78,10 +75,13 @@ class Rows:
                     "the pictures' bytes in the table."
                 ) from None
         if not data:
-            raise UnreadableImage("is empty. Fill it, or list the rows to use in names_url.")
+            raise UnreadableImage(
+                "is empty. Fill it, leave such rows out with `unpaired: skip`, or list the rows to "
+                "use in names_url."
+            )
         if len(data) > MAX_BYTES:
             raise UnreadableImage(f"has more than {MAX_BYTES} bytes. Remove it.")
-        return bytes(data)
+        return data
 
 
 class _File:

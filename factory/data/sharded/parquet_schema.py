@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from factory.data.sharded import cells
 from factory.data.sharded.words import IMAGE_WORDS, MASK_WORDS
 from factory.errors import Problems, counted, some
 
@@ -35,7 +36,7 @@ def find_columns(
     Raises UserError that begins with url and has the keys to set.
     """
     problems = Problems()
-    pictures = [field.name for field in schema if holds_pictures(field.type)]
+    pictures = [field.name for field in schema if cells.holds_pictures(field.type)]
     found_image = _column(schema, image, "image", pictures, IMAGE_WORDS, MASK_WORDS, url, problems)
     found_mask = None
     if labelled:
@@ -48,14 +49,6 @@ def find_columns(
     problems.raise_if_any()
     assert found_image is not None
     return Columns(found_image, found_mask)
-
-
-def holds_pictures(kind: pa.DataType) -> bool:
-    """True for the type of encoded pictures: their bytes, or a structure of bytes and a path."""
-    if pa.types.is_struct(kind):
-        names = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
-        return "bytes" in names and _is_binary(names["bytes"])
-    return _is_binary(kind)
 
 
 def is_ours(schema: pa.Schema) -> bool:
@@ -80,7 +73,7 @@ def named_classes(schema: pa.Schema, mask: str) -> Mapping[str, str] | Sequence[
 
 def is_name(kind: pa.DataType) -> bool:
     """True for types whose values can name rows."""
-    return bool(pa.types.is_integer(kind) or _is_text(kind))
+    return bool(pa.types.is_integer(kind) or cells.is_text(kind))
 
 
 def _column(
@@ -98,23 +91,30 @@ def _column(
     if named is not None:
         if named not in schema.names:
             problems.add(f"{url}: has no column {named}. Set `{key}:` to one of {known}.")
-        elif not holds_pictures(kind := schema.field(named).type) and not _is_text(kind):
+        elif not any(
+            holds(kind := schema.field(named).type)
+            for holds in (cells.holds_pictures, cells.holds_arrays, cells.is_text)
+        ):
             problems.add(
-                f"{url}: the column {named} is of type {kind}, which holds no encoded pictures "
-                f"(bytes, or a structure of bytes and path). Set `{key}:` to another of {known}, "
-                "or save it as an Image feature."
+                f"{url}: the column {named} is of type {kind}, which holds no pictures (bytes, a "
+                "structure of bytes and path, paths, or lists of lists of numbers). Set "
+                f"`{key}:` to another of {known}, or save it as an Image feature."
             )
         else:
             return named
         return None
-    meant = [name for name in pictures if name.lower() in words]
+    # Lists of numbers are much else, too, so that their name must say what they are.
+    arrays = [field.name for field in schema if cells.holds_arrays(field.type)]
+    meant = [name for name in (*pictures, *arrays) if name.lower() in words]
     meant = meant or [name for name in pictures if name.lower() not in other_words]
     if len(meant) == 1:
         return meant[0]
     if meant:
         told = f"{counted(len(meant), 'column')} may hold the {part}s: {some(meant)}"
     else:
-        told = f"no column can be told to hold the {part}s among {known}"
+        told = (
+            f"no column can be told to hold the {part}s among {known}; one of paths must be named"
+        )
     problems.add(f"{url}: {told}. Set `{key}:` to the right one.")
     return None
 
@@ -132,11 +132,3 @@ def _json(text: bytes | None) -> object:
         return json.loads(text) if text else None
     except (ValueError, RecursionError):
         return None
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

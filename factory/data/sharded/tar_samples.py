@@ -27,9 +27,9 @@ class TarIndex:
     """Key -> ending -> member, in their order."""
 
     @property
-    def counts(self) -> Counter[str]:
-        """The number of members of each ending."""
-        return Counter(ending for sample in self.samples.values() for ending in sample)
+    def forms(self) -> Counter[tuple[str, ...]]:
+        """The endings of a sample -> the number of such samples."""
+        return Counter(map(tuple, self.samples.values()))
 
 
 def index(tar: str, members: Iterable[Member], url: str) -> TarIndex:
@@ -108,29 +108,32 @@ def samples(
     """The samples of all tars that have an image, each called by its key, or by tar and key where
     several have the same."""
     places = [
-        (tar, key) for tar in tars for key in tar.samples if endings.image in tar.samples[key]
+        (tar, key, image)
+        for tar in tars
+        for key, sample in tar.samples.items()
+        if (image := _member(sample, endings.image))
     ]
-    unique = len({key for _, key in places}) == len(places)
+    unique = len({key for _, key, _ in places}) == len(places)
     return [
         TarSample(
             name=key if unique else f"{tar.tar}/{key}",
             tars=files,
             tar=tar.tar,
-            image_member=tar.samples[key][endings.image],
-            mask_member=tar.samples[key].get(endings.mask) if endings.mask is not None else None,
+            image_member=image,
+            mask_member=_member(tar.samples[key], endings.mask or ()),
             reading=reading,
         )
-        for tar, key in places
+        for tar, key, image in places
     ]
 
 
 def unused(tars: Sequence[TarIndex], endings: Endings) -> Counter[str]:
-    """Endings of pictures in samples that have no image of the ending that is read."""
+    """Endings of pictures in samples that have no image of the endings that are read."""
     return Counter(
         ending
         for tar in tars
         for sample in tar.samples.values()
-        if endings.image not in sample
+        if not _member(sample, endings.image)
         for ending in sample
         if f".{ending.lower()}".endswith(IMAGE_SUFFIXES)
     )
@@ -142,5 +145,10 @@ def stray(tars: Sequence[TarIndex], endings: Endings) -> list[str]:
         key
         for tar in tars
         for key, sample in tar.samples.items()
-        if endings.mask in sample and endings.image not in sample
+        if _member(sample, endings.mask or ()) and not _member(sample, endings.image)
     ]
+
+
+def _member(sample: Mapping[str, Member], endings: Sequence[str]) -> Member | None:
+    """The first of a sample's members that has one of the endings."""
+    return next((sample[ending] for ending in endings if ending in sample), None)

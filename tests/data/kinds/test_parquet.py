@@ -123,6 +123,119 @@ def test_columns_are_found_by_name_and_type(tmp_path: Path) -> None:
     assert loading.read_images(source(path), 8)[0, 0, 0, 0] == 7
 
 
+ARRAY = np.random.default_rng(0).integers(0, 200, (2, 8, 8, 3)).astype(np.uint8)
+"""Two images."""
+IDS = ARRAY[..., 0] % np.uint8(3)
+
+
+def nested(array: Any, numbers: pa.DataType | None) -> pa.Array:
+    """Cells of an array each, as lists of lists; numbers None: as Arrow finds them."""
+    kind = numbers
+    for _ in range(array.ndim - 1):
+        kind = pa.list_(kind) if numbers else None
+    return pa.array(array.tolist(), kind)
+
+
+def test_arrays_as_lists_of_lists_are_images_and_masks_where_columns_are_called_so(
+    tmp_path: Path,
+) -> None:
+    for numbers in (pa.uint8(), None):
+        path = write(
+            tmp_path / "a.parquet",
+            boxes=pa.array([[[1, 2], [3, 4]]] * 2),
+            image=nested(ARRAY, pa.uint8()),
+            mask=nested(IDS, numbers),
+        )
+        read = loading.read_labelled(source(path), 8)
+        assert np.array_equal(read.images, ARRAY) and np.array_equal(read.masks, IDS)
+    fixed = pa.list_(pa.list_(pa.uint8(), 8), 8)
+    path = write(
+        tmp_path / "a.parquet",
+        photo=cells(png(1), png(2)),
+        label=pa.array([i.tolist() for i in IDS], fixed),
+    )
+    assert np.array_equal(loading.read_labelled(source(path), 8).masks, IDS)
+    path = write(tmp_path / "a.parquet", image=cells(png(1)), boxes=nested(IDS[:1], pa.uint8()))
+    assert "no column can be told to hold the masks" in only_problem(source(path))
+    assert np.array_equal(
+        loading.read_labelled(source(path, mask_column="boxes"), 8).masks, IDS[:1]
+    )
+
+
+def test_an_array_feature_of_hugging_face_is_read(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    kinds = {
+        "image": datasets.Array3D((8, 8, 3), "uint8"),
+        "mask": datasets.Array2D((8, 8), "uint8"),
+    }
+    table = datasets.Dataset.from_dict(
+        {"image": ARRAY.tolist(), "mask": IDS.tolist()}, features=datasets.Features(kinds)
+    )
+    table.to_parquet(str(tmp_path / "data.parquet"))
+    read = loading.read_labelled(source(tmp_path), 8)
+    assert np.array_equal(read.images, ARRAY) and np.array_equal(read.masks, IDS)
+
+
+def test_values_of_lists_follow_the_rules_of_arrays(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=nested(ARRAY, None))
+    assert "Set intensity: [0, 255]" in problems_of(source(path), labelled=False)[0]
+    images = loading.read_images(source(path, intensity=[0, 255]), 8)
+    assert np.array_equal(images, ARRAY), "as the message advises"
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ([[1, 2], [3]], "lists of several lengths"),
+        ([[1], [None]], "numbers are missing"),
+        ([[]], "lists of several lengths"),
+        ([], "is empty"),
+        (None, "is empty"),
+    ],
+)
+def test_lists_that_are_no_array_are_named(tmp_path: Path, cell: Any, said: str) -> None:
+    column = pa.array([cell], pa.list_(pa.list_(pa.int64())))
+    path = write(tmp_path / "a.parquet", image=column)
+    problem = only_problem(source(path), labelled=False)
+    assert problem.startswith(f"{path}#0 image: ") and said in problem
+
+
+def test_a_structure_of_paths_without_bytes_names_files_beside_the_table(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(png(7))
+    write(tmp_path / "a.parquet", image=pa.array([{"bytes": None, "path": "1.png"}]))
+    assert loading.read_images(source(tmp_path), 8)[0, 0, 0, 0] == 7
+
+
+EMPTY: dict[str, pa.Array] = {
+    "structures": pa.array(
+        [{"bytes": mask(2), "path": None}, None, {"bytes": None, "path": None}], PICTURE
+    ),
+    "bytes": pa.array([mask(2), None, b""]),
+    "lists": pa.array([np.full((8, 8), 2).tolist(), None, []]),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_rows_with_an_empty_cell_are_refused_or_left_out(tmp_path: Path, case: str) -> None:
+    path = write(tmp_path / "a.parquet", image=cells(png(1), png(2), png(3)), label=EMPTY[case])
+    found = problems_of(source(path))
+    assert len(found) == 2 and "leave such rows out with `unpaired: skip`" in found[0]
+    read = loading.read_labelled(source(path, unpaired="skip"), 8)
+    assert read.names == ("a.parquet#0",) and read.masks[0, 0, 0] == 2
+    assert "2 rows without an image or a mask: a.parquet#1, a.parquet#2" in read.notes[0]
+    images = loading.load(source(path, unpaired="skip"), 8, labelled=False)
+    assert len(images.images) == 3 and not images.notes, "masks were not asked for"
+
+
+def test_rows_that_are_left_out_are_not_among_the_first_so_many(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=pa.array([None, png(2), png(3), png(4)]))
+    images = loading.read_images(source(path, unpaired="skip", num=2), 8)
+    assert images[:, 0, 0, 0].tolist() == [2, 3]
+    (tmp_path / "names.txt").write_text("a.parquet#0\na.parquet#3\n")
+    listed = source(path, unpaired="skip", names_url=f"{tmp_path}/names.txt")
+    assert loading.read_images(listed, 8)[:, 0, 0, 0].tolist() == [4]
+
+
 def test_columns_that_may_both_be_meant_are_refused_and_one_can_be_named(tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "a.parquet", 2, image2=[png(1)] * 2, annotation=[mask(2)] * 2)
     assert "2 columns may hold the masks: label, annotation. Set `mask_column:`" in only_problem(

@@ -147,8 +147,14 @@ def test_images_and_masks_without_a_partner_are_named(tmp_path: Path) -> None:
     members = {**pairs_of("0", "1"), "2.png": png(1), "3.seg.png": mask(1)}
     path = write(tmp_path / "a.tar", members)
     found = problems_of(source(path))
-    assert "1 image without a mask .seg.png: 2. Pack the masks, too" in found[0]
+    assert "1 image without a mask .seg.png: 2. Pack what is missing, leave them out" in found[0]
     assert "1 mask without an image .png: 3." in found[1]
+    read = loading.read_labelled(source(path, unpaired="skip"), 8)
+    assert read.names == ("0", "1")
+    assert [note.partition(": ")[2] for note in read.notes[:2]] == [
+        "1 image without a mask .seg.png: 2. They are left out.",
+        "1 mask without an image .png: 3. They are left out.",
+    ]
     (tmp_path / "names.txt").write_text("0\n1\n")
     listed = source(path, names_url=str(tmp_path / "names.txt"))
     assert loading.read_labelled(listed, 8).names == ("0", "1"), "as the message advises"
@@ -267,6 +273,54 @@ def test_samples_whose_pictures_end_otherwise_are_told(tmp_path: Path) -> None:
     write(tmp_path / "a.tar", {"a.jpg": encoded(flat(1), "JPEG"), "b.png": png(2), "c.png": png(3)})
     loaded = loading.load(source(tmp_path, image_ending="jpg"), 8, labelled=False)
     assert loaded.names == ("a",)
-    assert (
-        "only .jpg is read. Samples without one are not used, which hold 2 .png" in loaded.notes[0]
-    )
+    told = "only .jpg is read. Samples without one are not used, which hold 2 .png. Name all"
+    assert told in loaded.notes[0]
+
+
+MIXED: dict[str, list[tuple[str, str, int]]] = {
+    "JPEG and PNG": [("jpg", "seg.png", 0), ("png", "seg.png", 1), ("JPG", "seg.png", 2)],
+    "masks of two formats": [("jpg", "mask.png", 0), ("png", "mask.tif", 1)],
+    "named as images": [("image.webp", "label.png", 2), ("image.png", "label.png", 1)],
+}
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_images_of_several_endings_are_read_where_no_sample_has_two(
+    tmp_path: Path, case: str
+) -> None:
+    forms = {"jpg": "JPEG", "webp": "WEBP", "tif": "TIFF", "png": "PNG"}
+    members = {}
+    for i, (image, mask_, value) in enumerate(MIXED[case]):
+        form = forms[image.rpartition(".")[2].lower()]
+        members[f"{i}.{image}"] = encoded(flat(10 * i), form)
+        label = flat(value)[..., 0]
+        members[f"{i}.{mask_}"] = encoded(label, forms[mask_.rpartition(".")[2]])
+    path = write(tmp_path / "a.tar", members)
+    read = loading.read_labelled(source(path), 8)
+    assert read.masks[:, 0, 0].tolist() == [value for *_, value in MIXED[case]]
+    assert [round(int(v) / 10) for v in read.images[:, 0, 0, 0]] == list(range(len(read)))
+    assert len(loading.read_images(source(path), 8)) == len(read)
+
+
+def test_images_alone_may_be_jpegs_and_pngs(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", {"a.jpg": encoded(flat(1), "JPEG"), "b.png": png(20)})
+    assert loading.read_images(source(path), 8)[:, 0, 0, 0].tolist() == [1, 20]
+    assert "no masks among 1 .jpg, 1 .png" in only_problem(source(path))
+
+
+def test_of_several_endings_that_are_named_the_first_that_a_sample_has_is_read(
+    tmp_path: Path,
+) -> None:
+    members = {"a.jpg": encoded(flat(1), "JPEG"), "a.webp": encoded(flat(90), "WEBP")}
+    path = write(tmp_path / "a.tar", {**members, "b.webp": encoded(flat(50), "WEBP")})
+    assert ".jpg, .webp may be the images" in only_problem(source(path), labelled=False)
+    images = loading.read_images(source(path, image_ending=("webp", ".jpg")), 8)
+    assert images[:, 0, 0, 0].tolist() == [90, 50]
+    images = loading.read_images(source(path, image_ending=["jpg", "webp"]), 8)
+    assert images[:, 0, 0, 0].tolist() == [1, 50]
+
+
+def test_the_first_so_many_samples_are_counted_without_those_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", {"0.png": png(1), **pairs_of("1", "2", "3")})
+    read = loading.read_labelled(source(path, unpaired="skip", num=2), 8)
+    assert read.names == ("1", "2")

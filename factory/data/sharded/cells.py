@@ -73,8 +73,8 @@ def empty(cells: pa.Array) -> npt.NDArray[np.bool_]:
     if pa.types.is_null(cells.type):
         return np.ones(len(cells), bool)
     sized = pc.list_value_length(cells) if _is_list(cells.type) else pc.binary_length(cells)
-    lengths: npt.NDArray[np.int64] = sized.fill_null(0).to_numpy(zero_copy_only=False)
-    return lengths == 0
+    lengths = np.asarray(sized.fill_null(0).to_numpy(zero_copy_only=False))
+    return np.asarray(lengths == 0)
 
 
 def _npy(cell: pa.Scalar) -> bytes:

@@ -36,7 +36,7 @@ def find_columns(
     Raises UserError that begins with url and has the keys to set.
     """
     problems = Problems()
-    pictures = [field.name for field in schema if cells.holds_pictures(field.type)]
+    pictures = [str(field.name) for field in schema if cells.holds_pictures(field.type)]
     found_image = _column(schema, image, "image", pictures, IMAGE_WORDS, MASK_WORDS, url, problems)
     found_mask = None
     if labelled:
@@ -104,7 +104,7 @@ def _column(
             return named
         return None
     # Lists of numbers are much else, too, so that their name must say what they are.
-    arrays = [field.name for field in schema if cells.holds_arrays(field.type)]
+    arrays = [str(field.name) for field in schema if cells.holds_arrays(field.type)]
     meant = [name for name in (*pictures, *arrays) if name.lower() in words]
     meant = meant or [name for name in pictures if name.lower() not in other_words]
     if len(meant) == 1:

@@ -23,7 +23,9 @@ SIDE = 24
 SQUARE = [[4, 4, 12, 4, 12, 12, 4, 12]]
 
 
-def annotation(image: int, category: int, segmentation: Any, **more: Any) -> dict[str, Any]:
+def annotation(
+    image: int | str, category: int | str, segmentation: Any, **more: Any
+) -> dict[str, Any]:
     return {"image_id": image, "category_id": category, "segmentation": segmentation, **more}
 
 

@@ -16,6 +16,7 @@ from factory.commands import failed
 from factory.config import Config, dump_config, load_config, parse_override
 from factory.config.recipes import recipe_file
 from factory.errors import UserError, shown
+from factory.next_commands import commands_after
 from factory.progress import print_lines
 from factory.signals import end_in_order
 
@@ -99,18 +100,42 @@ def _exit_code(command: Command, args: argparse.Namespace) -> int:
         command.check(config)
         print("everything that can be checked beforehand is fine; nothing was started")
         return 0
-    return command.run(config, args.config) if command.takes_file else command.run(config)
+    code = command.run(config, args.config) if command.takes_file else command.run(config)
+    if not code:
+        _tell_next(command, config, args)
+    return code
+
+
+def _tell_next(command: Command, config: Config, args: argparse.Namespace) -> None:
+    """Prints the commands that may come next; those that read a config only where it says all that
+    they need, and nothing of it was given for this command alone."""
+    words: list[str] = []
+    if args.recipe is not None:
+        words = ["--recipe", args.recipe]
+    elif args.config is not None:
+        words = ["--config", args.config]
+    # Fewer images of a source are no other ones.
+    keys = {key for key, _ in _overrides(command, args) if not key.endswith(".num")}
+    if any(key == "train.url" or key.startswith(("data", "models")) for key in keys):
+        words = []
+    if words and command.name == "inspect" and "preset" in keys:
+        words += ["--preset", str(config.preset)]
+    if lines := commands_after(command.name, config, words):
+        print("\n".join(["next:", *(f"  {shown(line)}" for line in lines)]))
+
+
+def _overrides(command: Command, args: argparse.Namespace) -> list[tuple[str, Any]]:
+    """The keys that are set by --set and then by flags, with their values."""
+    overrides = [parse_override(text) for text in args.set]
+    # An argument without a flag is called as its key.
+    keys = [options.get("dest", name) for name, options in command.arguments.items()]
+    return overrides + [(key, value) for key in keys if (value := getattr(args, key)) is not None]
 
 
 def _config(command: Command, args: argparse.Namespace) -> Config:
     """The config of a file or a recipe, with overrides and then with flags."""
-    overrides = [parse_override(text) for text in args.set]
-    # An argument without a flag is called as its key.
-    keys = [options.get("dest", name) for name, options in command.arguments.items()]
-    overrides += [(key, value) for key in keys if (value := getattr(args, key)) is not None]
-    return load_config(
-        recipe_file(args.recipe) if args.recipe is not None else args.config, overrides
-    )
+    file = recipe_file(args.recipe) if args.recipe is not None else args.config
+    return load_config(file, _overrides(command, args))
 
 
 def _line(error: BaseException) -> str:

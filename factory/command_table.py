@@ -6,6 +6,7 @@ from typing import Any
 
 from factory import commands
 from factory.config import Config
+from factory.config.presets import PRESETS
 
 Options = Mapping[str, Mapping[str, Any]]
 """Arguments by name, each with what `ArgumentParser.add_argument` takes beside it."""
@@ -82,6 +83,10 @@ _LIST = [
             "--unlabelled": {"metavar": "FOLDER", "help": "images that the DDPM learns from"},
             "--labelled": {"metavar": "FOLDER", "help": "images and masks to learn from"},
             "--test": {"metavar": "FOLDER", "help": "images and masks to measure on"},
+            "--preset": {
+                "choices": tuple(PRESETS),
+                "help": "image size, network and training; absent: 64px, or 32px of small images",
+            },
         },
     ),
     Command(

@@ -42,7 +42,7 @@ def init(args: Namespace) -> int:
     from factory.new_config.roles import ROLES
 
     named = {role: url for role in ROLES if (url := getattr(args, role)) is not None}
-    print("\n".join(map(shown, command.init(args.folders, named, args.out))))
+    print("\n".join(map(shown, command.init(args.folders, named, args.out, args.preset))))
     return 0
 
 

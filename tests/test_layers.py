@@ -28,6 +28,7 @@ data.drawn.*
 data.kinds.*
 config.*
 config
+next_commands
 new_config.*
 progress streams signals precision embedded ray_internals.*
 data.cache.*

@@ -174,7 +174,7 @@ def lines(inspection: Inspection) -> list[str]:
     ]
     memory = f"{found.num_bytes / 2**20:,.1f} MiB of pixels as they are used"
     text = [
-        f"images   {found.num_images}",
+        f"images   {found.num_images:,}",
         f"sizes    {_listed(sizes)}",
         f"modes    {_listed(found.modes)}",
         f"formats  {_listed(found.formats)}",
@@ -245,9 +245,9 @@ def _notes(
     num = len(prints)
     if source.num is not None and num < source.num and is_whole:
         yield f"{counted(num, 'image')}, fewer than num: {source.num}."
-    for name, count in counts.items():
-        if num and not count:
-            yield f"class {name} never occurs."
+    if num and (absent := [name for name, count in counts.items() if not count]):
+        what, verb = ("class", "occurs") if len(absent) == 1 else ("classes", "occur")
+        yield f"{what} {some(absent)} never {verb}."
     if repeats := duplicates.num_repeated(prints):
         yield f"{counted(repeats, 'image')} with the same pixels as another one."
     if alike := duplicates.nearly_equal(prints):
@@ -270,8 +270,8 @@ def _bar(share: float) -> str:
 
 
 def _unread(source: Source) -> str:
-    """Files below a source's url that are no images, by their endings; empty without any, and for
-    sources that are no folders of images."""
+    """Files below a source's url that are neither images nor its lists, by their endings; empty
+    without any, and for sources that are no folders of images."""
     url = getattr(source, "url", None)
     if url is None or getattr(source, "kind", "") not in ("folder", "pairs"):
         return ""
@@ -280,4 +280,6 @@ def _unread(source: Source) -> str:
         names = tree.names() if tree else []
     except (OSError, UserError):
         return ""  # which listing the source has told
-    return listing.by_ending(n for n in names if not n.lower().endswith(listing.IMAGE_SUFFIXES))
+    lists = {getattr(source, key, None) for key in ("classes_url", "names_url")}
+    others = (name for name in names if not name.lower().endswith(listing.IMAGE_SUFFIXES))
+    return listing.by_ending(name for name in others if storage.join(url, name) not in lists)

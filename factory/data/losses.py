@@ -58,9 +58,10 @@ def sentences(losses: Losses, names: Iterable[str], size: int) -> list[str]:
         pixels, outside = int(losses.pixels[i]), int(losses.pixels_outside[i])
         if outside:
             whole = int(losses.masks_outside[i])
+            all_lost = f", in {whole} of {losses.masks[i]} images all of them" if whole else ""
             found.append(
                 f"class {name}: {outside / pixels:.2%} of its pixels lie outside the centred "
-                f"square, in {whole} of {losses.masks[i]} images all of them."
+                f"square{all_lost}."
             )
         if vanished := int(losses.regions_vanished[i]):
             found.append(

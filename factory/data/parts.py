@@ -47,13 +47,15 @@ def part_problems(
 
 
 def part_notes(rules: ClassRules, num_files: Mapping[str, int]) -> list[str]:
-    """Sentences on classes of which there is no file."""
+    """A sentence on classes of which there is no file, if there are any."""
     found = {rules.class_of_part(part) for part in num_files}
-    return [
-        f"class {name}: no image has a file of its parts ({', '.join(rule.parts)})."
+    absent = [
+        name if tuple(rule.parts) == (name,) else f"{name} ({', '.join(rule.parts)})"
         for i, (name, rule) in enumerate(zip(rules.classes.names, rules.rules, strict=True))
         if rule.parts and i not in found
     ]
+    what = "class" if len(absent) == 1 else "the classes"
+    return [f"no image has a file of {what} {some(absent)}."] if absent else []
 
 
 def _proposed(names: Sequence[str], parts: Sequence[str]) -> str:

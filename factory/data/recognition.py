@@ -14,6 +14,7 @@ from factory.data import drawn_candidates, pairing_hints, published_classes, str
 from factory.data.candidates import SPLITS, Candidate, Files
 from factory.data.layouts import LAYOUTS
 from factory.data.listing import IMAGE_SUFFIXES, Listing
+from factory.data.split_lists import listed_splits
 from factory.data.trees import Tree
 from factory.errors import UnreadableImage
 
@@ -192,10 +193,14 @@ def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | No
         keys |= {} if (images, masks) == ("images", "masks") else {"images": images, "masks": masks}
         if num_paired < max(len(stems), len(mask_stems)):
             keys["unpaired"] = "skip"
-        return Candidate(keys, _inner_splits(images, masks, image_names))
+        splits = _inner_splits(images, masks, image_names)
+        return Candidate(keys, splits or listed_splits(files, before, image_names))
     listing = Listing(files.tree, f"{prefix}{images}", tuple(image_names))
     hint = pairing_hints.find(listing, True, _within(files, before, (images, masks)))
-    return Candidate({**keys, "url": files.url, **hint.keys}) if hint else None
+    if hint is None:
+        return None
+    keys = {**keys, "url": files.url, **hint.keys}
+    return Candidate(keys, listed_splits(files, before, image_names))
 
 
 def _within(files: Files, before: str, folders: Sequence[str]) -> list[str]:
@@ -225,7 +230,7 @@ def _beside(files: Files) -> Iterator[Candidate]:
         return
     keys = {"kind": "pairs", "url": files.url, **hint.keys}
     if _masks_look_like_masks(files, keys):
-        yield Candidate(keys)
+        yield Candidate(keys, listed_splits(files, "", files.pictures))
 
 
 def _masks_look_like_masks(files: Files, keys: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from factory.config import Config, required
 from factory.data.inspection import check_disjoint
 from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
-from factory.errors import UserError, counted, shown
+from factory.errors import UserError, counted, shown, some
 from factory.labeling import evaluation
 from factory.labeling.fitting import fit_head, new_head_config
 from factory.labeling.head import Head
@@ -111,7 +111,7 @@ def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
     images = counted(len(labelled), "labelled image")
     tell(f"fit | {images}, {len(labelled.classes)} classes | on {device}")
     if absent := _absent(labelled):
-        tell(f"fit | warning: no pixel of {', '.join(absent)}, which can never be learned")
+        tell(f"fit | warning: no pixel of {some(absent)}, which can never be learned")
     with _room_on(device, "fit.pool_gib"):
         model.unet.to(device)
         return fit_head(model, labelled, config)

@@ -1,25 +1,32 @@
 """`factory init`: looks at people's images and writes a config for them."""
 
 import json
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from factory import storage
-from factory.config import parse_config
+from factory.config import Config, parse_config
 from factory.errors import Problems, UserError
 from factory.new_config.draft import Draft, draft
 from factory.new_config.roles import Role, assign
+from factory.new_config.shape import Shape
 from factory.new_config.writing import config_text
+from factory.next_commands import all_commands
+from factory.values import TOY
 from factory.yaml_reading import parse_yaml
 
+_MANY_HOURS = 4
+"""A training that takes longer on a core is a GPU's work."""
 
-def init(folders: Sequence[str], named: Mapping[Role, str], out: str) -> list[str]:
+
+def init(
+    folders: Sequence[str], named: Mapping[Role, str], out: str, preset: str | None = None
+) -> list[str]:
     """Writes a config, and the lists of names that it needs beside it; returns what to tell.
 
     folders: folders, archives or URLs, whose roles are found by what they hold. named: those whose
-    role is known. Raises UserError if there is a file already, or if it is not clear what lies
-    there; then nothing is written. Raises OSError.
+    role is known. preset: absent, the one that fits the images. Raises UserError if there is a file
+    already, or if it is not clear what lies there; then nothing is written. Raises OSError.
     """
     if not folders and not named:
         raise UserError("Name at least one folder of images: factory init FOLDER --out my.yaml.")
@@ -37,17 +44,18 @@ def init(folders: Sequence[str], named: Mapping[Role, str], out: str) -> list[st
         problems,
     )
     problems.raise_if_any()
-    made = draft(roles, lists_url, problems)
+    made = draft(roles, lists_url, preset, problems)
     problems.raise_if_any()
     run = f"out/{PurePosixPath(out).stem}"
     words = [*folders, *(f"--{role} {url}" for role, url in named.items())]
+    words += [] if preset is None else ["--preset", preset]
     text = config_text(made, run, f"factory init {' '.join(words)} --out {out}")
-    parse_config(parse_yaml(text), out)
+    config = parse_config(parse_yaml(text), out)
     if made.lists:
         listed = json.dumps(made.lists, indent=1, ensure_ascii=False)
         storage.write_new(storage.normalize(lists_url), listed.encode())
     storage.write_new(storage.normalize(out), text.encode())
-    return _told(made, out, lists_url)
+    return _told(made, config, out, lists_url)
 
 
 def _as_given(url: str) -> str:
@@ -56,22 +64,28 @@ def _as_given(url: str) -> str:
     return url.rstrip("/") or url
 
 
-def _told(made: Draft, out: str, lists_url: str) -> list[str]:
+def _size(shape: Shape) -> Iterator[str]:
+    """The preset, what its training takes without a GPU, and what would take less."""
+    cost = f", {shape.cost}" if shape.cost else ""
+    yield f"preset: {shape.preset}, {shape.num_steps:,} steps{cost}"
+    if shape.preset != TOY and (shape.core_hours or 0) > _MANY_HOURS:
+        yield (
+            "  without a GPU, begin with --preset toy, a small network for 32 px, and end the "
+            "training early with --num-steps"
+        )
+
+
+def _told(made: Draft, config: Config, out: str, lists_url: str) -> list[str]:
     """What was found and decided, what to do next, and what to look at."""
     shape = made.shape
     assert shape is not None
-    quoted = shlex.quote(out)
     lines = [*made.said]
     if made.classes is not None and made.classes.names:
         lines.append(f"classes: {', '.join(made.classes.names)}, {made.classes.source}")
-    lines.append(f"preset: {shape.preset}, {shape.num_steps:,} steps")
+    lines += _size(shape)
     lines.append(f"{out}: written" + (f", with {lists_url}" if made.lists else ""))
-    commands = ["inspect", "train"]
-    commands += ["fit"] if "labelled" in made.sections else []
-    commands += ["evaluate"] if {"labelled", "test"} <= made.sections.keys() else []
-    commands += ["generate"] if "labelled" in made.sections else []
     lines.append("next:")
-    lines += [f"  factory {command} --config {quoted}" for command in commands]
+    lines += [f"  {command}" for command in all_commands(config, ["--config", out])]
     doubts = list(dict.fromkeys(made.doubts))
     if "labelled" not in made.sections:
         doubts.append("data.labelled: 20 to 100 of the images need masks before `factory fit`")

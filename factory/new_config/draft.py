@@ -12,7 +12,7 @@ from factory.new_config.looking import Images
 from factory.new_config.roles import ROLES, Role, Roles
 from factory.new_config.shape import Shape, fit_of, shape_of
 
-_MANY_LABELLED = 200
+_FEW_UNLABELLED = 500
 
 
 @dataclass
@@ -32,15 +32,29 @@ class Draft:
     """What people should look at, each the end of a sentence."""
 
     @property
+    def to_label(self) -> Role | None:
+        """The section whose images get masks from the ensemble: one that has images without any,
+        or at least images that are not learned from; None where no masks are learned from."""
+        if "labelled" not in self.sections:
+            return None
+        has_more = self.num("unlabelled") > self.num("labelled")
+        return "unlabelled" if has_more or "test" not in self.sections else "test"
+
+    def num(self, role: Role) -> int:
+        """The number of images of a section."""
+        return len(self.lists.get(role, ())) or self.images[role].num
+
+    @property
     def sections(self) -> dict[Role, dict[str, Any]]:
         """The sections in their order."""
         return {role: self.roles.sections[role] for role in ROLES if role in self.roles.sections}
 
 
-def draft(roles: Roles, lists_url: str, problems: Problems) -> Draft:
+def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) -> Draft:
     """A config for these places; what cannot be read is added to problems. Raises OSError.
 
-    lists_url: the file that will have the lists of names.
+    lists_url: the file that will have the lists of names. preset: the one that is asked for, if
+    any.
     """
     made = Draft(roles)
     _add_classes(made, problems)
@@ -55,7 +69,7 @@ def draft(roles: Roles, lists_url: str, problems: Problems) -> Draft:
         _keep_test_apart(made, names)
     for key in made.lists:
         made.roles.sections[_role(key)] |= {"names_url": lists_url, "names_key": key}
-    _add_geometry(made)
+    _add_geometry(made, preset)
     return made
 
 
@@ -161,7 +175,7 @@ def _keep_test_apart(made: Draft, names: Mapping[Role, Sequence[str]]) -> None:
         made.said.append(f"data.unlabelled: without the images of test: {left}")
 
 
-def _add_geometry(made: Draft) -> None:
+def _add_geometry(made: Draft, preset: str | None) -> None:
     """Adds how images become square, and the size and length of the training."""
     for role, section in made.roles.sections.items():
         if fit := fit_of(made.images[role]):
@@ -169,5 +183,9 @@ def _add_geometry(made: Draft) -> None:
     if any("fit" in section for section in made.roles.sections.values()):
         made.doubts.append("fit: crop, pad, stretch or tile, for images that are not square")
     first = next(role for role in ROLES if role in made.images)
-    num = len(made.lists.get("unlabelled", ())) or made.images[first].num
-    made.shape = shape_of(Images(num, made.images[first].sizes))
+    if (num := made.num(first)) < _FEW_UNLABELLED:
+        made.doubts.append(
+            f"whether there are more such images, with or without masks: of {num:,} the DDPM "
+            "learns little more than to repeat them"
+        )
+    made.shape = shape_of(Images(num, made.images[first].sizes), preset)

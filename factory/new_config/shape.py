@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from factory.config.presets import PRESETS, Preset
 from factory.data.reading import Fit
+from factory.errors import counted
 from factory.new_config.looking import Images
 
 MAX_PASSES = 1000
@@ -11,6 +12,8 @@ MAX_PASSES = 1000
 _MIN_STEPS = 1000
 _SQUARE, _CROPPED = 1.02, 1.35
 """Ratios of sides up to which images count as square, and up to which cropping loses little."""
+_ROUNDED_HOURS = 3
+"""Shorter times are told in minutes."""
 _SMALL = 48
 """Images whose shorter side has fewer pixels are taken at 32 px."""
 
@@ -26,16 +29,26 @@ class Shape:
     """How images become square; None if they are."""
 
     @property
-    def hours(self) -> int | None:
+    def core_hours(self) -> float | None:
         """Hours of one CPU core; None where they have not been measured."""
-        if self.row.core_seconds is None:
-            return None
-        return max(1, round(self.row.core_seconds * self.num_steps / 3600))
+        seconds = self.row.core_seconds
+        return None if seconds is None else seconds * self.num_steps / 3600
+
+    @property
+    def cost(self) -> str:
+        """The same in words; empty where they have not been measured."""
+        if self.core_hours is None:
+            return ""
+        if self.core_hours < _ROUNDED_HOURS:
+            time = counted(max(1, round(60 * self.core_hours)), "minute")
+        else:
+            time = counted(round(self.core_hours), "hour")
+        return f"about {time} of one CPU core"
 
 
-def shape_of(images: Images) -> Shape:
-    """The shape for images that are stored so."""
-    preset = "64px" if images.shorter_side >= _SMALL else "32px"
+def shape_of(images: Images, preset: str | None = None) -> Shape:
+    """The shape for images that are stored so. preset: the one that is asked for, if any."""
+    preset = preset or ("64px" if images.shorter_side >= _SMALL else "32px")
     row = PRESETS[preset]
     enough = MAX_PASSES * images.num // row.batch_size // 100 * 100
     num_steps = min(row.num_steps, max(_MIN_STEPS, enough))

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 TEST_SHARE, MAX_TEST = 0.2, 500
 """The share of the labelled images that is measured on, and the most of them."""
 _MIN_GROUPS = 5
+_START = "start of their names"
 _NUMBER_AT_THE_END = re.compile(r"^(.*[^0-9])[0-9]+$")
+_NUMBERS_AT_THE_END = re.compile(r"^(.+?)(?:[^0-9A-Za-z]+[0-9]+)+$")
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Split:
 def split(names: Sequence[str]) -> Split | None:
     """Divides names by their hashes; None if there are not two of them.
 
-    Names that are alike but for the number at their end, or lie in one folder, are kept together
-    if there are enough such groups: they may be frames of a video, or images of one patient.
+    Names that are alike but for the numbers at their end, or lie in one folder, are kept together
+    if there are enough such groups: they may be frames of a video, images of one patient, or tiles
+    of one image.
     """
     if len(names) < 2:
         return None
@@ -46,7 +49,7 @@ def split(names: Sequence[str]) -> Split | None:
 
 def _groups(names: Sequence[str]) -> tuple[dict[str, list[str]], str]:
     """What is kept together, by a name of its own."""
-    for key, by in ((_folder, "folder"), (_start, "start of their names")):
+    for key, by in ((_folder, "folder"), (_first_words, _START), (_start, _START)):
         groups: dict[str, list[str]] = defaultdict(list)
         for name in names:
             groups[key(name)].append(name)
@@ -59,7 +62,15 @@ def _folder(name: str) -> str:
     return name.rpartition("/")[0]
 
 
+def _first_words(name: str) -> str:
+    """The name without all the numbers at its end, such as the place of a tile."""
+    stem = name.rpartition(".")[0] or name
+    found = _NUMBERS_AT_THE_END.match(stem)
+    return found[1] if found else stem
+
+
 def _start(name: str) -> str:
+    """The name without the last number at its end."""
     stem = name.rpartition(".")[0] or name
     found = _NUMBER_AT_THE_END.match(stem)
     return found[1] if found else stem

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from factory.data.kinds.resolving import value_as_yaml
-from factory.errors import counted
 from factory.new_config.draft import Draft
 from factory.new_config.roles import Role
 from factory.new_config.shape import MAX_PASSES
@@ -39,7 +38,7 @@ def _lines(draft: Draft, run: str, command: str) -> Iterator[str]:
     yield f"# Written by `{command}`."
     yield "# `factory inspect --config THIS_FILE` says whether all of it can be read, and shows it."
     yield ""
-    yield f"preset: {shape.preset}  # {size}x{size} pixels; 32px, 64px, 128px or 256px"
+    yield f"preset: {shape.preset}  # {size}x{size} pixels; others: toy, 32px, 64px, 128px, 256px"
     yield "data:"
     for role, about in _ABOUT.items():
         yield f"  # {about}"
@@ -59,6 +58,14 @@ def _lines(draft: Draft, run: str, command: str) -> Iterator[str]:
     yield "generate:"
     yield f"  url: {value_as_yaml(f'{run}/dataset')}"
     yield "  num: 1000  # pairs of image and mask"
+    yield "label:"
+    yield f"  url: {value_as_yaml(f'{run}/labels')}"
+    yield "  # The images that `factory label` makes masks for, unless it is given a folder."
+    if (role := draft.to_label) is None:
+        yield "  # source: {kind: folder, url: FOLDER_OF_IMAGES}"
+    else:
+        yield "  source:"
+        yield from _section(draft.sections[role])
 
 
 def _section(section: Mapping[str, Any]) -> Iterator[str]:
@@ -75,10 +82,10 @@ def _about_steps(draft: Draft) -> str:
     """What the steps cost, and why they are so many."""
     shape = draft.shape
     assert shape is not None
-    why = (
-        f"the preset's would show each image more than {MAX_PASSES:,} times"
-        if shape.num_steps < shape.row.num_steps
-        else "the preset's"
-    )
-    cost = f"; {counted(shape.hours, 'hour')} of one CPU core" if shape.hours else ""
-    return f"{why}{cost}"
+    row, why = shape.row, "the preset's"
+    if shape.num_steps < row.num_steps:
+        why = (
+            f"few images: the preset's {row.num_steps:,} would show each more than "
+            f"{MAX_PASSES:,} times"
+        )
+    return f"{why}; {shape.cost}" if shape.cost else why

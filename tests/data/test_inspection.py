@@ -55,6 +55,14 @@ def test_a_source_is_counted_as_it_is_stored(source: PairsSource) -> None:
     assert found.modes == {"RGB": 1, "L": 1} and found.formats == {"PNG": 2}
 
 
+def test_lists_that_a_source_reads_are_not_told_as_left_aside(source: PairsSource) -> None:
+    lists = Path(source.url) / "lists.json"
+    lists.write_text('{"train": ["a.png"]}')
+    assert inspection.inspect(source, 8, labelled=True).unread == "1 .json"
+    listed = source.model_copy(update={"names_url": str(lists), "names_key": "train"})
+    assert inspection.inspect(listed, 8, labelled=True).unread == ""
+
+
 def test_class_shares_leave_out_ignored_pixels(source: PairsSource) -> None:
     found = inspection.inspect(source, 8, labelled=True)
     assert found.image_counts == {"background": 2, "thing": 1, "rare": 0}

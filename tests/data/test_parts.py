@@ -162,7 +162,7 @@ def test_parts_of_no_class_are_refused_with_the_number_of_their_files(tmp_path: 
 def test_classes_without_a_file_are_told(tmp_path: Path) -> None:
     more = [MIDDLE_CLASS, RIGHT_CLASS, {"name": "top", "parts": ["top", "lid"]}]
     read = loading.read_labelled(parts_of(tmp_path, **classes("none", LEFT_CLASS, *more)), 8)
-    assert "class top: no image has a file of its parts (top, lid)." in read.notes
+    assert "no image has a file of class top (top, lid)." in read.notes
     told = "of the parts of masks, left is class l, middle is class m, right is class r, top, lid"
     assert any(note.startswith(told) for note in read.notes)
 

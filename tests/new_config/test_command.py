@@ -284,6 +284,67 @@ def test_what_is_not_clear_is_refused(
     assert message in refused(*arguments)
 
 
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"splits.json": json.dumps({"train_1": ["0"], "train_3": ["0", "2", "3"], "test": ["1"]})},
+        {"data/splits.json": json.dumps({"train": ["0.png", "2.png", "3.png"], "val": ["1.png"]})},
+        {"data/train.txt": "0\n2\n3\n", "data/val.txt": "images/1.png\n", "data/readme.txt": "0"},
+    ],
+)
+def test_a_split_in_lists_beside_the_images_is_used(
+    lists: dict[str, str], init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "all/data", *[mask(0, 1)] * 5)
+    for name, text in lists.items():
+        (tmp_path / "all" / name).write_text(text)
+    said = init("all")
+    assert "split train" in said and "chosen by hashes" not in said
+    assert names(load_config("my.yaml")) == {
+        "unlabelled": {"0.png", "2.png", "3.png", "4.png"},
+        "labelled": {"0.png", "2.png", "3.png"},
+        "test": {"1.png"},
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"train": ["0.png"]}', '{"train": ["0.png"], "test": ["elsewhere.png"]}', "[1]", "{"),
+        '{"train": [0], "test": [1]}',
+    ],
+)
+def test_lists_that_are_no_split_of_the_images_are_passed_over(
+    text: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0, 1)] * 5)
+    (tmp_path / "data/splits.json").write_text(text)
+    assert "chosen by hashes" in init("data")
+
+
+def test_the_preset_that_is_asked_for_is_written(init: Callable[..., str], tmp_path: Path) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    said = init("data", "--preset", "toy")
+    assert load_config("my.yaml").preset == "toy" and "preset: toy, 1,000 steps" in said
+
+
+def test_what_is_labelled_is_what_has_no_masks_or_else_was_not_learned_from(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "few", *[mask(0, 1)] * 5)
+    init("few")
+    config = load_config("my.yaml")
+    found = loading.load(config.label.source, 16, labelled=False).names  # type: ignore[arg-type]
+    assert set(found) == names(config)["test"]
+    assert config.label.url == f"{config.train.url}/labels"
+    (tmp_path / "my.yaml").unlink()
+    (tmp_path / "my.splits.json").unlink()
+    images(tmp_path / "many", 7, start=50)
+    init("few", "many")
+    config = load_config("my.yaml")
+    assert config.label.source == config.data.unlabelled
+
+
 def test_lists_of_names_are_files_that_people_can_edit(
     init: Callable[..., str], tmp_path: Path
 ) -> None:

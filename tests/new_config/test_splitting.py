@@ -35,6 +35,14 @@ def test_images_of_one_patient_are_on_one_side(form: str) -> None:
     assert groups[0] and groups[1] and not groups[0] & groups[1]
 
 
+def test_tiles_of_one_image_are_on_one_side() -> None:
+    names = [f"{i:04x}a_{x}_{y}.png" for i in range(40) for x in (0, 64, 128) for y in (0, 64)]
+    found = split(names)
+    assert found is not None and len(found.test) == 48
+    groups = [{name.partition("_")[0] for name in part} for part in (found.labelled, found.test)]
+    assert not groups[0] & groups[1]
+
+
 def test_a_group_that_is_nearly_all_is_learned_from() -> None:
     names = [f"a_{i}.png" for i in range(90)] + [f"{c}_{i}.png" for c in "bcdef" for i in range(2)]
     found = split(names)

@@ -119,7 +119,7 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
     from factory.data import class_finding, class_proposals
 
     if keys.get("layout") and "{part}" in LAYOUTS[keys["layout"]].masks:
-        return ClassKeys({}, "of the layout")
+        return ClassKeys({}, "of the layout", names=_names_of_layout(keys))
     if keys["kind"] != "pairs" and (rules := _rules_of(keys)):
         return ClassKeys({}, "of the files themselves", names=rules.classes.names)
     below = keys["url"].removeprefix(tree.url).strip("/")

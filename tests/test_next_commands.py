@@ -1,0 +1,112 @@
+"""Claims about the commands that come next: they are told by each command, and they work."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from factory.cli import main
+from factory.config import load_config
+from factory.next_commands import commands_after
+from tests.data.test_layouts import TREES
+
+SMALLER = {
+    "train": [
+        *("--num-steps=2", "--batch-size=2", "--set=train.unet.block_out_channels=[32,32]"),
+        *("--set=train.warmup_steps=1", "--set=train.use_gpu=false"),
+    ],
+    "fit": ["--num-members=2", "--set=fit.num_steps=3", "--set=fit.pixels_per_step=64"],
+    "label": ["--workers=here"],
+    "generate": [
+        *("--workers=here", "--num=3", "--samples-per-shard=2"),
+        "--set=generate.num_sampling_steps=4",
+    ],
+}
+"""What is added to a command, so that it takes a second or two."""
+Told = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def told_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Told:
+    """Runs a command as people give it in a shell, in a folder of its own; returns the lines of the
+    commands that it says come next."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str) -> list[str]:
+        program, command, *arguments = shlex.split(line)
+        assert program == "factory" and main([command, *arguments, *SMALLER.get(command, [])]) == 0
+        _, found, rest = capsys.readouterr().out.partition("\nnext:\n")
+        lines = [text.strip() for text in rest.splitlines() if text.startswith("  factory ")]
+        assert bool(lines) == bool(found)
+        return lines
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("layout", ["cityscapes", "voc", "celebamask-hq"])
+def test_a_published_dataset_goes_to_pairs_and_labels_by_the_commands_that_each_one_tells(
+    layout: str, told_next: Told, tmp_path: Path
+) -> None:
+    TREES[layout](tmp_path / "data")
+    whole = told_next("factory init data --out my.yaml --preset toy")
+    config, waiting, done = Path("my.yaml").read_text(), whole[:1], set()
+    while waiting:
+        line = waiting.pop(0)
+        if line not in done:
+            waiting += told_next(line)
+            done.add(line)
+    assert done >= set(whole), "what init says in one list is what the commands say one by one"
+    assert {shlex.split(line)[1] for line in done} == {
+        *("inspect", "train", "fit", "evaluate", "label", "generate", "report", "export", "verify")
+    }
+    assert Path("my.yaml").read_text() == config
+    run = tmp_path / "out" / "my"
+    assert (tmp_path / "my.inspect.png").is_file() and (run / "evaluation" / "sheet.png").is_file()
+    for name in ("dataset", "labels"):
+        assert (run / name / "report" / "index.html").is_file()
+    assert len(list((run / "export" / "masks").iterdir())) == 3
+
+
+CONFIG = """
+preset: toy
+data: {unlabelled: {kind: folder, url: images}}
+train: {url: out/my}
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "lines"),
+    [
+        ("inspect", "", ["factory train --config my.yaml"]),
+        ("train", "", ["factory sample --config my.yaml --ddpm out/my/model"]),
+        (
+            "train",
+            "models: {ddpm_url: out/my/model, ensemble_url: out/my/ensemble}",
+            ["factory sample --config my.yaml"],
+        ),
+        ("generate", "", ["report", "export", "verify"]),
+    ],
+)
+def test_what_a_config_has_nothing_for_is_left_out(
+    command: str,
+    more: str,
+    lines: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text(CONFIG + more)
+    found = commands_after(command, load_config("my.yaml"), ["--config", "my.yaml"])
+    assert len(found) == len(lines)
+    assert all(line in text for line, text in zip(lines, found, strict=True))
+
+
+def test_a_command_without_a_config_tells_only_what_its_dataset_is_for() -> None:
+    config = load_config(None)
+    assert commands_after("train", config, []) == []
+    assert len(commands_after("generate", config, [])) == 3

@@ -165,7 +165,7 @@ def fit(ddpm: Model, labelled: Labelled, **settings: Any) -> Segmenter:
 
 
 def show(
-    pairs: Sample | Iterable[Sample | Mapping[str, Any]],
+    pairs: Sample | Labelled | Iterable[Sample | Mapping[str, Any]],
     classes: Classes | None = None,
     *,
     num: int = 16,
@@ -174,14 +174,11 @@ def show(
     """A picture of the first num pairs, which a notebook displays: images above masks above both
     in one.
 
-    pairs: samples, or a `ShardDataset`, which also knows its classes. scale: how many pixels high
-    and wide a pixel is shown; by default about 128 an image. Raises UserError where there is no
-    pair.
+    pairs: samples, or labelled images or a `ShardDataset`, which also know their classes. scale:
+    how many pixels high and wide a pixel is shown; by default about 128 an image. Raises UserError
+    where there is no pair.
     """
-    if classes is None:
-        if not isinstance(pairs, ShardDataset):
-            raise UserError("classes: are missing. Give those of the segmenter: segmenter.classes.")
-        classes = Classes(pairs.plan.class_names, pairs.plan.palette)
+    classes = _classes_of(pairs) if classes is None else classes
     for name, number in (("num", num), ("scale", scale)):
         if number is None:
             continue
@@ -190,9 +187,12 @@ def show(
         if number < 1:
             raise UserError(f"{name}: must be at least 1, got {number}.")
     check_type("classes", classes, Classes)
-    check_type("pairs", pairs, Sample, Iterable)
-    some = [pairs] if isinstance(pairs, Sample) else islice(pairs, num)
-    shown = [_image_and_mask(pair) for pair in some]
+    check_type("pairs", pairs, Sample, Labelled, Iterable)
+    if isinstance(pairs, Labelled):
+        shown = list(zip(pairs.images[:num], pairs.masks[:num], strict=True))
+    else:
+        some = [pairs] if isinstance(pairs, Sample) else islice(pairs, num)
+        shown = [_image_and_mask(pair) for pair in some]
     if not shown:
         raise UserError("pairs: is empty. Give one pair at least.")
     rows = [
@@ -201,6 +201,15 @@ def show(
         [overlay(image, mask, classes) for image, mask in shown],
     ]
     return Image.fromarray(tile(rows, scale or max(1, 128 // len(shown[0][1]))))
+
+
+def _classes_of(pairs: object) -> Classes:
+    """The classes of what knows its own. Raises UserError for anything else."""
+    if isinstance(pairs, Labelled):
+        return pairs.classes
+    if isinstance(pairs, ShardDataset):
+        return Classes(pairs.plan.class_names, pairs.plan.palette)
+    raise UserError("classes: are missing. Give those of the segmenter: segmenter.classes.")
 
 
 def _image_and_mask(pair: Sample | Mapping[str, Any]) -> tuple[UInt8, UInt8]:

@@ -110,6 +110,10 @@ def test_a_dataset_holds_the_pairs_that_are_sampled_in_memory(
     assert factory.show(dataset, scale=1) == picture, "which knows its classes"
     assert factory.show(dataset, num=2, scale=1).size == (2 + 2 * 18, 2 + 3 * 18)
     assert factory.show(pairs[0], segmenter.classes, scale=1).size == (2 + 18, 2 + 3 * 18)
+    images, masks = [pair.image for pair in pairs], [pair.mask for pair in pairs]
+    labelled = factory.labelled_arrays(images, masks, segmenter.classes.names)
+    assert factory.show(labelled, segmenter.classes, scale=1) == picture
+    assert factory.show(labelled, scale=1).size == picture.size, "which know theirs, too"
     # A notebook shows what has this method.
     assert picture._repr_png_().startswith(b"\x89PNG")
 

@@ -1,5 +1,6 @@
 """Claims about the notebook in examples/: it runs, anywhere, and is kept without outputs."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,12 @@ def test_the_notebook_runs_in_another_folder_and_shows_pictures(
 ) -> None:
     for name in ("TMPDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
+    shutil.copytree(NOTEBOOK.parent / "nuclei64", tmp_path / "nuclei64")
     client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": tmp_path}})
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     printed = "".join(output.get("text", "") for output in outputs)
-    assert "16 pairs, of which 8 are kept" in printed
+    assert "56 to learn from, 14 to measure on" in printed
+    assert float(printed.partition("mean IoU ")[2].split()[0]) > 0.7
+    assert "70 images are labelled" in printed and "16 pairs, of which 8 are kept" in printed

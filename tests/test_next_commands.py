@@ -9,6 +9,7 @@ import pytest
 from factory.cli import main
 from factory.config import load_config
 from factory.next_commands import commands_after
+from tests.data.inputs import encoded, flat, put
 from tests.data.test_layouts import TREES
 
 SMALLER = {
@@ -90,6 +91,8 @@ train: {url: out/my}
             ["factory sample --config my.yaml"],
         ),
         ("generate", "", ["report", "export", "verify"]),
+        ("label", "", ["factory report out/my/labels", "factory verify out/my/labels"]),
+        ("label", "label: {format: png}", ["factory verify out/my/labels"]),
     ],
 )
 def test_what_a_config_has_nothing_for_is_left_out(
@@ -104,6 +107,40 @@ def test_what_a_config_has_nothing_for_is_left_out(
     found = commands_after(command, load_config("my.yaml"), ["--config", "my.yaml"])
     assert len(found) == len(lines)
     assert all(line in text for line, text in zip(lines, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], True),
+        (["--set", "data.unlabelled.num=1"], True),
+        (["--set", "data.unlabelled.url=images"], False),
+        (["--set", "models.ddpm_url=toy"], False),
+    ],
+)
+def test_commands_that_lack_what_was_given_for_one_alone_are_not_told(
+    arguments: list[str],
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text(CONFIG)
+    for i in range(2):
+        put(Path("images"), **{f"{i}_png": encoded(flat(40 * i))})
+    assert main(["inspect", "--config", "my.yaml", *arguments]) == 0
+    assert ("\nnext:\n" in capsys.readouterr().out) == told
+
+
+def test_the_preset_that_inspect_was_given_is_told_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text(CONFIG)
+    put(Path("images"), a_png=encoded(flat(40)))
+    assert main(["inspect", "--config", "my.yaml", "--preset", "32px"]) == 0
+    assert "factory train --config my.yaml --preset 32px" in capsys.readouterr().out
 
 
 def test_a_command_without_a_config_tells_only_what_its_dataset_is_for() -> None:

@@ -61,11 +61,11 @@ def _lines(draft: Draft, run: str, command: str) -> Iterator[str]:
     yield "label:"
     yield f"  url: {value_as_yaml(f'{run}/labels')}"
     yield "  # The images that `factory label` makes masks for, unless it is given a folder."
-    if (role := draft.to_label) is None:
+    if (to_label := draft.to_label) is None:
         yield "  # source: {kind: folder, url: FOLDER_OF_IMAGES}"
     else:
         yield "  source:"
-        yield from _section(draft.sections[role])
+        yield from _section(draft.sections[to_label])
 
 
 def _section(section: Mapping[str, Any]) -> Iterator[str]:

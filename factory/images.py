@@ -6,6 +6,7 @@ Shapes: H height, W width, B batch.
 import io
 import struct
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,10 @@ _OF_DAMAGE = (EOFError, LookupError, ArithmeticError, TypeError, RuntimeError, s
 """The errors that Pillow raises of damaged files beside those that it documents."""
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 """The end of a raw mode of Pillow's, by which it takes one byte of 16 bits -> that of the other."""
+_NEW_SUBFILE_TYPE = 254
+_OF_FIRST_PAGE = 0b101
+"""A TIFF's tag of what a page is, and its bits of a smaller copy and of a mask of another page."""
+_MAX_PREVIEWS = 32
 _OPTIONAL = {"avif": "AVIF", "jpg_2000": "JPEG 2000", "libtiff": "compressed TIFF"}
 """Pillow's name of a library that its build may lack -> the format that needs it."""
 
@@ -137,10 +142,26 @@ def _check_header(image: Image.Image) -> None:
     if not getattr(image, "is_animated", False) or image.format == "MPO":
         return
     if image.format == "TIFF":
+        if _has_only_previews(image):
+            return
         raise UnreadableImage("a file of several pages: save each as a file of its own")
     # To count the frames of a GIF is to read all of it.
     number = "several" if image.format == "GIF" else str(getattr(image, "n_frames", 1))
     raise UnreadableImage(f"an animation of {number} frames")
+
+
+def _has_only_previews(image: Image.Image) -> bool:
+    """True of a TIFF whose pages behind the first are smaller copies of it, or say what of it is
+    transparent, as photo and map programs write them. The first is at hand again afterwards."""
+    kinds = []
+    # To count the pages is to read all of them, and fails at one of a kind that is not read.
+    with suppress(EOFError):
+        for page in range(1, _MAX_PREVIEWS + 1):
+            with suppress(SyntaxError):
+                image.seek(page)
+            kinds.append(getattr(image, "tag_v2", {}).get(_NEW_SUBFILE_TYPE, 0))
+    image.seek(0)
+    return len(kinds) < _MAX_PREVIEWS and all(kind & _OF_FIRST_PAGE for kind in kinds)
 
 
 def _of_lower_bits(tile: ImageFile._Tile) -> ImageFile._Tile:

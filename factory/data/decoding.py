@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from factory import images
-from factory.data import deep_colors, npy
+from factory.data import deep_colors, npy, tiffs
 from factory.data.intensity import Range, to_8_bit
 from factory.data.npy import Values
 from factory.data.reading import DEFAULT_READING, Reading
@@ -21,6 +21,7 @@ from factory.images import UInt8
 
 UPRIGHT = 1
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_MAX_SIGNED = 2**31 - 1
 _SAMPLE_FORMAT, _SIGNED = 339, 2
 """Tags of a TIFF, and a value of each."""
 
@@ -81,7 +82,11 @@ def decode_image(data: bytes, way: Reading = DEFAULT_READING) -> Picture:
     0..255, and with an intensity all are: see `factory.data.intensity`. Raises UnreadableImage,
     also if the values are so few and so small that 8 bits would lose them.
     """
-    stored = _open_array(data) if npy.is_npy(data) else _open_image(data, way)
+    try:
+        found = _array_of(data)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{error}. Replace or remove this file.") from None
+    stored = _open_image(data, way) if found is None else _of_array(found, way)
     info, image, values = stored.info, stored.image, stored.values
     if values is None and way.intensity is not None:
         values = np.asarray(_rgb(image))
@@ -125,20 +130,63 @@ def open_file(data: bytes) -> Image.Image:
     of 64 bits, integers beyond 32 bits.
     """
     try:
-        image = npy.to_image(npy.read(data)) if npy.is_npy(data) else images.open_image(data)
+        found = _array_of(data)
+        if found is not None:
+            return _as_image(found)
+        image = images.open_image(data)
     except UnreadableImage as error:
         raise UnreadableImage(f"{error}. Replace or remove this file.") from None
-    if image.format == "TIFF" and image.mode == "L" and _is_signed(data):
+    if image.format == "TIFF" and image.mode in ("L", "I"):
+        _check_sign(image, data)
+    return image
+
+
+def _check_sign(image: Image.Image, data: bytes) -> None:
+    """Raises UnreadableImage for a TIFF of signed values that Pillow takes for unsigned ones, or
+    the other way round."""
+    is_signed = _SIGNED in np.ravel(images.tiff_tags(data).get(_SAMPLE_FORMAT, 1))
+    if is_signed and image.mode == "L":
         raise UnreadableImage(
             "signed values of 8 bits, of which negative ones would be taken for bright ones. Save "
             "them as .npy, or with 16 bits."
         )
+    if not is_signed and image.mode == "I" and np.asarray(image).min() < 0:
+        raise UnreadableImage(
+            f"values of 32 bits beyond {_MAX_SIGNED}, which would be taken for negative ones. Save "
+            "them as .npy."
+        )
+
+
+@dataclass(frozen=True)
+class _Array:
+    """A file whose values are an array."""
+
+    values: Values
+    """(H, W), (H, W, 3), or of uint8 (H, W, 4)."""
+    format: str
+    """NPY or TIFF."""
+    orientation: int = UPRIGHT
+
+
+def _array_of(data: bytes) -> _Array | None:
+    """The array of a file of numpy's, or of a TIFF that Pillow does not read; None of all other
+    files. Raises UnreadableImage without a remedy."""
+    if npy.is_npz(data):
+        data = npy.only_array(data)
+    if npy.is_npy(data):
+        return _Array(npy.read(data), "NPY")
+    if tiffs.is_for_pillow(data):
+        return None
+    values, orientation = tiffs.read(data)
+    return _Array(values, "TIFF", orientation)
+
+
+def _as_image(found: _Array) -> Image.Image:
+    image = npy.to_image(found.values)
+    image.format = found.format
+    if found.orientation in images.TURNS:
+        image.getexif()[ExifTags.Base.Orientation] = found.orientation
     return image
-
-
-def _is_signed(data: bytes) -> bool:
-    """True of a TIFF of signed integers, which Pillow reads as unsigned where they have 8 bits."""
-    return _SIGNED in np.ravel(images.tiff_tags(data).get(_SAMPLE_FORMAT, 1))
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -156,16 +204,14 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _open_array(data: bytes) -> _Stored:
-    """The content of a file of numpy's."""
-    try:
-        array = npy.read(data)
-    except UnreadableImage as error:
-        raise UnreadableImage(f"{error}. Replace or remove this file.") from None
+def _of_array(found: _Array, way: Reading) -> _Stored:
+    """The content of a file whose values are an array."""
+    array = found.values
     small = array.dtype in (np.bool_, np.uint8)
     image = Image.fromarray(array) if small else None
     mode = image.mode if image else f"{array.dtype}{' RGB' if array.ndim == 3 else ''}"
-    info = FileInfo((array.shape[1], array.shape[0]), mode, "NPY")
+    orientation = UPRIGHT if way.exif == "ignore" else found.orientation
+    info = FileInfo((array.shape[1], array.shape[0]), mode, found.format, orientation)
     return _Stored(info, image, None if small else array)
 
 

@@ -15,30 +15,19 @@ DEPTH_AT = 24
 """The offset of the byte in a PNG that holds its bits a channel."""
 _COLOR_TYPE_AT, _GREY_WITH_ALPHA = 25, 4
 """The offset of the byte in a PNG that holds its type of colours, and one of these types."""
-_BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 284, 2
-"""Two tags of a TIFF, and a value of the second."""
+_BITS_PER_SAMPLE = 258
+"""The tag of a TIFF of the bits of a channel."""
 
 
 def are_in(image: Image.Image, data: bytes) -> bool:
-    """True of a PNG or TIFF of several channels, each of 16 bits; image: as it was decoded.
-
-    Raises UnreadableImage for one that is decoded wrongly.
-    """
+    """True of a PNG or TIFF of several channels, each of 16 bits; image: as it was decoded."""
     if image.mode not in ("RGB", "RGBA", "RGBa", "CMYK"):
         return False
     if image.format == "PNG":
         return data[DEPTH_AT] == 16
     if image.format != "TIFF":
         return False
-    tags = images.tiff_tags(data)
-    if set(np.ravel(tags.get(_BITS_PER_SAMPLE, 0))) != {16}:
-        return False
-    if tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES:
-        raise UnreadableImage(
-            "16-bit colours of which each channel lies apart (TIFF's planar configuration 2). Save "
-            "them with the channels of a pixel together, or as .npy of shape (height, width, 3)."
-        )
-    return True
+    return set(np.ravel(images.tiff_tags(data).get(_BITS_PER_SAMPLE, 0))) == {16}
 
 
 def read(data: bytes) -> npt.NDArray[np.uint16]:

@@ -17,6 +17,8 @@ PERCENTS = 0.5, 99.5
 OF_16_BITS = 0.0, 65535.0
 OF_FLOATS = 0.0, 1.0
 _12_BITS = 2**12
+_USUAL = ((-1.0, 1.0), (0.0, 255.0), OF_16_BITS)
+"""Windows that programs use, the narrowest first."""
 
 Range = tuple[float, float]
 
@@ -75,9 +77,11 @@ def _default_window(values: Values, stored: Range) -> Range:
             f"black. {remedy(*stored)}"
         )
     if stored[0] < window[0] or stored[1] > window[1]:
+        usual = (w for w in _USUAL if w[0] <= stored[0] and stored[1] <= w[1])
         raise UnreadableImage(
             f"{values.dtype} of {stored[0]:g}..{stored[1]:g}: only {window[0]:g}..{window[1]:g} is "
-            f"read without being told what is black and what is white. {remedy(*stored)}"
+            "read without being told what is black and what is white. "
+            f"{remedy(*next(usual, stored))}"
         )
     return window
 

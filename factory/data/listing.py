@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy"),
-    *(".jp2", ".j2k", ".avif", ".ppm", ".pgm"),
+    *(".npz", ".jp2", ".j2k", ".avif", ".ppm", ".pgm"),
 )
 """Endings of the files that are read, in lower case."""
 PICTURE_SUFFIXES = (
     *(".heic", ".heif", ".jpx", ".jpf", ".jxl"),
     *(".jpe", ".jif", ".jfi", ".pjpeg", ".pjp", ".jxr", ".wdp", ".hdp", ".dib", ".apng", ".mpo"),
     *(".pcx", ".sgi", ".fits", ".fit", ".mat", ".img", ".qoi", ".pfm", ".xpm", ".xbm", ".j2c"),
-    *(".npz", ".dcm", ".dicom", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mrc"),
+    *(".dcm", ".dicom", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mrc"),
     *(".svs", ".ndpi", ".czi", ".lif", ".nd2", ".vsi", ".exr", ".hdr", ".pbm"),
     *(".pnm", ".tga", ".ico", ".psd", ".dng", ".cr2", ".nef", ".arw", ".raw", ".svg", ".pdf"),
 )

@@ -1,7 +1,9 @@
 """Claims about factory.data.decoding: the rules by which an image is read, or refused."""
 
 import io
+import re
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from factory.data import loading
-from factory.data.decoding import decode_image
+from factory.data.decoding import decode_image, image_size
 from factory.data.reading import Reading
 from factory.errors import UnreadableImage
 from factory.images import UInt8
@@ -164,12 +166,92 @@ def test_deep_colours_of_a_tiff_keep_all_their_bits_where_a_window_needs_them(
     assert np.array_equal(window, (DEEP_COLOURS.astype(int) - 1000).clip(0, 255))
 
 
-def test_deep_colours_with_each_channel_apart_are_refused() -> None:
-    planes = tiff(np.moveaxis(DEEP_COLOURS, -1, 0), photometric="rgb", planarconfig="separate")
-    with pytest.raises(UnreadableImage, match=r"each channel lies apart.*as .npy of shape"):
-        decode_image(planes)
-    planes = tiff(np.moveaxis(COLOURS, -1, 0), photometric="rgb", planarconfig="separate")
-    assert np.array_equal(pixels_of(planes), COLOURS)
+FLOATS = (COLOURS / 255).astype(np.float32)
+APART: dict[str, object] = {"photometric": "rgb", "planarconfig": "separate"}
+OF_TIFFFILE: dict[str, tuple[np.ndarray, dict[str, object]]] = {
+    "float32 RGB": (FLOATS, {"photometric": "rgb"}),
+    "float32 RGB, tiles": (FLOATS, {"photometric": "rgb", "tile": (16, 16)}),
+    "float32 RGB, big-endian": (FLOATS, {"photometric": "rgb", "byteorder": ">"}),
+    "float32 RGB, BigTIFF": (FLOATS, {"photometric": "rgb", "bigtiff": True}),
+    "float32, channels apart": (np.moveaxis(FLOATS, -1, 0), APART),
+    "float16 RGB": (FLOATS.astype(np.float16), {"photometric": "rgb"}),
+    "float64 RGB": (COLOURS / 255, {"photometric": "rgb"}),
+    "float32, 3 channels": (FLOATS, {"photometric": "minisblack", "planarconfig": "contig"}),
+    "uint8, channels apart": (np.moveaxis(COLOURS, -1, 0), APART),
+    "uint16, channels apart": (np.moveaxis(COLOURS, -1, 0) * np.uint16(257), APART),
+    "uint32 RGB": (COLOURS.astype(np.uint32) * 257, {"photometric": "rgb"}),
+}
+
+
+@pytest.mark.parametrize("case", OF_TIFFFILE)
+def test_tiffs_that_pillow_does_not_open_are_read_by_tifffile(case: str) -> None:
+    array, options = OF_TIFFFILE[case]
+    assert np.abs(pixels_of(tiff(array, **options)).astype(int) - COLOURS).max() <= 1
+    turned = tiff(array, extratags=[(274, 3, 1, 3, True)], **options)
+    assert np.array_equal(pixels_of(turned), pixels_of(tiff(array, **options))[::-1, ::-1])
+    assert np.array_equal(pixels_of(turned, exif="ignore"), pixels_of(tiff(array, **options)))
+
+
+def test_floats_of_64_bits_are_grey() -> None:
+    assert np.array_equal(pixels_of(tiff(GREY / 255)), grey(GREY))
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "said"),
+    [
+        (FLOATS, {"photometric": "rgb", "compression": "zlib"}, "is compressed. Save it without"),
+        (np.dstack([COLOURS, GREY, GREY]), {"planarconfig": "contig"}, "5 channels of uint8"),
+        (np.dstack([FLOATS, GREY]), {"photometric": "rgb"}, "4 channels of float32"),
+        (np.stack([FLOATS, FLOATS]), {"photometric": "rgb"}, "several pages"),
+        (GREY.astype(complex), {}, "a TIFF of complex128 values"),
+        (GREY / 255, {"photometric": "miniswhite"}, "in which 0 is white"),
+        (FLOATS, {"photometric": "cielab"}, "in colours other than RGB"),
+        (GREY.astype(np.uint32) + 2**31, {}, "beyond 2147483647.*as .npy"),
+    ],
+)
+def test_tiffs_that_nothing_reads_are_told_with_what_they_are(
+    array: np.ndarray, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UnreadableImage, match=said):
+        decode_image(tiff(array, **options))
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+def test_a_tiff_of_floats_that_is_cut_off_is_refused(kept: float) -> None:
+    data = tiff(FLOATS, photometric="rgb")
+    with pytest.raises(UnreadableImage, match="damaged image"):
+        decode_image(data[: int(len(data) * kept)])
+
+
+def test_without_tifffile_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(UnreadableImage, match=r"extra `tiff`: pip install -e '\.\[tiff\]'"):
+        decode_image(tiff(FLOATS, photometric="rgb"))
+    assert np.array_equal(pixels_of(tiff(COLOURS, photometric="rgb")), COLOURS)
+
+
+def pages(*kinds: int) -> bytes:
+    """A TIFF whose first page is COLOURS, and pages of these kinds behind it."""
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(COLOURS, photometric="rgb")
+        for kind in kinds:
+            of_mask = bool(kind & 4)
+            page = COLOURS[::2, ::2, 0] > 99 if of_mask else COLOURS[::2, ::2]
+            photometric = "minisblack" if of_mask else "rgb"
+            writer.write(page, photometric=photometric, subfiletype=kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kinds", [(1,), (1, 1, 1), (1, 5), (4,)])
+def test_smaller_copies_behind_the_page_of_a_tiff_are_passed_over(kinds: tuple[int, ...]) -> None:
+    assert np.array_equal(pixels_of(pages(*kinds)), COLOURS)
+
+
+@pytest.mark.parametrize("kinds", [(0,), (1, 0), (2,), (1,) * 40])
+def test_further_pages_of_a_tiff_are_refused(kinds: tuple[int, ...]) -> None:
+    with pytest.raises(UnreadableImage, match="a file of several pages"):
+        decode_image(pages(*kinds))
 
 
 def test_deep_grey_in_which_0_is_white_is_refused() -> None:
@@ -195,6 +277,13 @@ def grey(pixels: UInt8) -> UInt8:
         (DEEP_COLOURS, np.rint(DEEP_COLOURS / 257).astype(np.uint8)),
         (COLOURS / 255, COLOURS),
         ((GREY / 255).astype(np.float32), grey(GREY)),
+        (np.moveaxis(COLOURS, -1, 0), COLOURS),
+        (np.moveaxis(FLOATS, -1, 0), COLOURS),
+        (GREY[None], grey(GREY)),
+        (COLOURS[None], COLOURS),
+        (np.moveaxis(COLOURS, -1, 0)[None], COLOURS),
+        (np.dstack([COLOURS, np.full((37, 50), 255, np.uint8)]), COLOURS),
+        (COLOURS[:3], COLOURS[:3]),
     ],
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
@@ -202,14 +291,62 @@ def test_arrays_of_numpys_files_are_read_by_the_rules_of_images(
     array: np.ndarray, truth: UInt8
 ) -> None:
     assert np.array_equal(pixels_of(npy(array)), truth)
+    height, width = truth.shape[:2]
+    assert image_size(npy(array)[:200]) == (width, height)
 
 
-@pytest.mark.parametrize("ending", ["tif", "gif", "jp2", "avif", "ppm", "pgm", "jfif", "npy"])
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (
+            FLOATS[..., [0, 1, 2, 2]],
+            r"\(37, 50, 4\) of float32, whose last channel may be anything",
+        ),
+        (COLOURS[..., :2], r"\(37, 50, 2\), not \(height, width\)"),
+        (np.stack([COLOURS, COLOURS]), r"\(2, 37, 50, 3\), not"),
+    ],
+)
+def test_arrays_of_other_shapes_are_refused(array: np.ndarray, said: str) -> None:
+    with pytest.raises(UnreadableImage, match=said):
+        decode_image(npy(array))
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def test_an_archive_of_one_array_is_that_array() -> None:
+    assert np.array_equal(pixels_of(npz(arr_0=COLOURS)), COLOURS)
+    with pytest.raises(UnreadableImage, match=r"an archive of image.npy, label.npy, not of one"):
+        decode_image(npz(image=COLOURS, label=GREY))
+    for kept in (0.5, 0.9):
+        data = npz(a=COLOURS)
+        with pytest.raises(UnreadableImage, match="damaged archive of arrays"):
+            decode_image(data[: int(kept * len(data))])
+
+
+@pytest.mark.parametrize(
+    ("array", "window"),
+    [(2 * FLOATS - 1, "[-1, 1]"), (FLOATS * 255, "[0, 255]"), (FLOATS * 4000, "[0, 65535]")],
+)
+def test_the_window_that_programs_use_is_proposed_for_floats(
+    array: np.ndarray, window: str
+) -> None:
+    with pytest.raises(UnreadableImage, match=re.escape(f"Set intensity: {window}")):
+        decode_image(npy(array))
+
+
+@pytest.mark.parametrize(
+    "ending", ["tif", "gif", "jp2", "avif", "ppm", "pgm", "jfif", "npy", "npz"]
+)
 def test_files_of_these_endings_are_among_the_images_of_a_folder(
     tmp_path: Path, ending: str
 ) -> None:
     form = {"jp2": "JPEG2000", "tif": "TIFF", "jfif": "JPEG", "pgm": "PPM"}.get(ending, ending)
-    data = npy(flat(9)) if ending == "npy" else encoded(flat(9), form)
+    arrays = {"npy": npy(flat(9)), "npz": npz(image=flat(9))}
+    data = arrays[ending] if ending in arrays else encoded(flat(9), form)
     put(tmp_path, **{f"a_{ending}": data})
     assert abs(int(loading.read_images(folder(tmp_path), 8)[0, 4, 4, 0]) - 9) <= 2
 

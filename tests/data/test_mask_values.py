@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tifffile
 from PIL import Image
 
 from factory.data.class_forms import parse_rules
@@ -44,6 +45,21 @@ def saved(array: npt.NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
+def archived(array: npt.NDArray[Any]) -> bytes:
+    """The array as a .npz file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, array)
+    return buffer.getvalue()
+
+
+def encoded_by_tifffile(array: npt.NDArray[Any]) -> bytes:
+    """The array as a TIFF, of several with each channel apart."""
+    buffer = io.BytesIO()
+    apart = {"photometric": "rgb", "planarconfig": "separate"} if array.ndim == 3 else {}
+    tifffile.imwrite(buffer, array, **apart)
+    return buffer.getvalue()
+
+
 EXACT: dict[str, Callable[[], bytes]] = {
     "8-bit grey PNG": lambda: encoded(IDS),
     "16-bit grey PNG": lambda: encoded(Image.fromarray(IDS.astype(np.uint16))),
@@ -53,6 +69,10 @@ EXACT: dict[str, Callable[[], bytes]] = {
     "GIF": lambda: encoded(with_palette(IDS, np.eye(3, dtype=np.uint8) * 9), "GIF"),
     "NumPy": lambda: saved(IDS.astype(np.int64)),
     "NumPy of bytes": lambda: saved(IDS),
+    "NumPy with an axis before": lambda: saved(IDS[None]),
+    "NumPy's archive": lambda: archived(IDS.astype(np.int32)),
+    "TIFF of doubles": lambda: encoded_by_tifffile(IDS.astype(np.float64)),
+    "TIFF of equal channels apart": lambda: encoded_by_tifffile(np.stack([IDS] * 3)),
     "grey and opaque alpha": lambda: encoded(opaque("LA")),
     "three equal channels": lambda: encoded(opaque("RGB")),
     "three equal channels and opaque alpha": lambda: encoded(opaque("RGBA")),

@@ -1,67 +1,112 @@
-"""The seconds and the memory that `factory inspect` takes of many images of mixed sizes.
+"""The seconds and the memory that `factory inspect` takes of many images, in each of their forms.
 
-Makes pictures of 64 to 256 px, half of them PNG and half JPEG, and inspects few and all of them.
+Makes 64 to 256 px images with masks, and inspects them at 64 px: few and all of them. Each
+run is a process of its own. Processor time divided by the number of cores is what a quiet machine
+would need at least.
 """
 
 import argparse
-import resource
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import annotated_images
 import measuring
-import numpy as np
 from measuring import Row
-from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the command."""
+
+    seconds: float
+    processor_seconds: float
+    memory: float
+    """MiB at most."""
+    output: bytes
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line's."""
     arguments = measuring.parser(__doc__ or "")
     arguments.add_argument("--images", type=int, default=30_000)
-    arguments.add_argument("--few", type=int, default=300, help="of the run to compare with")
+    arguments.add_argument("--few", type=int, default=3_000, help="of the run to compare with")
+    arguments.add_argument("--kinds", nargs="+", choices=annotated_images.KINDS, metavar="KIND",
+                           default=annotated_images.KINDS)  # fmt: skip
+    arguments.add_argument(
+        "--folder", type=Path, help="keep the images here, and use those that are there"
+    )
+    arguments.add_argument(
+        "--other", type=Path, metavar="PATH", help="a checkout of another version to compare with"
+    )
     return arguments
 
 
 def main() -> None:
     arguments = parser().parse_args()
     with (
-        measuring.reporting("Inspecting", arguments.json) as (rows, _),
-        tempfile.TemporaryDirectory() as folder,
+        measuring.reporting("Inspecting", arguments.json) as (rows, notes),
+        tempfile.TemporaryDirectory() as temporary,
     ):
-        with ThreadPoolExecutor(arguments.threads) as pool:
-            list(pool.map(lambda i: make(Path(folder), i), range(arguments.images)))
-        for num in (arguments.few, arguments.images):
-            seconds, memory = inspected(folder, num)
-            rows.append(Row(f"{num:,} images", seconds, None, "s"))
-            rows.append(Row(f"{num:,} images: memory", memory, None, "MiB"))
+        for num in dict.fromkeys((arguments.few, arguments.images)):
+            folder = (arguments.folder or Path(temporary)).absolute() / str(num)
+            annotated_images.make(folder, num, arguments.threads)
+            for kind in arguments.kinds:
+                compare(folder, kind, num, arguments.runs, arguments.other, rows, notes)
 
 
-def make(folder: Path, i: int) -> None:
-    """Writes a smooth picture with a little noise."""
-    random = np.random.default_rng(i)
-    size = int(random.integers(64, 257))
-    coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3)).astype(np.uint8))
-    smooth = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC)).astype(int)
-    pixels = np.clip(smooth + random.integers(-6, 7, (size, size, 1)), 0, 255).astype(np.uint8)
-    picture = Image.fromarray(pixels)
-    if i % 2:
-        picture.save(folder / f"{i:06d}.jpg", quality=92)
-    else:
-        picture.save(folder / f"{i:06d}.png", compress_level=3)
+def compare(
+    folder: Path,
+    kind: str,
+    num: int,
+    runs: int,
+    other: Path | None,
+    rows: list[Row],
+    notes: list[str],
+) -> None:
+    """Adds rows on one form of so many images, and a note if both versions do not say the same."""
+    mine, theirs = [], []
+    for _ in range(runs):
+        mine.append(inspected(ROOT, folder, kind))
+        if other is not None:
+            theirs.append(inspected(other, folder, kind))
+    for what, unit in (("seconds", "s"), ("processor_seconds", "s"), ("memory", "MiB")):
+        ours, others = ([getattr(run, what) for run in some] for some in (mine, theirs))
+        name = f"{num:,} images, {kind}: {what.replace('_', ' ')}"
+        rows.append(Row(name, statistics.median(ours),
+                        statistics.median(others) if others else None, unit,
+                        "< 60 s" if what == "seconds" and num >= 30_000 else None))  # fmt: skip
+    if len({run.output for run in (*mine, *theirs)}) > 1:
+        notes.append(f"{num:,} images, {kind}: not all runs said the same of them.")
 
 
-def inspected(folder: str, num: int) -> tuple[float, float]:
-    """Seconds, and MiB at most of any run so far, of the first so many images."""
-    source = f"data.unlabelled={{kind: folder, url: {folder}, num: {num}}}"
-    command = [sys.executable, "-m", "factory", "inspect", "--set=preset=64px", f"--set={source}"]
+def inspected(checkout: Path, folder: Path, kind: str) -> Run:
+    """A run of a checkout's command on all of a form of images."""
+    section = "unlabelled" if kind == "folder" else "labelled"
+    text = f"data.{section}={annotated_images.source(folder, kind)}"
+    command = [sys.executable, "-m", "factory", "inspect", "--set=preset=64px", f"--set={text}"]
     started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+    )
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} exited with {process.returncode}")
+    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**10, output)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@ import io
 import struct
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
 
 from factory.errors import UnreadableImage
+
+if TYPE_CHECKING:
+    import torch  # Reading images does without, and importing it takes seconds.
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -52,17 +54,17 @@ _OPTIONAL = {"avif": "AVIF", "jpg_2000": "JPEG 2000", "libtiff": "compressed TIF
 """Pillow's name of a library that its build may lack -> the format that needs it."""
 
 
-def to_signed(pixels: torch.Tensor) -> torch.Tensor:
+def to_signed(pixels: "torch.Tensor") -> "torch.Tensor":
     """Maps uint8 0..255 to float32 in [-1, 1], any shape."""
-    return pixels.to(torch.float32) / 127.5 - 1.0
+    return pixels.float() / 127.5 - 1.0
 
 
-def to_uint8(x_0: torch.Tensor) -> torch.Tensor:
+def to_uint8(x_0: "torch.Tensor") -> "torch.Tensor":
     """Maps floats to uint8 0..255, rounded to nearest; values outside [-1, 1] are clipped."""
-    return ((x_0.float().clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+    return ((x_0.float().clamp(-1.0, 1.0) + 1.0) * 127.5).round().byte()
 
 
-def to_channels_last_arrays(x_0: torch.Tensor) -> UInt8:
+def to_channels_last_arrays(x_0: "torch.Tensor") -> UInt8:
     """Turns (B, C, H, W) floats in [-1, 1] into a (B, H, W, C) uint8 array."""
     array: UInt8 = to_uint8(x_0).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array

@@ -16,7 +16,7 @@ from factory.config import load_config, parse_override
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
-SHARED = {"measuring", "diffuseseg", "third_order"}
+SHARED = {"measuring", "diffuseseg", "third_order", "annotated_images"}
 SCRIPTS = sorted(file.stem for file in BENCHMARKS.glob("*.py") if file.stem not in SHARED)
 DOCS = [*sorted((ROOT / "docs").rglob("*.md")), BENCHMARKS / "gpu.md"]
 

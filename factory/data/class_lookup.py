@@ -43,10 +43,13 @@ def ids_of_values(rules: ClassRules, values: Values) -> ClassIds:
     """The class ids of a mask that is read by its values."""
     assert not rules.by_color, rules
     classes, covered = _table(rules)
-    counts = np.bincount(values.ravel())
-    occurring = {int(v): int(counts[v]) for v in np.flatnonzero(counts)}
+    counts = count_values(values)
+    present = np.flatnonzero(counts)
+    occurring = dict(zip(present.tolist(), counts[present].tolist(), strict=True))
     uncovered: dict[Value, int] = {v: n for v, n in occurring.items() if not covered[v]}
-    return ClassIds(classes[values], _most_frequent(occurring), _most_frequent(uncovered))
+    are_ids = values.dtype == np.uint8 and np.array_equal(classes[present], present)
+    ids = np.asarray(values, np.uint8) if are_ids else classes[values]
+    return ClassIds(ids, _most_frequent(occurring), _most_frequent(uncovered))
 
 
 def ids_of_colors(rules: ClassRules, packed: Packed) -> ClassIds:
@@ -61,6 +64,17 @@ def ids_of_colors(rules: ClassRules, packed: Packed) -> ClassIds:
 def no_ids_of_colors(packed: Packed) -> ClassIds:
     """A mask of colours whose rules name none: none of its pixels is covered."""
     return ClassIds(np.full(packed.shape, IGNORE_ID, np.uint8), {}, count_colors(packed))
+
+
+def count_values(values: Values, num: int = 0) -> npt.NDArray[np.int64]:
+    """(at least num,) the number of pixels of each value 0, 1, ... of an array of any shape."""
+    flat = values.ravel()
+    # Masks consist of runs of one value, which are far fewer than pixels.
+    begins = np.ones(len(flat), bool)
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    starts = np.flatnonzero(begins)
+    lengths = np.append(starts[1:], len(flat)) - starts
+    return np.bincount(flat[starts], lengths, num).astype(np.int64)
 
 
 def count_colors(packed: Packed) -> dict[Value, int]:

@@ -11,6 +11,7 @@ classes have `parts`, each file of a mask is of one class: `factory.data.part_ma
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from factory.classes import IGNORE_ID, Classes, Color
 from factory.errors import some
@@ -57,12 +58,17 @@ class ClassRules:
         assert len(self.rules) == len(self.classes), (self.rules, self.classes)
         assert self.ignored.above is None, self.ignored
 
+    def __hash__(self) -> int:
+        # Rules are looked up for each mask, and hashing hundreds of names would take longer than
+        # all else there.
+        return len(self.rules)
+
     @classmethod
     def of_positions(cls, classes: Classes) -> "ClassRules":
         """The rules of masks of class ids: a class is its position, and 255 is ignored."""
         return cls(classes, (NO_RULE,) * len(classes))
 
-    @property
+    @cached_property
     def by_color(self) -> bool:
         """True if masks are read by their colours, not by their values."""
         return bool(self.ignored.colors) or any(rule.colors for rule in self.rules)

@@ -7,6 +7,7 @@ Shapes: H height, W width, R regions, P pairs of a target pixel and a region tha
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +44,17 @@ def scale(ids: UInt8, width: int, height: int) -> Scaled:
         larger = Image.fromarray(ids).resize((width, height), Image.Resampling.NEAREST)
         none = np.zeros(0, np.uint8)
         return Scaled(np.asarray(larger), none, none.astype(bool))
+    rows, columns = _cuts(ids.shape[0], height), _cuts(ids.shape[1], width)
+    least, most = _extremes(ids, rows, columns)
+    # The pixels below a target pixel touch: if they are of one class, they are of one region.
+    several = least != most
     regions, region_ids = connected_regions(ids)
-    only, pairs = _laid_over(regions, width, height)
-    winners = np.where(only >= 0, region_ids[only], 0).ravel()
+    pairs = _pairs(regions, several, rows, columns)
+    winners = np.where(several, 0, least).ravel()
     classes = region_ids[pairs.region]
     _choose_most(winners, pairs.target, classes, pairs.area)
-    shown = np.bincount(only[only >= 0], minlength=len(region_ids))
+    only = regions[rows.steps[0][:, None], columns.steps[0]][~several]
+    shown = np.bincount(only, minlength=len(region_ids))
     here = pairs.region[winners[pairs.target] == classes]
     shown += np.bincount(here, minlength=len(region_ids))
     lost = np.flatnonzero((shown == 0) & (region_ids != IGNORE_ID))
@@ -69,35 +75,56 @@ class _Pairs:
     """(P,) the area that the region has of the pixel, in a unit in which all are whole numbers."""
 
 
-def _laid_over(
-    regions: npt.NDArray[np.intp], width: int, height: int
-) -> tuple[npt.NDArray[np.int32], _Pairs]:
-    """(height, width) the region that covers all of a target pixel, -1 where several do; and these
-    pairs."""
-    rows, columns = _cuts(regions.shape[0], height), _cuts(regions.shape[1], width)
-    grid = regions.astype(np.int32)[rows.source][:, columns.source]
+def _extremes(ids: UInt8, rows: "_Cuts", columns: "_Cuts") -> tuple[UInt8, UInt8]:
+    """(height, width) the least and the largest id of the pixels below each target pixel."""
+    least = most = ids
+    for cuts in (rows, columns):
+        parts = [(least.take(step, axis=0), most.take(step, axis=0)) for step in cuts.steps]
+        (least, most), *others = parts
+        for low, high in others:
+            np.minimum(least, low, out=least)
+            np.maximum(most, high, out=most)
+        least, most = np.ascontiguousarray(least.T), np.ascontiguousarray(most.T)
+    return least, most
 
-    def cells(part: np.ufunc) -> npt.NDArray[np.int32]:
-        return part.reduceat(part.reduceat(grid, rows.first, axis=0), columns.first, axis=1)
 
-    least = cells(np.minimum)
-    several = least != cells(np.maximum)
-    row, column = np.nonzero(several[rows.target][:, columns.target])
-    num = int(grid.max()) + 1
-    keys = (rows.target[row] * width + columns.target[column]) * num + grid[row, column]
-    first = np.flatnonzero(np.diff(keys, prepend=-1))
-    areas = rows.length[row] * columns.length[column]
-    areas = np.add.reduceat(areas, first) if len(first) else areas
-    keys, area = _summed(keys[first], areas)
-    return np.where(several, -1, least), _Pairs(*np.divmod(keys, num), area)
+def _pairs(
+    regions: npt.NDArray[np.intp], several: npt.NDArray[np.bool_], rows: "_Cuts", columns: "_Cuts"
+) -> _Pairs:
+    """The regions below each of these target pixels."""
+    y, x = np.nonzero(several)
+    widths = columns.num[x]
+    sizes = rows.num[y] * widths
+    cell = np.repeat(np.arange(len(y)), sizes)
+    within = np.arange(len(cell)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    row, column = np.divmod(within, widths[cell])
+    row += rows.first[y][cell]
+    column += columns.first[x][cell]
+    num = int(regions.max()) + 1
+    keys = cell * num + regions[rows.source[row], columns.source[column]]
+    keys, area = _summed(keys, rows.length[row] * columns.length[column])
+    at, region = np.divmod(keys, num)
+    return _Pairs((y * several.shape[1] + x)[at], region, area)
 
 
 def _summed(keys: Ints, areas: Ints) -> tuple[Ints, Ints]:
     """The keys without repeats, sorted, and the sum of the areas of each."""
-    order = np.argsort(keys)
-    keys = keys[order]
-    first = np.flatnonzero(np.diff(keys, prepend=-1))
-    return keys[first], np.add.reduceat(areas[order], first) if len(first) else areas
+    keys, areas = _added_up(keys, areas)  # most repeats follow each other
+    order = np.argsort(keys, kind="stable")  # which is fast where much is in order already
+    return _added_up(keys[order], areas[order])
+
+
+def _added_up(keys: Ints, areas: Ints) -> tuple[Ints, Ints]:
+    """The keys without repeats that follow each other, and the sum of the areas of each."""
+    first = _first_of_each(keys)
+    return keys[first], np.add.reduceat(areas, first) if len(first) else areas
+
+
+def _first_of_each(values: Ints) -> Ints:
+    """The positions of values that differ from the one before."""
+    begins = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=begins[1:])
+    return np.flatnonzero(begins)
 
 
 @dataclass(frozen=True)
@@ -105,27 +132,35 @@ class _Cuts:
     """A line of source pixels laid over a line of target pixels, cut at the edges of both."""
 
     source: Ints
-    target: Ints
+    """For each piece the source pixel that it is of."""
     length: Ints
     first: Ints
     """For each target pixel its first piece."""
+    num: Ints
+    """For each target pixel the number of its pieces, which lie below it."""
+    steps: tuple[Ints, ...]
+    """For each target pixel the first source pixel below it, the second one, ... up to the number
+    that any has; where there are fewer, the last one again."""
 
 
+@lru_cache(maxsize=256)
 def _cuts(num_source: int, num_target: int) -> _Cuts:
     edges = np.union1d(
         np.arange(num_source + 1) * num_target, np.arange(num_target + 1) * num_source
     )
     starts = edges[:-1]
-    target = starts // num_source
-    first = np.flatnonzero(np.diff(target, prepend=-1))
-    return _Cuts(starts // num_target, target, np.diff(edges), first)
+    source = starts // num_target
+    first = _first_of_each(starts // num_source)
+    num = np.diff(first, append=len(source))
+    steps = tuple(source[first + np.minimum(i, num - 1)] for i in range(num.max()))
+    return _Cuts(source, np.diff(edges), first, num, steps)
 
 
 def _choose_most(winners: UInt8, target: Ints, classes: UInt8, area: Ints) -> None:
     """Sets the class that covers most of each of these target pixels, the smallest of equals."""
     keys, areas = _summed(target * _NUM_IDS + classes, area)
     targets = keys // _NUM_IDS
-    starts = np.flatnonzero(np.diff(targets, prepend=-1))
+    starts = _first_of_each(targets)
     if len(starts):
         most = np.repeat(np.maximum.reduceat(areas, starts), np.diff(starts, append=len(keys)))
         best = np.flatnonzero(areas == most)[::-1]  # the smallest class is written last

@@ -26,7 +26,7 @@ _SAMPLE_FORMAT, _SIGNED = 339, 2
 """Tags of a TIFF, and a value of each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileInfo:
     """A file as it is stored: width and height in pixels, Pillow's mode and format."""
 

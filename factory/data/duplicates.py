@@ -17,7 +17,7 @@ MAX_COMPARED = 50_000
 """Of more images than these, only equal pixels are found: all are compared with all."""
 _SIDE, _COARSE = 16, 8
 """Height and width of what images are compared by, closely and first."""
-_ROWS = 512
+_ROWS = 128
 """Images that are compared with all others at once."""
 _MIN_CONTRAST = 4.0
 """The least standard deviation of a thumbnail: flatter ones are all alike."""
@@ -27,7 +27,7 @@ _MIN_CORRELATION, _MAX_DIFFERENCE = 0.995, 4.0
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What an image is recognised by."""
 
@@ -82,10 +82,11 @@ def _alike(some: UInt8, others: UInt8, is_same: bool) -> Iterator[tuple[int, int
     for turned in (some, some[:, :, ::-1]):
         vectors = _normalised(_coarse(turned))
         for start in range(0, len(some), _ROWS):
-            similar = vectors[start : start + _ROWS] @ known.T
-            rows = np.arange(start, start + len(similar))
+            stop = min(start + _ROWS, len(some))
+            rows = np.arange(start, stop)
+            similar = vectors[start:stop] @ known[: stop if is_same else len(known)].T
             if is_same:
-                similar[np.arange(len(others)) >= rows[:, None]] = -1
+                similar[:, start:][~np.tri(len(rows), k=-1, dtype=bool)] = -1
             nearest = similar.argmax(axis=1)
             close = _are_close(turned[rows], others[nearest])
             yield from zip(rows[close].tolist(), nearest[close].tolist(), strict=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from factory.data.class_lookup import count_values
 from factory.data.coverage import Scaled
 from factory.images import UInt8
 
@@ -30,24 +31,27 @@ class Losses:
     regions_vanished: Counts
     """Connected regions whose class no pixel has after scaling that they cover some of."""
 
+    def __add__(self, other: "Losses") -> "Losses":
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Losses(*(mine + others for mine, others in pairs))
+
 
 def total(parts: Iterable[Losses]) -> Losses:
     """The sum of the losses of several masks."""
-    columns = zip(*([*vars(part).values()] for part in parts), strict=True)
-    sums = [np.sum(column, axis=0) for column in columns]
-    return Losses(*sums) if sums else Losses(*(np.zeros(_NUM_IDS, np.int64) for _ in range(6)))
+    return sum(parts, Losses(*(np.zeros(_NUM_IDS, np.int64) for _ in range(6))))
 
 
 def measure(whole: UInt8, used: UInt8, scaled: Scaled) -> Losses:
     """The losses of a whole mask (H, W) of which this part is used, and scaled so."""
-    pixels, inside = _count(whole), _count(used)
+    pixels = count_values(whole, _NUM_IDS)
+    inside = pixels if used.shape == whole.shape else count_values(used, _NUM_IDS)
     return Losses(
         pixels=pixels,
         pixels_outside=pixels - inside,
         masks=(pixels > 0).astype(np.int64),
         masks_outside=((pixels > 0) & (inside == 0)).astype(np.int64),
-        regions=_count(scaled.region_ids),
-        regions_vanished=_count(scaled.region_ids[scaled.vanished]),
+        regions=np.bincount(scaled.region_ids, minlength=_NUM_IDS),
+        regions_vanished=np.bincount(scaled.region_ids[scaled.vanished], minlength=_NUM_IDS),
     )
 
 
@@ -69,8 +73,3 @@ def sentences(losses: Losses, names: Iterable[str], size: int) -> list[str]:
                 f"they are scaled to {size} px."
             )
     return found
-
-
-def _count(ids: UInt8) -> Counts:
-    """(256,) the occurrences of each id."""
-    return np.bincount(ids.ravel(), minlength=_NUM_IDS)

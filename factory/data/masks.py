@@ -56,7 +56,7 @@ class Mask:
     """True if its shapes were drawn for another size of the image, and are scaled to it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskFacts:
     """The facts known of a mask beside its pixels."""
 
@@ -187,7 +187,7 @@ def match_size(mask: Mask, picture: Picture, orientation: int) -> Image.Image:
             + ("" if alike else f"Both are turned upright: {_orientations(mask, picture)}. ")
             + "Save the mask at its image's size, without smoothing."
         )
-    return ids.resize(image.size, Image.Resampling.NEAREST)
+    return ids if ids.size == image.size else ids.resize(image.size, Image.Resampling.NEAREST)
 
 
 def _orientations(mask: Mask, picture: Picture) -> str:

@@ -118,7 +118,7 @@ class Pass:
             self._scaled.add(mask.facts.url)
         if mask.facts.uncovered:
             return True
-        self._lost = losses.total([self._lost, mask.lost])
+        self._lost += mask.lost
         return False
 
     def outcome(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

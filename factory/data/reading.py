@@ -5,6 +5,7 @@ A config is read without numpy and Pillow, so nothing here imports them.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Intensity = tuple[float, float] | Literal["percentiles"]
@@ -23,6 +24,12 @@ class Reading:
 
 
 DEFAULT_READING = Reading()
+
+
+@lru_cache
+def reading_of(intensity: Intensity | None, exif: Exif, fit: Fit, tile_size: int | None) -> Reading:
+    """These keys: one object for all items of a source, however many there are."""
+    return Reading(intensity, exif, fit, tile_size)
 
 
 def check_intensity(intensity: Intensity | None) -> Intensity | None:

@@ -1,6 +1,7 @@
 """Connected regions of a mask: pixels of one class that touch, by their corners too.
 
-Shapes: H height, W width, R regions.
+Rows are cut into runs of one id; runs that touch are joined. Shapes: H height, W width, N runs, R
+regions.
 """
 
 import numpy as np
@@ -8,44 +9,44 @@ import numpy.typing as npt
 
 from factory.images import UInt8
 
+Ints = npt.NDArray[np.int64]
+
 
 def connected_regions(ids: UInt8) -> tuple[npt.NDArray[np.intp], UInt8]:
     """(H, W) the region of each pixel, 0..R-1, and (R,) the id of each region.
 
-    Pixels of one id that touch, by their corners too, are of one region. Rows are cut into runs of
-    one id; runs that touch are joined.
+    Regions are in the order of their first pixels, row by row.
     """
-    starts = np.ones(ids.shape, bool)
-    starts[:, 1:] = ids[:, 1:] != ids[:, :-1]
-    runs = np.cumsum(starts.ravel()).reshape(ids.shape) - 1
-    joined = _joined(int(runs[-1, -1]) + 1, *_touching(ids, starts, runs))
-    first, regions = np.unique(joined, return_inverse=True)
-    return regions[runs], ids[starts][first]
+    begins = np.ones(ids.shape, bool)
+    np.not_equal(ids[:, 1:], ids[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    run_ids = ids.ravel()[starts]
+    root = _joined(len(starts), *_touching(starts, run_ids, ids.shape))
+    is_first = root == np.arange(len(root))
+    number = np.cumsum(is_first) - 1
+    lengths = np.append(starts[1:], ids.size) - starts
+    return np.repeat(number[root], lengths).reshape(ids.shape), run_ids[is_first]
 
 
-def _touching(
-    ids: UInt8, starts: npt.NDArray[np.bool_], runs: npt.NDArray[np.intp]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Pairs of runs of one id, one in the row above the other, each pair at least once."""
-    above, below = [], []
-    ends = np.roll(starts, -1, axis=1)
-    width = ids.shape[1]
-    for shift, edges in (
-        (0, starts[:-1] | starts[1:]),  # straight below, where one of the two begins
-        (1, ends[:-1]),
-        (-1, starts[:-1]),
-    ):
-        upper = slice(max(0, -shift), width - max(0, shift))
-        lower = slice(max(0, shift), width - max(0, -shift))
-        touch = edges[:, upper] & (ids[:-1, upper] == ids[1:, lower])
-        above.append(runs[:-1, upper][touch])
-        below.append(runs[1:, lower][touch])
-    return np.concatenate(above), np.concatenate(below)
+def _touching(starts: Ints, run_ids: UInt8, shape: tuple[int, int]) -> tuple[Ints, Ints]:
+    """Pairs of runs of one id, one in the row above the other, that touch.
+
+    starts: (N,) the positions of their first pixels, counted row by row.
+    """
+    height, width = shape
+    num = int(np.searchsorted(starts, (height - 1) * width))  # the last row has none below
+    below = starts[:num] // width * width + width
+    left = np.maximum(starts[:num] + width - 1, below)
+    right = np.minimum(starts[1 : num + 1] + width, below + width - 1)
+    first = np.searchsorted(starts, left, side="right") - 1
+    counts = np.searchsorted(starts, right, side="right") - first
+    upper = np.repeat(np.arange(num), counts)
+    lower = np.arange(len(upper)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    alike = run_ids[upper] == run_ids[lower]
+    return upper[alike], lower[alike]
 
 
-def _joined(
-    num: int, above: npt.NDArray[np.intp], below: npt.NDArray[np.intp]
-) -> npt.NDArray[np.intp]:
+def _joined(num: int, above: Ints, below: Ints) -> Ints:
     """(num,) for each run the smallest run that it is joined with, over any number of others."""
     root = np.arange(num)
     while True:

@@ -26,7 +26,7 @@ from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing
 from factory.data.parts import Part
 from factory.data.patterns import ImagePattern
-from factory.data.reading import Exif, Fit, Intensity, Reading, check_intensity
+from factory.data.reading import Exif, Fit, Intensity, Reading, check_intensity, reading_of
 from factory.errors import Problems, UserError, counted
 from factory.values import Count, Section, Url, unquoted
 
@@ -219,7 +219,7 @@ class FileSection(SourceSection):
     @property
     def reading(self) -> Reading:
         """The way in which its files are read."""
-        return Reading(self.intensity, self.exif, self.fit, self.tile_size)
+        return reading_of(self.intensity, self.exif, self.fit, self.tile_size)
 
     @property
     def title(self) -> str:

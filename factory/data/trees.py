@@ -11,7 +11,6 @@ import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Protocol
 
 from factory import images, storage
@@ -109,7 +108,7 @@ class FolderTree:
 
     def names(self, below: str = "") -> list[str]:
         """See `Tree`."""
-        prefix = "".join(f"{part}/" for part in PurePosixPath(below).parts)
+        prefix = "".join(f"{part}/" for part in _parts(below))
         if not below.isascii() and not storage.exists(self.url_of(below)):
             # The folder may be stored in another form of its name.
             return [name for name in self.names() if name.startswith(prefix)]
@@ -126,7 +125,7 @@ class FolderTree:
 
     def url_of(self, name: str) -> str:
         """See `Tree`."""
-        return storage.join(self.url, *PurePosixPath(self._stored.get(name, name)).parts)
+        return storage.join(self.url, *_parts(self._stored.get(name, name)))
 
     def read(self, name: str) -> bytes:
         """See `Tree`."""
@@ -172,17 +171,17 @@ class ArchiveTree:
 
     def names(self, below: str = "") -> list[str]:
         """See `Tree`."""
-        prefix = "".join(f"{part}/" for part in PurePosixPath(below).parts)
+        prefix = "".join(f"{part}/" for part in _parts(below))
         return sorted(name for name in self.stored if name.startswith(prefix))
 
     def is_there(self, below: str) -> bool:
         """See `Tree`."""
-        prefix = "".join(f"{part}/" for part in PurePosixPath(below).parts)
+        prefix = "".join(f"{part}/" for part in _parts(below))
         return any(name.startswith(prefix) for name in self.stored) or not prefix
 
     def url_of(self, name: str) -> str:
         """See `Tree`."""
-        return storage.join(self.archive.url, *PurePosixPath(self._member(name)).parts)
+        return storage.join(self.archive.url, *_parts(self._member(name)))
 
     def read(self, name: str) -> bytes:
         """See `Tree`."""
@@ -245,6 +244,11 @@ def is_junk(name: str) -> bool:
     return name.endswith(_SHEET) or any(
         part.startswith(".") or part in _JUNK for part in name.split("/")
     )
+
+
+def _parts(name: str) -> list[str]:
+    """The parts of a name."""
+    return [part for part in name.split("/") if part not in ("", ".")]
 
 
 def _check_size(num_bytes: int) -> None:

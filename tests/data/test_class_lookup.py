@@ -9,6 +9,7 @@ from factory.data.class_forms import parse_rules
 from factory.data.class_lookup import (
     MAX_KEPT,
     Values,
+    count_values,
     ids_of_colors,
     ids_of_values,
     packed,
@@ -112,3 +113,18 @@ def test_rules_of_positions_leave_class_ids_as_they_are() -> None:
     rules = ClassRules.of_positions(parse_rules(["a", "b", "c"], "x").classes)
     ids = np.array([[0, 1, 2, 255]], np.uint8)
     assert ids_of_values(rules, ids).ids.tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (30, 40)])
+def test_values_are_counted_whether_they_lie_in_runs_or_not(shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 300, shape).astype(np.uint16)
+    for values in (noise, np.sort(noise, axis=None).reshape(shape), np.zeros(shape, np.uint8)):
+        counts = np.bincount(values.ravel(), minlength=7)
+        assert np.array_equal(count_values(values, 7), counts)
+
+
+def test_rules_of_other_values_are_not_mixed_up_where_the_number_of_classes_is_the_same() -> None:
+    values = np.array([[0, 1, 5]], np.uint8)
+    by_id = [{"name": "a", "ids": [5]}, {"name": "b", "ids": [0, 1]}]
+    for content, ids in ((["a", "b"], [0, 1, 255]), (by_id, [1, 1, 0]), (["c", "d"], [0, 1, 255])):
+        assert ids_of_values(parse_rules(content, "classes"), values).ids.tolist() == [ids]

@@ -67,3 +67,15 @@ def test_flat_images_are_not_all_the_same() -> None:
 
 def test_nothing_is_alike_where_there_is_nothing() -> None:
     assert duplicates.nearly_equal([]) == [] and duplicates.nearly_equal([], prints(drawn(1))) == []
+
+
+def test_images_are_found_again_whichever_are_compared_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faces = drawn(9)
+    both = prints([*faces, *(face[:, ::-1].copy() for face in faces)])
+    found = duplicates.nearly_equal(both)
+    assert found == [(f"a{9 + i}", f"a{i}") for i in range(9)]
+    for num in (1, 2, 5, 17):
+        monkeypatch.setattr(duplicates, "_ROWS", num)
+        assert duplicates.nearly_equal(both) == found

@@ -43,3 +43,10 @@ def test_a_spiral_is_one_region() -> None:
     ids[0], ids[:, 8], ids[8], ids[2:, 0], ids[2, :7], ids[2:7, 6] = 1, 1, 1, 1, 1, 1
     _, ids_of = regions.connected_regions(ids)
     assert ids_of.tolist().count(1) == 1
+
+
+def test_regions_are_numbered_in_the_order_of_their_first_pixels() -> None:
+    ids = np.array([[1, 1, 0, 2], [0, 0, 0, 2], [2, 0, 1, 1]], np.uint8)
+    found, ids_of = regions.connected_regions(ids)
+    assert found.tolist() == [[0, 0, 1, 2], [1, 1, 1, 2], [3, 1, 4, 4]]
+    assert ids_of.tolist() == [1, 0, 2, 2, 1]

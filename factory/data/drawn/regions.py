@@ -16,6 +16,7 @@ from factory.images import MAX_PIXELS, UInt8
 
 _MAX_LENGTH = MAX_PIXELS
 """Outlines may be as long as this, in pixels: drawing a pixel of them takes memory."""
+_FARTHEST = 2**24
 _REMEDY = "Draw it again, or remove it."
 
 
@@ -69,23 +70,34 @@ def of_runs(counts: Any, size: Any, class_id: int) -> Region:
 def paint(regions: Sequence[Region], size: Size) -> UInt8:
     """(H, W) class ids, the larger regions below the smaller ones, 0 where there is none."""
     width, height = size
-    ids = np.zeros((height, width), np.uint8)
+    ids = np.zeros((height, width), np.uint8, order="F")  # column by column, as runs are
     # Regions of one size stay in their order.
     for region in sorted(regions, key=lambda region: -region.area):
-        ids[rle.decode(region.runs).astype(bool)] = region.class_id
-    return ids
+        np.copyto(ids, region.class_id, where=rle.decode(region.runs).view(bool))
+    return np.ascontiguousarray(ids)
 
 
 def _outline(polygon: Any) -> list[float]:
     """The coordinates of an outline."""
-    numbers = isinstance(polygon, list) and all(type(n) in (int, float) for n in polygon)
+    numbers = isinstance(polygon, list) and set(map(type, polygon)) <= {int, float}
     if not numbers or len(polygon) % 2 or len(polygon) < 6:
         raise UnreadableImage(f"an outline that is no list of 3 or more points x, y. {_REMEDY}")
-    points = np.reshape(np.array(polygon, np.float64), (-1, 2))
-    steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
-    if not np.isfinite(points).all() or steps.sum() > _MAX_LENGTH or np.abs(points).max() > 2**24:
+    outline = list(map(float, polygon))
+    is_near = all(abs(n) <= _FARTHEST for n in outline)  # no number that is not finite is
+    if not is_near or _is_long(outline):
         raise UnreadableImage(f"an outline that leads far out of the image. {_REMEDY}")
-    return [float(n) for n in polygon]
+    return outline
+
+
+def _is_long(outline: Sequence[float]) -> bool:
+    """True of an outline of more than _MAX_LENGTH pixels, where a step has those of its longer
+    side."""
+    # No step is longer than twice the farthest number, so that most outlines need no closer look.
+    if len(outline) * max(map(abs, outline)) <= _MAX_LENGTH:
+        return False
+    points = np.reshape(outline, (-1, 2))
+    steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
+    return bool(steps.sum() > _MAX_LENGTH)
 
 
 def _unpacked(text: str) -> list[int] | None:

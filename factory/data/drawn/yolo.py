@@ -137,18 +137,18 @@ class YoloDrawing:
 
     def _region(self, line: int, words: Sequence[str], size: Size) -> regions.Region:
         try:
-            numbers = np.array(list(map(float, words)))
+            index, *numbers = map(float, words)
         except ValueError:
             raise UnreadableImage(f"line {line} is not of numbers. Export it again.") from None
-        index, points = numbers[0], numbers[1:]
         if index not in range(len(self.ids)):
             raise UnreadableImage(
                 f"line {line} is of class {words[0]}, but there are names of {len(self.ids)} "
                 "classes, from 0 on. Add its name to the names of data.yaml."
             )
-        if len(points) < 6 or len(points) % 2:
+        if len(numbers) < 6 or len(numbers) % 2:
             raise UnreadableImage(f"line {line} has no 3 or more points x, y. Export it again.")
-        if not (points >= -_TOLERANCE).all() or not (points <= 1 + _TOLERANCE).all():
+        points = np.array(numbers)
+        if not (points.min() >= -_TOLERANCE and points.max() <= 1 + _TOLERANCE):
             raise UnreadableImage(
                 f"line {line} has points outside of 0..1: they are shares of width and height. "
                 "Divide them by those."

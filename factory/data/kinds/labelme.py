@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from factory.data.trees import Tree
 
 _NUM_THREADS = 8
+_MAX_AT_ONCE = 64
+"""JSONs that a thread looks into one after the other."""
 
 
 class LabelmeSource(DrawnSection):
@@ -117,8 +119,12 @@ class LabelmeSource(DrawnSection):
                 problems.add(listing.cannot_read(tree.url_of(name), error))
             return None
 
+        # A task for each of many small files would take longer than the files.
+        num = min(_MAX_AT_ONCE, 1 + len(names) // (_NUM_THREADS * _NUM_THREADS))
+        some = [names[start : start + num] for start in range(0, len(names), num)]
         with ThreadPoolExecutor(_NUM_THREADS) as pool:
-            return [facts for facts in pool.map(look, names) if facts is not None]
+            found = pool.map(lambda few: [look(name) for name in few], some)
+            return [facts for few in found for facts in few if facts is not None]
 
     def _paired(
         self,

@@ -1,6 +1,6 @@
 """Claims about factory.config.presets and factory.config.recipes."""
 
-import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,24 @@ def test_a_preset_has_the_parameters_that_its_table_says(name: str) -> None:
     assert sum(each.numel() for each in unet.parameters()) == PRESETS[name].num_parameters
 
 
-def test_the_table_tells_one_hour_in_the_singular() -> None:
-    assert re.search(r"\b1 hour\b", preset_table()[1])
+def test_times_are_told_in_the_largest_unit_that_is_of_use() -> None:
+    row = replace(PRESETS["64px"], core_seconds=60.0)
+    told = {1: "1 minute", 179: "179 minutes", 180: "3 hours", 5999: "100 hours", 6000: "4 days"}
+    assert {num_steps: row.core_time(num_steps) for num_steps in told} == told
+    assert PRESETS["toy"].core_time(3000) in preset_table()[1]
+
+
+def test_the_page_on_how_long_has_the_same_times() -> None:
+    page = (ROOT / "docs" / "how-to" / "first-config.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    times = {row[0].strip("`"): row for row in rows if row[0].strip("`") in PRESETS}
+    assert list(times) == list(PRESETS)
+    for name, preset in PRESETS.items():
+        _, _, step, rate, steps, whole = times[name]
+        assert step == f"{preset.core_seconds:g} s"
+        assert float(rate) == pytest.approx(preset.batch_size / preset.core_seconds, rel=0.05)
+        assert steps == f"{preset.num_steps:,}"
+        assert whole == preset.core_time(preset.num_steps)
 
 
 def test_the_table_has_a_line_for_every_preset() -> None:

@@ -61,7 +61,7 @@ PRESETS = """\
 
 `preset: NAME` sets the size of the images, the network's shape and its training; keys that a config
 names win over it. A size without a preset has the training of the nearest row that is not above it.
-Hours are those of one core of an Intel Xeon with bfloat16, for all steps (`benchmarks/presets.py`).
+The time is that of all steps on one core of an AMD EPYC, in float32 (`benchmarks/presets.py`).
 
 ```text
 {}

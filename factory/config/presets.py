@@ -28,8 +28,16 @@ class Preset:
     learning_rate: float
     warmup_steps: int
     num_parameters: int
-    core_seconds: float | None
-    """A step's seconds of one CPU core, by `benchmarks/presets.py`; None if it is not measured."""
+    core_seconds: float
+    """A step's seconds of one CPU core, by `benchmarks/presets.py`: docs/measurements has how."""
+
+    def core_time(self, num_steps: int) -> str:
+        """The time of so many steps on one CPU core, in words."""
+        minutes = self.core_seconds * num_steps / 60
+        for unit, length, most in (("minute", 1, 180), ("hour", 60, 6000)):
+            if minutes < most:
+                return counted(max(1, round(minutes / length)), unit)
+        return counted(round(minutes / 1440), "day")
 
     def keys(self) -> dict[str, Any]:
         """The values by dotted key."""
@@ -59,19 +67,17 @@ def attention_levels(image_size: int, block_out_channels: Sequence[Any]) -> tupl
     return tuple(level for level in levels if image_size / 2**level <= _ATTENTION_PIXELS)
 
 
-def _own(
-    image_size: int, num_steps: int, num_parameters: int, core_seconds: float | None
-) -> Preset:
+def _own(image_size: int, num_steps: int, num_parameters: int, core_seconds: float) -> Preset:
     shape = image_size, widths(image_size), 32
     return Preset(*shape, num_steps, 32, 2e-4, 500, num_parameters, core_seconds)
 
 
 PRESETS = {
-    "toy": Preset(32, (32, 64, 128), 16, 3000, 32, 6e-4, 300, 2_786_403, 1.4),
-    "32px": _own(32, 20_000, 7_401_603, 3.6),
-    "64px": _own(64, 20_000, 15_141_827, 14.5),
-    "128px": _own(128, 40_000, 21_851_459, 61.7),
-    "256px": _own(256, 60_000, 28_215_875, None),
+    "toy": Preset(32, (32, 64, 128), 16, 3000, 32, 6e-4, 300, 2_786_403, 1.8),
+    "32px": _own(32, 20_000, 7_401_603, 5.2),
+    "64px": _own(64, 20_000, 15_141_827, 19.0),
+    "128px": _own(128, 40_000, 21_851_459, 65.0),
+    "256px": _own(256, 60_000, 28_215_875, 295.0),
 }
 
 
@@ -96,13 +102,12 @@ def preset_table() -> list[str]:
 
 
 def _row(name: str, preset: Preset) -> tuple[str, ...]:
-    hours = preset.core_seconds and preset.core_seconds * preset.num_steps / 3600
     return (
         name,
         str(preset.image_size),
         ", ".join(map(str, preset.block_out_channels)),
         f"{preset.num_parameters / 1e6:.1f} million",
         f"{preset.num_steps:,} steps of {preset.batch_size}",
-        counted(round(hours), "hour") if hours else "not measured",
+        preset.core_time(preset.num_steps),
         "not measured",
     )

@@ -66,9 +66,8 @@ def _as_given(url: str) -> str:
 
 def _size(shape: Shape) -> Iterator[str]:
     """The preset, what its training takes without a GPU, and what would take less."""
-    cost = f", {shape.cost}" if shape.cost else ""
-    yield f"preset: {shape.preset}, {shape.num_steps:,} steps{cost}"
-    if shape.preset != TOY and (shape.core_hours or 0) > _MANY_HOURS:
+    yield f"preset: {shape.preset}, {shape.num_steps:,} steps, {shape.cost}"
+    if shape.preset != TOY and shape.core_hours > _MANY_HOURS:
         yield (
             "  without a GPU, begin with --preset toy, a small network for 32 px, and end the "
             "training early with --num-steps"

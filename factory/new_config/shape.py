@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from factory.config.presets import PRESETS, Preset
 from factory.data.reading import Fit
-from factory.errors import counted
 from factory.new_config.looking import Images
 
 MAX_PASSES = 1000
@@ -12,8 +11,6 @@ MAX_PASSES = 1000
 _MIN_STEPS = 1000
 _SQUARE, _CROPPED = 1.02, 1.35
 """Ratios of sides up to which images count as square, and up to which cropping loses little."""
-_ROUNDED_HOURS = 3
-"""Shorter times are told in minutes."""
 _SMALL = 48
 """Images whose shorter side has fewer pixels are taken at 32 px."""
 
@@ -29,21 +26,14 @@ class Shape:
     """How images become square; None if they are."""
 
     @property
-    def core_hours(self) -> float | None:
-        """Hours of one CPU core; None where they have not been measured."""
-        seconds = self.row.core_seconds
-        return None if seconds is None else seconds * self.num_steps / 3600
+    def core_hours(self) -> float:
+        """Hours of one CPU core."""
+        return self.row.core_seconds * self.num_steps / 3600
 
     @property
     def cost(self) -> str:
-        """The same in words; empty where they have not been measured."""
-        if self.core_hours is None:
-            return ""
-        if self.core_hours < _ROUNDED_HOURS:
-            time = counted(max(1, round(60 * self.core_hours)), "minute")
-        else:
-            time = counted(round(self.core_hours), "hour")
-        return f"about {time} of one CPU core"
+        """The same in words."""
+        return f"about {self.row.core_time(self.num_steps)} of one CPU core"
 
 
 def shape_of(images: Images, preset: str | None = None) -> Shape:

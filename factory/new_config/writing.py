@@ -88,4 +88,4 @@ def _about_steps(draft: Draft) -> str:
             f"few images: the preset's {row.num_steps:,} would show each more than "
             f"{MAX_PASSES:,} times"
         )
-    return f"{why}; {shape.cost}" if shape.cost else why
+    return f"{why}; {shape.cost}"

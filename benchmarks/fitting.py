@@ -48,7 +48,7 @@ from factory.labeling.ensemble_fitting import fit_ensemble
 from factory.labeling.features import pixel_descriptors
 from factory.labeling.fitting import map_passes, new_head_config, with_mirrored
 from factory.labeling.head import Maps
-from factory.labeling.metrics import Score, confusion_matrix
+from factory.scores import Score, confusion_matrix
 
 DIFFUSESEG_LOOP = {"num_mlps": 10, "epochs_per_mlp": 10, "batch_size": 64, "learning_rate": 1e-4}
 DIFFUSESEG_PART = {**DIFFUSESEG_LOOP, "num_mlps": 1, "epochs_per_mlp": 1}
@@ -209,7 +209,7 @@ def our_score(task: Task, ensemble: Ensemble, vote: str) -> Score:
     with torch.inference_mode():
         labels = [ensemble.label(maps, size) for maps in task.test_passes]
     masks = torch.cat([some.soft if vote == "soft" else some.hard for some in labels])
-    return Score(confusion_matrix(task.test.masks, masks.numpy(), len(task.test.classes)))
+    return Score.of(confusion_matrix(task.test.masks, masks.numpy(), len(task.test.classes)))
 
 
 class DiffuseSegFit:
@@ -283,7 +283,7 @@ def diffuseseg_score(task: Task, other: DiffuseSegFit) -> Score:
             votes = np.stack([mlp(features).argmax(dim=1).numpy() for mlp in mlps], axis=1)
         masks.append([Counter(pixel).most_common(1)[0][0] for pixel in votes.tolist()])
     predictions = np.concatenate(masks).reshape(task.test.masks.shape)
-    return Score(
+    return Score.of(
         confusion_matrix(task.test.masks, predictions, max(num_classes, predictions.max() + 1))
     )
 

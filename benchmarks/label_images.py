@@ -22,8 +22,8 @@ from PIL import Image
 from factory.config import load_config
 from factory.data.toy.drawing import draw
 from factory.generation.command import label
-from factory.generation.label_source import find_files, sha256_of
 from factory.generation.recipe import Models, load_models
+from factory.generation.source_images import find_files, sha256_of
 from factory.png import encode_png
 
 

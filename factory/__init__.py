@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from factory.exporting.command import export
     from factory.labeling.evaluation import Evaluation
-    from factory.labeling.metrics import Score
+    from factory.scores import Score
     from factory.segmenter import Segmentation, Segmenter
     from factory.shards.reader import ShardDataset, ShardIndex, read_dataset
     from factory.shards.schema import Sample
@@ -75,7 +75,7 @@ _HOMES = {
     "Labelled": "data.loading",
     "Model": "diffusion.checkpoints",
     "Sample": "shards.schema",
-    "Score": "labeling.metrics",
+    "Score": "scores",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "ShardDataset": "shards.reader",

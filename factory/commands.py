@@ -201,6 +201,10 @@ def status(args: Namespace) -> int:
     print(f"rate     {f'{rate:.2f} pairs/s over the last shards' if rate else 'unknown'}")
     if found.hardware is not None:
         print(shown(f"begun    on {found.hardware.host}: {described(found.hardware.made_with)}"))
+    if found.score is not None:
+        print(
+            "".join(f"scores   {shown(line)}\n" for line in found.score.lines(plan.classes)), end=""
+        )
     if found.finished:
         print("complete")
         return 0

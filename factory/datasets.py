@@ -99,7 +99,7 @@ def generate(
 
 def label(
     segmenter: Segmenter,
-    images: Location,
+    images: Location | Mapping[str, Any],
     out: Location,
     *,
     workers: Literal["here", "ray"] = "ray",
@@ -107,9 +107,11 @@ def label(
 ) -> ShardDataset:
     """Makes a dataset of labels for the images of a folder, a URL or a .zip, and opens it.
 
-    images: or a finished dataset, which is labelled anew. workers: "ray" = the actors of a pool,
-    "here" = this process; the bytes are the same. settings: section `label`. What is made already
-    is kept. Raises UserError before anything is started; GenerationFailed; OSError.
+    images: or a finished dataset, which is labelled anew; or the keys of any source, such as
+    {"kind": "pairs", "url": ..., "classes_url": ...}, of which masks are compared with those that
+    are made: `score` of the result tells how well they agree. workers: "ray" = the actors of a
+    pool, "here" = this process; the bytes are the same. settings: section `label`. What is made
+    already is kept. Raises UserError before anything is started; GenerationFailed; OSError.
     """
     from factory.generation import command
 
@@ -120,7 +122,9 @@ def label(
         url="`out` says where the dataset lies",
         source="`images` says which images are labelled",
     )
-    source = {"kind": "folder", "url": path_of(images, "images")}
+    source = images
+    if not isinstance(images, Mapping):
+        source = {"kind": "folder", "url": path_of(images, "images")}
     own = {"source": source, "url": path_of(out, "out"), "workers": workers}
     config, models = _prepared("label", segmenter, {**settings, **own})
     command.label(config, models)

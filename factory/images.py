@@ -42,7 +42,10 @@ _SIGNATURES = (
 )
 """The first bytes of files in READABLE_FORMATS but AVIF."""
 _ORIENTATION = ExifTags.Base.Orientation
-_OF_DAMAGE = (EOFError, LookupError, ArithmeticError, TypeError, RuntimeError, struct.error)
+OF_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, UserWarning),
+    *(EOFError, LookupError, ArithmeticError, TypeError, RuntimeError, struct.error),
+)
 """The errors that Pillow raises of damaged files beside those that it documents."""
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 """The end of a raw mode of Pillow's, by which it takes one byte of 16 bits -> that of the other."""
@@ -88,7 +91,7 @@ def open_image(
         raise UnreadableImage("empty file")
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
-        _check_header(image)
+        check_header(image)
         orientation = image.getexif().get(_ORIENTATION) if image.format == "TIFF" else None
         if lower_bits and isinstance(image, ImageFile.ImageFile):
             image.tile = [_of_lower_bits(tile) for tile in image.tile]
@@ -102,7 +105,7 @@ def open_image(
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(f"more than {MAX_PIXELS} pixels") from None
-    except (OSError, SyntaxError, ValueError, UserWarning, *_OF_DAMAGE) as error:
+    except OF_DAMAGE as error:
         if isinstance(error, UnreadableImage):
             raise
         lacking = _lacking() if "not available" in str(error) else ""
@@ -125,7 +128,7 @@ def open_header(start: bytes) -> tuple[tuple[int, int], int]:
             exif = Image.Exif()
             exif.load(image.info.get("exif", b""))
             return image.size, exif.get(_ORIENTATION, 1)
-    except (OSError, SyntaxError, ValueError, UserWarning, *_OF_DAMAGE) as error:
+    except OF_DAMAGE as error:
         raise UnreadableImage(f"damaged image ({error})") from None
 
 
@@ -135,7 +138,7 @@ def tiff_tags(data: bytes) -> dict[int, Any]:
         return dict(image.getexif())
 
 
-def _check_header(image: Image.Image) -> None:
+def check_header(image: Image.Image) -> None:
     """Raises UnreadableImage for an image that must not be decoded."""
     if image.width * image.height > MAX_PIXELS:
         # Pillow only warns at this size; changing its warnings is not safe among threads.

@@ -20,12 +20,13 @@ from factory.errors import DamagedShard, UserError, counted
 from factory.pictures import colorize, overlay
 from factory.png import encode_png
 from factory.progress import tracked
+from factory.shards.columns import pictures_of
 from factory.shards.layout import CONFIG, ENVIRONMENT, REPORT
 from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.reading import read_manifest, read_shard
-from factory.shards.receipts import kinds
-from factory.shards.schema import Sample, pictures_of
+from factory.shards.receipts import kinds, score_of
+from factory.shards.schema import Sample
 from factory.shards.snippets import loading_snippets
 
 MAX_SHARDS_READ = 8
@@ -116,6 +117,7 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         classes=_classes(plan.classes, counts),
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
+        scores=_scores(plan, manifest),
         histogram=_histogram(seen.uncertainties, _largest_uncertainty(manifest)),
         making=_making(url, manifest),
         recipe=flatten(plan.recipe),
@@ -177,13 +179,14 @@ def _figure(sample: Sample, classes: Classes) -> _Figure:
 
 @dataclass(frozen=True)
 class _Class:
-    """A class and how much of the dataset it is."""
+    """A class and a share in percent, such as that of the dataset which it is."""
 
+    id: int
     name: str
     color: str
     """The class's colour in CSS."""
     share: float
-    """The share of all labelled pixels in percent."""
+    """The share in percent."""
     width: float
     """The length of its bar in percent of the longest one."""
 
@@ -191,11 +194,29 @@ class _Class:
 def _classes(classes: Classes, counts: Sequence[int]) -> list[_Class]:
     shares = _percentages(counts)
     top = max(shares) or 1.0
-    rows = zip(classes.names, classes.palette, shares, strict=True)
-    return [
-        _Class(name, "#" + bytes(color).hex(), share, 100 * share / top)
-        for name, color, share in rows
-    ]
+    return [_class(classes, i, share, 100 * share / top) for i, share in enumerate(shares)]
+
+
+def _class(classes: Classes, i: int, share: float, width: float) -> _Class:
+    return _Class(i, classes.names[i], "#" + bytes(classes.palette[i]).hex(), share, width)
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """How the masks compare to those of the source."""
+
+    summary: str
+    iou: list[_Class]
+    """The IoU in percent of each class that occurs in either."""
+
+
+def _scores(plan: Plan, manifest: Manifest) -> _Scores | None:
+    """None where masks are not compared."""
+    if (score := score_of(manifest.receipts)) is None:
+        return None
+    shares = [(i, 100 * iou) for i, iou in enumerate(score.iou.tolist()) if not math.isnan(iou)]
+    iou = [_class(plan.classes, i, share, share) for i, share in shares]
+    return _Scores(score.lines(plan.classes)[0], iou)
 
 
 def _percentages(counts: Sequence[int]) -> list[float]:

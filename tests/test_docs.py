@@ -19,7 +19,7 @@ from factory import cli
 from factory.config.loading import load_config, parse_override
 from factory.data.class_files import read_rules
 from factory.data.class_forms import parse_rules
-from factory.shards.schema import ROW
+from factory.shards.columns import ROW
 from tests.documents import PAGES, ROOT, blocks, commands, save_pairs
 
 DOCS = ROOT / "docs"

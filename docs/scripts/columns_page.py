@@ -1,6 +1,6 @@
 """The reference page of a dataset's columns, made from the table that formats and cards follow."""
 
-from factory.shards.schema import COLUMNS, Column
+from factory.shards.columns import COLUMNS, Column
 
 INTRODUCTION = """\
 # Columns of a dataset

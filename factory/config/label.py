@@ -22,6 +22,12 @@ class LabelConfig(ShardsConfig):
     format: Literal["parquet", "webdataset", "png"] = "parquet"
     """parquet: rows of a Parquet file; webdataset: members of a tar file; png: a PNG of each mask
     below `masks/`, under the name of its image, and tables of all else, without images."""
+    score: bool | Literal["auto"] = "auto"
+    """True if the masks are compared with those of the source, and scores are told. auto: where the
+    source has masks."""
+    unreadable: Literal["refuse", "skip"] = "refuse"
+    """The way with images, and compared masks, that cannot be read: skip names them, and labels all
+    others."""
     source: SourceConfig | None = None
     """The images. A finished dataset of this factory, as the url of a source of kind folder, is
     labelled anew."""

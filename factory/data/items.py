@@ -106,7 +106,8 @@ class StoredSource(Source, Protocol):
         """The name of the source in cards of models and datasets, such as that of its folder."""
 
     def versions(self, items: Sequence[Item]) -> Sequence[str]:
-        """A text for each item, another one after its image has changed. Raises OSError."""
+        """A text for each item, another one after its image or, if masks were asked for, its mask
+        has changed; empty if nothing is known of them. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,13 @@ class ImageFile:
     def mask_url(self) -> str | None:
         """The place of the mask's file."""
         return None if self.mask_path is None else self.tree.url_of(self.mask_path)
+
+    @property
+    def mask_paths(self) -> tuple[str, ...]:
+        """The names in the tree of all files of the mask; none if masks were not asked for."""
+        if self.parts:
+            return tuple(part.path for part in self.parts)
+        return () if self.mask_path is None else (self.mask_path,)
 
     def image(self, size: int) -> Picture:
         """The file's image."""

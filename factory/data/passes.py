@@ -203,18 +203,35 @@ def place_of(item: Item, picture: Picture, size: int) -> Placement:
 
     Raises UnreadableImage for an image that was to be cut into tiles, and is not.
     """
-    fit, tile = item.reading.fit, item.tile
-    if fit == "tile" and tile is None:
+    check_is_cut(item)
+    return geometry.placement(picture.image.size, size, item.reading.fit, item.tile)
+
+
+def check_is_cut(item: Item) -> None:
+    """Raises UnreadableImage for an image that was to be cut into tiles, and is not."""
+    if item.reading.fit == "tile" and item.tile is None:
         raise UnreadableImage(
             "its header does not tell its size, which cutting it into tiles needs."
         )
-    return geometry.placement(picture.image.size, size, fit, tile)
 
 
-def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> _DecodedMask | None:
-    """A mask beside its image; None if that could not be read. Raises UnreadableImage."""
-    if picture is None:
-        return None
+@dataclass(frozen=True)
+class WholeMask:
+    """A mask in register with its image."""
+
+    ids: UInt8
+    """(H, W) class ids, 255 = ignore, of the upright image's size."""
+    facts: MaskFacts
+    is_turned_as_its_image: bool
+    """False if it is turned by its own EXIF orientation alone."""
+
+
+def whole_mask(item: Item, mask: Mask, picture: Picture) -> WholeMask:
+    """A mask that was read, upright and at the size of its image.
+
+    Raises UnreadableImage, with a message that continues the mask's URL, for one that cannot be of
+    this image.
+    """
     if mask.data and mask.data == picture.data:
         raise UnreadableImage(
             "is the same file as its image. Name the folder of the masks in `masks:`."
@@ -223,13 +240,21 @@ def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> 
     ids = np.asarray(match_size(mask, picture, orientation))
     url = item.mask_url or item.name
     facts = MaskFacts(url, mask.info.mode, mask.values, mask.uncovered, mask.colors)
-    place = place_of(item, picture, size)
-    scaled = geometry.scaled_ids(ids, place)
-    used = ids[place.source.slices]
-    lost = losses.measure(used if item.tile else ids, used, scaled)
     turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
-    fitting = geometry.square_ids(scaled.ids, size, place)
-    return _DecodedMask(fitting, facts, lost, turned_as_image, mask.is_scaled)
+    return WholeMask(ids, facts, turned_as_image)
+
+
+def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> _DecodedMask | None:
+    """A mask beside its image; None if that could not be read. Raises UnreadableImage."""
+    if picture is None:
+        return None
+    whole = whole_mask(item, mask, picture)
+    place = place_of(item, picture, size)
+    scaled = geometry.scaled_ids(whole.ids, place)
+    used = whole.ids[place.source.slices]
+    lost = losses.measure(used if item.tile else whole.ids, used, scaled)
+    square = geometry.square_ids(scaled.ids, size, place)
+    return _DecodedMask(square, whole.facts, lost, whole.is_turned_as_its_image, mask.is_scaled)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ of sections import what reads images only when they read.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -66,11 +67,16 @@ ClassForm = list[Any] | dict[str, Any]
 """Classes in one of the forms of `factory.data.class_forms`."""
 
 
+HasMasks = Literal["never", "perhaps", "always"]
+
+
 class SourceSection(Section):
     """A source of images, and perhaps masks, in a config."""
 
     purpose: ClassVar[str]
     """The purpose of its kind: the end of a sentence that begins with "Set kind: KIND for"."""
+    has_masks: ClassVar[HasMasks] = "always"
+    """perhaps: of kinds where what lies there decides whether there are masks beside the images."""
 
     kind: str
     """The kind of source."""
@@ -227,11 +233,18 @@ class FileSection(SourceSection):
         return storage.name_of(self.url)
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
-        """Size and time of each image's file. Raises OSError."""
+        """Size and time of each image's file, and of the files of its mask if masks were asked for.
+        Raises OSError."""
         from factory.data.items import ImageFile
 
         files = [item for item in items if isinstance(item, ImageFile)]
-        return files[0].tree.versions([file.path for file in files]) if files else []
+        if not files:
+            return []
+        paths = [(file.path, *file.mask_paths) for file in files]
+        # All at once, as a store is listed for each call.
+        versions = iter(files[0].tree.versions([path for few in paths for path in few]))
+        of_files = [list(islice(versions, len(few))) for few in paths]
+        return [" ".join(few) if all(few) else "" for few in of_files]
 
     def file(
         self,

@@ -7,8 +7,8 @@ from typing import ClassVar, Protocol
 from factory.classes import Classes
 from factory.exporting.options import Options
 from factory.exporting.pairs import Pair
+from factory.shards.columns import Column, pictures_of, with_mask_named
 from factory.shards.manifest import Manifest
-from factory.shards.schema import Column, pictures_of, with_mask_named
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any
 
 from factory.errors import Problems, nearest
-from factory.shards.schema import MASK_COLUMNS
+from factory.shards.columns import MASK_COLUMNS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from factory import storage
 from factory.config import Config, ShardsConfig, check_section, dump_config
-from factory.errors import Incomplete, UserError, counted
+from factory.errors import Incomplete, UserError, counted, shown
 from factory.generation.hardware import libraries, processor
 from factory.generation.planning import Planned, Stage, planned
 from factory.generation.recipe import Models, load_models
@@ -19,6 +19,7 @@ from factory.shards.ledger import Ledger
 from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan
 from factory.shards.reading import read_hardware
+from factory.shards.receipts import score_of
 from factory.values import TOY
 
 
@@ -109,6 +110,9 @@ def make(config: Config, stage: Stage, models: Models | None = None) -> Manifest
         make_shards(config, plan, pending, models=models)
     manifest = complete(config, ledger, proven=pending)
     made = f"{counted(manifest.rows, 'pair')}, {counted(manifest.bytes, 'byte')}"
+    if (score := score_of(manifest.receipts)) is not None:
+        for line in score.lines(plan.classes):
+            tell(shown(f"{stage} | {line}"))
     tell(f"{stage} | complete | {made} | {url}")
     return manifest
 

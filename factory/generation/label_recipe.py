@@ -1,6 +1,6 @@
 """The recipe of a dataset of labels, which decides its bytes: the images, the models, their use."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,8 @@ class LabelRecipe(Execution, frozen=True):
     masks_keep_endings: bool = False
     """True if a mask's file has all of its image's name, as a.jpg.png: where several images would
     share a name without their endings."""
+    left_out: Annotated[int, Field(exclude_if=lambda num: num == 0)] = 0
+    """The images that cannot be read and have no row; told only if there are some."""
     relabels: str | None = None
     """The run id of the dataset that is labelled anew; None for images of one's own."""
 

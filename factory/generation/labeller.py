@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,19 +22,14 @@ from factory.diffusion.noise import normal_noise, sample_seed
 from factory.errors import CannotCompile
 from factory.generation.frozen_models import FrozenModels, SampledBatch
 from factory.generation.label_recipe import LabelRecipe
-from factory.generation.label_source import SourceImage
 from factory.generation.recipe import Models
+from factory.generation.source_images import Images, SourceImage
 from factory.images import UInt8, to_channels_last_arrays, to_signed
 from factory.labeling.head import image_uncertainty
+from factory.scores import Score, confusion_matrix
+from factory.shards.columns import SCORE_COLUMNS
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
-
-
-class Images(Protocol):
-    """Images that are labelled, by their numbers."""
-
-    def read(self, start: int, stop: int) -> Iterator[SourceImage]:
-        """Yields the images start..stop-1 in order; those that come next are read meanwhile."""
 
 
 class Labeller(FrozenModels):
@@ -114,20 +108,30 @@ class Labeller(FrozenModels):
         masks = [part.mask for part in parts]
         if image.whole is None:
             (place,) = image.places
-            shown = image.squares[0]
-            mask = geometry.square_ids(masks[0][place.target.slices], len(shown), place)
+            size = self.recipe.image_size
+            mask = geometry.square_ids(masks[0][place.target.slices], size, place)
         else:
-            shown = np.atleast_3d(np.asarray(image.whole))
             mask = geometry.whole_ids(zip(masks, image.places, strict=True), image.whole.size)
         return Sample(
             key=sample_key(index),
-            image=shown,
+            image=image.pixels,
             mask=mask,
             seed=self.ensemble_config.noise_seed if image.seed is None else image.seed,
             uncertainty=score,
             model_id=self.model_id,
             source=image.name,
+            **self._compared(image.truth, mask),
         )
+
+    def _compared(self, truth: UInt8 | None, mask: UInt8) -> dict[str, tuple[int, ...]]:
+        """The fields of a sample that tell how its mask compares to the source's own."""
+        if truth is None:
+            return {}
+        found = Score.of(confusion_matrix(truth, mask, len(self.ensemble_config.class_names)))
+        counts = found.hits, found.truth, found.predicted
+        return {
+            name: tuple(each.tolist()) for name, each in zip(SCORE_COLUMNS, counts, strict=True)
+        }
 
     def probe(self) -> tuple[torch.Tensor, list[Sample]]:
         """Labels a batch of noise: the uncertainty of its pixels (B, S, S), and its samples."""

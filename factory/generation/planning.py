@@ -6,12 +6,13 @@ from typing import Literal
 
 from factory.config import Config
 from factory.errors import DamagedShard, Problems, UserError, counted
+from factory.generation.label_listing import list_source
 from factory.generation.label_recipe import make_label_plan
-from factory.generation.label_source import list_source
 from factory.generation.recipe import Models, make_plan
-from factory.generation.relabel_source import dataset_to_relabel, manifest_to_relabel
+from factory.generation.relabelled_images import dataset_to_relabel, manifest_to_relabel
 from factory.progress import tell
 from factory.shards import mask_files
+from factory.shards.columns import SCORE_COLUMNS
 from factory.shards.plan import Plan
 from factory.shards.reading import find_plan
 from factory.shards.source_listing import SourceListing, find_listing, keep_listing
@@ -40,13 +41,15 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
         return Planned(make_plan(config, models))
     if (url := dataset_to_relabel(config)) is not None:
         return Planned(_plan_to_relabel(config, models, url))
-    found = list_source(config, _known_listing(config.label.url))
+    found = list_source(config, models, _known_listing(config.label.url))
+    is_scored = found.listing.truth_sha256s is not None
     plan = make_label_plan(
         config,
         models,
         len(found.rows),
-        columns=("source",),
+        columns=("source", *(SCORE_COLUMNS if is_scored else ())),
         source_sha256=found.listing.digest,
+        left_out=len(found.listing.left_out),
         reading=asdict(found.reading),
         masks_keep_endings=_keep_endings(config, found.rows),
     )

@@ -4,10 +4,10 @@ from factory.config import Config, ShardsConfig
 from factory.errors import UserError
 from factory.generation.frozen_models import BatchMaker
 from factory.generation.label_recipe import LabelRecipe
-from factory.generation.label_source import SourceImages
-from factory.generation.labeller import Images, Labeller
+from factory.generation.labeller import Labeller
 from factory.generation.recipe import Models
-from factory.generation.relabel_source import DatasetImages, dataset_to_relabel
+from factory.generation.relabelled_images import DatasetImages, dataset_to_relabel
+from factory.generation.source_images import Images, SourceImages
 from factory.generation.synthesizer import Synthesizer
 from factory.shards.plan import Plan
 from factory.shards.source_listing import read_listing

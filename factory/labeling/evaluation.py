@@ -15,10 +15,10 @@ from factory.errors import UserError, counted
 from factory.images import UInt8
 from factory.labeling.fitting import image_maps
 from factory.labeling.head import Head
-from factory.labeling.metrics import Score, confusion_matrix
 from factory.pictures import captioned, colorize, heat, tile
 from factory.png import encode_png
 from factory.progress import tracked
+from factory.scores import Score, confusion_matrix
 
 SHEET_COLUMNS = ("image", "truth", "prediction", "uncertainty")
 
@@ -67,7 +67,7 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
                 rows.append([images[i], *pictures, heat(uncertainty, float(np.log(2)))])
     occurring = tuple(int((test.masks == i).any(axis=(1, 2)).sum()) for i in range(num_classes))
     sheet = captioned(tile(rows, scale=max(1, 128 // size)), list(SHEET_COLUMNS))
-    return Evaluation(Score(soft), Score(hard), sheet, len(test), occurring)
+    return Evaluation(Score.of(soft), Score.of(hard), sheet, len(test), occurring)
 
 
 def check_classes(ensemble: Head, test: Labelled) -> None:
@@ -88,14 +88,21 @@ def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> 
         "soft": evaluation.soft.as_json(test.classes),
         "hard": evaluation.hard.as_json(test.classes),
         "images_with_class": occurring,
-        "confusion_soft": evaluation.soft.confusion.tolist(),
-        "confusion_hard": evaluation.hard.confusion.tolist(),
+        "confusion_soft": _rows(evaluation.soft),
+        "confusion_hard": _rows(evaluation.hard),
     }
     url = config.evaluate.url
     storage.write(
         storage.join(url, "metrics.json"), (json.dumps(metrics, indent=1) + "\n").encode()
     )
     storage.write(storage.join(url, "sheet.png"), encode_png(evaluation.sheet))
+
+
+def _rows(score: Score) -> list[list[int]]:
+    """The rows of a score's confusion matrix."""
+    assert score.confusion is not None, "the scores of an evaluation are made of it"
+    rows: list[list[int]] = score.confusion.tolist()
+    return rows
 
 
 def table(evaluation: Evaluation, test: Labelled) -> list[str]:

@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from factory.classes import Classes
-from factory.shards.schema import COLUMNS, Column, pictures_of
+from factory.shards.columns import COLUMNS, Column, pictures_of
 from factory.shards.snippets import loading_snippets
 
 _SIZES = (

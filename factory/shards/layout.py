@@ -23,6 +23,8 @@ CARD = "README.md"
 ID_TO_LABEL = "id2label.json"
 LABEL_TO_ID = "label2id.json"
 PALETTE = "palette.json"
+SCORES = "scores.json"
+"""How the masks compare to those of the source, of datasets that compare them."""
 DESCRIPTIONS = (ID_TO_LABEL, LABEL_TO_ID, PALETTE, CARD)
 """Files for people and other programs; they follow from plan and receipts."""
 REPORT = "report/index.html"

@@ -13,12 +13,13 @@ from factory.shards.layout import (
     ID_TO_LABEL,
     LABEL_TO_ID,
     PALETTE,
+    SCORES,
     plan_files,
     receipt_name,
     to_json,
 )
 from factory.shards.plan import Plan, canonical
-from factory.shards.receipts import Receipt, Written, fits, kinds
+from factory.shards.receipts import Receipt, Written, fits, kinds, score_of
 
 
 class Manifest(Written, frozen=True):
@@ -147,7 +148,16 @@ def describe(
     """The files for people and other programs, by name: the card, the classes, their colours."""
     labels = plan.classes.id2label
     facts = {"num": str(plan.num), **plan.run, "made with": "; ".join(kinds(receipts))}
+    scores: dict[str, bytes] = {}
+    if (score := score_of(receipts)) is not None:
+        facts |= {
+            "mean IoU": f"{score.mean_iou:.4f}",
+            "pixel accuracy": f"{score.pixel_accuracy:.4f}",
+        }
+        counts = {"num_images": plan.num, "num_pixels": score.num_pixels}
+        scores[SCORES] = to_json({**counts, **score.as_json(plan.classes)})
     return {
+        **scores,
         ID_TO_LABEL: to_json(labels),
         LABEL_TO_ID: to_json({label: int(i) for i, label in labels.items()}),
         PALETTE: to_json(plan.palette),

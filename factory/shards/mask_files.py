@@ -16,14 +16,8 @@ import pyarrow.parquet as pq
 from factory import png
 from factory.classes import Classes
 from factory.errors import DamagedShard, UnreadableImage, UserError
-from factory.shards.schema import (
-    Column,
-    EncodedSample,
-    Sample,
-    arrow_schema,
-    check_key,
-    to_fields,
-)
+from factory.shards.columns import Column, arrow_schema
+from factory.shards.schema import EncodedSample, Sample, stored_fields, to_fields
 
 MASKS = "masks"
 """The folder of the masks, relative to the URL of the dataset."""
@@ -126,14 +120,12 @@ def samples(data: bytes, read: Read, channels: int) -> Iterator[Sample]:
 
 
 def _sample(row: Mapping[str, Any], mask_png: bytes, channels: int) -> Sample:
+    stored = stored_fields(row)
     try:
         mask = png.decode_png(mask_png)
-        image = np.broadcast_to(np.uint8(0), (*mask.shape, channels))
-        names = ("key", "seed", "uncertainty", "model_id", "source")
-        fields = {name: row[name] for name in names if name in row}
-        return Sample(image=image, mask=mask, **{**fields, "key": check_key(row["key"])})
-    except (KeyError, TypeError, UnreadableImage) as error:
-        raise DamagedShard(f"fields that are no sample's ({error!r})") from None
+    except UnreadableImage as error:
+        raise DamagedShard(f"the mask of {stored['key']}: {error}") from None
+    return Sample(image=np.broadcast_to(np.uint8(0), (*mask.shape, channels)), mask=mask, **stored)
 
 
 def _table(data: bytes) -> list[dict[str, Any]]:

@@ -8,17 +8,17 @@ import pyarrow.parquet as pq
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
-from factory.shards.schema import (
+from factory.shards.columns import (
     COLUMNS,
     PICTURE,
     STORED,
     Column,
-    EncodedSample,
     arrow_schema,
     is_row,
     pictures_in,
     pictures_of,
 )
+from factory.shards.schema import EncodedSample
 
 ROWS_PER_GROUP = 100
 """The rows that a reader without the page index reads for a random one."""

@@ -15,15 +15,9 @@ from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
 from factory.errors import counted
 from factory.shards import mask_files, parquet, webdataset
+from factory.shards.columns import SCORE_COLUMNS, Column, with_columns
 from factory.shards.mask_files import Read
-from factory.shards.schema import (
-    Column,
-    EncodedSample,
-    Sample,
-    decode_sample,
-    encode_sample,
-    with_columns,
-)
+from factory.shards.schema import EncodedSample, Sample, decode_sample, encode_sample
 
 DATA = "data"
 """The folder of the shards, relative to the URL of the dataset."""
@@ -146,6 +140,11 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     def is_drawn(self) -> bool:
         """True if a diffusion model drew the images; False if they are of a source."""
         return "source" not in self.recipe.get("columns", ())
+
+    @property
+    def is_scored(self) -> bool:
+        """True if masks are compared with those of the source."""
+        return set(SCORE_COLUMNS) <= set(self.recipe.get("columns", ()))
 
     @property
     def channels(self) -> int:

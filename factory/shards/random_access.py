@@ -12,8 +12,9 @@ from torch.utils.data import Dataset
 
 from factory import storage
 from factory.errors import DamagedShard, UserError, counted
+from factory.scores import Score
 from factory.shards.reading import read_plan, read_shard, receipts_to_read
-from factory.shards.receipts import Receipt
+from factory.shards.receipts import Receipt, score_of
 from factory.shards.schema import Sample, decode_sample, sample_key
 from factory.shards.single_rows import ParquetRows, SingleRows, TarRows
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
@@ -68,6 +69,12 @@ class ShardIndex(Dataset[dict[str, Any]]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = {**state, "_lock": Lock()}
+
+    @property
+    def score(self) -> Score | None:
+        """The scores of all samples, as they were labelled; None if there were no masks to compare
+        theirs with."""
+        return score_of(self.receipts)
 
     def __len__(self) -> int:
         return self._starts[-1]

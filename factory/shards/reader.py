@@ -18,11 +18,12 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from factory import storage
 from factory.errors import UserError, counted
+from factory.scores import Score
 from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.plan import Plan
 from factory.shards.random_access import ShardIndex
 from factory.shards.reading import read_plan, read_shard, receipts_to_read
-from factory.shards.receipts import Receipt
+from factory.shards.receipts import Receipt, score_of
 from factory.shards.schema import EncodedSample, decode_sample, to_fields
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
 
@@ -105,6 +106,12 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
     def __repr__(self) -> str:
         return f"ShardDataset({self.url!r}, {counted(self.num, 'sample')})"
+
+    @property
+    def score(self) -> Score | None:
+        """The scores of all samples, as they were labelled; None if there were no masks to compare
+        theirs with."""
+        return score_of(self.receipts)
 
     def __len__(self) -> int:
         """The number of samples of this rank, over all its workers.

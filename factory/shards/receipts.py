@@ -17,6 +17,8 @@ from pydantic import (
 )
 
 from factory.errors import DamagedShard, counted
+from factory.scores import Score
+from factory.shards.columns import SCORE_COLUMNS
 from factory.shards.mask_files import Read
 from factory.shards.plan import Plan, ShardSpec, canonical
 from factory.shards.schema import check_sample, sample_key
@@ -78,6 +80,13 @@ class Receipt(Written, frozen=True):
     uncertainty_quantiles: list[float] | None = None
     """The quantiles of the uncertainty, as `quantiles` returns them; None in receipts of version
     0.1."""
+    hit_pixels: list[int] | None = None
+    """Pixels per class id on which masks and those of the source agree; as the next two, None where
+    they are not compared."""
+    truth_pixels: list[int] | None = None
+    """The compared pixels per class id of the source's masks."""
+    predicted_pixels: list[int] | None = None
+    """The compared pixels per class id of the masks."""
     redrawn: int = 0
     """The number of samples that were drawn again because a first draw was not finite."""
     seconds: float
@@ -110,6 +119,12 @@ def described(made_with: MadeWith | None) -> str:
     return ", ".join(f"{name} {value}" for name, value in (made_with or {}).items()) or "not told"
 
 
+def score_of(receipts: Iterable[Receipt]) -> Score | None:
+    """The scores of all samples of the receipts; None where none of them is compared."""
+    parts = ((each.hit_pixels, each.truth_pixels, each.predicted_pixels) for each in receipts)
+    return Score.sum_of(part for part in parts if None not in part)
+
+
 def kinds(receipts: Iterable[Receipt]) -> list[str]:
     """A line for each kind of hardware and versions that made shards, with their number if there
     are several kinds."""
@@ -128,8 +143,12 @@ def measure(plan: Plan, spec: ShardSpec, data: bytes, read: Read | None = None) 
     """
     num_classes = len(plan.class_names)
     keys, uncertainties, pixels = [], [], []
+    score_columns = SCORE_COLUMNS if plan.is_scored else ()
+    compared: list[list[tuple[int, ...]]] = [[] for _ in score_columns]
     for sample in plan.iterate(data, read):
-        check_sample(sample, num_classes, plan.channels)
+        check_sample(sample, num_classes, plan.channels, plan.is_scored)
+        for counts, name in zip(compared, score_columns, strict=True):
+            counts.append(getattr(sample, name))
         keys.append(sample.key)
         uncertainties.append(sample.uncertainty)
         pixels.append(sample.class_pixels(num_classes))
@@ -152,6 +171,10 @@ def measure(plan: Plan, spec: ShardSpec, data: bytes, read: Read | None = None) 
         "uncertainty_max": max(uncertainties),
         "uncertainty_min": min(uncertainties),
         "uncertainty_quantiles": quantiles(uncertainties),
+        **{
+            name: np.sum(counts, axis=0).tolist()
+            for name, counts in zip(score_columns, compared, strict=True)
+        },
     }
 
 
@@ -173,4 +196,5 @@ def fits(receipt: Receipt, plan: Plan) -> bool:
         and receipt.rows == spec.stop - spec.start
         and (receipt.first_key, receipt.last_key) == keys
         and len(receipt.class_pixels) == len(plan.class_names)
+        and (receipt.hit_pixels is not None) == plan.is_scored
     )

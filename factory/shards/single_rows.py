@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from factory.errors import DamagedShard, counted
 from factory.shards import parquet_pages, webdataset
+from factory.shards.columns import STORED, is_row, pictures_in
 from factory.shards.parquet_pages import Page
-from factory.shards.schema import STORED, EncodedSample, is_row, pictures_in
+from factory.shards.schema import EncodedSample
 from factory.storage import RangedFile
 
 _TAIL_BYTES = 2**16

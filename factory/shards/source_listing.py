@@ -17,7 +17,10 @@ from factory import storage
 from factory.errors import UserError
 from factory.shards.layout import SOURCE
 
-_SCHEMA = pa.schema([(name, pa.string()) for name in ("name", "url", "version", "sha256")])
+_COLUMNS = {"name": "names", "url": "urls", "version": "versions", "sha256": "sha256s"}
+_MORE = {"truth_sha256": "truth_sha256s", "problem": "problems"}
+_ATTRIBUTES = {**_COLUMNS, **_MORE}
+"""Names of columns -> attributes; the latter columns are those that only some listings have."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +31,40 @@ class SourceListing:
     urls: Sequence[str]
     """The place of each image, as messages name it."""
     versions: Sequence[str]
-    """A text for each image that changes when it is written; empty if nothing is known of it."""
+    """A text for each image that changes when it, or a mask that is compared, is written; empty if
+    nothing is known of it."""
     sha256s: Sequence[str]
     """The sha256 of each image's bytes, 64 hex digits."""
+    truth_sha256s: Sequence[str] | None = None
+    """The sha256 of the class ids of each image's mask in the source; None if they are not compared
+    with those that are made."""
+    problems: Sequence[str] | None = None
+    """What is wrong with an image that cannot be read, and has no row; empty for others. None if
+    none is left out."""
+
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        """The names of the images that have no row."""
+        bad = self.problems or [""] * len(self.names)
+        return frozenset(name for name, why in zip(self.names, bad, strict=True) if why)
 
     @cached_property
     def digest(self) -> str:
         """The sha256 over all names and hashes: what the plan holds."""
         found = hashlib.sha256()
-        for name, sha256 in zip(self.names, self.sha256s, strict=True):
-            found.update(f"{sha256} {name}\n".encode())
+        truths = self.truth_sha256s or [""] * len(self.names)
+        for name, sha256, truth in zip(self.names, self.sha256s, truths, strict=True):
+            left_out = "left out " if name in self.left_out else ""
+            beside = f"{truth} " if self.truth_sha256s else ""
+            found.update(f"{left_out}{sha256} {beside}{name}\n".encode())
         return found.hexdigest()
 
     def to_bytes(self) -> bytes:
         """The content of its file."""
-        columns = [self.names, self.urls, self.versions, self.sha256s]
-        table = pa.table([pa.array(each, pa.string()) for each in columns], schema=_SCHEMA)
+        columns = {name: getattr(self, attribute) for name, attribute in _ATTRIBUTES.items()}
+        present = {n: pa.array(c, pa.string()) for n, c in columns.items() if c is not None}
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", use_dictionary=False)
+        pq.write_table(pa.table(present), sink, compression="zstd", use_dictionary=False)
         data: bytes = sink.getvalue().to_pybytes()
         return data
 
@@ -54,9 +73,11 @@ def find_listing(url: str, digest: str) -> SourceListing | None:
     """The listing of the dataset at url; None if it is lost, or is not the one of this digest."""
     try:
         data = storage.read_bytes(storage.join(url, SOURCE))
-        table = pq.read_table(pa.BufferReader(data), schema=_SCHEMA)
-        found = SourceListing(*(column.to_pylist() for column in table.columns))
-    except (FileNotFoundError, pa.ArrowException, OSError) as error:
+        table = pq.read_table(pa.BufferReader(data))
+        names = [*_COLUMNS, *(name for name in _MORE if name in table.column_names)]
+        columns = table.select(names).cast(pa.schema([(name, pa.string()) for name in names]))
+        found = SourceListing(**{_ATTRIBUTES[name]: columns[name].to_pylist() for name in names})
+    except (FileNotFoundError, KeyError, pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and storage.is_transient(error):
             raise
         return None

@@ -1,9 +1,13 @@
-"""The progress of a dataset, from listings, plan, `_SUCCESS` and one receipt, the newest."""
+"""The progress of a dataset, from listings, plan, `_SUCCESS` and one receipt, the newest.
+
+Where masks are compared with those of the source, from all receipts.
+"""
 
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from factory.scores import Score
 from factory.shards.layout import SHARDS
 from factory.shards.plan import Plan
 from factory.shards.reading import (
@@ -13,8 +17,9 @@ from factory.shards.reading import (
     read_plan,
     read_receipt,
     read_success,
+    receipts_of,
 )
-from factory.shards.receipts import Hardware
+from factory.shards.receipts import Hardware, score_of
 from factory.storage import Entry
 
 _RECENT = 100
@@ -34,6 +39,8 @@ class Status:
     """True if `_SUCCESS` is there for as many pairs as the plan has, and no shard is pending."""
     pairs_per_second: float | None
     """The rate over the last shards, by the store's clock; None if it cannot tell."""
+    score: Score | None = None
+    """The scores of the pairs that are done; None if there are none, or masks are not compared."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -56,6 +63,7 @@ def status(url: str) -> Status:
         hardware=read_hardware(url),
         finished=not pending and success.get("rows") == plan.num,
         pairs_per_second=_rate(url, plan, published),
+        score=score_of(receipts_of(url, plan).values()) if plan.is_scored else None,
     )
 
 

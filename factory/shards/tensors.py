@@ -10,12 +10,9 @@ from typing import Any, Literal, get_args
 import torch
 
 from factory.errors import Problems, UserError, nearest
+from factory.shards.columns import PICTURES, Column
 from factory.shards.plan import Plan
-from factory.shards.schema import (
-    PICTURES,
-    Column,
-    Sample,
-)
+from factory.shards.schema import Sample
 
 Transform = Callable[[dict[str, Any]], Any]
 MaskType = Literal["uint8", "int64"]

@@ -26,6 +26,7 @@ from factory.shards.layout import (
     MANIFEST,
     REPORT,
     RUN,
+    SCORES,
     SOURCE,
     SUCCESS,
     plan_files,
@@ -264,6 +265,7 @@ class _Dataset:
         ours = {MANIFEST, SUCCESS, CONFIG, ENVIRONMENT, HARDWARE, *DESCRIPTIONS, *plan_files(plan)}
         ours |= set(manifest.files) if manifest else set()
         ours |= {SOURCE} if plan.lists_source else set()
+        ours |= {SCORES} if plan.is_scored else set()
         for spec in plan.shards():
             ours |= {spec.path, receipt_name(spec.shard)}
         ours |= self._masks(plan, receipts)

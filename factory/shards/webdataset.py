@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
-from factory.shards.schema import COLUMNS, MASK_COLUMNS, Column, EncodedSample, pictures_of
+from factory.shards.columns import COLUMNS, MASK_COLUMNS, Column, pictures_of
+from factory.shards.schema import EncodedSample
 
 _FIELDS = ".json"
 _NUM_MEMBERS = 3

@@ -17,7 +17,7 @@ from factory.errors import UserError
 from factory.labeling.evaluation import SHEET_COLUMNS, evaluate, table, write_evaluation
 from factory.labeling.fitting import image_maps
 from factory.labeling.heads import load_head
-from factory.labeling.metrics import Score, confusion_matrix
+from factory.scores import Score, confusion_matrix
 from tests.drawings import draw_many
 
 

@@ -4,15 +4,9 @@ import pytest
 
 from factory.errors import DamagedShard
 from factory.png import encode_png
+from factory.shards.columns import ROW, arrow_schema
 from factory.shards.parquet import encode, rows
-from factory.shards.schema import (
-    ROW,
-    Sample,
-    arrow_schema,
-    decode_sample,
-    encode_sample,
-    to_fields,
-)
+from factory.shards.schema import Sample, decode_sample, encode_sample, to_fields
 
 RUN = {"run_id": "r"}
 

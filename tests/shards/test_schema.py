@@ -12,14 +12,8 @@ from PIL import Image
 from factory.classes import Classes
 from factory.errors import DamagedShard
 from factory.shards.card import dataset_card
-from factory.shards.schema import (
-    arrow_schema,
-    check_sample,
-    encode_sample,
-    from_fields,
-    sample_key,
-    to_fields,
-)
+from factory.shards.columns import arrow_schema
+from factory.shards.schema import check_sample, encode_sample, from_fields, sample_key, to_fields
 
 
 @pytest.fixture

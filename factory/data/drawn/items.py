@@ -91,7 +91,9 @@ def _are_alike(size: Size, other: Size) -> bool:
 
 
 def versions(items: Sequence[Any]) -> list[str]:
-    """A text for each `DrawnItem`, another one after the file of its image has changed. Raises
-    OSError."""
+    """A text for each `DrawnItem`, another one after the file of its image has changed; empty where
+    there are shapes, too, of which nothing is known but by reading them. Raises OSError."""
     mine = [item for item in items if isinstance(item, DrawnItem)]
+    if any(item.drawing is not None for item in mine):
+        return [""] * len(mine)
     return mine[0].tree.versions([item.path for item in mine]) if mine else []

@@ -23,7 +23,8 @@ class DrawnSection(LabelledSection, FileSection):
     `classes_url` name the classes, of which the first does."""
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
-        """Size and time of the file of each image. Raises OSError."""
+        """Size and time of the file of each image; empty if masks were asked for. Raises
+        OSError."""
         from factory.data.drawn import items as drawn
 
         return drawn.versions(items)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from factory.data.kinds import resolving
-from factory.data.sections import FileSection, LabelledSection
+from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class AutoSource(LabelledSection, FileSection):
     is taken for is told wherever it is used."""
 
     purpose: ClassVar[str] = "whatever lies at url"
+    has_masks: ClassVar[HasMasks] = "perhaps"
     brings_classes: ClassVar[bool] = True
 
     kind: Literal["auto"] = "auto"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from factory.data import listing
 from factory.data.listing import Listing
 from factory.data.patterns import parse_images
-from factory.data.sections import FileSection, ImagesPattern, ImagesPatterns
+from factory.data.sections import FileSection, HasMasks, ImagesPattern, ImagesPatterns
 from factory.errors import Problems
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class FolderSource(FileSection):
     """All images below a folder, without masks."""
 
     purpose: ClassVar[str] = "all images below url"
+    has_masks: ClassVar[HasMasks] = "never"
 
     kind: Literal["folder"] = "folder"
     """The kind of source."""

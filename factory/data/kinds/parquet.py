@@ -9,7 +9,7 @@ from pydantic import Field
 from factory.classes import IGNORE_ID
 from factory.data import listing
 from factory.data.class_forms import Ignored
-from factory.data.sections import FileSection, LabelledSection
+from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, UserError, counted, some
 from factory.values import Url
 
@@ -32,6 +32,7 @@ class ParquetSource(LabelledSection, FileSection):
     wrote, and those of the Hugging Face Hub."""
 
     purpose: ClassVar[str] = "rows of Parquet files"
+    has_masks: ClassVar[HasMasks] = "perhaps"
     brings_classes: ClassVar[bool] = True
 
     kind: Literal["parquet"] = "parquet"

@@ -11,7 +11,7 @@ from factory import storage
 from factory.classes import IGNORE_ID
 from factory.data import class_files, listing
 from factory.data.class_forms import Ignored
-from factory.data.sections import FileSection, LabelledSection
+from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted, some
 from factory.values import Url
 
@@ -30,6 +30,7 @@ class WebdatasetSource(LabelledSection, FileSection):
     together: `0001.jpg` and `0001.seg.png`. They are read in place."""
 
     purpose: ClassVar[str] = "tars of images"
+    has_masks: ClassVar[HasMasks] = "perhaps"
     brings_classes: ClassVar[bool] = True
 
     kind: Literal["webdataset"] = "webdataset"

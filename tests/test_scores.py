@@ -1,4 +1,4 @@
-"""Claims about factory.labeling.metrics."""
+"""Claims about factory.scores."""
 
 import json
 import math
@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from factory.classes import IGNORE_ID, Classes
-from factory.labeling.metrics import Score, confusion_matrix
+from factory.scores import Score, confusion_matrix
 
 
 def score(truth: object, prediction: object, num_classes: int) -> Score:
-    return Score(
+    return Score.of(
         confusion_matrix(np.array(truth, np.uint8), np.array(prediction, np.uint8), num_classes)
     )
 

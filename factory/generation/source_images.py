@@ -1,34 +1,37 @@
-"""The images that are labelled: which they are, whether they are those of the plan, their pixels.
+"""The images of a source that a dataset labels: proven by its listing, read by their rows.
 
-Shapes: S image size.
+Shapes: S image size; H, W height and width of an image.
 """
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
+import numpy as np
 from PIL import Image
 
-from factory import storage
 from factory.config import Config, required
 from factory.data import geometry, tiles
+from factory.data.class_rules import ClassRules
+from factory.data.decoding import Picture
 from factory.data.geometry import Placement
-from factory.data.items import Item, StoredSource
+from factory.data.items import Found, Item, StoredSource
 from factory.data.loading import first_lines
-from factory.data.passes import place_of
-from factory.data.reading import DEFAULT_READING, Reading
-from factory.errors import ChangedSource, Problems, UnreadableImage, UserError, counted, shown
+from factory.data.passes import place_of, whole_mask
+from factory.errors import ChangedSource, Problems, UnreadableImage, UserError, shown
 from factory.images import UInt8
-from factory.progress import tell, tracked
+from factory.progress import tell
 from factory.shards.source_listing import SourceListing
 
 NUM_THREADS = 8
 """Images are read, hashed and decoded by so many threads."""
-_REMEDY = "Put back what was there, or label into another --out."
+REMEDY = "Put back what was there, or label into another --out."
+
+_OTHER_PLACE = "Replace it, and label into another --out."
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,6 +50,21 @@ class SourceImage:
     """All of the image, upright, of mode RGB or L; None where it is not wanted."""
     seed: int | None = None
     """The random stream that drew it; None for an image of one's own."""
+    truth: UInt8 | None = None
+    """The source's own mask, class ids, 255 = ignore: (H, W) beside `whole`, else (S, S); None
+    where it is not compared."""
+
+    @property
+    def pixels(self) -> UInt8:
+        """The image as a row of a dataset has it: (H, W, C) of `whole`, else its square."""
+        return self.squares[0] if self.whole is None else np.atleast_3d(np.asarray(self.whole))
+
+
+class Images(Protocol):
+    """Images that are labelled, by the numbers of their rows."""
+
+    def read(self, start: int, stop: int) -> Iterator[SourceImage]:
+        """Yields the images start..stop-1 in order; those that come next are read meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -70,106 +88,47 @@ class SourceFile:
         """The place of the image, as messages name it."""
         return self.items[0].image_url
 
+    @property
+    def mask_url(self) -> str:
+        """The place of the mask, as messages name it."""
+        return self.items[0].mask_url or self.name
 
-def find_files(config: Config) -> tuple[StoredSource, Sequence[SourceFile]]:
-    """The source of label.source and its images, none of them read.
+
+def find_files(config: Config, labelled: bool = False) -> tuple[Found, Sequence[SourceFile]]:
+    """What label.source holds, and its images, none of them read; with their masks if labelled.
 
     Raises UserError with all problems.
     """
     source: StoredSource = required(config, "label.source")
     problems = Problems()
-    found = source.find(False, problems)
+    found = source.find(labelled, problems)
     problems.raise_if_any()
     for note in found.notes:
         tell(f"label | {shown(note)}")
     by_image = groupby(found.items, key=lambda item: item.image_url)
-    return source, [SourceFile(list(items)) for _, items in by_image]
+    return found, [SourceFile(list(items)) for _, items in by_image]
 
 
-@dataclass(frozen=True)
-class Listed:
-    """The images of a source before any is read, and how they are read."""
+def check_names(url: str, files: Sequence[SourceFile], known: SourceListing) -> None:
+    """Raises UserError where other images are there than those of a dataset's listing.
 
-    listing: SourceListing
-    reading: Reading
-    rows: Sequence[str]
-    """The names of the dataset's rows: of the images, or, at the model's size, of their tiles."""
-
-
-def list_source(config: Config, known: SourceListing | None) -> Listed:
-    """The images of label.source with the hashes of their bytes.
-
-    known: the listing of the dataset that lies at label.url; images that were not written since are
-    not hashed again. Raises UserError, which names all images that are not those of the known
-    listing, or cannot be read.
+    url: that of the dataset.
     """
-    source, files = find_files(config)
-    if known is not None:
-        _check_names(config.label.url, files, known)
-    reading = files[0].items[0].reading if files else DEFAULT_READING
-    rows = [item.name for file in files for item in file.items]
-    if config.label.at == "original":
-        rows = [file.name for file in files]
-    versions = list(source.versions([file.whole for file in files]))
-    to_hash = [
-        i
-        for i, version in enumerate(versions)
-        if known is None or not version or version != known.versions[i]
-    ]
-    hashes = _hashes([files[i] for i in to_hash])
-    if known is None:
-        names, urls = [file.name for file in files], [file.image_url for file in files]
-        return Listed(SourceListing(names, urls, versions, hashes), reading, rows)
-    changed = [
-        files[i].image_url
-        for i, sha256 in zip(to_hash, hashes, strict=True)
-        if sha256 != known.sha256s[i]
-    ]
-    _refuse([f"{u}: has changed since {config.label.url} was begun. {_REMEDY}" for u in changed])
-    return Listed(known, reading, rows)
-
-
-def _check_names(url: str, files: Sequence[SourceFile], known: SourceListing) -> None:
-    """Raises UserError where other images are there than those of a listing."""
     names = [file.name for file in files]
     urls = dict(zip(known.names, known.urls, strict=True))
     there = set(names)
-    missing = [urls[name] for name in known.names if name not in there]
-    lines = [f"{each}: is gone, and {url} was begun with it. {_REMEDY}" for each in missing]
+    wanted = [name for name in known.names if name not in known.left_out]
+    missing = [urls[name] for name in wanted if name not in there]
+    lines = [f"{each}: is gone, and {url} was begun with it. {REMEDY}" for each in missing]
     added = [name for name in names if name not in urls]
-    lines += [f"{name}: is new since {url} was begun. {_REMEDY}" for name in added]
-    _refuse(lines)
+    lines += [f"{name}: is new since {url} was begun. {REMEDY}" for name in added]
+    refuse(lines)
 
 
-def _hashes(files: Sequence[SourceFile]) -> list[str]:
-    """The sha256 of each image's bytes. Raises UserError with a line per unreadable image."""
-    problems, hashes = Problems(), []
-    if len(files) > 1:
-        tell(f"label | hashing {counted(len(files), 'image')}")
-    with ThreadPoolExecutor(NUM_THREADS, "hasher") as pool:
-        hashed = ahead(pool, _hash, files, NUM_THREADS * 4)
-        for found in tracked(hashed, "hashing", len(files), "images"):
-            if isinstance(found, UserError):
-                problems.add(str(found))
-            else:
-                hashes.append(found)
-    _refuse(problems.found)
-    return hashes
-
-
-def _refuse(lines: Sequence[str]) -> None:
+def refuse(lines: Sequence[str]) -> None:
     """Raises UserError with the lines, if there are any."""
     if lines:
         raise UserError(first_lines(lines))
-
-
-def _hash(file: SourceFile) -> str | UserError:
-    try:
-        return sha256_of(file.items[0].content())
-    except UnreadableImage as error:
-        return UserError(f"{file.image_url}: {error}")
-    except OSError as error:
-        return UserError(f"{file.image_url}: cannot be read ({storage.describe(error)}).")
 
 
 def sha256_of(data: bytes) -> str:
@@ -177,19 +136,29 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def sha256_of_ids(ids: UInt8) -> str:
+    """The sha256 of a mask's class ids (H, W), and of its size."""
+    found = hashlib.sha256(f"{ids.shape[0]} {ids.shape[1]}\n".encode())
+    found.update(np.ascontiguousarray(ids))
+    return found.hexdigest()
+
+
 @dataclass(frozen=True)
 class SourceImages:
     """The images of label.source, which are those of a listing, as rows of a dataset."""
 
-    files: Sequence[SourceFile]
+    files: Mapping[int, SourceFile]
+    """Place in the listing -> the image, of those that have a row."""
     rows: Sequence[tuple[int, Sequence[Item]]]
-    """For each row the number of its file, and its items: all of the file, or one of its tiles."""
+    """For each row the place of its image, and its items: all of the image, or one of its tiles."""
     listing: SourceListing
     image_size: int
     """The height and width that the network takes, in pixels."""
     channels: int
     """The channels that it takes: 3 for RGB, 1 for grey."""
     at: Literal["model", "original"]
+    rules: ClassRules | None = None
+    """Which values of the masks are which class; None where masks are not read."""
 
     @classmethod
     def open(
@@ -201,12 +170,14 @@ class SourceImages:
         at: Literal["model", "original"],
     ) -> "SourceImages":
         """Lists the source. Raises UserError if it has other images than the listing."""
-        _, files = find_files(config)
-        _check_names(config.label.url, files, listing)
+        found, files = find_files(config, labelled=listing.truth_sha256s is not None)
+        check_names(config.label.url, files, listing)
+        place_of = {name: i for i, name in enumerate(listing.names)}
+        kept = {place_of[f.name]: f for f in files if f.name not in listing.left_out}
         rows: list[tuple[int, Sequence[Item]]] = []
-        for i, file in enumerate(files):
+        for i, file in kept.items():
             rows += [(i, file.items)] if at == "original" else [(i, [each]) for each in file.items]
-        return cls(files, rows, listing, image_size, channels, at)
+        return cls(kept, rows, listing, image_size, channels, at, found.rules)
 
     def read(self, start: int, stop: int) -> Iterator[SourceImage]:
         """Yields the images of the rows start..stop-1; threads read those that come next.
@@ -228,22 +199,47 @@ class SourceImages:
                 place_of(item, picture, size) for item, picture in zip(items, pictures, strict=True)
             ]
         except FileNotFoundError:
-            raise ChangedSource(f"{file.image_url}: is gone. {_REMEDY}") from None
+            raise ChangedSource(f"{file.image_url}: is gone. {REMEDY}") from None
         except UnreadableImage as error:
             self._check(number, items[0].content())
-            raise UnreadableImage(f"{file.image_url}: {error}") from None
+            raise UnreadableImage(f"{file.image_url}: {error} {_OTHER_PLACE}") from None
+        ids = self._ids(number, items, pictures[0])
         image = pictures[0].with_channels(self.channels)
         squares = [geometry.square_pixels(image, size, place) for place in places]
         if self.at == "original":
-            return SourceImage(file.name, squares, places, image)
-        return SourceImage(items[0].name, squares, places)
+            return SourceImage(file.name, squares, places, image, truth=ids)
+        (place,) = places
+        if ids is not None:
+            ids = geometry.square_ids(geometry.scaled_ids(ids, place).ids, size, place)
+        return SourceImage(items[0].name, squares, places, truth=ids)
 
     def _check(self, number: int, data: bytes) -> None:
         if sha256_of(data) != self.listing.sha256s[number]:
-            raise ChangedSource(
-                f"{self.files[number].image_url}: has changed since the dataset was begun. "
-                f"{_REMEDY}"
-            )
+            raise _changed(self.files[number].image_url)
+
+    def _ids(self, number: int, items: Sequence[Item], picture: Picture) -> UInt8 | None:
+        """(H, W): the mask of an image whose items were just read; None where it is not compared.
+
+        Raises ChangedSource if it is not that of the listing, OSError.
+        """
+        if self.rules is None or self.listing.truth_sha256s is None:
+            return None
+        url = self.files[number].mask_url
+        try:
+            # Of all items: a tile lets go of the whole mask when each of them was read.
+            masks = [item.mask(self.image_size, self.rules) for item in items]
+            ids = whole_mask(items[0], masks[0], picture).ids
+        except FileNotFoundError:
+            raise ChangedSource(f"{url}: is gone. {REMEDY}") from None
+        except UnreadableImage:
+            raise _changed(url) from None
+        if sha256_of_ids(ids) != self.listing.truth_sha256s[number]:
+            raise _changed(url)
+        return ids
+
+
+def _changed(url: str) -> ChangedSource:
+    return ChangedSource(f"{url}: has changed since the dataset was begun. {REMEDY}")
 
 
 def ahead(

@@ -14,7 +14,7 @@ from factory.config import Config
 from factory.data import geometry
 from factory.data.decoding import picture_of_array
 from factory.errors import ChangedSource, DamagedShard, UserError
-from factory.generation.label_source import NUM_THREADS, SourceImage, ahead
+from factory.generation.source_images import NUM_THREADS, SourceImage, ahead
 from factory.shards.layout import RUN
 from factory.shards.manifest import Manifest
 from factory.shards.reading import read_manifest, read_shard

@@ -1,0 +1,66 @@
+"""Whether the image of a file can be decoded, mostly without decoding it.
+
+A folder of photographs is read at the speed of its disk so, and still every file that was cut off,
+or that is no image, is known.
+"""
+
+import io
+import struct
+import zlib
+
+from PIL import Image
+
+from factory import images
+from factory.data import decoding, deep_colors
+from factory.data.reading import DEFAULT_READING, Reading
+
+_MODES = ("L", "P", "RGB", "RGBA", "CMYK")
+"""The modes of images of 8 bits a channel."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def check_image(data: bytes, way: Reading = DEFAULT_READING) -> None:
+    """Raises UnreadableImage, as `decode_image` does, where a file's image cannot be decoded.
+
+    Where header and structure of a PNG, JPEG or WebP say that it can, its pixels are not looked at:
+    damage among those of the last two alone goes unnoticed.
+    """
+    if way.intensity is not None or not _is_whole(data) or not _has_plain_header(data):
+        decoding.decode_image(data, way)
+
+
+def _is_whole(data: bytes) -> bool:
+    """True of a file that was not cut off; False also where its structure does not tell."""
+    if data.startswith(_PNG):
+        return _is_whole_png(data)
+    if data.startswith(b"\xff\xd8\xff"):
+        return data.rstrip(b"\0").endswith(b"\xff\xd9")
+    return data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 <= len(data)
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """True if all chunks of a PNG of 8 bits a channel, up to its end, have their checksums."""
+    if len(data) <= deep_colors.DEPTH_AT or data[deep_colors.DEPTH_AT] > 8:
+        return False
+    view, place, kind = memoryview(data), len(_PNG), b""
+    while place + 12 <= len(data) and kind != b"IEND":
+        (length,), kind = struct.unpack_from(">I", data, place), data[place + 4 : place + 8]
+        end = place + 8 + length
+        checksum = zlib.crc32(view[place + 4 : end]).to_bytes(4, "big")
+        # Pillow finds an orientation only when it decodes.
+        if data[end : end + 4] != checksum or kind == b"eXIf":
+            return False
+        place = end + 4
+    return kind == b"IEND"
+
+
+def _has_plain_header(data: bytes) -> bool:
+    """True if Pillow reads the header, as that of an image that is accepted whatever it shows."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+            images.check_header(image)
+            if image.format == "JPEG":
+                decoding.orientation_of(image)
+            return image.mode in _MODES
+    except (Image.DecompressionBombError, Warning, *images.OF_DAMAGE):
+        return False

@@ -25,12 +25,14 @@ from factory.generation import sampling
 from factory.generation.local import threads_of_an_actor
 from factory.generation.planning import Stage
 from factory.generation.recipe import Models, make_plan
+from factory.generation.row_images import RowImages
 from factory.generation.synthesizer import Synthesizer
 from factory.images import UInt8
 from factory.labeling import commands
 from factory.labeling.heads import head_hash
 from factory.segmenter import Segmenter
 from factory.shards.reader import ShardDataset, ShardIndex
+from factory.shards.reading import read_plan
 from factory.shards.schema import Sample
 from factory.values import TOY
 
@@ -159,13 +161,16 @@ def open_dataset(
 ) -> ShardDataset | ShardIndex:
     """A finished dataset for torch: a stream of samples, or with random_access any by its number.
 
-    options: of `ShardDataset`, or with random_access of `ShardIndex`. Raises UserError.
+    options: of `ShardDataset`, or with random_access of `ShardIndex`. Mask files come together with
+    the images that were labelled, from where these lie. Raises UserError.
     """
     kind = ShardIndex if random_access else ShardDataset
-    known = list(inspect.signature(kind).parameters)[1:]
+    known = [name for name in inspect.signature(kind).parameters if name not in ("url", "images")]
     if unknown := sorted(set(options) - {*known}):
         raise UserError([f"{name}: is no option. {nearest(name, known)}" for name in unknown])
-    return kind(path_of(url, "url"), **options)
+    place = storage.normalize(path_of(url, "url"))
+    images = RowImages(place) if read_plan(place).format == "png" else None
+    return kind(place, images=images, **options)
 
 
 def _saved_models(segmenter: Segmenter) -> Models:

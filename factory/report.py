@@ -7,8 +7,8 @@ The page is a single file without scripts, and reaches for nothing outside itsel
 import base64
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,20 +17,22 @@ from factory import storage
 from factory.classes import Classes
 from factory.differences import flatten
 from factory.errors import DamagedShard, UserError, counted
+from factory.generation.row_images import RowImages
+from factory.histogram import histogram
 from factory.pictures import colorize, overlay
 from factory.png import encode_png
 from factory.progress import tracked
-from factory.shards.columns import pictures_of
 from factory.shards.layout import CONFIG, ENVIRONMENT, REPORT
 from factory.shards.manifest import Manifest
-from factory.shards.plan import Plan, ShardSpec
-from factory.shards.reading import read_manifest, read_shard
+from factory.shards.mask_files import FileRow
+from factory.shards.plan import Plan, StoredRow
+from factory.shards.reading import read_manifest, read_rows
 from factory.shards.receipts import kinds, score_of
 from factory.shards.schema import Sample
 from factory.shards.snippets import loading_snippets
 
+_FORMATS = {"parquet": "Parquet", "webdataset": "WebDataset", "png": "PNG masks"}
 MAX_SHARDS_READ = 8
-NUM_BINS = 32
 PANE_PIXELS = 128
 MAX_STORED_PIXELS = 512
 """Wider pictures are stored with every second pixel, every third, and so on."""
@@ -61,35 +63,45 @@ class _Seen:
     uncertainties: list[float]
     """The uncertainty of every pair in the shards that were read."""
     num_shards: int
+    lacking: dict[str, str]
+    """The keys of samples whose images lie elsewhere and cannot be read -> the reason."""
 
 
 def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
     """Reads a few shards that lie evenly over the dataset, and keeps samples evenly from them."""
+    images = RowImages(url) if plan.format == "png" else None
     num_shards = min(plan.num_shards, MAX_SHARDS_READ, num_samples)
     specs = [plan.shard(i) for i in _evenly(plan.num_shards, num_shards)]
     indices = [i for spec in specs for i in range(spec.start, spec.stop)]
     wanted = {indices[i] for i in _evenly(len(indices), min(num_samples, len(indices)))}
-    samples, uncertainties = [], []
+    samples, uncertainties, lacking = [], [], dict[str, str]()
     for spec in tracked(specs, "report", len(specs), "shards"):
-        for index, sample in _indexed(url, plan, manifest, spec):
-            uncertainties.append(sample.uncertainty)
-            if index in wanted:
-                samples.append(sample)
+        try:
+            rows = read_rows(url, plan, manifest.receipts[spec.shard], images)
+            for index, row in enumerate(rows, start=spec.start):
+                uncertainties.append(row.uncertainty)
+                if index in wanted:
+                    samples.append(_decoded(row, lacking))
+        except DamagedShard as error:
+            raise UserError(
+                f"{storage.join(url, spec.path)}: {error}, though its receipt is for these bytes. "
+                "Make the dataset anew."
+            ) from None
     samples.sort(key=lambda sample: (sample.uncertainty, sample.key))
-    return _Seen(samples, uncertainties, num_shards)
+    return _Seen(samples, uncertainties, num_shards, lacking)
 
 
-def _indexed(
-    url: str, plan: Plan, manifest: Manifest, spec: ShardSpec
-) -> Iterator[tuple[int, Sample]]:
-    data = read_shard(url, manifest.receipts[spec.shard])
+def _decoded(row: StoredRow, lacking: dict[str, str]) -> Sample:
+    """The sample of a row. Where its image lies elsewhere and cannot be read, it is black, and the
+    reason is added to lacking under its key. Raises DamagedShard."""
+    if not isinstance(row, FileRow):
+        return row.decoded()
+    sample = replace(row, images=None).decoded()
     try:
-        yield from enumerate(plan.iterate(data), start=spec.start)
-    except DamagedShard as error:
-        raise UserError(
-            f"{storage.join(url, spec.path)}: {error}, though its receipt is for these bytes. "
-            "Make the dataset anew."
-        ) from None
+        return row.decoded()
+    except (UserError, OSError) as error:
+        lacking[sample.key] = storage.describe(error) if isinstance(error, OSError) else str(error)
+    return sample
 
 
 def _evenly(num: int, count: int) -> list[int]:
@@ -113,16 +125,16 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         is_drawn=plan.is_drawn,
         facts=_facts(plan, manifest, seen),
         which_samples=_which_samples(plan, seen),
-        figures=[_figure(sample, plan.classes) for sample in seen.samples],
+        figures=[_figure(each, plan.classes, each.key in seen.lacking) for each in seen.samples],
         classes=_classes(plan.classes, counts),
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
         scores=_scores(plan, manifest),
-        histogram=_histogram(seen.uncertainties, _largest_uncertainty(manifest)),
+        histogram=histogram(seen.uncertainties, _largest_uncertainty(manifest)),
         making=_making(url, manifest),
         recipe=flatten(plan.recipe),
         config=_note(url, CONFIG),
-        ways=loading_snippets(plan.format, pictures_of(plan.columns)[1]),
+        ways=loading_snippets(plan.format, plan.mask_column),
     )
 
 
@@ -135,24 +147,30 @@ def _facts(plan: Plan, manifest: Manifest, seen: _Seen) -> dict[str, str]:
         ),
         "classes": str(len(plan.classes)),
         "shards": f"{plan.num_shards:,}",
-        "format": {"parquet": "Parquet", "webdataset": "WebDataset"}[plan.format],
-        "size": _bytes(manifest.bytes),
+        "format": _FORMATS[plan.format],
+        "size of tables" if plan.format == "png" else "size": _bytes(manifest.bytes),
     }
 
 
 def _which_samples(plan: Plan, seen: _Seen) -> str:
     shown = len(seen.samples)
-    if shown == plan.num:
-        return f"All {counted(plan.num, 'pair')}"
-    return (
-        f"{shown:,} of {counted(plan.num, 'pair')}, taken evenly from {seen.num_shards:,} of "
-        f"{counted(plan.num_shards, 'shard')}"
-    )
+    which = f"All {counted(plan.num, 'pair')}"
+    if shown < plan.num:
+        which = (
+            f"{shown:,} of {counted(plan.num, 'pair')}, taken evenly from {seen.num_shards:,} of "
+            f"{counted(plan.num_shards, 'shard')}"
+        )
+    which += ", most certain first. Each shows image, mask and overlay, above its key and "
+    which += "uncertainty in nats."
+    if not seen.lacking:
+        return which
+    lacking, reason = counted(len(seen.lacking), "image"), next(iter(seen.lacking.values()))
+    return f"{which} Of {lacking} that cannot be read any more only the mask is shown: {reason}"
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """Image, mask and overlay of a sample as one picture."""
+    """Image, mask and overlay of a sample as one picture, or the mask alone."""
 
     key: str
     picture: str
@@ -163,17 +181,18 @@ class _Figure:
     uncertainty: float
 
 
-def _figure(sample: Sample, classes: Classes) -> _Figure:
-    colored = colorize(sample.mask, classes)
-    blended = overlay(sample.image, sample.mask, classes)
-    image = np.broadcast_to(sample.image, colored.shape)
-    strip = np.concatenate([image, colored, blended], axis=1)
+def _figure(sample: Sample, classes: Classes, lacks_image: bool) -> _Figure:
+    panes = [colorize(sample.mask, classes)]
+    if not lacks_image:
+        image = np.broadcast_to(sample.image, panes[0].shape)
+        panes = [image, *panes, overlay(sample.image, sample.mask, classes)]
+    strip = np.concatenate(panes, axis=1)
     if (step := sample.mask.shape[1] // MAX_STORED_PIXELS) > 1:
         strip = np.ascontiguousarray(strip[::step, ::step])
     picture = base64.b64encode(encode_png(strip)).decode()
     height, width = sample.mask.shape
     scale = PANE_PIXELS // width or PANE_PIXELS / width
-    size = round(3 * width * scale), round(height * scale)
+    size = round(len(panes) * width * scale), round(height * scale)
     return _Figure(sample.key, picture, *size, sample.uncertainty)
 
 
@@ -252,44 +271,6 @@ def _mean_uncertainty(manifest: Manifest) -> float:
 
 def _largest_uncertainty(manifest: Manifest) -> float:
     return max(receipt.uncertainty_max for receipt in manifest.receipts)
-
-
-@dataclass(frozen=True)
-class _Bar:
-    """A bar of a histogram: where it is drawn, its bounds and how many values are between them."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    low: float
-    high: float
-    count: int
-
-
-@dataclass(frozen=True)
-class _Histogram:
-    """A drawing of width x height units over values from 0 to top."""
-
-    width: int
-    height: int
-    top: float
-    bars: list[_Bar]
-
-
-def _histogram(values: Sequence[float], top: float) -> _Histogram:
-    """Draws NUM_BINS bars over 0..top, and leaves out the empty ones."""
-    width, height = 640, 160
-    top = top if top > 0 else 1.0
-    counts, edges = np.histogram(np.clip(values, 0.0, top), bins=NUM_BINS, range=(0.0, top))
-    step, tallest = width / NUM_BINS, max(int(counts.max()), 1)
-    heights = [max(3.0, (height - 8) * count / tallest) for count in counts]
-    bars = [
-        _Bar(i * step + 1, height - heights[i], step - 2, heights[i], low, high, int(count))
-        for i, (count, low, high) in enumerate(zip(counts, edges, edges[1:], strict=False))
-        if count
-    ]
-    return _Histogram(width, height, top, bars)
 
 
 def _making(url: str, manifest: Manifest) -> dict[str, str]:

@@ -49,8 +49,8 @@ class Score:
     @classmethod
     def sum_of(cls, parts: Iterable[tuple[Any, Any, Any]]) -> "Score | None":
         """The scores of all parts of a set, each as its hits, truth and predicted; None of none."""
-        summed = [np.sum(counts, axis=0, dtype=np.int64) for counts in zip(*parts, strict=True)]
-        return cls(*summed) if summed else None
+        stacked = np.array(list(parts), np.int64)
+        return cls(*stacked.sum(axis=0)) if len(stacked) else None
 
     @property
     def num_pixels(self) -> int:

@@ -18,7 +18,7 @@ errors faults
 storage.*
 storage
 classes differences yaml_reading
-images scores
+histogram images scores
 png pictures
 values
 data.toy.*
@@ -61,6 +61,7 @@ generation.frozen_models
 generation.drawing
 generation.synthesizer generation.labeller generation.image_sampler
 generation.stages
+generation.row_images
 generation.planning
 generation.probe
 generation.shard_maker

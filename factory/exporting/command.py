@@ -19,7 +19,7 @@ from factory.exporting.table import FORMATS
 from factory.progress import tell, tracked
 from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.manifest import Manifest
-from factory.shards.reading import read_manifest, read_shard
+from factory.shards.reading import check_has_images, read_manifest, read_shard
 from factory.shards.receipts import Receipt
 from factory.shards.schema import sample_key
 
@@ -46,6 +46,7 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     out = storage.normalize(path_of(out, "out"))
     _check_places(url, to, out)
     manifest = read_manifest(url)
+    check_has_images(url, manifest.plan)
     form = FORMATS[to](Source(manifest, chosen))
     if problems := form.problems():
         raise UserError([f"{url}: {problem}" for problem in problems])

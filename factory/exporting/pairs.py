@@ -8,7 +8,7 @@ from factory.errors import UserError, counted
 from factory.exporting.splits import Split, split_of
 from factory.images import UInt8
 from factory.shards.plan import Plan
-from factory.shards.schema import EncodedSample, Sample, decode_sample, sample_key
+from factory.shards.schema import EncodedSample, Sample, sample_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Pair:
     @cached_property
     def sample(self) -> Sample:
         """All of the pair, decoded. Raises DamagedShard."""
-        return decode_sample(self.encoded)
+        return self.encoded.decoded()
 
     @cached_property
     def mask(self) -> UInt8:
@@ -59,7 +59,7 @@ def pairs_of(
     named by them.
     """
     spec = plan.shard(shard)
-    rows = list(plan.rows(data))
+    rows = [row for row in plan.rows(data) if isinstance(row, EncodedSample)]
     keys = [row.fields["key"] for row in rows]
     if keys != [sample_key(i) for i in range(spec.start, spec.stop)]:
         raise UserError(

@@ -55,6 +55,8 @@ def list_source(config: Config, models: Models, known: SourceListing | None) -> 
     listing, or cannot be read.
     """
     found, files = _find(config)
+    for note in found.notes:
+        tell(f"label | {shown(note)}")
     if found.rules is not None:
         _check_classes(found.rules, models)
     if known is not None:

@@ -17,8 +17,8 @@ from factory.errors import ChangedSource, DamagedShard, UserError
 from factory.generation.source_images import NUM_THREADS, SourceImage, ahead
 from factory.shards.layout import RUN
 from factory.shards.manifest import Manifest
+from factory.shards.plan import StoredRow
 from factory.shards.reading import read_manifest, read_shard
-from factory.shards.schema import EncodedSample, decode_sample
 
 
 def dataset_to_relabel(config: Config) -> str | None:
@@ -46,6 +46,11 @@ def manifest_to_relabel(url: str) -> Manifest:
     Raises UserError if it is none, or is unfinished, damaged, or too old.
     """
     manifest = read_manifest(url)
+    if manifest.plan.format == "png":
+        raise UserError(
+            f"{url}: holds mask files without images. Label the images themselves into another "
+            "--out."
+        )
     if manifest.plan.is_of_version_0_1:
         raise UserError(
             f"{url}: version 0.1 made it, whose seeds do not fit the rows of this version. Export "
@@ -92,7 +97,7 @@ class DatasetImages:
         with ThreadPoolExecutor(NUM_THREADS, "reader") as pool:
             yield from ahead(pool, self._image, self._rows(start, stop), NUM_THREADS * 16)
 
-    def _rows(self, start: int, stop: int) -> Iterator[EncodedSample]:
+    def _rows(self, start: int, stop: int) -> Iterator[StoredRow]:
         plan = self.manifest.plan
         for spec in plan.shards():
             first, last = max(start, spec.start), min(stop, spec.stop)
@@ -104,9 +109,9 @@ class DatasetImages:
                 raise ChangedSource(str(error)) from None
             yield from islice(plan.rows(data), first - spec.start, last - spec.start)
 
-    def _image(self, row: EncodedSample) -> SourceImage:
+    def _image(self, row: StoredRow) -> SourceImage:
         try:
-            sample = decode_sample(row)
+            sample = row.decoded()
         except DamagedShard as error:
             raise ChangedSource(f"{self.url}: {error}") from None
         image = picture_of_array(sample.image, "dataset").with_channels(self.channels)

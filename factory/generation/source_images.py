@@ -22,9 +22,8 @@ from factory.data.geometry import Placement
 from factory.data.items import Found, Item, StoredSource
 from factory.data.loading import first_lines
 from factory.data.passes import place_of, whole_mask
-from factory.errors import ChangedSource, Problems, UnreadableImage, UserError, shown
+from factory.errors import ChangedSource, Problems, UnreadableImage, UserError
 from factory.images import UInt8
-from factory.progress import tell
 from factory.shards.source_listing import SourceListing
 
 NUM_THREADS = 8
@@ -103,8 +102,6 @@ def find_files(config: Config, labelled: bool = False) -> tuple[Found, Sequence[
     problems = Problems()
     found = source.find(labelled, problems)
     problems.raise_if_any()
-    for note in found.notes:
-        tell(f"label | {shown(note)}")
     by_image = groupby(found.items, key=lambda item: item.image_url)
     return found, [SourceFile(list(items)) for _, items in by_image]
 
@@ -139,7 +136,7 @@ def sha256_of(data: bytes) -> str:
 def sha256_of_ids(ids: UInt8) -> str:
     """The sha256 of a mask's class ids (H, W), and of its size."""
     found = hashlib.sha256(f"{ids.shape[0]} {ids.shape[1]}\n".encode())
-    found.update(np.ascontiguousarray(ids))
+    found.update(np.ascontiguousarray(ids).data)
     return found.hexdigest()
 
 

@@ -1,5 +1,7 @@
 """The two stages that write datasets: one draws images and labels them, the other labels images."""
 
+from dataclasses import replace
+
 from factory.config import Config, ShardsConfig
 from factory.errors import UserError
 from factory.generation.frozen_models import BatchMaker
@@ -27,14 +29,19 @@ def batch_maker(config: Config, plan: Plan, models: Models) -> BatchMaker:
     if plan.command != "label":
         return Synthesizer(models, plan)
     recipe = LabelRecipe.model_validate(plan.recipe)
-    return Labeller(models, plan, _images(config, recipe))
+    return Labeller(models, plan, images_of(config, recipe))
 
 
-def _images(config: Config, recipe: LabelRecipe) -> Images:
-    """The images that are labelled."""
+def images_of(config: Config, recipe: LabelRecipe, with_masks: bool = True) -> Images:
+    """The images that are labelled; with_masks: with those of the source, if they are compared.
+
+    Raises UserError where they cannot be found, or are not those of the recipe.
+    """
     size, channels, at = recipe.image_size, recipe.channels, recipe.at
     if recipe.relabels is None:
         listing = read_listing(config.label.url, recipe.source_sha256)
+        if not with_masks:
+            listing = replace(listing, truth_sha256s=None)
         return SourceImages.open(config, listing, size, channels, at)
     if (url := dataset_to_relabel(config)) is None:
         raise UserError("label.source: the dataset whose images are labelled is gone.")

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from factory import png
 from factory.classes import Classes
-from factory.errors import DamagedShard, UnreadableImage, UserError
+from factory.errors import DamagedShard, UnreadableImage
+from factory.images import UInt8
 from factory.shards.columns import Column, arrow_schema
 from factory.shards.schema import EncodedSample, Sample, stored_fields, to_fields
 
@@ -84,48 +85,67 @@ def encode(
     return data
 
 
-def rows(data: bytes) -> Iterator[EncodedSample]:
-    """Raises UserError: there are no images here to make samples of."""
-    raise UserError(
-        "a dataset of mask files has no images: read its masks/ and the tables in its data/, or "
-        "label with --as parquet."
-    )
-
-
 def files(data: bytes) -> list[MaskFile]:
     """The masks of a table. Raises DamagedShard."""
-    found = []
-    for row in _table(data):
+    return [_file(row) for row in _table(data)]
+
+
+class RowImages(Protocol):
+    """The images of a dataset of mask files, which lie elsewhere."""
+
+    def image(self, row: int) -> UInt8:
+        """(H, W, C): the image of a row, numbered throughout the dataset. Raises UserError, also
+        where it is no longer the one that was labelled; OSError."""
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """A row of a table of masks; its mask and its image are read when they are asked for."""
+
+    fields: dict[str, Any]
+    channels: int
+    """The channels of the images."""
+    read: Read
+    images: RowImages | None = None
+    """None: an image is black."""
+
+    @property
+    def uncertainty(self) -> float:
+        """The sample's uncertainty in nats."""
+        return float(self.fields["uncertainty"])
+
+    def decoded(self) -> Sample:
+        """The sample. Raises DamagedShard, also for a mask that is missing or is not that of the
+        table; and what `RowImages` does."""
+        stored, file = stored_fields(self.fields), _file(self.fields)
         try:
-            found.append(MaskFile(*(row[column.name] for column in FILE_COLUMNS)))
-        except KeyError as error:
-            raise DamagedShard(f"a table of masks without {error}") from None
-    return found
-
-
-def samples(data: bytes, read: Read, channels: int) -> Iterator[Sample]:
-    """The samples of a table, in order, with black images, of so many channels, in place of those
-    that it has not.
-
-    Raises DamagedShard, also for a mask that is missing or is not that of the table.
-    """
-    for row, file in zip(_table(data), files(data), strict=True):
-        try:
-            mask_png = read(file.name)
+            mask_png = self.read(file.name)
         except FileNotFoundError:
             raise DamagedShard(f"{file.name} is missing") from None
         if hashlib.sha256(mask_png).hexdigest() != file.sha256:
             raise DamagedShard(f"{file.name} is not the mask of its table")
-        yield _sample(row, mask_png, channels)
+        try:
+            mask = png.decode_png(mask_png)
+        except UnreadableImage as error:
+            raise DamagedShard(f"{file.name}: {error}") from None
+        image = np.broadcast_to(np.uint8(0), (*mask.shape, self.channels))
+        if self.images is not None:
+            image = self.images.image(int(stored["key"]))
+        return Sample(image=image, mask=mask, **stored)
 
 
-def _sample(row: Mapping[str, Any], mask_png: bytes, channels: int) -> Sample:
-    stored = stored_fields(row)
+def rows(
+    data: bytes, channels: int, read: Read, images: RowImages | None = None
+) -> Iterator[FileRow]:
+    """The rows of a table, in order. Raises DamagedShard."""
+    return (FileRow(row, channels, read, images) for row in _table(data))
+
+
+def _file(row: Mapping[str, Any]) -> MaskFile:
     try:
-        mask = png.decode_png(mask_png)
-    except UnreadableImage as error:
-        raise DamagedShard(f"the mask of {stored['key']}: {error}") from None
-    return Sample(image=np.broadcast_to(np.uint8(0), (*mask.shape, channels)), mask=mask, **stored)
+        return MaskFile(*(row[column.name] for column in FILE_COLUMNS))
+    except KeyError as error:
+        raise DamagedShard(f"a table of masks without {error}") from None
 
 
 def _table(data: bytes) -> list[dict[str, Any]]:

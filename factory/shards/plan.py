@@ -16,8 +16,11 @@ from factory.differences import flatten
 from factory.errors import counted
 from factory.shards import mask_files, parquet, webdataset
 from factory.shards.columns import SCORE_COLUMNS, Column, with_columns
-from factory.shards.mask_files import Read
-from factory.shards.schema import EncodedSample, Sample, decode_sample, encode_sample
+from factory.shards.mask_files import FileRow, Read, RowImages
+from factory.shards.schema import EncodedSample, Sample, encode_sample
+
+StoredRow = EncodedSample | FileRow
+"""A sample as a shard holds it: with its pictures, or with what names them."""
 
 DATA = "data"
 """The folder of the shards, relative to the URL of the dataset."""
@@ -154,12 +157,17 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the rows."""
-        mask = self.recipe.get("mask_column", "mask")
-        columns = with_columns(self.recipe.get("columns", ()), mask, self.channels)
+        names = self.recipe.get("columns", ())
+        columns = with_columns(names, self.mask_column, self.channels)
         if self.format != "png":
             return columns
         fields = (column for column in columns if column.dtype != "image")
         return (*fields, *mask_files.FILE_COLUMNS)
+
+    @property
+    def mask_column(self) -> str:
+        """The name of the masks' column; mask also where masks are files."""
+        return str(self.recipe.get("mask_column", "mask"))
 
     @property
     def fields(self) -> tuple[Column, ...]:
@@ -234,12 +242,18 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """Encodes and packs the samples of a shard. Raises DamagedShard."""
         return self.pack([self.encode_sample(sample) for sample in samples])
 
-    def rows(self, data: bytes) -> Iterator[EncodedSample]:
+    def rows(
+        self, data: bytes, read: Read | None = None, images: RowImages | None = None
+    ) -> Iterator[StoredRow]:
         """The samples of a shard's bytes as they are stored, in order, few in memory.
 
-        Raises DamagedShard.
+        read, images: of a dataset of mask files, which has them beside its shards; without images
+        these are black. Raises DamagedShard.
         """
-        rows: Iterator[EncodedSample] = _FORMATS[self.format].rows(data)
+        if self.format == "png":
+            assert read is not None, "masks lie beside the shard"
+            return mask_files.rows(data, self.channels, read, images)
+        rows: Iterator[StoredRow] = _FORMATS[self.format].rows(data)
         return rows
 
     def iterate(self, data: bytes, read: Read | None = None) -> Iterator[Sample]:
@@ -247,6 +261,4 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
         read: of a dataset of mask files, reads them. Raises DamagedShard.
         """
-        if self.format == "png" and read is not None:
-            return mask_files.samples(data, read, self.channels)
-        return map(decode_sample, self.rows(data))
+        return (row.decoded() for row in self.rows(data, read))

@@ -13,10 +13,17 @@ from torch.utils.data import Dataset
 from factory import storage
 from factory.errors import DamagedShard, UserError, counted
 from factory.scores import Score
-from factory.shards.reading import read_plan, read_shard, receipts_to_read
+from factory.shards.mask_files import RowImages
+from factory.shards.reading import (
+    check_has_images,
+    read_plan,
+    read_rows,
+    read_shard,
+    receipts_to_read,
+)
 from factory.shards.receipts import Receipt, score_of
-from factory.shards.schema import Sample, decode_sample, sample_key
-from factory.shards.single_rows import ParquetRows, SingleRows, TarRows
+from factory.shards.schema import Sample, sample_key
+from factory.shards.single_rows import ParquetRows, SingleRows, TableRows, TarRows
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
 from factory.storage import RangedFile
 
@@ -33,7 +40,8 @@ class ShardIndex(Dataset[dict[str, Any]]):
     `ShardDataset`.
 
     `index[i]` reads the part of a shard that holds the sample; negative numbers count from the end,
-    and a slice gives a list. columns, mask_dtype, transform, partial: as for `ShardDataset`.
+    and a slice gives a list. columns, mask_dtype, transform, partial, images: as for
+    `ShardDataset`.
 
     A shard's sha256 cannot be checked by a part of it. What is checked: its size, the checksums of
     the pages of Parquet, the headers of tars, the key, and the checksums of the pictures; so the
@@ -49,11 +57,14 @@ class ShardIndex(Dataset[dict[str, Any]]):
         mask_dtype: MaskType = "uint8",
         transform: Transform | None = None,
         partial: bool = False,
+        images: RowImages | None = None,
     ) -> None:
         """Raises UserError if there is no dataset, or, without partial, an unfinished one; if none
         of its shards is done; and for columns that there are not."""
         self.url = url = storage.normalize(os.fspath(url))
         self.plan = read_plan(url)
+        self.images = images
+        check_has_images(url, self.plan, images)
         self.form = TensorForm(url, self.plan, columns, mask_dtype, transform)
         self.receipts = receipts_to_read(url, partial)
         self._starts = [0, *accumulate(receipt.rows for receipt in self.receipts)]
@@ -108,7 +119,7 @@ class ShardIndex(Dataset[dict[str, Any]]):
             key = sample_key(int(receipt.first_key) + row)
             if stored.fields["key"] != key:
                 raise DamagedShard(f"it has {stored.fields['key']} in place of {key}")
-            return decode_sample(stored)
+            return stored.decoded()
         except DamagedShard as error:
             raise UserError(
                 f"{storage.join(self.url, receipt.path)}: is damaged: {error}. Run `factory "
@@ -128,6 +139,9 @@ class ShardIndex(Dataset[dict[str, Any]]):
         return known
 
     def _opened(self, receipt: Receipt) -> SingleRows:
+        if self.plan.format == "png":
+            # A table is small, and its sha256 is checked.
+            return TableRows(list(read_rows(self.url, self.plan, receipt, self.images)))
         url = storage.join(self.url, receipt.path)
         try:
             size = storage.size_of(url)

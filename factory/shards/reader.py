@@ -17,14 +17,15 @@ from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
 from factory import storage
-from factory.errors import UserError, counted
+from factory.errors import DamagedShard, UserError, counted
 from factory.scores import Score
 from factory.shards.filtering import Uncertainties, limit_of
-from factory.shards.plan import Plan
+from factory.shards.mask_files import RowImages
+from factory.shards.plan import Plan, StoredRow
 from factory.shards.random_access import ShardIndex
-from factory.shards.reading import read_plan, read_shard, receipts_to_read
+from factory.shards.reading import check_has_images, read_plan, read_rows, receipts_to_read
 from factory.shards.receipts import Receipt, score_of
-from factory.shards.schema import EncodedSample, decode_sample, to_fields
+from factory.shards.schema import to_fields
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShardDataset", "ShardIndex", "read_dataset"]
 
-_Rows = Iterator[EncodedSample]
+_Rows = Iterator[StoredRow]
 
 
 class ShardDataset(IterableDataset[dict[str, Any]]):
@@ -60,6 +61,8 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
     others. Without equal_ranks, every sample comes exactly once over all ranks.
 
     partial: takes the shards that are done, where the dataset is unfinished.
+
+    images: of a dataset of mask files, those that were labelled; `factory.open_dataset` finds them.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         world_size: int | None = None,
         equal_ranks: bool = True,
         partial: bool = False,
+        images: RowImages | None = None,
     ) -> None:
         """Raises UserError if there is no dataset, or, without partial, an unfinished one; if none
         of its shards is done; if the filter keeps nothing; if a rank would get nothing; and for
@@ -88,6 +92,8 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self.url = url = storage.normalize(os.fspath(url))
         self.rank, self.world_size = _ranks(rank, world_size)
         self.plan = read_plan(url)
+        self.images = images
+        check_has_images(url, self.plan, images)
         self.form = TensorForm(url, self.plan, columns, mask_dtype, transform)
         self.receipts = receipts_to_read(url, partial)
         pairs = Uncertainties(url, self.plan, self.receipts)
@@ -150,7 +156,14 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         if self.shuffle:
             rng = np.random.default_rng([self.seed, epoch, consumer])
             rows = _shuffled(rows, self.shuffle_buffer, rng)
-        return map(self.form.of, map(decode_sample, rows))
+        return map(self._formed, rows)
+
+    def _formed(self, row: StoredRow) -> Any:
+        """What is handed over of a row. Raises UserError."""
+        try:
+            return self.form.of(row.decoded())
+        except DamagedShard as error:
+            raise UserError(f"{self.url}: {error}. Run `factory repair` on it.") from None
 
     def _warn_of_few_shards(self, consumers: int) -> None:
         warnings.warn(
@@ -180,7 +193,8 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
             start, end = end, end + receipt.rows
             if start < wanted.stop and wanted.start < end:
                 first, last = max(0, wanted.start - start), wanted.stop - start
-                yield from _rows(self.url, self.plan, receipt, self.limit, first, last)
+                rows = islice(read_rows(self.url, self.plan, receipt, self.images), first, last)
+                yield from _within(self.limit, rows)
 
 
 def read_dataset(
@@ -198,7 +212,9 @@ def read_dataset(
 
     # An absolute path, because Ray's workers may run in another folder.
     url = storage.normalize(os.fspath(url))
-    plan, receipts = read_plan(url), receipts_to_read(url, partial=False)
+    plan = read_plan(url)
+    check_has_images(url, plan)
+    receipts = receipts_to_read(url, partial=False)
     limit = limit_of(Uncertainties(url, plan, receipts), max_uncertainty, keep)
     shards = ray.data.from_items(
         [{"receipt": receipt.model_dump_json()} for receipt in receipts],
@@ -216,21 +232,16 @@ def _arrays(
     }
     if plan.is_of_version_0_1:
         dtypes["seed"] = "uint64"
-    for encoded in _rows(url, plan, receipt, limit, 0, receipt.rows):
-        sample = decode_sample(encoded)
+    for encoded in _within(limit, read_rows(url, plan, receipt)):
+        sample = encoded.decoded()
         fields = to_fields(sample, len(plan.class_names), plan.columns)
         numbers = {name: np.array(fields[name], dtype)[()] for name, dtype in dtypes.items()}
         yield {"index": np.int64(sample.key), "image": sample.image, "mask": sample.mask, **numbers}
 
 
-def _rows(
-    url: str, plan: Plan, receipt: Receipt, limit: float | None, first: int, last: int
-) -> _Rows:
-    """The samples first..last-1 of a shard that are within the limit, still encoded."""
-    data = read_shard(url, receipt)
-    for row in islice(plan.rows(data), first, last):
-        if limit is None or row.uncertainty <= limit:
-            yield row
+def _within(limit: float | None, rows: _Rows) -> _Rows:
+    """The samples that are within a limit, still encoded."""
+    return (row for row in rows if limit is None or row.uncertainty <= limit)
 
 
 def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
@@ -267,7 +278,7 @@ def _parts(num: int, count: int) -> list[range]:
 
 
 def _shuffled(rows: _Rows, size: int, rng: np.random.Generator) -> _Rows:
-    buffer: list[EncodedSample] = []
+    buffer: list[StoredRow] = []
     for row in rows:
         if len(buffer) < size:
             buffer.append(row)

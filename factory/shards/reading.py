@@ -22,7 +22,8 @@ from factory.shards.layout import (
     receipt_name,
 )
 from factory.shards.manifest import Manifest, receipt_content
-from factory.shards.plan import DATA, Plan, ShardSpec
+from factory.shards.mask_files import RowImages
+from factory.shards.plan import DATA, Plan, ShardSpec, StoredRow
 from factory.shards.receipts import Hardware, Receipt, fits
 from factory.storage import Entry, Folder, hub
 
@@ -184,7 +185,6 @@ def read_manifest(url: str) -> Manifest:
     Raises UserError if there is no dataset, or an unfinished or damaged one.
     """
     plan = read_plan(url)
-    _check_has_rows(url, plan)
     if not Folder(url).exists(SUCCESS):
         num_done = len(receipts_of(url, plan))
         raise UserError(
@@ -219,13 +219,24 @@ def receipts_to_read(url: str, partial: bool) -> list[Receipt]:
     return [done[i] for i in sorted(done)]
 
 
-def _check_has_rows(url: str, plan: Plan) -> None:
-    """Raises UserError for a dataset of mask files, which has no images."""
-    if plan.format == "png":
+def check_has_images(url: str, plan: Plan, images: RowImages | None = None) -> None:
+    """Raises UserError for a dataset of mask files without the images that were labelled."""
+    if plan.format == "png" and images is None:
         raise UserError(
-            f"{url}: holds mask files without images: read masks/, and the tables in data/. For "
-            "rows of images and masks, label them with --as parquet."
+            f"{url}: holds mask files without images. `factory.open_dataset` reads them together "
+            "with the images where these lie; for all else label them with --as parquet."
         )
+
+
+def read_rows(
+    url: str, plan: Plan, receipt: Receipt, images: RowImages | None = None
+) -> Iterator[StoredRow]:
+    """The samples of a shard as they are stored, in order.
+
+    images: of a dataset of mask files, those that were labelled. Raises UserError if the shard is
+    missing or altered, DamagedShard.
+    """
+    return plan.rows(read_shard(url, receipt), Folder(url).read_bytes, images)
 
 
 def read_shard(url: str, receipt: Receipt) -> bytes:

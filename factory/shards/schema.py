@@ -80,6 +80,11 @@ class Sample:
         return fractions
 
 
+def sample_key(index: int) -> str:
+    """The key of the index-th sample, such as "000000042": nine digits at least, no dots."""
+    return f"{index:09d}"
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedSample:
     """A sample as every format stores it."""
@@ -94,10 +99,9 @@ class EncodedSample:
         """The sample's uncertainty in nats."""
         return float(self.fields["uncertainty"])
 
-
-def sample_key(index: int) -> str:
-    """The key of the index-th sample, such as "000000042": nine digits at least, no dots."""
-    return f"{index:09d}"
+    def decoded(self) -> Sample:
+        """The sample that was encoded. Raises DamagedShard as `from_fields` does."""
+        return from_fields(self.fields, self.image_png, self.mask_png)
 
 
 def check_sample(
@@ -179,8 +183,3 @@ def from_fields(fields: Mapping[str, Any], image_png: bytes, mask_png: bytes) ->
     if mask.ndim != 2:
         raise DamagedShard(f"sample {key}: the mask is RGB, not L")
     return Sample(image=np.atleast_3d(image), mask=mask, **stored)
-
-
-def decode_sample(encoded: EncodedSample) -> Sample:
-    """The sample that was encoded. Raises DamagedShard as `from_fields` does."""
-    return from_fields(encoded.fields, encoded.image_png, encoded.mask_png)

@@ -1,7 +1,8 @@
 """Single samples of a shard, of which only the ranges that hold them are read."""
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from factory.errors import DamagedShard, counted
 from factory.shards import parquet_pages, webdataset
 from factory.shards.columns import STORED, is_row, pictures_in
 from factory.shards.parquet_pages import Page
+from factory.shards.plan import StoredRow
 from factory.shards.schema import EncodedSample
 from factory.storage import RangedFile
 
@@ -22,9 +24,20 @@ _MAGIC = b"PAR1"
 class SingleRows(Protocol):
     """A shard's samples one by one; what was learned of where they lie is kept."""
 
-    def row(self, row: int) -> EncodedSample:
+    def row(self, row: int) -> StoredRow:
         """The sample of a row, 0 for the shard's first. Raises DamagedShard."""
         ...
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The rows of a table of mask files, which is in memory."""
+
+    rows: Sequence[StoredRow]
+
+    def row(self, row: int) -> StoredRow:
+        """See `SingleRows`."""
+        return self.rows[row]
 
 
 class ParquetRows:

@@ -46,6 +46,12 @@ table = pd.read_parquet("data")                        # a row for each image, w
 mask = np.array(Image.open(table["mask_path"][0]))     # class ids, 255 = ignore
 """,
 }
+_MASKS_BESIDE_IMAGES = {
+    "factory": """\
+import factory
+samples = factory.open_dataset(".", keep=0.8)          # torch; with the images that were labelled
+""",
+}
 _FACTORY = {
     "factory": """\
 from factory.shards.reader import ShardDataset, read_dataset
@@ -61,7 +67,7 @@ def loading_snippets(format: str, mask_column: str = "mask") -> dict[str, str]:
     mask_column: the name of the masks' column.
     """
     if format == "png":
-        return _MASKS
+        return {**_MASKS, **_MASKS_BESIDE_IMAGES}
     own = _TAR if format == "webdataset" else _PARQUET
     named = {tool: _with_mask_named(code, mask_column) for tool, code in own.items()}
     return {**named, **_FACTORY}

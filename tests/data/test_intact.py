@@ -57,7 +57,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         found.append(data)
         return original(data, way)
 
-    monkeypatch.setattr(intact.decoding, "decode_image", recording)
+    monkeypatch.setattr(decoding, "decode_image", recording)
     return found
 
 

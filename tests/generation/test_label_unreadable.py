@@ -7,6 +7,7 @@ import pytest
 
 from factory.cli import main
 from factory.config import dump_config
+from factory.data import intact
 from factory.errors import GenerationFailed, UserError
 from factory.generation import label_listing, planning
 from factory.generation.command import label
@@ -135,7 +136,7 @@ def test_damage_that_only_decoding_shows_fails_the_shard_and_says_what_to_do(
         return listing(*arguments)  # type: ignore[arg-type]
 
     # As of damage among the pixels of a JPEG alone.
-    monkeypatch.setattr(label_listing.intact, "check_image", lambda *_: None)
+    monkeypatch.setattr(intact, "check_image", lambda *_: None)
     monkeypatch.setattr(planning, "list_source", damaging)
     with pytest.raises(GenerationFailed, match=r"shard 0: .*p0\.png: .*Replace it, and label into"):
         label(label_config())

@@ -51,6 +51,7 @@ def test_the_scores_are_those_of_the_masks_of_all_images(
     for vote, score in votes:
         masks = ensemble.label(maps, 16).masks(vote).numpy()
         wanted = confusion_matrix(test_set.masks, masks, len(faces.CLASSES))
+        assert score.confusion is not None
         assert np.abs(score.confusion - wanted).sum() <= 4  # a pixel may flip by rounding
         assert score.confusion.sum() == (test_set.masks != IGNORE_ID).sum()
     assert found.num_images == 5

@@ -25,7 +25,6 @@ from factory.shards import parquet, reader, webdataset
 from factory.shards.ledger import Ledger
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_hardware, read_plan
-from factory.shards.schema import decode_sample
 from tests.security.artefacts import Artefact, make_all
 
 MIN_ARTEFACTS = 20
@@ -189,8 +188,8 @@ def test_a_shard_runs_nothing_and_is_refused(
     for artefact in live:
         shards.append(artefact.data)
         for read in (
-            lambda data: list(map(decode_sample, parquet.rows(data))),
-            lambda data: list(map(decode_sample, webdataset.rows(data))),
+            lambda data: [row.decoded() for row in parquet.rows(data)],
+            lambda data: [row.decoded() for row in webdataset.rows(data)],
             png.decode_png,
         ):
             # Ray's type may choke on what it is given.

@@ -11,7 +11,7 @@ import pytest
 from factory.errors import DamagedShard
 from factory.shards import webdataset
 from factory.shards.plan import Plan
-from factory.shards.schema import Sample, decode_sample, encode_sample
+from factory.shards.schema import Sample, encode_sample
 
 BLOCK = 512
 SIZE = slice(124, 136)
@@ -19,7 +19,7 @@ CHECKSUM = slice(148, 156)
 
 
 def decode(data: bytes) -> list[Sample]:
-    return [decode_sample(row) for row in webdataset.rows(data)]
+    return [row.decoded() for row in webdataset.rows(data)]
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from factory.errors import DamagedShard
 from factory.png import encode_png
 from factory.shards.columns import ROW, arrow_schema
 from factory.shards.parquet import encode, rows
-from factory.shards.schema import Sample, decode_sample, encode_sample, to_fields
+from factory.shards.schema import Sample, encode_sample, to_fields
 
 RUN = {"run_id": "r"}
 
 
 def decode(data: bytes) -> list[Sample]:
-    return list(map(decode_sample, rows(data)))
+    return [row.decoded() for row in rows(data)]
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import tarfile
 import pytest
 
 from factory.errors import DamagedShard
-from factory.shards.schema import Sample, decode_sample
+from factory.shards.schema import Sample
 from factory.shards.webdataset import encode, rows
 
 
 def decode(data: bytes) -> list[Sample]:
-    return list(map(decode_sample, rows(data)))
+    return [row.decoded() for row in rows(data)]
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ def test_a_fitted_segmenter_labels_images_the_same_after_it_was_saved(
     assert saved.model_id == unsaved.model_id and np.array_equal(saved.mask, unsaved.mask)
 
 
+@pytest.mark.slow
 def test_a_dataset_holds_the_pairs_that_are_sampled_in_memory(
     segmenter: factory.Segmenter, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_labels_of_a_folder_are_those_that_the_segmenter_gives(
         factory.label(segmenter, images, out, workers="here", source={})
 
 
+@pytest.mark.slow
 def test_objects_describe_themselves_in_one_short_line(
     segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
 ) -> None:
@@ -173,6 +175,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
+@pytest.mark.slow
 def test_a_segmenter_whose_folder_holds_another_ensemble_by_now_makes_no_dataset(
     segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
 ) -> None:
@@ -378,6 +381,7 @@ def untyped(value: Any) -> Any:
     return value
 
 
+@pytest.mark.slow
 def test_many_images_are_labelled_a_few_at_a_time_as_one_by_one(
     segmenter: factory.Segmenter,
 ) -> None:
@@ -388,6 +392,7 @@ def test_many_images_are_labelled_a_few_at_a_time_as_one_by_one(
     assert (found.masks == alone).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_the_embedded_models_are_named_as_such_in_a_dataset(tmp_path: Path) -> None:
     settings = {**FAST, "samples_per_shard": 1, "batch_size": 1}
     segmenter = factory.load_segmenter()

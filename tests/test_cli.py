@@ -56,6 +56,7 @@ def test_a_number_of_pairs_that_is_no_count_is_refused_with_the_value(refused, n
     assert "whole number >= 1" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
@@ -391,6 +392,7 @@ def test_a_storage_that_fails_while_generate_is_checked_leaves_it_resumable(
     assert message == "error: /folder/file: Permission denied", "nothing is there to be resumed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [ConnectionError, ray.exceptions.RaySystemError])
 def test_a_cluster_that_cannot_be_joined_is_told_on_one_line(
     kind, tiny_config, tmp_path, capsys, monkeypatch
@@ -454,6 +456,7 @@ def test_a_stream_that_the_shell_closed_changes_no_exit_code(closed: str) -> Non
     assert refused.stdout == b"" and b"Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_any_more_is_no_failure(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
@@ -468,12 +471,13 @@ def test_output_that_nobody_reads_any_more_is_no_failure(tmp_path):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     "arguments",
     [
         ["generate", "--print-config"],
-        pytest.param(["generate", "--dry-run"], marks=pytest.mark.slow),
+        ["generate", "--dry-run"],
         ["--help"],
         ["generate", "--help"],
         ["--version"],
@@ -514,6 +518,7 @@ cli.main(["gc", "nowhere"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_the_process_at_once(number, tmp_path):
     with subprocess.Popen(

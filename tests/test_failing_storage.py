@@ -52,6 +52,7 @@ def test_a_model_that_may_not_be_read_is_told_at_once(tiny_models, failing) -> N
     assert not pauses
 
 
+@pytest.mark.slow
 def test_a_report_is_written_in_spite_of_failed_calls(tiny_config, shards_made, failing) -> None:
     config = tiny_config(generate={"workers": "here", "num": 4})
     generate(config)

@@ -185,6 +185,7 @@ def test_grey_arrays_are_fitted_segmented_and_scored(ddpm: Model, with_axis: boo
     assert "got uint8 of shape (4, 16, 16, 3)" in refusal(lambda: factory.fit(ddpm, rgb))
 
 
+@pytest.mark.slow
 def test_a_grey_dataset_is_whole_and_its_samples_are_one_channel(dataset: str) -> None:
     assert read_plan(dataset).channels == 1
     assert not verify(dataset, "decode").findings
@@ -228,6 +229,7 @@ def test_reports_and_pictures_show_grey_images(dataset: str) -> None:
     assert (top == top[..., :1]).all() and len(np.unique(top)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form", ["folder", "imagefolder", "coco", "yolo", "voc", "cityscapes", "webdataset"]
 )

@@ -90,6 +90,7 @@ def test_an_imported_network_is_fitted_and_makes_pairs(
     assert main(["verify", pairs]) == 0
 
 
+@pytest.mark.slow
 def test_the_folder_names_its_family_and_loads_to_the_same_numbers(
     pth: Path, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_the_folder_names_its_family_and_loads_to_the_same_numbers(
     assert (model.diffusion.num_timesteps, model.image_size) == (1000, 64)
 
 
+@pytest.mark.slow
 def test_ten_mlps_become_an_ensemble_on_the_imported_network(tmp_path: Path) -> None:
     pth = save_network(WIDE, tmp_path / "wide.pth")
     ddpm = import_weights(str(pth), str(tmp_path / "ddpm"), None)

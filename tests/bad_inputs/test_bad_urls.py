@@ -110,6 +110,7 @@ BUCKETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", BUCKETS)
 def test_a_bucket_that_is_not_there_is_named(
     key: str, refused: Callable[..., None], s3_bucket: str
@@ -120,6 +121,7 @@ def test_a_bucket_that_is_not_there_is_named(
     refused(case(key, str, (f"{url}/x", *words)), command, "--dry-run", *flags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["generate.url", "train.url", "models.ensemble_url", "config"])
 def test_a_store_that_cannot_be_reached_is_named(
     key: str, refused: Callable[..., None], s3_bucket: str, monkeypatch: pytest.MonkeyPatch

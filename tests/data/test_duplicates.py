@@ -35,6 +35,7 @@ def test_images_of_one_kind_are_not_taken_for_the_same() -> None:
     assert duplicates.num_repeated(prints(drawn())) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

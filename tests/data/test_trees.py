@@ -101,6 +101,7 @@ def test_a_folder_that_holds_all_of_an_archive_is_its_root(tmp_path: Path) -> No
     assert trees.open_tree(f"{url}/b").names() == []
 
 
+@pytest.mark.slow
 def test_an_archive_is_read_by_several_threads_and_nothing_of_it_is_unpacked(
     write_tree: WriteTree,
 ) -> None:

@@ -42,6 +42,7 @@ def ddpm(
     return SAMPLERS["ddpm"].draw(epsilon_fn, schedule, x_T, every, noise=noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("num_steps", [5, 12, 60])
 @torch.inference_mode()
@@ -66,6 +67,7 @@ def test_ddim_equals_diffusers(
     torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=0)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_ddpm_equals_diffusers_over_every_timestep(
     diffusers: ModuleType,
@@ -132,6 +134,7 @@ def test_a_perfect_denoiser_recovers_the_image(
     torch.testing.assert_close(sampled, x_0, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [ddpm, ddim, dpm_solver, unipc])
 @torch.inference_mode()
 def test_samples_are_clean_images_and_do_not_depend_on_their_batch(
@@ -160,6 +163,7 @@ def mixture_epsilon(schedule: Schedule) -> EpsilonFn:
     return epsilon_fn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "num_steps"),
     [
@@ -271,6 +275,7 @@ def asked_by(sampler: Callable[..., torch.Tensor], noise_maker: NoiseMaker) -> l
     return recorded.new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler",
     [

@@ -69,6 +69,7 @@ def written(name: str, **fields: Any) -> dict[str, Any]:
     return {"_class_name": name, **fields}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 @pytest.mark.parametrize("name", sorted(READ))
 def test_a_ddpms_scheduler_that_says_nothing_means_what_it_means_to_diffusers(

@@ -142,6 +142,7 @@ def test_the_loss_falls_on_eight_images(precision: str, images: torch.Tensor) ->
     assert {value.dtype for value in tensors(state).values()} <= {torch.float32, torch.int64}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_resumed_run_repeats_the_run_that_was_not_stopped(
     precision: str, images: torch.Tensor, tmp_path: Path
@@ -162,6 +163,7 @@ def test_a_resumed_run_repeats_the_run_that_was_not_stopped(
     assert_equal_states(resumed, whole)
 
 
+@pytest.mark.slow
 def test_a_step_depends_on_the_config_the_step_and_the_rank_alone(images: torch.Tensor) -> None:
     config = tiny()
     schedule = linear_schedule(config.train.diffusion)
@@ -177,6 +179,7 @@ def test_a_step_depends_on_the_config_the_step_and_the_rank_alone(images: torch.
     assert len({loss(4, 0), loss(5, 0), loss(4, 1), loss(4, 0, seed=1)}) == 4
 
 
+@pytest.mark.slow
 def test_the_average_warms_up_to_its_decay(images: torch.Tensor) -> None:
     config = tiny(ema_decay=0.3)
     state = new_state(config, CPU)
@@ -241,6 +244,7 @@ def test_images_are_mirrored_only_where_asked(flip: bool, images: torch.Tensor) 
     assert drawn <= set(range(10)) and len(drawn) > 5
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_seed_or_from_an_initial_model(images: torch.Tensor) -> None:
     config = tiny()
     one, same, other = (new_state(tiny(seed=seed), CPU) for seed in (0, 0, 1))

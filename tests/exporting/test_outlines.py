@@ -54,6 +54,7 @@ def by_pillow(polygon: Polygon, height: int, width: int) -> UInt8:
     return np.asarray(picture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("far", "readers"),
     [

@@ -33,6 +33,9 @@ from factory.shards.verification import Level, verify
 from tests.folders import contents
 from tests.generation.conftest import LabelConfig, put_images
 
+# Each labels images from the command to the files.
+pytestmark = pytest.mark.slow
+
 NAMES = [*(f"p{i}.png" for i in range(5)), "sub/a.png", "sub/b.png"]
 LISTING = "_factory/source.parquet"
 
@@ -282,7 +285,6 @@ def test_masks_keep_the_endings_of_their_images_where_names_would_be_shared(
     assert "1 name would be shared without endings" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_mask_files_are_resumed_verified_and_repaired_byte_for_byte(
     label_config: LabelConfig, shards_made: list[list[int]]
 ) -> None:

@@ -139,6 +139,7 @@ def test_whoever_comes_first_decides_for_all_that_come_at_once(tmp_path: Path, t
     assert len({hardware.probe for hardware in found}) == 1
 
 
+@pytest.mark.slow
 def test_other_versions_of_equal_bytes_are_told_and_go_on(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch
 ) -> None:
@@ -153,6 +154,7 @@ def test_other_versions_of_equal_bytes_are_told_and_go_on(
     assert made.make(made.plan.shard(1)).made_with == {"torch": "3.0"}
 
 
+@pytest.mark.slow
 def test_unlike_hardware_of_the_same_name_is_refused_too(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch
 ) -> None:
@@ -164,6 +166,7 @@ def test_unlike_hardware_of_the_same_name_is_refused_too(
     assert "other bytes" in maker(config, allow_unlike=True).joined.difference
 
 
+@pytest.mark.slow
 def test_a_dataset_from_before_the_probe_goes_on_and_is_whole(
     tiny_config: Callable[..., Config], tmp_path: Path, shards_made
 ) -> None:
@@ -179,6 +182,7 @@ def test_a_dataset_from_before_the_probe_goes_on_and_is_whole(
     assert verify(str(folder), "decode").findings == []
 
 
+@pytest.mark.slow
 def test_where_the_first_hardware_is_lost_receipts_tell_what_shards_were_made_with(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch
 ) -> None:
@@ -224,6 +228,7 @@ def test_weights_that_are_broken_do_not_stop_the_probe(tiny_config) -> None:
     assert len(probe(synthesizer, plan)) == 64
 
 
+@pytest.mark.slow
 def test_joining_twice_changes_nothing(tiny_config, tmp_path: Path) -> None:
     config = tiny_config(generate={"workers": "here", "num": 10})
     folder = begun(config, tmp_path)

@@ -21,6 +21,9 @@ from tests.failing_storage import fail_calls
 from tests.folders import contents
 from tests.mutations import mutated
 
+# Each damages and mends a dataset.
+pytestmark = pytest.mark.slow
+
 NUM_REPAIRS = int(os.environ.get("NUM_REPAIRS", "25"))
 
 
@@ -60,7 +63,6 @@ DAMAGES: dict[str, tuple[list[str], list[int]]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [Path.unlink, cut])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_comes_back_byte_for_byte(dataset, shards_made, damage, how) -> None:
@@ -75,7 +77,6 @@ def test_what_is_damaged_comes_back_byte_for_byte(dataset, shards_made, damage, 
     assert shards_made == ([shards] if shards else [])
 
 
-@pytest.mark.slow
 def test_the_bytes_come_back_after_any_random_mutation(dataset) -> None:
     before = contents(dataset)
     rng = random.Random(1)
@@ -128,7 +129,6 @@ def test_without_its_manifest_a_bad_receipt_has_its_shard_made_again(dataset, sh
     assert changed <= {RECEIPT, "_factory/manifest.json", "_SUCCESS"}
 
 
-@pytest.mark.slow
 def test_an_unfinished_dataset_keeps_its_gaps(tiny_config, shards_made, monkeypatch) -> None:
     config = tiny_config(generate={"workers": "here", "num": 10})
     folder = Path(config.generate.url)
@@ -144,7 +144,6 @@ def test_an_unfinished_dataset_keeps_its_gaps(tiny_config, shards_made, monkeypa
     assert not (folder / SHARD).exists()
 
 
-@pytest.mark.slow
 def test_a_foreign_file_at_the_name_of_a_shard_gives_way(tiny_config, shards_made) -> None:
     config = tiny_config(generate={"workers": "here", "num": 10})
     generate(config)

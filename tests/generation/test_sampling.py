@@ -49,10 +49,8 @@ def images_in(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    ["sde_dpm_solver", "unipc", "ddim", pytest.param("ddpm", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["sde_dpm_solver", "unipc", "ddim", "ddpm"])
 def test_the_images_are_those_of_the_pairs_that_generate_makes(config, tmp_path, sampler):
     asked = config(generate={"sampler": sampler, "num": NUM + 3})
     sampling.sample(asked)
@@ -62,6 +60,7 @@ def test_the_images_are_those_of_the_pairs_that_generate_makes(config, tmp_path,
     assert all(np.array_equal(image, pairs[key]) for key, image in images.items())
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_makes_only_what_is_missing(config, tmp_path, monkeypatch):
     sampling.sample(config())
     folder = tmp_path / "images"

@@ -50,6 +50,7 @@ def bytes_of(maker: ShardMaker, spec: ShardSpec) -> bytes:
     return storage.read_bytes(storage.join(maker.ledger.url, spec.path))
 
 
+@pytest.mark.slow
 def test_a_made_shard_lies_there_with_its_receipt(make: Make) -> None:
     maker = make("one")
     spec = maker.plan.shard(1)
@@ -75,6 +76,7 @@ def test_shards_made_at_once_are_those_made_one_by_one(make: Make) -> None:
         assert bytes_of(alone, spec) == bytes_of(together, spec)
 
 
+@pytest.mark.slow
 def test_one_shard_is_sampled_while_the_one_before_is_published(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_two_shards_are_never_sampled_at_once(make: Make, monkeypatch: pytest.Mo
     assert most == [1] * 5
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     maker = make("one")
     spec = maker.plan.shard(0)
@@ -183,6 +186,7 @@ def test_advice_names_the_setting_to_change(make: Make, error: Exception, words:
     assert isinstance(error, SHARD_FAILURES)
 
 
+@pytest.mark.slow
 def test_the_deadline_is_how_long_the_shard_may_take(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +213,7 @@ def test_a_deadline_holds_until_the_shard_is_published_or_its_sampling_fails(mak
     assert not maker.deadlines._pieces
 
 
+@pytest.mark.slow
 def test_a_shard_whose_sampling_fails_leaves_the_device_to_the_next(make: Make) -> None:
     maker = make("one")
     with pytest.raises(KeyError), maker.begin(maker.plan.shard(0)) as shard:

@@ -264,6 +264,7 @@ def test_samples_are_whole_and_in_range(models, plan) -> None:
     assert next(planned.iterate(planned.encode(samples))).key == samples[0].key
 
 
+@pytest.mark.slow
 def test_a_shard_is_the_same_made_alone_or_after_others(models, plan) -> None:
     planned = plan()
     worker = Synthesizer(models, planned)
@@ -462,6 +463,7 @@ def spoil(monkeypatch, seeds: set[int]) -> None:
     monkeypatch.setattr(drawing, "normal_noise", noise)
 
 
+@pytest.mark.slow
 def test_a_sample_that_is_not_finite_is_drawn_again_by_rule(models, plan, monkeypatch) -> None:
     planned = plan(generate={"num": 5, "samples_per_shard": 5, "batch_size": 3, "seed": 9})
     whole = made(models, planned)

@@ -75,6 +75,7 @@ def test_it_labels_unseen_drawings_far_better_than_the_commonest_class(
     assert not ensemble.training and not any(p.requires_grad for p in ensemble.parameters())
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     model, training, tiny_config
 ) -> None:
@@ -265,6 +266,7 @@ def test_a_pool_takes_the_memory_that_it_is_given(
     assert 1e-4 * 2**30 - row < small.nbytes <= 1e-4 * 2**30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_either_precision_learns(model, training, held_out, tiny_config, precision: str) -> None:
     ensemble = fit(model, training, tiny_config(fit={**KNOBS, "precision": precision}))

@@ -61,6 +61,7 @@ def test_project_then_upsample_equals_upsample_then_classify(ensemble: Ensemble)
     assert torch.equal(labels.masks("hard"), labels.hard)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell_bytes", [1, 40_000, 2**20])
 @pytest.mark.parametrize("chunk_bytes", [1, 5_000, 2**20])
 def test_the_rounds_that_memory_asks_for_change_nothing(

@@ -60,6 +60,7 @@ print(os.environ.get("RAY_AUTH_TOKEN", ""), session.sends_token())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["token", "disabled"])
 def test_a_token_is_made_in_memory_and_sent_where_the_mode_asks_for_it(
     mode: str, tmp_path: Path
@@ -76,6 +77,7 @@ def test_a_token_is_made_in_memory_and_sent_where_the_mode_asks_for_it(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_token_of_the_users_is_left_as_it_is(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TOKEN],

@@ -144,6 +144,7 @@ def test_half_of_a_rank_or_one_beyond_is_refused(url, options):
         ShardDataset(url, **options)
 
 
+@pytest.mark.slow
 def test_ranks_and_loader_workers_share_the_samples_and_hear_of_epochs(url):
     loaders = []
     for rank in range(2):

@@ -77,6 +77,7 @@ def test_a_cut_at_any_block_is_noticed(make_encoded, classes):
             decode(data[:end])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["000000000.image.png", "000000001.json"])
 def test_a_flipped_bit_in_a_header_is_noticed(make_encoded, classes, name):
     data = encode(make_encoded(2), classes, {})

@@ -34,6 +34,7 @@ def test_images_are_those_that_the_source_has_and_are_decoded_once(data, photos,
         np.testing.assert_array_equal(cached.images, first.images)
 
 
+@pytest.mark.slow
 def test_drawings_are_drawn_once(data, decoded) -> None:
     first = cached_images(data, TOY)
     np.testing.assert_array_equal(first.images, draw_many(4, 70, 16)[0])
@@ -159,6 +160,7 @@ def test_every_image_that_cannot_be_used_is_named_and_nothing_is_kept(data, phot
     assert entries(data) == []
 
 
+@pytest.mark.slow
 def test_checking_keeps_nothing_and_tells_what_it_will_take(data, photos, decoded, capsys) -> None:
     large = data.model_copy(update={"image_size": 128})
     tracemalloc.start()
@@ -176,6 +178,7 @@ def test_checking_keeps_nothing_and_tells_what_it_will_take(data, photos, decode
     assert decoded == [] and "are decoded in" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_cache_is_a_folder_of_each_machine(monkeypatch, tmp_path) -> None:
     with pytest.raises(UserError, match=r"data\.cache_dir: must be a folder of each machine"):
         parse_config({"data": {"cache_dir": "s3://bucket/cache"}})

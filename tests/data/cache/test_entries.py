@@ -20,6 +20,7 @@ from tests.drawings import draw_many
 from tests.folders import contents
 
 
+@pytest.mark.slow
 def test_what_is_mapped_is_read_only_and_no_copy(data) -> None:
     images = cached_images(data, TOY).images
     assert not images.flags.writeable and not images.flags.owndata
@@ -107,6 +108,7 @@ def test_more_than_the_cache_may_hold_is_refused_before_anything_is_decoded(
     assert decoded == [] and not entries(data)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(
     data, photos, decoded, monkeypatch
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(
     assert [cached_images(data, photos).key] == entries(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fsync"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(
@@ -143,6 +146,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(
     assert entries(data) == []
 
 
+@pytest.mark.slow
 def test_a_file_system_that_reserves_no_room_is_used_all_the_same(data, monkeypatch) -> None:
     def unable(*arguments: Any) -> None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

@@ -73,6 +73,7 @@ def test_the_rows_of_all_files_are_pairs_in_their_order(tmp_path: Path) -> None:
     assert np.array_equal(loading.read_images(unlabelled, 8), read.images[:6])
 
 
+@pytest.mark.slow
 def test_a_table_of_hugging_face_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     datasets = pytest.importorskip("datasets")

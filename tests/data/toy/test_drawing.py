@@ -29,6 +29,7 @@ def test_a_drawing_depends_on_seed_and_index_alone():
     assert mask.tobytes() == mask_again.tobytes()
 
 
+@pytest.mark.slow
 def test_other_seeds_and_indices_draw_other_faces():
     drawn = {draw(seed, index, 32)[1].tobytes() for seed in range(4) for index in range(25)}
     assert len(drawn) == 100

@@ -175,6 +175,7 @@ def test_a_loaded_network_is_frozen_and_tells_what_it_was_trained_with(pth: Path
     assert len(uniform_timesteps(linear_schedule(model.diffusion), 10, (50, 150, 250))) == 10
 
 
+@pytest.mark.slow
 def test_the_hash_tells_weights_apart(tensors: Tensors, pth: Path) -> None:
     before = imported(pth).model_hash
     assert imported(pth).model_hash == before and len(before) == 64

@@ -60,6 +60,7 @@ def test_output_equals_diffusers_with_its_weights(
     torch.testing.assert_close(loaded(config, reference)(x_t, t), theirs, atol=2e-5, rtol=0)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_output_equals_diffusers_where_the_norms_epsilon_decides(
     reference_unet: Reference, x_t: torch.Tensor

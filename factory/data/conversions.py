@@ -48,6 +48,11 @@ def sentences(
     for mode, what in (CONVERSIONS if channels == 3 else CONVERSIONS_TO_GREY).items():
         if modes[mode]:
             yield f"{counted(modes[mode], 'image')} of mode {mode}: {what}."
+    if profiled := sum(info.has_profile for info in infos):
+        yield (
+            f"{counted(profiled, 'image')} with a colour profile other than sRGB: it is not "
+            "applied, values are used as they are stored; check the colours."
+        )
     yield from _windows(infos)
     dark = [info.brightest for info in infos if info.brightest < _DARK]
     if dark:

@@ -41,6 +41,8 @@ class FileInfo:
     """The smallest and the largest stored value, of an image whose values were mapped to 0..255."""
     window: Range | None = None
     """The stored values that became 0 and 255; None if `stored` is."""
+    has_profile: bool = False
+    """True if its colours have a profile other than sRGB, which is not applied."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,13 @@ def _open_image(data: bytes, way: Reading) -> _Stored:
     """The content of a file of Pillow's."""
     image = open_file(data)
     orientation = UPRIGHT if way.exif == "ignore" else orientation_of(image)
-    info = FileInfo(image.size, image.mode, image.format or "unknown", orientation)
+    info = FileInfo(
+        image.size,
+        image.mode,
+        image.format or "unknown",
+        orientation,
+        has_profile=_has_profile(image),
+    )
     if image.mode.startswith("I") or image.mode == "F":
         if image.format == "TIFF" and images.tiff_tags(data).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             raise UnreadableImage(
@@ -236,6 +244,13 @@ def _open_image(data: bytes, way: Reading) -> _Stored:
     if image.has_transparency_data:
         image = image.convert("RGBA")
     return _Stored(info, image, values)
+
+
+def _has_profile(image: Image.Image) -> bool:
+    """True of colours with a profile that does not call itself sRGB."""
+    profile = image.info.get("icc_profile") or b""
+    known = any("sRGB".encode(form) in profile for form in ("ascii", "utf-16-be"))
+    return image.mode in ("RGB", "RGBA") and bool(profile) and not known
 
 
 def _rgb(image: Image.Image | None, on_white: bool = False) -> Image.Image:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from factory.classes import Classes
 from factory.data import inspection
@@ -96,6 +96,16 @@ def test_colour_conversions_are_noted(tmp_path: Path) -> None:
     notes = inspection.inspect(FolderSource(url=str(tmp_path)), 8, False).notes
     assert any("CMYK" in note for note in notes)
     assert any("RGBA: transparent" in note for note in notes)
+
+
+def test_colour_profiles_that_are_not_applied_are_noted(tmp_path: Path) -> None:
+    profiles = {name: ImageCms.createProfile(name) for name in ("sRGB", "LAB")}
+    for name, profile in profiles.items():
+        data = ImageCms.ImageCmsProfile(profile).tobytes()
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png", icc_profile=data)
+    Image.new("RGB", (8, 8)).save(tmp_path / "none.png")
+    notes = inspection.inspect(FolderSource(url=str(tmp_path)), 8, False).notes
+    assert any("1 image with a colour profile other than sRGB" in note for note in notes)
 
 
 def test_16_bits_that_are_not_used_to_the_full_are_told_as_dark(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from factory.classes import IGNORE_ID
 from factory.data.drawn import regions
 from factory.data.drawn.items import Size
 from factory.data.drawn.named_files import NamedFiles
@@ -22,6 +23,8 @@ from factory.images import UInt8
 from factory.yaml_reading import parse_yaml
 
 SPLITS = ("train", "val", "test")
+_NUM_OF_BOX = 5
+"""The words of a line that is a box: class, middle, width and height."""
 _TOLERANCE = 0.01
 """Points may lie so far outside of the image, as rounding leaves them."""
 
@@ -113,6 +116,8 @@ class YoloDrawing:
     """The image's name in the tree."""
     ids: Sequence[int]
     """The class ids of the classes 0, 1, ... of the file."""
+    ignores_boxes: bool = False
+    """True if the pixels of lines that are boxes are ignored."""
 
     @property
     def url(self) -> str:
@@ -128,10 +133,11 @@ class YoloDrawing:
         except UnicodeDecodeError:
             raise UnreadableImage("is no text. Export it again.") from None
         numbered = [(i, line.split()) for i, line in enumerate(lines, 1) if line.strip()]
-        if boxes := [str(i) for i, words in numbered if len(words) == 5]:
+        boxes = [str(i) for i, words in numbered if len(words) == _NUM_OF_BOX]
+        if boxes and not self.ignores_boxes:
             raise UnreadableImage(
-                f"lines {some(boxes)} are boxes, which have no outline. Export segments, or list "
-                "the images to use in names_url."
+                f"lines {some(boxes)} are boxes, which have no outline. Export segments, list the "
+                "images to use in names_url, or ignore what lies in the boxes with `boxes: ignore`."
             )
         return regions.paint([self._region(i, words, size) for i, words in numbered], size)
 
@@ -145,7 +151,8 @@ class YoloDrawing:
                 f"line {line} is of class {words[0]}, but there are names of {len(self.ids)} "
                 "classes, from 0 on. Add its name to the names of data.yaml."
             )
-        if len(numbers) < 6 or len(numbers) % 2:
+        is_box = len(words) == _NUM_OF_BOX
+        if not is_box and (len(numbers) < 6 or len(numbers) % 2):
             raise UnreadableImage(f"line {line} has no 3 or more points x, y. Export it again.")
         points = np.array(numbers)
         if not (points.min() >= -_TOLERANCE and points.max() <= 1 + _TOLERANCE):
@@ -153,6 +160,10 @@ class YoloDrawing:
                 f"line {line} has points outside of 0..1: they are shares of width and height. "
                 "Divide them by those."
             )
+        if is_box:
+            center, extent = points.reshape(2, 2) * size
+            box = [*(center - extent / 2).tolist(), *extent.tolist()]
+            return regions.of_box(box, size, IGNORE_ID)
         outline = (points.reshape(-1, 2) * size).ravel().tolist()
         return regions.of_polygons([outline], size, self.ids[int(index)])
 

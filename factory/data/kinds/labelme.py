@@ -36,6 +36,9 @@ class LabelmeSource(DrawnSection):
     unannotated: Literal["refuse", "skip", "background"] = "refuse"
     """What to do with images without a JSON: skip leaves them out, background says that nothing is
     in them."""
+    unpaired: Literal["refuse", "skip"] = "refuse"
+    """What to do with JSONs whose image is not there, or that may be of several: skip leaves them
+    out and reports them."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images of the JSONs. See `factory.data.items.Source`."""
@@ -52,12 +55,12 @@ class LabelmeSource(DrawnSection):
             jsons = [name for name in jsons if posixpath.splitext(name)[0] not in stems]
         before = len(problems.found)
         found = self._looked(tree, jsons, problems)
-        json_of = self._paired(found, every.read, tree, problems)
+        json_of, notes = self._paired(found, every.read, problems)
         if labelled and not found and len(problems.found) == before:
             problems.add(f"{self.url}: holds no JSON of labelme. Name their folder in `url:`.")
         if len(problems.found) > before:
             return Found()
-        return self._found(tree, every.read, json_of, labelled, problems)
+        return self._found(tree, every.read, json_of, labelled, problems, notes)
 
     def _found(
         self,
@@ -66,6 +69,7 @@ class LabelmeSource(DrawnSection):
         json_of: "Mapping[str, JsonFacts]",
         labelled: bool,
         problems: Problems,
+        notes: tuple[str, ...],
     ) -> "Found":
         """The items of images, of those that lie in a JSON too."""
         from factory.data.drawn.items import DrawnItem
@@ -80,7 +84,7 @@ class LabelmeSource(DrawnSection):
         kinds = {name: EmbeddedItem if name in embedded else DrawnItem for name in chosen}
         if not labelled:
             items = [kinds[name](name, tree, name, self.reading) for name in chosen]
-            return self.found(items, (), problems)
+            return self.found(items, notes, problems)
         lacking = [name for name in chosen if name not in json_of]
         if lacking and self.unannotated == "refuse":
             problems.add(
@@ -102,7 +106,7 @@ class LabelmeSource(DrawnSection):
         items = [kinds[n](n, tree, n, self.reading, drawings[n]) for n in chosen]
         num_thin = sum(about.num_thin for about in abouts)
         thin = f"{counted(num_thin, 'line or point', 'lines and points')} drawn 10 pixels wide"
-        notes = (f"{thin}, as labelme draws them.",) if num_thin else ()
+        notes += (f"{thin}, as labelme draws them.",) if num_thin else ()
         return self.found(items, notes, problems, labels.rules)
 
     def _looked(self, tree: "Tree", names: Sequence[str], problems: Problems) -> list["JsonFacts"]:
@@ -130,11 +134,10 @@ class LabelmeSource(DrawnSection):
         self,
         jsons: "Sequence[JsonFacts]",
         images: Sequence[str],
-        tree: "Tree",
         problems: Problems,
-    ) -> "dict[str, JsonFacts]":
-        """Name of an image, or of the JSON that holds it -> its JSON. What has no image, and images
-        of several JSONs, are problems."""
+    ) -> "tuple[dict[str, JsonFacts], tuple[str, ...]]":
+        """Name of an image, or of the JSON that holds it -> its JSON; and notes on JSONs that are
+        left out. What has no image, and images of several JSONs, are problems."""
         from factory.data.drawn.named_files import NamedFiles
 
         files, stems = NamedFiles(images), NamedFiles(posixpath.splitext(n)[0] for n in images)
@@ -152,14 +155,18 @@ class LabelmeSource(DrawnSection):
                 missing.append(f"{about.path} ({about.image_path or 'no imagePath'})")
             elif found.setdefault(meant[0], about) is not about:
                 twice.append(f"{about.path} and {found[meant[0]].path}")
-        if missing:
+        told = (
+            f"{self.url}: holds no image, or several, for {counted(len(missing), 'JSON')}: "
+            f"{some(missing, 12)}."
+        )
+        skip = self.unpaired == "skip"
+        if missing and not skip:
             problems.add(
-                f"{self.url}: holds no image, or several, for {counted(len(missing), 'JSON')}: "
-                f"{some(missing, 12)}. Put them beside the JSONs, or name the folder above both in "
-                "`url:`."
+                f"{told} Put them beside the JSONs, name the folder above both in `url:`, or leave "
+                "these out with `unpaired: skip`."
             )
         if twice:
             problems.add(
                 f"{self.url}: several JSONs are of one image: {some(twice)}. Keep one of them."
             )
-        return found
+        return found, (f"{told} They are left out.",) if missing and skip else ()

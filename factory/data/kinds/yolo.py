@@ -34,6 +34,9 @@ class YoloSource(DrawnSection):
     unannotated: Literal["background", "skip"] = "background"
     """What to do with images without a text file: YOLO means that no object is in them. skip
     leaves them out."""
+    boxes: Literal["refuse", "ignore"] = "refuse"
+    """What to do with lines that are boxes, which have no outline: ignore makes the pixels of the
+    box ignored."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images of a split. See `factory.data.items.Source`."""
@@ -87,7 +90,13 @@ class YoloSource(DrawnSection):
                 tree,
                 name,
                 self.reading,
-                yolo.YoloDrawing(tree, paths[name] if paths[name] in files else None, name, ids),
+                yolo.YoloDrawing(
+                    tree,
+                    paths[name] if paths[name] in files else None,
+                    name,
+                    ids,
+                    self.boxes == "ignore",
+                ),
             )
             for name in chosen
         ]

@@ -84,6 +84,23 @@ def test_every_shape_is_drawn_as_labelme_draws_it(
     assert told == (kind in ("line", "linestrip", "point"))
 
 
+def test_jsons_without_their_image_are_refused_or_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "a", SQUARE)
+    write_json(tmp_path, "b", SQUARE, imagePath="gone.png")
+    message = only_problem(source(tmp_path))
+    assert "holds no image, or several, for 1 JSON: b.json (gone.png)." in message
+    assert "leave these out with `unpaired: skip`" in message
+    read = loading.read_labelled(source(tmp_path, unpaired="skip"), SIDE)
+    assert read.names == ("a.png",) and "b.json (gone.png). They are left out." in read.notes[0]
+
+
+def test_labels_are_ignored_without_naming_the_classes(tmp_path: Path) -> None:
+    write(tmp_path, "a", SQUARE, {**POLYGON, "points": [[25, 25], [39, 25], [39, 39], [25, 39]]})
+    read = loading.read_labelled(source(tmp_path, ignore={"labels": "cat"}), SIDE)
+    assert read.classes.names == ("background", "dog")
+    assert read.masks[0, [15, 30], [15, 30]].tolist() == [1, 255]
+
+
 def test_a_rectangle_may_be_drawn_from_any_corner(tmp_path: Path) -> None:
     write(tmp_path, "a", {**SQUARE, "points": [[20, 10], [10, 20]]})
     assert np.array_equal(masks_of(tmp_path)[0], drawn("rectangle", [[10, 10], [20, 20]]))

@@ -57,6 +57,16 @@ def test_outlines_are_drawn_at_the_size_of_the_image(tmp_path: Path) -> None:
     assert read.classes.names == ("background", "car", "bus")
 
 
+def test_boxes_are_ignored_where_that_is_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, a=f"0 {SQUARE}\n1 0.85 0.5 0.2 0.5\n", b=f"1 {SQUARE}")
+    assert "lines 2 are boxes" in only_problem(source(tmp_path))
+    masks = masks_of(tmp_path, boxes="ignore")
+    assert (masks[0, 5:15, 15:19] == 255).all() and (masks[0] == 255).sum() == 40
+    assert masks[0, 8, 8] == 1 and masks[1, 8, 8] == 2
+    write(tmp_path, a="7 0.5 0.5 0.2 0.2")
+    assert "line 1 is of class 7" in only_problem(source(tmp_path, boxes="ignore", num=1))
+
+
 def test_images_without_a_text_file_are_skipped_if_asked(tmp_path: Path) -> None:
     write(tmp_path, a=f"0 {SQUARE}")
     put(tmp_path / "images", c_png=encode_png(flat(1, SIDE, SIDE)))

@@ -18,6 +18,8 @@ _MAX_COMPARED, _MAX_TRIED, _MAX_ALIKE = 2000, 8, 50
 """The most names that are compared, forms that are returned, and images of one core looked at."""
 _MIN_PARTS = 4
 """The least number of names that masks of one image have, for them to be taken for its parts."""
+_MAX_OF_ONE = 4
+"""The most pictures of a folder that is that of one image and its masks."""
 _NUMBER = re.compile("[0-9]+")
 
 
@@ -140,6 +142,7 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
     folder, _, file = path.rpartition("/")
     stem, ending = os.path.splitext(file)
     yield from _beside(path, folder, stem, ending, known)
+    is_image = any(image.path == path for image in known.by_folder.get(folder, ()))
     found = False
     for length in range(len(stem), 0, -1):
         for start in range(len(stem) - length + 1):
@@ -152,7 +155,8 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
                     if image.path != path:
                         place = _with_dir(folder, image.folder)
                         yield Form(place, before, placeholder, behind, ending)
-                        found = True
+                        # Its own name in another folder does not say that it is a mask.
+                        found = found or not is_image or image.file != file
         if found:
             return
     parts = folder.split("/")
@@ -166,12 +170,13 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
 def _beside(path: str, folder: str, stem: str, ending: str, known: _Images) -> Iterator[Form]:
     """Yields the forms of masks in folders of their own for each image: `1/rgb.png` beside
     `1/gt.png`, or `1/rgb/7.png` beside `1/gt/7.png`."""
-    for image in known.by_folder.get(folder, ())[:_MIN_PARTS]:
+    images = known.by_folder.get(folder, ())
+    for image in images if len(images) <= _MAX_OF_ONE else ():
         if image.folder and image.path != path:
             place = _with_dir(folder, image.folder)
             yield Form(place, stem, "", "", ending, f"**/{image.file}")
     above, _, last = folder.rpartition("/")
-    for image in known.beside.get((above or ".", stem), ())[:_MIN_PARTS]:
+    for image in known.beside.get((above or ".", stem), ())[:_MAX_OF_ONE]:
         outer, _, inner = image.folder.rpartition("/")
         if outer and inner != last:
             own = PurePosixPath(image.file).suffix
@@ -197,4 +202,7 @@ def _with_dir(folder: str, inner: str) -> str:
     for i in range(len(parts) - len(wanted), -1, -1):
         if inner and parts[i : i + len(wanted)] == wanted:
             return "/".join([*parts[:i], "{dir}", *parts[i + len(wanted) :]])
+    behind = folder.removeprefix(inner)
+    if inner and behind != folder and "/" not in behind:
+        return f"{{dir}}{behind}"  # train_labels beside train
     return folder

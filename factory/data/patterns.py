@@ -101,6 +101,11 @@ class MaskPattern:
     """True if the masks are the files below a folder that are called like their images."""
     _pieces: tuple[_Piece, ...]
 
+    def means(self, path: str) -> bool:
+        """True of a file, by its name in the tree, that is a mask by its name."""
+        start = f"{self.below}/" if self.below else ""
+        return path.startswith(start) and any(self.keys(path[len(start) :]))
+
     def key(self, names: Names) -> Key | None:
         """What the masks of an image hold in their names; None if it can have none, as a number is
         asked for that its name is not."""

@@ -14,6 +14,7 @@ from factory.data import drawn_candidates, pairing_hints, published_classes, str
 from factory.data.candidates import SPLITS, Candidate, Files
 from factory.data.layouts import LAYOUTS
 from factory.data.listing import IMAGE_SUFFIXES, Listing
+from factory.data.patterns import parse_images, parse_masks
 from factory.data.split_lists import listed_splits
 from factory.data.trees import Tree
 from factory.errors import UnreadableImage
@@ -230,20 +231,34 @@ def _beside(files: Files) -> Iterator[Candidate]:
         return
     keys = {"kind": "pairs", "url": files.url, **hint.keys}
     if _masks_look_like_masks(files, keys):
-        yield Candidate(keys, listed_splits(files, "", files.pictures))
+        splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(files, keys)
+        yield Candidate(keys, splits)
+
+
+def _splits_of_patterns(files: Files, keys: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The splits that are the first folders of the images: train/a.png, train/a_mask.png."""
+    images, masks = keys["images"], keys["masks"]
+    pattern, of_masks = parse_images(images), parse_masks(masks)
+    meant = [name for name in files.pictures if pattern.means(name) and not of_masks.means(name)]
+    tops = sorted({name.partition("/")[0] for name in meant if "/" in name})
+    if len(tops) < 2 or not {top.lower() for top in tops} <= set(SPLITS):
+        return {}
+    if not images.startswith("**/") or not masks.startswith("{dir}"):
+        return {}
+    inner = any(name.count("/") > 1 for name in meant)
+    if inner and not masks.startswith("{dir}/"):
+        return {}
+    return {
+        top.lower(): {"images": f"{top}/{images}", "masks": f"{top}/{masks}"}
+        if masks.startswith("{dir}/")
+        else {"images": f"{top}/{images[3:]}", "masks": masks.replace("{dir}", top, 1)}
+        for top in tops
+    }
 
 
 def _masks_look_like_masks(files: Files, keys: Mapping[str, Any]) -> bool:
     """True if most of a few files that a pattern takes for masks have few colours."""
-    from factory.data.patterns import parse_masks
-
-    pattern = parse_masks(keys["masks"])
-    prefix = f"{pattern.below}/" if pattern.below else ""
-    found = [
-        name
-        for name in files.pictures
-        if name.startswith(prefix) and any(pattern.keys(name[len(prefix) :]))
-    ]
+    found = list(filter(parse_masks(keys["masks"]).means, files.pictures))
     few = found[:: max(1, len(found) // _NUM_LOOKED_INTO)]
     return bool(few) and 2 * sum(_looks(files.tree, name) for name in few) > len(few)
 

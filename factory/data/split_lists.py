@@ -2,13 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from factory.data.candidates import SPLITS, TEST_SPLITS, TRAIN_SPLITS, Files
 from factory.data.listing import stem
+from factory.errors import some
 
+_PLAIN = (".txt", ".csv")
+_ENDINGS = (".json", *_PLAIN)
+_HEADERS = ("name", "names", "image", "images", "file", "filename", "file_name", "id")
+"""The header of a table of one column."""
 _MAX_BYTES, _MAX_FILES = 64 * 2**20, 16
 """Larger JSON files, and more of them in a folder, are no lists of a split."""
 
@@ -17,18 +23,49 @@ def listed_splits(files: Files, folder: str, images: Sequence[str]) -> dict[str,
     """The splits, each with the keys of a section that read it; empty unless there are some to
     learn from and some to measure on.
 
-    folder: of the images and masks, which lists lie in, or in the root of the tree. images: the
-    names of all images. Raises OSError.
+    folder: of the images and masks, which lists lie in, or in the root of the tree, or in another
+    folder. images: the names of all images. Raises OSError.
     """
-    known = {stem(name.rpartition("/")[2]) for name in images}
-    for place in dict.fromkeys((folder, "")):
-        inside = [name for name in files.names if name.rpartition("/")[0] == place]
-        for lists in (_of_json(files, inside), _of_texts(files, inside)):
-            for found in lists:
-                splits = {name: keys for name, keys, names in found if _all_known(names, known)}
-                if splits.keys() & set(TRAIN_SPLITS) and splits.keys() & set(TEST_SPLITS):
-                    return splits
+    for found in _all_lists(files, folder):
+        if not _why_not(found, images):
+            return {split: keys for split, keys, _ in found}
     return {}
+
+
+def misfits(files: Files, images: Sequence[str]) -> Iterator[str]:
+    """Yields why lists that are called as splits are not used, each the end of a sentence."""
+    for found in _all_lists(files, ""):
+        urls = dict.fromkeys(keys["names_url"] for _, keys, _ in found)
+        if why := _why_not(found, images):
+            yield f"{' and '.join(urls)}, not used as a split, as {why}"
+
+
+def _all_lists(files: Files, folder: str) -> Iterator["_Lists"]:
+    """The lists of each place that are called as splits: of a folder, of the root, of others."""
+    inside = defaultdict(list)
+    for name in files.names:
+        if name.lower().endswith(_ENDINGS):
+            inside[name.rpartition("/")[0]].append(name)
+    for place in dict.fromkeys((folder, "", *sorted(inside))):
+        for lists in (_of_json(files, inside[place]), _of_texts(files, inside[place])):
+            yield from (found for found in lists if found)
+
+
+def _why_not(lists: "_Lists", images: Sequence[str]) -> str:
+    """Why lists are no split of the images; empty if they are one."""
+    known = {
+        part for name in images if (file := name.rpartition("/")[2]) for part in (file, stem(file))
+    }
+    for _, _, names in lists:
+        if unknown := [name for name in names if not _is_known(name, known)]:
+            return f"{some(unknown, 2)} is no image"
+    by_split = {split: {stem(name) for name in names} for split, _, names in lists}
+    train = next((by_split[split] for split in TRAIN_SPLITS if split in by_split), None)
+    test = next((by_split[split] for split in TEST_SPLITS if split in by_split), None)
+    if train is None or test is None:
+        return "there is none to learn from" if train is None else "there is none to measure on"
+    both = sorted(train & test)
+    return f"{some(both, 2)} is in both" if both else ""
 
 
 _Lists = list[tuple[str, dict[str, str], Sequence[str]]]
@@ -74,9 +111,11 @@ def _of_texts(files: Files, inside: Sequence[str]) -> Iterator[_Lists]:
     for name in inside:
         path = PurePosixPath(name)
         split = path.stem.lower()
-        if path.suffix.lower() == ".txt" and split in SPLITS:
+        if path.suffix.lower() in _PLAIN and split in SPLITS:
             text = files.tree.read(name).decode("utf-8-sig", "replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if path.suffix.lower() == ".csv" and lines[:1] and lines[0].lower() in _HEADERS:
+                lines = lines[1:]
             found.append((split, {"names_url": files.below(name)}, lines))
     yield found
 
@@ -87,7 +126,7 @@ def _split_of(key: str) -> str | None:
     return word[0] if word and word[0] in SPLITS else None
 
 
-def _all_known(names: Sequence[str], known: set[str]) -> bool:
-    """True if every name means an image."""
-    files = (name.replace("\\", "/").rpartition("/")[2] for name in names)
-    return all(file in known or stem(file) in known for file in files)
+def _is_known(name: str, known: Collection[str]) -> bool:
+    """True if a name means an image."""
+    file = name.replace("\\", "/").rpartition("/")[2]
+    return file in known or stem(file) in known

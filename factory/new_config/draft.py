@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from factory.data import split_lists
+from factory.data.candidates import Files
 from factory.data.kinds import resolving
 from factory.data.kinds.resolving import ClassKeys
 from factory.errors import Problems, counted
@@ -24,6 +26,8 @@ class Draft:
     """Those of labelled and test; None without masks."""
     images: dict[Role, Images] = field(default_factory=dict)
     shape: Shape | None = None
+    channels: int | None = None
+    """1 if all images are grey; None otherwise."""
     lists: dict[str, Sequence[str]] = field(default_factory=dict)
     """Lists of names by the key under which a file beside the config has them."""
     said: list[str] = field(default_factory=list)
@@ -60,16 +64,19 @@ def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) 
     _add_classes(made, problems)
     if problems.found:
         return made
-    names = {role: _names(made, role, problems) for role in made.sections}
+    urls = {role: _urls(made, role, problems) for role in made.sections}
     if problems.found:
         return made
-    if "labelled" in names and "test" not in names:
-        _split_labelled(made, names["labelled"])
+    if "labelled" in urls and "test" not in urls:
+        _split_labelled(made, urls)
     if "test" in made.roles.sections:
-        _keep_test_apart(made, names)
+        _keep_test_apart(made, urls)
     for key in made.lists:
         made.roles.sections[_role(key)] |= {"names_url": lists_url, "names_key": key}
     _add_geometry(made, preset)
+    if all(images.are_grey for images in made.images.values()):
+        made.channels = 1
+        made.said.append("data.channels: 1, as no image has a colour")
     return made
 
 
@@ -96,9 +103,9 @@ def _add_classes(made: Draft, problems: Problems) -> None:
         made.doubts.append(made.classes.doubt)
 
 
-def _names(made: Draft, role: Role, problems: Problems) -> list[str]:
-    """The names of a section's images, all that have a mask where masks are meant; how they are
-    stored is kept. Images without a mask are left out, which is said."""
+def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
+    """The place of each of a section's images, by its name, all that have a mask where masks are
+    meant; how they are stored is kept. Images without a mask are left out, which is said."""
     section, labelled = made.roles.sections[role], role != "unlabelled"
     found = Problems()
     items = looking.stands_for(section, labelled, found)
@@ -112,7 +119,7 @@ def _names(made: Draft, role: Role, problems: Problems) -> list[str]:
             made.doubts.append(f"images of {role} without a mask, and masks without an image")
     problems.found.extend(found.found)
     if problems.found:
-        return []
+        return {}
     made.images[role] = images = looking.images_of(items)
     if images.intensity is not None:
         section["intensity"] = list(images.intensity)
@@ -126,7 +133,7 @@ def _names(made: Draft, role: Role, problems: Problems) -> list[str]:
         f"data.{role}: {section['url']}: taken as {made.roles.words[role]}: "
         f"{what if labelled else plain}"
     )
-    return [item.name for item in items]
+    return {item.name: item.image_url for item in items}
 
 
 def _add_exif(made: Draft, section: dict[str, Any], role: Role, items: Sequence[Any]) -> None:
@@ -140,8 +147,13 @@ def _add_exif(made: Draft, section: dict[str, Any], role: Role, items: Sequence[
         )
 
 
-def _split_labelled(made: Draft, names: Sequence[str]) -> None:
-    """Makes a part of the labelled images those to measure on."""
+def _split_labelled(made: Draft, urls: dict[Role, dict[str, str]]) -> None:
+    """Makes a part of the labelled images those to measure on, and says which lists of people's own
+    tell no split."""
+    place = made.roles.places["labelled"]
+    files = Files(place.tree, place.url, place.tree.names(), ())
+    made.doubts += split_lists.misfits(files, [*urls["labelled"]])
+    names = [*urls["labelled"]]
     parts = splitting.split(names)
     if parts is None:
         made.doubts.append("data.test: one labelled image is too few to measure on, too")
@@ -150,6 +162,7 @@ def _split_labelled(made: Draft, names: Sequence[str]) -> None:
     roles.add("test", roles.places["labelled"], roles.sections["labelled"], "")
     made.images["test"] = made.images["labelled"]
     made.lists |= {"labelled": parts.labelled, "test": parts.test}
+    urls["test"] = {name: urls["labelled"][name] for name in parts.test}
     together = f", those of one {parts.by} together" if parts.by else ""
     made.said.append(
         f"data.test: {len(parts.test):,} of the {len(names):,} labelled images, chosen by hashes "
@@ -162,14 +175,14 @@ def _split_labelled(made: Draft, names: Sequence[str]) -> None:
         )
 
 
-def _keep_test_apart(made: Draft, names: Mapping[Role, Sequence[str]]) -> None:
-    """Leaves the images of test out of those that the DDPM learns from, where they lie together."""
-    roles = made.roles
-    if "unlabelled" not in names or roles.places["unlabelled"] is not roles.places["test"]:
+def _keep_test_apart(made: Draft, urls: Mapping[Role, Mapping[str, str]]) -> None:
+    """Leaves the images of test out of those that the DDPM learns from, where they are the same
+    files."""
+    if "unlabelled" not in urls:
         return
-    test = set(made.lists.get("test", names.get("test", ())))
-    rest = [name for name in names["unlabelled"] if name not in test]
-    if rest and len(rest) < len(names["unlabelled"]):
+    test = set(urls["test"].values())
+    rest = [name for name, url in urls["unlabelled"].items() if url not in test]
+    if rest and len(rest) < len(urls["unlabelled"]):
         made.lists["unlabelled"] = rest
         left = counted(len(rest), "image")
         made.said.append(f"data.unlabelled: without the images of test: {left}")

@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -19,6 +19,9 @@ from factory.errors import Problems, UnreadableImage
 
 NUM_IMAGES = 200
 """The most images of a place that are looked into."""
+_NUM_COLORS = 24
+"""The most of them whose pixels are compared, of those that are not stored as grey."""
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
 _NUM_THREADS = 8
 
 
@@ -50,6 +53,8 @@ class Images:
     """Width and height of each that was looked into."""
     intensity: tuple[float, float] | None = None
     """The range of values to map to 0..255, where images cannot be read without one."""
+    are_grey: bool = False
+    """True if none of them has a colour."""
 
     @property
     def shorter_side(self) -> int:
@@ -77,36 +82,64 @@ def images_of(items: Sequence[Item]) -> Images:
     """How the images of a section are stored. Raises OSError."""
     chosen = items[:: max(1, -(-len(items) // NUM_IMAGES))]
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        found = [one for one in pool.map(_stored, chosen) if one is not None]
-    ranges = [stored for _, stored in found if stored is not None]
+        looked = list(pool.map(_stored, chosen))
+        found = [stored for stored in looked if stored is not None]
+        pairs = zip(chosen, looked, strict=True)
+        colored = [item for item, stored in pairs if stored and not stored.is_grey]
+        few = colored[:: max(1, -(-len(colored) // _NUM_COLORS))]
+        are_grey = bool(found) and all(pool.map(_is_grey, few))
+    ranges = [one.range for one in found if one.range is not None]
     intensity = (min(r[0] for r in ranges), max(r[1] for r in ranges)) if ranges else None
-    return Images(len(items), [size for size, _ in found], intensity)
+    return Images(len(items), [one.size for one in found], intensity, are_grey)
 
 
-def _stored(item: Item) -> tuple[tuple[int, int], tuple[float, float] | None] | None:
-    """Width and height of an image, and the range of its values if it is not read without; None if
-    it cannot be read, which `factory inspect` tells."""
+class _Stored(NamedTuple):
+    """How an image is stored."""
+
+    size: tuple[int, int]
+    mode: str
+    range: tuple[float, float] | None = None
+    """The range of its values, if it is not read without."""
+
+    @property
+    def is_grey(self) -> bool:
+        return self.mode in _GREY_MODES
+
+
+def _stored(item: Item) -> _Stored | None:
+    """How an image is stored; None if it cannot be read, which `factory inspect` tells."""
     try:
         if isinstance(item, ImageFile):
             return _of_file(item.tree.read(item.path))
-        return item.image(64).info.size, None
+        info = item.image(64).info
+        return _Stored(info.size, info.mode)
     except UnreadableImage:
         return None
 
 
-def _of_file(data: bytes) -> tuple[tuple[int, int], tuple[float, float] | None]:
+def _of_file(data: bytes) -> _Stored:
     """The same of a file, whose pixels are decoded only where they have more than 8 bits."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
-                return image.size, None
+                return _Stored(image.size, image.mode)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         pass  # A file of numpy's, or one that the decoder refuses with its reason.
     try:
-        return decoding.decode_image(data).info.size, None
+        info = decoding.decode_image(data).info
+        return _Stored(info.size, info.mode)
     except UnreadableImage:
         info = decoding.decode_image(data, Reading(intensity="percentiles")).info
-        return info.size, info.stored
+        return _Stored(info.size, info.mode, info.stored)
+
+
+def _is_grey(item: Item) -> bool:
+    """True if red, green and blue of an image are equal, or if it cannot be read."""
+    try:
+        red, green, blue = item.image(64).image.split()
+    except UnreadableImage:
+        return True
+    return red.tobytes() == green.tobytes() == blue.tobytes()
 
 
 def are_turned_apart(items: Sequence[Item], rules: ClassRules) -> bool:

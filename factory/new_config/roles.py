@@ -75,6 +75,8 @@ def _take(roles: Roles, role: Role, place: Place, problems: Problems) -> None:
         split = None
     words = candidate.words + (f", split {split}" if split else "")
     section = candidate.of_split(split)
+    if "names_url" in section:
+        words += f" by {section['names_url']}"
     if role == "unlabelled" and candidate.has_masks:
         section, words = _images_alone(section), f"{words}, its images alone"
     roles.add(role, place, section, words)

@@ -40,6 +40,8 @@ def _lines(draft: Draft, run: str, command: str) -> Iterator[str]:
     yield ""
     yield f"preset: {shape.preset}  # {size}x{size} pixels; others: toy, 32px, 64px, 128px, 256px"
     yield "data:"
+    if draft.channels is not None:
+        yield f"  channels: {draft.channels}  # grey; 3 for a DDPM of colour images"
     for role, about in _ABOUT.items():
         yield f"  # {about}"
         if section := draft.sections.get(role):

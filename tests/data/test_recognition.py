@@ -116,6 +116,26 @@ def test_splits_that_are_folders_of_images_and_of_masks_are_told(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("image", "mask", "of_train"),
+    [
+        ("{}/1.png", "{}/1_mask.png", ("train/**/*.png", "train/{dir}/{stem}_mask.png")),
+        ("{}/1.png", "{}_labels/1.png", ("train/*.png", "train_labels/{stem}.png")),
+        ("{}/1.png", "{}_gt/1_L.png", ("train/*.png", "train_gt/{stem}_L.png")),
+    ],
+)
+def test_splits_that_are_folders_of_images_beside_masks_are_told(
+    image: str, mask: str, of_train: tuple[str, str], tmp_path: Path
+) -> None:
+    splits = ("train", "val", "test")
+    for i in range(3):
+        names = [name.replace("1", str(i)) for name in (image, mask)]
+        put(tmp_path, *[name.format(split) for name in names for split in splits])
+    found = only(tmp_path)
+    assert set(found.splits) == set(splits) and not found.needs_split
+    assert (found.splits["train"]["images"], found.splits["train"]["masks"]) == of_train
+
+
+@pytest.mark.parametrize(
     ("names", "kind", "splits"),
     [
         (["data/train-00000-of-00001.parquet"], "parquet", set()),

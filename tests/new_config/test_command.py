@@ -1,6 +1,7 @@
 """Claims about `factory init`: what it writes can be read, and what it is unsure of is said."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,101 @@ def test_few_images_are_not_learned_by_heart(init: Callable[..., str], tmp_path:
     init("many")
     config = load_config("my.yaml")
     assert config.train.num_steps * config.train.batch_size / 50 <= 1000
+
+
+LISTS: dict[str, dict[str, Any]] = {
+    "a text for each": {
+        "train.txt": "0\n1\n2\n", "val.txt": "3\n", "test.txt": "4.png\n5.png\n",
+    },
+    "tables in a folder": {"splits/train.csv": "name\n0\n1\n2\n", "splits/test.csv": "4\n5\n"},
+    "one file": {"splits.json": {"train": ["0", "1", "2"], "test": ["images/4.png", "5.png"]}},
+    "validation alone": {"trainval.txt": "0\n1\n2\n", "val.txt": "4\n5\n"},
+}  # fmt: skip
+
+
+def put_lists(root: Path, lists: dict[str, Any]) -> None:
+    for name, content in lists.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        text = content if isinstance(content, str) else json.dumps(content)
+        (root / name).write_text(text)
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_the_split_that_people_have_made_is_used(
+    case: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0, 1)] * 6)
+    put_lists(tmp_path / "data", LISTS[case])
+    said = init("data")
+    assert names(load_config("my.yaml")) == {
+        "unlabelled": {"0.png", "1.png", "2.png", "3.png"},
+        "labelled": {"0.png", "1.png", "2.png"},
+        "test": {"4.png", "5.png"},
+    }
+    first, *_ = LISTS[case]
+    assert re.search(rf"data.labelled: data: taken as .*, split train(val)? by data/{first}", said)
+
+
+@pytest.mark.parametrize(
+    ("lists", "why"),
+    [
+        (
+            {"train.txt": "0\n1\n", "test.txt": "7\n"},
+            "data/test.txt and data/train.txt, not used as a split, as 7 is no image",
+        ),
+        ({"train.txt": "0\n1\n", "test.txt": "1\n2\n"}, "as 1 is in both"),
+        ({"splits.json": {"folds": ["0"], "test": ["1"]}}, "as there is none to learn from"),
+    ],
+)
+def test_a_split_that_does_not_fit_is_not_used_and_said(
+    lists: dict[str, Any], why: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0, 1)] * 5)
+    put_lists(tmp_path / "data", lists)
+    said = init("data")
+    assert why in said
+    assert "chosen by hashes of their names" in said
+    assert len(names(load_config("my.yaml"))["test"]) == 1
+
+
+@pytest.mark.parametrize("split", ["{part}/{split}/{i}.png", "{split}/{part}/{i}.png"])
+def test_test_images_of_split_folders_are_not_learned_from(
+    split: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    for i, name in enumerate(("train", "train", "val")):
+        for part, picture in {"images": photograph(i), "masks": mask(0, 1)}.items():
+            path = tmp_path / "data" / split.format(part=part, split=name, i=i)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_png(picture))
+    init("data")
+    found = names(load_config("my.yaml"))
+    assert found["labelled"] == {"0.png", "1.png"} and found["test"] == {"2.png"}
+    assert {Path(name).name for name in found["unlabelled"]} == {"0.png", "1.png"}
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA", "1", "I;16"])
+def test_grey_images_are_one_channel_however_they_are_stored(
+    mode: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    for path in (tmp_path / "data/images").iterdir():
+        grey = Image.fromarray(photograph(1)).convert("L")
+        deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+        path.write_bytes(encoded(deep if mode == "I;16" else grey.convert(mode)))
+    assert "data.channels: 1, as no image has a colour" in init("data")
+    config = load_config("my.yaml")
+    assert config.data.channels == 1
+    names(config)
+
+
+def test_images_of_which_one_has_a_colour_are_of_three_channels(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    images(tmp_path / "many", 2)
+    grey = Image.fromarray(photograph(1)).convert("L")
+    (tmp_path / "many/u0.png").write_bytes(encoded(grey))
+    assert "channels" not in init("many")
+    assert load_config("my.yaml").data.channels is None
 
 
 def test_a_config_that_is_there_is_never_overwritten(

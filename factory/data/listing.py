@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from factory import storage
-from factory.data.patterns import ImagePattern
+from factory.data.patterns import ImagePattern, parse_images
 from factory.errors import Problems, some
 
 if TYPE_CHECKING:
@@ -170,8 +170,22 @@ def no_match(files: Listing, key: str, pattern: str) -> str:
     such = f", such as {files.path(first)}" if first is not None else ""
     return (
         f"{files.folder}: `{key}: {pattern}` means none of the {len(files.read):,} images in it"
-        f"{such}. Write * for what differs within a name, and **/ for folders."
+        f"{such}. Write * for what differs within a name, and **/ for folders"
+        f"{_pattern_of(files, key, pattern)}."
     )
+
+
+def _pattern_of(files: Listing, key: str, pattern: str) -> str:
+    """A pattern like another one that means most of the files, as the end of a sentence; empty if
+    none does."""
+    endings = Counter(PurePosixPath(name).suffix for name in files.read)
+    any_name = f"*{endings.most_common(1)[0][0]}" if endings else "*"
+    file = pattern.rpartition("/")[2]
+    for name in (file, any_name):
+        text = "/".join(filter(None, (files.below, "**", name)))
+        if 2 * sum(map(parse_images(text).means, map(files.path, files.read))) > len(files.read):
+            return f': {key}: "{text}"'
+    return ""
 
 
 def check_missed(images: Listing, problems: Problems) -> None:

@@ -84,7 +84,8 @@ def resolve(
         similar = listing.suggestion(name, images.read) if i < listing.MAX_SUGGESTIONS else ""
         problems.add(
             f"{names.url}: names {name}, which is not in {images.folder}.{similar} Names are file "
-            "names or paths, with or without ending."
+            "names or paths, with or without ending, or what the `*` of a pattern stand for. Take "
+            "out what is not meant."
         )
     for name, files in found.items():
         if len(files) > 1:

@@ -1,8 +1,9 @@
 """Pairs images with masks by their names, and says what pairs with nothing, or with too much."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from factory.data import listing
@@ -96,13 +97,15 @@ def check(matches: Matches, names: Sequence[str], problems: Problems) -> None:
         if matches.mask_pattern.has_parts:
             _check_parts(matches, name, problems)
         elif len(own) > 1 and matches.mask_pattern.is_folder:
-            stem = listing.stem(name)
-            problems.add(f"{_urls(masks, own)}: have the same stem {stem}. Keep one of them.")
+            problems.add(
+                f"{_urls(masks, own)}: have the same stem {listing.stem(name)}. Keep one of them"
+                f"{_or_one_ending('masks', masks, own, '{dir}/{stem}', matches)}."
+            )
         elif len(own) > 1:
             problems.add(
                 f"{_urls(masks, own)}: are all masks of {images.url_of(name)} by `masks: "
                 f"{matches.mask_pattern.text}`. Keep one of them, or say in `masks:` which is "
-                "meant."
+                f"meant{_such_as(matches, name, own[0])}."
             )
         for mask in own:
             several = tuple(matches.images_of[mask])
@@ -114,6 +117,34 @@ def check(matches: Matches, names: Sequence[str], problems: Problems) -> None:
             f"{images.folder}: {len(own_masks):,} images would be their own masks "
             f"({some(own_masks)}). Say in `images:` and `masks:` what tells images from masks."
         )
+
+
+def _or_one_ending(
+    key: str, files: Listing, same: Sequence[str], stem: str, matches: Matches
+) -> str:
+    """The pattern by which only the most frequent ending of equal stems is meant, as the end of a
+    sentence; empty where the images have a pattern already."""
+    if not matches.image_pattern.is_folder:
+        return ""
+    counts = Counter(PurePosixPath(name).suffix.lower() for name in files.read)
+    ending = max(
+        (PurePosixPath(name).suffix for name in same), key=lambda ending: counts[ending.lower()]
+    )
+    text = "/".join(filter(None, (files.below, f"{stem}{ending}")))
+    return f', or say which ending is meant: {key}: "{text}"'
+
+
+def _such_as(matches: Matches, name: str, mask: str) -> str:
+    """The pattern that one of several masks of an image suggests, as the end of a sentence; empty
+    if its name does not hold that of the image once."""
+    names, path = _names(matches.image_pattern, name), matches.masks.path(mask)
+    folder, _, file = path.rpartition("/")
+    if names.dir:
+        folder = folder.replace(names.dir, "{dir}", 1)
+    if file.count(names.stem) != 1:
+        return ""
+    text = "/".join(filter(None, (folder, file.replace(names.stem, "{stem}"))))
+    return f', such as masks: "{text}"'
 
 
 def _check_parts(matches: Matches, name: str, problems: Problems) -> None:
@@ -192,7 +223,8 @@ def _shared(matches: Matches, mask: str, several: Sequence[str]) -> str:
     urls = _urls(matches.images, several)
     stems = {listing.stem(name) for name in several}
     if matches.mask_pattern.is_folder and len(stems) == 1:
-        return f"{urls}: have the same stem {stems.pop()}. Keep one of them."
+        more = _or_one_ending("images", matches.images, several, "**/*", matches)
+        return f"{urls}: have the same stem {stems.pop()}. Keep one of them{more}."
     return (
         f"{urls}: would have one mask, {matches.masks.url_of(mask)}, by `masks: "
         f"{matches.mask_pattern.text}`. Say in it what tells them apart, such as {{dir}} or "

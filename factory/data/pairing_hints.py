@@ -18,6 +18,8 @@ from factory.errors import counted, some
 
 _MIN_PAIRED = 0.5
 """The least share of the images that a pattern must pair to be proposed."""
+_MAX_SHOWN = 90
+"""The most characters of the names that are told to be left out: people have to read the rest."""
 _LIKELY = ("mask", "segmentation", "seg", "trainids", "labelids", "label", "gt", "annotation")
 """Words in the names of masks; where an image has several masks, the likeliest ends first."""
 
@@ -55,7 +57,8 @@ class Hint:
         if not (out := [*self.left, *self.unused]):
             return f"{text}."
         paired, rest = counted(self.num_paired, "image"), counted(len(out), "picture")
-        return f"{text}, which pairs {paired}, and not {rest} ({some(out, 3)})."
+        shown = some(out, 3) if sum(map(len, out[:3])) <= _MAX_SHOWN else some(out, 1)
+        return f"{text}, which pairs {paired}, and not {rest} ({shown})."
 
 
 def find(images: Listing, with_images: bool, paths: Sequence[str]) -> Hint | None:

@@ -211,7 +211,8 @@ def check_is_cut(item: Item) -> None:
     """Raises UnreadableImage for an image that was to be cut into tiles, and is not."""
     if item.reading.fit == "tile" and item.tile is None:
         raise UnreadableImage(
-            "its header does not tell its size, which cutting it into tiles needs."
+            "its header does not tell its size, which cutting it into tiles needs. Set another "
+            "fit, such as fit: pad, or save it again."
         )
 
 

@@ -117,8 +117,8 @@ def _tiles_of(item: Item, size: tuple[int, int], problems: Problems) -> list[Til
     if side > min(size):
         problems.add(
             f"{item.image_url}: has {size[0]}x{size[1]} pixels, which no tile of {side}x{side} "
-            f"fits into. Set tile_size to at most {min(size)}, or leave it out for tiles as high "
-            "or wide as each image."
+            f"fits into. Set tile_size: {min(size)} or less, or leave it out for tiles as high or "
+            "wide as each image."
         )
         return []
     boxes = geometry.tiles(size, side)

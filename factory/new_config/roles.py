@@ -68,7 +68,10 @@ def _take(roles: Roles, role: Role, place: Place, problems: Problems) -> None:
     """Gives a place the role that was asked for."""
     candidate = place.candidate
     if role != "unlabelled" and not candidate.has_masks:
-        problems.add(f"{place.url}: holds images alone, and data.{role} needs masks beside them.")
+        problems.add(
+            f"{place.url}: holds images alone, and data.{role} needs masks beside them. Name a "
+            "folder with masks, or this one with --unlabelled."
+        )
         return
     split = place.test_split if role == "test" else place.train_split
     if not candidate.needs_split and role == "unlabelled":

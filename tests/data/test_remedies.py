@@ -1,9 +1,10 @@
-"""Claims that what a refusal of masks proposes is accepted, and reads them as they were meant."""
+"""Claims that what a refusal proposes is accepted, and reads masks as they were meant."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from PIL import Image
 
 from factory.config import parse_config
 from factory.data import loading, rule_yaml
-from factory.data.loading import Labelled
-from factory.errors import UserError
+from factory.data.kinds.known import KnownSource
+from factory.data.loading import Labelled, LoadedSource
+from factory.errors import UserError, shown
 from factory.images import UInt8
 from factory.png import encode_png
 from tests.data.inputs import encoded, flat, pairs, put
+from tests.data.refusals import CLASSES, REFUSALS, Refused
 
 IDS = np.array([[0, 1, 2, 2], [1, 0, 0, 2], [2, 2, 1, 1], [0, 1, 2, 0]], np.uint8)
 TWO = IDS.clip(max=1)
@@ -285,3 +288,91 @@ def test_classes_of_a_config_that_contradict_each_other_are_refused_at_their_key
     assert problem.startswith("config: data.labelled.classes: class bar has no ids")
     problem = refusal_of(tmp_path, classes=NAMES, ignore={"id": [9]})
     assert "data.labelled.ignore.id: unknown key. Did you mean data.labelled.ignore.ids?" in problem
+
+
+_KEYS = {key for kind in get_args(KnownSource) for key in kind.model_fields}
+_SETTING = re.compile(rf"(?<![\w./])({'|'.join(_KEYS)}): ")
+_WORD = re.compile(r"(?:[^\s,;:)`.]|[:.](?!\s|$))+")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+def settings(problem: str) -> dict[str, list[Any]]:
+    """The values of each key that a refusal names, in its order."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for match in _SETTING.finditer(problem):
+        key, rest = match[1], problem[match.end() :]
+        value: Any = None
+        if rest[:1] in "[{":
+            value = yaml.safe_load(_flow(rest))
+        elif quoted := _QUOTED.match(rest):
+            value = yaml.safe_load(quoted[0])
+        elif key not in ("classes", "ignore") and (word := _WORD.match(rest)):
+            value = word[0]
+        if value and value not in found[key]:
+            found[key].append(value)
+    return found
+
+
+def _flow(text: str) -> str:
+    """The list or object that a text begins with."""
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character in "[{") - (character in "]}")
+        if not depth:
+            return text[: i + 1]
+    return ""
+
+
+def section_of(case: Refused, root: Path, **more: Any) -> dict[str, Any]:
+    keys: dict[str, Any] = {"kind": "pairs", "url": str(root), **case.keys}
+    if keys["kind"] != "folder":
+        keys = {"classes": CLASSES, **keys}
+    if "names_url" in keys:
+        keys["names_url"] = str(root / keys["names_url"])
+    keys |= more
+    if "kind" in more:
+        keys = {k: v for k, v in keys.items() if k not in ("images", "masks", "pattern")}
+        keys = {"classes": CLASSES, **keys} if case.labelled else keys
+        keys |= {"classes": None} if more["kind"] in ("yolo", "coco") else {}
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def loaded(case: Refused, section: dict[str, Any]) -> LoadedSource:
+    role = "labelled" if case.labelled else "unlabelled"
+    config = parse_config({"data": {role: section, "image_size": 8}})
+    return loading.load(getattr(config.data, role), 8, case.labelled)
+
+
+def all_problems(case: Refused, section: dict[str, Any]) -> str:
+    try:
+        return "\n".join(map(shown, loaded(case, section).problems))
+    except UserError as refusal:
+        return "\n".join(refusal.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [(name, remedy) for name, case in REFUSALS.items() for remedy in case.remedies],
+)
+def test_the_setting_that_a_refusal_names_is_accepted(
+    name: str, remedy: str, tmp_path: Path
+) -> None:
+    case = REFUSALS[name]
+    for file, data in case.files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(data)
+    before = section_of(case, tmp_path)
+    problem = all_problems(case, before)
+    assert problem
+    named, chosen = settings(problem), {}
+    for key, _, number in (word.partition("=") for word in remedy.split()):
+        if key == "names_url":
+            assert "list the images to use in names_url" in problem
+            (tmp_path / "names.txt").write_text("\n".join(case.listed))
+            chosen[key] = str(tmp_path / "names.txt")
+        else:
+            values = [value for value in named[key] if value != before.get(key)]
+            assert values, problem
+            chosen[key] = values[int(number or 0)]
+    read = loaded(case, section_of(case, tmp_path, **chosen))
+    assert read.problems == () and len(read.names) == case.num

@@ -40,7 +40,10 @@ def test_tiles_of_a_set_size_are_scaled(tmp_path: Path) -> None:
 def test_a_tile_that_does_not_fit_names_the_size_that_does(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(WIDE), b_png=encode_png(flat(1, 64, 64)))
     problem = only_problem(folder(tmp_path, fit="tile", tile_size=32), labelled=False)
-    assert problem.startswith(f"{tmp_path}/a.png: has 40x16 pixels") and "at most 16" in problem
+    assert (
+        problem.startswith(f"{tmp_path}/a.png: has 40x16 pixels")
+        and "tile_size: 16 or less" in problem
+    )
     assert len(loading.read_images(folder(tmp_path, fit="tile", tile_size=16), 8)) == 3 + 16
     assert len(loading.read_images(folder(tmp_path, fit="tile"), 8)) == 3 + 1
 

@@ -52,7 +52,7 @@ class FolderSource(FileSection):
             names = sorted(self.wanted(images, self.num, problems, pattern)[: self.num])
             names = self.without_masks(images, names, problems)
             files = [self.file(images, name) for name in names]
-            return self.found(files, self.notes(images), problems)
+            return self.found(files, self.notes(images) if names else (), problems)
         return Found()
 
     def advice_on_masks(self, found: "MasksAmong") -> str:
@@ -73,7 +73,8 @@ class FolderSource(FileSection):
                 )
             return listing.no_match(images, "pattern", self.pattern)
         missing = listing.what_is_missing(images, "images")
-        return f"{missing} Put the images there, in a format that is read: {listing.ENDINGS}."
+        put = f"Put the images there, in a format that is read: {listing.ENDINGS}."
+        return f"{missing} {self.advice_on_kind(images.tree) or put}"
 
     def _mixes_masks(self, images: Listing, problems: Problems) -> bool:
         """True if the folder holds pairs, whose masks would be read as images: a problem."""

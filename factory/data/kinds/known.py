@@ -79,9 +79,9 @@ def _check_keys(value: object) -> object:
     kind = value.get("kind", _DEFAULT_KIND)
     foreign = _foreign_keys(kind)
     if unread := [key for key in foreign if value.get(key) not in (None, foreign[key])]:
-        purposes = [
-            f"kind: {name} for {_KINDS[name].purpose}" for name in (*_OTHER_KINDS, _DEFAULT_KIND)
-        ]
+        kinds = [*_OTHER_KINDS, _DEFAULT_KIND]
+        reading = [name for name in kinds if set(unread) <= _KINDS[name].model_fields.keys()]
+        purposes = [f"kind: {name} for {_KINDS[name].purpose}" for name in reading or kinds]
         raise ValueError(
             f"kind {kind} does not read {', '.join(unread)}. Set {', '.join(purposes)}; or leave "
             "these keys out."

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from factory.data.items import Found, ImageFile
     from factory.data.trees import Tree
 
+_MAX_TOLD = 80
+"""Names of more characters than these leave less to be told beside them."""
+
 
 class PairsSource(LabelledSection, FileSection):
     """Images beside masks, paired by their names."""
@@ -176,6 +179,8 @@ class PairsSource(LabelledSection, FileSection):
         if not found.tree.is_there(""):
             return listing.no_folder(self.url, part)
         missing = listing.what_is_missing(found, part)
+        if advice := self.advice_on_kind(found.tree):
+            return f"{missing} {advice}"
         pictures = _pictures(found.tree)
         known = {parse_images(self.images).below, parse_masks(self.masks).below}
         if others := {name.rpartition("/")[0] for name in pictures} - known:
@@ -227,10 +232,12 @@ class PairsSource(LabelledSection, FileSection):
         first = unpaired[0]
         seen = _pictures(images.tree, matches.masks.below)
         num = "none" if not matches.masks_of else f"{len(matches.masks_of):,}"
+        wanted = matches.masks.path(matches.wanted(first))
+        told = f"{images.path(first)} would be {wanted}"
+        there = f", and what lies there is called {some(seen, 2 if len(told) < _MAX_TOLD else 1)}"
         return (
-            f"{images.folder}: {num} of the {len(images.read):,} images has a mask: that of "
-            f"{images.path(first)} would be {matches.masks.path(matches.wanted(first))}, and what "
-            f"lies there is called {some(seen, 2)}. {hint.advice if hint else ''}"
+            f"{images.folder}: {num} of the {len(images.read):,} images has a mask: that of {told}"
+            f"{there if len(told) < 2 * _MAX_TOLD else ''}. {hint.advice if hint else ''}"
         )
 
 

@@ -169,7 +169,10 @@ def masks_of(keys: Mapping[str, Any], problems: Problems) -> "MaskSample | None"
     found, before = section(keys, with_any_classes=True).find(True, problems), len(problems.found)
     if not found.items:
         if len(problems.found) == before:
-            problems.add(f"{keys['url']}: no image has a mask.")
+            problems.add(
+                f"{keys['url']}: no image has a mask. Say where the masks lie: kind: pairs, with "
+                "`images:` and `masks:`."
+            )
         return None
     sample = mask_sampling.sample(found.items)
     if not sample.files:
@@ -255,7 +258,7 @@ def _one_class(keys: Mapping[str, Any], sample: "MaskSample") -> str:
     some = ", ".join(map(str, list(sample.pixels)[:8]))
     return (
         f"{keys['url']}: its masks hold {some}, of which no two classes can be made. Write what "
-        "they mean in `classes:`."
+        "they mean, such as `classes: [background, thing]`."
     )
 
 

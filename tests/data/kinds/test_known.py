@@ -80,11 +80,18 @@ def test_an_unknown_kind_is_told_with_those_that_are_known(kind: object) -> None
     assert problem == f"config: data.test.kind: {wanted}, got {kind!r}"
 
 
-def test_every_kind_is_one_that_another_kinds_message_proposes() -> None:
+def test_kinds_that_read_a_foreign_key_are_those_that_its_refusal_proposes() -> None:
     (problem,) = problems_of({"kind": "toy", "num": 3, "url": "/a"})
     for section in get_args(KnownSource):
         kind = section.model_fields["kind"].default
-        assert f"kind: {kind} for {section.purpose}" in problem
+        proposed = f"kind: {kind} for {section.purpose}" in problem
+        assert proposed == ("url" in section.model_fields)
+    (problem,) = problems_of({"kind": "folder", "url": "/a", "masks": "b", "unpaired": "skip"})
+    assert "Set kind: pairs for images beside masks; or leave these keys out" in problem
+    first = {"seed": 7}
+    assert first.keys() <= ToySource.model_fields.keys()
+    (problem,) = problems_of({"kind": "folder", "url": "/a", **first})
+    assert f"Set kind: toy for {ToySource.purpose}; or" in problem
 
 
 def test_items_are_sorted_by_name_and_change_their_version_with_their_image(

@@ -65,9 +65,15 @@ def _of_nnunet(labels: Mapping[str, Any]) -> object:
 
 
 def _of_machine_colors(colors: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Classes by their values where all colours are grey, else by their colours."""
+    """Classes by their values where all colours are grey, else by their colours.
+
+    Such values count from 1: 0 is what no object covers.
+    """
     if all(len(set(color)) == 1 for color in colors.values()):
-        return [{"name": name, "ids": [color[0]]} for name, color in colors.items()]
+        values = {name: color[0] for name, color in colors.items()}
+        if 0 not in values.values() and "background" not in values:
+            values = {"background": 0, **values}
+        return [{"name": name, "ids": [value]} for name, value in values.items()]
     return [{"name": name, "colors": [color]} for name, color in colors.items()]
 
 

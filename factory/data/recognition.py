@@ -21,13 +21,23 @@ from factory.errors import UnreadableImage
 
 _IMAGES = (
     *("images", "image", "imgs", "img", "jpegimages", "pngimages", "input", "inputs", "photos"),
-    *("photo", "rgb", "pictures", "x", "original", "originals", "raw", "imagesfolder"),
+    *("photo", "rgb", "pictures", "x", "original", "originals", "raw", "imagesfolder", "imagestr"),
 )
 _MASKS = (
     *("masks", "mask", "segmentationclass", "segmentationclasspng", "labels", "label", "gt"),
     *("annotations", "annotation", "annot", "ann", "ann_dir", "groundtruth", "ground_truth"),
     *("ground-truth", "segmentations", "segmentation", "seg", "segs", "segmaps", "labelmaps"),
-    *("label_images", "targets", "target", "y", "trimaps", "mattes", "masks_png", "masks_machine"),
+    *(
+        "label_images",
+        "targets",
+        "target",
+        "y",
+        "trimaps",
+        "mattes",
+        "masks_png",
+        "masks_machine",
+        "labelstr",
+    ),
 )
 """Usual names of folders, in lower case, the likeliest ones first."""
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {

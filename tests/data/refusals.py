@@ -242,7 +242,7 @@ REFUSALS: dict[str, Refused] = {
         pairs(levels(0, 1, 7)), ("ignore",), {"classes": ["a", "b", "c", "d"]}, num=1
     ),
     "masks of a colour of no class": Refused(
-        pairs(encoded(np.where(IDS[..., None] == 1, np.uint8(9), np.uint8([1, 2, 3])))),
+        pairs(encoded(np.where(IDS[..., None] == 1, np.uint8(9), np.array([1, 2, 3], np.uint8)))),
         ("ignore",), {"classes": [{"name": "a", "colors": [[1, 2, 3]]},
                                   {"name": "b", "colors": [[4, 5, 6]]}]}, num=1,
     ),

@@ -145,8 +145,8 @@ FORMS = {
     ),
     "Supervisely's values": (
         "obj_class_to_machine_color.json",
-        '{"ground": [1, 1, 1], "disc": [7, 7, 7], "bar": [30, 30, 30]}',
-        (*GAPS[:2], Rule(ids=(30,))),
+        '{"ground": [0, 0, 0], "disc": [1, 1, 1], "bar": [2, 2, 2]}',
+        IDS,
     ),
     "Supervisely's colours": (
         "colors.json",
@@ -184,6 +184,11 @@ def test_what_other_tools_ignore_is_of_no_class() -> None:
     found = read_rules(text, "dataset.json")
     assert found.classes.names == ("ground", "disc") and found.ignored.ids == (3,)
     assert found.rules == (Rule(ids=(0,)), Rule(ids=(1, 2)))
+
+
+def test_values_of_supervisely_count_from_the_background() -> None:
+    found = read_rules('{"cat": [1, 1, 1], "dog": [2, 2, 2]}', "obj_class_to_machine_color.json")
+    assert found.classes.names == ("background", "cat", "dog") and found.are_positions
 
 
 def test_labelmes_list_numbers_its_background_0() -> None:

@@ -78,6 +78,10 @@ def test_a_published_dataset_is_taken_for_its_layout_wherever_it_lies(
         ),
         (["a.png", "a_mask.png", "b.png", "b_mask.png"], {"masks": "{stem}_mask.png"}),
         (
+            ["imagesTr/a_0000.png", "imagesTr/b_0000.png", "labelsTr/a.png", "labelsTr/b.png"],
+            {"images": "imagesTr/*_0000.png", "masks": "labelsTr/{stem}.png"},
+        ),
+        (
             ["one/a.jpg", "one/a_gt.png", "two/b.jpg", "two/b_gt.png"],
             {"masks": "{dir}/{stem}_gt.png"},
         ),

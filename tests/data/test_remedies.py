@@ -364,7 +364,8 @@ def test_the_setting_that_a_refusal_names_is_accepted(
     before = section_of(case, tmp_path)
     problem = all_problems(case, before)
     assert problem
-    named, chosen = settings(problem), {}
+    named = settings(problem)
+    chosen: dict[str, Any] = {}
     for key, _, number in (word.partition("=") for word in remedy.split()):
         if key == "names_url":
             assert "list the images to use in names_url" in problem

@@ -68,7 +68,7 @@ def pairs(*masks: bytes, images: tuple[bytes, ...] = (), ending: str = "png") ->
 
 def deep(low: float, high: float, dtype: type) -> bytes:
     """A grey image of more than 8 bits."""
-    values = np.linspace(low, high, SIDE * SIDE).reshape(SIDE, SIDE).astype(dtype)
+    values: Any = np.linspace(low, high, SIDE * SIDE).reshape(SIDE, SIDE).astype(dtype)
     return encoded(Image.fromarray(values), "PNG" if dtype is np.uint16 else "TIFF")
 
 

@@ -80,6 +80,21 @@ def candidates(tree: Tree, url: str) -> list[Candidate]:
     return []
 
 
+def advice_on_kind(tree: Tree, url: str, kind: str, keys: Sequence[str]) -> str:
+    """The sentence that names the kind that reads what lies in a tree, where another one does not;
+    empty if none does.
+
+    kind, keys: of the section that does not, and those of its keys that only it has. Raises
+    OSError.
+    """
+    kinds = [found.keys["kind"] for found in candidates(tree, url)]
+    known = [other for other in kinds if other not in (kind, "folder", "pairs")]
+    if not known:
+        return ""
+    more = f", and leave {' and '.join(keys)} out" if keys else ""
+    return f"What lies in {url} is of another kind. Set kind: {known[0]}{more}."
+
+
 def _shards(files: Files) -> Iterator[Candidate]:
     """Parquet files or tars."""
     for kind, ending in (("parquet", ".parquet"), ("webdataset", ".tar")):

@@ -335,19 +335,6 @@ class FileSection(SourceSection):
             return f"Set url: {url}, or list the images to use in names_url."
         return "Put the images into a folder of their own, or list those to use in names_url."
 
-    def advice_on_kind(self, tree: "Tree") -> str:
-        """The sentence that names the kind that reads what lies there, where its own does not;
-        empty if none does. Raises OSError."""
-        from factory.data import recognition
-
-        kinds = {found.keys["kind"]: found.keys for found in recognition.candidates(tree, self.url)}
-        known = [kind for kind in kinds if kind not in (self.kind, "folder", "pairs")]
-        if not known:
-            return ""
-        own = [key for key in ("images", "masks", "pattern") if key in self.model_fields_set]
-        more = f", and leave {' and '.join(own)} out" if own else ""
-        return f"What lies in {self.url} is of another kind. Set kind: {known[0]}{more}."
-
     def notes(self, images: Listing) -> tuple[str, ...]:
         """Sentences on what lies beside the images, and on what may be no image."""
         if self.names_url is not None or not images.read:

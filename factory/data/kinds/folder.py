@@ -63,6 +63,8 @@ class FolderSource(FileSection):
         return f"Set exclude: {text}, or list the images to use in names_url."
 
     def _why_empty(self, images: Listing) -> str:
+        from factory.data import recognition
+
         if not images.tree.is_there(""):
             return listing.no_folder(self.url, "images")
         if images.read:
@@ -73,8 +75,10 @@ class FolderSource(FileSection):
                 )
             return listing.no_match(images, "pattern", self.pattern)
         missing = listing.what_is_missing(images, "images")
+        own = [key for key in ("pattern", "exclude") if key in self.model_fields_set]
+        advice = recognition.advice_on_kind(images.tree, self.url, self.kind, own)
         put = f"Put the images there, in a format that is read: {listing.ENDINGS}."
-        return f"{missing} {self.advice_on_kind(images.tree) or put}"
+        return f"{missing} {advice or put}"
 
     def _mixes_masks(self, images: Listing, problems: Problems) -> bool:
         """True if the folder holds pairs, whose masks would be read as images: a problem."""

@@ -178,8 +178,11 @@ class PairsSource(LabelledSection, FileSection):
     def _why_empty(self, part: Literal["images", "masks"], found: Listing) -> str:
         if not found.tree.is_there(""):
             return listing.no_folder(self.url, part)
+        from factory.data import recognition
+
         missing = listing.what_is_missing(found, part)
-        if advice := self.advice_on_kind(found.tree):
+        own = [key for key in ("images", "masks") if key in self.model_fields_set]
+        if advice := recognition.advice_on_kind(found.tree, self.url, self.kind, own):
             return f"{missing} {advice}"
         pictures = _pictures(found.tree)
         known = {parse_images(self.images).below, parse_masks(self.masks).below}

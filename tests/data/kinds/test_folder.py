@@ -26,13 +26,13 @@ def test_a_folder_is_read_with_its_subfolders_sorted_by_name(tmp_path: Path) -> 
 def test_a_few_pictures_that_are_not_read_are_told_with_their_endings(tmp_path: Path) -> None:
     for name in "abc":
         put(tmp_path, **{f"{name}_png": encode_png(flat(1)), f"{name}_txt": b"x"})
-    put(tmp_path, d_dcm=b"x", e_DCM=b"x", f_npz=b"x", g_db=b"x")
+    put(tmp_path, d_dcm=b"x", e_DCM=b"x", f_heic=b"x", g_db=b"x")
     put(tmp_path / "__MACOSX", h_dcm=b"x")
     put(tmp_path / ".ipynb_checkpoints", i_dcm=b"x")
     (tmp_path / "._j.dcm").write_bytes(b"x")
     content = loading.load(folder(tmp_path), 8, labelled=False)
     assert not content.problems and len(content.images) == 3
-    assert content.notes[0].startswith(f"{tmp_path}: 2 .dcm, 1 .npz are not read.")
+    assert content.notes[0].startswith(f"{tmp_path}: 2 .dcm, 1 .heic are not read.")
     (tmp_path / "names.json").write_text('["a.png"]')
     listed = folder(tmp_path, names_url=str(tmp_path / "names.json"))
     assert loading.load(listed, 8, labelled=False).notes == ()

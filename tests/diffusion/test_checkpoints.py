@@ -190,6 +190,7 @@ def test_we_open_the_root_layout_with_old_scheduler_names(
     assert model.model_hash == load_model(str(folder)).model_hash
 
 
+@pytest.mark.slow
 def test_a_network_of_diffusers_default_convention_is_read_saved_and_opened_by_it(
     diffusers: ModuleType, folder: Path, tmp_path: Path, randomize: Callable[..., nn.Module]
 ) -> None:

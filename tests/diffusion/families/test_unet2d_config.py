@@ -77,6 +77,12 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
 EVERY = PUBLISHED | {name: {**SMALL, **ATTENDING, **given} for name, given in CONVENTIONS.items()}
 
 
+each_network = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in PUBLISHED else []) for n in EVERY],
+)
+
+
 def published(diffusers: ModuleType, fields: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
     """A random network of diffusers, and the content of the config that it saves."""
     unet = conftest.randomized(diffusers.UNet2DModel(**fields)).eval()
@@ -91,10 +97,7 @@ def opened(content: dict[str, Any], tensors: dict[str, torch.Tensor]) -> UNet:
     return unet
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in PUBLISHED else []) for n in EVERY],
-)
+@each_network
 @torch.inference_mode()
 def test_networks_of_diffusers_predict_and_describe_here_as_they_do_there(
     name: str, diffusers: ModuleType
@@ -112,7 +115,7 @@ def test_networks_of_diffusers_predict_and_describe_here_as_they_do_there(
         torch.testing.assert_close(maps[block], theirs[block], atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each_network
 def test_the_config_that_is_written_of_a_network_is_that_of_the_same_network(
     name: str, diffusers: ModuleType
 ) -> None:

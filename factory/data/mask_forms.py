@@ -41,6 +41,11 @@ class Form(NamedTuple):
         name = f"{self.before}{self.placeholder}{self.behind}{self.ending}"
         return f"{self.folder}/{name}" if self.folder else name
 
+    @property
+    def is_general(self) -> bool:
+        """True if it stands for several folders or endings."""
+        return self.ending == ".*" or "**" in self.folder
+
 
 class _Image(NamedTuple):
     path: str
@@ -53,6 +58,7 @@ class _Image(NamedTuple):
 class _Images:
     """Images by what a mask may have of their names."""
 
+    paths: set[str] = field(default_factory=set)
     by_core: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
     by_file: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
     by_folder: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
@@ -77,6 +83,11 @@ def common_start(texts: Sequence[str]) -> str:
     return first[:num]
 
 
+def folder_of(path: str) -> str:
+    """The folder that holds a file or a folder, empty for the root of a tree."""
+    return path.rpartition("/")[0]
+
+
 def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> list[Form]:
     """The forms that most names have that hold an image's core, the most frequent first.
 
@@ -85,13 +96,14 @@ def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> li
     known = _Images()
     for name in images.read:
         folder, _, file = name.rpartition("/")
-        stem = PurePosixPath(file).stem
+        stem = os.path.splitext(file)[0]
         core = stem[len(before) : len(stem) - len(behind)]
         image = _Image(images.path(name), folder, file)
+        known.paths.add(image.path)
         known.by_core[core].append(image)
         known.by_file[file].append(image)
-        known.by_folder[image.path.rpartition("/")[0]].append(image)
-        known.beside[str(PurePosixPath(image.path).parent.parent), core].append(image)
+        known.by_folder[folder_of(image.path)].append(image)
+        known.beside[folder_of(folder_of(image.path)), core].append(image)
     votes: Counter[Form] = Counter()
     for path in paths[:: max(1, len(paths) // _MAX_COMPARED)]:
         votes.update(set(_forms_of(path, known)))
@@ -142,7 +154,7 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
     folder, _, file = path.rpartition("/")
     stem, ending = os.path.splitext(file)
     yield from _beside(path, folder, stem, ending, known)
-    is_image = any(image.path == path for image in known.by_folder.get(folder, ()))
+    is_image = path in known.paths
     found = False
     for length in range(len(stem), 0, -1):
         for start in range(len(stem) - length + 1):
@@ -176,7 +188,7 @@ def _beside(path: str, folder: str, stem: str, ending: str, known: _Images) -> I
             place = _with_dir(folder, image.folder)
             yield Form(place, stem, "", "", ending, f"**/{image.file}")
     above, _, last = folder.rpartition("/")
-    for image in known.beside.get((above or ".", stem), ())[:_MAX_OF_ONE]:
+    for image in known.beside.get((above, stem), ())[:_MAX_OF_ONE]:
         outer, _, inner = image.folder.rpartition("/")
         if outer and inner != last:
             own = PurePosixPath(image.file).suffix

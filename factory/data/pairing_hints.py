@@ -71,10 +71,14 @@ def find(images: Listing, with_images: bool, paths: Sequence[str]) -> Hint | Non
     for before, behind in mask_forms.decorations(images.read):
         for form in mask_forms.forms(images, paths, before, behind):
             says_mask = any(word in form.text.lower() for word in _LIKELY)
+            if rank[:2] == (1, True) and form.is_general:
+                continue  # A plainer one pairs all.
             if form.images and not says_mask:
                 continue  # Nothing tells which of the two is the mask.
             kind = next((i for i, w in enumerate(_LIKELY) if w in form.behind.lower()), 99)
             for keys in _keys(images, form, with_images, before, behind):
+                if rank[:2] == (1, True) and keys.get("images", "").endswith(".*"):
+                    continue
                 hint = _tried(images, paths, keys)
                 if hint is None:
                     continue

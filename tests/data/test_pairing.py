@@ -212,3 +212,11 @@ def test_patterns_that_pair_a_part_are_refused_with_those_that_pair_all(tmp_path
     assert hint(problem) == {"masks": "masks/**/{stem}.png"}
     assert len(loading.read_labelled(pairs(tmp_path, CLASSES, **hint(problem)), 8)) == 2
     assert len(loading.read_labelled(pairs(tmp_path, CLASSES, unpaired="skip"), 8)) == 1
+
+
+def test_a_mask_that_is_missing_among_many_is_told_by_itself(tmp_path: Path) -> None:
+    put(tmp_path, *[f"images/{i}.png" for i in range(60)])
+    put(tmp_path, *[f"masks/{i}.png" for i in range(59)], "masks/x/59.png")
+    names = json.dumps([f"c{i}" for i in range(60)])
+    missing, stray = problems_of(pairs(tmp_path, names))
+    assert "images/59.png: has no mask 59.png" in missing and "without an image" in stray

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from factory.data.items import Found, ImageFile
     from factory.data.trees import Tree
 
+_MIN_UNPAIRED = 0.02
+"""Where a smaller share of the images has no mask, the pattern is right and a few masks are
+missing."""
 _MAX_TOLD = 80
 """Names of more characters than these leave less to be told beside them."""
 
@@ -223,7 +226,8 @@ class PairsSource(LabelledSection, FileSection):
                 "from masks."
             )
         unpaired = [name for name in matches.images.read if name not in matches.masks_of]
-        settled = self.unpaired == "skip" or self.names_url is not None
+        few = len(unpaired) < _MIN_UNPAIRED * len(matches.images.read)
+        settled = few or self.unpaired == "skip" or self.names_url is not None
         if not labelled or not unpaired or (matches.masks_of and settled):
             return None
         is_pattern = not matches.image_pattern.is_folder

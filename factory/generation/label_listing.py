@@ -118,6 +118,8 @@ class _Looked:
     """Why a file could not be read; empty if it could."""
 
 
+_NUM_THREADS_FAR = 32
+"""Threads that read images of a store, most of whose time is waiting for it."""
 _Look = Callable[[SourceFile], _Looked]
 
 
@@ -125,8 +127,10 @@ def _looked(files: Sequence[SourceFile], look: _Look) -> list[_Looked]:
     """What reading each image shows."""
     if len(files) > 1:
         tell(f"label | reading {counted(len(files), 'image')}")
-    with ThreadPoolExecutor(NUM_THREADS, "hasher") as pool:
-        looked = ahead(pool, look, files, NUM_THREADS * 4)
+    is_near = all(storage.is_local(file.image_url) for file in files[:1])
+    num_threads = NUM_THREADS if is_near else _NUM_THREADS_FAR
+    with ThreadPoolExecutor(num_threads, "hasher") as pool:
+        looked = ahead(pool, look, files, num_threads * 4)
         return list(tracked(looked, "reading", len(files), "images"))
 
 

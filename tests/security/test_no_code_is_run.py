@@ -21,7 +21,7 @@ from factory.importing import import_weights
 from factory.labeling.diffuseseg_mlps import load_mlps
 from factory.labeling.heads import load_head
 from factory.png import encode_png
-from factory.shards import parquet, reader, webdataset
+from factory.shards import parquet, reading, webdataset
 from factory.shards.ledger import Ledger
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_hardware, read_plan
@@ -182,8 +182,7 @@ def test_a_shard_runs_nothing_and_is_refused(
     import ray.data  # noqa: F401
 
     shards: list[bytes] = []
-    for module in (reader, report):
-        monkeypatch.setattr(module, "read_shard", lambda url, receipt: shards[-1])
+    monkeypatch.setattr(reading, "read_shard", lambda url, receipt: shards[-1])
     samples = ShardDataset(dataset)
     for artefact in live:
         shards.append(artefact.data)

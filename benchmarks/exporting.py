@@ -80,7 +80,8 @@ def write(url: str, num: int, size: int) -> None:
             Sample(sample_key(i), *drawn[i % len(drawn)], i, 0.1, "0123456789ab")
             for i in range(spec.start, spec.stop)
         ]
-        ledger.publish(spec, plan.encode(samples), Circumstances(seconds=1.0, host="here"))
+        circumstances = Circumstances(seconds=1.0, host="here")
+        ledger.publish(spec, {spec.path: plan.encode(samples)}, circumstances)
     ledger.finish("A benchmark.", "other")
 
 

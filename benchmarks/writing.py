@@ -153,7 +153,8 @@ def cases(size: int, pairs: list[Pair], folder: Path) -> Iterator[Case]:
     pngs = [encode_png(picture) for pair in pairs for picture in pair]
     yield Case(f"{size} px, PNGs read", partial(each, decode_png, pngs), partial(each, read, pngs))
     for name, plan in plans.items():
-        check = partial(measure, plan, plan.shard(0), plan.encode(samples_of(pairs)))
+        spec = plan.shard(0)
+        check = partial(measure, plan, spec, {spec.path: plan.encode(samples_of(pairs))})
         yield Case(f"{size} px, {name}: self-check", check, None)
 
 

@@ -25,6 +25,7 @@ NOT_OF_SAMPLE = {
     "url": "pairs are kept in memory",
     "format": "pairs are kept in memory",
     "license": "pairs are kept in memory",
+    "val_fraction": "pairs are kept in memory",
     "extend": "pairs are kept in memory",
     "samples_per_shard": "all pairs are made as one shard",
     **dict.fromkeys(

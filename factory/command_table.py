@@ -158,6 +158,7 @@ _LIST = [
             "--num": _key("generate.num", "pairs to make: 1000, 1e6, 10k"),
             "--out": _key("generate.url", "the dataset's folder or URL"),
             "--format": _key("generate.format", "parquet or webdataset"),
+            "--val-fraction": _key("generate.val_fraction", "the share for validation, by key"),
             **_workers("generate"),
             "--seed": _key("generate.seed", "with the index, a pair's identity"),
             "--extend": _switch(
@@ -221,6 +222,7 @@ _LIST = [
             "--out": {"required": True, "metavar": "URL", "help": "an empty folder or URL"},
             "--val": {"metavar": "SHARE", "help": "the share for validation, by the pairs' keys"},
             "--keep": {"metavar": "SHARE", "help": "the share that is exported, by certainty"},
+            "--split": {"metavar": "SPLIT", "help": "train or validation: that split alone"},
             "--polygons": _option("coco: polygons instead of runs of pixels"),
             "--instances": _option("coco: each connected region is an object of its own"),
             "--background": _option("coco, yolo: class 0 is a category, too, if it is background"),

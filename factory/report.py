@@ -27,7 +27,7 @@ from factory.shards.manifest import Manifest
 from factory.shards.mask_files import FileRow
 from factory.shards.plan import Plan, StoredRow
 from factory.shards.reading import read_manifest, read_rows
-from factory.shards.receipts import kinds, score_of
+from factory.shards.receipts import kinds, score_of, sizes_of_splits
 from factory.shards.schema import Sample
 from factory.shards.snippets import loading_snippets
 
@@ -134,14 +134,16 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         making=_making(url, manifest),
         recipe=flatten(plan.recipe),
         config=_note(url, CONFIG),
-        ways=loading_snippets(plan.format, plan.mask_column),
+        ways=loading_snippets(
+            plan.format, plan.mask_column, plan.val_fraction is not None, plan.has_metadata
+        ),
     )
 
 
 def _facts(plan: Plan, manifest: Manifest, seen: _Seen) -> dict[str, str]:
     sizes = {(sample.image.shape[1], sample.image.shape[0]) for sample in seen.samples}
     return {
-        "pairs": f"{manifest.rows:,}",
+        "pairs": _pairs(manifest),
         "pixels": " or ".join(
             f"{width} \N{MULTIPLICATION SIGN} {height}" for width, height in sorted(sizes)
         ),
@@ -150,6 +152,13 @@ def _facts(plan: Plan, manifest: Manifest, seen: _Seen) -> dict[str, str]:
         "format": _FORMATS[plan.format],
         "size of tables" if plan.format == "png" else "size": _bytes(manifest.bytes),
     }
+
+
+def _pairs(manifest: Manifest) -> str:
+    """The number of pairs, and of those of each split where there are several."""
+    splits = sizes_of_splits(manifest.plan, manifest.receipts)
+    parts = ", ".join(f"{size.rows:,} {split}" for split, size in splits.items())
+    return f"{manifest.rows:,} ({parts})" if len(splits) > 1 else f"{manifest.rows:,}"
 
 
 def _which_samples(plan: Plan, seen: _Seen) -> str:

@@ -20,6 +20,7 @@ from factory.config.loading import load_config, parse_override
 from factory.data.class_files import read_rules
 from factory.data.class_forms import parse_rules
 from factory.shards.columns import ROW
+from factory.shards.tar_metadata import PLACES
 from tests.documents import PAGES, ROOT, blocks, commands, save_pairs
 
 DOCS = ROOT / "docs"
@@ -138,7 +139,8 @@ def test_the_page_of_commands_has_every_flag(scripts: dict[str, ModuleType]) -> 
 
 def test_the_page_of_columns_has_every_column_of_a_shard(scripts: dict[str, ModuleType]) -> None:
     rows = [row for row in scripts["columns_page"].page().splitlines() if row.startswith("| `")]
-    assert [row.split("`")[1] for row in rows] == ROW.names
+    places = [column.name for column in PLACES]
+    assert [row.split("`")[1] for row in rows] == [*ROW.names, *places]
 
 
 def test_the_page_of_the_api_has_all_that_is_exported() -> None:
@@ -195,7 +197,9 @@ def test_the_lines_of_python_on_the_pages_run(
         save_pairs(Path("my") / name, 3, 32)
     (Path("my") / "labelled" / "classes.json").rename("my/classes.json")
     few = {"num_sampling_steps": 4, "batch_size": 2, "samples_per_shard": 10}
-    factory.generate(factory.load_segmenter("toy"), 20, "out/pairs", workers="here", **few)
+    for name, more in (("pairs", {}), ("tars", {"format": "webdataset", "val_fraction": 0.1})):
+        toy = factory.load_segmenter("toy")
+        factory.generate(toy, 20, f"out/{name}", workers="here", **few, **more)
     for page in sorted((DOCS / "how-to").glob("*.md")):
         found: dict[str, Any] = {}
         for code in blocks(page, "python"):

@@ -71,7 +71,7 @@ generation.command
 generation.repair
 report importing
 arguments
-exporting.splits exporting.options exporting.outlines
+exporting.options exporting.outlines
 exporting.pairs
 exporting.format
 exporting.objects exporting.ledger

@@ -72,9 +72,8 @@ def make(tmp_path: Path) -> Make:
         for spec in plan.shards():
             data = plan.encode([draw(i) for i in range(spec.start, spec.stop)])
             made_with = {"gpu": HOSTILE, "torch": str(spec.shard % 2)}
-            Ledger(url, plan).publish(
-                spec, data, Circumstances(seconds=2.0, host=HOSTILE, made_with=made_with)
-            )
+            circumstances = Circumstances(seconds=2.0, host=HOSTILE, made_with=made_with)
+            Ledger(url, plan).publish(spec, {spec.path: data}, circumstances)
         if finish:
             Ledger(url, plan).finish("A test.", "cc0-1.0")
         return url

@@ -19,6 +19,10 @@ class GenerateConfig(ShardsConfig):
     """The number of pairs; for images of one's own 1000 if absent."""
     format: Literal["parquet", "webdataset"] = "parquet"
     """parquet: rows of a Parquet file; webdataset: members of a tar file."""
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The share of the pairs that is for validation, such as 0.1; part of the plan. They lie in
+    files of their own, `data/validation-*`. A pair's key alone decides, so that a pair stays in its
+    split when the dataset grows, or is made anew. Absent: all are for training."""
     extend: bool = False
     """True if a dataset of fewer pairs that lies at url may grow to num."""
     seed: Seed = 0

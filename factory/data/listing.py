@@ -29,6 +29,8 @@ PICTURE_SUFFIXES = (
     *(".pnm", ".tga", ".ico", ".psd", ".dng", ".cr2", ".nef", ".arw", ".raw", ".svg", ".pdf"),
 )
 """Endings of pictures that are not read: such files are reported, all others are noise."""
+RUN, DATA = "_factory/run.json", "data/"
+"""What datasets of this factory have beside other files: their plan, and the folder of shards."""
 ENDINGS = " ".join(IMAGE_SUFFIXES)
 """The endings that are read, as messages list them."""
 MAX_SUGGESTIONS = 5

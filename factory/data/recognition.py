@@ -13,7 +13,7 @@ from typing import Any
 from factory.data import drawn_candidates, pairing_hints, published_classes, stray_masks
 from factory.data.candidates import SPLITS, Candidate, Files
 from factory.data.layouts import LAYOUTS
-from factory.data.listing import IMAGE_SUFFIXES, Listing
+from factory.data.listing import DATA, IMAGE_SUFFIXES, RUN, Listing
 from factory.data.patterns import parse_images, parse_masks
 from factory.data.split_lists import listed_splits
 from factory.data.trees import Tree
@@ -97,8 +97,12 @@ def advice_on_kind(tree: Tree, url: str, kind: str, keys: Sequence[str]) -> str:
 
 def _shards(files: Files) -> Iterator[Candidate]:
     """Parquet files or tars."""
+    names = files.names
+    if RUN in names:
+        # Our own datasets have tables beside their shards.
+        names = [name for name in names if name.startswith(DATA)]
     for kind, ending in (("parquet", ".parquet"), ("webdataset", ".tar")):
-        shards = [name for name in files.names if name.lower().endswith(ending)]
+        shards = [name for name in names if name.lower().endswith(ending)]
         if not shards:
             continue
         found = sorted({split for name in shards if (split := _split_of(name))})

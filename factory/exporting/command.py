@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from factory import storage
@@ -14,14 +14,13 @@ from factory.exporting.format import Format, Source
 from factory.exporting.ledger import ExportLedger
 from factory.exporting.options import Options, read_options
 from factory.exporting.pairs import pairs_of
-from factory.exporting.splits import split_of
 from factory.exporting.table import FORMATS
 from factory.progress import tell, tracked
 from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.manifest import Manifest
 from factory.shards.reading import check_has_images, read_manifest, read_shard
 from factory.shards.receipts import Receipt
-from factory.shards.schema import sample_key
+from factory.shards.splits import split_problem
 
 METHOD = 1
 """The version of how exports are made: another one makes other bytes of the same command."""
@@ -36,9 +35,10 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
 
     to: folder, imagefolder, coco, yolo, voc, cityscapes, parquet, webdataset or hub. out: an empty
     folder or URL. options: `val` and `keep`, shares of the pairs for validation and of the most
-    certain ones; `polygons`, `instances`, `background`, `jpeg` and `mask_column`, as the formats
-    take them. Returns the number of pairs of each split. Raises UserError, with nothing written;
-    OSError from the storage, after which the same call goes on.
+    certain ones; `split`, the only one that is exported; `polygons`, `instances`, `background`,
+    `jpeg` and `mask_column`, as the formats take them. Returns the number of pairs of each split.
+    Raises UserError, with nothing written; OSError from the storage, after which the same call goes
+    on.
     """
     takes = {name: kind.takes for name, kind in FORMATS.items()}
     chosen = read_options(to, takes, options)
@@ -47,10 +47,10 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     _check_places(url, to, out)
     manifest = read_manifest(url)
     check_has_images(url, manifest.plan)
+    chosen = _with_splits_of(url, manifest, chosen)
     form = FORMATS[to](Source(manifest, chosen))
     if problems := form.problems():
         raise UserError([f"{url}: {problem}" for problem in problems])
-    _check_splits(manifest, chosen)
     ledger = ExportLedger(out, _identity(manifest, to, chosen))
     ledger.check()
     completed = ledger.completed()
@@ -90,27 +90,39 @@ def _is_hub(url: str) -> bool:
     return url.startswith("hf://")
 
 
-def _check_splits(manifest: Manifest, options: Options) -> None:
-    """Raises UserError if a split would have no pairs at all."""
-    seen = set()
-    for index in range(manifest.rows):
-        seen.add(split_of(sample_key(index), options.val))
-        if len(seen) == len(options.splits):
-            return
-    (empty,) = set(options.splits) - seen
-    share = "larger" if empty == "val" else "smaller"
-    raise UserError(
-        f"val = {options.val}: none of {counted(manifest.rows, 'pair')} would be in {empty}. Give "
-        f"a {share} share, or export more pairs."
-    )
+def _with_splits_of(url: str, manifest: Manifest, options: Options) -> Options:
+    """The options with the splits that the dataset has.
+
+    Raises UserError if others are asked for, or one of which there would be no pairs at all.
+    """
+    own = manifest.plan.val_fraction
+    if own is not None:
+        if options.val not in (None, own):
+            raise UserError(
+                f"val = {options.val}: {url} has a validation split of its own, of {own}; pairs of "
+                "its training would be in another one. Leave val out."
+            )
+        return replace(options, val=own)
+    if options.split is not None and options.val is None:
+        raise UserError(
+            f"split = {options.split!r}: {url} has no validation split. Leave split out, or give "
+            "val, too."
+        )
+    if problem := split_problem(manifest.rows, options.val, "export more pairs"):
+        raise UserError(f"val = {problem}")
+    return options
 
 
 def _identity(manifest: Manifest, to: str, options: Options) -> dict[str, Any]:
     """All that decides an export's bytes."""
+    chosen = asdict(options)
+    if options.split is None:
+        # Exports that older versions began do not tell it.
+        del chosen["split"]
     return {
         "method": METHOD,
         "format": to,
-        "options": asdict(options),
+        "options": chosen,
         "dataset": {
             "run_id": manifest.run_id,
             "num": manifest.rows,
@@ -123,6 +135,7 @@ def _write(
     url: str, manifest: Manifest, form: Format, options: Options, ledger: ExportLedger
 ) -> dict[str, Any]:
     """Writes all that is missing; returns what the ledger tells of a complete export."""
+    # The bound is that of all splits, so that splits exported one by one are those of one export.
     limit = limit_of(Uncertainties(url, manifest.plan, manifest.receipts), None, options.keep)
     ledger.claim()
     shards = range(manifest.plan.num_shards)
@@ -130,9 +143,9 @@ def _write(
     # Two commits of the Hugging Face Hub at a time are in each other's way.
     with ThreadPoolExecutor(1 if _is_hub(ledger.url) else _NUM_WRITERS) as pool:
         read = _read_ahead(url, pending)
-        for receipt, data in tracked(read, "export", len(pending), "shards"):
+        for receipt, files in tracked(read, "export", len(pending), "shards"):
             try:
-                pairs = pairs_of(manifest.plan, receipt.shard, data, options.val, limit)
+                pairs = pairs_of(manifest.plan, receipt.shard, files, options, limit)
                 made = form.shard_files(receipt.shard, pairs)
             except (DamagedShard, UnreadableImage) as error:
                 raise UserError(
@@ -152,18 +165,18 @@ def _write(
     return {"num": summary.num, "notes": notes}
 
 
-def _read_ahead(url: str, receipts: Sequence[Receipt]) -> Iterator[tuple[Receipt, bytes]]:
-    """Each receipt with the bytes of its shard, read while those before are worked on."""
-    ahead: deque[tuple[Receipt, Future[bytes]]] = deque()
+def _read_ahead(url: str, receipts: Sequence[Receipt]) -> Iterator[tuple[Receipt, list[bytes]]]:
+    """Each receipt with the files of its shard, read while those before are worked on."""
+    ahead: deque[tuple[Receipt, Future[list[bytes]]]] = deque()
     with ThreadPoolExecutor(_NUM_AHEAD) as pool:
         for receipt in receipts:
             ahead.append((receipt, pool.submit(read_shard, url, receipt)))
             if len(ahead) > _NUM_AHEAD:
-                first, data = ahead.popleft()
-                yield first, data.result()
+                first, files = ahead.popleft()
+                yield first, files.result()
         while ahead:
-            first, data = ahead.popleft()
-            yield first, data.result()
+            first, files = ahead.popleft()
+            yield first, files.result()
 
 
 def _told(num: Mapping[str, int]) -> str:

@@ -3,10 +3,15 @@
 import math
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 from factory.errors import Problems, nearest
 from factory.shards.columns import MASK_COLUMNS
+from factory.shards.splits import SPLITS, Split, split_of
+
+ExportSplit = Literal["train", "val"]
+_NAMES: dict[Split, ExportSplit] = {"train": "train", "validation": "val"}
+"""The splits as most tools name them."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +20,9 @@ class Options:
 
     val: float | None = None
     """The share of the pairs that is for validation, above 0 and below 1; None: there is no such
-    split."""
+    split. It is the dataset's if that has one."""
+    split: Split | None = None
+    """The only split that is exported; None: all of them."""
     keep: float | None = None
     """The share of the pairs that is exported, the most certain first; None: all of them."""
     polygons: bool = False
@@ -30,12 +37,17 @@ class Options:
     """The name of the masks' column; None: that of the dataset."""
 
     @property
-    def splits(self) -> tuple[str, ...]:
+    def splits(self) -> tuple[ExportSplit, ...]:
         """The splits of the export."""
-        return ("train",) if self.val is None else ("train", "val")
+        there = SPLITS if self.val is not None else SPLITS[:1]
+        return tuple(_NAMES[split] for split in there if self.split in (None, split))
+
+    def split_of(self, key: str) -> ExportSplit:
+        """The split of the pair of this key."""
+        return _NAMES[split_of(key, self.val)]
 
 
-GENERAL = ("val", "keep")
+GENERAL = ("val", "keep", "split")
 """The options that every format takes."""
 _DEFAULTS = Options()
 
@@ -63,7 +75,8 @@ def read_options(to: str, takes: dict[str, tuple[str, ...]], given: dict[str, An
                 f"{name}: is no option of {to}, but of {', '.join(formats)}. Leave it out."
             )
     problems.raise_if_any()
-    numbers = {name: float(values[name]) for name in GENERAL if name in values}
+    shares: tuple[str, ...] = ("val", "keep")
+    numbers = {name: float(values[name]) for name in shares if name in values}
     chosen: dict[str, Any] = {**values, **numbers}
     return Options(**chosen)
 
@@ -78,6 +91,9 @@ def _problem(name: str, value: Any) -> str | None:
         share = _number(value)
         if share is None or not 0 < share <= 1:
             return "must be a share above 0 and at most 1, such as 0.8 for the most certain 80 %."
+    elif name == "split":
+        if value not in SPLITS:
+            return f"must be one of {', '.join(SPLITS)}."
     elif name == "mask_column":
         if value not in MASK_COLUMNS:
             return f"must be one of {', '.join(MASK_COLUMNS)}."

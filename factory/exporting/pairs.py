@@ -1,12 +1,14 @@
 """Pairs of a finished dataset on their way out, a shard at a time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from factory import png
 from factory.errors import UserError, counted
-from factory.exporting.splits import Split, split_of
+from factory.exporting.options import ExportSplit, Options
 from factory.images import UInt8
+from factory.shards.packing import merged_rows
 from factory.shards.plan import Plan
 from factory.shards.schema import EncodedSample, Sample, sample_key
 
@@ -20,7 +22,7 @@ class Pair:
 
     index: int
     """The pair's number in the dataset, from 0 on; its key says the same."""
-    split: Split
+    split: ExportSplit
     encoded: EncodedSample
 
     @property
@@ -50,16 +52,20 @@ class Pair:
 
 
 def pairs_of(
-    plan: Plan, shard: int, data: bytes, val: float | None, max_uncertainty: float | None
+    plan: Plan,
+    shard: int,
+    files: Sequence[bytes],
+    options: Options,
+    max_uncertainty: float | None,
 ) -> list[Pair]:
     """The pairs of a shard that are exported, in order.
 
-    data: the shard's bytes. val: as in `split_of`. max_uncertainty: nats, None for all pairs.
+    files: the shard's that hold samples. max_uncertainty: nats, None for all pairs.
     Raises DamagedShard; UserError if the shard holds other keys than the plan says, since files are
     named by them.
     """
     spec = plan.shard(shard)
-    rows = [row for row in plan.rows(data) if isinstance(row, EncodedSample)]
+    rows = [row for row in merged_rows(plan, files) if isinstance(row, EncodedSample)]
     keys = [row.fields["key"] for row in rows]
     if keys != [sample_key(i) for i in range(spec.start, spec.stop)]:
         raise UserError(
@@ -68,7 +74,8 @@ def pairs_of(
             "Run `factory verify --level decode` on the dataset."
         )
     return [
-        Pair(spec.start + i, split_of(row.fields["key"], val), row)
+        Pair(spec.start + i, split, row)
         for i, row in enumerate(rows)
-        if max_uncertainty is None or row.uncertainty <= max_uncertainty
+        if (split := options.split_of(row.fields["key"])) in options.splits
+        and (max_uncertainty is None or row.uncertainty <= max_uncertainty)
     ]

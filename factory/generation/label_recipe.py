@@ -45,6 +45,7 @@ def make_label_plan(config: Config, models: Models, num: int, **source: Any) -> 
         )
     recipe = LabelRecipe(
         **execution_of(settings, models).model_dump(),
+        metadata_files=settings.format == "webdataset",
         at=settings.at,
         **source,
     )

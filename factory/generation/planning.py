@@ -92,6 +92,7 @@ def _plan_to_relabel(config: Config, models: Models, url: str) -> Plan:
         source_sha256=manifest.root,
         masks_keep_endings=config.label.format == "png" and not manifest.plan.is_drawn,
         relabels=manifest.run_id,
+        val_fraction=None if config.label.format == "png" else manifest.plan.val_fraction,
     )
 
 

@@ -24,6 +24,7 @@ from factory.labeling import commands
 from factory.labeling.head import Head
 from factory.precision import in_bf16
 from factory.shards.plan import MAX_SHARDS, Plan
+from factory.shards.splits import split_problem
 
 RECIPE_VERSION = 3
 """Increment when identical settings produce different bytes, so that an older dataset is rejected
@@ -88,13 +89,19 @@ class Execution(Computation, frozen=True):
     vote: Literal["soft", "hard"]
     ensemble_sha256: str
     mask_column: Literal["mask", "label", "annotation"] = "mask"
-    """The name of the masks' column; only others than mask are written into a plan."""
+    """The name of the masks' column."""
+    val_fraction: float | None = None
+    """The share of the rows that is for validation; None: there is no such split."""
+    metadata_files: bool = False
+    """True if a table lies beside each tar."""
 
     @model_serializer(mode="wrap")
-    def _without_usual_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Plans of older versions do not have these keys, and stay as they are.
         told: dict[str, Any] = handler(self)
-        if self.mask_column == "mask":
-            del told["mask_column"]
+        for name in ("mask_column", "val_fraction", "metadata_files"):
+            if told[name] == Execution.model_fields[name].default:
+                del told[name]
         return told
 
 
@@ -135,7 +142,11 @@ def make_plan(config: Config, models: Models) -> Plan:
         vote=generate.vote,
         ensemble_sha256=models.ensemble_hash,
         mask_column=generate.mask_column,
+        val_fraction=generate.val_fraction,
+        metadata_files=generate.format == "webdataset",
     )
+    if problem := split_problem(generate.num, generate.val_fraction):
+        raise UserError(f"generate.val_fraction: {problem}")
     return Plan(
         num=generate.num,
         samples_per_shard=generate.samples_per_shard,

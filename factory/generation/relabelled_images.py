@@ -17,6 +17,7 @@ from factory.errors import ChangedSource, DamagedShard, UserError
 from factory.generation.source_images import NUM_THREADS, SourceImage, ahead
 from factory.shards.layout import RUN
 from factory.shards.manifest import Manifest
+from factory.shards.packing import merged_rows
 from factory.shards.plan import StoredRow
 from factory.shards.reading import read_manifest, read_shard
 
@@ -104,10 +105,11 @@ class DatasetImages:
             if first >= last:
                 continue
             try:
-                data = read_shard(self.url, self.manifest.receipts[spec.shard])
+                files = read_shard(self.url, self.manifest.receipts[spec.shard])
             except UserError as error:
                 raise ChangedSource(str(error)) from None
-            yield from islice(plan.rows(data), first - spec.start, last - spec.start)
+            rows = merged_rows(plan, files)
+            yield from islice(rows, first - spec.start, last - spec.start)
 
     def _image(self, row: StoredRow) -> SourceImage:
         try:

@@ -27,6 +27,7 @@ from factory.generation.deadlines import Deadlines
 from factory.generation.frozen_models import BatchMaker
 from factory.generation.probe import join
 from factory.shards.ledger import Ledger
+from factory.shards.packing import pack
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import Circumstances, Receipt
 from factory.shards.schema import EncodedSample
@@ -150,7 +151,7 @@ class ShardInMaking:
         """
         maker = self._maker
         encoded = [future.result() for future in self._encoded]
-        data, beside = maker.plan.pack(encoded), maker.plan.files_beside(encoded)
+        files = pack(maker.plan, self._spec, encoded)
         faults.hit("shard.publish")
         circumstances = Circumstances(
             seconds=round(time.monotonic() - self._started, 3),
@@ -158,4 +159,4 @@ class ShardInMaking:
             made_with=maker.joined.made_with,
             redrawn=self._num_redrawn,
         )
-        return maker.ledger.publish(self._spec, data, circumstances, maker.replace, beside)
+        return maker.ledger.publish(self._spec, files, circumstances, maker.replace)

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from factory.classes import Classes
 from factory.shards.columns import COLUMNS, Column, pictures_of
 from factory.shards.snippets import loading_snippets
+from factory.shards.splits import TRAIN, Split, SplitSize
 
 _SIZES = (
     (10**3, "n<1K"),
@@ -33,31 +34,28 @@ def dataset_card(
     columns: Sequence[Column] = COLUMNS,
     is_drawn: bool = True,
     command: str = "",
+    splits: Mapping[Split, SplitSize] | None = None,
+    has_metadata: bool = False,
 ) -> str:
     """Renders README.md: YAML front matter by which `datasets` opens the folder, then text.
 
     license: a Hugging Face licence id. run: settings to show; its `format` ("parquet", the
     default, or "webdataset") decides the columns. All of them may hold any text. is_drawn: False if
-    the images are of a source. command: the line that makes the pairs again.
+    the images are of a source. command: the line that makes the pairs again. splits: the size of
+    each split; None: all is for training. has_metadata: True if a table lies beside each tar.
     """
     format = run.get("format", "parquet")
+    splits = splits or {TRAIN: SplitSize(num, 0)}
+    has_splits = len(splits) > 1
     tar = format == "webdataset"
     mask_column = "mask" if format == "png" else pictures_of(columns)[1]
-    front = {
-        "license": license,
-        "pretty_name": _TITLES[is_drawn],
-        "task_categories": ["image-segmentation"],
-        "task_ids": ["semantic-segmentation"],
-        "annotations_creators": ["machine-generated"],
-        "source_datasets": ["original"],
-        **({"tags": ["synthetic"]} if is_drawn else {}),
-        "size_categories": [size_category(num)],
-        **_data(classes, num, columns, tar),
-    }
+    front = {**_about(license, num, is_drawn), **_data(classes, splits, columns, tar)}
     return TEMPLATES.get_template("card.md.j2").render(
         front=yaml.safe_dump(front, sort_keys=False),
         description=description,
         num=num,
+        splits=splits if has_splits else None,
+        has_metadata=has_metadata,
         is_drawn=is_drawn,
         title=_TITLES[is_drawn],
         tar=tar,
@@ -65,7 +63,7 @@ def dataset_card(
         of_files=format == "png",
         command=command,
         columns=meanings(columns),
-        loading="\n".join(loading_snippets(format, mask_column).values()),
+        loading="\n".join(loading_snippets(format, mask_column, has_splits, has_metadata).values()),
         classes=[
             (name, "#" + bytes(color).hex())
             for name, color in zip(classes.names, classes.palette, strict=True)
@@ -74,14 +72,38 @@ def dataset_card(
     )
 
 
-def _data(classes: Classes, num: int, columns: Sequence[Column], tar: bool) -> dict[str, Any]:
-    """The part of the front matter that says where the rows lie, and what they hold."""
-    files = {"split": "train", "path": f"data/*.{'tar' if tar else 'parquet'}"}
+def _about(license: str, num: int, is_drawn: bool) -> dict[str, Any]:
+    """The part of the front matter by which the Hub finds datasets."""
     return {
-        "configs": [{"config_name": "default", "data_files": [files]}],
+        "license": license,
+        "pretty_name": _TITLES[is_drawn],
+        "task_categories": ["image-segmentation"],
+        "task_ids": ["semantic-segmentation"],
+        "annotations_creators": ["machine-generated"],
+        "source_datasets": ["original"],
+        **({"tags": ["synthetic"]} if is_drawn else {}),
+        "size_categories": [size_category(num)],
+    }
+
+
+def _data(
+    classes: Classes, splits: Mapping[Split, SplitSize], columns: Sequence[Column], tar: bool
+) -> dict[str, Any]:
+    """The part of the front matter that says where the rows lie, and what they hold."""
+    there = {split: size for split, size in splits.items() if size.rows}
+    ending = "tar" if tar else "parquet"
+    # A dataset of one split has all files of the folder.
+    begin = {split: f"{split}-" if len(splits) > 1 else "" for split in there}
+    files = [{"split": split, "path": f"data/{begin[split]}*.{ending}"} for split in there]
+    return {
+        "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {
             "features": (_tar_features if tar else features)(classes, columns),
-            "splits": [{"name": "train", "num_examples": num}],
+            # Without the bytes `datasets` would pass over the numbers.
+            "splits": [
+                {"name": split, "num_bytes": size.bytes, "num_examples": size.rows}
+                for split, size in there.items()
+            ],
         },
     }
 

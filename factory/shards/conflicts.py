@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from factory import __version__
+from factory import __version__, storage
 from factory.differences import differences
 from factory.errors import UserError, counted
 from factory.shards.layout import ENVIRONMENT
@@ -23,6 +23,9 @@ def agreed_plan(url: str, existing: Plan, wanted: Plan, extend: bool) -> Plan:
             f"{url}: holds a dataset that cannot be added to: "
             f"{made_by_another(existing, wanted.method)} Or choose another --out."
         )
+    if not existing.has_metadata:
+        # Tars of older versions have no tables beside them, and go on as they began.
+        wanted = wanted.without_metadata()
     # The ids are compared, because to Python 1 and 1.0 are equal.
     if existing.run_id != wanted.run_id:
         raise UserError(
@@ -73,22 +76,33 @@ def _differences(existing: Plan, wanted: Plan) -> list[str]:
 def receipt_conflict(url: str, known: Receipt, new: Receipt) -> str:
     """The message about a receipt that is for other bytes than a run made of its shard.
 
-    url: that of the shard.
+    url: that of the dataset.
     """
+    before = {file.path: file.sha256 for file in known.files}
+    path, sha256 = next(
+        (file.path, file.sha256) for file in new.files if before.get(file.path) != file.sha256
+    )
     return (
-        f"{url}: its receipt is for other bytes (sha256 {known.sha256}) than this run made "
-        f"(sha256 {new.sha256}). {_both_sides('It', known.made_with, new.made_with)}"
+        f"{storage.join(url, path)}: its receipt is for other bytes (sha256 {before.get(path)}) "
+        f"than this run made (sha256 {sha256}). "
+        f"{_both_sides('It', known.made_with, new.made_with)}"
     )
 
 
 def shard_conflict(
-    url: str, sha256: str, new: Receipt, known: Receipt | None, first: MadeWith | None
+    url: str,
+    existing: str,
+    wanted: str,
+    new: Receipt,
+    known: Receipt | None,
+    first: MadeWith | None,
 ) -> str:
-    """The message about a shard's file, of this sha256, that holds other bytes than a run made.
+    """The message about a shard's file that holds other bytes than a run made.
 
-    url: that of the shard. known: the shard's receipt. first: what the dataset was begun with.
+    url: that of the file. existing, wanted: the sha256 that it has, and that of the run's. known:
+    the shard's receipt. first: what the dataset was begun with.
     """
-    message = f"{url}: holds other bytes (sha256 {sha256}) than this run made (sha256 {new.sha256})"
+    message = f"{url}: holds other bytes (sha256 {existing}) than this run made (sha256 {wanted})"
     if known is not None:
         return (
             f"{message}, which its receipt is for. So the file was altered: `factory repair` makes "

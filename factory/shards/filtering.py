@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factory.errors import UserError, counted
+from factory.shards.packing import merged_rows
 from factory.shards.plan import Plan
 from factory.shards.reading import NUM_READERS, read_shard
 from factory.shards.receipts import Receipt
@@ -83,8 +84,8 @@ class Uncertainties:
     def _known(self, receipt: Receipt) -> npt.NDArray[np.float64]:
         if receipt.uncertainty_quantiles is not None:
             return np.array(receipt.uncertainty_quantiles)
-        data = read_shard(self.url, receipt)
-        return np.array([row.uncertainty for row in self.plan.rows(data)])
+        rows = merged_rows(self.plan, read_shard(self.url, receipt))
+        return np.array([row.uncertainty for row in rows])
 
 
 def limit_of(

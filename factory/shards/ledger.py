@@ -38,7 +38,7 @@ from factory.shards.manifest import (
     sha256,
     success_content,
 )
-from factory.shards.plan import DATA, Plan, ShardSpec
+from factory.shards.plan import DATA, METADATA, Plan, ShardSpec
 from factory.shards.reading import (
     find_plan,
     last_receipt,
@@ -56,8 +56,7 @@ from factory.storage import Folder
 _NUM_HASHERS = 4
 """Threads that hash shards; each holds one in memory."""
 _NUM_WRITERS = 16
-"""Threads that write the files beside a shard."""
-_NOTHING: Mapping[str, bytes] = {}
+"""Threads that write the files of a shard."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,8 @@ class Ledger:
         folder = Folder(url)
         # Data first: a run writes its plan before its data, so data without a plan is foreign.
         shards = folder.names_in(DATA, recursive=True)
+        if plan.has_metadata:
+            shards += folder.names_in(METADATA, recursive=True)
         try:
             existing = find_plan(url)
         except FileNotFoundError:
@@ -138,72 +139,72 @@ class Ledger:
 
         Costs two listings, however many shards there are.
         """
-        pending = pending_shards(self.plan, published_files(self.url))
+        pending = pending_shards(self.plan, published_files(self.url, self.plan))
         return array("I", (spec.shard for spec in pending))
 
     def publish(
         self,
         spec: ShardSpec,
-        data: bytes,
+        files: Mapping[str, bytes],
         circumstances: Circumstances,
         replace: bool = False,
-        beside: Mapping[str, bytes] = _NOTHING,
     ) -> Receipt:
         """Checks the shard's bytes by decoding them, then makes them visible, then their receipt.
 
-        beside: the files that belong to the shard, by name; they come before it.
+        files: all files of the shard, by name; the one that it is named by comes last.
 
         Safe to call again, from anywhere, at the same time: the first writer wins, the others find
-        equal bytes. replace: other bytes at the shard's name give way, as a repair wants it, unless
-        the receipt is for bytes that these are not. Returns the receipt that is in force. Raises
-        DamagedShard if the bytes do not keep the plan; ShardConflict if the shard's name holds
-        other bytes; OSError from the storage.
+        equal bytes. replace: other bytes at the shard's names give way, as a repair wants it,
+        unless the receipt is for bytes that these are not. Returns the receipt that is in force.
+        Raises DamagedShard if the bytes do not keep the plan; ShardConflict if one of the shard's
+        names holds other bytes; OSError from the storage.
         """
-        measured = measure(self.plan, spec, data, beside.__getitem__)
+        measured = measure(self.plan, spec, files, files.__getitem__)
         receipt = Receipt(**{**measured, **asdict(circumstances)})
         known = receipt_of(self.url, self.plan, spec.shard)
-        if known is not None and known.sha256 != receipt.sha256:
+        if known is not None and known.files != receipt.files:
             self._check_receipt_is_wrong(known, receipt)
+        further = [name for name in files if name != spec.path]
+
+        def publish(name: str) -> None:
+            self._publish_file(name, files[name], receipt, known, replace)
+
         with ThreadPoolExecutor(_NUM_WRITERS) as pool:
-            list(pool.map(lambda name: self._publish_beside(name, beside[name], replace), beside))
-        try:
-            self.folder.write_new(spec.path, data)
-        except FileExistsError:
-            existing = self.folder.sha256_of(spec.path)
-            if existing != receipt.sha256:
-                if not replace:
-                    raise ShardConflict(self._conflict(existing, receipt, known)) from None
-                self.folder.write(spec.path, data)
+            list(pool.map(publish, further))
+        publish(spec.path)
         faults.hit("shard.written")
         return self._publish_receipt(receipt)
 
-    def _publish_beside(self, name: str, content: bytes, replace: bool) -> None:
-        """Writes a file that belongs to a shard; raises ShardConflict if another one is there."""
+    def _publish_file(
+        self, name: str, content: bytes, new: Receipt, known: Receipt | None, replace: bool
+    ) -> None:
+        """Writes a file of a shard; raises ShardConflict if another one is there."""
         try:
             self.folder.write_new(name, content)
         except FileExistsError:
-            if self.folder.sha256_of(name) == sha256(content):
+            existing, wanted = self.folder.sha256_of(name), sha256(content)
+            if existing == wanted:
                 return
             if not replace:
-                raise ShardConflict(
-                    f"{self.folder.url_of(name)}: holds other bytes than this run made. Remove it, "
-                    "or choose another --out."
-                ) from None
+                raise ShardConflict(self._conflict(name, existing, wanted, new, known)) from None
             self.folder.write(name, content)
 
     def _check_receipt_is_wrong(self, known: Receipt, new: Receipt) -> None:
-        """Raises ShardConflict unless the shard's file holds the bytes that this run made."""
-        try:
-            existing = self.folder.sha256_of(new.path)
-        except FileNotFoundError:
-            existing = None
-        if existing != new.sha256:
-            raise ShardConflict(receipt_conflict(self.folder.url_of(new.path), known, new))
+        """Raises ShardConflict unless the shard's files hold the bytes that this run made."""
+        for file in new.files:
+            try:
+                existing = self.folder.sha256_of(file.path)
+            except FileNotFoundError:
+                existing = None
+            if existing != file.sha256:
+                raise ShardConflict(receipt_conflict(self.url, known, new))
 
-    def _conflict(self, sha256: str, new: Receipt, known: Receipt | None) -> str:
+    def _conflict(
+        self, name: str, existing: str, wanted: str, new: Receipt, known: Receipt | None
+    ) -> str:
         first = read_hardware(self.url)
-        url = self.folder.url_of(new.path)
-        return shard_conflict(url, sha256, new, known, first.made_with if first else None)
+        url = self.folder.url_of(name)
+        return shard_conflict(url, existing, wanted, new, known, first.made_with if first else None)
 
     def _publish_receipt(self, receipt: Receipt) -> Receipt:
         name, content = receipt_name(receipt.shard), receipt_content(receipt)
@@ -239,13 +240,16 @@ class Ledger:
     def _complete_receipts(self, proven: Collection[int]) -> list[Receipt]:
         """The receipts of all shards, in order. Raises Incomplete if one is missing, or if bytes
         that nobody has proven are not those of their receipt."""
-        receipts, published = receipts_of(self.url, self.plan), published_files(self.url)
+        receipts = receipts_of(self.url, self.plan)
+        published = published_files(self.url, self.plan)
         missing = [
             spec.shard
             for spec in map(self.plan.shard, range(self.plan.num_shards))
             if spec.shard not in receipts
-            or spec.path not in published
-            or published[spec.path].size != receipts[spec.shard].bytes
+            or not all(
+                file.path in published and published[file.path].size == file.bytes
+                for file in receipts[spec.shard].files
+            )
         ]
         if missing:
             raise self._incomplete(missing)
@@ -258,13 +262,15 @@ class Ledger:
 
     def _altered(self, receipts: Sequence[Receipt]) -> list[int]:
         """Shards whose bytes are not those that their receipts are for."""
+        files = [(receipt.shard, file) for receipt in receipts for file in receipt.files]
         with ThreadPoolExecutor(_NUM_HASHERS) as pool:
-            found = pool.map(self.folder.sha256_of, [receipt.path for receipt in receipts])
-            return [
-                receipt.shard
-                for receipt, sha256 in zip(receipts, found, strict=True)
-                if sha256 != receipt.sha256
-            ]
+            found = pool.map(self.folder.sha256_of, [file.path for _, file in files])
+            altered = {
+                shard
+                for (shard, file), digest in zip(files, found, strict=True)
+                if digest != file.sha256
+            }
+        return sorted(altered)
 
     def _incomplete(self, shards: Sequence[int]) -> Incomplete:
         paths = ", ".join(self.plan.shard(i).path for i in shards[:5])
@@ -298,7 +304,7 @@ def _check_free(folder: Folder, shards: Sequence[str]) -> None:
         ) from None
     if shards:
         raise UserError(
-            f"{folder.url}: holds {counted(len(shards), 'file')} in {DATA}/ (such as "
-            f"{shards[0].rpartition('/')[2]}) but no {RUN}: not made by this factory. "
+            f"{folder.url}: holds {counted(len(shards), 'file')} of shards (such as {shards[0]}) "
+            f"but no {RUN}: not made by this factory. "
             "Choose another --out."
         ) from None

@@ -19,7 +19,7 @@ from factory.shards.layout import (
     to_json,
 )
 from factory.shards.plan import Plan, canonical
-from factory.shards.receipts import Receipt, Written, fits, kinds, score_of
+from factory.shards.receipts import Receipt, Written, fits, kinds, score_of, sizes_of_splits
 
 
 class Manifest(Written, frozen=True):
@@ -49,8 +49,8 @@ class Manifest(Written, frozen=True):
             self.root == root_of(receipts)
             and self.run_id == plan.run_id
             and self.rows == sum(receipt.rows for receipt in receipts) == plan.num
-            and self.bytes == sum(receipt.bytes for receipt in receipts)
-            and [receipt.path for receipt in receipts] == [spec.path for spec in plan.shards()]
+            and self.bytes == sum(receipt.num_bytes for receipt in receipts)
+            and [receipt.paths for receipt in receipts] == [spec.paths for spec in plan.shards()]
             and all(self.files.get(name) == sha256(text) for name, text in _texts(self).items())
         )
 
@@ -129,7 +129,7 @@ def make_manifest(
     manifest = Manifest(
         run_id=plan.run_id,
         rows=sum(receipt.rows for receipt in receipts),
-        bytes=sum(receipt.bytes for receipt in receipts),
+        bytes=sum(receipt.num_bytes for receipt in receipts),
         root=root_of(receipts),
         plan=plan,
         config_yaml=texts[CONFIG],
@@ -170,6 +170,8 @@ def describe(
             plan.columns,
             plan.is_drawn,
             _command(plan),
+            sizes_of_splits(plan, receipts),
+            plan.has_metadata,
         ).encode(),
     }
 

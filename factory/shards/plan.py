@@ -18,12 +18,15 @@ from factory.shards import mask_files, parquet, webdataset
 from factory.shards.columns import SCORE_COLUMNS, Column, with_columns
 from factory.shards.mask_files import FileRow, Read, RowImages
 from factory.shards.schema import EncodedSample, Sample, encode_sample
+from factory.shards.splits import SPLITS, TRAIN, Split, splits_of_range
 
 StoredRow = EncodedSample | FileRow
 """A sample as a shard holds it: with its pictures, or with what names them."""
 
 DATA = "data"
 """The folder of the shards, relative to the URL of the dataset."""
+METADATA = "metadata"
+"""The folder of the tables beside tars, relative to the URL of the dataset."""
 MAX_SHARDS = 1_000_000
 """A dataset has at most so many shards: the manifest holds the receipt of each, half a gigabyte of
 JSON for a million."""
@@ -35,8 +38,9 @@ _FORMATS: dict[str, ModuleType] = {
     "webdataset": webdataset,
     "png": mask_files,
 }
-_FILES = {"parquet": "train-{}.parquet", "webdataset": "train-{}.tar", "png": "labels-{}.parquet"}
-"""Names of the shards."""
+_METADATA_KEY = "metadata_files"
+_ENDINGS = {"parquet": ".parquet", "webdataset": ".tar", "png": ".parquet"}
+"""Endings of the names of shards."""
 
 
 def canonical(content: object) -> str:
@@ -54,12 +58,30 @@ def _plain(recipe: object) -> object:
 
 @dataclass(frozen=True)
 class ShardSpec:
-    """A shard's number, its samples start..stop-1, and its path relative to the dataset's URL."""
+    """A shard's number, its samples start..stop-1, and its files relative to the dataset's URL."""
 
     shard: int
     start: int
     stop: int
-    path: str
+    splits: tuple[Split, ...]
+    """The splits that its samples are of, in order; each has a file."""
+    paths: tuple[str, ...]
+    """The files of the splits, then, of a dataset that has them, the tables beside these."""
+
+    @property
+    def path(self) -> str:
+        """The first of its files, by which messages name it."""
+        return self.paths[0]
+
+    @property
+    def data_paths(self) -> tuple[str, ...]:
+        """The files that hold the samples, one a split."""
+        return self.paths[: len(self.splits)]
+
+    @property
+    def metadata_paths(self) -> tuple[str, ...]:
+        """The tables beside these, one a split; none in most datasets."""
+        return self.paths[len(self.splits) :]
 
 
 class Plan(BaseModel, frozen=True, extra="forbid"):
@@ -78,7 +100,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     """Everything else that decides the bytes, as JSON: seed, sampler, hashes of the models."""
 
     @model_validator(mode="after")
-    def _classes_match(self) -> "Plan":
+    def _can_be_kept(self) -> "Plan":
         if not 1 <= len(self.class_names) == len(self.palette) <= MAX_CLASSES:
             raise ValueError(
                 f"{counted(len(self.class_names), 'class name')}, "
@@ -88,6 +110,9 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         ends = (0, *self.extended_from, self.num)
         if any(a >= b for a, b in pairwise(ends)):
             raise ValueError(f"num grows with each extension, got {list(ends[1:])}")
+        fraction = self.recipe.get("val_fraction", 0.5)
+        if not isinstance(fraction, float) or not 0 < fraction < 1:
+            raise ValueError(f"val_fraction must be a share above 0 and below 1, got {fraction!r}")
         if self.num_shards > MAX_SHARDS:
             raise ValueError(
                 f"samples_per_shard = {self.samples_per_shard:,} makes more than {MAX_SHARDS:,} "
@@ -155,6 +180,27 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return 1 if self.recipe.get("channels") == 1 else 3
 
     @property
+    def val_fraction(self) -> float | None:
+        """The share of the samples that is for validation; None: there is no such split."""
+        fraction: float | None = self.recipe.get("val_fraction")
+        return fraction
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits of the dataset."""
+        return (TRAIN,) if self.val_fraction is None else SPLITS
+
+    @property
+    def has_metadata(self) -> bool:
+        """True if a table lies beside each tar; datasets of older versions have none."""
+        return self.recipe.get(_METADATA_KEY) is True
+
+    def without_metadata(self) -> "Plan":
+        """The plan of the same dataset without tables beside its tars."""
+        recipe = {name: each for name, each in self.recipe.items() if name != _METADATA_KEY}
+        return self.model_copy(update={"recipe": recipe})
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the rows."""
         names = self.recipe.get("columns", ())
@@ -209,8 +255,15 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
                 break
             number -= len(part)
         start = part[number]
-        path = f"{DATA}/{_FILES[self.format].format(f'{shard:0{self.num_digits}d}')}"
-        return ShardSpec(shard, start, min(start + self.samples_per_shard, part.stop), path)
+        stop = min(start + self.samples_per_shard, part.stop)
+        fraction = self.val_fraction
+        splits = self.splits if fraction is None else splits_of_range(start, stop, fraction)
+        begin = {TRAIN: "labels"} if self.format == "png" else {}
+        names = [f"{begin.get(split, split)}-{shard:0{self.num_digits}d}" for split in splits]
+        paths = [f"{DATA}/{name}{_ENDINGS[self.format]}" for name in names]
+        if self.has_metadata:
+            paths += [f"{METADATA}/{name}.parquet" for name in names]
+        return ShardSpec(shard, start, stop, splits, tuple(paths))
 
     def shards(self) -> list[ShardSpec]:
         """All shards, in order."""
@@ -227,25 +280,19 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             return mask_files.encode_sample(sample, num_classes, self.columns, with_ending)
         return encode_sample(sample, num_classes, self.columns)
 
-    def files_beside(self, samples: Sequence[EncodedSample]) -> dict[str, bytes]:
-        """The files that belong to a shard of these samples and lie beside it, by name."""
-        if self.format != "png":
-            return {}
-        return {sample.fields["mask_path"]: sample.mask_png for sample in samples}
-
     def pack(self, samples: Sequence[EncodedSample]) -> bytes:
-        """Packs encoded samples into the bytes of a shard, in the plan's format."""
+        """Packs encoded samples into the bytes of a file, in the plan's format."""
         data: bytes = _FORMATS[self.format].encode(samples, self.classes, self.run, self.columns)
         return data
 
     def encode(self, samples: Sequence[Sample]) -> bytes:
-        """Encodes and packs the samples of a shard. Raises DamagedShard."""
+        """Encodes and packs samples into the bytes of a file. Raises DamagedShard."""
         return self.pack([self.encode_sample(sample) for sample in samples])
 
     def rows(
         self, data: bytes, read: Read | None = None, images: RowImages | None = None
     ) -> Iterator[StoredRow]:
-        """The samples of a shard's bytes as they are stored, in order, few in memory.
+        """The samples of a file's bytes as they are stored, in order, few in memory.
 
         read, images: of a dataset of mask files, which has them beside its shards; without images
         these are black. Raises DamagedShard.
@@ -257,7 +304,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return rows
 
     def iterate(self, data: bytes, read: Read | None = None) -> Iterator[Sample]:
-        """The samples of a shard's bytes, in order, few in memory.
+        """The samples of a file's bytes, in order, few in memory.
 
         read: of a dataset of mask files, reads them. Raises DamagedShard.
         """

@@ -3,7 +3,8 @@
 import operator
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from threading import Lock
 from typing import Any
@@ -14,23 +15,27 @@ from factory import storage
 from factory.errors import DamagedShard, UserError, counted
 from factory.scores import Score
 from factory.shards.mask_files import RowImages
+from factory.shards.plan import StoredRow
 from factory.shards.reading import (
     check_has_images,
+    read_file,
     read_plan,
     read_rows,
-    read_shard,
     receipts_to_read,
 )
-from factory.shards.receipts import Receipt, score_of
+from factory.shards.receipts import Receipt, ShardFile, score_of
 from factory.shards.schema import Sample, sample_key
-from factory.shards.single_rows import ParquetRows, SingleRows, TableRows, TarRows
+from factory.shards.single_rows import (
+    ListedTarRows,
+    ParquetRows,
+    SingleRows,
+    TableRows,
+    TarRows,
+)
+from factory.shards.splits import Split, indices_of
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
 from factory.storage import RangedFile
 
-_SINGLE_ROWS: dict[str, Callable[[RangedFile], SingleRows]] = {
-    "parquet": ParquetRows,
-    "webdataset": TarRows,
-}
 _MAX_KNOWN_SHARDS = 256
 """An index keeps what it learned of so many shards: up to some hundred kilobytes for each."""
 
@@ -40,19 +45,21 @@ class ShardIndex(Dataset[dict[str, Any]]):
     `ShardDataset`.
 
     `index[i]` reads the part of a shard that holds the sample; negative numbers count from the end,
-    and a slice gives a list. columns, mask_dtype, transform, partial, images: as for
+    and a slice gives a list. split, columns, mask_dtype, transform, partial, images: as for
     `ShardDataset`.
 
     A shard's sha256 cannot be checked by a part of it. What is checked: its size, the checksums of
-    the pages of Parquet, the headers of tars, the key, and the checksums of the pictures; so the
-    fields of a tar's JSON are not. Nothing stays open, so any process of a DataLoader may use it,
-    and any thread.
+    the pages of Parquet, the headers of tars, the hash of the table beside a tar, the key, and the
+    checksums of the pictures. Of older datasets, whose tars have no such table, the fields are read
+    from the tar's JSON, which nothing proves. Nothing stays open, so any process of a DataLoader
+    may use it, and any thread.
     """
 
     def __init__(
         self,
         url: str | os.PathLike[str],
         *,
+        split: Split | None = None,
         columns: Sequence[str] = COLUMNS,
         mask_dtype: MaskType = "uint8",
         transform: Transform | None = None,
@@ -60,15 +67,16 @@ class ShardIndex(Dataset[dict[str, Any]]):
         images: RowImages | None = None,
     ) -> None:
         """Raises UserError if there is no dataset, or, without partial, an unfinished one; if none
-        of its shards is done; and for columns that there are not."""
+        of its shards is done; and for columns and splits that there are not."""
         self.url = url = storage.normalize(os.fspath(url))
         self.plan = read_plan(url)
         self.images = images
         check_has_images(url, self.plan, images)
         self.form = TensorForm(url, self.plan, columns, mask_dtype, transform)
-        self.receipts = receipts_to_read(url, partial)
+        self.split = split
+        self.receipts = receipts_to_read(url, self.plan, partial, split)
         self._starts = [0, *accumulate(receipt.rows for receipt in self.receipts)]
-        self._known: dict[int, SingleRows] = {}
+        self._known: dict[int, _Shard] = {}
         self._lock = Lock()
 
     def __repr__(self) -> str:
@@ -115,8 +123,8 @@ class ShardIndex(Dataset[dict[str, Any]]):
         """The sample of a row of the shard-th receipt. Raises UserError."""
         receipt = self.receipts[shard]
         try:
-            stored = self._rows_of(shard).row(row)
-            key = sample_key(int(receipt.first_key) + row)
+            known = self._shard(shard)
+            stored, key = known.row(row), sample_key(known.indices[row])
             if stored.fields["key"] != key:
                 raise DamagedShard(f"it has {stored.fields['key']} in place of {key}")
             return stored.decoded()
@@ -126,7 +134,7 @@ class ShardIndex(Dataset[dict[str, Any]]):
                 "repair` on the dataset."
             ) from None
 
-    def _rows_of(self, shard: int) -> SingleRows:
+    def _shard(self, shard: int) -> "_Shard":
         """What is known of the shard-th receipt's shard; threads may call it at once."""
         # Another thread may forget it meanwhile, or learn the same.
         known = self._known.get(shard)
@@ -138,16 +146,60 @@ class ShardIndex(Dataset[dict[str, Any]]):
                 self._known[shard] = known
         return known
 
-    def _opened(self, receipt: Receipt) -> SingleRows:
+    def _opened(self, receipt: Receipt) -> "_Shard":
+        spec, fraction = self.plan.shard(receipt.shard), self.plan.val_fraction
+        files = self._rows_of(receipt)
+        if fraction is None:
+            return _Shard(files, range(spec.start, spec.stop))
+        splits = [split for split in spec.splits if self.split in (None, split)]
+        places = [
+            (index, file, row)
+            for file, split in enumerate(splits)
+            for row, index in enumerate(indices_of(spec.start, spec.stop, split, fraction))
+        ]
+        places.sort()
+        return _Shard(files, [index for index, *_ in places], [place for _, *place in places])
+
+    def _rows_of(self, receipt: Receipt) -> list[SingleRows]:
+        """The files of samples of a receipt. Raises UserError, DamagedShard."""
         if self.plan.format == "png":
             # A table is small, and its sha256 is checked.
-            return TableRows(list(read_rows(self.url, self.plan, receipt, self.images)))
-        url = storage.join(self.url, receipt.path)
+            return [TableRows(list(read_rows(self.url, self.plan, receipt, self.images)))]
+        files = [self._checked(file) for file in receipt.data_files]
+        if self.plan.format == "parquet":
+            return [ParquetRows(file) for file in files]
+        if not self.plan.has_metadata:
+            return [TarRows(file) for file in files]
+        tables = receipt.files[len(files) :]
+        return [
+            ListedTarRows(file, read_file(self.url, table))
+            for file, table in zip(files, tables, strict=True)
+        ]
+
+    def _checked(self, file: ShardFile) -> RangedFile:
+        """A file of its size. Raises UserError."""
+        url = storage.join(self.url, file.path)
         try:
             size = storage.size_of(url)
         except FileNotFoundError:
             size = None
-        if size != receipt.bytes:
+        if size != file.bytes:
             # Reading it whole tells what is wrong, unless its store tells no sizes.
-            read_shard(self.url, receipt)
-        return _SINGLE_ROWS[self.plan.format](RangedFile(url, receipt.bytes))
+            read_file(self.url, file)
+        return RangedFile(url, file.bytes)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """What is known of a shard."""
+
+    files: list[SingleRows]
+    indices: Sequence[int]
+    """The numbers of its samples in the dataset, in order."""
+    places: Sequence[Sequence[int]] | None = None
+    """The file and the row there of each sample; None where there is one file."""
+
+    def row(self, row: int) -> StoredRow:
+        """The sample of a row. Raises DamagedShard."""
+        file, within = (0, row) if self.places is None else self.places[row]
+        return self.files[file].row(within)

@@ -26,6 +26,7 @@ from factory.shards.random_access import ShardIndex
 from factory.shards.reading import check_has_images, read_plan, read_rows, receipts_to_read
 from factory.shards.receipts import Receipt, score_of
 from factory.shards.schema import to_fields
+from factory.shards.splits import Split
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
     out, the number is an estimate, and a rank may give some samples twice and leave out
     others. Without equal_ranks, every sample comes exactly once over all ranks.
 
-    partial: takes the shards that are done, where the dataset is unfinished.
+    split: "train" or "validation" of a dataset that was made with generate.val_fraction; None: all
+    samples. partial: takes the shards that are done, where the dataset is unfinished.
 
     images: of a dataset of mask files, those that were labelled; `factory.open_dataset` finds them.
     """
@@ -69,6 +71,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self,
         url: str | os.PathLike[str],
         *,
+        split: Split | None = None,
         columns: Sequence[str] = COLUMNS,
         mask_dtype: MaskType = "uint8",
         transform: Transform | None = None,
@@ -85,7 +88,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
     ) -> None:
         """Raises UserError if there is no dataset, or, without partial, an unfinished one; if none
         of its shards is done; if the filter keeps nothing; if a rank would get nothing; and for
-        columns that there are not."""
+        columns and splits that there are not."""
         _check_whole("seed", seed, 0)
         _check_whole("shuffle_buffer", shuffle_buffer, 1)
         # An absolute path, because a DataLoader's workers may run in another folder.
@@ -95,7 +98,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self.images = images
         check_has_images(url, self.plan, images)
         self.form = TensorForm(url, self.plan, columns, mask_dtype, transform)
-        self.receipts = receipts_to_read(url, partial)
+        self.receipts = receipts_to_read(url, self.plan, partial, split)
         pairs = Uncertainties(url, self.plan, self.receipts)
         self.num = pairs.num
         self.limit = limit_of(pairs, max_uncertainty, keep)
@@ -198,24 +201,27 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
 
 def read_dataset(
-    url: str | os.PathLike[str], max_uncertainty: float | None = None, keep: float | None = None
+    url: str | os.PathLike[str],
+    max_uncertainty: float | None = None,
+    keep: float | None = None,
+    split: Split | None = None,
 ) -> "ray.data.Dataset":
     """A finished dataset as Ray Data, one block or more a shard, whose batches become tensors.
 
     Columns: index int64, which is the sample's key as a number; image uint8 (H, W, C); mask uint8
     (H, W); and the numbers of the dataset's row, among them labels int64 (C,), uncertainty float32
     and class_fractions float32 (C,). None is text, which `iter_torch_batches` cannot take. In
-    datasets of version 0.1, seed is uint64. max_uncertainty, keep: as for `ShardDataset`. Raises
-    UserError if there is no finished dataset, or the filter keeps nothing.
+    datasets of version 0.1, seed is uint64. max_uncertainty, keep, split: as for
+    `ShardDataset`. Raises UserError if there is no finished dataset, or the filter keeps nothing.
     """
-    import ray.data
-
     # An absolute path, because Ray's workers may run in another folder.
     url = storage.normalize(os.fspath(url))
     plan = read_plan(url)
     check_has_images(url, plan)
-    receipts = receipts_to_read(url, partial=False)
+    receipts = receipts_to_read(url, plan, partial=False, split=split)
     limit = limit_of(Uncertainties(url, plan, receipts), max_uncertainty, keep)
+    import ray.data
+
     shards = ray.data.from_items(
         [{"receipt": receipt.model_dump_json()} for receipt in receipts],
         override_num_blocks=len(receipts),

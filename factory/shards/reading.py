@@ -23,8 +23,10 @@ from factory.shards.layout import (
 )
 from factory.shards.manifest import Manifest, receipt_content
 from factory.shards.mask_files import RowImages
-from factory.shards.plan import DATA, Plan, ShardSpec, StoredRow
-from factory.shards.receipts import Hardware, Receipt, fits
+from factory.shards.packing import merged_rows
+from factory.shards.plan import DATA, METADATA, Plan, ShardSpec, StoredRow
+from factory.shards.receipts import Hardware, Receipt, ShardFile, fits
+from factory.shards.splits import SPLITS, Split
 from factory.storage import Entry, Folder, hub
 
 NUM_READERS = 16
@@ -98,20 +100,23 @@ def all_files(url: str) -> dict[str, Entry]:
     return listing
 
 
-def published_files(url: str) -> dict[str, Entry]:
-    """The shards and the receipts by name; costs two listings."""
-    folder = Folder(url)
-    return {**folder.entries(DATA), **folder.entries(SHARDS)}
+def published_files(url: str, plan: Plan) -> dict[str, Entry]:
+    """The files of shards, without masks, and the receipts by name; costs a listing of each of
+    their two or three folders."""
+    folder, found = Folder(url), {}
+    for name in (DATA, SHARDS, *([METADATA] if plan.has_metadata else [])):
+        found.update(folder.entries(name))
+    return found
 
 
 def pending_shards(plan: Plan, published: Mapping[str, Entry]) -> Iterator[ShardSpec]:
-    """The shards whose file or receipt is missing or empty, in order.
+    """The shards of which a file or the receipt is missing or empty, in order.
 
     published: as `published_files` returns it. Receipts are read only when a run finishes.
     """
     filled = {name for name, entry in published.items() if entry.size}
     for spec in map(plan.shard, range(plan.num_shards)):
-        if spec.path not in filled or receipt_name(spec.shard) not in filled:
+        if not filled.issuperset((receipt_name(spec.shard), *spec.paths)):
             yield spec
 
 
@@ -203,20 +208,41 @@ def read_manifest(url: str) -> Manifest:
     return manifest
 
 
-def receipts_to_read(url: str, partial: bool) -> list[Receipt]:
+def receipts_to_read(
+    url: str, plan: Plan, partial: bool, split: Split | None = None
+) -> list[Receipt]:
     """The receipts of a finished dataset's shards in order; with partial, of those that are done.
 
-    Raises UserError as `read_manifest` does, and if none is done.
+    split: what the shards have of it, as `Receipt.of_split` tells; None: all. Raises UserError as
+    `read_manifest` does, if none is done, and for a split that there is not.
     """
-    if not partial:
-        return read_manifest(url).receipts
-    done = read_receipts(url)
-    if not done:
-        command = read_plan(url).command
+    _check_split(url, plan, split)
+    if partial:
+        done = receipts_of(url, plan)
+        receipts = [done[i] for i in sorted(done)]
+    else:
+        receipts = read_manifest(url).receipts
+    if split is not None:
+        receipts = [part for each in receipts if (part := each.of_split(split)) is not None]
+    if not receipts:
+        of_it = "" if split is None else f" that has samples of split {split!r}"
         raise UserError(
-            f"{url}: none of its shards is done yet. Run the same `factory {command}` again."
+            f"{url}: none of its shards{of_it} is done yet. "
+            f"Run the same `factory {plan.command}` again."
         )
-    return [done[i] for i in sorted(done)]
+    return receipts
+
+
+def _check_split(url: str, plan: Plan, split: object) -> None:
+    """Raises UserError for a split that the dataset does not have."""
+    if split is not None and split not in SPLITS:
+        names = " or ".join(map(repr, SPLITS))
+        raise UserError(f"split = {split!r}: must be {names}; None, the default, takes all.")
+    if split is not None and split not in plan.splits:
+        raise UserError(
+            f"split = {split!r}: {url} was made without a validation split. Leave split out, or "
+            "make a dataset with generate.val_fraction."
+        )
 
 
 def check_has_images(url: str, plan: Plan, images: RowImages | None = None) -> None:
@@ -231,24 +257,29 @@ def check_has_images(url: str, plan: Plan, images: RowImages | None = None) -> N
 def read_rows(
     url: str, plan: Plan, receipt: Receipt, images: RowImages | None = None
 ) -> Iterator[StoredRow]:
-    """The samples of a shard as they are stored, in order.
+    """The samples of a shard as they are stored, in order of their keys.
 
-    images: of a dataset of mask files, those that were labelled. Raises UserError if the shard is
+    images: of a dataset of mask files, those that were labelled. Raises UserError if a file is
     missing or altered, DamagedShard.
     """
-    return plan.rows(read_shard(url, receipt), Folder(url).read_bytes, images)
+    return merged_rows(plan, read_shard(url, receipt), Folder(url).read_bytes, images)
 
 
-def read_shard(url: str, receipt: Receipt) -> bytes:
-    """The bytes that the receipt is for. Raises UserError if they are missing or altered."""
-    shard_url = storage.join(url, receipt.path)
+def read_shard(url: str, receipt: Receipt) -> list[bytes]:
+    """The files of a shard that hold samples; see `read_file`."""
+    return [read_file(url, file) for file in receipt.data_files]
+
+
+def read_file(url: str, file: ShardFile) -> bytes:
+    """The bytes that a receipt is for. Raises UserError if they are missing or altered."""
+    file_url = storage.join(url, file.path)
     remedy = "Run `factory repair` on the dataset."
     try:
-        data = storage.read_bytes(shard_url)
+        data = storage.read_bytes(file_url)
     except FileNotFoundError:
-        raise UserError(f"{shard_url}: is missing. {remedy}") from None
+        raise UserError(f"{file_url}: is missing. {remedy}") from None
     if problem := hub.pointer_problem(data):
-        raise UserError(f"{shard_url}: {problem}")
-    if hashlib.sha256(data).hexdigest() != receipt.sha256:
-        raise UserError(f"{shard_url}: is damaged, its sha256 is not its receipt's. {remedy}")
+        raise UserError(f"{file_url}: {problem}")
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise UserError(f"{file_url}: is damaged, its sha256 is not its receipt's. {remedy}")
     return data

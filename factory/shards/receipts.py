@@ -3,11 +3,13 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import (
     BaseModel,
     SerializerFunctionWrapHandler,
@@ -18,10 +20,12 @@ from pydantic import (
 
 from factory.errors import DamagedShard, counted
 from factory.scores import Score
+from factory.shards import tar_metadata
 from factory.shards.columns import SCORE_COLUMNS
 from factory.shards.mask_files import Read
-from factory.shards.plan import Plan, ShardSpec, canonical
+from factory.shards.plan import DATA, Plan, ShardSpec, canonical
 from factory.shards.schema import check_sample, sample_key
+from factory.shards.splits import TRAIN, Split, SplitSize, indices_of
 
 NUM_QUANTILES = 20
 """A receipt keeps at most so many quantiles of uncertainty, so that readers know the range and the
@@ -60,15 +64,47 @@ class Circumstances:
     """The number of samples that were drawn again because a first draw was not finite."""
 
 
+class ShardFile(BaseModel, frozen=True):
+    """A file of a shard."""
+
+    path: str
+    """Relative to the URL of the dataset."""
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Part(Written, frozen=True):
+    """The samples of a shard that are of one split; see `Receipt` for the fields."""
+
+    rows: int
+    first_key: str
+    last_key: str
+    class_pixels: list[int]
+    uncertainty_mean: float
+    uncertainty_max: float
+    uncertainty_min: float | None = None
+    uncertainty_quantiles: list[float] | None = None
+    hit_pixels: list[int] | None = None
+    truth_pixels: list[int] | None = None
+    predicted_pixels: list[int] | None = None
+
+
 class Receipt(Written, frozen=True):
     """A published shard. All of it follows from the plan except seconds, host and made_with."""
 
     run_id: str
     shard: int
     path: str
+    """The shard's first file, whose size and hash follow."""
     rows: int
+    """The samples of the shard, in all its files."""
     bytes: int
     sha256: str
+    others: list[ShardFile] | None = None
+    """The further files of the shard, in order of `ShardSpec.paths`; None if there are none."""
+    splits: dict[Split, Part] | None = None
+    """What the splits have of the shard; None where the dataset has no validation split."""
     first_key: str
     last_key: str
     class_pixels: list[int]
@@ -103,6 +139,40 @@ class Receipt(Written, frozen=True):
         return fields
 
     @property
+    def files(self) -> list[ShardFile]:
+        """All files of the shard but masks, in order of `ShardSpec.paths`."""
+        others = self.others or []
+        rows = self.rows - sum(each.rows for each in others if _has_samples(each))
+        first = ShardFile(path=self.path, rows=rows, bytes=self.bytes, sha256=self.sha256)
+        return [first, *others]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of `files`."""
+        return (self.path, *(each.path for each in self.others or ()))
+
+    @property
+    def data_files(self) -> list[ShardFile]:
+        """Those that hold the samples."""
+        return [file for file in self.files if _has_samples(file)]
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of all files together."""
+        return sum(file.bytes for file in self.files)
+
+    def of_split(self, split: Split) -> "Receipt | None":
+        """The receipt as though the shard had the samples of a split alone; None if it has none."""
+        if self.splits is None:
+            return self if split == TRAIN else None
+        if split not in self.splits:
+            return None
+        first, *others = (f for f in self.files if f"/{split}-" in f.path)
+        changes = {**first.model_dump(exclude={"rows"}), **dict(self.splits[split])}
+        of_one = {"others": others or None, "splits": {split: self.splits[split]}}
+        return self.model_copy(update={**changes, **of_one})
+
+    @property
     def content(self) -> dict[str, Any]:
         """The part that every run of the plan reproduces."""
         return self.model_dump(mode="json", exclude={"seconds", "host", "made_with", "seal"})
@@ -135,47 +205,103 @@ def kinds(receipts: Iterable[Receipt]) -> list[str]:
     return [f"{num:,} of {total}: {kind}" for kind, num in nums.most_common()]
 
 
-def measure(plan: Plan, spec: ShardSpec, data: bytes, read: Read | None = None) -> dict[str, Any]:
-    """The fields of a receipt's content that follow from the shard's bytes.
+def sizes_of_splits(plan: Plan, receipts: Sequence[Receipt]) -> dict[Split, SplitSize]:
+    """How much there is of each split of the plan."""
+    found = {}
+    for split in plan.splits:
+        parts = [part for each in receipts if (part := each.of_split(split)) is not None]
+        files = [file for part in parts for file in part.data_files]
+        found[split] = SplitSize(sum(p.rows for p in parts), sum(file.bytes for file in files))
+    return found
 
-    read: as for `Plan.iterate`. Raises DamagedShard if they do not decode, or if rows, keys, ids or
-    uncertainties are not those of the plan.
+
+def measure(
+    plan: Plan, spec: ShardSpec, files: Mapping[str, bytes], read: Read | None = None
+) -> dict[str, Any]:
+    """The fields of a receipt's content that follow from the bytes of the shard's files.
+
+    files: by name, those of `ShardSpec.paths` at least. read: as for `Plan.iterate`. Raises
+    DamagedShard if they do not decode, or if rows, keys, ids or uncertainties are not those of the
+    plan.
     """
-    num_classes = len(plan.class_names)
-    keys, uncertainties, pixels = [], [], []
-    score_columns = SCORE_COLUMNS if plan.is_scored else ()
-    compared: list[list[tuple[int, ...]]] = [[] for _ in score_columns]
-    for sample in plan.iterate(data, read):
+    found = {
+        split: _measured(plan, spec, split, files[path], read)
+        for split, path in zip(spec.splits, spec.data_paths, strict=True)
+    }
+    for path, tar in zip(spec.metadata_paths, spec.data_paths, strict=False):
+        tar_metadata.check(files[path], files[tar], tar, plan.classes, plan.run, plan.columns)
+    rows = [len(each) for each in found.values()]
+    nums = [*rows, *rows[: len(spec.metadata_paths)]]
+    first, *others = (
+        ShardFile(
+            path=path, rows=num, bytes=len(files[path]), sha256=_sha256(files[path])
+        ).model_dump()
+        for path, num in zip(spec.paths, nums, strict=True)
+    )
+    everything = sorted(chain.from_iterable(found.values()), key=lambda each: each.index)
+    content = {"run_id": plan.run_id, "shard": spec.shard, **first, **_summed(everything)}
+    if others:
+        content["others"] = others
+    if plan.val_fraction is not None:
+        content["splits"] = {split: _summed(each) for split, each in found.items()}
+    return content
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a receipt takes of a sample."""
+
+    index: int
+    uncertainty: float
+    class_pixels: npt.NDArray[np.int64]
+    scores: dict[str, tuple[int, ...]]
+    """The values of SCORE_COLUMNS; none where masks are not compared."""
+
+
+def _measured(
+    plan: Plan, spec: ShardSpec, split: Split, data: bytes, read: Read | None
+) -> list[_Measured]:
+    """The samples of a file, which must be those of a split. Raises DamagedShard."""
+    num_classes, keys, found = len(plan.class_names), [], []
+    wanted = indices_of(spec.start, spec.stop, split, plan.val_fraction)
+    for index, sample in zip_longest(wanted, plan.iterate(data, read)):
+        if sample is None:
+            break
         check_sample(sample, num_classes, plan.channels, plan.is_scored)
-        for counts, name in zip(compared, score_columns, strict=True):
-            counts.append(getattr(sample, name))
         keys.append(sample.key)
-        uncertainties.append(sample.uncertainty)
-        pixels.append(sample.class_pixels(num_classes))
-    if keys != [sample_key(i) for i in range(spec.start, spec.stop)]:
+        scores = {name: getattr(sample, name) for name in SCORE_COLUMNS if plan.is_scored}
+        pixels = sample.class_pixels(num_classes)
+        found.append(_Measured(index, sample.uncertainty, pixels, scores))
+    if keys != [sample_key(i) for i in wanted]:
+        path = dict(zip(spec.splits, spec.data_paths, strict=True))[split]
         raise DamagedShard(
-            f"{spec.path}: {counted(len(keys), 'sample')} {keys[:1]}..{keys[-1:]}, expected "
-            f"{spec.stop - spec.start} from {sample_key(spec.start)}"
+            f"{path}: {counted(len(keys), 'sample')} {keys[:1]}..{keys[-1:]}, expected "
+            f"{len(wanted)} from {sample_key(wanted[0])}"
         )
+    return found
+
+
+def _summed(samples: Sequence[_Measured]) -> dict[str, Any]:
+    """The fields of a `Part`; samples are in order."""
+    uncertainties = [sample.uncertainty for sample in samples]
     return {
-        "run_id": plan.run_id,
-        "shard": spec.shard,
-        "path": spec.path,
-        "rows": len(keys),
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "first_key": keys[0],
-        "last_key": keys[-1],
-        "class_pixels": np.sum(pixels, axis=0).tolist(),
-        "uncertainty_mean": math.fsum(uncertainties) / len(keys),
+        "rows": len(samples),
+        "first_key": sample_key(samples[0].index),
+        "last_key": sample_key(samples[-1].index),
+        "class_pixels": np.sum([sample.class_pixels for sample in samples], axis=0).tolist(),
+        "uncertainty_mean": math.fsum(uncertainties) / len(samples),
         "uncertainty_max": max(uncertainties),
         "uncertainty_min": min(uncertainties),
         "uncertainty_quantiles": quantiles(uncertainties),
         **{
-            name: np.sum(counts, axis=0).tolist()
-            for name, counts in zip(score_columns, compared, strict=True)
+            name: np.sum([sample.scores[name] for sample in samples], axis=0).tolist()
+            for name in samples[0].scores
         },
     }
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def quantiles(values: Sequence[float]) -> list[float]:
@@ -192,9 +318,15 @@ def fits(receipt: Receipt, plan: Plan) -> bool:
     spec = plan.shard(receipt.shard)
     keys = sample_key(spec.start), sample_key(spec.stop - 1)
     return (
-        receipt.path == spec.path
+        receipt.paths == spec.paths
         and receipt.rows == spec.stop - spec.start
+        and (receipt.splits is None) == (plan.val_fraction is None)
         and (receipt.first_key, receipt.last_key) == keys
         and len(receipt.class_pixels) == len(plan.class_names)
+        and [*(receipt.splits or spec.splits)] == [*spec.splits]
         and (receipt.hit_pixels is not None) == plan.is_scored
     )
+
+
+def _has_samples(file: ShardFile) -> bool:
+    return file.path.startswith(f"{DATA}/")

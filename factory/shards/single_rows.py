@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.errors import DamagedShard, counted
-from factory.shards import parquet_pages, webdataset
+from factory.shards import parquet_pages, tar_metadata, webdataset
 from factory.shards.columns import STORED, is_row, pictures_in
 from factory.shards.parquet_pages import Page
 from factory.shards.plan import StoredRow
@@ -134,7 +134,8 @@ def _checked(read: Callable[[], Any]) -> Any:
 
 
 class TarRows:
-    """Samples of a tar: its headers are read once, from which follows where its members lie."""
+    """Samples of a tar without a table beside it: its headers are read once, from which follows
+    where its members lie."""
 
     def __init__(self, file: RangedFile) -> None:
         """Reads all headers, half a kilobyte a member. Raises DamagedShard."""
@@ -147,3 +148,22 @@ class TarRows:
             raise DamagedShard(f"a tar of {counted(len(self._places), 'sample')}")
         place = self._places[row]
         return webdataset.sample_of(self._file.range(place.start, place.stop))
+
+
+class ListedTarRows:
+    """Samples of a tar with a table beside it, which has their fields and says where pictures
+    are."""
+
+    def __init__(self, file: RangedFile, table: bytes) -> None:
+        """table: the bytes of that file, which are proven. Raises DamagedShard."""
+        self._file = file
+        self._table = tar_metadata.read(table)
+
+    def row(self, row: int) -> EncodedSample:
+        """See `SingleRows`."""
+        if row >= self._table.num_rows:
+            raise DamagedShard(f"a tar of {counted(self._table.num_rows, 'sample')}")
+        (fields,) = self._table.slice(row, 1).to_pylist()
+        places = tar_metadata.picture_places(fields)
+        image_png, mask_png = webdataset.pictures_at(self._file.range, fields["key"], *places)
+        return EncodedSample(fields, image_png, mask_png)

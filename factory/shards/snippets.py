@@ -38,6 +38,10 @@ table = pd.DataFrame(dataset["json"])                  # everything but the pict
 # In Parquet shards: df["mask"], not df.mask, which is a pandas method.
 """,
 }
+_METADATA = """\
+import pandas as pd
+table = pd.read_parquet("metadata")                    # everything but the pictures
+"""
 _MASKS = {
     "pandas": """\
 import numpy as np, pandas as pd
@@ -52,6 +56,13 @@ import factory
 samples = factory.open_dataset(".", keep=0.8)          # torch; with the images that were labelled
 """,
 }
+_FACTORY_OF_SPLIT = {
+    "factory": """\
+from factory.shards.reader import ShardDataset, read_dataset
+samples = ShardDataset(".", split="train", keep=0.8)   # torch; the most certain 80 %
+arrays = read_dataset(".", split="train", keep=0.8)    # Ray Data: arrays, for iter_torch_batches
+""",
+}
 _FACTORY = {
     "factory": """\
 from factory.shards.reader import ShardDataset, read_dataset
@@ -61,16 +72,30 @@ arrays = read_dataset(".", keep=0.8)                   # Ray Data: arrays, for i
 }
 
 
-def loading_snippets(format: str, mask_column: str = "mask") -> dict[str, str]:
+def loading_snippets(
+    format: str, mask_column: str = "mask", has_splits: bool = False, has_metadata: bool = False
+) -> dict[str, str]:
     """Code that loads a dataset of this format from its own folder, by the name of the tool.
 
-    mask_column: the name of the masks' column.
+    mask_column: the name of the masks' column. has_splits: True if there is a validation split.
+    has_metadata: True if a table lies beside each tar.
     """
     if format == "png":
         return {**_MASKS, **_MASKS_BESIDE_IMAGES}
-    own = _TAR if format == "webdataset" else _PARQUET
+    own = dict(_TAR if format == "webdataset" else _PARQUET)
+    if has_metadata:
+        own["pandas"] = _METADATA
     named = {tool: _with_mask_named(code, mask_column) for tool, code in own.items()}
-    return {**named, **_FACTORY}
+    if not has_splits:
+        return {**named, **_FACTORY}
+    return {**{tool: _of_splits(code) for tool, code in named.items()}, **_FACTORY_OF_SPLIT}
+
+
+def _of_splits(code: str) -> str:
+    """The code for a dataset of two splits: for training, or it says that it reads both."""
+    of_train = code.replace('"data/*.tar"', '"data/train-*.tar"')
+    comment = "  # of both splits: train-* and validation-*"
+    return re.sub(r'(read_parquet\("\w+"\)) *(#.*)?\n', rf"\1{comment}\n", of_train)
 
 
 def _with_mask_named(code: str, mask_column: str) -> str:

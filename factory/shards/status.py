@@ -53,7 +53,7 @@ class Status:
 def status(url: str) -> Status:
     """The status of a dataset. Raises UserError if there is none, OSError from the storage."""
     plan = read_plan(url)
-    published = published_files(url)
+    published = published_files(url, plan)
     success = read_success(url)
     pending = [spec.stop - spec.start for spec in pending_shards(plan, published)]
     return Status(

@@ -108,9 +108,13 @@ def verify(url: str, level: Level = "hash") -> Verification:
         and len(receipts) == plan.num_shards
         and (manifest is None or manifest.plan.num == plan.num),
         num_shards=len(receipts),
-        num_bytes=sum(receipt.bytes for receipt in receipts.values()),
+        num_bytes=sum(receipt.num_bytes for receipt in receipts.values()),
         findings=sorted(unique.values(), key=lambda finding: finding.name),
-        unproven=[s.shard for s in plan.shards() if s.path in listing and s.shard not in receipts],
+        unproven=[
+            spec.shard
+            for spec in plan.shards()
+            if spec.shard not in receipts and not listing.keys().isdisjoint(spec.paths)
+        ],
     )
 
 
@@ -200,34 +204,24 @@ class _Dataset:
         """Faults of the shards that have a receipt."""
 
         def check(receipt: Receipt) -> list[Finding]:
+            found = self._faults(receipt, level)
             if plan.format == "png":
                 # The hashes of its masks are in a table, which has to be whole to be asked.
-                what = self._fault(plan, receipt, "size" if level == "size" else "hash")
-                if what is None and (masks := self._masks_at_fault(receipt, level)):
-                    return masks
-                what = what or self._fault(plan, receipt, level)
-            else:
-                what = self._fault(plan, receipt, level)
-            return [Finding(receipt.path, what, receipt.shard)] if what else []
+                found = found or self._masks_at_fault(receipt, level)
+            if not found and level == "decode":
+                found = self._not_as_measured(plan, receipt)
+            return [Finding(name, what, receipt.shard) for name, what in found.items()]
 
         with ThreadPoolExecutor(NUM_READERS) as pool:
             found = tracked(pool.map(check, receipts), "verify", len(receipts), "shards")
             return [finding for findings in found for finding in findings]
 
-    def _masks_at_fault(self, receipt: Receipt, level: Level) -> list[Finding]:
-        """Faults of the files beside a shard, which is whole itself."""
-        found = []
+    def _masks_at_fault(self, receipt: Receipt, level: Level) -> dict[str, str]:
+        """What is wrong with the masks of a shard, which is whole itself, by name."""
+        found = {}
         for file in self.masks_of(receipt):
-            entry = self.listing.get(file.name)
-            what = None
-            if entry is None:
-                what = "missing"
-            elif entry.size != file.bytes:
-                what = f"altered: {counted(entry.size, 'byte')}, {file.bytes:,} were written"
-            elif level != "size" and self._sha256(file.name) != file.sha256:
-                what = "altered"
-            if what:
-                found.append(Finding(file.name, what, receipt.shard))
+            if what := self._fault(file.name, file.bytes, None if level == "size" else file.sha256):
+                found[file.name] = what
         return found
 
     def masks_of(self, receipt: Receipt) -> list[MaskFile]:
@@ -238,24 +232,38 @@ class _Dataset:
         except DamagedShard:
             return []
 
-    def _fault(self, plan: Plan, receipt: Receipt, level: Level) -> str | None:
-        """Returns what is wrong with a shard's file; None if nothing is."""
-        entry = self.listing.get(receipt.path)
+    def _faults(self, receipt: Receipt, level: Level) -> dict[str, str]:
+        """What is wrong with the files of a shard, by name; one that is decoded alone is not hashed
+        before."""
+        is_hashed = level == "hash" or (level == "decode" and len(receipt.paths) > 1)
+        found = {}
+        for file in receipt.files:
+            if what := self._fault(file.path, file.bytes, file.sha256 if is_hashed else None):
+                found[file.path] = what
+        return found
+
+    def _fault(self, name: str, num_bytes: int, wanted: str | None) -> str | None:
+        """Returns what is wrong with a file; None if nothing is. wanted: its sha256, if asked."""
+        entry = self.listing.get(name)
         if entry is None:
             return "missing"
-        if entry.size != receipt.bytes:
-            return f"altered: {counted(entry.size, 'byte')}, {receipt.bytes:,} were written"
-        if level == "size":
+        if entry.size != num_bytes:
+            return f"altered: {counted(entry.size, 'byte')}, {num_bytes:,} were written"
+        if wanted is None:
             return None
-        if level == "hash":
-            digest = self._sha256(receipt.path)
-            if isinstance(digest, Finding):
-                return digest.what
-            return None if digest == receipt.sha256 else f"altered: sha256 is {digest}"
-        data = self._read(receipt.path)
-        if isinstance(data, Finding):
-            return data.what
-        return _difference(plan, receipt, data, self.folder.read_bytes)
+        digest = self._sha256(name)
+        if isinstance(digest, Finding):
+            return digest.what
+        return None if digest == wanted else f"altered: sha256 is {digest}"
+
+    def _not_as_measured(self, plan: Plan, receipt: Receipt) -> dict[str, str]:
+        """What is wrong with the files of a shard whose sizes are right, by name."""
+        read = {path: self._read(path) for path in receipt.paths}
+        if lost := {name: data.what for name, data in read.items() if isinstance(data, Finding)}:
+            return lost
+        files = {name: data for name, data in read.items() if isinstance(data, bytes)}
+        what = _difference(plan, receipt, files, self.folder.read_bytes)
+        return {receipt.path: what} if what else {}
 
     def unknown_files(
         self, plan: Plan, manifest: Manifest | None, receipts: Collection[Receipt]
@@ -267,7 +275,7 @@ class _Dataset:
         ours |= {SOURCE} if plan.lists_source else set()
         ours |= {SCORES} if plan.is_scored else set()
         for spec in plan.shards():
-            ours |= {spec.path, receipt_name(spec.shard)}
+            ours |= {*spec.paths, receipt_name(spec.shard)}
         ours |= self._masks(plan, receipts)
         return [
             Finding(name, "foreign: not of this dataset")
@@ -316,10 +324,10 @@ def _attempt(name: str, read: Callable[[], T]) -> T | Finding:
         return Finding(name, f"cannot be read: {storage.describe(error)}")
 
 
-def _difference(plan: Plan, receipt: Receipt, data: bytes, read: Read) -> str | None:
+def _difference(plan: Plan, receipt: Receipt, files: Mapping[str, bytes], read: Read) -> str | None:
     """Returns what a shard's samples have otherwise than its receipt; None if nothing."""
     try:
-        measured = measure(plan, plan.shard(receipt.shard), data, read)
+        measured = measure(plan, plan.shard(receipt.shard), files, read)
     except DamagedShard as error:
         return f"altered: {error}"
     wanted = receipt.content

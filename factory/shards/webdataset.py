@@ -7,14 +7,16 @@ The members' headers differ in name and size alone. So they are made and compare
 import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
 from factory.shards.columns import COLUMNS, MASK_COLUMNS, Column, pictures_of
 from factory.shards.schema import EncodedSample
 
-_FIELDS = ".json"
+_IMAGE, _FIELDS = ".image.png", ".json"
 _NUM_MEMBERS = 3
 _JSON = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
@@ -56,22 +58,50 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
 
     Raises DamagedShard if the bytes are torn or no tar of ours.
     """
+    for fields, image, mask in stored_samples(data):
+        yield EncodedSample(fields, data[image.slice], data[mask.slice])
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a tar."""
+
+    name: str
+    offset: int
+    """Where its content begins in the tar, behind its header."""
+    size: int
+    """The bytes of its content."""
+
+    @property
+    def slice(self) -> slice:
+        """Where its content lies in the tar."""
+        return slice(self.offset, self.offset + self.size)
+
+
+def stored_samples(data: bytes) -> Iterator[tuple[dict[str, Any], Member, Member]]:
+    """The fields of each sample, in order, and where its image and its mask lie.
+
+    Raises DamagedShard as `rows` does.
+    """
     members = _members(data)
     try:
-        for name, image_png in members:
-            key = name.removesuffix(".image.png")
-            (mask_name, mask_png), (json_name, text) = next(members), next(members)
-            known = [f"{key}.{column}.png" for column in MASK_COLUMNS]
-            if name == key or mask_name not in known or json_name != key + _FIELDS:
-                raise DamagedShard(f"members {name}, {mask_name}, {json_name} are no sample")
-            fields = json.loads(text)
+        for image in members:
+            key = image.name.removesuffix(_IMAGE)
+            mask, text = next(members), next(members)
+            if image.name == key or not _is_mask(mask.name, key) or text.name != key + _FIELDS:
+                raise DamagedShard(f"members {image.name}, {mask.name}, {text.name} are no sample")
+            fields = json.loads(data[text.slice])
             if not isinstance(fields, dict) or fields.get("key") != key:
-                raise DamagedShard(f"{json_name} does not hold the fields of {key}")
-            yield EncodedSample(fields, image_png, mask_png)
+                raise DamagedShard(f"{text.name} does not hold the fields of {key}")
+            yield fields, image, mask
     except StopIteration:
         raise DamagedShard("a tar whose last sample lacks members") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedShard(f"not a whole tar shard ({error})") from None
+
+
+def _is_mask(name: str, key: str) -> bool:
+    return name in [f"{key}.{column}.png" for column in MASK_COLUMNS]
 
 
 def places_of_samples(read: Callable[[int, int], bytes], size: int) -> list[range]:
@@ -95,17 +125,36 @@ def sample_of(members: bytes) -> EncodedSample:
     return next(rows(members + bytes(2 * _BLOCK)))
 
 
-def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """The members' names and contents, up to the end mark."""
+def pictures_at(
+    read: Callable[[int, int], bytes], key: str, image: slice, mask: slice
+) -> tuple[bytes, bytes]:
+    """The image and the mask of a sample, read at once from where their contents lie in a tar.
+
+    read: as for `places_of_samples`. Raises DamagedShard unless their headers are before them.
+    """
+    start = image.start - _BLOCK
+    data = read(start, mask.stop)
+    found = []
+    for place in (image, mask):
+        content = data[place.start - start : place.stop - start]
+        name, size = _read_header(data[place.start - start - _BLOCK : place.start - start])
+        named = name == key + _IMAGE if place is image else _is_mask(name, key)
+        if not named or not size == len(content) == place.stop - place.start:
+            raise DamagedShard(f"a tar that has {name} where a picture of {key} should be")
+        found.append(content)
+    return found[0], found[1]
+
+
+def _members(data: bytes) -> Iterator[Member]:
+    """The members, up to the end mark."""
     start = 0
     while any(header := data[start : start + _BLOCK]):
         name, size = _read_header(header)
         start += _BLOCK
-        content = data[start : start + size]
-        if len(content) != size:
+        if start + size > len(data):
             raise DamagedShard(f"{name} is cut off")
-        yield name, content
-        start += size + len(_padding(content))
+        yield Member(name, start, size)
+        start += size + -size % _BLOCK
     end = data[start:]
     if len(end) < 2 * _BLOCK or any(end):
         raise DamagedShard("a tar without its end: cut off, or a member's header is damaged")

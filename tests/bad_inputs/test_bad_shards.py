@@ -57,7 +57,7 @@ TAR = GOOD["webdataset"]
 def refused(form: Format, data: bytes, words: str, folder: Path) -> None:
     plan = plan_of(form)
     with pytest.raises(DamagedShard) as refusal:
-        measure(plan, plan.shards()[0], data)
+        measure(plan, plan.shards()[0], {plan.shards()[0].path: data})
     message = str(refusal.value)
     assert words in message and len(message) < 500 and "\n" not in message, message
     assert not list(folder.iterdir())
@@ -308,6 +308,6 @@ def test_bad_parquet_is_refused(name: str, folder: Path) -> None:
 def test_the_good_shards_that_the_bad_ones_are_made_of_are_good() -> None:
     for form, data in GOOD.items():
         plan = plan_of(form)
-        assert measure(plan, plan.shards()[0], data)["rows"] == 2
+        assert measure(plan, plan.shards()[0], {plan.shards()[0].path: data})["rows"] == 2
     assert json.loads(TAR[members()[2] + BLOCK :].partition(b"\0")[0])["key"] == "000000000"
     assert np.array_equal(pq.read_table(pa.BufferReader(GOOD["parquet"]))["key"], KEYS)

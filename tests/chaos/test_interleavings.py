@@ -512,14 +512,13 @@ publish = Ledger.publish
 def receipt_first(
     ledger: Ledger,
     spec: ShardSpec,
-    data: bytes,
+    files: dict[str, bytes],
     circumstances: Circumstances,
     replace: bool,
-    beside: dict[str, bytes],
 ) -> Receipt:
-    content = {**measure(ledger.plan, spec, data), **asdict(circumstances)}
+    content = {**measure(ledger.plan, spec, files), **asdict(circumstances)}
     ledger._publish_receipt(Receipt(**content))
-    return publish(ledger, spec, data, circumstances, replace, beside)
+    return publish(ledger, spec, files, circumstances, replace)
 
 
 MUTANTS: dict[str, tuple[Any, str, Any, str]] = {

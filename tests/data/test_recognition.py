@@ -119,6 +119,10 @@ def test_splits_that_are_folders_of_images_and_of_masks_are_told(tmp_path: Path)
     assert found.splits["val"] == {"images": "images/val", "masks": "masks/val"}
 
 
+TABLES = (("data", "tar"), ("metadata", "parquet"))
+"""Folders and endings of a dataset of ours that has tables beside its tars."""
+
+
 @pytest.mark.parametrize(
     ("image", "mask", "of_train"),
     [
@@ -146,6 +150,12 @@ def test_splits_that_are_folders_of_images_beside_masks_are_told(
         (["train-0.parquet", "test-0.parquet"], "parquet", {"train", "test"}),
         (["0001.tar", "0002.tar"], "webdataset", set()),
         (["train/0.tar", "val/0.tar"], "webdataset", {"train", "val"}),
+        (
+            ["_factory/run.json", "_factory/source.parquet"]
+            + [f"{name}/{s}-0.{e}" for name, e in TABLES for s in ("train", "validation")],
+            "webdataset",
+            {"train", "validation"},
+        ),
     ],
 )
 def test_shards_are_found_with_their_splits(

@@ -8,6 +8,7 @@ import numpy as np
 
 from factory.classes import Classes
 from factory.shards.ledger import Ledger
+from factory.shards.packing import pack
 from factory.shards.plan import Plan
 from factory.shards.receipts import Circumstances
 from factory.shards.schema import Sample, sample_key
@@ -56,8 +57,8 @@ def write(
     ledger.start("generate: {license: cc0-1.0}\n", {"python": "3"})
     samples = [draw(i, *size) for i in range(num)]
     for spec in plan.shards():
-        data = plan.encode(samples[spec.start : spec.stop])
-        ledger.publish(spec, data, Circumstances(seconds=0.5, host="here"))
+        files = pack(plan, spec, list(map(plan.encode_sample, samples[spec.start : spec.stop])))
+        ledger.publish(spec, files, Circumstances(seconds=0.5, host="here"))
     ledger.finish("A test.", "cc0-1.0")
     return samples
 

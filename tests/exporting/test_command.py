@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+import yaml
 
 import factory
 from factory import storage
@@ -93,7 +94,7 @@ def test_an_export_goes_on_at_the_next_shard(
     read: list[int] = []
     honest = reading.read_shard
 
-    def read_shard(url: str, receipt: Any) -> bytes:
+    def read_shard(url: str, receipt: Any) -> list[bytes]:
         read.append(receipt.shard)
         return honest(url, receipt)
 
@@ -317,8 +318,8 @@ def test_a_dataset_of_which_a_key_would_lead_out_of_the_folder_is_refused(
         def __getattr__(self, name: str) -> Any:
             return getattr(self.plan, name)
 
-        def rows(self, data: bytes) -> Any:
-            for row in self.plan.rows(data):
+        def rows(self, data: bytes, *rest: Any) -> Any:
+            for row in self.plan.rows(data, *rest):
                 yield type(row)({**row.fields, "key": "../../x"}, row.image_png, row.mask_png)
 
     monkeypatch.setattr(
@@ -345,7 +346,7 @@ def test_few_shards_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     read, written, most = [0], [0], [0]
     honest_read, honest_record = reading.read_shard, ExportLedger.record
 
-    def read_shard(*given: Any) -> bytes:
+    def read_shard(*given: Any) -> list[bytes]:
         read[0] += 1
         most[0] = max(most[0], read[0] - written[0])
         return honest_read(*given)
@@ -461,3 +462,83 @@ def test_a_dataset_of_version_0_1_is_exported_or_refused_with_a_format_that_take
         assert "is of version 0.1" in told and "--to webdataset or imagefolder" in told
     else:
         assert factory.export(dataset, to, tmp_path / "out") == {"train": 5}
+
+
+@pytest.fixture(params=["parquet", "webdataset"])
+def parted(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A dataset with a validation split of its own."""
+    url = str(tmp_path / "parted")
+    recipe = {"seed": 0, "val_fraction": 0.3}
+    if request.param == "webdataset":
+        recipe["metadata_files"] = True
+    made.write(url, format=request.param, recipe=recipe)
+    return url
+
+
+def test_the_splits_of_a_dataset_are_those_of_its_export(
+    parted: str, dataset: str, tmp_path: Path
+) -> None:
+    """As a share for validation parts a dataset that has none."""
+    for to in ("folder", "yolo", "imagefolder", "parquet"):
+        num = factory.export(parted, to, tmp_path / to)
+        assert num == factory.export(dataset, to, tmp_path / f"{to}-val", val=0.3)
+        assert num["train"] and num["val"]
+        one, other = (
+            {n: data for n, data in made.contents(str(tmp_path / name)).items() if is_picture(n)}
+            for name in (to, f"{to}-val")
+        )
+        assert one == other
+    assert factory.export(parted, "folder", tmp_path / "folder", val=0.3) == num
+
+
+def is_picture(name: str) -> bool:
+    return name.endswith((".png", ".txt"))
+
+
+def test_another_share_than_that_of_the_dataset_is_refused(
+    parted: str, dataset: str, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out")
+    told = refused(parted, "--to", "coco", "--val", "0.2", "--out", out)
+    assert "has a validation split of its own, of 0.3" in told and "Leave val out" in told
+    told = refused(dataset, "--to", "coco", "--split", "train", "--out", out)
+    assert "has no validation split" in told and "give val, too" in told
+    told = refused(parted, "--to", "coco", "--split", "val", "--out", out)
+    assert "split = 'val': must be one of train, validation" in told
+
+
+@pytest.mark.parametrize("to", STORED)
+def test_one_split_alone_is_what_the_whole_export_has_of_it(
+    to: str, dataset: str, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"val": 0.3, "keep": 0.9}
+    whole = factory.export(dataset, to, tmp_path / "whole", **options)
+    all_files = made.contents(str(tmp_path / "whole"))
+    found: dict[str, bytes] = {}
+    for split, name in (("train", "train"), ("validation", "val")):
+        num = factory.export(dataset, to, tmp_path / split, split=split, **options)
+        assert num == {name: whole[name]}
+        found |= made.contents(str(tmp_path / split))
+    pictures = {name: data for name, data in all_files.items() if is_of_pairs(name)}
+    assert pictures and pictures == {n: data for n, data in found.items() if is_of_pairs(n)}
+
+
+def is_of_pairs(name: str) -> bool:
+    return name.endswith((".png", ".parquet", ".tar")) and not name.startswith("_export")
+
+
+def test_the_file_of_yolo_names_the_images_that_there_are(dataset: str, tmp_path: Path) -> None:
+    for split, name in (("train", "train"), ("validation", "val")):
+        factory.export(dataset, "yolo", tmp_path / split, val=0.3, split=split)
+        content = yaml.safe_load((tmp_path / split / "data.yaml").read_text())
+        assert content["train"] == content["val"] == f"images/{name}"
+
+
+def test_exports_of_all_splits_tell_no_split(dataset: str, tmp_path: Path) -> None:
+    """So that exports that older versions began go on."""
+    factory.export(dataset, "folder", tmp_path / "out", val=0.3)
+    told = json.loads((tmp_path / "out" / "_export" / "export.json").read_text())
+    assert "split" not in told["options"]
+    factory.export(dataset, "folder", tmp_path / "one", val=0.3, split="train")
+    told = json.loads((tmp_path / "one" / "_export" / "export.json").read_text())
+    assert told["options"]["split"] == "train"

@@ -24,6 +24,7 @@ from factory.generation.repair import repair
 from factory.labeling.fitting import image_maps
 from factory.png import encode_png
 from factory.report import write_report
+from factory.shards.packing import merged_rows
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_manifest, read_shard
 from factory.shards.schema import Sample
@@ -44,7 +45,8 @@ def samples_of(url: str) -> list[Sample]:
     """All samples of a finished dataset."""
     manifest = read_manifest(url)
     shards = [read_shard(url, receipt) for receipt in manifest.receipts]
-    return [sample for data in shards for sample in manifest.plan.iterate(data)]
+    rows = [row for files in shards for row in merged_rows(manifest.plan, files)]
+    return [row.decoded() for row in rows]
 
 
 def shard_bytes(folder: Path) -> dict[str, bytes]:

@@ -52,7 +52,8 @@ def make_dataset(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[...
         Ledger(url, plan).start("generate: {}\n", {"python": "3"})
         for spec in plan.shards():
             data = plan.encode([draw(i) for i in range(spec.start, spec.stop)])
-            Ledger(url, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
+            circumstances = Circumstances(seconds=1.0, host="here")
+            Ledger(url, plan).publish(spec, {spec.path: data}, circumstances)
         Ledger(url, plan).finish(description, license)
         return url
 

@@ -182,7 +182,7 @@ def test_a_shard_runs_nothing_and_is_refused(
     import ray.data  # noqa: F401
 
     shards: list[bytes] = []
-    monkeypatch.setattr(reading, "read_shard", lambda url, receipt: shards[-1])
+    monkeypatch.setattr(reading, "read_shard", lambda url, receipt: shards[-1:])
     samples = ShardDataset(dataset)
     for artefact in live:
         shards.append(artefact.data)

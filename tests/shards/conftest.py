@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from factory.shards.ledger import Ledger
+from factory.shards.packing import pack
 from factory.shards.plan import Plan
 from factory.shards.receipts import Circumstances
 from factory.shards.schema import EncodedSample, Sample, encode_sample, sample_key
@@ -64,8 +65,9 @@ def write_dataset(make_samples) -> Callable[[str, Plan], None]:
     def write(url: str, plan: Plan) -> None:
         Ledger(url, plan).start("num: 7\n", {"python": "3"})
         for spec in plan.shards():
-            data = plan.encode(make_samples(spec.stop - spec.start, spec.start))
-            Ledger(url, plan).publish(spec, data, Circumstances(seconds=0.5, host="here"))
+            samples = make_samples(spec.stop - spec.start, spec.start)
+            files = pack(plan, spec, list(map(plan.encode_sample, samples)))
+            Ledger(url, plan).publish(spec, files, Circumstances(seconds=0.5, host="here"))
         Ledger(url, plan).finish("A test.", "cc0-1.0")
 
     return write

@@ -17,11 +17,13 @@ def test_the_hubs_own_parser_reads_what_the_card_says(tmp_path, make_plan, write
     assert data.annotations_creators == ["machine-generated"]
     assert data.source_datasets == ["original"]
     assert data.license == "cc0-1.0" and data.size_categories == ["n<1K"]
-    assert data.dataset_info["splits"] == [{"name": "train", "num_examples": 7}]
+    num_bytes = sum(path.stat().st_size for path in Path(tmp_path, "out", "data").iterdir())
+    split = {"name": "train", "num_bytes": num_bytes, "num_examples": 7}
+    assert data.dataset_info["splits"] == [split]
 
 
 def test_the_counts_of_the_splits_are_those_that_datasets_finds(
-    tmp_path, make_plan, write_dataset, monkeypatch
+    tmp_path, make_plan, write_dataset, monkeypatch, caplog
 ):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     import datasets
@@ -30,3 +32,4 @@ def test_the_counts_of_the_splits_are_those_that_datasets_finds(
     options = {"cache_dir": str(tmp_path / "cache"), "verification_mode": "all_checks"}
     loaded = datasets.load_dataset(str(tmp_path / "out"), **options)
     assert {name: len(rows) for name, rows in loaded.items()} == {"train": 7}
+    assert caplog.messages == []

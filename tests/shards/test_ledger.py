@@ -45,7 +45,7 @@ def start(url, plan, config="a: 1\n"):
 
 def put(url, plan, spec, data, replace=False, **changes):
     circumstances = Circumstances(**{"seconds": 1.0, "host": "here", **changes})
-    return Ledger(url, plan).publish(spec, data, circumstances, replace)
+    return Ledger(url, plan).publish(spec, {spec.path: data}, circumstances, replace)
 
 
 def pending(url, plan):
@@ -146,6 +146,10 @@ def test_every_setting_changes_the_run_id_and_their_order_does_not(make_plan):
         {"class_names": ("a",)},
         {"palette": ((0, 0, 256),) * 3},
         {"unknown": 1},
+        {"recipe": {"val_fraction": 0}},
+        {"recipe": {"val_fraction": 1.0}},
+        {"recipe": {"val_fraction": "0.1"}},
+        {"recipe": {"val_fraction": None}},
     ],
 )
 def test_a_plan_that_cannot_be_kept_is_refused(make_plan, change):

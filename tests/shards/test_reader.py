@@ -285,8 +285,8 @@ def test_fewer_shards_than_consumers_are_told_once(url):
 def test_unfinished_data_is_read_only_when_asked_for(tmp_path, make_plan, make_samples):
     dataset, plan = str(tmp_path / "out"), make_plan()
     Ledger(dataset, plan).start("", {})
-    data = plan.encode(make_samples(3, 3))
-    Ledger(dataset, plan).publish(plan.shard(1), data, Circumstances(seconds=0.0, host=""))
+    spec, data = plan.shard(1), plan.encode(make_samples(3, 3))
+    Ledger(dataset, plan).publish(spec, {spec.path: data}, Circumstances(seconds=0.0, host=""))
     for read in (ShardDataset, read_dataset):
         with pytest.raises(UserError, match="unfinished"):
             read(dataset)
@@ -338,9 +338,8 @@ def test_a_dataset_that_is_being_extended_is_read_as_it_was(
     write_dataset(dataset, plan)
     larger = plan.extended(10)
     Ledger(dataset, larger).start("", {})
-    Ledger(dataset, larger).publish(
-        larger.shard(3), larger.encode(make_samples(3, 7)), Circumstances(seconds=0, host="")
-    )
+    spec, data = larger.shard(3), larger.encode(make_samples(3, 7))
+    Ledger(dataset, larger).publish(spec, {spec.path: data}, Circumstances(seconds=0, host=""))
     assert keys(ShardDataset(dataset)) == KEYS[:7]
     assert keys(ShardDataset(dataset, keep=1)) == KEYS[:7]
     assert keys(ShardDataset(dataset, partial=True)) == KEYS[:10]

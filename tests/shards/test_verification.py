@@ -76,7 +76,7 @@ def test_an_unfinished_dataset_is_looked_at_as_far_as_it_is(url, make_plan, make
     Ledger(url, plan).start("", {})
     for spec in plan.shards()[:2]:
         data = plan.encode(make_samples(3, spec.start))
-        Ledger(url, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
+        Ledger(url, plan).publish(spec, {spec.path: data}, Circumstances(seconds=1.0, host="here"))
     found = verify(url)
     assert (found.findings, found.finished, found.num_shards) == ([], False, 2)
     # In the making: a shard is written before its receipt.
@@ -125,7 +125,7 @@ def test_status_tells_done_missing_and_rate(tmp_path, make_plan, make_samples):
     assert state.pairs_per_second is None and state.seconds_left is None
     for spec in plan.shards()[:2]:
         data = plan.encode(make_samples(3, spec.start))
-        Ledger(url, plan).publish(spec, data, Circumstances(seconds=1.0, host="here"))
+        Ledger(url, plan).publish(spec, {spec.path: data}, Circumstances(seconds=1.0, host="here"))
         os.utime(f"{url}/_factory/shards/{spec.shard:05d}.json", (0, 1000 + 2 * spec.shard))
     state = status(url)
     assert (state.shards_done, state.pairs_done, state.finished) == (2, 6, False)
@@ -144,7 +144,7 @@ def with_receipts_at(tmp_path, make_plan, make_samples) -> Callable[[list[float]
         ledger.start("", {})
         for spec, written in zip(plan.shards(), times, strict=False):
             data = plan.encode(make_samples(1, spec.start))
-            ledger.publish(spec, data, Circumstances(seconds=seconds, host="here"))
+            ledger.publish(spec, {spec.path: data}, Circumstances(seconds=seconds, host="here"))
             os.utime(f"{url}/_factory/shards/{spec.shard:05d}.json", (0, written))
         return url
 

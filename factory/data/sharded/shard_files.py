@@ -11,10 +11,11 @@ from itertools import islice
 
 from factory import storage
 from factory.data import archives, listing
+from factory.data.listing import DATA, RUN
 from factory.data.trees import FolderTree, Tree
 from factory.errors import Problems, counted, some
 
-_RUN, _SUCCESS, _DATA, _CLASSES = "_factory/run.json", "_SUCCESS", "data/", "id2label.json"
+_SUCCESS, _CLASSES = "_SUCCESS", "id2label.json"
 """Files of the datasets that `factory generate` writes."""
 _BRACES = re.compile(r"\{(?:(?P<first>\d+)\.\.(?P<last>\d+)|(?P<words>[^{},]*(?:,[^{},]*)+))\}")
 _MAX_FILES = 100_000
@@ -108,7 +109,7 @@ def _files(url: str, ending: str, problems: Problems) -> ShardFiles | None:
         return ShardFiles(FolderTree(above), (name,))
     tree = FolderTree(url)
     every = tree.names()
-    if _RUN in every:
+    if RUN in every:
         return _of_dataset(tree, every, ending, problems)
     names = tuple(each for each in every if each.lower().endswith(ending))
     packed = [each for each in every if each.lower().endswith(_PACKED)] if ending == ".tar" else []
@@ -160,10 +161,10 @@ def _of_dataset(
     if _SUCCESS not in every:
         problems.add(
             f"{tree.url}: is a dataset that is not finished. Run its `factory generate` again, or "
-            f"name the shards that are there: `url: {tree.url_of(_DATA.rstrip('/'))}`."
+            f"name the shards that are there: `url: {tree.url_of(DATA.rstrip('/'))}`."
         )
         return None
-    names = tuple(n for n in every if n.startswith(_DATA) and n.lower().endswith(ending))
+    names = tuple(n for n in every if n.startswith(DATA) and n.lower().endswith(ending))
     if not names:
         kind = "parquet" if ending != ".parquet" else "webdataset"
         problems.add(f"{tree.url}: its shards are no {ending} files. Set `kind: {kind}`.")

@@ -67,7 +67,7 @@ class YoloFormat:
         """See `Format`."""
         names = self.source.classes.names
         content = {
-            "train": "images/train",
+            "train": f"images/{self.source.options.splits[0]}",
             # ultralytics asks for both.
             "val": f"images/{self.source.options.splits[-1]}",
             "names": {i: names[n] for i, n in enumerate(objects.categories(self.source))},
@@ -82,6 +82,8 @@ class YoloFormat:
             notes.append(
                 "data.yaml names the training images for validation, too: give --val to part them"
             )
+        elif len(self.source.options.splits) == 1:
+            notes.append("data.yaml names the images of one split for training and validation")
         return notes + objects.loss_note(summary, self.source, "ultralytics")
 
 

@@ -6,12 +6,12 @@ would need at least.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,18 @@ import measuring
 from measuring import Row
 
 ROOT = Path(__file__).parents[1]
+_MEASURE = """
+import json, os, sys, time
+started = time.perf_counter()
+process = os.spawnv(os.P_NOWAIT, sys.argv[2], sys.argv[2:])
+_, status, used = os.wait4(process, 0)
+seconds = time.perf_counter() - started
+with open(sys.argv[1], "w") as file:
+    json.dump([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**10], file)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""Runs a command and writes what it took to a file. The memory that a process is told to have had
+at most is no less than that of the process that started it, so that a small one starts it."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +104,15 @@ def inspected(checkout: Path, folder: Path, kind: str) -> Run:
     section = "unlabelled" if kind == "folder" else "labelled"
     text = f"data.{section}={annotated_images.source(folder, kind)}"
     command = [sys.executable, "-m", "factory", "inspect", "--set=preset=64px", f"--set={text}"]
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout)},
-    )
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} exited with {process.returncode}")
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**10, output)
+    with tempfile.NamedTemporaryFile("r") as used:
+        done = subprocess.run(
+            [sys.executable, "-c", _MEASURE, used.name, *command],
+            check=True,
+            stdout=subprocess.PIPE,
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+        )
+        return Run(*json.load(used), done.stdout)
 
 
 if __name__ == "__main__":

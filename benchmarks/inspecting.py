@@ -112,7 +112,8 @@ def inspected(checkout: Path, folder: Path, kind: str) -> Run:
             cwd=checkout,
             env={**os.environ, "PYTHONPATH": str(checkout)},
         )
-        return Run(*json.load(used), done.stdout)
+        seconds, processor_seconds, memory = json.load(used)
+    return Run(seconds, processor_seconds, memory, done.stdout)
 
 
 if __name__ == "__main__":

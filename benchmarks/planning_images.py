@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -83,7 +83,7 @@ def rates(what: str, num: int, runs: int, work: Callable[[], object]) -> list[Ro
     ]
 
 
-def planning(source: dict[str, object]) -> Callable[[], object]:
+def planning(source: Mapping[str, object]) -> Callable[[], object]:
     """Lists the images of a source for the toy models."""
     keys = [("models.ddpm_url", "toy"), ("models.ensemble_url", "toy"), ("label.source", source)]
     config = load_config(None, keys)

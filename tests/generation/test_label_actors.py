@@ -15,6 +15,7 @@ from factory.generation.command import label
 from factory.shards.verification import verify
 from tests.generation.conftest import LabelConfig
 from tests.generation.test_command import wait_until
+from tests.generation.test_label_scores import put_masks, source_of
 from tests.ray_processes import POOL_ACTOR
 
 
@@ -24,18 +25,24 @@ def shard_bytes(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.ray
-def test_one_actor_two_actors_and_a_process_alone_make_the_same_bytes(
-    ray_session: str, label_config: LabelConfig, tmp_path: Path
+def test_one_actor_two_actors_and_a_process_alone_make_the_same_bytes_and_scores(
+    ray_session: str, label_config: LabelConfig, photos: Path, tmp_path: Path
 ) -> None:
-    made = []
+    names = [str(path.relative_to(photos)) for path in sorted(photos.rglob("*.png"))]
+    put_masks(tmp_path / "masks", *names)
+    source = source_of(tmp_path, images="photos")
+    made, scores = [], set()
     pools: dict[str, dict[str, object]] = {
         "here": {"workers": "here"},
         "one": {"workers": "ray", "min_actors": 1, "max_actors": 1},
         "two": {"workers": "ray", "min_actors": 2, "max_actors": 2},
     }
     for name, keys in pools.items():
-        label(label_config(url=str(tmp_path / name), samples_per_shard=1, **keys))
+        out = {"url": str(tmp_path / name), "source": source}
+        label(label_config(samples_per_shard=1, **out, **keys))
         made.append(shard_bytes(tmp_path / name))
+        scores.add((tmp_path / name / "scores.json").read_bytes())
+    assert len(scores) == 1
     assert made[0] == made[1] == made[2] and len(made[0]) == 7
 
 

@@ -7,7 +7,7 @@ Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete but res
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from factory import __version__, storage, streams
@@ -125,17 +125,33 @@ def _tell_next(command: Command, config: Config, args: argparse.Namespace) -> No
 
 
 def _overrides(command: Command, args: argparse.Namespace) -> list[tuple[str, Any]]:
-    """The keys that are set by --set and then by flags, with their values."""
-    overrides = [parse_override(text) for text in args.set]
+    """The keys that are set by --set and by flags, with their values, in the order in which they
+    count."""
     # An argument without a flag is called as its key.
     keys = [options.get("dest", name) for name, options in command.arguments.items()]
-    return overrides + [(key, value) for key in keys if (value := getattr(args, key)) is not None]
+    flags = [(key, value) for key in keys if (value := getattr(args, key)) is not None]
+    return _in_order([parse_override(text) for text in args.set], flags)
 
 
 def _config(command: Command, args: argparse.Namespace) -> Config:
     """The config of a file or a recipe, with overrides and then with flags."""
     file = recipe_file(args.recipe) if args.recipe is not None else args.config
     return load_config(file, _overrides(command, args))
+
+
+def _in_order(
+    overrides: Sequence[tuple[str, Any]], flags: Sequence[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
+    """Overrides, then flags, then overrides of keys in a section that a flag names.
+
+    Raises UserError where both name the same section: one of them would be for nothing.
+    """
+    sections = [key for key, value in flags if isinstance(value, Mapping)]
+    for key, _ in overrides:
+        if key in sections:
+            raise UserError(f"--set {key}=...: an argument of the command names it, too. Drop one.")
+    inner = [one for one in overrides if one[0].startswith(tuple(f"{key}." for key in sections))]
+    return [*(one for one in overrides if one not in inner), *flags, *inner]
 
 
 def _line(error: BaseException) -> str:

@@ -215,6 +215,15 @@ def test_a_flag_wins_over_set_and_set_over_the_file(capsys, tmp_path):
     assert (found["num"], found["seed"], found["batch_size"]) == (3, 2, 1)
 
 
+def test_keys_of_a_section_that_an_argument_names_are_set_within_it(capsys, tmp_path, refused):
+    command = ["label", str(tmp_path), "--print-config", "--set"]
+    main([*command, "label.source.fit=tile"])
+    found = yaml.safe_load(capsys.readouterr().out)["label"]["source"]
+    assert (found["url"], found["fit"]) == (str(tmp_path), "tile")
+    message = refused(*command, "label.source={kind: folder, url: other, fit: tile}")
+    assert "--set label.source=...: an argument of the command names it, too" in message
+
+
 def test_a_dry_run_checks_and_writes_nothing(tiny_config, tmp_path, capsys):
     config: Config = tiny_config()
     file = tmp_path / "config.yaml"

@@ -4,19 +4,15 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-import yaml
-
+from factory.data import yolo_description
 from factory.data.candidates import SPLITS, Candidate, Files
 from factory.data.trees import Tree
 from factory.errors import UnreadableImage, UserError
-from factory.yaml_reading import parse_yaml
 
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _LABELME_KEYS = (b'"shapes"', b'"imagePath"')
 _MAX_JSONS = 200
 """JSON files are looked into where they are no more: others are labels of single images."""
-_DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
-_SPLITS = ("train", "val", "test")
 _NUM_LOOKED_INTO = 8
 _MIN_NUMBERS = 7
 """A class and three points; fewer are a box, which is no mask."""
@@ -26,6 +22,8 @@ def found_in(files: Files) -> Iterator[Candidate]:
     """Yields the sections that are there."""
     if files.pictures:
         yield from _coco(files) or _yolo(files) or _labelme(files)
+    else:
+        yield from _labelme_alone(files)
 
 
 def _coco(files: Files) -> list[Candidate]:
@@ -53,7 +51,6 @@ def _split_in(name: str) -> str | None:
 
 def _yolo(files: Files) -> list[Candidate]:
     """Images, and texts of outlines; or the description of them."""
-    described = [n for n in files.names if PurePosixPath(n).name.lower() in _DESCRIPTIONS]
     texts = {name for name in files.names if name.endswith(".txt")}
     labels = [name for image in files.pictures if (name := _text_of(image)) in texts]
     if not labels or 2 * len(labels) < len(files.pictures):
@@ -62,9 +59,12 @@ def _yolo(files: Files) -> list[Candidate]:
     if not any(_has_outlines(files.tree, name) for name in few):
         return []
     keys = {"kind": "yolo", "url": files.url}
+    described = yolo_description.descriptions_among(files.tree, files.names)
     if len(described) != 1:
         return [Candidate(keys)]
-    keys["url"] = files.below(described[0].rpartition("/")[0])
+    folder = described[0].rpartition("/")[0]
+    if all(name.startswith(f"{folder}/") for name in labels):
+        keys["url"] = files.below(folder)
     there = _splits_of(files.tree, described[0])
     splits = {split: {"split": split} for split in there} if len(there) > 1 else {}
     return [Candidate(keys, splits, needs_split=bool(splits))]
@@ -78,11 +78,23 @@ def _labelme(files: Files) -> list[Candidate]:
         for name in files.names
         if name.lower().endswith(".json") and PurePosixPath(name).stem in stems
     ]
-    few = jsons[:: max(1, len(jsons) // _NUM_LOOKED_INTO)]
-    if not few or not all(_holds(files.tree, name, _LABELME_KEYS) for name in few):
+    if not _most_hold(files.tree, jsons, _LABELME_KEYS):
         return []
     lacking = {"unannotated": "skip"} if len(jsons) < len(files.pictures) else {}
     return [Candidate({"kind": "labelme", "url": files.url, **lacking})]
+
+
+def _labelme_alone(files: Files) -> list[Candidate]:
+    """labelme's JSONs that hold their images."""
+    jsons = [name for name in files.names if name.lower().endswith(".json")]
+    there = _most_hold(files.tree, jsons, (*_LABELME_KEYS, b'"imageData"'))
+    return [Candidate({"kind": "labelme", "url": files.url})] if there else []
+
+
+def _most_hold(tree: Tree, names: Sequence[str], words: Sequence[bytes]) -> bool:
+    """True if most of a few files have all of these words; a damaged one is told by its reader."""
+    few = names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
+    return 2 * sum(_holds(tree, name, words) for name in few) > len(few)
 
 
 def _text_of(image: str) -> str:
@@ -98,7 +110,7 @@ def _text_of(image: str) -> str:
 def _has_outlines(tree: Tree, name: str) -> bool:
     """True if all lines of a text are a class and an outline."""
     try:
-        lines = tree.read(name).decode().split("\n")
+        lines = tree.read(name).decode("utf-8-sig").split("\n")
         numbers = [[float(word) for word in line.split()] for line in lines if line.strip()]
     except (OSError, UnreadableImage, ValueError):
         return False
@@ -108,10 +120,9 @@ def _has_outlines(tree: Tree, name: str) -> bool:
 def _splits_of(tree: Tree, name: str) -> list[str]:
     """The splits that a description names."""
     try:
-        content = parse_yaml(tree.read(name).decode())
-    except (OSError, UnreadableImage, UserError, yaml.YAMLError, ValueError):
-        return []
-    return [split for split in _SPLITS if isinstance(content, dict) and content.get(split)]
+        return list(yolo_description.description_at(tree, name).splits)
+    except (OSError, UnreadableImage, UserError):
+        return []  # which its reader tells
 
 
 def _holds(tree: Tree, name: str, words: Sequence[bytes]) -> bool:

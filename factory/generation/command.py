@@ -47,13 +47,14 @@ def _prepare(config: Config, stage: Stage, models: Models | None = None) -> _Pre
     settings: ShardsConfig = config.label if stage == "label" else config.generate
     _check_workers(settings)
     models = models or load_models(config)
-    wanted = planned(config, stage, models)
     url = settings.url
+    # Before the plan, for which all images may have to be read.
     if not storage.check_writable(url):
         tell(
             f"warning: {url}: this store replaces files in spite of create-only writes. Never run "
             "two commands on one dataset at once there."
         )
+    wanted = planned(config, stage, models)
     read_hardware(url)
     extend = stage == "generate" and config.generate.extend
     ledger = Ledger.resolve(url, wanted.plan, extend)
@@ -64,7 +65,7 @@ def _check_workers(settings: ShardsConfig) -> None:
     """Raises UserError if the workers cannot be started, or if their work would be lost."""
     url = settings.url
     # The folder of a submitted job is thrown away.
-    if is_submitted_job() and storage.is_local(url) and _below(url, os.getcwd()):
+    if is_submitted_job() and storage.is_local(url) and storage.lies_in(url, os.getcwd()):
         raise UserError(
             f"{settings.section}.url: {url} lies in the job's own folder, which is thrown away. "
             "Name an absolute path that all nodes share, or a URL such as s3://bucket/prefix."
@@ -162,12 +163,6 @@ def environment() -> dict[str, str]:
         "ray": version("ray"),
         "safetensors": version("safetensors"),
     }
-
-
-def _below(url: str, folder: str) -> bool:
-    return os.path.commonpath([os.path.realpath(url), os.path.realpath(folder)]) == (
-        os.path.realpath(folder)
-    )
 
 
 def _description(config: Config, plan: Plan) -> str:

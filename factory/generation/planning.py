@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from factory import storage
 from factory.config import Config
 from factory.errors import DamagedShard, Problems, UserError, counted
 from factory.generation.label_listing import list_source
@@ -41,6 +42,7 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
         return Planned(make_plan(config, models))
     if (url := dataset_to_relabel(config)) is not None:
         return Planned(_plan_to_relabel(config, models, url))
+    _check_place(config)
     found = list_source(config, models, _known_listing(config.label.url))
     is_scored = found.listing.truth_sha256s is not None
     plan = make_label_plan(
@@ -56,18 +58,30 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
     return Planned(plan, found.listing)
 
 
+def _check_place(config: Config) -> None:
+    """Raises UserError where the dataset would be, or be taken for, a part of the images."""
+    settings, source = config.label, config.label.source
+    url = getattr(source, "url", None)
+    if source is None or url is None or not storage.lies_in(settings.url, url):
+        return
+    if storage.lies_in(url, settings.url):
+        raise UserError(
+            f"label.url: {settings.url} is the place of the images, which a dataset would be mixed "
+            "with. Name a place of its own."
+        )
+    if settings.format == "png" or source.kind in (settings.format, "auto"):
+        raise UserError(
+            f"label.url: {settings.url} lies among the images, and what is written there would be "
+            "taken for such. Name a place outside of them."
+        )
+
+
 def _keep_endings(config: Config, names: Sequence[str]) -> bool:
     """True if mask files are written, and two of them would share a name without the endings of
-    their images. Raises UserError if they cannot have these names, or cannot lie there."""
+    their images. Raises UserError if they cannot have these names."""
     settings = config.label
     if settings.format != "png":
         return False
-    source = getattr(settings.source, "url", None)
-    if source is not None and f"{settings.url}/".startswith(f"{source}/"):
-        raise UserError(
-            f"label.url: {settings.url} lies among the images, and masks would be taken for such. "
-            "Name a place outside of them."
-        )
     problems, paths = Problems(), []
     for name in names:
         try:

@@ -33,7 +33,7 @@ def dataset_to_relabel(config: Config) -> str | None:
     url = source.url
     if not storage.exists(storage.join(url, RUN)):
         return None
-    if f"{out}/".startswith(f"{url}/"):
+    if storage.lies_in(out, url):
         raise UserError(
             f"label.url: {out} is the dataset whose images are labelled, or lies in it. It keeps "
             "its own labels: name another --out."

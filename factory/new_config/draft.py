@@ -67,6 +67,8 @@ def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) 
     urls = {role: _urls(made, role, problems) for role in made.sections}
     if problems.found:
         return made
+    if "labelled" not in urls:
+        _doubt_other_files(made)
     if "labelled" in urls and "test" not in urls:
         _split_labelled(made, urls)
     if "test" in made.roles.sections:
@@ -78,6 +80,16 @@ def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) 
         made.channels = 1
         made.said.append("data.channels: 1, as no image has a colour")
     return made
+
+
+def _doubt_other_files(made: Draft) -> None:
+    """Names files beside images that may be labels in a form that is not read."""
+    for place in made.roles.places.values():
+        if others := looking.may_be_labels(place):
+            made.doubts.append(
+                f"whether {others} below {place.url} are labels: outlines of YOLO, COCO and "
+                "labelme are read, boxes and other forms are not"
+            )
 
 
 def _role(key: str) -> Role:
@@ -94,9 +106,13 @@ def _add_classes(made: Draft, problems: Problems) -> None:
     made.classes = resolving.classes_of(section, place.tree, problems)
     if made.classes is None:
         return
+    keys = made.classes.keys
+    if section["kind"] == "labelme" and not keys:
+        # Its labels are those that occur, and parts of the images need not have all of them.
+        keys = {"classes": list(made.classes.names)}
     for other in made.sections.values():
         if other["kind"] != "folder":
-            other |= made.classes.keys
+            other |= keys
     if made.classes.is_guess:
         made.doubts.append("the names of the classes, and what the masks have for each")
     if made.classes.doubt:
@@ -137,14 +153,14 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
 
 
 def _add_exif(made: Draft, section: dict[str, Any], role: Role, items: Sequence[Any]) -> None:
-    """Says that masks lie on the stored pixels, where that is as likely as anything."""
+    """Says that masks lie on the stored pixels, or that shapes were drawn on upright images, as
+    programs show them, where that is as likely as anything."""
     rules = resolving.section(section).find(True, Problems()).rules
     if rules is not None and looking.are_turned_apart(items, rules):
-        section["exif"] = "apply_to_masks"
-        made.doubts.append(
-            f"whether masks of {role} lie on the pixels as photographs are stored (exif): look at "
-            "the overlays"
-        )
+        is_drawn = section["kind"] in resolving.DRAWN
+        section["exif"] = "apply_to_images" if is_drawn else "apply_to_masks"
+        where = "upright photographs" if is_drawn else "the pixels as photographs are stored"
+        made.doubts.append(f"whether masks of {role} lie on {where} (exif): look at the overlays")
 
 
 def _split_labelled(made: Draft, urls: dict[Role, dict[str, str]]) -> None:

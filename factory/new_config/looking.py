@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from factory import storage
 from factory.data import decoding, listing, masks
 from factory.data.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
 from factory.data.class_rules import ClassRules
+from factory.data.drawn.items import DrawnItem
 from factory.data.items import ImageFile, Item
 from factory.data.kinds import resolving
 from factory.data.reading import Reading
@@ -23,6 +25,7 @@ _NUM_COLORS = 24
 """The most of them whose pixels are compared, of those that are not stored as grey."""
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
 _NUM_THREADS = 8
+_ENDINGS_OF_LABELS = (".txt", ".json", ".xml", ".csv")
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,10 @@ def _stored(item: Item) -> _Stored | None:
         return _Stored(info.size, info.mode)
     except UnreadableImage:
         return None
+    except OSError as error:
+        if storage.is_transient(error):
+            raise
+        return None
 
 
 def _of_file(data: bytes) -> _Stored:
@@ -146,7 +153,9 @@ def are_turned_apart(items: Sequence[Item], rules: ClassRules) -> bool:
     """True if images are stored turned, their masks are not, and sizes tell nothing: then only
     people can know whether masks lie on the stored pixels. Raises OSError."""
     for item in items[:: max(1, -(-len(items) // NUM_IMAGES))]:
-        if not isinstance(item, ImageFile) or not item.path.lower().endswith((".jpg", ".jpeg")):
+        if not isinstance(item, ImageFile | DrawnItem):
+            continue
+        if not item.path.lower().endswith((".jpg", ".jpeg")):
             continue
         try:
             picture = item.image(64)
@@ -170,6 +179,12 @@ def stands_for(section: Mapping[str, Any], labelled: bool, problems: Problems) -
 
 def _first(names: Sequence[str], known: Mapping[str, object]) -> str | None:
     return next((name for name in names if name in known), None)
+
+
+def may_be_labels(place: Place) -> str:
+    """The files below a place that labels may be in, by their endings; empty without any."""
+    names = [name for name in place.tree.names() if name.lower().endswith(_ENDINGS_OF_LABELS)]
+    return listing.by_ending(names)
 
 
 def left_over(place: Place) -> list[str]:

@@ -18,6 +18,7 @@ from factory.errors import Incomplete, ShardConflict, UserError, counted
 from factory.shards.conflicts import agreed_plan, receipt_conflict, shard_conflict
 from factory.shards.layout import (
     CONFIG,
+    DESCRIPTIONS,
     ENVIRONMENT,
     HARDWARE,
     MANIFEST,
@@ -307,4 +308,9 @@ def _check_free(folder: Folder, shards: Sequence[str]) -> None:
             f"{folder.url}: holds {counted(len(shards), 'file')} of shards (such as {shards[0]}) "
             f"but no {RUN}: not made by this factory. "
             "Choose another --out."
+        ) from None
+    if foreign := [name for name in (*DESCRIPTIONS, SUCCESS) if folder.exists(name)]:
+        raise UserError(
+            f"{folder.url}: holds {', '.join(foreign)} but no {RUN}: not made by this factory, "
+            "which would write over them. Choose another --out."
         ) from None

@@ -31,7 +31,7 @@ from factory.storage.store_errors import (
     lack_of_credentials,
     to_user_error,
 )
-from factory.storage.urls import is_local, join, name_of, normalize, parent
+from factory.storage.urls import is_local, join, lies_in, name_of, normalize, parent
 
 __all__ = [
     "Entry",
@@ -49,6 +49,7 @@ __all__ = [
     "is_transient",
     "join",
     "lack_of_credentials",
+    "lies_in",
     "list_files",
     "list_names",
     "name_of",

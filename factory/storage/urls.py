@@ -97,6 +97,14 @@ def is_local(url: str) -> bool:
     return "://" not in url
 
 
+def lies_in(url: str, folder: str) -> bool:
+    """True if a URL is that of a folder, or of something in it; links of this machine are
+    followed."""
+    if is_local(url) and is_local(folder):
+        url, folder = os.path.realpath(url), os.path.realpath(folder)
+    return f"{url}/".startswith(f"{folder.rstrip('/')}/")
+
+
 def join(url: str, *names: str) -> str:
     """The URL of a file or folder below url; url itself without names."""
     return "/".join([url.rstrip("/"), *names])

@@ -232,6 +232,21 @@ def test_texts_of_outlines_beside_images_are_yolo(tmp_path: Path) -> None:
     assert only(tmp_path).keys == {"kind": "yolo", "url": str(tmp_path)}
 
 
+@pytest.mark.parametrize("start", ["\ufeff", "\n"])
+def test_texts_of_outlines_may_begin_with_a_mark_or_be_described_elsewhere(
+    tmp_path: Path, start: str
+) -> None:
+    put(tmp_path, "images/train/a.jpg", "images/val/b.jpg")
+    texts(tmp_path, labels__train__a_txt=start + OUTLINE, labels__val__b_txt=OUTLINE)
+    texts(
+        tmp_path,
+        meta__cars_yaml=f"{start}path: ..\ntrain: images/train\nval: images/val\nnames: [a]",
+    )
+    found = only(tmp_path)
+    assert found.keys == {"kind": "yolo", "url": str(tmp_path)}
+    assert set(found.splits) == {"train", "val"}
+
+
 def test_the_splits_of_a_data_yaml_are_told(tmp_path: Path) -> None:
     put(tmp_path, "set/images/train/a.jpg", "set/images/val/b.jpg")
     texts(tmp_path, set__labels__train__a_txt=OUTLINE, set__labels__val__b_txt=OUTLINE)
@@ -247,6 +262,14 @@ def test_jsons_of_shapes_for_some_of_the_images_are_labelme(tmp_path: Path) -> N
     skipping = {"kind": "labelme", "url": str(tmp_path), "unannotated": "skip"}
     assert only(tmp_path).keys == skipping
     texts(tmp_path, b_json='{"shapes": [], "imagePath": "b.jpg"}')
+    assert only(tmp_path).keys == {"kind": "labelme", "url": str(tmp_path)}
+    put(tmp_path, "c.jpg")
+    texts(tmp_path, c_json='{"shapes": [')
+    assert only(tmp_path).keys == {"kind": "labelme", "url": str(tmp_path)}, "one is damaged"
+
+
+def test_jsons_that_hold_their_images_are_labelme(tmp_path: Path) -> None:
+    texts(tmp_path, a_json='{"shapes": [], "imagePath": "a.jpg", "imageData": "AAAA"}')
     assert only(tmp_path).keys == {"kind": "labelme", "url": str(tmp_path)}
 
 

@@ -329,8 +329,30 @@ def test_a_mask_that_another_program_put_there_fails_the_shard_and_stays(
 def test_masks_do_not_lie_among_the_images_that_they_are_of(
     label_config: LabelConfig, photos: Path
 ) -> None:
-    (problem,) = refusal(label_config(format="png", url=str(photos / "labels")))
-    assert "lies among the images" in problem
+    (photos.parent / "link").symlink_to(photos)
+    source = {"kind": "folder", "url": str(photos.parent / "link")}
+    for keys in ({}, {"source": source}):
+        (problem,) = refusal(label_config(format="png", url=str(photos / "labels"), **keys))
+        assert "lies among the images" in problem
+    assert sorted(path.name for path in photos.iterdir()) == [*NAMES[:5], "sub"]
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset", "png"])
+def test_a_dataset_is_not_mixed_with_its_images(
+    label_config: LabelConfig, photos: Path, format: str
+) -> None:
+    (problem,) = refusal(label_config(format=format, url=str(photos)))
+    assert "is the place of the images" in problem
+    assert "Name a place of its own" in problem
+    assert sorted(path.name for path in photos.iterdir()) == [*NAMES[:5], "sub"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_images_are_read(
+    label_config: LabelConfig, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.generation.planning.list_source", lambda *_: pytest.fail("read"))
+    (problem,) = refusal(label_config(url=str(photos / "p0.png" / "labels")))
+    assert "cannot be written" in problem
 
 
 def test_mask_files_of_a_dataset_that_is_labelled_anew_are_called_by_keys(

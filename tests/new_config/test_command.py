@@ -235,6 +235,80 @@ def test_masks_beside_turned_photographs_are_taken_as_drawn_on_the_stored_pixels
     names(config)
 
 
+OUTLINE = "0.2 0.2 0.6 0.2 0.6 0.6"
+
+
+@pytest.mark.parametrize(
+    ("listed", "classes"),
+    [
+        (None, ("background", "class_0", "class_1")),
+        ("labels.txt:car bus", ("background", "car", "bus")),
+        ("labels.txt:background car bus", ("background", "car", "bus")),
+        ("classes.txt:car bus truck", ("background", "car", "bus", "truck")),
+    ],
+)
+def test_numbers_of_outlines_are_classes_behind_the_background(
+    init: Callable[..., str], tmp_path: Path, listed: str | None, classes: tuple[str, ...]
+) -> None:
+    images(tmp_path / "data/images", 4)
+    (tmp_path / "data/labels").mkdir()
+    for i in range(4):
+        (tmp_path / f"data/labels/u{i}.txt").write_text(f"{i % 2} {OUTLINE}\n")
+    if listed is not None:
+        name, _, words = listed.partition(":")
+        (tmp_path / f"data/{name}").write_text(words.replace(" ", "\n"))
+    assert ", ".join(classes) in init("data")
+    config = load_config("my.yaml")
+    for section in (config.data.labelled, config.data.test):
+        read = loading.read_labelled(section, 16)
+        assert read.classes.names == classes
+        expected = [1 + int(name.removesuffix(".png")[-1]) % 2 for name in read.names]
+        assert [int(mask.max()) for mask in read.masks] == expected
+
+
+def shapes(folder: Path, **labels: str) -> None:
+    """Photographs that are stored turned, each with a shape of labelme's of its label."""
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[274] = 6
+    for i, (name, label) in enumerate(labels.items()):
+        picture = encoded(photograph(i), "JPEG", exif=exif.tobytes())
+        (folder / f"{name}.jpg").write_bytes(picture)
+        shape = {"label": label, "points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon"}
+        content = {"shapes": [shape], "imagePath": f"{name}.jpg", "imageData": None}
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_shapes_lie_on_upright_photographs_and_both_parts_have_all_labels(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    shapes(tmp_path / "data", **{f"a{i}": "rare" if i == 3 else "cat" for i in range(6)})
+    said = init("data")
+    assert "upright photographs (exif)" in said and "classes: background, cat, rare" in said
+    config = load_config("my.yaml")
+    assert config.data.labelled.exif == config.data.test.exif == "apply_to_images"
+    for section in (config.data.labelled, config.data.test):
+        read = loading.read_labelled(section, 16)
+        assert read.classes.names == ("background", "cat", "rare")
+
+
+def test_files_that_may_be_labels_are_named_where_no_masks_are_found(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    images(tmp_path / "data/images", 2)
+    (tmp_path / "data/labels").mkdir()
+    (tmp_path / "data/labels/u0.txt").write_text("0 0.5 0.5 0.2 0.2")
+    assert "whether 1 .txt below data are labels" in init("data")
+
+
+def test_an_image_that_cannot_be_opened_stops_nothing(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    images(tmp_path / "data", 2)
+    (tmp_path / "data/gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert "3 images" in init("data"), "inspect names it"
+
+
 def test_images_without_a_mask_are_left_out_and_said(
     init: Callable[..., str], tmp_path: Path
 ) -> None:

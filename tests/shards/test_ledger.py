@@ -217,6 +217,13 @@ def test_foreign_data_is_never_mixed_with_ours(url, plan):
     assert len(files(url)) == 1
 
 
+def test_files_of_other_people_that_a_dataset_would_replace_are_refused_and_kept(url, plan):
+    storage.write(f"{url}/README.md", b"precious")
+    with pytest.raises(UserError, match=r"holds README\.md but no .*would write over them"):
+        start(url, plan)
+    assert files(url) == {"/README.md": b"precious"}
+
+
 @pytest.mark.parametrize(
     ("num", "remedy"), [(6, r"holds a dataset of 7 pairs, 6 .*--num 7"), (9, r"7 .*9 .*--extend")]
 )

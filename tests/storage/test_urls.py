@@ -19,5 +19,18 @@ def test_paths_become_absolute_and_urls_lose_the_last_slash(
     assert storage.normalize("~/x") == str(tmp_path / "home/x")
 
 
+def test_a_place_lies_in_a_folder_whatever_links_lead_there(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    folder = str(tmp_path / "folder")
+    for inside in (folder, f"{folder}/a/b", f"{tmp_path}/link/a", f"{tmp_path}/x/../folder/a"):
+        assert storage.lies_in(inside, folder)
+    for outside in (f"{folder}2", str(tmp_path), "s3://bucket/folder"):
+        assert not storage.lies_in(outside, folder)
+    assert storage.lies_in("s3://bucket/a/b", "s3://bucket/a")
+    assert not storage.lies_in("s3://bucket/ab", "s3://bucket/a")
+    assert storage.lies_in("/anywhere", "/")
+
+
 def test_the_last_part_is_the_name() -> None:
     assert storage.name_of("s3://bucket/a/b.png") == storage.name_of("/a/b.png/") == "b.png"

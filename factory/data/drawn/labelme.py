@@ -1,6 +1,7 @@
 """labelme's JSON: the shapes of one image, and perhaps the image itself.
 
-Shapes are drawn as `labelme.utils.shapes_to_label` does, with Pillow, later ones on earlier ones.
+Shapes are drawn as `labelme.utils.shapes_to_label` does, with Pillow, later ones on earlier ones;
+X-AnyLabeling's rectangles of four corners, which may be turned, as polygons.
 """
 
 import base64
@@ -23,7 +24,8 @@ from factory.images import UInt8
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5
 """What labelme draws lines and points with, in pixels."""
-_NUM_POINTS = {"rectangle": 2, "circle": 2, "line": 2, "point": 1, "mask": 2}
+_NUM_POINTS = {"circle": 2, "line": 2, "point": 1, "mask": 2, "rotation": 4}
+"""Points of each shape that has a fixed number; a rectangle has two corners, or all four."""
 _MIN_POINTS = {"polygon": 3, "linestrip": 2}
 _THIN = ("line", "linestrip", "point")
 _REMEDY = "Draw it again, or remove it."
@@ -56,7 +58,10 @@ def look(tree: Tree, path: str) -> JsonFacts | None:
     url = tree.url_of(path)
     wrong = [s for s in shapes if not isinstance(s, dict) or not isinstance(s.get("label"), str)]
     if wrong:
-        raise UserError(f"{url}: has a shape without a label: {wrong[0]!r:.80}. {_REMEDY}")
+        raise UserError(
+            f"{url}: has a shape whose label is no text, or that has none: {wrong[0]!r:.80}. Write "
+            "labels in quotes, or draw the shape again."
+        )
     return JsonFacts(
         path,
         str(content.get("imagePath") or ""),
@@ -110,15 +115,17 @@ class LabelmeDrawing:
 def _draw(canvas: Image.Image, shape: Mapping[str, Any], class_id: int) -> None:
     """Draws a shape. Raises UnreadableImage for one that labelme does not draw."""
     kind = shape.get("shape_type") or "polygon"
-    if kind not in {**_NUM_POINTS, **_MIN_POINTS}:
+    if kind not in {"rectangle", *_NUM_POINTS, *_MIN_POINTS}:
         raise UnreadableImage(f"is a {kind}, which labelme draws no mask of. {_REMEDY}")
     points = _points(shape.get("points"), canvas.size)
     exact, least = _NUM_POINTS.get(kind), _MIN_POINTS.get(kind, 0)
+    if kind == "rectangle":
+        exact = 4 if len(points) == 4 else 2
     if len(points) < least or (exact is not None and len(points) != exact):
         wanted = f"{exact}" if exact is not None else f"{least} or more"
         raise UnreadableImage(f"a {kind} of {len(points)} points needs {wanted}. {_REMEDY}")
     draw = ImageDraw.Draw(canvas)
-    if kind == "polygon":
+    if kind in ("polygon", "rotation") or (len(points) == 4 and kind == "rectangle"):
         draw.polygon(points, outline=class_id, fill=class_id)
     elif kind == "rectangle":
         (left, top), (right, bottom) = np.sort(points, axis=0).tolist()

@@ -13,6 +13,11 @@ _BACKGROUND, _IGNORED = "_background_", "__ignore__"
 _BACKGROUNDS = {"background", _BACKGROUND}
 
 
+def is_background(name: str) -> bool:
+    """True if a class of this name is what no shape covers."""
+    return name.lower() in _BACKGROUNDS
+
+
 @dataclass(frozen=True)
 class LabelIds:
     """The classes of a source of shapes, and which of its labels are which of them."""

@@ -1,62 +1,62 @@
-"""YOLO's labels of segments: a text file an image, a line an outline; and the data.yaml about them.
+"""YOLO's labels of segments: a text file an image, a line an outline.
 
 Format: docs.ultralytics.com/datasets/segment. A line is the number of a class and the outline's
 points x, y as shares of the image's width and height.
 """
 
 import posixpath
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import yaml
 
 from factory.classes import IGNORE_ID
 from factory.data.drawn import regions
-from factory.data.drawn.items import Size
+from factory.data.drawn.items import DrawnItem, Size
+from factory.data.drawn.labels import is_background
 from factory.data.drawn.named_files import NamedFiles
+from factory.data.items import Item
 from factory.data.listing import IMAGE_SUFFIXES
 from factory.data.trees import Tree
-from factory.errors import UnreadableImage, UserError, some
+from factory.data.yolo_description import Description
+from factory.errors import UnreadableImage, UserError, counted, some
 from factory.images import UInt8
-from factory.yaml_reading import parse_yaml
 
-SPLITS = ("train", "val", "test")
 _NUM_OF_BOX = 5
 """The words of a line that is a box: class, middle, width and height."""
+_LISTS = ("classes.txt", "obj.names")
 _TOLERANCE = 0.01
 """Points may lie so far outside of the image, as rounding leaves them."""
 
 
-@dataclass(frozen=True)
-class Description:
-    """The content of a data.yaml."""
+def listed_classes(tree: Tree, names: Sequence[str]) -> list[str]:
+    """The names of the classes 0, 1, ... in the classes.txt or obj.names that labelling programs
+    write, a name a line; empty if there is no such file, if two differ, or if what they list begins
+    with a background, so that it may not count from class 0.
 
-    url: str
-    folder: str
-    """The folder of the tree in which it lies."""
-    names: Sequence[str] = ()
-    """The names of the classes 0, 1, ...; empty if it tells none."""
-    path: str = ""
-    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Split -> folders of images, or text files that list images."""
+    names: of the files of the tree. Raises UnreadableImage, OSError.
+    """
+    lists = [name for name in names if posixpath.basename(name).lower() in _LISTS]
+    texts = [tree.read(name).decode("utf-8-sig", errors="replace") for name in lists]
+    found = {tuple(line.strip() for line in text.splitlines() if line.strip()) for text in texts}
+    listed = list(found.pop()) if len(found) == 1 else []
+    usable = listed and not is_background(listed[0]) and len(set(listed)) == len(listed)
+    return listed if usable else []
 
 
-def read_description(text: str, url: str, folder: str) -> Description:
-    """The content of a data.yaml. Raises UserError that begins with url."""
-    try:
-        content = parse_yaml(text)
-    except (yaml.YAMLError, ValueError, UserError) as error:
-        raise UserError(f"{url}: is no YAML ({error}). Write it as names: [...] .") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{url}: holds no keys such as names and train.")
-    splits = {
-        split: [str(place) for place in (found if isinstance(found, list) else [found])]
-        for split in SPLITS
-        if (found := content.get(split))
-    }
-    return Description(url, folder, _names(content, url), str(content.get("path") or ""), splits)
+def highest_class(items: Sequence[Item]) -> int:
+    """The highest number of a class in the text files of images; -1 if none has one. Raises
+    OSError."""
+    highest = -1
+    for item in items:
+        try:
+            assert isinstance(item, DrawnItem) and isinstance(item.drawing, YoloDrawing)
+            lines = item.drawing.lines()
+        except UnreadableImage:
+            continue  # It is told where it is drawn.
+        numbers = [words[0] for _, words in lines if words[0].isdecimal()]
+        highest = max([highest, *map(int, numbers)])
+    return highest
 
 
 def images_of(
@@ -126,20 +126,25 @@ class YoloDrawing:
 
     def draw(self, size: Size) -> UInt8:
         """Outlines by their size, the larger ones below."""
+        lines = self.lines()
+        boxes = [str(i) for i, words in lines if len(words) == _NUM_OF_BOX]
+        if boxes and not self.ignores_boxes:
+            raise UnreadableImage(
+                f"has boxes, which have no outline (line {some(boxes)}). Export segments, list the "
+                "images to use in names_url, or ignore what lies in the boxes with `boxes: ignore`."
+            )
+        return regions.paint([self._region(i, words, size) for i, words in lines], size)
+
+    def lines(self) -> list[tuple[int, list[str]]]:
+        """The words of each line that is not empty, with its number, from 1 on. Raises
+        UnreadableImage, OSError."""
         if self.path is None:
-            return regions.paint([], size)
+            return []
         try:
             lines = self.tree.read(self.path).decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise UnreadableImage("is no text. Export it again.") from None
-        numbered = [(i, line.split()) for i, line in enumerate(lines, 1) if line.strip()]
-        boxes = [str(i) for i, words in numbered if len(words) == _NUM_OF_BOX]
-        if boxes and not self.ignores_boxes:
-            raise UnreadableImage(
-                f"lines {some(boxes)} are boxes, which have no outline. Export segments, list the "
-                "images to use in names_url, or ignore what lies in the boxes with `boxes: ignore`."
-            )
-        return regions.paint([self._region(i, words, size) for i, words in numbered], size)
+        return [(i, line.split()) for i, line in enumerate(lines, 1) if line.strip()]
 
     def _region(self, line: int, words: Sequence[str], size: Size) -> regions.Region:
         try:
@@ -147,9 +152,10 @@ class YoloDrawing:
         except ValueError:
             raise UnreadableImage(f"line {line} is not of numbers. Export it again.") from None
         if index not in range(len(self.ids)):
+            num = counted(len(self.ids), "class", "classes")
             raise UnreadableImage(
-                f"line {line} is of class {words[0]}, but there are names of {len(self.ids)} "
-                "classes, from 0 on. Add its name to the names of data.yaml."
+                f"line {line} is of class {words[0]}, but there are names of {num}, from 0 on. Add "
+                "its name where the others are: in data.yaml, classes.txt or `classes:`."
             )
         is_box = len(words) == _NUM_OF_BOX
         if not is_box and (len(numbers) < 6 or len(numbers) % 2):
@@ -166,24 +172,6 @@ class YoloDrawing:
             return regions.of_box(box, size, IGNORE_ID)
         outline = (points.reshape(-1, 2) * size).ravel().tolist()
         return regions.of_polygons([outline], size, self.ids[int(index)])
-
-
-def _names(content: Mapping[Any, Any], url: str) -> list[str]:
-    """The names of the classes, a list or a mapping by number. Raises UserError."""
-    names = content.get("names")
-    if names is None:
-        return []
-    if isinstance(names, dict):
-        if {str(key) for key in names} != {str(i) for i in range(len(names))}:
-            raise UserError(f"{url}: names must number classes 0, 1, 2 ... without gaps.")
-        by_number = {int(key): name for key, name in names.items()}
-        names = [by_number[i] for i in range(len(by_number))]
-    if not isinstance(names, list):
-        raise UserError(f"{url}: names must be a list of classes, or number them.")
-    found = [str(name) for name in names]
-    if len(set(found)) < len(found):
-        raise UserError(f"{url}: names has a class twice. Give each another name.")
-    return found
 
 
 def _folders(description: Description, place: str) -> list[str]:

@@ -45,8 +45,10 @@ _SECTIONS: dict[str, type[Recognised]] = {
     "labelme": LabelmeSource,
 }
 """The kinds that are recognised."""
-_DRAWN = ("coco", "yolo", "labelme")
+DRAWN = ("coco", "yolo", "labelme")
 """Kinds whose masks are drawn, so that no values are looked into."""
+_MAX_TEXTS = 1000
+"""The most text files that are looked into for numbers of classes, evenly spread."""
 _ANY_CLASSES = ["0", "1"]
 """Stand for classes where masks are not read."""
 
@@ -124,7 +126,7 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
         return ClassKeys({}, "of the files themselves", names=rules.classes.names)
     below = keys["url"].removeprefix(tree.url).strip("/")
     files = class_finding.class_files_in(tree, below)
-    if keys["kind"] in _DRAWN:
+    if keys["kind"] in DRAWN:
         return _of_drawn(keys, files, problems)
     sample = masks_of(keys, problems)
     if sample is None:
@@ -208,11 +210,38 @@ def _of_drawn(
     keys: Mapping[str, Any], files: "Sequence[ClassFile]", problems: Problems
 ) -> ClassKeys | None:
     """The classes of masks that are drawn: those of the first file that fits."""
+    if keys["kind"] == "yolo":
+        return _of_numbers(keys, files, problems)
     for file in files:
         if rules := _rules_of({**keys, "classes_url": file.url}):
             return ClassKeys({"classes_url": file.url}, f"of {file.url}", names=rules.classes.names)
     section(keys).find(True, problems)
     return None
+
+
+def _of_numbers(
+    keys: Mapping[str, Any], files: "Sequence[ClassFile]", problems: Problems
+) -> ClassKeys | None:
+    """The classes of YOLO's numbers that no data.yaml names: of a file, which begins with the
+    background or with number 0, else by the numbers that occur. Raises OSError."""
+    from factory.data.drawn import labels, yolo
+
+    items = section(keys, with_any_classes=True).find(True, problems).items
+    num = yolo.highest_class(items[:: max(1, len(items) // _MAX_TEXTS)]) + 1
+    if not num:
+        if items:
+            problems.add(f"{keys['url']}: no text file has an outline. Export segments.")
+        return None
+    for file in files:
+        if labels.is_background(file.names[0]) and len(file.names) > num:
+            return ClassKeys({"classes_url": file.url}, f"of {file.url}", names=file.names)
+        if len(file.names) >= num:
+            names = ["background", *file.names]
+            doubt = f"whether {file.names[0]} is number 0 of the text files, and so on"
+            source = f"the background, and those of {file.url}"
+            return ClassKeys({"classes": names}, source, doubt=doubt, names=names)
+    names = ["background", *(f"class_{i}" for i in range(num))]
+    return ClassKeys({"classes": names}, "by the numbers in the text files", True, names=names)
 
 
 def _rules_of(keys: Mapping[str, Any]) -> "ClassRules | None":

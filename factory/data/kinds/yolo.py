@@ -1,6 +1,5 @@
 """The source `kind: yolo`: images, and text files of outlines of which their masks are drawn."""
 
-import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,9 +12,9 @@ from factory.values import Url
 
 if TYPE_CHECKING:
     from factory.data.drawn.labels import LabelIds
-    from factory.data.drawn.yolo import Description
     from factory.data.items import Found
     from factory.data.trees import Tree
+    from factory.data.yolo_description import Description
 
 
 class YoloSource(DrawnSection):
@@ -69,7 +68,7 @@ class YoloSource(DrawnSection):
         if not labelled:
             items = [DrawnItem(name, tree, name, self.reading) for name in chosen]
             return self.found(items, (), problems)
-        found = self._labels(description, problems)
+        found = self._labels(description, yolo.listed_classes(tree, every), problems)
         if found is None:
             return Found()
         labels, ids = found
@@ -105,18 +104,16 @@ class YoloSource(DrawnSection):
     def _description(self, tree: "Tree", every: Sequence[str]) -> "Description":
         """The data.yaml of the tree, or what stands for it without one. Raises UserError,
         OSError, UnreadableImage."""
-        from factory.data.drawn import yolo
+        from factory.data import yolo_description
 
-        yamls = [name for name in every if name.lower().endswith((".yaml", ".yml"))]
-        named = [name for name in yamls if posixpath.basename(name).startswith("data.")] or yamls
+        named = yolo_description.descriptions_among(tree, every)
         if len(named) > 1:
             raise UserError(
                 f"{self.url}: holds {some(named)}. Name the folder of one of them in `url:`."
             )
         if not named:
-            return yolo.Description(self.url, "")
-        text = tree.read(named[0]).decode("utf-8-sig", errors="replace")
-        return yolo.read_description(text, tree.url_of(named[0]), posixpath.dirname(named[0]))
+            return yolo_description.Description(self.url, "")
+        return yolo_description.description_at(tree, named[0])
 
     def _split(self, description: "Description") -> str | None:
         """The split to read. Raises UserError if it is not clear."""
@@ -136,14 +133,15 @@ class YoloSource(DrawnSection):
         return self.split
 
     def _labels(
-        self, description: "Description", problems: Problems
+        self, description: "Description", listed: Sequence[str], problems: Problems
     ) -> "tuple[LabelIds, Sequence[int]] | None":
         """The classes, and the class ids of the numbers 0, 1, ... of the files. None after a
         problem.
 
-        Without a data.yaml that names them people do, behind the background.
+        listed: the names in a classes.txt. Without a data.yaml that names them people do, behind
+        the background, or else these are meant.
         """
-        names = description.names
+        names = description.names or ([] if self.names_classes else listed)
         if names:
             labels = self.label_ids(names, dict.fromkeys(names, 0), problems)
             return (labels, [labels.id_of[name] for name in names]) if labels else None
@@ -152,8 +150,8 @@ class YoloSource(DrawnSection):
         if labels is None or rules is None:
             if not self.names_classes:
                 problems.add(
-                    f"{self.url}: no data.yaml names the classes. Set `classes:` or `classes_url:` "
-                    "to their names, the background before class 0 of the files."
+                    f"{self.url}: no data.yaml or classes.txt names the classes. Set `classes:` or "
+                    "`classes_url:` to their names, the background before class 0 of the files."
                 )
             return None
         if any(rule.labels for rule in (*rules.rules, rules.ignored)):

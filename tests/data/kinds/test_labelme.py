@@ -101,6 +101,13 @@ def test_labels_are_ignored_without_naming_the_classes(tmp_path: Path) -> None:
     assert read.masks[0, [15, 30], [15, 30]].tolist() == [1, 255]
 
 
+@pytest.mark.parametrize("kind", ["rectangle", "rotation"])
+def test_rectangles_of_four_corners_are_drawn_as_they_lie(tmp_path: Path, kind: str) -> None:
+    turned = [[20.0, 5], [35, 20], [20, 35], [5, 20]]
+    write(tmp_path, "a", {"label": "cat", "points": turned, "shape_type": kind})
+    assert np.array_equal(masks_of(tmp_path)[0], drawn("polygon", turned))
+
+
 def test_a_rectangle_may_be_drawn_from_any_corner(tmp_path: Path) -> None:
     write(tmp_path, "a", {**SQUARE, "points": [[20, 10], [10, 20]]})
     assert np.array_equal(masks_of(tmp_path)[0], drawn("rectangle", [[10, 10], [20, 20]]))
@@ -207,7 +214,7 @@ def test_jsons_that_are_damaged_are_all_named_and_others_passed_over(tmp_path: P
     write_json(tmp_path, "c", {"points": []}, imagePath="a.png")
     found = problems_of(source(tmp_path))
     assert any("b.json: is no JSON" in problem for problem in found)
-    assert any("c.json: has a shape without a label" in problem for problem in found)
+    assert any("c.json: has a shape whose label is no text" in problem for problem in found)
 
 
 def test_two_jsons_of_one_image_are_refused(tmp_path: Path) -> None:

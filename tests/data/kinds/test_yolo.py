@@ -59,7 +59,7 @@ def test_outlines_are_drawn_at_the_size_of_the_image(tmp_path: Path) -> None:
 
 def test_boxes_are_ignored_where_that_is_asked_for(tmp_path: Path) -> None:
     write(tmp_path, a=f"0 {SQUARE}\n1 0.85 0.5 0.2 0.5\n", b=f"1 {SQUARE}")
-    assert "lines 2 are boxes" in only_problem(source(tmp_path))
+    assert "has boxes, which have no outline (line 2)" in only_problem(source(tmp_path))
     masks = masks_of(tmp_path, boxes="ignore")
     assert (masks[0, 5:15, 15:19] == 255).all() and (masks[0] == 255).sum() == 40
     assert masks[0, 8, 8] == 1 and masks[1, 8, 8] == 2
@@ -74,9 +74,33 @@ def test_images_without_a_text_file_are_skipped_if_asked(tmp_path: Path) -> None
     assert read.names == ("images/a.png",)
 
 
+@pytest.mark.parametrize("file", ["classes.txt", "labels/classes.txt", "obj.names"])
+def test_lists_of_labelling_programs_name_the_classes_from_0_on(tmp_path: Path, file: str) -> None:
+    write(tmp_path, None, a=f"1 {SQUARE}")
+    (tmp_path / file).write_text("\ufeffcar\r\nbus\r\n\r\n")
+    read = loading.read_labelled(source(tmp_path), SIDE)
+    assert read.classes.names == ("background", "car", "bus") and read.masks[0, 8, 8] == 2
+    assert masks_of(tmp_path, classes=["sky", "van", "bus"])[0, 8, 8] == 2, "named by people"
+    for other in ("background\nbus", "car\ncar"):
+        (tmp_path / file).write_text(other)
+        assert "no data.yaml or classes.txt names the classes" in only_problem(source(tmp_path))
+
+
+def test_yamls_that_name_no_classes_are_no_description(tmp_path: Path) -> None:
+    write(tmp_path, "names: [car, bus]", a=f"1 {SQUARE}")
+    (tmp_path / "data.yaml").rename(tmp_path / "cars.yaml")
+    (tmp_path / "my.yaml").write_text("preset: 64px\ntrain: {url: out/mine}")
+    (tmp_path / "other.yml").write_text("{")
+    assert masks_of(tmp_path)[0, 8, 8] == 2
+    (tmp_path / "more.yaml").write_text("names: [car]")
+    assert "cars.yaml, more.yaml" in only_problem(source(tmp_path))
+
+
 def test_without_a_data_yaml_people_name_the_classes(tmp_path: Path) -> None:
     write(tmp_path, None, a=f"1 {SQUARE}")
-    assert "no data.yaml names the classes. Set `classes:`" in only_problem(source(tmp_path))
+    assert "no data.yaml or classes.txt names the classes. Set `classes:`" in only_problem(
+        source(tmp_path)
+    )
     assert masks_of(tmp_path, classes=NAMES)[0, 8, 8] == 2
     merged = ["ground", {"name": "vehicle", "labels": ["car", "bus"]}]
     assert "no data.yaml says which numbers" in only_problem(source(tmp_path, classes=merged))
@@ -131,8 +155,8 @@ def test_splits_that_are_not_there_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("0 0.5 0.5 0.2 0.2", "lines 1 are boxes, which have no outline. Export segments"),
-        ("0 0.1 0.1 0.2 0.2", "are boxes"),
+        ("0 0.5 0.5 0.2 0.2", "has boxes, which have no outline (line 1). Export segments"),
+        ("0 0.1 0.1 0.2 0.2\n0 1 1 1 1", "(line 1, 2)"),
         (f"2 {SQUARE}", "line 1 is of class 2, but there are names of 2 classes"),
         (f"0.5 {SQUARE}", "is of class 0.5"),
         (f"-1 {SQUARE}", "is of class -1"),

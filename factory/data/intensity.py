@@ -54,8 +54,7 @@ def to_8_bit(values: Values, intensity: Intensity | None) -> Mapped:
         window = intensity
     pixels = _scaled(values, window)
     if _may_lose_levels(pixels, stored, window):
-        inside = finite[(window[0] <= finite) & (finite <= window[1])]
-        _check_levels(np.unique(inside), pixels, window)
+        _check_levels(finite, pixels, window)
     return Mapped(pixels, stored, window)
 
 
@@ -117,15 +116,34 @@ def _may_lose_levels(pixels: UInt8, stored: Range, window: Range) -> bool:
     return stored[0] < stored[1] and (dark or _num_levels(pixels) < MIN_LEVELS)
 
 
-def _check_levels(used: Values, pixels: UInt8, window: Range) -> None:
-    """Raises UnreadableImage if hardly any of the levels that are used are left."""
+def _check_levels(values: Values, pixels: UInt8, window: Range) -> None:
+    """Raises UnreadableImage if none of the levels of an image lies in the window, or hardly any of
+    those that do are left."""
+    levels = np.unique(values)
+    used = levels[(window[0] <= levels) & (levels <= window[1])]
+    what = "16-bit grey" if window == OF_16_BITS else f"an image of {levels.dtype}"
+    low, high = window
+    if not used.size:
+        raise UnreadableImage(
+            f"{what} whose values, {levels[0]:g}..{levels[-1]:g}, all lie outside of "
+            f"{low:g}..{high:g}: it would be of one colour. {remedy(*_proposal(levels))}"
+        )
     num_left = _num_levels(pixels)
-    if num_left >= len(used):
-        return
-    what = "16-bit grey" if window == OF_16_BITS else f"an image of {used.dtype}"
-    raise UnreadableImage(
-        f"{what} that uses {used[0]:g}..{used[-1]:g} of {window[0]:g}..{window[1]:g}: of its "
-        f"{len(used)} levels {num_left} would be left. {remedy(*_proposal(used))}"
+    if num_left < len(used):
+        raise UnreadableImage(
+            f"{what} that uses {used[0]:g}..{used[-1]:g} of {low:g}..{high:g}: of its {len(used)} "
+            f"levels {num_left} would be left. {_better_remedy(used, window)}"
+        )
+
+
+def _better_remedy(used: Values, window: Range) -> str:
+    """The sentence that names a setting for these levels, of which the window leaves too few."""
+    proposal = _proposal(used)
+    if proposal != window:
+        return remedy(*proposal)
+    return (
+        "Set intensity: [low, high], the range that most of its values are in, or intensity: "
+        "percentiles."
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from factory.data import listing
 from factory.data.listing import Listing
 from factory.data.patterns import ImagePattern, Key, MaskPattern, Names
-from factory.errors import Problems, some
+from factory.errors import Problems, counted, some
 
 
 class MaskFile(NamedTuple):
@@ -195,15 +195,13 @@ def left_out(matches: Matches, missing: Sequence[str], stray: Sequence[str]) -> 
     """Sentences on what has no partner and is not used: images without a mask, masks without an
     image."""
     if missing:
-        yield (
-            f"{matches.images.folder}: {len(missing):,} images have no mask and are not used "
-            f"({some(missing)})."
+        are = counted(
+            len(missing), "image has no mask and is not", "images have no mask and are not"
         )
+        yield f"{matches.images.folder}: {are} used ({some(missing)})."
     if stray:
-        yield (
-            f"{matches.masks.folder}: {len(stray):,} masks have no image and are not used "
-            f"({some(stray)})."
-        )
+        are = counted(len(stray), "mask has no image and is not", "masks have no image and are not")
+        yield f"{matches.masks.folder}: {are} used ({some(stray)})."
 
 
 def _names(pattern: ImagePattern, name: str) -> Names:

@@ -13,6 +13,7 @@ from factory.data import decoding, listing, masks
 from factory.data.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
 from factory.data.class_rules import ClassRules
 from factory.data.drawn.items import DrawnItem
+from factory.data.intensity import Range
 from factory.data.items import ImageFile, Item
 from factory.data.kinds import resolving
 from factory.data.reading import Reading
@@ -25,6 +26,8 @@ _NUM_COLORS = 24
 """The most of them whose pixels are compared, of those that are not stored as grey."""
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
 _NUM_THREADS = 8
+_FAR = 4
+"""Values are far from others if they make the range so many times as wide."""
 _ENDINGS_OF_LABELS = (".txt", ".json", ".xml", ".csv")
 
 
@@ -137,7 +140,7 @@ def _of_file(data: bytes) -> _Stored:
         return _Stored(info.size, info.mode)
     except UnreadableImage:
         info = decoding.decode_image(data, Reading(intensity="percentiles")).info
-        return _Stored(info.size, info.mode, info.stored)
+        return _Stored(info.size, info.mode, _most_of(info.stored, info.window))
 
 
 def _is_grey(item: Item) -> bool:
@@ -147,6 +150,17 @@ def _is_grey(item: Item) -> bool:
     except UnreadableImage:
         return True
     return red.tobytes() == green.tobytes() == blue.tobytes()
+
+
+def _most_of(stored: Range | None, inner: Range | None) -> Range | None:
+    """The range of an image's values, without those that are far from nearly all others.
+
+    inner: the range of nearly all.
+    """
+    if stored is None or inner is None:
+        return stored
+    is_far = stored[1] - stored[0] > _FAR * (inner[1] - inner[0])
+    return inner if is_far else stored
 
 
 def are_turned_apart(items: Sequence[Item], rules: ClassRules) -> bool:

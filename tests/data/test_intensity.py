@@ -77,6 +77,23 @@ def test_a_window_that_leaves_hardly_any_levels_is_refused_with_a_better_one() -
         to_8_bit(np.arange(1000, dtype=np.uint16)[None], (0.0, 65535.0))
 
 
+def test_a_window_that_all_values_lie_outside_of_is_refused_with_theirs() -> None:
+    values = np.arange(30_000, 30_500, dtype=np.uint16).reshape(20, 25)
+    message = r"30000\.\.30499, all lie outside of 0\.\.4095: .* Set intensity: \[30000, 30499\]"
+    with pytest.raises(UnreadableImage, match=message):
+        to_8_bit(values, (0.0, 4095.0))
+    assert levels(values, (30_000.0, 30_499.0)) > 200, "as the message advises"
+    assert levels(np.full((4, 4), 9, np.uint16), (100.0, 200.0)) == 1, "a blank image is one"
+
+
+def test_a_window_as_wide_as_a_few_far_values_make_it_is_refused_with_another_way() -> None:
+    values = np.arange(1000, dtype=np.uint16).reshape(20, 50)
+    values[0, 0] = 65535
+    with pytest.raises(UnreadableImage, match=r"the range that most of its values are in"):
+        to_8_bit(values, (1.0, 65535.0))
+    assert levels(values, "percentiles") > 200, "as the message advises"
+
+
 def test_few_levels_that_all_stay_are_no_loss() -> None:
     assert levels(np.array([[0, 60000], [30000, 0]], np.uint16), None) == 3 < MIN_LEVELS
 

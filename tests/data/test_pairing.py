@@ -149,7 +149,7 @@ def test_what_has_no_partner_is_told_and_left_out_where_that_is_asked_for(tmp_pa
     assert read.names == ("2.png",) and len(loading.read_images(source, 8)) == 3
     assert read.notes[:2] == (
         f"{tmp_path}/images: 2 images have no mask and are not used (1.png, 4.png).",
-        f"{tmp_path}/masks: 1 masks have no image and are not used (3.png).",
+        f"{tmp_path}/masks: 1 mask has no image and is not used (3.png).",
     )
     assert loading.read_labelled(pairs(tmp_path, unpaired="skip", num=1), 8).names == ("2.png",)
 

@@ -203,6 +203,22 @@ def test_values_of_many_bits_get_a_range(init: Callable[..., str], tmp_path: Pat
     names(config)
 
 
+def test_a_hot_pixel_does_not_widen_the_range_of_values(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    for i in range(2):
+        values = np.linspace(500, 1500, 4096).reshape(64, 64).astype(np.uint16)
+        values[0, 0] = 65535 if i else 500
+        path = tmp_path / f"data/images/{i}.png"
+        path.write_bytes(encoded(Image.fromarray(values)))
+    init("data")
+    config = load_config("my.yaml")
+    low, high = config.data.labelled.intensity
+    assert low <= 505 and 1490 <= high <= 1500
+    names(config)
+
+
 @pytest.mark.parametrize(("size", "fit"), [((20, 16), "crop"), ((64, 16), "tile")])
 def test_images_that_are_not_square_get_a_fit(
     size: tuple[int, int], fit: str, init: Callable[..., str], tmp_path: Path

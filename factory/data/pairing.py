@@ -35,6 +35,8 @@ class Matches:
     """Name of a mask -> names of its images, of masks that have any."""
     image_pattern: ImagePattern
     mask_pattern: MaskPattern
+    neither: Sequence[str]
+    """Other pictures in the folder of the masks: names below it."""
 
     @property
     def stray(self) -> list[str]:
@@ -76,6 +78,7 @@ def match(
         for image, part in own:
             masks_of[image].append(MaskFile(name, part))
     left = tuple(name for name in images.read if name not in no_images)
+    neither = [name for name in masks.read if name not in found and masks.path(name) not in paths]
     # A file that is its own mask and no other's is both, which is told where pairs are checked.
     return Matches(
         replace(images, read=left),
@@ -84,6 +87,7 @@ def match(
         images_of,
         image_pattern,
         mask_pattern,
+        neither,
     )
 
 
@@ -188,6 +192,17 @@ def check_stray(matches: Matches, names: Sequence[str], problems: Problems) -> N
         problems.add(
             f"{matches.masks.url_of(name)}: mask without an image.{hint} Add the image, remove the "
             "mask, or set unpaired: skip."
+        )
+
+
+def neither_note(matches: Matches) -> Iterator[str]:
+    """A sentence on pictures that lie among the masks and are neither image nor mask."""
+    if matches.neither:
+        are = counted(len(matches.neither), "picture is", "pictures are")
+        yield (
+            f"{matches.masks.folder}: {are} neither image nor mask by `masks: "
+            f"{matches.mask_pattern.text}` ({some(matches.neither, 3)}). Where they are masks of "
+            "other classes, write {part} for what tells them apart."
         )
 
 

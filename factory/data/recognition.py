@@ -259,7 +259,7 @@ def _beside(files: Files) -> Iterator[Candidate]:
     if hint is None:
         return
     keys = {"kind": "pairs", "url": files.url, **hint.keys}
-    if _masks_look_like_masks(files, keys):
+    if _masks_look_like_masks(files, keys) and not _are_masks_of_others(files, keys):
         splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(files, keys)
         yield Candidate(keys, splits)
 
@@ -287,8 +287,26 @@ def _splits_of_patterns(files: Files, keys: Mapping[str, Any]) -> dict[str, dict
 
 def _masks_look_like_masks(files: Files, keys: Mapping[str, Any]) -> bool:
     """True if most of a few files that a pattern takes for masks have few colours."""
-    found = list(filter(parse_masks(keys["masks"]).means, files.pictures))
-    few = found[:: max(1, len(found) // _NUM_LOOKED_INTO)]
+    return _look_like_masks(files, _meant_as_masks(files, keys))
+
+
+def _are_masks_of_others(files: Files, keys: Mapping[str, Any]) -> bool:
+    """True if what patterns take for images looks like masks, and pictures that they leave out do
+    not: masks of one class were paired with those of another."""
+    pattern, masks = parse_images(keys["images"]), {*_meant_as_masks(files, keys)}
+    images = [n for n in files.pictures if pattern.means(n) and n not in masks]
+    rest = sorted({*files.pictures} - {*images} - masks)
+    return _look_like_masks(files, images) and bool(rest) and not _look_like_masks(files, rest)
+
+
+def _meant_as_masks(files: Files, keys: Mapping[str, Any]) -> list[str]:
+    """The pictures that a pattern takes for masks."""
+    return list(filter(parse_masks(keys["masks"]).means, files.pictures))
+
+
+def _look_like_masks(files: Files, names: Sequence[str]) -> bool:
+    """True if most of a few files have few colours."""
+    few = names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
     return bool(few) and 2 * sum(_looks(files.tree, name) for name in few) > len(few)
 
 

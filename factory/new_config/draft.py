@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from factory import storage
 from factory.data import split_lists
 from factory.data.candidates import Files
 from factory.data.kinds import resolving
 from factory.data.kinds.resolving import ClassKeys
-from factory.errors import Problems, counted
+from factory.errors import Problems, counted, some
 from factory.new_config import looking, splitting
 from factory.new_config.looking import Images
 from factory.new_config.roles import ROLES, Role, Roles
@@ -67,7 +68,9 @@ def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) 
     urls = {role: _urls(made, role, problems) for role in made.sections}
     if problems.found:
         return made
-    if "labelled" not in urls:
+    if "labelled" in urls:
+        _doubt_unused_folders(made)
+    else:
         _doubt_other_files(made)
     if "labelled" in urls and "test" not in urls:
         _split_labelled(made, urls)
@@ -80,6 +83,15 @@ def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) 
         made.channels = 1
         made.said.append("data.channels: 1, as no image has a colour")
     return made
+
+
+def _doubt_unused_folders(made: Draft) -> None:
+    """Names folders of pictures beside images and masks of which nothing is read."""
+    place = made.roles.places["labelled"]
+    taken = {section["url"] for section in made.sections.values()}
+    unused = [f for f in looking.unused_folders(place) if storage.join(place.url, f) not in taken]
+    if unused:
+        made.doubts.append(f"whether pictures below {place.url} are needed, too: {some(unused)}")
 
 
 def _doubt_other_files(made: Draft) -> None:
@@ -132,7 +144,6 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
         if paired and not again.found:
             section["unpaired"] = "skip"
             items, found = paired, again
-            made.doubts.append(f"images of {role} without a mask, and masks without an image")
     problems.found.extend(found.found)
     if problems.found:
         return {}
@@ -142,7 +153,7 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
         low, high = images.intensity
         made.doubts.append(f"intensity of {role}: {low:g} becomes black, {high:g} white")
     if labelled:
-        _add_exif(made, section, role, items)
+        _add_masks(made, section, role, items)
     what = counted(len(items), "image with a mask", "images with masks")
     plain = counted(len(items), "image")
     made.said.append(
@@ -152,11 +163,13 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
     return {item.name: item.image_url for item in items}
 
 
-def _add_exif(made: Draft, section: dict[str, Any], role: Role, items: Sequence[Any]) -> None:
-    """Says that masks lie on the stored pixels, or that shapes were drawn on upright images, as
-    programs show them, where that is as likely as anything."""
-    rules = resolving.section(section).find(True, Problems()).rules
-    if rules is not None and looking.are_turned_apart(items, rules):
+def _add_masks(made: Draft, section: dict[str, Any], role: Role, items: Sequence[Any]) -> None:
+    """Says what is left out beside images and masks, and that masks lie on the stored pixels, or
+    that shapes were drawn on upright images, as programs show them, where that is as likely as
+    anything."""
+    found = resolving.section(section).find(True, Problems())
+    made.doubts += [note.rstrip(".") for note in found.notes]
+    if found.rules is not None and looking.are_turned_apart(items, found.rules):
         is_drawn = section["kind"] in resolving.DRAWN
         section["exif"] = "apply_to_images" if is_drawn else "apply_to_masks"
         where = "upright photographs" if is_drawn else "the pixels as photographs are stored"

@@ -1,6 +1,7 @@
 """What lies at one of the places that a new config is written for."""
 
 import io
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -202,7 +203,35 @@ def may_be_labels(place: Place) -> str:
 
 
 def left_over(place: Place) -> list[str]:
-    """The folders directly below a place that hold images and no part of its section."""
+    """The folders directly below a place that hold images and no part of its section, nor pictures
+    that are called like its images, as masks of another kind and overlays are."""
+    stems: dict[str, set[str]] = defaultdict(set)
+    for name in _pictures(place):
+        if "/" in name:
+            stems[name.partition("/")[0]].add(listing.stem(name))
+    known = {folder.partition("/")[0] for folder in _used_folders(place)}
+    of_section = set().union(*(stems[top] for top in known))
+    return sorted(
+        top
+        for top, own in stems.items()
+        if known and top not in known and 2 * len(own & of_section) < len(own)
+    )
+
+
+def unused_folders(place: Place) -> list[str]:
+    """The folders below a place with pictures of which its section reads none."""
+    used = tuple(f"{folder}/" for folder in _used_folders(place))
+    rest = [name for name in _pictures(place) if used and not name.startswith(used)]
+    return sorted({name.rpartition("/")[0] or "." for name in rest})
+
+
+def _pictures(place: Place) -> list[str]:
+    return [n for n in place.tree.names() if n.lower().endswith(listing.IMAGE_SUFFIXES)]
+
+
+def _used_folders(place: Place) -> list[str]:
+    """The folders below a place that hold what its section reads; empty where that is all of it, or
+    is not known."""
     from factory.data.patterns import parse_images, parse_masks
 
     used = []
@@ -217,9 +246,4 @@ def left_over(place: Place) -> list[str]:
         if keys.get("layout"):
             below = [""]
         used += ["/".join(filter(None, (inner, folder))) for folder in below]
-    if "" in used:
-        return []
-    names = place.tree.names()
-    pictures = [name for name in names if name.lower().endswith(listing.IMAGE_SUFFIXES)]
-    rest = [n for n in pictures if not any(n.startswith(f"{folder}/") for folder in used)]
-    return sorted({name.partition("/")[0] for name in rest if "/" in name})
+    return [] if "" in used else used

@@ -220,3 +220,15 @@ def test_a_mask_that_is_missing_among_many_is_told_by_itself(tmp_path: Path) -> 
     names = json.dumps([f"c{i}" for i in range(60)])
     missing, stray = problems_of(pairs(tmp_path, names))
     assert "images/59.png: has no mask 59.png" in missing and "without an image" in stray
+
+
+def test_pictures_among_masks_that_are_neither_image_nor_mask_are_told(tmp_path: Path) -> None:
+    for i in range(2):
+        put(tmp_path, f"images/{i}.png", f"masks/{i}_cat.png", f"masks/{i}_dog.png")
+    source = PairsSource(url=str(tmp_path), masks="masks/{stem}_cat.png", classes=["ground", "cat"])
+    (note,) = [note for note in loading.load(source, 8, True).notes if "neither" in note]
+    assert "2 pictures are neither image nor mask" in note and "(0_dog.png, 1_dog.png)" in note
+    assert "write {part} for what tells them apart" in note
+    classes = ["ground", {"name": "cat", "parts": ["cat"]}, {"name": "dog", "parts": ["dog"]}]
+    parts = PairsSource(url=str(tmp_path), masks="masks/{stem}_{part}.png", classes=classes)
+    assert not any("neither" in note for note in loading.load(parts, 8, True).notes)

@@ -277,3 +277,9 @@ def test_boxes_are_no_masks(tmp_path: Path) -> None:
     put(tmp_path, "images/a.jpg")
     texts(tmp_path, labels__a_txt=BOX)
     assert not only(tmp_path).has_masks
+
+
+def test_masks_of_one_class_are_no_images_of_those_of_another(tmp_path: Path) -> None:
+    for folder in ("scans", "m/left_mask", "m/right_mask"):
+        put(tmp_path, *(f"{folder}/{i}.png" for i in range(3)))
+    assert not any("mask" in str(found.keys.get("images")) for found in candidates(tmp_path))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,8 +215,8 @@ def test_a_hot_pixel_does_not_widen_the_range_of_values(
         path.write_bytes(encoded(Image.fromarray(values)))
     init("data")
     config = load_config("my.yaml")
-    low, high = config.data.labelled.intensity
-    assert low <= 505 and 1490 <= high <= 1500
+    found = config.data.labelled.intensity
+    assert isinstance(found, tuple) and found[0] <= 505 and 1490 <= found[1] <= 1500
     names(config)
 
 
@@ -275,8 +276,8 @@ def test_numbers_of_outlines_are_classes_behind_the_background(
         (tmp_path / f"data/{name}").write_text(words.replace(" ", "\n"))
     assert ", ".join(classes) in init("data")
     config = load_config("my.yaml")
-    for section in (config.data.labelled, config.data.test):
-        read = loading.read_labelled(section, 16)
+    for section in ("labelled", "test"):
+        read = loading.read_labelled(sections(config)[section], 16)
         assert read.classes.names == classes
         expected = [1 + int(name.removesuffix(".png")[-1]) % 2 for name in read.names]
         assert [int(mask.max()) for mask in read.masks] == expected
@@ -303,8 +304,8 @@ def test_shapes_lie_on_upright_photographs_and_both_parts_have_all_labels(
     assert "upright photographs (exif)" in said and "classes: background, cat, rare" in said
     config = load_config("my.yaml")
     assert config.data.labelled.exif == config.data.test.exif == "apply_to_images"
-    for section in (config.data.labelled, config.data.test):
-        read = loading.read_labelled(section, 16)
+    for section in ("labelled", "test"):
+        read = loading.read_labelled(sections(config)[section], 16)
         assert read.classes.names == ("background", "cat", "rare")
 
 
@@ -330,10 +331,33 @@ def test_images_without_a_mask_are_left_out_and_said(
 ) -> None:
     pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
     (tmp_path / "data/images/lonely.png").write_bytes(encode_png(photograph(9)))
-    init("data")
+    assert "images: 1 image has no mask and is not used (lonely.png)" in init("data")
     config = load_config("my.yaml")
     assert config.data.labelled.unpaired == "skip"
     assert "lonely.png" in names(config)["unlabelled"]
+
+
+@pytest.mark.parametrize("folder", ["overlays", "instances", "masks_of_other_classes"])
+def test_pictures_that_are_called_like_the_images_are_not_learned_from_but_named(
+    init: Callable[..., str], tmp_path: Path, folder: str
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    (tmp_path / "data" / folder).mkdir()
+    for i in range(2):
+        (tmp_path / "data" / folder / f"{i}.png").write_bytes(encode_png(photograph(i)))
+    assert f"whether pictures below data are needed, too: {folder}" in init("data")
+    assert load_config("my.yaml").data.unlabelled.url == str(tmp_path / "data/images")
+
+
+def test_masks_of_each_class_in_a_folder_of_its_own_are_not_learned_from_but_named(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    (tmp_path / "data/masks").rename(tmp_path / "cat")
+    for name in ("cat", "dog"):
+        shutil.copytree(tmp_path / "cat", tmp_path / "data/masks" / name)
+    assert "are needed, too: masks/dog" in init("data")
+    assert load_config("my.yaml").data.unlabelled.images.startswith("images/")
 
 
 def test_few_images_are_not_learned_by_heart(init: Callable[..., str], tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ class PairsSource(LabelledSection, FileSection):
         paired = [name for name in wanted if name in masks_of]
         names = sorted((paired if skip else wanted)[: self.num])
         notes = self.notes(images)
+        if self.layout is None:
+            notes += tuple(pairing.neither_note(matches))
         if skip:
             notes += tuple(pairing.left_out(matches, missing, stray))
         else:

@@ -103,7 +103,7 @@ def test_labels_are_ignored_without_naming_the_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["rectangle", "rotation"])
 def test_rectangles_of_four_corners_are_drawn_as_they_lie(tmp_path: Path, kind: str) -> None:
-    turned = [[20.0, 5], [35, 20], [20, 35], [5, 20]]
+    turned = [[20.0, 5.0], [35.0, 20.0], [20.0, 35.0], [5.0, 20.0]]
     write(tmp_path, "a", {"label": "cat", "points": turned, "shape_type": kind})
     assert np.array_equal(masks_of(tmp_path)[0], drawn("polygon", turned))
 

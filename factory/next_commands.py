@@ -31,8 +31,6 @@ def commands_after(command: str, config: Config, words: Sequence[str]) -> list[s
     """
     found: list[str] = []
     for name in _AFTER.get(command, ()):
-        if name == "report" and command == "label" and config.label.format == "png":
-            continue  # It shows images, which files of masks are without.
         if name in _OF_A_DATASET:
             url = config.label.url if command == "label" else config.generate.url
             found.append(_line_of_dataset(name, _shown_url(url)))

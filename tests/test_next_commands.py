@@ -92,7 +92,6 @@ train: {url: out/my}
         ),
         ("generate", "", ["report", "export", "verify"]),
         ("label", "", ["factory report out/my/labels", "factory verify out/my/labels"]),
-        ("label", "label: {format: png}", ["factory verify out/my/labels"]),
     ],
 )
 def test_what_a_config_has_nothing_for_is_left_out(

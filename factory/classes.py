@@ -10,6 +10,9 @@ from pydantic import Field
 IGNORE_ID = 255
 """Pixels with this id belong to no class: they are neither learned from nor counted."""
 
+NUM_IDS = 256
+"""The values that a pixel of a mask can have: ids of classes, and IGNORE_ID."""
+
 MAX_CLASSES = 255
 
 Intensity = Annotated[int, Field(ge=0, le=255)]

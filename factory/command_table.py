@@ -231,6 +231,14 @@ _LIST = [
                 "metavar": "NAME",
                 "help": "imagefolder, parquet, webdataset, hub: mask, label or annotation",
             },
+            "--samples-per-shard": {
+                "metavar": "NUM",
+                "help": "parquet, webdataset, hub: pairs a file, instead of those of a shard",
+            },
+            "--shard-megabytes": {
+                "metavar": "MB",
+                "help": "parquet, webdataset, hub: what a file has at most, in 10^6 bytes",
+            },
         },
     ),
     Command("status", "tell how far a dataset has come", commands.status, _DATASET),

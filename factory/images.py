@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch  # Reading images does without, and importing it takes seconds.
 
 UInt8 = npt.NDArray[np.uint8]
+Int64 = npt.NDArray[np.int64]
 
 READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 """Pillow's names of the formats that are read: no other plug-in of it is asked."""

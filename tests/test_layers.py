@@ -30,7 +30,7 @@ config.*
 config
 next_commands
 new_config.*
-progress streams signals precision embedded ray_internals.*
+progress streams threads signals precision embedded ray_internals.*
 data.cache.*
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox
@@ -75,6 +75,7 @@ exporting.options exporting.outlines
 exporting.pairs
 exporting.format
 exporting.objects exporting.ledger
+exporting.writing
 exporting.formats.*
 exporting.table
 exporting.command

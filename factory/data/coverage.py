@@ -13,12 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from factory.classes import IGNORE_ID
+from factory.classes import IGNORE_ID, NUM_IDS
 from factory.data.regions import connected_regions
-from factory.images import UInt8
-
-Ints = npt.NDArray[np.int64]
-_NUM_IDS = 256
+from factory.images import Int64, UInt8
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,11 @@ def scale(ids: UInt8, width: int, height: int) -> Scaled:
 class _Pairs:
     """Target pixels that several regions cover, each with each of these; sorted by both."""
 
-    target: Ints
+    target: Int64
     """(P,) y * width + x."""
-    region: Ints
+    region: Int64
     """(P,)."""
-    area: Ints
+    area: Int64
     """(P,) the area that the region has of the pixel, in a unit in which all are whole numbers."""
 
 
@@ -107,20 +104,20 @@ def _pairs(
     return _Pairs((y * several.shape[1] + x)[at], region, area)
 
 
-def _summed(keys: Ints, areas: Ints) -> tuple[Ints, Ints]:
+def _summed(keys: Int64, areas: Int64) -> tuple[Int64, Int64]:
     """The keys without repeats, sorted, and the sum of the areas of each."""
     keys, areas = _added_up(keys, areas)  # most repeats follow each other
     order = np.argsort(keys, kind="stable")  # which is fast where much is in order already
     return _added_up(keys[order], areas[order])
 
 
-def _added_up(keys: Ints, areas: Ints) -> tuple[Ints, Ints]:
+def _added_up(keys: Int64, areas: Int64) -> tuple[Int64, Int64]:
     """The keys without repeats that follow each other, and the sum of the areas of each."""
     first = _first_of_each(keys)
     return keys[first], np.add.reduceat(areas, first) if len(first) else areas
 
 
-def _first_of_each(values: Ints) -> Ints:
+def _first_of_each(values: Int64) -> Int64:
     """The positions of values that differ from the one before."""
     begins = np.ones(len(values), bool)
     np.not_equal(values[1:], values[:-1], out=begins[1:])
@@ -131,14 +128,14 @@ def _first_of_each(values: Ints) -> Ints:
 class _Cuts:
     """A line of source pixels laid over a line of target pixels, cut at the edges of both."""
 
-    source: Ints
+    source: Int64
     """For each piece the source pixel that it is of."""
-    length: Ints
-    first: Ints
+    length: Int64
+    first: Int64
     """For each target pixel its first piece."""
-    num: Ints
+    num: Int64
     """For each target pixel the number of its pieces, which lie below it."""
-    steps: tuple[Ints, ...]
+    steps: tuple[Int64, ...]
     """For each target pixel the first source pixel below it, the second one, ... up to the number
     that any has; where there are fewer, the last one again."""
 
@@ -156,18 +153,20 @@ def _cuts(num_source: int, num_target: int) -> _Cuts:
     return _Cuts(source, np.diff(edges), first, num, steps)
 
 
-def _choose_most(winners: UInt8, target: Ints, classes: UInt8, area: Ints) -> None:
+def _choose_most(winners: UInt8, target: Int64, classes: UInt8, area: Int64) -> None:
     """Sets the class that covers most of each of these target pixels, the smallest of equals."""
-    keys, areas = _summed(target * _NUM_IDS + classes, area)
-    targets = keys // _NUM_IDS
+    keys, areas = _summed(target * NUM_IDS + classes, area)
+    targets = keys // NUM_IDS
     starts = _first_of_each(targets)
     if len(starts):
         most = np.repeat(np.maximum.reduceat(areas, starts), np.diff(starts, append=len(keys)))
         best = np.flatnonzero(areas == most)[::-1]  # the smallest class is written last
-        winners[targets[best]] = keys[best] % _NUM_IDS
+        winners[targets[best]] = keys[best] % NUM_IDS
 
 
-def _bring_back(lost: Ints, pairs: _Pairs, region_ids: UInt8, winners: UInt8, shown: Ints) -> None:
+def _bring_back(
+    lost: Int64, pairs: _Pairs, region_ids: UInt8, winners: UInt8, shown: Int64
+) -> None:
     """Gives each lost region a target pixel, in place: changes winners and the counts in shown.
 
     The largest region comes first.

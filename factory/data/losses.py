@@ -4,31 +4,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from factory.classes import NUM_IDS
 from factory.data.class_lookup import count_values
 from factory.data.coverage import Scaled
-from factory.images import UInt8
-
-Counts = npt.NDArray[np.int64]
-_NUM_IDS = 256
+from factory.images import Int64, UInt8
 
 
 @dataclass(frozen=True)
 class Losses:
     """Counts per id, (256,) each; those of several masks add up."""
 
-    pixels: Counts
+    pixels: Int64
     """Pixels of the whole masks."""
-    pixels_outside: Counts
+    pixels_outside: Int64
     """Pixels outside the centred square."""
-    masks: Counts
+    masks: Int64
     """Masks in which the class occurs."""
-    masks_outside: Counts
+    masks_outside: Int64
     """Masks in which the class occurs, but nowhere in the centred square."""
-    regions: Counts
+    regions: Int64
     """Connected regions in the part that is used; none of masks that are not made smaller."""
-    regions_vanished: Counts
+    regions_vanished: Int64
     """Connected regions whose class no pixel has after scaling that they cover some of."""
 
     def __add__(self, other: "Losses") -> "Losses":
@@ -38,20 +35,20 @@ class Losses:
 
 def total(parts: Iterable[Losses]) -> Losses:
     """The sum of the losses of several masks."""
-    return sum(parts, Losses(*(np.zeros(_NUM_IDS, np.int64) for _ in range(6))))
+    return sum(parts, Losses(*(np.zeros(NUM_IDS, np.int64) for _ in range(6))))
 
 
 def measure(whole: UInt8, used: UInt8, scaled: Scaled) -> Losses:
     """The losses of a whole mask (H, W) of which this part is used, and scaled so."""
-    pixels = count_values(whole, _NUM_IDS)
-    inside = pixels if used.shape == whole.shape else count_values(used, _NUM_IDS)
+    pixels = count_values(whole, NUM_IDS)
+    inside = pixels if used.shape == whole.shape else count_values(used, NUM_IDS)
     return Losses(
         pixels=pixels,
         pixels_outside=pixels - inside,
         masks=(pixels > 0).astype(np.int64),
         masks_outside=((pixels > 0) & (inside == 0)).astype(np.int64),
-        regions=np.bincount(scaled.region_ids, minlength=_NUM_IDS),
-        regions_vanished=np.bincount(scaled.region_ids[scaled.vanished], minlength=_NUM_IDS),
+        regions=np.bincount(scaled.region_ids, minlength=NUM_IDS),
+        regions_vanished=np.bincount(scaled.region_ids[scaled.vanished], minlength=NUM_IDS),
     )
 
 

@@ -1,33 +1,27 @@
-"""The export of a finished dataset: shard by shard, never the whole in memory."""
+"""The export of a finished dataset: pair by pair, never the whole in memory."""
 
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from factory import storage
 from factory.arguments import Location, path_of
-from factory.errors import DamagedShard, UnreadableImage, UserError, counted
-from factory.exporting.format import Format, Source
+from factory.errors import UserError, counted
+from factory.exporting.format import Format, PairFormat, ShardFormat, Source, Summary
 from factory.exporting.ledger import ExportLedger
 from factory.exporting.options import Options, read_options
-from factory.exporting.pairs import pairs_of
+from factory.exporting.pairs import Dataset
 from factory.exporting.table import FORMATS
-from factory.progress import tell, tracked
+from factory.exporting.writing import write_pairs, write_resized, write_shards
+from factory.progress import tell
 from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.manifest import Manifest
-from factory.shards.reading import check_has_images, read_manifest, read_shard
-from factory.shards.receipts import Receipt
+from factory.shards.reading import check_has_images, read_manifest
 from factory.shards.splits import split_problem
 
 METHOD = 1
 """The version of how exports are made: another one makes other bytes of the same command."""
-_NUM_WRITERS = 16
-"""Threads that write small files, most of whose time is waiting for the storage."""
-_NUM_AHEAD = 2
-"""Shards that are read ahead; each is in memory."""
 
 
 def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, int]:
@@ -35,10 +29,10 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
 
     to: folder, imagefolder, coco, yolo, voc, cityscapes, parquet, webdataset or hub. out: an empty
     folder or URL. options: `val` and `keep`, shares of the pairs for validation and of the most
-    certain ones; `split`, the only one that is exported; `polygons`, `instances`, `background`,
-    `jpeg` and `mask_column`, as the formats take them. Returns the number of pairs of each split.
-    Raises UserError, with nothing written; OSError from the storage, after which the same call goes
-    on.
+    certain ones; `split`, the only one that is exported; `samples_per_shard` or `shard_megabytes`,
+    the size of files of many pairs; `polygons`, `instances`, `background`, `jpeg` and
+    `mask_column`, as the formats take them. Returns the number of pairs of each split. Raises
+    UserError, with nothing written; OSError from the storage, after which the same call goes on.
     """
     takes = {name: kind.takes for name, kind in FORMATS.items()}
     chosen = read_options(to, takes, options)
@@ -55,10 +49,13 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     ledger.check()
     completed = ledger.completed()
     if completed is None:
-        completed = _write(url, manifest, form, chosen, ledger)
-        tell(f"{_told(completed['num'])} -> {out}")
+        # That of all splits, so that splits exported one by one are those of one export.
+        limit = limit_of(Uncertainties(url, manifest.plan, manifest.receipts), None, chosen.keep)
+        summary = _write(Dataset(url, manifest, chosen, limit), form, chosen, ledger)
+        completed = ledger.complete(summary.num, _notes(form, summary))
+        tell(f"{_in_words(completed['num'])} -> {out}")
     else:
-        tell(f"{out} is complete: {_told(completed['num'])}; nothing was written")
+        tell(f"{out} is complete: {_in_words(completed['num'])}; nothing was written")
     for note in completed["notes"]:
         tell(note)
     return dict(completed["num"])
@@ -77,17 +74,15 @@ def _check_places(url: str, to: str, out: str) -> None:
             f"{out}: is no dataset of the Hugging Face Hub. Write --out hf://datasets/owner/name, "
             "or --to parquet for any other place."
         )
-    if _is_hub(out) and to != "hub":
+    if out.startswith("hf://") and to != "hub":
         raise UserError(
             f"{out}: the Hugging Face Hub makes a commit of every file. Write --to hub, or choose "
             "another --out, and upload that folder."
         )
     # Names the package that a protocol needs, before anything is read.
     storage.filesystem(out)
-
-
-def _is_hub(url: str) -> bool:
-    return url.startswith("hf://")
+    if to == "hub":
+        storage.check_hub_dataset(out)
 
 
 def _with_splits_of(url: str, manifest: Manifest, options: Options) -> Options:
@@ -131,55 +126,31 @@ def _identity(manifest: Manifest, to: str, options: Options) -> dict[str, Any]:
     }
 
 
-def _write(
-    url: str, manifest: Manifest, form: Format, options: Options, ledger: ExportLedger
-) -> dict[str, Any]:
-    """Writes all that is missing; returns what the ledger tells of a complete export."""
-    # The bound is that of all splits, so that splits exported one by one are those of one export.
-    limit = limit_of(Uncertainties(url, manifest.plan, manifest.receipts), None, options.keep)
+def _write(dataset: Dataset, form: Format, options: Options, ledger: ExportLedger) -> Summary:
+    """Writes all that is missing but what completes the export; returns what its records tell."""
     ledger.claim()
-    shards = range(manifest.plan.num_shards)
-    pending = [manifest.receipts[shard] for shard in ledger.pending(shards)]
-    # Two commits of the Hugging Face Hub at a time are in each other's way.
-    with ThreadPoolExecutor(1 if _is_hub(ledger.url) else _NUM_WRITERS) as pool:
-        read = _read_ahead(url, pending)
-        for receipt, files in tracked(read, "export", len(pending), "shards"):
-            try:
-                pairs = pairs_of(manifest.plan, receipt.shard, files, options, limit)
-                made = form.shard_files(receipt.shard, pairs)
-            except (DamagedShard, UnreadableImage) as error:
-                raise UserError(
-                    f"{storage.join(url, receipt.path)}: {error}. Run `factory verify --level "
-                    "decode` on the dataset."
-                ) from None
-            # All are written, or the first error is raised.
-            list(pool.map(lambda file: ledger.folder.write(*file), made.files))
-            ledger.record(receipt.shard, pairs, made)
-    summary = ledger.summary(shards, options.splits)
+    if isinstance(form, PairFormat):
+        write_pairs(dataset, form, ledger)
+    elif isinstance(form, ShardFormat) and options.resizes_shards:
+        write_resized(dataset, form, options, ledger)
+    elif isinstance(form, ShardFormat):
+        write_shards(dataset, form, options, ledger)
+    if options.resizes_shards:
+        summary = ledger.summary_of_files(options.splits)
+    else:
+        summary = ledger.summary(range(dataset.manifest.plan.num_shards), options.splits)
     for name, chunks in form.last_files(summary):
         ledger.folder.write_chunks(name, chunks)
+    return summary
+
+
+def _notes(form: Format, summary: Summary) -> list[str]:
+    """What somebody should know who reads the export, a sentence each."""
     empty = [split for split, num in summary.num.items() if not num]
-    notes = [*(f"{split} is empty: keep left no pair of it" for split in empty)]
-    notes += form.notes(summary)
-    ledger.complete(summary.num, notes)
-    return {"num": summary.num, "notes": notes}
+    return [f"{split} is empty: keep left no pair of it" for split in empty] + form.notes(summary)
 
 
-def _read_ahead(url: str, receipts: Sequence[Receipt]) -> Iterator[tuple[Receipt, list[bytes]]]:
-    """Each receipt with the files of its shard, read while those before are worked on."""
-    ahead: deque[tuple[Receipt, Future[list[bytes]]]] = deque()
-    with ThreadPoolExecutor(_NUM_AHEAD) as pool:
-        for receipt in receipts:
-            ahead.append((receipt, pool.submit(read_shard, url, receipt)))
-            if len(ahead) > _NUM_AHEAD:
-                first, files = ahead.popleft()
-                yield first, files.result()
-        while ahead:
-            first, files = ahead.popleft()
-            yield first, files.result()
-
-
-def _told(num: Mapping[str, int]) -> str:
+def _in_words(num: Mapping[str, int]) -> str:
     """How many pairs there are, in words."""
     total = counted(sum(num.values()), "pair")
     parts = ", ".join(f"{more:,} {split}" for split, more in num.items())

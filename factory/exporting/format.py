@@ -1,14 +1,20 @@
-"""What is asked of a format: the files of each shard, and those that sum all shards up."""
+"""What is asked of a format: the files of each pair or of each shard, and those that sum all up."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from factory.classes import Classes
 from factory.exporting.options import Options
 from factory.exporting.pairs import Pair
 from factory.shards.columns import Column, pictures_of, with_mask_named
+from factory.shards.layout import ID_TO_LABEL, to_json
 from factory.shards.manifest import Manifest
+from factory.shards.schema import EncodedSample, to_fields
+
+HUB_SPLITS: Mapping[str, str] = {"train": "train", "val": "validation"}
+"""The splits as Hugging Face `datasets` names them."""
 
 
 @dataclass(frozen=True)
@@ -36,50 +42,81 @@ class Source:
 
 
 @dataclass(frozen=True)
-class ShardFiles:
-    """What a format makes of a shard; the same shard gives the same bytes."""
+class PairFiles:
+    """What a format makes of a pair; the same pair gives the same bytes."""
 
     files: list[tuple[str, bytes]]
     """Names relative to the export's URL, and contents."""
     lines: dict[str, list[str]] = field(default_factory=dict)
-    """Lines of text for the files that sum all shards up, by a name that the format chooses."""
+    """Lines of text for the files that sum all pairs up, by a name that the format chooses."""
     counts: dict[str, list[int]] = field(default_factory=dict)
-    """Numbers that are added up over all shards, by a name that the format chooses."""
+    """Numbers that are added up over all pairs, by a name that the format chooses."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What `ShardFiles` of all shards tell together, in order of the shards."""
+    """What `PairFiles` of all pairs tell together, in order of the pairs."""
 
     num: dict[str, int]
     """The number of pairs of each split."""
     counts: dict[str, list[int]]
-    """The sums of the counts of all shards."""
+    """The sums of the counts of all pairs."""
     read_lines: Callable[[str], Iterator[str]]
     """Reads the lines of a name anew from all shards, those of one shard in memory."""
 
 
-class Format(Protocol):
-    """A way to write pairs for other tools. A class of it takes a `Source`."""
+@dataclass(frozen=True)
+class Format(ABC):
+    """A way to write pairs for other tools."""
 
-    takes: ClassVar[tuple[str, ...]]
+    source: Source
+    takes: ClassVar[tuple[str, ...]] = ()
     """The names of the fields of `Options` that it knows beside those that all formats know."""
-
-    def __init__(self, source: Source) -> None: ...
 
     def problems(self) -> list[str]:
         """What about the dataset the format cannot hold, a sentence each; nothing is written."""
-        ...
+        return []
 
-    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
-        """The files of a shard's pairs, of which there may be none."""
-        ...
-
+    @abstractmethod
     def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
         """The files that are written after all others: their names, and their contents in chunks of
         which one is in memory."""
-        ...
 
     def notes(self, summary: Summary) -> list[str]:
         """What somebody should know who reads the export, a sentence each."""
-        ...
+        return []
+
+
+class PairFormat(Format):
+    """A format that has files of their own for each pair."""
+
+    @abstractmethod
+    def pair_files(self, pair: Pair) -> PairFiles:
+        """The files of a pair. Raises DamagedShard, UnreadableImage."""
+
+
+class ShardFormat(Format):
+    """A format whose files hold many pairs, with all columns of the dataset. Beside them lies
+    `id2label.json`, the names of the classes."""
+
+    takes: ClassVar[tuple[str, ...]] = ("mask_column", "samples_per_shard", "shard_megabytes")
+    ending: ClassVar[str]
+    """How the names of its files end."""
+
+    def row(self, pair: Pair) -> EncodedSample:
+        """The pair with the fields of all columns. Raises DamagedShard."""
+        plan = self.source.manifest.plan
+        fields = to_fields(pair.sample, len(plan.class_names), plan.columns)
+        return EncodedSample(fields, pair.image_png, pair.mask_png)
+
+    @abstractmethod
+    def chunks(self, rows: Iterable[EncodedSample]) -> Iterator[bytes]:
+        """The bytes of a file of at least one row, of which few are in memory."""
+
+    @abstractmethod
+    def size_of(self, row: EncodedSample) -> int:
+        """The bytes that a row takes in a file, about."""
+
+    def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """See `Format`."""
+        yield ID_TO_LABEL, [to_json(self.source.classes.id2label)]

@@ -2,21 +2,22 @@
 
 `_export/export.json` comes first, create-only, and says of what and how the export is made. The
 files of each shard follow, then that shard's record, so that whoever finds a record finds the
-files. The files that sum all up come last, and then `_export/complete.json`.
+files. Where files have another size than the dataset's shards, each file has a record, which says
+where the next one begins. The files that sum all up come last, and then `_export/complete.json`.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import count
 from typing import Any
 
 from factory import faults
 from factory.differences import differences
 from factory.errors import UserError, some
-from factory.exporting.format import ShardFiles, Summary
-from factory.exporting.pairs import Pair
+from factory.exporting.format import Summary
+from factory.exporting.options import ExportSplit
 from factory.shards.layout import to_json
 from factory.shards.verification import TEMPORARY
 from factory.storage import Folder, to_user_error
@@ -27,6 +28,18 @@ SHARDS = f"{LEDGER}/shards"
 COMPLETE = f"{LEDGER}/complete.json"
 _OF_STORES = (".gitattributes",)
 """Files that a new repository of the Hugging Face Hub has."""
+
+
+@dataclass
+class ShardRecord:
+    """What is known of a shard whose files are written."""
+
+    num: dict[str, int] = field(default_factory=dict)
+    """The number of its pairs of each split."""
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    """Those of `PairFiles` of all its pairs."""
+    counts: dict[str, list[int]] = field(default_factory=dict)
+    """The sums of those of `PairFiles` of all its pairs."""
 
 
 @dataclass(frozen=True)
@@ -86,26 +99,55 @@ class ExportLedger:
 
     def pending(self, shards: range) -> list[int]:
         """The numbers of the shards that are not done, in order. Costs one listing."""
-        done = {name for name, entry in self.folder.entries(SHARDS).items() if entry.size}
+        done = self._records()
         return [shard for shard in shards if _record(shard) not in done]
 
-    def record(self, shard: int, pairs: Sequence[Pair], made: ShardFiles) -> None:
+    def record(self, shard: int, content: ShardRecord) -> None:
         """Says that a shard is done; all its files must be there."""
         faults.hit("export.written")
-        num = Counter(pair.split for pair in pairs)
-        content = {"shard": shard, "num": dict(num), "lines": made.lines, "counts": made.counts}
-        self.folder.write(_record(shard), to_json(content))
+        self.folder.write(_record(shard), to_json({"shard": shard, **asdict(content)}))
 
-    def summary(self, shards: range, splits: Sequence[str]) -> Summary:
+    def next_file(self, split: ExportSplit) -> tuple[int, int]:
+        """The number of the first file of a split that is not done, and the index of the first pair
+        that is not in a file before it. Costs one listing."""
+        done = self._records()
+        number = next(i for i in count() if _record_of_file(split, i) not in done)
+        if number == 0:
+            return 0, 0
+        return number, int(self._read(_record_of_file(split, number - 1))["stop"])
+
+    def record_file(self, split: ExportSplit, number: int, num: int, stop: int) -> None:
+        """Says that a file of a split is done; all of its num pairs must be in it.
+
+        stop: the index behind that of its last pair.
+        """
+        faults.hit("export.written")
+        content = {"split": split, "file": number, "num": num, "stop": stop}
+        self.folder.write(_record_of_file(split, number), to_json(content))
+
+    def _records(self) -> set[str]:
+        """The names of all records; what a store has of one that was not written is empty."""
+        return {name for name, entry in self.folder.entries(SHARDS).items() if entry.size}
+
+    def summary_of_files(self, splits: Sequence[ExportSplit]) -> Summary:
+        """What the records of all files tell together."""
+        num: dict[str, int] = {
+            split: sum(
+                self._read(_record_of_file(split, number))["num"]
+                for number in range(self.next_file(split)[0])
+            )
+            for split in splits
+        }
+        return Summary(num, {}, lambda name: iter(()))
+
+    def summary(self, shards: range, splits: Sequence[ExportSplit]) -> Summary:
         """What the records of all shards tell together; one of them is in memory."""
-        num = dict.fromkeys(splits, 0)
+        num: dict[str, int] = dict.fromkeys(splits, 0)
         counts: dict[str, list[int]] = {}
         for record in map(self._read_record, shards):
             for split, more in record["num"].items():
                 num[split] += more
-            for name, values in record["counts"].items():
-                before = counts.get(name, [0] * len(values))
-                counts[name] = [a + b for a, b in zip(before, values, strict=True)]
+            add_counts(counts, record["counts"])
 
         def read_lines(name: str) -> Iterator[str]:
             for shard in shards:
@@ -120,9 +162,11 @@ class ExportLedger:
         except FileNotFoundError:
             return None
 
-    def complete(self, num: Mapping[str, int], notes: Sequence[str]) -> None:
-        """Says that all files are there."""
-        self.folder.write(COMPLETE, to_json({"num": dict(num), "notes": list(notes)}))
+    def complete(self, num: Mapping[str, int], notes: Sequence[str]) -> dict[str, Any]:
+        """Says that all files are there; returns what it wrote."""
+        content = {"num": dict(num), "notes": list(notes)}
+        self.folder.write(COMPLETE, to_json(content))
+        return content
 
     def _read_record(self, shard: int) -> dict[str, Any]:
         return self._read(_record(shard))
@@ -140,6 +184,18 @@ class ExportLedger:
         return content
 
 
+def add_counts(sums: dict[str, list[int]], more: Mapping[str, Sequence[int]]) -> None:
+    """Adds numbers to the sums of their names."""
+    for name, values in more.items():
+        before = sums.get(name, [0] * len(values))
+        sums[name] = [a + b for a, b in zip(before, values, strict=True)]
+
+
 def _record(shard: int) -> str:
     """The name of the record of a shard."""
     return f"{SHARDS}/{shard:05d}.json"
+
+
+def _record_of_file(split: ExportSplit, number: int) -> str:
+    """The name of the record of a file."""
+    return f"{SHARDS}/{split}-{number:05d}.json"

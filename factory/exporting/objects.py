@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from factory.classes import IGNORE_ID
+from factory.classes import IGNORE_ID, NUM_IDS
 from factory.data.regions import connected_regions
 from factory.errors import counted
 from factory.exporting.format import Source, Summary
@@ -21,7 +21,7 @@ _BACKGROUND = re.compile(r"[\W_]*(background|bg)[\W_]*", re.IGNORECASE)
 _COMMON, _EITHER, _IGNORED = "intersections", "unions", "ignored"
 
 Counts = dict[str, list[int]]
-"""Numbers that add up over shards, by name; see `ShardFiles.counts`."""
+"""Numbers that add up over shards, by name; see `PairFiles.counts`."""
 
 
 def categories(source: Source) -> list[int]:
@@ -74,9 +74,19 @@ def overlaps(pixels: Iterable[tuple[int, int, int]], ids: Sequence[int]) -> Coun
     return {_COMMON: common, _EITHER: either}
 
 
-def ignored(masks: Iterable[UInt8]) -> Counts:
+def overlaps_of_classes(mask: UInt8, read: UInt8, ids: Sequence[int]) -> Counts:
+    """`overlaps` of a mask (H, W) with what a tool reads of its polygons (H, W)."""
+    num, num_read, common = (
+        np.bincount(pixels.ravel(), minlength=NUM_IDS)
+        for pixels in (mask, read, mask[mask == read])
+    )
+    either = num + num_read - common
+    return overlaps(((i, int(common[i]), int(either[i])) for i in ids), ids)
+
+
+def ignored(mask: UInt8) -> Counts:
     """The number of pixels of 255."""
-    return {_IGNORED: [sum(int(np.count_nonzero(mask == IGNORE_ID)) for mask in masks)]}
+    return {_IGNORED: [int(np.count_nonzero(mask == IGNORE_ID))]}
 
 
 def loss_note(summary: Summary, source: Source, reader: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What an export may be asked for, and which formats take it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from factory.errors import Problems, nearest
 from factory.shards.columns import MASK_COLUMNS
 from factory.shards.splits import SPLITS, Split, split_of
+from factory.values import parse_count
 
 ExportSplit = Literal["train", "val"]
 _NAMES: dict[Split, ExportSplit] = {"train": "train", "validation": "val"}
@@ -35,6 +37,15 @@ class Options:
     """Whether images are JPEG files, of quality 95, instead of the very pixels."""
     mask_column: str | None = None
     """The name of the masks' column; None: that of the dataset."""
+    samples_per_shard: int | None = None
+    """The pairs of a file of many pairs; None: those of a shard of the dataset, or of its split."""
+    shard_megabytes: float | None = None
+    """What a file of many pairs has at most, in 10^6 bytes, about; None: as above."""
+
+    @property
+    def resizes_shards(self) -> bool:
+        """True if files of many pairs have another size than the dataset's shards."""
+        return self.samples_per_shard is not None or self.shard_megabytes is not None
 
     @property
     def splits(self) -> tuple[ExportSplit, ...]:
@@ -50,6 +61,13 @@ class Options:
 GENERAL = ("val", "keep", "split")
 """The options that every format takes."""
 _DEFAULTS = Options()
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "val": float,
+    "keep": float,
+    "samples_per_shard": parse_count,
+    "shard_megabytes": float,
+}
+"""What makes values of options out of texts, which a command line gives."""
 
 
 def read_options(to: str, takes: dict[str, tuple[str, ...]], given: dict[str, Any]) -> Options:
@@ -74,10 +92,10 @@ def read_options(to: str, takes: dict[str, tuple[str, ...]], given: dict[str, An
             problems.add(
                 f"{name}: is no option of {to}, but of {', '.join(formats)}. Leave it out."
             )
+    if {"samples_per_shard", "shard_megabytes"} <= values.keys():
+        problems.add("samples_per_shard, shard_megabytes: are two ways to say one size: give one.")
     problems.raise_if_any()
-    shares: tuple[str, ...] = ("val", "keep")
-    numbers = {name: float(values[name]) for name in shares if name in values}
-    chosen: dict[str, Any] = {**values, **numbers}
+    chosen = {name: _READERS.get(name, lambda given: given)(values[name]) for name in values}
     return Options(**chosen)
 
 
@@ -97,6 +115,15 @@ def _problem(name: str, value: Any) -> str | None:
     elif name == "mask_column":
         if value not in MASK_COLUMNS:
             return f"must be one of {', '.join(MASK_COLUMNS)}."
+    elif name == "samples_per_shard":
+        try:
+            parse_count(value)
+        except ValueError as error:
+            return f"{error}."
+    elif name == "shard_megabytes":
+        size = _number(value)
+        if size is None or size <= 0:
+            return "must be a number of megabytes above 0, such as 500."
     elif not isinstance(value, bool):
         return "must be True or False."
     return None

@@ -1,16 +1,26 @@
-"""Pairs of a finished dataset on their way out, a shard at a time."""
+"""Pairs of a finished dataset on their way out, of which few are in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedReader
 
-from factory import png
-from factory.errors import UserError, counted
+from factory import png, storage
+from factory.errors import DamagedShard, UnreadableImage, UserError, counted
 from factory.exporting.options import ExportSplit, Options
 from factory.images import UInt8
+from factory.shards.manifest import Manifest
 from factory.shards.packing import merged_rows
-from factory.shards.plan import Plan
+from factory.shards.plan import ShardSpec
+from factory.shards.reading import open_shard
 from factory.shards.schema import EncodedSample, Sample, sample_key
+from factory.threads import ahead
+
+_NUM_AHEAD = 1
+"""Shards that are opened ahead: those of a store are then copied while others are exported."""
+_VERIFY = "Run `factory verify --level decode` on the dataset."
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,31 +61,85 @@ class Pair:
         return png.decode_png(self.mask_png)
 
 
-def pairs_of(
-    plan: Plan,
-    shard: int,
-    files: Sequence[bytes],
-    options: Options,
-    max_uncertainty: float | None,
-) -> list[Pair]:
-    """The pairs of a shard that are exported, in order.
+@dataclass(frozen=True)
+class Dataset:
+    """A finished dataset, and which of its pairs are exported."""
 
-    files: the shard's that hold samples. max_uncertainty: nats, None for all pairs.
-    Raises DamagedShard; UserError if the shard holds other keys than the plan says, since files are
-    named by them.
-    """
-    spec = plan.shard(shard)
-    rows = [row for row in merged_rows(plan, files) if isinstance(row, EncodedSample)]
-    keys = [row.fields["key"] for row in rows]
-    if keys != [sample_key(i) for i in range(spec.start, spec.stop)]:
-        raise UserError(
-            f"{spec.path}: holds other keys than those of its "
-            f"{counted(spec.stop - spec.start, 'pair')}. "
-            "Run `factory verify --level decode` on the dataset."
-        )
-    return [
-        Pair(spec.start + i, split, row)
-        for i, row in enumerate(rows)
-        if (split := options.split_of(row.fields["key"])) in options.splits
-        and (max_uncertainty is None or row.uncertainty <= max_uncertainty)
-    ]
+    url: str
+    manifest: Manifest
+    options: Options
+    max_uncertainty: float | None
+    """In nats; None for all pairs."""
+
+    def shards(self, numbers: Sequence[int]) -> Iterator["Shard"]:
+        """The shards of these numbers, each open until the next one is asked for.
+
+        Raises UserError if one is missing or altered, OSError from the storage.
+        """
+        opened: set[BufferedReader] = set()
+
+        def open_one(number: int) -> "Shard":
+            files = open_shard(self.url, self.manifest.receipts[number])
+            opened.update(files)
+            return Shard(self, self.manifest.plan.shard(number), files)
+
+        try:
+            with ThreadPoolExecutor(_NUM_AHEAD) as pool:
+                for shard in ahead(pool, open_one, numbers, _NUM_AHEAD):
+                    yield shard
+                    for file in shard.files:
+                        file.close()
+                    opened.difference_update(shard.files)
+        finally:
+            for file in opened:
+                file.close()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """An open shard of a dataset."""
+
+    dataset: Dataset
+    spec: ShardSpec
+    files: list[BufferedReader]
+    """Those that hold samples."""
+
+    def pairs(self, split: ExportSplit | None = None, start: int = 0) -> Iterator[Pair]:
+        """Reads the pairs that are exported, in order, of one split or of all that are exported.
+
+        start: the index of the first pair that is wanted. Raises DamagedShard; UserError if the
+        shard holds other keys than the plan says, since files are named by them.
+        """
+        dataset, num = self.dataset, 0
+        for file in self.files:
+            file.seek(0)
+        rows = merged_rows(dataset.manifest.plan, self.files)
+        for index, row in enumerate(rows, self.spec.start):
+            assert isinstance(row, EncodedSample), "only mask files have other rows"
+            if row.fields["key"] != sample_key(index) or index >= self.spec.stop:
+                raise self._other_keys()
+            num += 1
+            pair = Pair(index, dataset.options.split_of(sample_key(index)), row)
+            limit = dataset.max_uncertainty
+            is_kept = limit is None or row.uncertainty <= limit
+            splits = dataset.options.splits if split is None else (split,)
+            if is_kept and index >= start and pair.split in splits:
+                yield pair
+        if num != self.spec.stop - self.spec.start:
+            raise self._other_keys()
+
+    def _other_keys(self) -> UserError:
+        num = counted(self.spec.stop - self.spec.start, "pair")
+        return UserError(f"{self._url}: holds other keys than those of its {num}. {_VERIFY}")
+
+    @property
+    def _url(self) -> str:
+        return storage.join(self.dataset.url, self.spec.path)
+
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Raises UserError, which names the shard, for damage that the body finds."""
+        try:
+            yield
+        except (DamagedShard, UnreadableImage) as error:
+            raise UserError(f"{self._url}: {error}. {_VERIFY}") from None

@@ -22,7 +22,6 @@ from factory.generation.source_images import (
     NUM_THREADS,
     REMEDY,
     SourceFile,
-    ahead,
     check_names,
     find_files,
     refuse,
@@ -31,6 +30,7 @@ from factory.generation.source_images import (
 )
 from factory.progress import tell, tracked
 from factory.shards.source_listing import SourceListing
+from factory.threads import ahead
 
 _WITHOUT_SCORES = "To label without comparing masks, set label.score: false."
 _WITHOUT_THEM = "To label all others, set label.unreadable: skip."

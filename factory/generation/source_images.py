@@ -4,12 +4,11 @@ Shapes: S image size; H, W height and width of an image.
 """
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -25,15 +24,13 @@ from factory.data.passes import place_of, whole_mask
 from factory.errors import ChangedSource, Problems, UnreadableImage, UserError
 from factory.images import UInt8
 from factory.shards.source_listing import SourceListing
+from factory.threads import ahead
 
 NUM_THREADS = 8
 """Images are read, hashed and decoded by so many threads."""
 REMEDY = "Put back what was there, or label into another --out."
 
 _OTHER_PLACE = "Replace it, and label into another --out."
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,20 +234,3 @@ class SourceImages:
 
 def _changed(url: str) -> ChangedSource:
     return ChangedSource(f"{url}: has changed since the dataset was begun. {REMEDY}")
-
-
-def ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], num: int
-) -> Iterator[R]:
-    """Yields the results of work in order; the pool does at most num of them in advance."""
-    waiting: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > num:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from factory.shards import tar_metadata
 from factory.shards.mask_files import Read, RowImages
@@ -29,7 +30,7 @@ def pack(plan: Plan, spec: ShardSpec, samples: Sequence[EncodedSample]) -> dict[
 
 def merged_rows(
     plan: Plan,
-    files: Sequence[bytes],
+    files: Sequence[bytes | BinaryIO],
     read: Read | None = None,
     images: RowImages | None = None,
 ) -> Iterator[StoredRow]:

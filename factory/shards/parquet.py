@@ -1,7 +1,9 @@
 """One shard as Parquet: opens in `datasets`, pandas, polars, DuckDB and Ray as it is."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +24,10 @@ from factory.shards.schema import EncodedSample
 
 ROWS_PER_GROUP = 100
 """The rows that a reader without the page index reads for a random one."""
+_READ_BYTES = 2**20
+"""The bytes that are read of a file at once."""
+_BATCH_BYTES = 2**24
+"""The bytes of the rows that are in memory together, about."""
 
 
 def _path(column: Column) -> str:
@@ -36,30 +42,60 @@ def encode(
     columns: Sequence[Column] = COLUMNS,
 ) -> bytes:
     """The shard's bytes, the same for the same samples, classes, run and columns."""
-    return _write(_table(samples, classes, run, columns), columns)
+    return b"".join(chunks(samples, classes, run, columns))
 
 
-def _write(table: pa.Table, columns: Sequence[Column]) -> bytes:
+def chunks(
+    samples: Iterable[EncodedSample],
+    classes: Classes,
+    run: Mapping[str, str],
+    columns: Sequence[Column] = COLUMNS,
+) -> Iterator[bytes]:
+    """The bytes of `encode`, of which those of a row group are in memory."""
+    left = iter(samples)
+    sink = _Sink()
+    with pq.ParquetWriter(sink, arrow_schema(classes, run, columns), **_settings(columns)) as file:
+        while len(table := _table(list(islice(left, ROWS_PER_GROUP)), classes, run, columns)):
+            file.write_table(table, ROWS_PER_GROUP)
+            yield from sink.take()
+    yield from sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """Keeps what is written until it is taken."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._chunks.append(bytes(data))
+        return len(data)
+
+    def take(self) -> Iterator[bytes]:
+        """The bytes that were written since they were last taken."""
+        chunks, self._chunks = self._chunks, []
+        return iter(chunks)
+
+
+def _settings(columns: Sequence[Column]) -> dict[str, Any]:
+    """How pyarrow writes these columns."""
     fields = [column for column in columns if column.dtype != "image"]
     pictures = pictures_of(columns)
     pngs = [f"{name}.bytes" for name in pictures]
     rest = [f"{name}.path" for name in pictures] + [_path(column) for column in fields]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=ROWS_PER_GROUP,
+    return {
         # PNG does not compress again, nor does it repeat.
-        compression={**dict.fromkeys(pngs, "none"), **dict.fromkeys(rest, "zstd")},
-        compression_level=dict.fromkeys(rest, 3),
-        use_dictionary=[_path(column) for column in fields if column.repeats],
-        write_page_index=True,
+        "compression": {**dict.fromkeys(pngs, "none"), **dict.fromkeys(rest, "zstd")},
+        "compression_level": dict.fromkeys(rest, 3),
+        "use_dictionary": [_path(column) for column in fields if column.repeats],
+        "write_page_index": True,
         # Without checksums a flipped bit would go unnoticed.
-        write_page_checksum=True,
-        use_content_defined_chunking=True,
-    )
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+        "write_page_checksum": True,
+        "use_content_defined_chunking": True,
+    }
 
 
 def _table(
@@ -87,19 +123,20 @@ def _pictures(pngs: list[bytes], keys: list[str], suffix: str) -> pa.Array:
     return pa.StructArray.from_arrays(parts, fields=list(PICTURE))
 
 
-def rows(data: bytes) -> Iterator[EncodedSample]:
+def rows(shard: bytes | BinaryIO) -> Iterator[EncodedSample]:
     """The samples in order, a few in memory at a time; their fields are some of STORED.
 
-    Raises DamagedShard if the bytes are torn, altered, or no Parquet of ours.
+    shard: the bytes of a Parquet file, or a file of them, of which pages are in memory. Raises
+    DamagedShard if they are torn, altered, or no Parquet of ours; OSError where reading fails.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        file = _opened(shard)
         if not is_row(file.schema_arrow):
             raise DamagedShard(f"not a Parquet shard: its columns are {file.schema_arrow.names}")
         # All columns are read, and so checked, although some are not used.
         names = [name for name in STORED if name in file.schema_arrow.names]
         pictures = pictures_in(file.schema_arrow.names)
-        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+        for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
             values = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
             images, masks = (batch.column(name).flatten()[0].to_pylist() for name in pictures)
             for row, image_png, mask_png in zip(values, images, masks, strict=True):
@@ -108,5 +145,24 @@ def rows(data: bytes) -> Iterator[EncodedSample]:
     except DamagedShard:
         raise
     except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
+        # What the system refuses has a number; pyarrow's own errors have none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         # Types that other libraries register with Arrow raise errors of their own.
         raise DamagedShard(f"not a whole Parquet shard ({error})") from None
+
+
+def _opened(shard: bytes | BinaryIO) -> pq.ParquetFile:
+    if isinstance(shard, bytes):
+        return pq.ParquetFile(pa.BufferReader(shard), page_checksum_verification=True)
+    # Without these two settings the whole file would be in memory, or columns of a row group.
+    return pq.ParquetFile(
+        shard, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True
+    )
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """The rows whose pictures are in memory together: few where pictures are large."""
+    groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    per_row = sum(groups) // max(1, metadata.num_rows)
+    return int(min(ROWS_PER_GROUP, max(1, _BATCH_BYTES // max(1, per_row))))

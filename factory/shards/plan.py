@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
@@ -290,17 +290,18 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return self.pack([self.encode_sample(sample) for sample in samples])
 
     def rows(
-        self, data: bytes, read: Read | None = None, images: RowImages | None = None
+        self, shard: bytes | BinaryIO, read: Read | None = None, images: RowImages | None = None
     ) -> Iterator[StoredRow]:
-        """The samples of a file's bytes as they are stored, in order, few in memory.
+        """The samples of a file as they are stored, in order, few in memory.
 
-        read, images: of a dataset of mask files, which has them beside its shards; without images
-        these are black. Raises DamagedShard.
+        shard: its bytes, or a file of them, which stays open; bytes where masks are files. read,
+        images: of a dataset of mask files, which has them beside its shards; without images
+        these are black. Raises DamagedShard; OSError where the file cannot be read.
         """
         if self.format == "png":
-            assert read is not None, "masks lie beside the shard"
-            return mask_files.rows(data, self.channels, read, images)
-        rows: Iterator[StoredRow] = _FORMATS[self.format].rows(data)
+            assert isinstance(shard, bytes) and read is not None, "masks lie beside the shard"
+            return mask_files.rows(shard, self.channels, read, images)
+        rows: Iterator[StoredRow] = _FORMATS[self.format].rows(shard)
         return rows
 
     def iterate(self, data: bytes, read: Read | None = None) -> Iterator[Sample]:

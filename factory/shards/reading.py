@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from io import BufferedReader
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -31,6 +33,7 @@ from factory.storage import Entry, Folder, hub
 
 NUM_READERS = 16
 """Threads that read small files, or shards of which each is in memory while it is read."""
+_REPAIR = "Run `factory repair` on the dataset."
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -273,13 +276,46 @@ def read_shard(url: str, receipt: Receipt) -> list[bytes]:
 def read_file(url: str, file: ShardFile) -> bytes:
     """The bytes that a receipt is for. Raises UserError if they are missing or altered."""
     file_url = storage.join(url, file.path)
-    remedy = "Run `factory repair` on the dataset."
     try:
         data = storage.read_bytes(file_url)
     except FileNotFoundError:
-        raise UserError(f"{file_url}: is missing. {remedy}") from None
-    if problem := hub.pointer_problem(data):
-        raise UserError(f"{file_url}: {problem}")
+        raise _missing(file_url) from None
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise UserError(f"{file_url}: is damaged, its sha256 is not its receipt's. {remedy}")
+        raise _altered(file_url, data)
     return data
+
+
+def open_shard(url: str, receipt: Receipt) -> list[BufferedReader]:
+    """The files of a shard that hold samples, open for reading; see `open_file`."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_file(url, file)) for file in receipt.data_files]
+        stack.pop_all()
+    return files
+
+
+def open_file(url: str, file: ShardFile) -> BufferedReader:
+    """The file that a receipt is for, open for reading; one of a store is copied to this machine
+    first, and the copy is gone when it is closed.
+
+    Raises UserError as `read_file` does.
+    """
+    file_url = storage.join(url, file.path)
+    try:
+        opened = storage.open_copy(file_url)
+    except FileNotFoundError:
+        raise _missing(file_url) from None
+    if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+        with opened:
+            opened.seek(0)
+            raise _altered(file_url, opened.read(1024))
+    opened.seek(0)
+    return opened
+
+
+def _missing(file_url: str) -> UserError:
+    return UserError(f"{file_url}: is missing. {_REPAIR}")
+
+
+def _altered(file_url: str, first_bytes: bytes) -> UserError:
+    damaged = f"is damaged, its sha256 is not its receipt's. {_REPAIR}"
+    return UserError(f"{file_url}: {hub.pointer_problem(first_bytes) or damaged}")

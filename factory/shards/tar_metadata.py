@@ -4,6 +4,7 @@ So filters read a table of a few hundred bytes a sample, and a single sample is 
 tar's headers.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def _table(
             "mask_offset": mask.offset,
             "mask_bytes": mask.size,
         }
-        for stored, image, mask in webdataset.stored_samples(tar)
+        for stored, image, mask in webdataset.stored_samples(io.BytesIO(tar))
     ]
     schema = arrow_schema(classes, run, [*fields, *PLACES])
     try:

@@ -4,12 +4,14 @@ The members' headers differ in name and size alone. So they are made and compare
 `tarfile` takes longer for them than a small picture takes to encode.
 """
 
+import io
 import json
+import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, BinaryIO
 
 from factory.classes import Classes
 from factory.errors import DamagedShard
@@ -33,33 +35,45 @@ def encode(
 ) -> bytes:
     """The shard's bytes, the same for the same samples; a tar cannot hold classes and run."""
     del classes, run  # Samples have their other columns as fields.
-    return write_tar(samples, [*(f".{name}.png" for name in pictures_of(columns)), _FIELDS])
+    return b"".join(chunks(samples, columns))
 
 
-def write_tar(samples: Iterable[EncodedSample], suffixes: Sequence[str]) -> bytes:
-    """The bytes of a tar whose members of a sample are its key with these suffixes: those of the
-    image, of the mask, and of the fields as JSON."""
-    parts = []
+def chunks(
+    samples: Iterable[EncodedSample], columns: Sequence[Column] = COLUMNS
+) -> Iterator[bytes]:
+    """The shard's bytes, the members of a sample at a time."""
+    suffixes = [*(f".{name}.png" for name in pictures_of(columns)), _FIELDS]
+    size = 2 * _BLOCK
     for sample in samples:
-        contents = sample.image_png, sample.mask_png, _JSON.encode(sample.fields).encode()
-        for suffix, content in zip(suffixes, contents, strict=True):
-            parts += [
-                _header(sample.fields["key"] + suffix, len(content)),
-                content,
-                _padding(content),
-            ]
-    end = bytes(2 * _BLOCK)
-    size = sum(map(len, parts)) + len(end)
-    return b"".join([*parts, end, bytes(-size % _RECORD)])
+        parts = []
+        for suffix, content in zip(suffixes, _contents(sample), strict=True):
+            header = _header(sample.fields["key"] + suffix, len(content))
+            parts += [header, content, _padding(content)]
+        members = b"".join(parts)
+        size += len(members)
+        yield members
+    yield bytes(2 * _BLOCK + -size % _RECORD)
 
 
-def rows(data: bytes) -> Iterator[EncodedSample]:
+def size_of(sample: EncodedSample) -> int:
+    """The bytes of the members of a sample."""
+    return sum(_BLOCK + len(each) + len(_padding(each)) for each in _contents(sample))
+
+
+def _contents(sample: EncodedSample) -> tuple[bytes, bytes, bytes]:
+    """The image, the mask, and the fields as JSON."""
+    return sample.image_png, sample.mask_png, _JSON.encode(sample.fields).encode()
+
+
+def rows(shard: bytes | BinaryIO) -> Iterator[EncodedSample]:
     """The samples in order, one in memory at a time; nothing is ever extracted.
 
-    Raises DamagedShard if the bytes are torn or no tar of ours.
+    shard: the bytes of a tar, or a file of them. Raises DamagedShard if they are torn or no tar of
+    ours.
     """
-    for fields, image, mask in stored_samples(data):
-        yield EncodedSample(fields, data[image.slice], data[mask.slice])
+    file = io.BytesIO(shard) if isinstance(shard, bytes) else shard
+    for fields, image, mask in stored_samples(file):
+        yield EncodedSample(fields, image.content(file), mask.content(file))
 
 
 @dataclass(frozen=True)
@@ -77,20 +91,25 @@ class Member:
         """Where its content lies in the tar."""
         return slice(self.offset, self.offset + self.size)
 
+    def content(self, tar: BinaryIO) -> bytes:
+        """Its content."""
+        tar.seek(self.offset)
+        return tar.read(self.size)
 
-def stored_samples(data: bytes) -> Iterator[tuple[dict[str, Any], Member, Member]]:
+
+def stored_samples(tar: BinaryIO) -> Iterator[tuple[dict[str, Any], Member, Member]]:
     """The fields of each sample, in order, and where its image and its mask lie.
 
     Raises DamagedShard as `rows` does.
     """
-    members = _members(data)
+    members = _members(tar)
     try:
         for image in members:
             key = image.name.removesuffix(_IMAGE)
             mask, text = next(members), next(members)
             if image.name == key or not _is_mask(mask.name, key) or text.name != key + _FIELDS:
                 raise DamagedShard(f"members {image.name}, {mask.name}, {text.name} are no sample")
-            fields = json.loads(data[text.slice])
+            fields = json.loads(text.content(tar))
             if not isinstance(fields, dict) or fields.get("key") != key:
                 raise DamagedShard(f"{text.name} does not hold the fields of {key}")
             yield fields, image, mask
@@ -145,19 +164,25 @@ def pictures_at(
     return found[0], found[1]
 
 
-def _members(data: bytes) -> Iterator[Member]:
+def _members(tar: BinaryIO) -> Iterator[Member]:
     """The members, up to the end mark."""
-    start = 0
-    while any(header := data[start : start + _BLOCK]):
+    start, stop = 0, tar.seek(0, os.SEEK_END)
+    while any(header := _block(tar, start)):
         name, size = _read_header(header)
         start += _BLOCK
-        if start + size > len(data):
+        # A header may claim more than there is memory.
+        if start + size > stop:
             raise DamagedShard(f"{name} is cut off")
         yield Member(name, start, size)
         start += size + -size % _BLOCK
-    end = data[start:]
+    end = header + tar.read()
     if len(end) < 2 * _BLOCK or any(end):
         raise DamagedShard("a tar without its end: cut off, or a member's header is damaged")
+
+
+def _block(tar: BinaryIO, start: int) -> bytes:
+    tar.seek(start)
+    return tar.read(_BLOCK)
 
 
 def _read_header(header: bytes) -> tuple[str, int]:

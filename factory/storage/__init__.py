@@ -10,6 +10,7 @@ from factory.storage.files import (
     exists,
     filesystem,
     is_file,
+    open_copy,
     outlives_this_process,
     read_bytes,
     read_range,
@@ -22,6 +23,7 @@ from factory.storage.files import (
     write_new,
 )
 from factory.storage.folders import Folder
+from factory.storage.hub_access import check_hub_dataset
 from factory.storage.listings import Entry, entries, list_files, list_names, versions
 from factory.storage.probing import check_outlives, check_writable, clock_of
 from factory.storage.ranged import RangedFile
@@ -37,6 +39,7 @@ __all__ = [
     "Entry",
     "Folder",
     "RangedFile",
+    "check_hub_dataset",
     "check_outlives",
     "check_writable",
     "clock_of",
@@ -54,6 +57,7 @@ __all__ = [
     "list_names",
     "name_of",
     "normalize",
+    "open_copy",
     "outlives_this_process",
     "parent",
     "read_bytes",

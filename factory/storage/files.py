@@ -6,6 +6,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,9 @@ from factory.storage.retries import TRIES, with_retries
 from factory.storage.store_errors import as_os_errors, with_url
 from factory.storage.urls import check_url, is_local
 
+_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "hf": "hub"}
+"""The extra of this package that a protocol needs."""
+
 
 def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The fsspec filesystem of a URL, and the path in it; listings are never cached.
@@ -33,9 +37,18 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     check_url(url)
     try:
         fs, path = url_to_fs(url, use_listings_cache=False)
-    except ImportError as error:
-        raise UserError(f"{url}: {error}. Install it, then run again.") from None
+    except ImportError:
+        raise missing_package(url) from None
     return fs, str(path)
+
+
+def missing_package(url: str) -> UserError:
+    """The error of a URL whose store's package is not installed, with the extra that has it."""
+    extra = _EXTRAS[url.partition("://")[0]]
+    return UserError(
+        f"{url}: needs a package that is not installed. Run pip install "
+        f"'synthetic-data-factory[{extra}]', then the same command again."
+    )
 
 
 @contextmanager
@@ -66,6 +79,30 @@ def _read(url: str) -> bytes:
     except NotADirectoryError as error:
         raise _not_found(error) from None
     return data
+
+
+def open_copy(url: str) -> BufferedReader:
+    """A file of this machine, open for reading: the file itself, or a copy of one of a store, which
+    is gone when it is closed. Raises FileNotFoundError."""
+    if is_local(url):
+        return with_retries(lambda: _open_local(url))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "copy")
+        with_retries(lambda: _download(url, copy))
+        return copy.open("rb")
+
+
+def _open_local(url: str) -> BufferedReader:
+    try:
+        with opened(url) as (_, path):
+            return Path(path).open("rb")
+    except NotADirectoryError as error:
+        raise _not_found(error) from None
+
+
+def _download(url: str, copy: Path) -> None:
+    with opened(url) as (fs, path):
+        fs.get_file(path, str(copy))
 
 
 def read_range(url: str, start: int, stop: int) -> bytes:
@@ -115,11 +152,8 @@ def sha256_of(url: str) -> str:
 
 
 def _local_sha256(url: str) -> str:
-    try:
-        with opened(url) as (_, path), Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except NotADirectoryError as error:
-        raise _not_found(error) from None
+    with as_os_errors(url), _open_local(url) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def exists(url: str) -> bool:

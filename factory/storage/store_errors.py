@@ -91,9 +91,10 @@ def _response(error: BaseException | None) -> tuple[int, str] | None:
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return int(status), str(response.get("Error", {}).get("Code", ""))
-    for name in ("status_code", "code", "status"):
-        if isinstance(status := getattr(error, name, None), int):
-            return status, ""
+    for holder in (error, response):
+        for name in ("status_code", "code", "status"):
+            if isinstance(status := getattr(holder, name, None), int):
+                return status, ""
     return None
 
 
@@ -117,7 +118,7 @@ def to_user_error(url: str, error: Exception, cannot: str, remedy: str) -> UserE
     >>> print(to_user_error("s3://b", PermissionError(13, "Denied"), "read", "Check the place."))
     s3://b: cannot be read (Denied). Check the place.
     """
-    why = describe(error).rstrip(".")
+    why = " ".join(describe(error).split()).rstrip(".")
     if isinstance(error, OSError) and is_transient(error):
         return UserError(
             f"{url}: cannot be reached now ({why}). Check the place and the network, or run the "

@@ -15,6 +15,12 @@ from factory.errors import UserError
 from factory.images import UInt8
 from factory.png import encode_png
 
+SHARED_DATA = Path(__file__).parents[2] / "../shared/data"
+"""Photographs beside the checkout, on machines that have them: some must not be copied."""
+needs_shared_data = pytest.mark.skipif(
+    not SHARED_DATA.is_dir(), reason="needs the folder ../shared/data"
+)
+
 BLACK, RED, BLUE = [0, 0, 0], [200, 0, 0], [0, 0, 200]
 
 

@@ -6,7 +6,6 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from factory import storage
@@ -14,10 +13,18 @@ from factory.data import loading
 from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.toy import ToySource
 from factory.png import encode_png
-from tests.data.inputs import encoded, flat, folder, ids, only_problem, pairs, problems_of, put
-
-REAL = Path(__file__).parents[2] / "../shared/data"
-real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the folder ../shared/data")
+from tests.data.inputs import (
+    SHARED_DATA,
+    encoded,
+    flat,
+    folder,
+    ids,
+    needs_shared_data,
+    only_problem,
+    pairs,
+    problems_of,
+    put,
+)
 
 
 def test_drawings_are_labelled_and_depend_on_the_seed() -> None:
@@ -93,9 +100,9 @@ def test_a_dangling_link_is_a_problem_of_its_file(tmp_path: Path) -> None:
     assert only_problem(folder(tmp_path), labelled=False).startswith(f"{tmp_path}/b.png: cannot")
 
 
-@real_data
+@needs_shared_data
 def test_real_faces_are_read_by_their_split() -> None:
-    faces64 = REAL / "faces64"
+    faces64 = SHARED_DATA / "faces64"
     source = PairsSource(
         url=str(faces64 / "labeled"), classes_url=str(faces64 / "classes.json"),
         names_url=str(faces64 / "splits.json"), names_key="train_100",

@@ -15,10 +15,16 @@ from factory.data.kinds.parquet import ParquetSource
 from factory.errors import Problems, UserError
 from factory.images import UInt8
 from factory.png import encode_png
-from tests.data.inputs import encoded, flat, ids, only_problem, problems_of
+from tests.data.inputs import (
+    SHARED_DATA,
+    encoded,
+    flat,
+    ids,
+    needs_shared_data,
+    only_problem,
+    problems_of,
+)
 
-SHARED = Path(__file__).parents[2] / "../shared/data"
-"""Where CelebAMask-HQ lies on machines that have it: it must not be copied."""
 CELEBA = (
     *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth"),
     *("u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth"),
@@ -241,17 +247,19 @@ def drawn_by_hand(image: int) -> UInt8:
     """(512, 512): the published way of making one mask of the parts of a face."""
     mask = np.zeros((512, 512), np.uint8)
     for i, name in enumerate(CELEBA, 1):
-        file = SHARED / f"celebamask_hq_layout/CelebAMask-HQ-mask-anno/0/{image:05d}_{name}.png"
+        file = (
+            SHARED_DATA / f"celebamask_hq_layout/CelebAMask-HQ-mask-anno/0/{image:05d}_{name}.png"
+        )
         if file.exists():
             mask[np.asarray(Image.open(io.BytesIO(file.read_bytes())).convert("L")) > 0] = i
     return mask
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.exists(), reason="CelebAMask-HQ may not be redistributed")
+@needs_shared_data
 def test_celebamask_hq_is_read_as_its_makers_read_it() -> None:
     source = PairsSource(
-        url=str(SHARED / "celebamask_hq_layout"),
+        url=str(SHARED_DATA / "celebamask_hq_layout"),
         images="CelebA-HQ-img",
         masks="CelebAMask-HQ-mask-anno/*/{stem:05}_{part}.png",
         classes=["background", *({"name": name, "parts": [name]} for name in CELEBA)],

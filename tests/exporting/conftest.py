@@ -3,6 +3,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from factory import faults
@@ -19,6 +20,13 @@ def dataset(tmp_path: Path) -> str:
     url = str(tmp_path / "dataset")
     made.write(url)
     return url
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> str:
+    """A URL of this process's memory, which is empty."""
+    fsspec.filesystem("memory").store.clear()
+    return f"memory://{tmp_path.name}"
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import fsspec
 import numpy as np
 import pytest
 import yaml
@@ -19,11 +19,12 @@ import factory
 from factory import storage
 from factory.cli import main
 from factory.errors import UserError
-from factory.exporting import command, pairs
+from factory.exporting import pairs
 from factory.exporting.ledger import ExportLedger
 from factory.exporting.table import FORMATS
-from factory.shards import reading
+from factory.shards import parquet, reading
 from factory.shards.filtering import Uncertainties
+from factory.shards.plan import Plan
 from factory.shards.reading import read_manifest
 from factory.shards.schema import Sample
 from factory.storage import Folder
@@ -31,12 +32,6 @@ from tests.exporting import made
 from tests.failing_storage import fail_calls
 
 STORED = [name for name in FORMATS if name != "hub"]
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> str:
-    fsspec.filesystem("memory").store.clear()
-    return f"memory://{tmp_path.name}"
 
 
 @pytest.mark.slow
@@ -74,10 +69,11 @@ def test_a_process_that_was_killed_leaves_nothing_that_stops_the_next_one(
 @pytest.mark.ray
 def test_a_dataset_in_a_bucket_is_exported_to_a_bucket(s3_bucket: str, tmp_path: Path) -> None:
     samples = made.write(f"{s3_bucket}/exported")
-    for to in ("coco", "yolo"):
-        factory.export(f"{s3_bucket}/exported", to, f"{s3_bucket}/{to}")
+    cases: dict[str, dict[str, Any]] = {"coco": {}, "yolo": {}, "parquet": {"samples_per_shard": 4}}
+    for to, options in cases.items():
+        factory.export(f"{s3_bucket}/exported", to, f"{s3_bucket}/{to}", **options)
         made.write(str(tmp_path / to))
-        factory.export(tmp_path / to, to, tmp_path / f"{to}-out")
+        factory.export(tmp_path / to, to, tmp_path / f"{to}-out", **options)
         for name, data in made.contents(str(tmp_path / f"{to}-out")).items():
             assert storage.read_bytes(f"{s3_bucket}/{to}/{name}") == data
     assert len(storage.list_files(f"{s3_bucket}/coco/train")) == len(samples)
@@ -92,9 +88,9 @@ def test_an_export_goes_on_at_the_next_shard(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read: list[int] = []
-    honest = reading.read_shard
+    honest = reading.open_shard
 
-    def read_shard(url: str, receipt: Any) -> list[bytes]:
+    def open_shard(url: str, receipt: Any) -> list[BufferedReader]:
         read.append(receipt.shard)
         return honest(url, receipt)
 
@@ -102,7 +98,7 @@ def test_an_export_goes_on_at_the_next_shard(
         if "_export/shards/00001.json" in made.contents(f"{memory}/out"):
             break
         killed_at(point, lambda: factory.export(dataset, to, f"{memory}/out"))
-    monkeypatch.setattr(command, "read_shard", read_shard)
+    monkeypatch.setattr(pairs, "open_shard", open_shard)
     factory.export(dataset, to, f"{memory}/out")
     assert sorted(read) == [2, 3]
     factory.export(dataset, to, f"{memory}/whole")
@@ -306,29 +302,19 @@ def test_the_order_of_the_shards_does_not_matter_for_the_split(tmp_path: Path) -
     assert found[0] == found[1]
 
 
-def test_a_dataset_of_which_a_key_would_lead_out_of_the_folder_is_refused(
-    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("keys", [["../../x"], ["000000001"], ["000000000", "000000001"]])
+def test_a_shard_of_other_keys_is_refused(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: list[str]
 ) -> None:
-    honest = pairs.pairs_of
+    def rows(plan: Plan, shard: bytes | BinaryIO, *rest: Any) -> Any:
+        row = next(parquet.rows(shard))
+        for key in keys:
+            yield type(row)({**row.fields, "key": key}, row.image_png, row.mask_png)
 
-    class Forged:
-        def __init__(self, plan: Any) -> None:
-            self.plan = plan
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.plan, name)
-
-        def rows(self, data: bytes, *rest: Any) -> Any:
-            for row in self.plan.rows(data, *rest):
-                yield type(row)({**row.fields, "key": "../../x"}, row.image_png, row.mask_png)
-
-    monkeypatch.setattr(
-        command,
-        "pairs_of",
-        lambda plan, *rest: honest(Forged(plan), *rest),  # type: ignore
-    )
+    monkeypatch.setattr(Plan, "rows", rows)
     with pytest.raises(UserError, match="holds other keys than those of its 3 pairs"):
-        factory.export(dataset, "folder", tmp_path / "out")
+        factory.export(dataset, "folder", tmp_path / "out" / "inner")
+    assert not list(tmp_path.glob("x*")) and not list(tmp_path.glob("out/x*"))
 
 
 def test_the_ledger_says_what_the_export_is(dataset: str, tmp_path: Path) -> None:
@@ -341,24 +327,22 @@ def test_the_ledger_says_what_the_export_is(dataset: str, tmp_path: Path) -> Non
     assert sum(done["num"].values()) == 10 and done["num"]["val"] > 0
 
 
-def test_few_shards_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_shards_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made.write(str(tmp_path / "dataset"), num=30, samples_per_shard=1)
-    read, written, most = [0], [0], [0]
-    honest_read, honest_record = reading.read_shard, ExportLedger.record
+    files: list[BufferedReader] = []
+    most = 0
+    honest = reading.open_shard
 
-    def read_shard(*given: Any) -> list[bytes]:
-        read[0] += 1
-        most[0] = max(most[0], read[0] - written[0])
-        return honest_read(*given)
+    def open_shard(*given: Any) -> list[BufferedReader]:
+        nonlocal most
+        opened = honest(*given)
+        files.extend(opened)
+        most = max(most, sum(not file.closed for file in files))
+        return opened
 
-    def record(*given: Any) -> None:
-        honest_record(*given)
-        written[0] += 1
-
-    monkeypatch.setattr(command, "read_shard", read_shard)
-    monkeypatch.setattr(ExportLedger, "record", record)
+    monkeypatch.setattr(pairs, "open_shard", open_shard)
     factory.export(tmp_path / "dataset", "folder", tmp_path / "out")
-    assert read == written == [30] and most[0] <= 4
+    assert len(files) == 30 and most <= 3 and all(file.closed for file in files)
 
 
 def test_a_store_that_refuses_is_told_and_nothing_is_written(

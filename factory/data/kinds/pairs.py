@@ -138,10 +138,10 @@ class PairsSource(LabelledSection, FileSection):
         if one_folder and labelled:
             problems.add(self._own_masks(tree, mask_pattern))
             return None
-        images = self._images(tree, image_pattern, mask_pattern, problems)
+        images = self._files("images", tree, image_pattern, mask_pattern, problems)
         masks = None
         if labelled:
-            masks = self._masks(tree, image_pattern, mask_pattern, problems)
+            masks = self._files("masks", tree, mask_pattern, image_pattern, problems)
         elif images is not None:
             # Masks that lie among images are no images, whether or not masks are asked for.
             paths = [] if one_folder else map(images.path, images.read)
@@ -154,31 +154,26 @@ class PairsSource(LabelledSection, FileSection):
             return None
         return matches
 
-    def _images(
-        self, tree: "Tree", pattern: ImagePattern, masks: MaskPattern, problems: Problems
+    def _files(
+        self,
+        part: Literal["images", "masks"],
+        tree: "Tree",
+        own: ImagePattern | MaskPattern,
+        other: ImagePattern | MaskPattern,
+        problems: Problems,
     ) -> Listing | None:
-        """The files that the images' pattern means; that there are none is a problem."""
-        apart = masks.below if masks.is_folder else None
-        every = listing.list_folder(tree, pattern.below, problems, apart)
+        """The files that the images' pattern means, or all below the masks' folder; that none is
+        read is a problem."""
+        apart = other.below if other.is_folder else None
+        every = listing.list_folder(tree, own.below, problems, apart)
         if every is None:
             return None
-        images = listing.meant(every, pattern)
-        if not images.read:
-            no_match = listing.no_match(every, "images", self.images)
-            problems.add(no_match if every.read else self._why_empty("images", every))
+        found = listing.meant(every, own) if isinstance(own, ImagePattern) else every
+        if not found.read:
+            no_match = listing.no_match(every, part, getattr(self, part))
+            problems.add(no_match if every.read else self._why_empty(part, every))
             return None
-        return images
-
-    def _masks(
-        self, tree: "Tree", images: ImagePattern, pattern: MaskPattern, problems: Problems
-    ) -> Listing | None:
-        """All files below the folder of the masks; that none is read is a problem."""
-        apart = images.below if images.is_folder else None
-        masks = listing.list_folder(tree, pattern.below, problems, apart)
-        if masks is not None and not masks.read:
-            problems.add(self._why_empty("masks", masks))
-            return None
-        return masks
+        return found
 
     def _why_empty(self, part: Literal["images", "masks"], found: Listing) -> str:
         if not found.tree.is_there(""):

@@ -1,11 +1,9 @@
 """`cityscapes`: the layout of Cityscapes' fine annotations, with one city named `factory`."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable, Iterator
 
 from factory.classes import IGNORE_ID
-from factory.exporting.format import ShardFiles, Source, Summary
+from factory.exporting.format import PairFiles, PairFormat, Summary
 from factory.exporting.pairs import Pair
 from factory.pictures import colorize
 from factory.png import encode_png
@@ -16,8 +14,7 @@ _FRAMES = 1_000_000
 """Frames a sequence: both numbers of a name have six digits."""
 
 
-@dataclass(frozen=True)
-class CityscapesFormat:
+class CityscapesFormat(PairFormat):
     """`leftImg8bit/SPLIT/factory/NAME_leftImg8bit.png`, and `NAME_gtFine_labelIds.png` and
     `NAME_gtFine_color.png` in `gtFine/SPLIT/factory/`.
 
@@ -26,26 +23,18 @@ class CityscapesFormat:
     their names and colours.
     """
 
-    source: Source
-    takes: ClassVar[tuple[str, ...]] = ()
-
-    def problems(self) -> list[str]:
-        """Any dataset can be written so."""
-        return []
-
-    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
-        """See `Format`."""
-        files = []
-        for pair in pairs:
-            sequence, frame = divmod(pair.index, _FRAMES)
-            place = f"{pair.split}/{CITY}/{CITY}_{sequence:06d}_{frame:06d}"
-            color = encode_png(colorize(pair.mask, self.source.classes))
-            files += [
+    def pair_files(self, pair: Pair) -> PairFiles:
+        """See `PairFormat`."""
+        sequence, frame = divmod(pair.index, _FRAMES)
+        place = f"{pair.split}/{CITY}/{CITY}_{sequence:06d}_{frame:06d}"
+        color = encode_png(colorize(pair.mask, self.source.classes))
+        return PairFiles(
+            [
                 (f"leftImg8bit/{place}_leftImg8bit.png", pair.image_png),
                 (f"gtFine/{place}_gtFine_labelIds.png", pair.mask_png),
                 (f"gtFine/{place}_gtFine_color.png", color),
             ]
-        return ShardFiles(files)
+        )
 
     def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
         """See `Format`."""

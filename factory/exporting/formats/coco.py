@@ -12,7 +12,7 @@ from pycocotools import mask as rle
 from factory.classes import IGNORE_ID
 from factory.data.regions import connected_regions
 from factory.exporting import objects
-from factory.exporting.format import ShardFiles, Source, Summary
+from factory.exporting.format import PairFiles, PairFormat, Summary
 from factory.exporting.outlines import Polygon
 from factory.exporting.pairs import Pair
 from factory.images import UInt8
@@ -25,8 +25,7 @@ Encoded = dict[str, Any]
 """Runs of pixels as pycocotools has them: their size, and their lengths as bytes of ASCII."""
 
 
-@dataclass(frozen=True)
-class CocoFormat:
+class CocoFormat(PairFormat):
     """`train/KEY.png`, `val/KEY.png` and `annotations/instances_SPLIT.json`.
 
     An annotation is a class of an image, or with `instances` a connected region of one. Categories
@@ -35,32 +34,27 @@ class CocoFormat:
     regions out category by category.
     """
 
-    source: Source
     takes: ClassVar[tuple[str, ...]] = ("polygons", "instances", "background")
 
     def problems(self) -> list[str]:
         """A dataset must have a category."""
         return objects.category_problems(self.source)
 
-    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
-        """See `Format`."""
+    def pair_files(self, pair: Pair) -> PairFiles:
+        """See `PairFormat`."""
         ids = objects.categories(self.source)
-        lines: dict[str, list[str]] = {}
-        pixels = []
-        for pair in pairs:
-            found = self._objects(pair.mask, ids)
-            lines.setdefault(f"{pair.split} images", []).append(_image(pair))
-            annotations = [*(each.annotation(ids) for each in found), *_crowds(pair.mask, ids)]
-            lines.setdefault(f"{pair.split} annotations", []).extend(
+        found = self._objects(pair.mask, ids)
+        annotations = [*(each.annotation(ids) for each in found), *_crowds(pair.mask, ids)]
+        lines = {
+            f"{pair.split} images": [_image(pair)],
+            f"{pair.split} annotations": [
                 json.dumps({"image_id": pair.index + 1, **each}) for each in annotations
-            )
-            if self.source.options.polygons:
-                pixels += [each.overlap() for each in found]
-        counts = objects.ignored(pair.mask for pair in pairs)
+            ],
+        }
+        counts = objects.ignored(pair.mask)
         if self.source.options.polygons:
-            counts |= objects.overlaps(pixels, ids)
-        files = [(f"{pair.split}/{pair.key}.png", pair.image_png) for pair in pairs]
-        return ShardFiles(files, lines, counts)
+            counts |= objects.overlaps((each.overlap() for each in found), ids)
+        return PairFiles([(f"{pair.split}/{pair.key}.png", pair.image_png)], lines, counts)
 
     def _objects(self, mask: UInt8, ids: Sequence[int]) -> list["_Object"]:
         """What is annotated of a mask (H, W)."""

@@ -1,43 +1,29 @@
 """`hub`: the layout of `parquet` with a card, pushed to a dataset of the Hugging Face Hub."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import yaml
 
-from factory.exporting.format import ShardFiles, Source, Summary
-from factory.exporting.formats.parquet import SPLITS, ParquetFormat
-from factory.exporting.pairs import Pair
+from factory.exporting.format import HUB_SPLITS, Summary
+from factory.exporting.formats.parquet import ParquetFormat
 from factory.shards import card
 from factory.shards.layout import CARD
 
 
-@dataclass(frozen=True)
-class HubFormat:
+class HubFormat(ParquetFormat):
     """As `parquet`, and README.md with what the Hub reads: licence, task, splits, features."""
-
-    source: Source
-    takes: ClassVar[tuple[str, ...]] = ParquetFormat.takes
-
-    def problems(self) -> list[str]:
-        """Those of `parquet`."""
-        return ParquetFormat(self.source).problems()
-
-    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
-        """See `Format`."""
-        return ParquetFormat(self.source).shard_files(shard, pairs)
 
     def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
         """See `Format`."""
-        yield from ParquetFormat(self.source).last_files(summary)
+        yield from super().last_files(summary)
         yield CARD, [self._card(summary).encode()]
 
     def _card(self, summary: Summary) -> str:
         classes = self.source.classes
         return card.TEMPLATES.get_template("export_card.md.j2").render(
             front=yaml.safe_dump(self._front(summary), sort_keys=False, allow_unicode=True),
-            num={SPLITS[split]: num for split, num in summary.num.items()},
+            num={HUB_SPLITS[split]: num for split, num in summary.num.items()},
             columns=card.meanings(self.source.columns),
             is_drawn=self.source.manifest.plan.is_drawn,
             mask_column=self.source.mask_column,
@@ -52,7 +38,7 @@ class HubFormat:
         """The front matter of the card, from which the Hub and `datasets` know the files."""
         is_drawn = self.source.manifest.plan.is_drawn
         num = sum(summary.num.values())
-        splits = [(SPLITS[split], num) for split, num in summary.num.items() if num]
+        splits = [(HUB_SPLITS[split], num) for split, num in summary.num.items() if num]
         features = card.features(self.source.classes, self.source.columns)
         return {
             "license": self._license(),
@@ -83,7 +69,3 @@ class HubFormat:
         section = config.get("generate") if isinstance(config, dict) else None
         found = section.get("license") if isinstance(section, dict) else None
         return found if isinstance(found, str) else "other"
-
-    def notes(self, summary: Summary) -> list[str]:
-        """See `Format`."""
-        return []

@@ -1,12 +1,11 @@
 """`voc`: the layout of PASCAL VOC's segmentation, whose masks are pictures with a palette."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from factory.classes import Color
-from factory.exporting.format import ShardFiles, Source, Summary
+from factory.exporting.format import PairFiles, PairFormat, Summary
 from factory.exporting.pairs import Pair
 from factory.images import pillow_image
 from factory.png import with_palette
@@ -30,8 +29,7 @@ def voc_colors() -> list[Color]:
 COLORS = voc_colors()
 
 
-@dataclass(frozen=True)
-class VocFormat:
+class VocFormat(PairFormat):
     """`JPEGImages/KEY.png` (or `.jpg`), `SegmentationClass/KEY.png`, and the lists of keys in
     `ImageSets/Segmentation/`.
 
@@ -39,26 +37,16 @@ class VocFormat:
     has the names and the colours.
     """
 
-    source: Source
     takes: ClassVar[tuple[str, ...]] = ("jpeg",)
 
-    def problems(self) -> list[str]:
-        """Any dataset can be written so."""
-        return []
-
-    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
-        """See `Format`."""
-        files = []
-        keys: dict[str, list[str]] = {split: [] for split in self.source.options.splits}
-        for pair in pairs:
-            if self.source.options.jpeg:
-                files.append((f"JPEGImages/{pair.key}.jpg", _jpeg(pair)))
-            else:
-                files.append((f"JPEGImages/{pair.key}.png", pair.image_png))
-            mask = with_palette(pair.mask_png, COLORS)
-            files.append((f"SegmentationClass/{pair.key}.png", mask))
-            keys[pair.split].append(pair.key)
-        return ShardFiles(files, {**keys, "trainval": [pair.key for pair in pairs]})
+    def pair_files(self, pair: Pair) -> PairFiles:
+        """See `PairFormat`."""
+        if self.source.options.jpeg:
+            image = (f"JPEGImages/{pair.key}.jpg", _jpeg(pair))
+        else:
+            image = (f"JPEGImages/{pair.key}.png", pair.image_png)
+        mask = (f"SegmentationClass/{pair.key}.png", with_palette(pair.mask_png, COLORS))
+        return PairFiles([image, mask], {pair.split: [pair.key], "trainval": [pair.key]})
 
     def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
         """See `Format`."""

@@ -1,45 +1,23 @@
-"""`webdataset`: plain tars, one of a split for each shard."""
+"""`webdataset`: plain tars, as WebDataset reads them."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from factory.exporting.format import ShardFiles, Source, Summary
-from factory.exporting.formats.parquet import by_split
-from factory.exporting.pairs import Pair
+from factory.exporting.format import ShardFormat
 from factory.shards import webdataset
-from factory.shards.layout import ID_TO_LABEL, to_json
+from factory.shards.schema import EncodedSample
 
 
-@dataclass(frozen=True)
-class WebDatasetFormat:
-    """`data/train-SHARD.tar` and `data/validation-SHARD.tar`: of each pair KEY.image.png,
-    KEY.mask.png, or how the masks' column is asked for, and KEY.json with all other columns.
+class WebDatasetFormat(ShardFormat):
+    """`data/train-NUMBER.tar` and `data/validation-NUMBER.tar`: of each pair KEY.image.png,
+    KEY.mask.png, or how the masks' column is asked for, and KEY.json with all other columns."""
 
-    A shard of which a split has nothing has no file. `id2label.json` has the classes.
-    """
+    ending: ClassVar[str] = ".tar"
 
-    source: Source
-    takes: ClassVar[tuple[str, ...]] = ("mask_column",)
+    def chunks(self, rows: Iterable[EncodedSample]) -> Iterator[bytes]:
+        """See `ShardFormat`."""
+        return webdataset.chunks(rows, self.source.columns)
 
-    def problems(self) -> list[str]:
-        """Any dataset can be written so."""
-        return []
-
-    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
-        """See `Format`."""
-        suffixes = (".image.png", f".{self.source.mask_column}.png", ".json")
-        return ShardFiles(
-            [
-                (f"{name}.tar", webdataset.write_tar(samples, suffixes))
-                for name, samples in by_split(self.source, shard, pairs)
-            ]
-        )
-
-    def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """See `Format`."""
-        yield ID_TO_LABEL, [to_json(self.source.classes.id2label)]
-
-    def notes(self, summary: Summary) -> list[str]:
-        """See `Format`."""
-        return []
+    def size_of(self, row: EncodedSample) -> int:
+        """See `ShardFormat`."""
+        return webdataset.size_of(row)

@@ -1,7 +1,6 @@
 """`yolo`: ultralytics' segmentation, a polygon for each connected region."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from factory.classes import IGNORE_ID
 from factory.exporting import objects
-from factory.exporting.format import ShardFiles, Source, Summary
+from factory.exporting.format import PairFiles, PairFormat, Summary
 from factory.exporting.objects import Region
 from factory.exporting.outlines import Polygon
 from factory.exporting.pairs import Pair
@@ -23,45 +22,37 @@ _DIGITS = 6
 """Decimals of a coordinate, as a share of the image's width or height."""
 
 
-@dataclass(frozen=True)
-class YoloFormat:
+class YoloFormat(PairFormat):
     """`images/SPLIT/KEY.png`, `labels/SPLIT/KEY.txt` and `data.yaml`.
 
     A line of a label is the number of a class, from 0 on in order of the classes, and the vertices
     of a polygon. An image of which nothing is a category has an empty file.
     """
 
-    source: Source
     takes: ClassVar[tuple[str, ...]] = ("background",)
 
     def problems(self) -> list[str]:
         """A dataset must have a category."""
         return objects.category_problems(self.source)
 
-    def shard_files(self, shard: int, pairs: Sequence[Pair]) -> ShardFiles:
-        """See `Format`."""
+    def pair_files(self, pair: Pair) -> PairFiles:
+        """See `PairFormat`."""
         ids = objects.categories(self.source)
-        files, pixels = [], []
-        for pair in pairs:
-            height, width = pair.mask.shape
-            _, regions = objects.regions_of(pair.mask, ids, NEAR, FAR)
-            shares = [(region.polygon / [width, height]).round(_DIGITS) for region in regions]
-            lines = [
-                f"{ids.index(region.class_id)} {_coordinates(share)}\n"
-                for region, share in zip(regions, shares, strict=True)
-            ]
-            files += [
-                (f"images/{pair.split}/{pair.key}.png", pair.image_png),
-                (f"labels/{pair.split}/{pair.key}.txt", "".join(lines).encode()),
-            ]
-            polygons = [share * [width, height] for share in shares]
-            read = _read(regions, polygons, height, width)
-            for class_id in ids:
-                a, b = pair.mask == class_id, read == class_id
-                pixels.append((class_id, int((a & b).sum()), int((a | b).sum())))
-        ignored = objects.ignored(pair.mask for pair in pairs)
-        counts = {**ignored, **objects.overlaps(pixels, ids)}
-        return ShardFiles(files, counts=counts)
+        height, width = pair.mask.shape
+        _, regions = objects.regions_of(pair.mask, ids, NEAR, FAR)
+        shares = [(region.polygon / [width, height]).round(_DIGITS) for region in regions]
+        lines = [
+            f"{ids.index(region.class_id)} {_coordinates(share)}\n"
+            for region, share in zip(regions, shares, strict=True)
+        ]
+        files = [
+            (f"images/{pair.split}/{pair.key}.png", pair.image_png),
+            (f"labels/{pair.split}/{pair.key}.txt", "".join(lines).encode()),
+        ]
+        polygons = [share * [width, height] for share in shares]
+        read = _read(regions, polygons, height, width)
+        overlaps = objects.overlaps_of_classes(pair.mask, read, ids)
+        return PairFiles(files, counts=objects.ignored(pair.mask) | overlaps)
 
     def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
         """See `Format`."""

@@ -417,7 +417,7 @@ def test_without_the_hubs_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -
         raise ImportError("Install huggingface_hub to access HfFileSystem")
 
     monkeypatch.setattr(files, "url_to_fs", url_to_fs)
-    assert "huggingface_hub" in only_problem(source("hf://datasets/owner/name"))
+    assert "synthetic-data-factory[hub]" in only_problem(source("hf://datasets/owner/name"))
 
 
 def test_versions_change_with_the_file_and_with_pictures_beside_it(tmp_path: Path) -> None:

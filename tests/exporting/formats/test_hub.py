@@ -1,14 +1,21 @@
 """Claims about `--to hub`, with a Hub that is a fake."""
 
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, ClassVar
 
+import huggingface_hub
 import numpy as np
 import pytest
 import yaml
 from fsspec import core
 from fsspec.implementations.memory import MemoryFileSystem
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError
 
 import factory
 from factory.cli import main
@@ -32,8 +39,40 @@ class Hub(MemoryFileSystem):
         return "/" + path.removeprefix("hf://").strip("/")
 
 
+Answers = dict[str, tuple[int, dict[str, str]]]
+KNOWN: Answers = {"/api/whoami-v2": (200, {}), "/api/datasets/owner/name": (200, {})}
+
+
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
+    """What a server in place of the Hub's answers: a status and headers by path."""
+    given = dict(KNOWN)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers = given[self.path.partition("?")[0]]
+            body = b'{"id": "owner/name", "name": "me", "sha": "0"}'
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
+        yield given
+        server.shutdown()
+    # It keeps connections to the server.
+    huggingface_hub.close_session()
+
+
+@pytest.fixture
+def hub(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> Hub:
     fs = Hub()
 
     def url_to_fs(url: str, **options: Any) -> Any:
@@ -89,15 +128,99 @@ def test_the_card_says_what_the_hub_asks_for(dataset: str, pushed: Callable[[], 
     assert f"{num['val']} pairs in split `validation`" in text
 
 
-def test_without_the_extra_it_is_refused_by_name(
+@pytest.fixture
+def refused(
     dataset: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def url_to_fs(url: str, **options: Any) -> Any:
-        raise ImportError("Install huggingface_hub to access HfFileSystem")
+) -> Callable[[], str]:
+    """Runs an export that must be refused in one line, at once; returns that line."""
 
-    monkeypatch.setattr(files, "url_to_fs", url_to_fs)
-    assert main(["export", dataset, "--to", "hub", "--out", OUT]) == 2
-    assert "Install huggingface_hub" in capsys.readouterr().err
+    def run() -> str:
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", slept.append)
+        assert main(["export", dataset, "--to", "hub", "--out", OUT]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"error: {OUT}: ") and told.count("\n") == 1 and sum(slept) <= 1
+        return told
+
+    return run
+
+
+def test_without_the_extra_it_is_refused_by_name(
+    refused: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert "Run pip install 'synthetic-data-factory[hub]'" in refused()
+
+
+def test_without_a_network_it_is_refused_at_once(
+    answers: Answers, refused: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody listens there.
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "cannot be reached now (ConnectError" in refused()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    huggingface_hub.close_session()
+    assert "HF_HUB_OFFLINE is set" in refused()
+
+
+def test_without_a_token_it_is_refused(
+    answers: Answers, refused: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    assert "Run `hf auth login`, or set HF_TOKEN" in refused()
+
+
+class Forbidden:
+    """A response of the Hub, as far as its errors look at it."""
+
+    status_code = 403
+    headers: ClassVar[dict[str, str]] = {}
+    request = None
+
+
+NO_REPOSITORY = {"X-Error-Code": "RepoNotFound"}
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "words"),
+    [
+        ("/api/whoami-v2", (401, {}), "the Hub does not accept the token"),
+        ("/api/whoami-v2", (403, {}), "the Hub does not accept the token"),
+        ("/api/whoami-v2", (503, {}), "cannot be reached now"),
+        ("/api/datasets/owner/name", (404, NO_REPOSITORY), "--repo-type dataset`, or name another"),
+        ("/api/datasets/owner/name", (401, NO_REPOSITORY), "there is no such dataset, or the to"),
+        ("/api/datasets/owner/name", (403, {"X-Error-Code": "GatedRepo"}), "does not open it"),
+    ],
+)
+def test_what_the_hub_does_not_let_in_is_refused_with_what_to_do(
+    answers: Answers,
+    refused: Callable[[], str],
+    path: str,
+    answer: tuple[int, dict[str, str]],
+    words: str,
+) -> None:
+    answers[path] = answer
+    assert words in refused()
+
+
+def test_a_name_that_no_dataset_can_have_is_refused(
+    dataset: str, answers: Answers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", dataset, "--to", "hub", "--out", "hf://datasets/o/-a..b"]) == 2
+    assert "is no name that a dataset can have" in capsys.readouterr().err
+
+
+def test_a_token_that_may_only_read_is_refused_and_nothing_is_written(
+    hub: Hub, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(self: Hub, path: str, *rest: Any, **kwargs: Any) -> None:
+        raise HfHubHTTPError("403 Forbidden: you may not.", response=Forbidden())  # type: ignore
+
+    monkeypatch.setattr(Hub, "pipe_file", deny)
+    with pytest.raises(UserError, match=r"cannot be written \(403 Forbidden: you may not"):
+        factory.export(dataset, "hub", OUT)
+    assert len(hub.store) == 1
 
 
 def test_a_repository_that_holds_something_is_refused(dataset: str, hub: Hub) -> None:

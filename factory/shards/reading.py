@@ -159,7 +159,7 @@ def read_receipt(url: str, name: str, plan: Plan) -> Receipt | None:
     try:
         content = Folder(url).read_bytes(name)
         receipt = Receipt.model_validate_json(content)
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, IsADirectoryError, ValidationError):
         return None
     if content != receipt_content(receipt) or name != receipt_name(receipt.shard):
         return None
@@ -278,7 +278,7 @@ def read_file(url: str, file: ShardFile) -> bytes:
     file_url = storage.join(url, file.path)
     try:
         data = storage.read_bytes(file_url)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise _missing(file_url) from None
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise _altered(file_url, data)
@@ -302,7 +302,7 @@ def open_file(url: str, file: ShardFile) -> BufferedReader:
     file_url = storage.join(url, file.path)
     try:
         opened = storage.open_copy(file_url)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise _missing(file_url) from None
     if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
         with opened:

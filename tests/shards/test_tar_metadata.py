@@ -186,12 +186,14 @@ def test_fields_are_those_of_the_table_and_proven(url, plan):
         list(ShardDataset(url))
 
 
-@pytest.mark.parametrize("change", ["lost", "cut", "flipped", "swapped"])
+@pytest.mark.parametrize("change", ["lost", "folder", "cut", "flipped", "swapped"])
 def test_a_table_that_is_not_the_receipts_is_refused_with_its_remedy(url, change):
     first, second, _ = tables(url)
     data = first.read_bytes()
-    if change == "lost":
+    if change in ("lost", "folder"):
         first.unlink()
+        if change == "folder":
+            first.mkdir()
     else:
         other = {"cut": data[:-3], "flipped": data[:99] + bytes([data[99] ^ 4]) + data[100:]}
         first.write_bytes(other.get(change, second.read_bytes()))

@@ -315,7 +315,9 @@ def test_beside_another_ray_instance_a_training_prints_its_own_lines_alone(
         text=True,
     )
     assert done.returncode == 0 and done.stderr == ""
-    *lines, result = done.stdout.splitlines()
+    own, _, next_commands = done.stdout.partition("next:\n")
+    assert next_commands.startswith("  factory ")
+    *lines, result = own.splitlines()
     assert result == str(tmp_path / "run" / "model")
     assert [line for line in lines if not re.match(r"(train|data) \| ", line)] == []
     assert len(lines) == len(set(lines)) and any("| loss " in line for line in lines)

@@ -156,7 +156,9 @@ def test_generate_with_nothing_set_has_two_actors_and_only_its_own_lines(tmp_pat
     assert done.returncode == 0, done.stderr
     assert max(seen) == min(2, os.cpu_count() or 1)
     assert done.stderr == ""
-    assert all(line.startswith("generate | ") for line in done.stdout.splitlines())
+    own, _, next_commands = done.stdout.partition("next:\n")
+    assert next_commands.startswith("  factory report ")
+    assert all(line.startswith("generate | ") for line in own.splitlines())
 
 
 @pytest.mark.ray

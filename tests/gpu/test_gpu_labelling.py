@@ -44,10 +44,12 @@ def test_fit_uses_the_gpu_and_learns_what_a_cpu_learns(config: Config, gpu: Stan
     on_gpu, _ = load_head(config.models.ensemble_url, model.model_hash)
     labelled = read_labelled(config.data.labelled, 16)
     on_cpu = fitting.fit_head(model, labelled, config)
-    ours = on_gpu.state_dict()
-    for name, value in on_cpu.state_dict().items():
-        if "num_batches" not in name:
-            torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-3)
+    # Not the weights themselves: of those whose gradient is nothing but rounding, as of a bias that
+    # a normalisation takes away again, Adam makes whole steps.
+    model.unet.to("cpu")
+    found = [evaluation.evaluate(model, head, labelled, config) for head in (on_gpu, on_cpu)]
+    gap = np.abs(found[0].soft.confusion - found[1].soft.confusion).sum()
+    assert gap <= 0.01 * found[1].soft.confusion.sum()
 
 
 def test_no_step_of_a_fit_waits_for_the_device(config: Config, gpu: StandIn) -> None:

@@ -90,7 +90,7 @@ def test_a_store_whose_package_is_missing_is_told_with_it(
     refused: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "adlfs", None)
-    problem = "az://box/x", "adlfs", "Install"
+    problem = "az://box/x", "package", "pip install 'synthetic-data-factory[azure]'"
     refused(case("az", str, problem), "train", "--dry-run", "--out=az://box/x")
 
 

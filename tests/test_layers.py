@@ -14,7 +14,7 @@ from tests.sources import ROOT, trees
 # Later lines import from earlier ones; a line's modules do not import each other, but those of a
 # package (data.*) may, without a cycle.
 LAYERS = """
-errors faults
+errors faults threads
 storage.*
 storage
 classes differences yaml_reading
@@ -30,7 +30,7 @@ config.*
 config
 next_commands
 new_config.*
-progress streams threads signals precision embedded ray_internals.*
+progress streams signals precision embedded ray_internals.*
 data.cache.*
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox

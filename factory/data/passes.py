@@ -4,11 +4,11 @@ However many images there are, only a few of them are in memory at a time. Shape
 channels (3 for RGB, 1 for grey).
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from factory.data.masks import Mask, MaskFacts, match_size, orientation_beside
 from factory.data.reading import Fit
 from factory.errors import Problems, UnreadableImage, counted
 from factory.images import UInt8
+from factory.threads import ahead
 
 NUM_THREADS = 8
 _NUM_AHEAD = 8 * NUM_THREADS
@@ -98,7 +99,8 @@ class Pass:
         applied = (self._rules or _ANY_IDS) if self._labelled else None
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             size, channels = self._size, self._channels
-            for read in _ahead(pool, lambda i: _decode(i, size, channels, applied), self.items):
+            decoded = partial(_decode, size=size, channels=channels, rules=applied)
+            for read in ahead(pool, decoded, self.items, _NUM_AHEAD):
                 self._problems.found.extend(read.problems)
                 if read.problems or read.image is None or read.info is None:
                     continue
@@ -132,19 +134,6 @@ class Pass:
         if self.classes:
             notes += losses.sentences(self._lost, self.classes.names, self._size)
         return tuple(notes), tuple(problems.found)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[Item], _Decoded], items: Iterable[Item]
-) -> Iterator[_Decoded]:
-    """Yields what is read of each item, in their order, a few of them ahead of their use."""
-    waiting: deque[Future[_Decoded]] = deque()
-    for item in items:
-        waiting.append(pool.submit(read, item))
-        if len(waiting) >= _NUM_AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def read_square(item: Item, size: int, channels: int, problems: Problems) -> UInt8 | None:

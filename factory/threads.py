@@ -1,4 +1,4 @@
-"""Work that threads do in advance, whose results come in order."""
+"""Threads that read and decode, and work done in advance whose results come in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,6 +7,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+NUM_THREADS = 8
+"""Files are read, hashed and decoded by so many threads, as storage keeps them waiting."""
 
 
 def ahead(

@@ -10,9 +10,9 @@ from factory.data.class_lookup import Value
 from factory.data.class_rules import NO_RULE, ClassRules, Rule
 from factory.data.items import ImageFile, Item
 from factory.errors import UnreadableImage
+from factory.threads import NUM_THREADS
 
 NUM_MASKS = 200
-NUM_THREADS = 8
 _Looked = tuple[Mapping[Value, int] | None, Mapping[int, Color], str | None]
 """The values of a mask, the colours of its palette, and why there are none."""
 _SIZE = 64

@@ -25,9 +25,8 @@ from factory.data.masks import Mask, MaskFacts, match_size, orientation_beside
 from factory.data.reading import Fit
 from factory.errors import Problems, UnreadableImage, counted
 from factory.images import UInt8
-from factory.threads import ahead
+from factory.threads import NUM_THREADS, ahead
 
-NUM_THREADS = 8
 _NUM_AHEAD = 8 * NUM_THREADS
 """Images that are decoded ahead of their use."""
 _ANY_IDS = ClassRules.of_positions(Classes.named([str(i) for i in range(MAX_CLASSES)]))

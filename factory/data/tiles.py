@@ -14,10 +14,10 @@ from factory.data.items import ImageFile, Item
 from factory.data.masks import Mask
 from factory.data.reading import Reading
 from factory.errors import Problems, UnreadableImage
+from factory.threads import NUM_THREADS
 
 HEADER_BYTES = 2**16
 """As much of a file usually tells the size of its image."""
-_NUM_THREADS = 8
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ def cut(items: Sequence[Item], problems: Problems) -> list[Item]:
     An image whose size cannot be told stays whole: reading it tells why. One that is smaller than a
     tile is a problem.
     """
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
         sizes = list(pool.map(_image_size, items))
     found: list[Item] = []
     for item, size in zip(items, sizes, strict=True):

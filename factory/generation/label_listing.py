@@ -19,7 +19,6 @@ from factory.data.sections import LabelledSection
 from factory.errors import Problems, UnreadableImage, UserError, counted, shown
 from factory.generation.recipe import Models
 from factory.generation.source_images import (
-    NUM_THREADS,
     REMEDY,
     SourceFile,
     check_names,
@@ -30,7 +29,7 @@ from factory.generation.source_images import (
 )
 from factory.progress import tell, tracked
 from factory.shards.source_listing import SourceListing
-from factory.threads import ahead
+from factory.threads import NUM_THREADS, ahead
 
 _WITHOUT_SCORES = "To label without comparing masks, set label.score: false."
 _WITHOUT_THEM = "To label all others, set label.unreadable: skip."

@@ -14,13 +14,13 @@ from factory.config import Config
 from factory.data import geometry
 from factory.data.decoding import picture_of_array
 from factory.errors import ChangedSource, DamagedShard, UserError
-from factory.generation.source_images import NUM_THREADS, SourceImage
+from factory.generation.source_images import SourceImage
 from factory.shards.layout import RUN
 from factory.shards.manifest import Manifest
 from factory.shards.packing import merged_rows
 from factory.shards.plan import StoredRow
 from factory.shards.reading import read_manifest, read_shard
-from factory.threads import ahead
+from factory.threads import NUM_THREADS, ahead
 
 
 def dataset_to_relabel(config: Config) -> str | None:

@@ -24,10 +24,8 @@ from factory.data.passes import place_of, whole_mask
 from factory.errors import ChangedSource, Problems, UnreadableImage, UserError
 from factory.images import UInt8
 from factory.shards.source_listing import SourceListing
-from factory.threads import ahead
+from factory.threads import NUM_THREADS, ahead
 
-NUM_THREADS = 8
-"""Images are read, hashed and decoded by so many threads."""
 REMEDY = "Put back what was there, or label into another --out."
 
 _OTHER_PLACE = "Replace it, and label into another --out."

@@ -20,13 +20,13 @@ from factory.data.kinds import resolving
 from factory.data.reading import Reading
 from factory.data.trees import Tree
 from factory.errors import Problems, UnreadableImage
+from factory.threads import NUM_THREADS
 
 NUM_IMAGES = 200
 """The most images of a place that are looked into."""
 _NUM_COLORS = 24
 """The most of them whose pixels are compared, of those that are not stored as grey."""
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
-_NUM_THREADS = 8
 _FAR = 4
 """Values are far from others if they make the range so many times as wide."""
 _ENDINGS_OF_LABELS = (".txt", ".json", ".xml", ".csv")
@@ -88,7 +88,7 @@ def look_at(url: str, problems: Problems) -> list[Place]:
 def images_of(items: Sequence[Item]) -> Images:
     """How the images of a section are stored. Raises OSError."""
     chosen = items[:: max(1, -(-len(items) // NUM_IMAGES))]
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
         looked = list(pool.map(_stored, chosen))
         found = [stored for stored in looked if stored is not None]
         pairs = zip(chosen, looked, strict=True)

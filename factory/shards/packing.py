@@ -21,7 +21,7 @@ def pack(plan: Plan, spec: ShardSpec, samples: Sequence[EncodedSample]) -> dict[
         files[path] = plan.pack(
             [each for each in samples if split_of(each.fields["key"], plan.val_fraction) == split]
         )
-    for path, tar in zip(spec.metadata_paths, spec.data_paths, strict=False):
+    for path, tar in spec.tables.items():
         files[path] = tar_metadata.encode(files[tar], tar, plan.classes, plan.run, plan.columns)
     if plan.format == "png":
         files |= {each.fields["mask_path"]: each.mask_png for each in samples}

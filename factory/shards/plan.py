@@ -79,9 +79,11 @@ class ShardSpec:
         return self.paths[: len(self.splits)]
 
     @property
-    def metadata_paths(self) -> tuple[str, ...]:
-        """The tables beside these, one a split; none in most datasets."""
-        return self.paths[len(self.splits) :]
+    def tables(self) -> dict[str, str]:
+        """The paths of the tables beside these, each with the path of its tar; none in most
+        datasets."""
+        tables = self.paths[len(self.splits) :]
+        return dict(zip(tables, self.data_paths, strict=True)) if tables else {}
 
 
 class Plan(BaseModel, frozen=True, extra="forbid"):

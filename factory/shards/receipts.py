@@ -228,10 +228,10 @@ def measure(
         split: _measured(plan, spec, split, files[path], read)
         for split, path in zip(spec.splits, spec.data_paths, strict=True)
     }
-    for path, tar in zip(spec.metadata_paths, spec.data_paths, strict=False):
+    for path, tar in spec.tables.items():
         tar_metadata.check(files[path], files[tar], tar, plan.classes, plan.run, plan.columns)
     rows = [len(each) for each in found.values()]
-    nums = [*rows, *rows[: len(spec.metadata_paths)]]
+    nums = [*rows, *rows] if spec.tables else rows
     first, *others = (
         ShardFile(
             path=path, rows=num, bytes=len(files[path]), sha256=_sha256(files[path])

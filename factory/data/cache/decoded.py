@@ -25,6 +25,7 @@ from factory.data.cache.entries import Cached, NewEntry
 from factory.data.items import Item, StoredSource
 from factory.errors import Problems, UserError, shown
 from factory.progress import duration, tell
+from factory.threads import NUM_THREADS
 
 DECODING_VERSION = 2
 """The version of the way of decoding: raise it if the same file gives other pixels than before."""
@@ -174,7 +175,7 @@ def _decode(wanted: Wanted, entry: NewEntry | None) -> str:
     digest, problems = hashlib.sha256(), Problems()
     started = reported = time.monotonic()
     num = len(wanted.items)
-    pool = ThreadPoolExecutor(passes.NUM_THREADS)
+    pool = ThreadPoolExecutor(NUM_THREADS)
     try:
         chunks = pool.map(lambda i: _decode_chunk(wanted, i, entry), range(0, num, _CHUNK))
         for i, (digests, chunk_problems) in enumerate(chunks, 1):

@@ -11,6 +11,7 @@ from pydantic import Field
 from factory.data import listing
 from factory.data.drawn.section import DrawnSection
 from factory.errors import Problems, UnreadableImage, counted, some
+from factory.threads import NUM_THREADS
 from factory.values import Url
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from factory.data.items import Found
     from factory.data.trees import Tree
 
-_NUM_THREADS = 8
 _MAX_AT_ONCE = 64
 """JSONs that a thread looks into one after the other."""
 
@@ -124,9 +124,9 @@ class LabelmeSource(DrawnSection):
             return None
 
         # A task for each of many small files would take longer than the files.
-        num = min(_MAX_AT_ONCE, 1 + len(names) // (_NUM_THREADS * _NUM_THREADS))
+        num = min(_MAX_AT_ONCE, 1 + len(names) // (NUM_THREADS * NUM_THREADS))
         some = [names[start : start + num] for start in range(0, len(names), num)]
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
             found = pool.map(lambda few: [look(name) for name in few], some)
             return [facts for few in found for facts in few if facts is not None]
 

@@ -11,6 +11,7 @@ from factory.data import listing
 from factory.data.class_forms import Ignored
 from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, UserError, counted, some
+from factory.threads import NUM_THREADS
 from factory.values import Url
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from factory.data.sharded.parquet_schema import Columns
     from factory.data.sharded.shard_files import ShardFiles
 
-_NUM_THREADS = 8
 _IGNORED = Ignored(ids=(IGNORE_ID,))
 """In masks that `factory generate` wrote, 255 is ignored whatever else is there."""
 
@@ -121,7 +121,7 @@ class ParquetSource(LabelledSection, FileSection):
                 problems.add(listing.cannot_read(shards.tree.url_of(name), error))
             return None
 
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
             found = list(pool.map(look, shards.names))
         return [] if None in found else [file for file in found if file is not None]
 

@@ -13,6 +13,7 @@ from factory.data import class_files, listing
 from factory.data.class_forms import Ignored
 from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted, some
+from factory.threads import NUM_THREADS
 from factory.values import Url
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from factory.data.sharded.shard_files import ShardFiles
     from factory.data.sharded.tar_endings import Endings
     from factory.data.sharded.tar_samples import TarIndex, TarSample
-
-_NUM_THREADS = 8
 
 
 class WebdatasetSource(LabelledSection, FileSection):
@@ -119,7 +118,7 @@ class WebdatasetSource(LabelledSection, FileSection):
                 problems.add(listing.cannot_read(url, error))
             return None
 
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
             found = list(pool.map(index, shards.names))
         return [] if None in found else [tar for tar in found if tar is not None]
 

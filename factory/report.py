@@ -18,6 +18,7 @@ from factory.classes import Classes
 from factory.differences import flatten
 from factory.errors import DamagedShard, UserError, counted
 from factory.generation.row_images import RowImages
+from factory.generation.source_images import REMEDY
 from factory.histogram import histogram
 from factory.pictures import colorize, overlay
 from factory.png import encode_png
@@ -33,6 +34,8 @@ from factory.shards.snippets import loading_snippets
 
 _FORMATS = {"parquet": "Parquet", "webdataset": "WebDataset", "png": "PNG masks"}
 MAX_SHARDS_READ = 8
+_MAX_REASONS = 10
+"""The page tells of so many images why they cannot be read."""
 PANE_PIXELS = 128
 MAX_STORED_PIXELS = 512
 """Wider pictures are stored with every second pixel, every third, and so on."""
@@ -64,7 +67,7 @@ class _Seen:
     """The uncertainty of every pair in the shards that were read."""
     num_shards: int
     lacking: dict[str, str]
-    """The keys of samples whose images lie elsewhere and cannot be read -> the reason."""
+    """The keys of shown samples whose images lie elsewhere and cannot be read -> the reason."""
 
 
 def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
@@ -173,8 +176,12 @@ def _which_samples(plan: Plan, seen: _Seen) -> str:
     which += "uncertainty in nats."
     if not seen.lacking:
         return which
-    lacking, reason = counted(len(seen.lacking), "image"), next(iter(seen.lacking.values()))
-    return f"{which} Of {lacking} that cannot be read any more only the mask is shown: {reason}"
+    # One reason may be that of all of them.
+    reasons = sorted({reason.removesuffix(REMEDY).strip() for reason in seen.lacking.values()})
+    rest = len(reasons) - _MAX_REASONS
+    told = " ".join([*reasons[:_MAX_REASONS], *([f"And {rest:,} more."] if rest > 0 else [])])
+    lacking = counted(len(seen.lacking), "image")
+    return f"{which} Of {lacking} that cannot be read any more only the mask is shown: {told}"
 
 
 @dataclass(frozen=True)
@@ -182,6 +189,8 @@ class _Figure:
     """Image, mask and overlay of a sample as one picture, or the mask alone."""
 
     key: str
+    panes: str
+    """What the picture shows, from left to right."""
     picture: str
     """A PNG in base64."""
     width: int
@@ -191,8 +200,9 @@ class _Figure:
 
 
 def _figure(sample: Sample, classes: Classes, lacks_image: bool) -> _Figure:
-    panes = [colorize(sample.mask, classes)]
+    panes, shown = [colorize(sample.mask, classes)], "mask"
     if not lacks_image:
+        shown = "image, mask, overlay"
         image = np.broadcast_to(sample.image, panes[0].shape)
         panes = [image, *panes, overlay(sample.image, sample.mask, classes)]
     strip = np.concatenate(panes, axis=1)
@@ -202,7 +212,7 @@ def _figure(sample: Sample, classes: Classes, lacks_image: bool) -> _Figure:
     height, width = sample.mask.shape
     scale = PANE_PIXELS // width or PANE_PIXELS / width
     size = round(len(panes) * width * scale), round(height * scale)
-    return _Figure(sample.key, picture, *size, sample.uncertainty)
+    return _Figure(sample.key, shown, picture, *size, sample.uncertainty)
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,11 @@ class DatasetImages:
         with ThreadPoolExecutor(NUM_THREADS, "reader") as pool:
             yield from ahead(pool, self._image, self._rows(start, stop), NUM_THREADS * 16)
 
+    def read_row(self, row: int, name: str) -> SourceImage:
+        """The image of the row of this number. Raises as `read` does."""
+        (found,) = self.read(row, row + 1)
+        return found
+
     def _rows(self, start: int, stop: int) -> Iterator[StoredRow]:
         plan = self.manifest.plan
         for spec in plan.shards():

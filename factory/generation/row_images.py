@@ -28,10 +28,10 @@ class RowImages:
     def __getstate__(self) -> dict[str, Any]:
         return {"url": self.url}
 
-    def image(self, row: int) -> UInt8:
+    def image(self, row: int, name: str) -> UInt8:
         """(H, W, C), as the row's mask has its size; see `factory.shards.mask_files.RowImages`."""
         try:
-            (found,) = self._images.read(row, row + 1)
+            found = self._images.read_row(row, name)
         except (ChangedSource, UnreadableImage) as error:
             raise UserError(str(error)) from None
         return found.pixels
@@ -41,7 +41,7 @@ class RowImages:
         recipe = LabelRecipe.model_validate(read_plan(self.url).recipe)
         try:
             config = load_config(storage.join(self.url, CONFIG), [("label.url", self.url)])
-            return images_of(config, recipe, with_masks=False)
+            return images_of(config, recipe, to_look=True)
         except UserError as error:
             raise UserError(
                 f"{self.url}: the images of its masks are not where they were labelled. Put them "

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Literal, Protocol
 
@@ -60,6 +61,9 @@ class Images(Protocol):
     def read(self, start: int, stop: int) -> Iterator[SourceImage]:
         """Yields the images start..stop-1 in order; those that come next are read meanwhile."""
 
+    def read_row(self, row: int, name: str) -> SourceImage:
+        """The image of one row. name: of the image in its source, empty if it has none."""
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -88,15 +92,18 @@ class SourceFile:
         return self.items[0].mask_url or self.name
 
 
-def find_files(config: Config, labelled: bool = False) -> tuple[Found, Sequence[SourceFile]]:
+def find_files(
+    config: Config, labelled: bool = False, some_may_lack: bool = False
+) -> tuple[Found, Sequence[SourceFile]]:
     """What label.source holds, and its images, none of them read; with their masks if labelled.
 
-    Raises UserError with all problems.
+    some_may_lack: some images are enough. Raises UserError with all problems.
     """
     source: StoredSource = required(config, "label.source")
     problems = Problems()
     found = source.find(labelled, problems)
-    problems.raise_if_any()
+    if not (some_may_lack and found.items):
+        problems.raise_if_any()
     by_image = groupby(found.items, key=lambda item: item.image_url)
     return found, [SourceFile(list(items)) for _, items in by_image]
 
@@ -160,12 +167,19 @@ class SourceImages:
         image_size: int,
         channels: int,
         at: Literal["model", "original"],
+        some_may_lack: bool = False,
     ) -> "SourceImages":
-        """Lists the source. Raises UserError if it has other images than the listing."""
-        found, files = find_files(config, labelled=listing.truth_sha256s is not None)
-        check_names(config.label.url, files, listing)
+        """Lists the source. Raises UserError if it has other images than the listing.
+
+        some_may_lack: images may be gone, or be new, so that only `read_row` finds the right ones.
+        """
+        labelled = listing.truth_sha256s is not None
+        found, files = find_files(config, labelled, some_may_lack)
+        if not some_may_lack:
+            check_names(config.label.url, files, listing)
         place_of = {name: i for i, name in enumerate(listing.names)}
-        kept = {place_of[f.name]: f for f in files if f.name not in listing.left_out}
+        known = [f for f in files if f.name in place_of and f.name not in listing.left_out]
+        kept = {place_of[file.name]: file for file in known}
         rows: list[tuple[int, Sequence[Item]]] = []
         for i, file in kept.items():
             rows += [(i, file.items)] if at == "original" else [(i, [each]) for each in file.items]
@@ -181,6 +195,28 @@ class SourceImages:
         with ThreadPoolExecutor(NUM_THREADS, "reader") as pool:
             yield from ahead(pool, self._row, self.rows[start:stop], num_ahead)
 
+    def read_row(self, row: int, name: str) -> SourceImage:
+        """The image of the row of this name. Raises as `read` does."""
+        if name in self._row_of:
+            return self._row(self.rows[self._row_of[name]])
+        # The name of a tile ends with its place.
+        names = {name, name.rpartition("@")[0]}
+        url, is_gone = next(
+            (url, i not in self.files)
+            for i, (each, url) in enumerate(zip(self.listing.names, self.listing.urls, strict=True))
+            if each in names
+        )
+        raise _gone(url) if is_gone else _changed(url)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        """The name of a row -> its place in `rows`."""
+        is_whole = self.at == "original"
+        return {
+            self.files[number].name if is_whole else items[0].name: row
+            for row, (number, items) in enumerate(self.rows)
+        }
+
     def _row(self, row: tuple[int, Sequence[Item]]) -> SourceImage:
         number, items = row
         file, size = self.files[number], self.image_size
@@ -191,7 +227,7 @@ class SourceImages:
                 place_of(item, picture, size) for item, picture in zip(items, pictures, strict=True)
             ]
         except FileNotFoundError:
-            raise ChangedSource(f"{file.image_url}: is gone. {REMEDY}") from None
+            raise _gone(file.image_url) from None
         except UnreadableImage as error:
             self._check(number, items[0].content())
             raise UnreadableImage(f"{file.image_url}: {error} {_OTHER_PLACE}") from None
@@ -222,12 +258,16 @@ class SourceImages:
             masks = [item.mask(self.image_size, self.rules) for item in items]
             ids = whole_mask(items[0], masks[0], picture).ids
         except FileNotFoundError:
-            raise ChangedSource(f"{url}: is gone. {REMEDY}") from None
+            raise _gone(url) from None
         except UnreadableImage:
             raise _changed(url) from None
         if sha256_of_ids(ids) != self.listing.truth_sha256s[number]:
             raise _changed(url)
         return ids
+
+
+def _gone(url: str) -> ChangedSource:
+    return ChangedSource(f"{url}: is gone. {REMEDY}")
 
 
 def _changed(url: str) -> ChangedSource:

@@ -32,17 +32,18 @@ def batch_maker(config: Config, plan: Plan, models: Models) -> BatchMaker:
     return Labeller(models, plan, images_of(config, recipe))
 
 
-def images_of(config: Config, recipe: LabelRecipe, with_masks: bool = True) -> Images:
-    """The images that are labelled; with_masks: with those of the source, if they are compared.
+def images_of(config: Config, recipe: LabelRecipe, to_look: bool = False) -> Images:
+    """The images that are labelled, with the masks that are compared.
 
-    Raises UserError where they cannot be found, or are not those of the recipe.
+    to_look: without masks, and those alone that are still there. Raises UserError where the images
+    cannot be found, or are not those of the recipe.
     """
     size, channels, at = recipe.image_size, recipe.channels, recipe.at
     if recipe.relabels is None:
         listing = read_listing(config.label.url, recipe.source_sha256)
-        if not with_masks:
+        if to_look:
             listing = replace(listing, truth_sha256s=None)
-        return SourceImages.open(config, listing, size, channels, at)
+        return SourceImages.open(config, listing, size, channels, at, some_may_lack=to_look)
     if (url := dataset_to_relabel(config)) is None:
         raise UserError("label.source: the dataset whose images are labelled is gone.")
     return DatasetImages.open(url, recipe.source_sha256, size, channels, at)

@@ -93,9 +93,12 @@ def files(data: bytes) -> list[MaskFile]:
 class RowImages(Protocol):
     """The images of a dataset of mask files, which lie elsewhere."""
 
-    def image(self, row: int) -> UInt8:
-        """(H, W, C): the image of a row, numbered throughout the dataset. Raises UserError, also
-        where it is no longer the one that was labelled; OSError."""
+    def image(self, row: int, name: str) -> UInt8:
+        """(H, W, C): the image of a row.
+
+        row: its number throughout the dataset. name: that of the image in its source, empty if it
+        has none. Raises UserError, also where it is no longer the one that was labelled; OSError.
+        """
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class FileRow:
             raise DamagedShard(f"{file.name}: {error}") from None
         image = np.broadcast_to(np.uint8(0), (*mask.shape, self.channels))
         if self.images is not None:
-            image = self.images.image(int(stored["key"]))
+            image = self.images.image(int(stored["key"]), stored.get("source", ""))
         return Sample(image=image, mask=mask, **stored)
 
 

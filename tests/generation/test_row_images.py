@@ -78,8 +78,35 @@ def test_an_image_that_changed_is_named_and_the_report_shows_its_mask_alone(
     with pytest.raises(UserError, match=r"p0\.png: has changed"):
         next(iter(factory.open_dataset(url)))
     page = Path(write_report(url)).read_text()
-    assert "Of 1 image that cannot be read any more only the mask is shown" in page
-    assert page.count("<figure>") == 7 and "PNG masks" in page
+    assert f"only the mask is shown: {photos}/p0.png: has changed since the dataset was " in page
+    assert page.count("image, mask, overlay of") == 6 and "PNG masks" in page
+
+
+@pytest.mark.parametrize("fit", ["crop", "tile"])
+def test_where_some_images_are_gone_or_new_all_others_are_read_and_shown(
+    label_config: LabelConfig, photos: Path, fit: str
+) -> None:
+    config = label_config(format="png", source={"kind": "folder", "url": str(photos), "fit": fit})
+    rows = label(config).rows
+    url = config.label.url
+    before = {row["key"]: row["image"] for row in factory.open_dataset(url)}
+    gone, changed = photos / "p1.png", photos / "sub" / "a.png"
+    gone.unlink()
+    put_images(photos, "a-new-one.png", "sub/a.png", seed=9)
+    by_number = factory.open_dataset(url, random_access=True)
+    found = {}
+    for i in range(rows):
+        try:
+            row = by_number[i]
+            found[row["key"]] = row["image"]
+        except UserError as error:
+            assert str(error).startswith((f"{gone}: is gone.", f"{changed}: has changed"))
+    assert 2 <= len(before.keys() - found.keys()) <= 4
+    assert all(torch.equal(image, before[key]) for key, image in found.items())
+    page = Path(write_report(url)).read_text()
+    assert page.count("image, mask, overlay of") == len(found)
+    lacking = f"Of {rows - len(found)} images that cannot be read any more only the mask is shown: "
+    assert f"{lacking}{gone}: is gone. {changed}: has changed since" in page
 
 
 def test_where_the_images_are_gone_readers_say_what_to_do_and_the_report_goes_on(

@@ -14,10 +14,11 @@ from factory.exporting.options import Options, read_options
 from factory.exporting.pairs import Dataset
 from factory.exporting.table import FORMATS
 from factory.exporting.writing import write_pairs, write_resized, write_shards
+from factory.generation.row_images import RowImages
 from factory.progress import tell
 from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.manifest import Manifest
-from factory.shards.reading import check_has_images, read_manifest
+from factory.shards.reading import read_manifest
 from factory.shards.splits import split_problem
 
 METHOD = 1
@@ -40,7 +41,6 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     out = storage.normalize(path_of(out, "out"))
     _check_places(url, to, out)
     manifest = read_manifest(url)
-    check_has_images(url, manifest.plan)
     chosen = _with_splits_of(url, manifest, chosen)
     form = FORMATS[to](Source(manifest, chosen))
     if problems := form.problems():
@@ -49,9 +49,11 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     ledger.check()
     completed = ledger.completed()
     if completed is None:
+        images = _images_of(url, manifest)
         # That of all splits, so that splits exported one by one are those of one export.
         limit = limit_of(Uncertainties(url, manifest.plan, manifest.receipts), None, chosen.keep)
-        summary = _write(Dataset(url, manifest, chosen, limit), form, chosen, ledger)
+        dataset = Dataset(url, manifest, chosen, limit, images)
+        summary = _write(dataset, form, chosen, ledger)
         completed = ledger.complete(summary.num, _notes(form, summary))
         tell(f"{_in_words(completed['num'])} -> {out}")
     else:
@@ -59,6 +61,18 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     for note in completed["notes"]:
         tell(note)
     return dict(completed["num"])
+
+
+def _images_of(url: str, manifest: Manifest) -> RowImages | None:
+    """The images beside a dataset of mask files; None of a dataset that has them in its shards.
+
+    Raises UserError if their source cannot be listed any more.
+    """
+    if manifest.plan.format != "png":
+        return None
+    images = RowImages(url)
+    images.check()
+    return images
 
 
 def _check_places(url: str, to: str, out: str) -> None:

@@ -32,7 +32,7 @@ class Source:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the export's rows."""
-        columns, name = self.manifest.plan.columns, self.options.mask_column
+        columns, name = self.manifest.plan.columns_with_pictures, self.options.mask_column
         return columns if name is None else with_mask_named(columns, name)
 
     @property
@@ -105,8 +105,7 @@ class ShardFormat(Format):
 
     def row(self, pair: Pair) -> EncodedSample:
         """The pair with the fields of all columns. Raises DamagedShard."""
-        plan = self.source.manifest.plan
-        fields = to_fields(pair.sample, len(plan.class_names), plan.columns)
+        fields = to_fields(pair.sample, len(self.source.classes), self.source.columns)
         return EncodedSample(fields, pair.image_png, pair.mask_png)
 
     @abstractmethod

@@ -10,12 +10,14 @@ from io import BufferedReader
 from factory import png, storage
 from factory.errors import DamagedShard, UnreadableImage, UserError, counted
 from factory.exporting.options import ExportSplit, Options
+from factory.generation.row_images import RowImages
 from factory.images import UInt8
 from factory.shards.manifest import Manifest
 from factory.shards.packing import merged_rows
 from factory.shards.plan import ShardSpec
 from factory.shards.reading import open_shard
 from factory.shards.schema import EncodedSample, Sample, sample_key
+from factory.storage import Folder
 from factory.threads import ahead
 
 _NUM_AHEAD = 1
@@ -70,6 +72,8 @@ class Dataset:
     options: Options
     max_uncertainty: float | None
     """In nats; None for all pairs."""
+    images: RowImages | None = None
+    """The images that were labelled, of a dataset of mask files; None of all others."""
 
     def shards(self, numbers: Sequence[int]) -> Iterator["Shard"]:
         """The shards of these numbers, each open until the next one is asked for.
@@ -113,18 +117,18 @@ class Shard:
         dataset, num = self.dataset, 0
         for file in self.files:
             file.seek(0)
-        rows = merged_rows(dataset.manifest.plan, self.files)
+        read = Folder(dataset.url).read_bytes
+        rows = merged_rows(dataset.manifest.plan, self.files, read, dataset.images)
         for index, row in enumerate(rows, self.spec.start):
-            assert isinstance(row, EncodedSample), "only mask files have other rows"
             if row.fields["key"] != sample_key(index) or index >= self.spec.stop:
                 raise self._other_keys()
             num += 1
-            pair = Pair(index, dataset.options.split_of(sample_key(index)), row)
-            limit = dataset.max_uncertainty
+            own_split, limit = dataset.options.split_of(sample_key(index)), dataset.max_uncertainty
             is_kept = limit is None or row.uncertainty <= limit
             splits = dataset.options.splits if split is None else (split,)
-            if is_kept and index >= start and pair.split in splits:
-                yield pair
+            if is_kept and index >= start and own_split in splits:
+                encoded = row if isinstance(row, EncodedSample) else row.encoded()
+                yield Pair(index, own_split, encoded)
         if num != self.spec.stop - self.spec.start:
             raise self._other_keys()
 

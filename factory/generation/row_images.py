@@ -36,6 +36,11 @@ class RowImages:
             raise UserError(str(error)) from None
         return found.pixels
 
+    def check(self) -> None:
+        """Lists the source. Raises UserError if that cannot be done; whether an image is still the
+        one that was labelled is seen where it is read."""
+        _ = self._images
+
     @cached_property
     def _images(self) -> Images:
         recipe = LabelRecipe.model_validate(read_plan(self.url).recipe)

@@ -118,19 +118,35 @@ class FileRow:
         return float(self.fields["uncertainty"])
 
     def decoded(self) -> Sample:
-        """The sample. Raises DamagedShard, also for a mask that is missing or is not that of the
-        table; and what `RowImages` does."""
-        stored, file = stored_fields(self.fields), _file(self.fields)
+        """The sample. Raises as `mask_png` does, DamagedShard also for a mask that does not decode;
+        and what `RowImages` does."""
+        return self._decoded(self.mask_png())
+
+    def encoded(self) -> EncodedSample:
+        """The sample as rows with pictures have it: its image is a PNG, too. Raises as `decoded`
+        does."""
+        mask_png = self.mask_png()
+        image = self._decoded(mask_png).image
+        return EncodedSample(self.fields, png.encode_png(image), mask_png)
+
+    def mask_png(self) -> bytes:
+        """The file of the mask. Raises DamagedShard if it is missing or is not that of the table;
+        OSError."""
+        file = _file(self.fields)
         try:
             mask_png = self.read(file.name)
         except FileNotFoundError:
             raise DamagedShard(f"{file.name} is missing") from None
         if hashlib.sha256(mask_png).hexdigest() != file.sha256:
             raise DamagedShard(f"{file.name} is not the mask of its table")
+        return mask_png
+
+    def _decoded(self, mask_png: bytes) -> Sample:
+        stored = stored_fields(self.fields)
         try:
             mask = png.decode_png(mask_png)
         except UnreadableImage as error:
-            raise DamagedShard(f"{file.name}: {error}") from None
+            raise DamagedShard(f"{_file(self.fields).name}: {error}") from None
         image = np.broadcast_to(np.uint8(0), (*mask.shape, self.channels))
         if self.images is not None:
             image = self.images.image(int(stored["key"]), stored.get("source", ""))

@@ -205,12 +205,17 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the rows."""
-        names = self.recipe.get("columns", ())
-        columns = with_columns(names, self.mask_column, self.channels)
         if self.format != "png":
-            return columns
-        fields = (column for column in columns if column.dtype != "image")
+            return self.columns_with_pictures
+        fields = (c for c in self.columns_with_pictures if c.dtype != "image")
         return (*fields, *mask_files.FILE_COLUMNS)
+
+    @property
+    def columns_with_pictures(self) -> tuple[Column, ...]:
+        """The columns of rows that hold their pictures: those of the rows, unless masks are
+        files."""
+        names = self.recipe.get("columns", ())
+        return with_columns(names, self.mask_column, self.channels)
 
     @property
     def mask_column(self) -> str:
@@ -296,13 +301,14 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     ) -> Iterator[StoredRow]:
         """The samples of a file as they are stored, in order, few in memory.
 
-        shard: its bytes, or a file of them, which stays open; bytes where masks are files. read,
-        images: of a dataset of mask files, which has them beside its shards; without images
-        these are black. Raises DamagedShard; OSError where the file cannot be read.
+        shard: its bytes, or a file of them, which stays open. read, images: of a dataset of mask
+        files, which has them beside its shards; without images these are black. Raises
+        DamagedShard; OSError where the file cannot be read.
         """
         if self.format == "png":
-            assert isinstance(shard, bytes) and read is not None, "masks lie beside the shard"
-            return mask_files.rows(shard, self.channels, read, images)
+            assert read is not None, "masks lie beside the shard"
+            table = shard if isinstance(shard, bytes) else shard.read()
+            return mask_files.rows(table, self.channels, read, images)
         rows: Iterator[StoredRow] = _FORMATS[self.format].rows(shard)
         return rows
 

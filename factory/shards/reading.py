@@ -253,7 +253,8 @@ def check_has_images(url: str, plan: Plan, images: RowImages | None = None) -> N
     if plan.format == "png" and images is None:
         raise UserError(
             f"{url}: holds mask files without images. `factory.open_dataset` reads them together "
-            "with the images where these lie; for all else label them with --as parquet."
+            "with the images where these lie; for all else `factory export --to parquet` makes "
+            "rows of both."
         )
 
 

@@ -1,14 +1,17 @@
 """Claims about datasets of mask files that are read together with the images that were labelled."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 import factory
+from factory import png
 from factory.config import Config
 from factory.errors import UserError
 from factory.generation.command import generate, label
@@ -45,6 +48,55 @@ def test_mask_files_are_read_as_rows_with_the_images_that_were_labelled(
     assert_same(
         [by_number[i] for i in (6, 0)], factory.open_dataset(rows, random_access=True)[6::-6]
     )
+
+
+FORMATS = ("folder", "imagefolder", "coco", "yolo", "voc", "cityscapes", "parquet", "webdataset")
+
+
+def exported(url: str, to: str, out: Path) -> dict[str, object]:
+    """The files of an export by name, without what tells of which run they are."""
+    factory.export(url, to, out, val=0.3, keep=0.9)
+    found: dict[str, object] = {}
+    for path in (path for path in out.rglob("*") if path.is_file()):
+        found[path.relative_to(out).as_posix()] = path.read_bytes()
+        if path.suffix == ".parquet":
+            found[path.relative_to(out).as_posix()] = pq.read_table(path).to_pylist()
+        elif path.name.startswith("instances"):
+            found[path.relative_to(out).as_posix()] = {**json.loads(path.read_text()), "info": {}}
+    return {name: content for name, content in found.items() if not name.startswith("_export/")}
+
+
+@pytest.mark.parametrize("at", ["model", "original"])
+def test_mask_files_are_exported_as_rows_are_whatever_sizes_images_have(
+    label_config: LabelConfig, tmp_path: Path, at: str
+) -> None:
+    files, rows = datasets_of(label_config, tmp_path, at=at)
+    for to in FORMATS:
+        found = exported(files, to, tmp_path / "of_files" / to)
+        assert found == exported(rows, to, tmp_path / "of_rows" / to)
+        assert len(found) > 2
+    sizes = {
+        png.decode_png(path.read_bytes()).shape
+        for path in (tmp_path / "of_files/folder").rglob("masks/*.png")
+    }
+    assert len(sizes) == (1 if at == "model" else 7)
+
+
+def test_an_export_of_mask_files_writes_nothing_where_the_images_are_gone_and_goes_on_with_them(
+    label_config: LabelConfig, tmp_path: Path, photos: Path
+) -> None:
+    config = label_config(format="png")
+    label(config)
+    photos.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"not where they were labelled\. Put them back"):
+        factory.export(config.label.url, "coco", tmp_path / "coco")
+    assert not (tmp_path / "coco").exists()
+    (tmp_path / "moved").rename(photos)
+    put_images(photos, "p4.png", seed=1)
+    with pytest.raises(UserError, match=r"p4\.png: has changed"):
+        factory.export(config.label.url, "coco", tmp_path / "coco")
+    put_images(photos, *(f"p{i}.png" for i in range(5)))
+    assert factory.export(config.label.url, "coco", tmp_path / "coco") == {"train": 7}
 
 
 def test_several_processes_read_them(label_config: LabelConfig, tmp_path: Path) -> None:
@@ -142,10 +194,9 @@ def test_what_needs_rows_says_that_mask_files_have_no_images(
         lambda: factory.ShardDataset(url),
         lambda: factory.ShardIndex(url),
         lambda: factory.read_dataset(url),
-        lambda: factory.export(url, "coco", tmp_path / "coco"),
         lambda: label(anew),
     ):
         with pytest.raises(UserError, match="holds mask files without images") as refused:
             use()
         (line,) = refused.value.problems
-        assert "--as parquet" in line or "another --out" in line
+        assert "--to parquet" in line or "another --out" in line

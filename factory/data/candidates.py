@@ -26,6 +26,9 @@ class Candidate:
     """True if the section needs no classes of its own."""
     needs_split: bool = False
     """True if it cannot be read without one of the splits."""
+    doubt: str = ""
+    """Why its images may be none, in sentences of which the last says what to do instead; empty if
+    nothing says so."""
 
     @property
     def words(self) -> str:

@@ -216,12 +216,13 @@ def write_sheet(found: Mapping[str, Inspection], config: str) -> str | None:
 
 
 def check_disjoint(train: Labelled, test: Labelled) -> None:
-    """Raises UserError naming each test image that has the pixels of a training image."""
+    """Raises UserError naming each test image that has the pixels of a training image, unless it is
+    of one colour, as empty tiles are."""
     known = {image.tobytes(): name for image, name in zip(train.images, train.names, strict=True)}
     shared = [
         f"test image {name}: is the training image {known[image.tobytes()]}. Leave one of them out."
         for image, name in zip(test.images, test.names, strict=True)
-        if image.tobytes() in known
+        if image.tobytes() in known and not duplicates.is_blank(image)
     ]
     if shared:
         raise UserError(loading.first_lines(shared))
@@ -250,6 +251,9 @@ def _notes(
         yield f"{what} {some(absent)} never {verb}."
     if repeats := duplicates.num_repeated(prints):
         yield f"{counted(repeats, 'image')} with the same pixels as another one."
+    if blank := [one.name for one in prints if one.is_blank]:
+        are = counted(len(blank), "image is", "images are")
+        yield f"{are} of one colour, and not compared with others ({some(blank, 3)})."
     if alike := duplicates.nearly_equal(prints):
         are = counted(len(alike), "image is", "images are")
         yield f"{are} nearly the same as another one, mirrored or saved again ({_pairs(alike)})."

@@ -162,6 +162,8 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
             before, text, behind = stem[:start], stem[start:stop], stem[stop:]
             if _cuts_a_number(before, text) or _cuts_a_number(text, behind):
                 continue
+            if _cuts_a_word(before, text) and _cuts_a_word(text, behind):
+                continue
             for images, placeholder in _readings(text, known):
                 for image in images[:_MAX_ALIKE]:
                     if image.path != path:
@@ -198,6 +200,10 @@ def _beside(path: str, folder: str, stem: str, ending: str, known: _Images) -> I
 
 def _cuts_a_number(one: str, other: str) -> bool:
     return one[-1:].isdigit() and other[:1].isdigit()
+
+
+def _cuts_a_word(one: str, other: str) -> bool:
+    return one[-1:].isalpha() and other[:1].isalpha()
 
 
 def _readings(text: str, known: _Images) -> Iterator[tuple[Sequence[_Image], str]]:

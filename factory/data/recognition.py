@@ -5,41 +5,16 @@ layout of a published dataset, folders of images and masks, masks beside their i
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
-from factory.data import drawn_candidates, pairing_hints, published_classes, stray_masks
+from factory.data import drawn_candidates, mask_looks, pair_candidates, published_classes
 from factory.data.candidates import SPLITS, Candidate, Files
 from factory.data.layouts import LAYOUTS
-from factory.data.listing import DATA, IMAGE_SUFFIXES, RUN, Listing
-from factory.data.patterns import parse_images, parse_masks
-from factory.data.split_lists import listed_splits
+from factory.data.listing import DATA, IMAGE_SUFFIXES, PICTURE_SUFFIXES, RUN, by_ending
 from factory.data.trees import Tree
-from factory.errors import UnreadableImage
+from factory.errors import counted
 
-_IMAGES = (
-    *("images", "image", "imgs", "img", "jpegimages", "pngimages", "input", "inputs", "photos"),
-    *("photo", "rgb", "pictures", "x", "original", "originals", "raw", "imagesfolder", "imagestr"),
-)
-_MASKS = (
-    *("masks", "mask", "segmentationclass", "segmentationclasspng", "labels", "label", "gt"),
-    *("annotations", "annotation", "annot", "ann", "ann_dir", "groundtruth", "ground_truth"),
-    *("ground-truth", "segmentations", "segmentation", "seg", "segs", "segmaps", "labelmaps"),
-    *(
-        "label_images",
-        "targets",
-        "target",
-        "y",
-        "trimaps",
-        "mattes",
-        "masks_png",
-        "masks_machine",
-        "labelstr",
-    ),
-)
-"""Usual names of folders, in lower case, the likeliest ones first."""
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {
     "voc": (
         r"JPEGImages/[^/]+",
@@ -63,7 +38,6 @@ _SIGNATURES: Mapping[str, tuple[str, ...]] = {
     "camvid-32": (r"701_StillsRaw_full/[^/]+\.png", r"LabeledApproved_full/[^/]+_L\.png"),
 }
 """The layouts that names tell by themselves: what files of each of these names must lie there."""
-_NUM_LOOKED_INTO = 6
 
 
 def candidates(tree: Tree, url: str) -> list[Candidate]:
@@ -74,7 +48,15 @@ def candidates(tree: Tree, url: str) -> list[Candidate]:
     """
     names = tree.names()
     files = Files(tree, url, names, [n for n in names if n.lower().endswith(IMAGE_SUFFIXES)])
-    for find in (_shards, _layouts, drawn_candidates.found_in, _arrays, _folders, _beside, _images):
+    for find in (
+        _shards,
+        _layouts,
+        drawn_candidates.found_in,
+        _arrays,
+        pair_candidates.in_folders,
+        pair_candidates.beside,
+        _images,
+    ):
         if found := list(find(files)):
             return found
     return []
@@ -159,168 +141,31 @@ def _arrays(files: Files) -> Iterator[Candidate]:
     yield Candidate(keys, {split: {"split": split} for split in there}, has_classes=bool(known))
 
 
-def _folders(files: Files) -> Iterator[Candidate]:
-    """Folders of images and folders of masks, under usual names."""
-    places: dict[str, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
-    folders = sorted({name.rpartition("/")[0] for name in files.pictures} - {""})
-    for before, images, masks in _named_alike(folders):
-        places[before][images, masks] += [images]
-    splits = {before: before.rpartition("/")[2].lower() for before in places}
-    if len(places) > 1 and set(splits.values()) <= set(SPLITS):
-        yield from _of_split_folders(files, {b: next(iter(places[b])) for b in places}, splits)
-        return
-    for before, pairs in sorted(places.items()):
-        found = [_pairs(files, before, images, masks) for images, masks in pairs]
-        yield from [candidate for candidate in found if candidate]
-
-
-def _named_alike(folders: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yields (folder, images, masks): folders of usual names in a folder that both have."""
-    tops: dict[str, set[str]] = defaultdict(set)
-    for folder in folders:
-        parts = folder.split("/")
-        for i, part in enumerate(parts):
-            tops["/".join(parts[:i])].add(part)
-    for before, parts_of in sorted(tops.items()):
-        images = [part for part in sorted(parts_of) if part.lower() in _IMAGES]
-        masks = [part for part in sorted(parts_of) if part.lower() in _MASKS]
-        for image in images[:1]:
-            yield from ((before, image, mask) for mask in sorted(masks, key=_likelihood))
-
-
-def _likelihood(folder: str) -> int:
-    return _MASKS.index(folder.lower())
-
-
-def _of_split_folders(
-    files: Files, places: Mapping[str, tuple[str, str]], splits: Mapping[str, str]
-) -> Iterator[Candidate]:
-    """Folders of splits, each with images and masks: train/images, train/masks, test/images, ..."""
-    found = {
-        splits[before]: candidate.keys
-        for before, (images, masks) in places.items()
-        if (candidate := _pairs(files, before, images, masks))
-    }
-    if found:
-        keys = {"kind": "pairs", "url": files.url}
-        yield Candidate(keys, found, needs_split=True)
-
-
-def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | None:
-    """Images and masks in two folders of a folder; None if nothing pairs them."""
-    prefix = f"{before}/" if before else ""
-    inner = [name[len(prefix) :] for name in files.pictures if name.startswith(prefix)]
-    image_names = [name[len(images) + 1 :] for name in inner if name.startswith(f"{images}/")]
-    mask_stems = {
-        str(PurePosixPath(name[len(masks) + 1 :]).with_suffix(""))
-        for name in inner
-        if name.startswith(f"{masks}/")
-    }
-    keys: dict[str, Any] = {"kind": "pairs", "url": files.below(before)}
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in image_names]
-    num_paired = sum(stem in mask_stems for stem in stems)
-    if num_paired:
-        keys |= {} if (images, masks) == ("images", "masks") else {"images": images, "masks": masks}
-        if num_paired < max(len(stems), len(mask_stems)):
-            keys["unpaired"] = "skip"
-        splits = _inner_splits(images, masks, image_names)
-        return Candidate(keys, splits or listed_splits(files, before, image_names))
-    listing = Listing(files.tree, f"{prefix}{images}", tuple(image_names))
-    hint = pairing_hints.find(listing, True, _within(files, before, (images, masks)))
-    if hint is None:
-        return None
-    keys = {**keys, "url": files.url, **hint.keys}
-    return Candidate(keys, listed_splits(files, before, image_names))
-
-
-def _within(files: Files, before: str, folders: Sequence[str]) -> list[str]:
-    """The pictures in folders of a folder."""
-    starts = tuple(f"{before}/{folder}/" if before else f"{folder}/" for folder in folders)
-    return [name for name in files.pictures if name.startswith(starts)]
-
-
-def _inner_splits(images: str, masks: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The splits that are folders of the folder of images, and of that of masks."""
-    tops = {name.partition("/")[0] for name in names}
-    if len(tops) < 2 or not {top.lower() for top in tops} <= set(SPLITS):
-        return {}
-    return {
-        top.lower(): {"images": f"{images}/{top}", "masks": f"{masks}/{top}"}
-        for top in sorted(tops)
-    }
-
-
-def _beside(files: Files) -> Iterator[Candidate]:
-    """Masks that a word in their names tells from the images beside them."""
-    if len(files.pictures) < 2:
-        return
-    listing = Listing(files.tree, "", tuple(files.pictures))
-    hint = pairing_hints.find(listing, True, files.pictures)
-    if hint is None:
-        return
-    keys = {"kind": "pairs", "url": files.url, **hint.keys}
-    if _masks_look_like_masks(files, keys) and not _are_masks_of_others(files, keys):
-        splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(files, keys)
-        yield Candidate(keys, splits)
-
-
-def _splits_of_patterns(files: Files, keys: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The splits that are the first folders of the images: train/a.png, train/a_mask.png."""
-    images, masks = keys["images"], keys["masks"]
-    pattern, of_masks = parse_images(images), parse_masks(masks)
-    meant = [name for name in files.pictures if pattern.means(name) and not of_masks.means(name)]
-    tops = sorted({name.partition("/")[0] for name in meant if "/" in name})
-    if len(tops) < 2 or not {top.lower() for top in tops} <= set(SPLITS):
-        return {}
-    if not images.startswith("**/") or not masks.startswith("{dir}"):
-        return {}
-    inner = any(name.count("/") > 1 for name in meant)
-    if inner and not masks.startswith("{dir}/"):
-        return {}
-    return {
-        top.lower(): {"images": f"{top}/{images}", "masks": f"{top}/{masks}"}
-        if masks.startswith("{dir}/")
-        else {"images": f"{top}/{images[3:]}", "masks": masks.replace("{dir}", top, 1)}
-        for top in tops
-    }
-
-
-def _masks_look_like_masks(files: Files, keys: Mapping[str, Any]) -> bool:
-    """True if most of a few files that a pattern takes for masks have few colours."""
-    return _look_like_masks(files, _meant_as_masks(files, keys))
-
-
-def _are_masks_of_others(files: Files, keys: Mapping[str, Any]) -> bool:
-    """True if what patterns take for images looks like masks, and pictures that they leave out do
-    not: masks of one class were paired with those of another."""
-    pattern, masks = parse_images(keys["images"]), {*_meant_as_masks(files, keys)}
-    images = [n for n in files.pictures if pattern.means(n) and n not in masks]
-    rest = sorted({*files.pictures} - {*images} - masks)
-    return _look_like_masks(files, images) and bool(rest) and not _look_like_masks(files, rest)
-
-
-def _meant_as_masks(files: Files, keys: Mapping[str, Any]) -> list[str]:
-    """The pictures that a pattern takes for masks."""
-    return list(filter(parse_masks(keys["masks"]).means, files.pictures))
-
-
-def _look_like_masks(files: Files, names: Sequence[str]) -> bool:
-    """True if most of a few files have few colours."""
-    few = names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
-    return bool(few) and 2 * sum(_looks(files.tree, name) for name in few) > len(few)
-
-
-def _looks(tree: Tree, name: str) -> bool:
-    try:
-        return stray_masks.looks_like_mask(tree.read(name))
-    except (OSError, UnreadableImage):
-        return False
-
-
 def _images(files: Files) -> Iterator[Candidate]:
-    """Images alone."""
+    """Images alone, or what seems to be masks alone."""
     if files.pictures:
-        yield Candidate({"kind": "folder", "url": files.url}, has_masks=False)
+        doubt = _doubt(files) if _are_all_masks(files) else ""
+        yield Candidate({"kind": "folder", "url": files.url}, has_masks=False, doubt=doubt)
+
+
+def _are_all_masks(files: Files) -> bool:
+    """True if a few pictures have few colours, most of them where all names say mask, else all."""
+    share = mask_looks.share_of_masks(files.tree, files.pictures)
+    parts = (name.rpartition(".")[0].split("/") for name in files.pictures)
+    return share == 1 or (share > 0.5 and all(any(map(mask_looks.mask_word, p)) for p in parts))
+
+
+def _doubt(files: Files) -> str:
+    """Why all pictures may be masks, and where their images may be."""
+    missed = [name for name in files.names if name.lower().endswith(PICTURE_SUFFIXES)]
+    num = counted(len(files.pictures), "picture looks like a mask", "pictures look like masks")
+    found = f"{num} (few flat colours, as in {files.pictures[0]})"
+    if not missed:
+        return f"{found}, and there are no images beside. Put the images into a folder beside them."
+    return (
+        f"{found}, and {by_ending(missed)} beside are pictures that are not read. Convert these to "
+        "PNG or JPEG."
+    )
 
 
 def _split_of(name: str) -> str | None:

@@ -10,24 +10,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
-
-from factory.data import decoding, mask_forms
+from factory.data import decoding, mask_forms, mask_looks
 from factory.data.listing import Listing
 from factory.data.patterns import parse_images
 from factory.errors import UnreadableImage, some
 
-MAX_COLORS = 64
-"""A picture with more colours than this is no mask."""
-_WORDS = {
-    *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
-    *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
-    *("ann", "anns", "anno", "annos", "trimap", "trimaps", "matte", "mattes", "instance"),
-    *("instances", "parsing"),
-}
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _TOKEN = re.compile(r"[^0-9A-Za-z]?(?:[A-Z]+(?![a-z])|[A-Z]?[a-z]+)")
 _SEPARATOR = re.compile(r"[^0-9a-z]+")
 _MAX_GROUPS, _FILES_A_GROUP = 32, 8
@@ -37,7 +25,6 @@ _MIN_PAIRED = 0.25
 _DIGIT = re.compile("[0-9]")
 _MIN_ALIKE = 3
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
-_NUM_TOP, _TOP_SHARE = 4, 0.95
 
 
 @dataclass(frozen=True)
@@ -171,27 +158,6 @@ def plain_among(files: Listing) -> str | None:
     )
 
 
-def looks_like_mask(data: bytes) -> bool:
-    """True if a picture has few colours, or four that nearly all of its pixels have.
-
-    Raises UnreadableImage.
-    """
-    image = decoding.open_file(data)
-    if image.mode.startswith("I") or image.mode == "F":
-        counts = np.unique(np.asarray(image), return_counts=True)[1]
-    elif image.mode in ("1", "L", "P"):
-        counts = np.array(image.histogram())
-    else:
-        few = image.getcolors(MAX_COLORS)
-        counts = np.array([count for count, _ in few] if few else image.convert("L").histogram())
-    if image.format == "JPEG":  # which blurs flat colours: levels that are near count as one
-        counts = np.pad(counts, 4).reshape(-1, 8).sum(axis=1) if len(counts) == 256 else counts
-    elif 0 < (counts > 0).sum() <= MAX_COLORS:
-        return True
-    top = np.sort(counts)[::-1][:_NUM_TOP].sum()
-    return bool(top >= _TOP_SHARE * image.width * image.height)
-
-
 def _groups(names: Sequence[str]) -> list[list[_Suspect]]:
     """Suspects in groups: those of one folder, or of one part of a name that says mask."""
     groups: dict[str, list[_Suspect]] = defaultdict(list)
@@ -210,16 +176,10 @@ def _says_mask(name: str) -> str:
     """The first folder, or the end of the name, that says mask; "" if none does."""
     *folders, file = name.split("/")
     for i, folder in enumerate(folders):
-        if _mask_word(folder):
+        if mask_looks.mask_word(folder):
             return f"{i} {folder}"
-    word = _mask_word(os.path.splitext(file)[0])
+    word = mask_looks.mask_word(os.path.splitext(file)[0])
     return f"{len(folders)} *{word}" if word else ""
-
-
-@lru_cache(maxsize=2**16)
-def _mask_word(text: str) -> str:
-    words = (word.lower() for word in _WORD.findall(text))
-    return next((w for w in words if w in _WORDS or w.endswith(("mask", "masks"))), "")
 
 
 def _paired(names: Sequence[str]) -> dict[str, list[_Suspect]]:
@@ -279,14 +239,14 @@ def _are_plain(names: Sequence[str], files: Listing) -> bool:
 def _is_plain(files: Listing, name: str) -> bool:
     try:
         data = files.tree.read(files.path(name))
-        return decoding.open_file(data).mode in _GREY_MODES or looks_like_mask(data)
+        return decoding.open_file(data).mode in _GREY_MODES or mask_looks.looks_like_mask(data)
     except (OSError, UnreadableImage):
         return False
 
 
 def _looks(files: Listing, name: str) -> bool:
     try:
-        return looks_like_mask(files.tree.read(files.path(name)))
+        return mask_looks.looks_like_mask(files.tree.read(files.path(name)))
     except (OSError, UnreadableImage):
         return False
 

@@ -44,7 +44,9 @@ def assign(folders: Sequence[str], named: Mapping[Role, str], problems: Problems
         place = _looked_at(url, problems)
         if place is None:
             continue
-        if place.candidate.has_masks:
+        if doubt := place.candidate.doubt:
+            problems.add(f"{url}: {doubt} If they are images, name the folder with --unlabelled.")
+        elif place.candidate.has_masks:
             _take_labelled(roles, place, problems)
         elif "unlabelled" not in roles.sections:
             _take(roles, "unlabelled", place, problems)
@@ -69,8 +71,10 @@ def _take(roles: Roles, role: Role, place: Place, problems: Problems) -> None:
     candidate = place.candidate
     if role != "unlabelled" and not candidate.has_masks:
         problems.add(
-            f"{place.url}: holds images alone, and data.{role} needs masks beside them. Name a "
-            "folder with masks, or this one with --unlabelled."
+            f"{place.url}: {candidate.doubt}"
+            if candidate.doubt
+            else f"{place.url}: holds images alone, and data.{role} needs masks beside them. Name "
+            "a folder with masks, or this one with --unlabelled."
         )
         return
     split = place.test_split if role == "test" else place.train_split

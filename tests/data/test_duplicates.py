@@ -66,6 +66,63 @@ def test_flat_images_are_not_all_the_same() -> None:
     assert duplicates.nearly_equal(prints(flat)) == []
 
 
+def noise(seed: int, height: int = 64, width: int = 64) -> UInt8:
+    """Blotches of 8 px, which no other seed has."""
+    cells = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3))
+    return cells.astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+
+
+def between_bars(content: UInt8, value: int) -> UInt8:
+    """An image (64, 64, 3) that shows a content (H, W, 3) between bars of one grey."""
+    image = np.full((64, 64, 3), value, np.uint8)
+    top, left = (64 - content.shape[0]) // 2, (64 - content.shape[1]) // 2
+    image[top : top + content.shape[0], left : left + content.shape[1]] = content
+    return image
+
+
+@pytest.mark.parametrize("value", [0, 114, 255])
+@pytest.mark.parametrize("shape", [(16, 64), (64, 24), (32, 40)])
+def test_bars_around_images_are_not_compared(value: int, shape: tuple[int, int]) -> None:
+    faint = [noise(seed, *shape) // 8 + 100 for seed in range(12)]
+    padded = [between_bars(content, value) for content in faint]
+    assert duplicates.nearly_equal(prints(padded)) == []
+    again = [between_bars(saved_again(content[:, ::-1], 95), value) for content in faint[:3]]
+    found = duplicates.nearly_equal(prints(again, "b"), prints(padded))
+    assert found == [(f"b{i}", f"a{i}") for i in range(3)]
+
+
+def test_a_bar_that_saving_has_blurred_is_one_still() -> None:
+    padded = [between_bars(noise(seed, 32), 255) for seed in range(3)]
+    found = duplicates.nearly_equal(
+        prints([saved_again(one) for one in padded], "b"), prints(padded)
+    )
+    assert found == [(f"b{i}", f"a{i}") for i in range(3)]
+
+
+def test_the_same_centre_between_other_bars_is_another_image() -> None:
+    wide, high = between_bars(noise(1, 16, 64), 0), between_bars(noise(1, 64, 16), 0)
+    wide[24:40, 24:40] = high[24:40, 24:40]
+    assert duplicates.nearly_equal(prints([wide, high])) == []
+
+
+@pytest.mark.parametrize("course", [lambda y, x: y, lambda y, x: -(y**2) - x**2])
+def test_empty_slides_under_one_light_are_not_the_same(course) -> None:
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    light = 200 + 40 * course(y, x)[..., None]
+    slides = [light + np.random.default_rng(i).normal(0, 3, (64, 64, 3)) for i in range(6)]
+    images = [np.clip(slide, 0, 255).astype(np.uint8) for slide in slides]
+    assert duplicates.nearly_equal(prints(images)) == []
+
+
+def test_blank_images_are_none_that_occur_twice() -> None:
+    blank = [np.full((32, 32, 3), 255, np.uint8)] * 3
+    assert duplicates.num_repeated(prints(blank)) == 0
+    assert duplicates.equal(prints(blank), prints(blank)) == []
+    dot = blank[0].copy()
+    dot[3, 4] = 0
+    assert duplicates.num_repeated(prints([dot, dot])) == 1
+
+
 def test_nothing_is_alike_where_there_is_nothing() -> None:
     assert duplicates.nearly_equal([]) == [] and duplicates.nearly_equal([], prints(drawn(1))) == []
 

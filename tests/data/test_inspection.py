@@ -24,12 +24,19 @@ def flat(value: int, height: int = 8, width: int = 8) -> UInt8:
     return np.full((height, width, 3), value, np.uint8)
 
 
+def striped(value: int) -> UInt8:
+    """An image that is not blank, another one for each value."""
+    image = flat(value)
+    image[::2] += 100
+    return image
+
+
 def labelled(*values: int) -> Labelled:
-    """Flat images of these values, the left half class 1."""
+    """Striped images of these values, the left half class 1."""
     masks = np.zeros((len(values), 8, 8), np.uint8)
     masks[:, :, :4] = 1
     names = tuple(f"{value}.png" for value in values)
-    return Labelled(np.stack([flat(value) for value in values]), masks, names, CLASSES)
+    return Labelled(np.stack([striped(value) for value in values]), masks, names, CLASSES)
 
 
 @pytest.fixture
@@ -80,12 +87,21 @@ def test_what_is_odd_is_noted(source: PairsSource) -> None:
 
 def test_repeated_and_missing_images_are_noted(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
-        (tmp_path / f"{name}.png").write_bytes(encode_png(flat(1)))
+        (tmp_path / f"{name}.png").write_bytes(encode_png(striped(1)))
     notes = inspection.inspect(FolderSource(url=str(tmp_path), num=5), 8, False).notes
     assert notes == (
         "3 images, fewer than num: 5.",
         "2 images with the same pixels as another one.",
     )
+
+
+def test_blank_images_are_told_as_such_and_not_as_repeated_ones(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.png").write_bytes(encode_png(flat(250)))
+    found = inspection.inspect(FolderSource(url=str(tmp_path)), 8, False)
+    told = "3 images are of one colour, and not compared with others (a.png, b.png, c.png)."
+    assert found.notes == (told,)
+    assert inspection.between({"labelled": found, "test": found}) == ([], [])
 
 
 def test_colour_conversions_are_noted(tmp_path: Path) -> None:
@@ -169,11 +185,17 @@ def test_a_test_image_among_the_training_images_is_named() -> None:
     assert len(refusal.value.problems) == 1
 
 
+def test_a_blank_tile_may_be_in_both_sets() -> None:
+    both = labelled(1)
+    blank = Labelled(np.full_like(both.images, 255), both.masks, both.names, CLASSES)
+    inspection.check_disjoint(blank, blank)
+
+
 def test_what_sections_share_is_told_by_name(tmp_path: Path) -> None:
     def inspected(name: str, *values: int) -> inspection.Inspection:
         (tmp_path / name).mkdir()
         for value in values:
-            (tmp_path / name / f"{name}{value}.png").write_bytes(encode_png(flat(value)))
+            (tmp_path / name / f"{name}{value}.png").write_bytes(encode_png(striped(value)))
         return inspection.inspect(FolderSource(url=str(tmp_path / name)), 8, False)
 
     found = {"unlabelled": inspected("u", 3, 4), "labelled": inspected("l", 1, 2)}

@@ -132,6 +132,14 @@ def test_patterns_that_mean_nothing_say_what_lies_there(tmp_path: Path) -> None:
     assert 'Write masks: "masks/{dir}/{stem}.png".' in problem
 
 
+def test_a_pattern_of_masks_whose_folder_is_not_there_says_where_pictures_are(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, *filled("images/#.png", "masks/#_mask.png"))
+    problem = only_problem(pairs(tmp_path, CLASSES, masks="nothing/{stem}_mask.png"))
+    assert "nothing: no such folder" in problem and "masks/{stem}_mask.png" in problem
+
+
 def test_patterns_that_cannot_be_meant_are_problems_of_their_keys(tmp_path: Path) -> None:
     keys = {"url": "/a", "classes_url": "/c", "images": "{x}.png", "masks": "{y}.png"}
     with pytest.raises(UserError) as refusal:

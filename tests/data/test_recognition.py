@@ -182,6 +182,31 @@ def test_images_alone_are_a_folder(names: list[str], tmp_path: Path) -> None:
     assert found.keys == {"kind": "folder", "url": str(tmp_path)} and not found.has_masks
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["masks/a.png", "masks/b.png"],
+        ["a_gt.png", "b_gt.png"],
+        ["photos/a.HEIC", "photos/b.HEIC", "masks/a.png", "masks/b.png"],
+        ["a.heic", "a_mask.png", "b.dng", "b_mask.png"],
+    ],
+)
+def test_masks_alone_are_told_as_such_with_the_pictures_that_are_not_read(
+    names: list[str], tmp_path: Path
+) -> None:
+    put(tmp_path, *names)
+    found = only(tmp_path)
+    assert not found.has_masks and found.doubt.startswith("2 pictures look like masks")
+    assert (".heic" in found.doubt) == any(name.lower().endswith("heic") for name in names)
+    assert ("Convert these" in found.doubt) == (".heic" in found.doubt)
+
+
+def test_one_photograph_among_flat_pictures_leaves_them_images(tmp_path: Path) -> None:
+    put(tmp_path, "mask_a.png", "mask_b.png", "mask_c.png")
+    put(tmp_path, "photo.png")
+    assert only(tmp_path).doubt == ""
+
+
 def test_nothing_that_is_read_is_nothing(tmp_path: Path) -> None:
     put(tmp_path, "readme.md", "data.csv")
     assert candidates(tmp_path) == []

@@ -1,6 +1,5 @@
 """Claims about masks that lie among images: found by what they hold and where they lie."""
 
-import io
 import json
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from PIL import Image
 from factory.data import loading
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.pairs import PairsSource
-from factory.data.stray_masks import looks_like_mask
 from factory.errors import UserError
 
 
@@ -218,24 +216,3 @@ def test_pictures_that_are_all_alike_are_not_told(kind: str, tmp_path: Path) -> 
     for i in range(6):
         put(tmp_path, f"{'ab'[i % 2]}/{i}.png", PLAIN[kind](i))
     assert "flat or grey" not in notes(tmp_path)
-
-
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP"])
-def test_a_mask_is_told_from_a_photograph(form: str) -> None:
-    def encoded(picture: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        picture.save(buffer, form)
-        return buffer.getvalue()
-
-    assert looks_like_mask(encoded(mask(3, "L")))
-    assert looks_like_mask(encoded(mask(3, "RGB")))
-    assert not looks_like_mask(encoded(photo(3)))
-    assert not looks_like_mask(encoded(photo(3, "L")))
-
-
-def test_instance_ids_in_16_bits_look_like_masks() -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(np.repeat(np.arange(64, dtype=np.uint16) * 1000, 64).reshape(64, 64)).save(
-        buffer, "PNG"
-    )
-    assert looks_like_mask(buffer.getvalue())

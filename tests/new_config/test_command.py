@@ -141,6 +141,22 @@ def test_images_alone_are_what_is_learned_from_and_the_rest_is_left_to_people(
     assert "need masks before `factory fit`" in said and "factory fit --config" not in said
 
 
+@pytest.mark.parametrize("flag", ["", "--labelled", "--test"])
+def test_masks_alone_are_not_learned_from_unless_they_are_called_images(
+    flag: str, init: Callable[..., str], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "masks").mkdir()
+    for i in range(3):
+        (tmp_path / f"masks/{i}.png").write_bytes(encode_png(mask(0, 1)))
+        (tmp_path / f"{i}.heic").write_bytes(b"ftypheic")
+    said = refused(*filter(None, (flag, ".")), "--out", "my.yaml")
+    assert "3 pictures look like masks" in said and "3 .heic beside are pictures" in said
+    if not flag:
+        assert said.rstrip().endswith("If they are images, name the folder with --unlabelled.")
+    init("--unlabelled", ".")
+    assert sections(load_config("my.yaml")).keys() == {"unlabelled"}
+
+
 def test_a_folder_beside_the_pairs_is_what_is_learned_from(
     init: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -60,12 +60,8 @@ class AutoSource(LabelledSection, FileSection):
         if recognised is None:
             return None
         tree, candidates = recognised
-        if labelled and not any(candidate.has_masks for candidate in candidates):
-            problems.add(
-                f"{self.url}: holds images, and nothing that is known as their masks. Put masks "
-                "into a folder masks/ beside images/, or say where they lie: kind: pairs, with "
-                "`images:` and `masks:`."
-            )
+        if problem := self._none_meant(candidates, labelled):
+            problems.add(problem)
             return None
         keys = resolving.only_one(candidates, self.split, self.url, problems)
         if keys is None:
@@ -76,6 +72,19 @@ class AutoSource(LabelledSection, FileSection):
             return resolving.section({**keys, **own}, with_any_classes=True), words
         classes = {} if self.names_classes else self._classes(keys, tree, problems)
         return None if classes is None else (resolving.section({**keys, **own, **classes}), words)
+
+    def _none_meant(self, candidates: "Sequence[Candidate]", labelled: bool) -> str:
+        """Why none of the sections can be meant; empty if one can."""
+        if doubt := candidates[0].doubt:
+            more = "" if labelled else " If they are images, set kind: folder."
+            return f"{self.url}: {doubt}{more}"
+        if labelled and not any(candidate.has_masks for candidate in candidates):
+            return (
+                f"{self.url}: holds images, and nothing that is known as their masks. Put masks "
+                "into a folder masks/ beside images/, or say where they lie: kind: pairs, with "
+                "`images:` and `masks:`."
+            )
+        return ""
 
     def _own_keys(self) -> dict[str, Any]:
         """The keys that a config names, without those that this kind alone has."""

@@ -170,8 +170,10 @@ class PairsSource(LabelledSection, FileSection):
             return None
         found = listing.meant(every, own) if isinstance(own, ImagePattern) else every
         if not found.read:
-            no_match = listing.no_match(every, part, getattr(self, part))
-            problems.add(no_match if every.read else self._why_empty(part, every))
+            if every.read:
+                problems.add(listing.no_match(every, part, getattr(self, part)))
+            else:
+                problems.add(self._why_empty(part, every))
             return None
         return found
 

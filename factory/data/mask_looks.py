@@ -1,0 +1,64 @@
+"""Which pictures look like masks, of few flat colours, and which names say mask, label or gt."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from factory.data import decoding
+from factory.data.trees import Tree
+from factory.errors import UnreadableImage
+
+MAX_COLORS = 64
+"""A picture with more colours than this is no mask."""
+_NUM_TOP, _TOP_SHARE = 4, 0.95
+_NUM_LOOKED_INTO = 6
+_WORDS = {
+    *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
+    *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
+    *("ann", "anns", "anno", "annos", "trimap", "trimaps", "matte", "mattes", "instance"),
+    *("instances", "parsing"),
+}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+@lru_cache(maxsize=2**16)
+def mask_word(text: str) -> str:
+    """The first word of a name that says mask, in lower case; "" if none does."""
+    words = (word.lower() for word in _WORD.findall(text))
+    return next((w for w in words if w in _WORDS or w.endswith(("mask", "masks"))), "")
+
+
+def looks_like_mask(data: bytes) -> bool:
+    """True if a picture has few colours, or four that nearly all of its pixels have.
+
+    Raises UnreadableImage.
+    """
+    image = decoding.open_file(data)
+    if image.mode.startswith("I") or image.mode == "F":
+        counts = np.unique(np.asarray(image), return_counts=True)[1]
+    elif image.mode in ("1", "L", "P"):
+        counts = np.array(image.histogram())
+    else:
+        few = image.getcolors(MAX_COLORS)
+        counts = np.array([count for count, _ in few] if few else image.convert("L").histogram())
+    if image.format == "JPEG":  # which blurs flat colours: levels that are near count as one
+        counts = np.pad(counts, 4).reshape(-1, 8).sum(axis=1) if len(counts) == 256 else counts
+    elif 0 < (counts > 0).sum() <= MAX_COLORS:
+        return True
+    top = np.sort(counts)[::-1][:_NUM_TOP].sum()
+    return bool(top >= _TOP_SHARE * image.width * image.height)
+
+
+def share_of_masks(tree: Tree, names: Sequence[str]) -> float:
+    """The share of a few files that look like masks; those that cannot be read do not."""
+    few = names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
+    return sum(_looks(tree, name) for name in few) / max(1, len(few))
+
+
+def _looks(tree: Tree, name: str) -> bool:
+    try:
+        return looks_like_mask(tree.read(name))
+    except (OSError, UnreadableImage):
+        return False

@@ -109,6 +109,10 @@ class UnreadableImage(FactoryError, ValueError):
     """Bytes are no image that can be read; the message says why."""
 
 
+class SeveralFrames(UnreadableImage):
+    """A file holds several images, and nothing says which of them is meant."""
+
+
 class DamagedShard(FactoryError, ValueError):
     """Bytes are no whole shard, or a sample breaks the contract; the message says why."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
 
-from factory.errors import UnreadableImage
+from factory.errors import SeveralFrames, UnreadableImage
 
 if TYPE_CHECKING:
     import torch  # Reading images does without, and importing it takes seconds.
@@ -51,9 +51,10 @@ OF_DAMAGE = (
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 """The end of a raw mode of Pillow's, by which it takes one byte of 16 bits -> that of the other."""
 _NEW_SUBFILE_TYPE = 254
-_OF_FIRST_PAGE = 0b101
+OF_FIRST_PAGE = 0b101
 """A TIFF's tag of what a page is, and its bits of a smaller copy and of a mask of another page."""
-_MAX_PREVIEWS = 32
+MAX_PREVIEWS = 32
+"""So many pages behind the first may be copies of it."""
 _OPTIONAL = {"avif": "AVIF", "jpg_2000": "JPEG 2000", "libtiff": "compressed TIFF"}
 """Pillow's name of a library that its build may lack -> the format that needs it."""
 
@@ -80,19 +81,24 @@ def pillow_image(pixels: UInt8) -> Image.Image:
 
 
 def open_image(
-    data: bytes, formats: tuple[str, ...] = READABLE_FORMATS, *, lower_bits: bool = False
+    data: bytes,
+    formats: tuple[str, ...] = READABLE_FORMATS,
+    *,
+    lower_bits: bool = False,
+    first: bool = False,
 ) -> Image.Image:
     """Decodes an image fully, as it is stored: nothing is turned by its EXIF orientation.
 
     lower_bits: of colours of 16 bits a channel, of which Pillow decodes the upper 8, decodes the
-    lower 8 instead; of grey with alpha it gives all four bytes of a pixel as RGBA. Raises
+    lower 8 instead; of grey with alpha it gives all four bytes of a pixel as RGBA. first: of a file
+    of several frames or pages, decodes the first one, instead of raising SeveralFrames. Raises
     UnreadableImage with the reason.
     """
     if not data:
         raise UnreadableImage("empty file")
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
-        check_header(image)
+        check_header(image, first)
         orientation = image.getexif().get(_ORIENTATION) if image.format == "TIFF" else None
         if lower_bits and isinstance(image, ImageFile.ImageFile):
             image.tile = [_of_lower_bits(tile) for tile in image.tile]
@@ -139,21 +145,22 @@ def tiff_tags(data: bytes) -> dict[int, Any]:
         return dict(image.getexif())
 
 
-def check_header(image: Image.Image) -> None:
-    """Raises UnreadableImage for an image that must not be decoded."""
+def check_header(image: Image.Image, first: bool = False) -> None:
+    """Raises UnreadableImage for an image that must not be decoded; and SeveralFrames, unless the
+    first of several is wanted."""
     if image.width * image.height > MAX_PIXELS:
         # Pillow only warns at this size; changing its warnings is not safe among threads.
         raise UnreadableImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS}")
     # Cameras write MPO: a JPEG followed by further pictures, often previews.
-    if not getattr(image, "is_animated", False) or image.format == "MPO":
+    if first or not getattr(image, "is_animated", False) or image.format == "MPO":
         return
     if image.format == "TIFF":
         if _has_only_previews(image):
             return
-        raise UnreadableImage("a file of several pages: save each as a file of its own")
+        raise SeveralFrames("a file of several pages: save each as a file of its own")
     # To count the frames of a GIF is to read all of it.
     number = "several" if image.format == "GIF" else str(getattr(image, "n_frames", 1))
-    raise UnreadableImage(f"an animation of {number} frames")
+    raise SeveralFrames(f"an animation of {number} frames")
 
 
 def _has_only_previews(image: Image.Image) -> bool:
@@ -162,12 +169,12 @@ def _has_only_previews(image: Image.Image) -> bool:
     kinds = []
     # To count the pages is to read all of them, and fails at one of a kind that is not read.
     with suppress(EOFError):
-        for page in range(1, _MAX_PREVIEWS + 1):
+        for page in range(1, MAX_PREVIEWS + 1):
             with suppress(SyntaxError):
                 image.seek(page)
             kinds.append(getattr(image, "tag_v2", {}).get(_NEW_SUBFILE_TYPE, 0))
     image.seek(0)
-    return len(kinds) < _MAX_PREVIEWS and all(kind & _OF_FIRST_PAGE for kind in kinds)
+    return len(kinds) < MAX_PREVIEWS and all(kind & OF_FIRST_PAGE for kind in kinds)
 
 
 def _of_lower_bits(tile: ImageFile._Tile) -> ImageFile._Tile:

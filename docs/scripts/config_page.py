@@ -26,6 +26,7 @@ WORDS = {
     "Folder": "folder on each machine",
     "ModelUrl": "path or URL, or `toy`",
     "Intensity": "`[low, high]` or `percentiles`",
+    "Frames": "`refuse` or `first`",
     "Exif": "`apply`, `ignore`, `apply_to_masks` or `apply_to_images`",
     "LayoutName": (
         "`voc`, `cityscapes`, `cityscapes-label-ids`, `celebamask-hq`, `dsb2018`, `camvid`, "

@@ -5,6 +5,8 @@ the reason and the remedy, as the end of a sentence that starts with the file's 
 """
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +18,7 @@ from factory.data import deep_colors, npy, tiffs
 from factory.data.intensity import Range, to_8_bit
 from factory.data.npy import Values
 from factory.data.reading import DEFAULT_READING, Reading
-from factory.errors import UnreadableImage
+from factory.errors import SeveralFrames, UnreadableImage
 from factory.images import UInt8
 
 UPRIGHT = 1
@@ -85,10 +87,9 @@ def decode_image(data: bytes, way: Reading = DEFAULT_READING) -> Picture:
     also if the values are so few and so small that 8 bits would lose them.
     """
     try:
-        found = _array_of(data)
-    except UnreadableImage as error:
-        raise UnreadableImage(f"{error}. Replace or remove this file.") from None
-    stored = _open_image(data, way) if found is None else _of_array(found, way)
+        stored = _stored(data, way)
+    except SeveralFrames as error:
+        raise UnreadableImage(f"{error} Or set frames: first, to use the first alone.") from None
     info, image, values = stored.info, stored.image, stored.values
     if values is None and way.intensity is not None:
         values = np.asarray(_rgb(image))
@@ -131,13 +132,18 @@ def open_file(data: bytes) -> Image.Image:
     An array that no mode of Pillow holds is refused: several channels of more than 8 bits, floats
     of 64 bits, integers beyond 32 bits.
     """
-    try:
+    with _replaced():
         found = _array_of(data)
         if found is not None:
             return _as_image(found)
-        image = images.open_image(data)
-    except UnreadableImage as error:
-        raise UnreadableImage(f"{error}. Replace or remove this file.") from None
+    return _open(data)
+
+
+def _open(data: bytes, first: bool = False) -> Image.Image:
+    """The image of a file of Pillow's; the first one of several, if that is wanted. Raises
+    UnreadableImage with the remedy."""
+    with _replaced():
+        image = images.open_image(data, first=first)
     if image.format == "TIFF" and image.mode in ("L", "I"):
         _check_sign(image, data)
     return image
@@ -170,16 +176,25 @@ class _Array:
     orientation: int = UPRIGHT
 
 
-def _array_of(data: bytes) -> _Array | None:
+@contextmanager
+def _replaced() -> Iterator[None]:
+    """Adds the remedy of all damaged files to UnreadableImage."""
+    try:
+        yield
+    except UnreadableImage as error:
+        raise type(error)(f"{error}. Replace or remove this file.") from None
+
+
+def _array_of(data: bytes, first: bool = False) -> _Array | None:
     """The array of a file of numpy's, or of a TIFF that Pillow does not read; None of all other
-    files. Raises UnreadableImage without a remedy."""
+    files. first: of several pages, the first. Raises UnreadableImage without a remedy."""
     if npy.is_npz(data):
         data = npy.only_array(data)
     if npy.is_npy(data):
         return _Array(npy.read(data), "NPY")
     if tiffs.is_for_pillow(data):
         return None
-    values, orientation = tiffs.read(data)
+    values, orientation = tiffs.read(data, first)
     return _Array(values, "TIFF", orientation)
 
 
@@ -206,6 +221,14 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+def _stored(data: bytes, way: Reading) -> _Stored:
+    """The content of any file. Raises UnreadableImage with the remedy."""
+    first = way.frames == "first"
+    with _replaced():
+        found = _array_of(data, first)
+    return _open_image(data, way, first) if found is None else _of_array(found, way)
+
+
 def _of_array(found: _Array, way: Reading) -> _Stored:
     """The content of a file whose values are an array."""
     array = found.values
@@ -217,9 +240,9 @@ def _of_array(found: _Array, way: Reading) -> _Stored:
     return _Stored(info, image, None if small else array)
 
 
-def _open_image(data: bytes, way: Reading) -> _Stored:
+def _open_image(data: bytes, way: Reading, first: bool) -> _Stored:
     """The content of a file of Pillow's."""
-    image = open_file(data)
+    image = _open(data, first)
     orientation = UPRIGHT if way.exif == "ignore" else orientation_of(image)
     info = FileInfo(
         image.size,

@@ -31,12 +31,12 @@ def are_in(image: Image.Image, data: bytes) -> bool:
 
 
 def read(data: bytes) -> npt.NDArray[np.uint16]:
-    """(H, W, 3), 0..65535, of a file that they `are_in`, as it is stored.
+    """(H, W, 3), 0..65535, of a file that they `are_in`, as it is stored: of its first frame.
 
     Raises UnreadableImage.
     """
-    upper = images.open_image(data)
-    lower = images.open_image(data, lower_bits=True)
+    upper = images.open_image(data, first=True)
+    lower = images.open_image(data, lower_bits=True, first=True)
     if upper.format == "PNG" and data[_COLOR_TYPE_AT] == _GREY_WITH_ALPHA:
         lower = Image.merge("RGB", [lower.getchannel(1)] * 3)
     if upper.mode not in ("RGB", "RGBA"):

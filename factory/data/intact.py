@@ -25,7 +25,8 @@ def check_image(data: bytes, way: Reading = DEFAULT_READING) -> None:
     Where header and structure of a PNG, JPEG or WebP say that it can, its pixels are not looked at:
     damage among those of the last two alone goes unnoticed.
     """
-    if way.intensity is not None or not _is_whole(data) or not _has_plain_header(data):
+    first = way.frames == "first"
+    if way.intensity is not None or not _is_whole(data) or not _has_plain_header(data, first):
         decoding.decode_image(data, way)
 
 
@@ -54,11 +55,14 @@ def _is_whole_png(data: bytes) -> bool:
     return kind == b"IEND"
 
 
-def _has_plain_header(data: bytes) -> bool:
-    """True if Pillow reads the header, as that of an image that is accepted whatever it shows."""
+def _has_plain_header(data: bytes, first: bool) -> bool:
+    """True if Pillow reads the header, as that of an image that is accepted whatever it shows.
+
+    first: the first of several frames is wanted.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            images.check_header(image)
+            images.check_header(image, first)
             if image.format == "JPEG":
                 decoding.orientation_of(image)
             return image.mode in _MODES

@@ -4,13 +4,14 @@ A config is read without numpy and Pillow, so nothing here imports them.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 Intensity = tuple[float, float] | Literal["percentiles"]
 Exif = Literal["apply", "ignore", "apply_to_masks", "apply_to_images"]
 Fit = Literal["crop", "pad", "stretch", "tile"]
+Frames = Literal["refuse", "first"]
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,25 @@ class Reading:
     exif: Exif = "apply"
     fit: Fit = "crop"
     tile_size: int | None = None
+    frames: Frames = "refuse"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The keys, as plans and caches know files by them: keys that older versions did not have
+        only where they are set."""
+        keys = asdict(self)
+        if self.frames == "refuse":
+            del keys["frames"]
+        return keys
 
 
 DEFAULT_READING = Reading()
 
 
 @lru_cache
-def reading_of(intensity: Intensity | None, exif: Exif, fit: Fit, tile_size: int | None) -> Reading:
-    """These keys: one object for all items of a source, however many there are."""
-    return Reading(intensity, exif, fit, tile_size)
+def reading_of(*keys: Any) -> Reading:
+    """These keys, in their order: one object for all items of a source, however many there are."""
+    return Reading(*keys)
 
 
 def check_intensity(intensity: Intensity | None) -> Intensity | None:

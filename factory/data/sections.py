@@ -27,7 +27,7 @@ from factory.data.class_rules import ClassRules
 from factory.data.listing import Listing
 from factory.data.parts import Part
 from factory.data.patterns import ImagePattern
-from factory.data.reading import Exif, Fit, Intensity, Reading, check_intensity, reading_of
+from factory.data.reading import Exif, Fit, Frames, Intensity, Reading, check_intensity, reading_of
 from factory.errors import Problems, UserError, counted
 from factory.values import Count, Section, Url, unquoted
 
@@ -195,6 +195,9 @@ class FileSection(SourceSection):
     0..255 in proportion, those outside are clipped. `percentiles` takes the 0.5th and the 99.5th
     percentile of each image instead. Absent: 8 bits are taken as they are, 16 bits are divided by
     257, floats within 0..1 multiplied by 255, and others refused. For 12-bit images [0, 4095]."""
+    frames: Frames = "refuse"
+    """What to do with images that are animations, or TIFFs of several pages: `first` uses the first
+    frame or page of each. Masks of several are always refused."""
     exif: Exif = "apply"
     """The use of the orientation in the EXIF data of photographs. `apply` turns images and masks
     upright, each by its own, and a mask without one as its image where it fits only so; a mask that
@@ -225,7 +228,7 @@ class FileSection(SourceSection):
     @property
     def reading(self) -> Reading:
         """The way in which its files are read."""
-        return reading_of(self.intensity, self.exif, self.fit, self.tile_size)
+        return reading_of(self.intensity, self.exif, self.fit, self.tile_size, self.frames)
 
     @property
     def title(self) -> str:

@@ -1,7 +1,7 @@
 """The plan of the dataset that a config asks for, from its models and, for labels, its images."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from factory import storage
@@ -52,7 +52,7 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
         columns=("source", *(SCORE_COLUMNS if is_scored else ())),
         source_sha256=found.listing.digest,
         left_out=len(found.listing.left_out),
-        reading=asdict(found.reading),
+        reading=found.reading.facts,
         masks_keep_endings=_keep_endings(config, found.rows),
     )
     return Planned(plan, found.listing)

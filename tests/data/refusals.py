@@ -79,6 +79,12 @@ def turned() -> bytes:
     return encoded(photo(), "JPEG", exif=exif.tobytes())
 
 
+def moving(form: str) -> bytes:
+    """A file of two frames, or pages."""
+    frames = [Image.fromarray(photo(seed)) for seed in (0, 1)]
+    return encoded(frames[0], form, save_all=True, append_images=frames[1:])
+
+
 def levels(*values: int) -> bytes:
     """A mask of these values in stripes."""
     row = np.resize(np.array(values, np.uint16), SIDE)
@@ -223,6 +229,12 @@ REFUSALS: dict[str, Refused] = {
     ),
     "floats beyond 1": Refused(
         pairs(MASK, images=(deep(-1000, 400, np.float32),)), ("intensity", "intensity=1"), num=1
+    ),
+    "an animation among images": Refused(
+        pairs(MASK, images=(moving("GIF"),)), ("frames",), num=1
+    ),
+    "an image of several pages": Refused(
+        pairs(MASK, images=(moving("TIFF"),)), ("frames",), num=1
     ),
     "photographs that are stored turned": Refused(
         pairs(MASK, images=(turned(),)), ("exif", "exif=1"), num=1

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from factory.data import loading
-from factory.data.decoding import decode_image, image_size
+from factory.data import intact, loading, tiffs
+from factory.data.decoding import decode_image, image_size, open_file
 from factory.data.reading import Reading
 from factory.errors import UnreadableImage
 from factory.images import UInt8
@@ -118,7 +118,7 @@ def tiff(pixels: np.ndarray, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def npy(array: np.ndarray) -> bytes:
+def npy_file(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
@@ -199,7 +199,6 @@ def test_floats_of_64_bits_are_grey() -> None:
 @pytest.mark.parametrize(
     ("array", "options", "said"),
     [
-        (FLOATS, {"photometric": "rgb", "compression": "zlib"}, "is compressed. Save it without"),
         (np.dstack([COLOURS, GREY, GREY]), {"planarconfig": "contig"}, "5 channels of uint8"),
         (np.dstack([FLOATS, GREY]), {"photometric": "rgb"}, "4 channels of float32"),
         (np.stack([FLOATS, FLOATS]), {"photometric": "rgb"}, "several pages"),
@@ -221,6 +220,91 @@ def test_a_tiff_of_floats_that_is_cut_off_is_refused(kept: float) -> None:
     data = tiff(FLOATS, photometric="rgb")
     with pytest.raises(UnreadableImage, match="damaged image"):
         decode_image(data[: int(len(data) * kept)])
+
+
+WRITTEN: dict[str, tuple[np.ndarray, dict[str, object]]] = {
+    **{
+        f"float32, {name}": (FLOATS, {"compression": name, "predictor": predictor})
+        for name, predictor in (("zlib", 3), ("lzw", 3), ("zstd", 1), ("lzma", 3), ("packbits", 1))
+    },
+    "float32, tiles of deflate": (FLOATS, {"compression": "zlib", "tile": (16, 16)}),
+    "float32, BigTIFF of LZW": (FLOATS, {"compression": "lzw", "bigtiff": True, "predictor": 3}),
+    "float32, big-endian": (FLOATS, {"compression": "zlib", "byteorder": ">", "predictor": 3}),
+    "float16, LZW": (FLOATS.astype(np.float16), {"compression": "lzw", "predictor": 3}),
+    "float64 grey, deflate": (GREY / 255, {"compression": "zlib", "predictor": 3}),
+    "uint32, deflate": (COLOURS.astype(np.uint32) * 257, {"compression": "zlib", "predictor": 2}),
+    "uint16, channels apart": (
+        np.moveaxis(DEEP_COLOURS, -1, 0),
+        {"compression": "lzw", "predictor": 2, "planarconfig": "separate"},
+    ),
+    "uint8, PackBits": (COLOURS, {"compression": "packbits", "predictor": 2}),
+    **{f"{n} bits grey": (DEEP >> (16 - n), {"bitspersample": n}) for n in (10, 12, 14)},
+    "12 bits": (DEEP_COLOURS >> 4, {"bitspersample": 12}),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_compressed_and_packed_tiffs_hold_the_values_that_were_written(case: str) -> None:
+    pytest.importorskip("imagecodecs")
+    array, options = WRITTEN[case]
+    data = tiff(array, photometric="minisblack" if array.ndim == 2 else "rgb", **options)
+    written = np.moveaxis(array, 0, -1) if "planarconfig" in options else array
+    assert np.array_equal(tifffile.imread(io.BytesIO(data)), array)
+    if tiffs.is_for_pillow(data):
+        assert np.array_equal(np.asarray(open_file(data)), written)
+    else:
+        assert np.array_equal(tiffs.read(data)[0], written)
+    high = float(array.max())
+    scaled = np.rint(np.asarray(written, np.float64) / high * 255)
+    told = pixels_of(data, intensity=(0.0, high))
+    assert np.abs(told.astype(int) - (scaled if scaled.ndim == 3 else scaled[..., None])).max() <= 1
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd", "lzma"])
+def test_a_compressed_tiff_that_is_cut_off_is_refused(compression: str) -> None:
+    pytest.importorskip("imagecodecs")
+    data = tiff(FLOATS, photometric="rgb", compression=compression, rowsperstrip=7)
+    for kept in range(8, len(data) - 1, 997):
+        with pytest.raises(UnreadableImage, match=r"damaged|a TIFF"):
+            decode_image(data[:kept])
+
+
+def test_a_tile_that_unpacks_to_more_than_its_pixels_is_refused() -> None:
+    pytest.importorskip("imagecodecs")
+    packed = zlib.compress(bytes(10**7))
+    data = bytearray(tiff(FLOATS, photometric="rgb", compression="zlib"))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tags = file.pages[0].tags
+    for number, value in ((273, len(data)), (279, len(packed))):
+        struct.pack_into("<I", data, tags[number].valueoffset, value)
+    with pytest.raises(UnreadableImage, match=r"damaged image.*SPACE"):
+        decode_image(bytes(data) + packed)
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "said"),
+    [
+        (FLOATS, {"compression": "jpegxr"}, "compression that is not read. Save it with deflate"),
+        (COLOURS // 16, {"bitspersample": 4}, "3 x 4 bits. Save it with 8 bits"),
+    ],
+)
+def test_other_compressions_and_few_bits_are_told_with_how_to_save_them(
+    array: np.ndarray, options: dict[str, object], said: str
+) -> None:
+    pytest.importorskip("imagecodecs")
+    with pytest.raises(UnreadableImage, match=said):
+        decode_image(tiff(array, photometric="rgb", **options))
+
+
+def test_without_imagecodecs_its_extra_is_named_where_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(
+        UnreadableImage, match=r"compressed or packed, which needs the extra `tiff`"
+    ):
+        decode_image(tiff(FLOATS, photometric="rgb", compression="zlib"))
+    assert np.array_equal(pixels_of(tiff(FLOATS, photometric="rgb")), COLOURS)
 
 
 def test_without_tifffile_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,9 +333,41 @@ def test_smaller_copies_behind_the_page_of_a_tiff_are_passed_over(kinds: tuple[i
 
 
 @pytest.mark.parametrize("kinds", [(0,), (1, 0), (2,), (1,) * 40])
-def test_further_pages_of_a_tiff_are_refused(kinds: tuple[int, ...]) -> None:
-    with pytest.raises(UnreadableImage, match="a file of several pages"):
+def test_further_pages_of_a_tiff_are_refused_unless_the_first_is_wanted(
+    kinds: tuple[int, ...],
+) -> None:
+    with pytest.raises(UnreadableImage, match=r"a file of several pages.*Or set frames: first"):
         decode_image(pages(*kinds))
+    assert np.array_equal(pixels_of(pages(*kinds), frames="first"), COLOURS)
+
+
+def test_the_first_page_of_a_tiff_has_all_its_bits() -> None:
+    floats = tiff(np.stack([FLOATS, FLOATS[::-1]]), photometric="rgb")
+    assert np.array_equal(pixels_of(floats, frames="first"), COLOURS)
+    deep = tiff(np.stack([DEEP_COLOURS, DEEP_COLOURS[::-1]]), photometric="rgb")
+    window = pixels_of(deep, frames="first", intensity=(1000.0, 1255.0))
+    assert np.array_equal(window, (DEEP_COLOURS.astype(int) - 1000).clip(0, 255))
+
+
+def test_smaller_copies_of_floats_are_passed_over() -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(FLOATS, photometric="rgb")
+        writer.write(FLOATS[::2, ::2], photometric="rgb", subfiletype=1)
+    assert np.array_equal(pixels_of(buffer.getvalue()), COLOURS)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_of_an_animation_the_first_frame_is_read_if_it_is_wanted(form: str) -> None:
+    frames = [Image.fromarray(np.full((8, 9, 3), shade, np.uint8)) for shade in (200, 10, 90)]
+    data = encoded(frames[0], form, save_all=True, append_images=frames[1:])
+    for check in (decode_image, intact.check_image):
+        with pytest.raises(UnreadableImage, match=r"an animation of .*Or set frames: first"):
+            check(data)
+    assert np.abs(pixels_of(data, frames="first").astype(int) - 200).max() <= 2
+    intact.check_image(data, Reading(frames="first"))
+    still = encoded(frames[0], form)
+    assert np.array_equal(pixels_of(still), pixels_of(still, frames="first"))
 
 
 def test_deep_grey_in_which_0_is_white_is_refused() -> None:
@@ -290,9 +406,9 @@ def grey(pixels: UInt8) -> UInt8:
 def test_arrays_of_numpys_files_are_read_by_the_rules_of_images(
     array: np.ndarray, truth: UInt8
 ) -> None:
-    assert np.array_equal(pixels_of(npy(array)), truth)
+    assert np.array_equal(pixels_of(npy_file(array)), truth)
     height, width = truth.shape[:2]
-    assert image_size(npy(array)[:200]) == (width, height)
+    assert image_size(npy_file(array)[:200]) == (width, height)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +424,7 @@ def test_arrays_of_numpys_files_are_read_by_the_rules_of_images(
 )
 def test_arrays_of_other_shapes_are_refused(array: np.ndarray, said: str) -> None:
     with pytest.raises(UnreadableImage, match=said):
-        decode_image(npy(array))
+        decode_image(npy_file(array))
 
 
 def npz(**arrays: np.ndarray) -> bytes:
@@ -335,7 +451,7 @@ def test_the_window_that_programs_use_is_proposed_for_floats(
     array: np.ndarray, window: str
 ) -> None:
     with pytest.raises(UnreadableImage, match=re.escape(f"Set intensity: {window}")):
-        decode_image(npy(array))
+        decode_image(npy_file(array))
 
 
 @pytest.mark.parametrize(
@@ -345,7 +461,7 @@ def test_files_of_these_endings_are_among_the_images_of_a_folder(
     tmp_path: Path, ending: str
 ) -> None:
     form = {"jp2": "JPEG2000", "tif": "TIFF", "jfif": "JPEG", "pgm": "PPM"}.get(ending, ending)
-    arrays = {"npy": npy(flat(9)), "npz": npz(image=flat(9))}
+    arrays = {"npy": npy_file(flat(9)), "npz": npz(image=flat(9))}
     data = arrays[ending] if ending in arrays else encoded(flat(9), form)
     put(tmp_path, **{f"a_{ending}": data})
     assert abs(int(loading.read_images(folder(tmp_path), 8)[0, 4, 4, 0]) - 9) <= 2

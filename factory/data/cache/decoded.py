@@ -75,7 +75,7 @@ def find(source: StoredSource, image_size: int, channels: int = 3) -> Wanted:
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     versions = source.versions(tiles.wholes(found.items))
     for item, version in zip(found.items, versions, strict=True):
-        settings = asdict(item.reading), item.tile and asdict(item.tile)
+        settings = item.reading.facts, item.tile and asdict(item.tile)
         key.update(json.dumps([item.image_url, version, settings]).encode())
     return Wanted(found.items, image_size, channels, key.hexdigest(), found.notes, found.may_fail)
 

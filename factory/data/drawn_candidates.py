@@ -52,7 +52,9 @@ def _split_in(name: str) -> str | None:
 def _yolo(files: Files) -> list[Candidate]:
     """Images, and texts of outlines; or the description of them."""
     texts = {name for name in files.names if name.endswith(".txt")}
-    labels = [name for image in files.pictures if (name := _text_of(image)) in texts]
+    labels = [
+        name for image in files.pictures if (name := yolo_description.labels_name(image)) in texts
+    ]
     if not labels or 2 * len(labels) < len(files.pictures):
         return []
     few = labels[:: max(1, len(labels) // _NUM_LOOKED_INTO)]
@@ -95,16 +97,6 @@ def _most_hold(tree: Tree, names: Sequence[str], words: Sequence[bytes]) -> bool
     """True if most of a few files have all of these words; a damaged one is told by its reader."""
     few = names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
     return 2 * sum(_holds(tree, name, words) for name in few) > len(few)
-
-
-def _text_of(image: str) -> str:
-    """The name of an image's text: in labels/ beside images/, or beside the image."""
-    folder, _, file = image.rpartition("/")
-    parts = folder.split("/")
-    if "images" in parts:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        parts[last] = "labels"
-    return "/".join(filter(None, [*parts, f"{PurePosixPath(file).stem}.txt"]))
 
 
 def _has_outlines(tree: Tree, name: str) -> bool:

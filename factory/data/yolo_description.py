@@ -1,4 +1,5 @@
-"""The data.yaml about YOLO's images and labels: the classes, and where the images of splits are."""
+"""The data.yaml about YOLO's images and labels: the classes, and where the images of splits are;
+and where the labels of an image are."""
 
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,19 @@ def description_at(tree: Tree, name: str) -> Description:
     """The content of the data.yaml of this name. Raises UserError, UnreadableImage, OSError."""
     text = tree.read(name).decode("utf-8-sig", errors="replace")
     return read_description(text, tree.url_of(name), posixpath.dirname(name))
+
+
+def labels_name(image: str) -> str:
+    """The text file of an image: in `labels` instead of the last `images` of its folders.
+
+    >>> labels_name("images/train/1.jpg"), labels_name("1.jpg")
+    ('labels/train/1.txt', '1.txt')
+    """
+    *folders, file = image.split("/")
+    if "images" in folders:
+        last = len(folders) - 1 - folders[::-1].index("images")
+        folders[last] = "labels"
+    return "/".join([*folders, f"{posixpath.splitext(file)[0]}.txt"])
 
 
 def _names(content: Mapping[Any, Any], url: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from factory.classes import IGNORE_ID
 from factory.data.drawn import json_parts, regions
-from factory.data.drawn.items import Size
+from factory.data.drawn.items import Size, check_size, told_size
 from factory.data.drawn.regions import Region
 from factory.errors import UnreadableImage, UserError, counted, some
 from factory.images import UInt8
@@ -78,7 +78,7 @@ class _Read:
             found = self.names[str(value["id"])]
             if value["file_name"] not in found:
                 found.append(value["file_name"])
-            self.sizes.setdefault(value["file_name"], _size(value))
+            self.sizes.setdefault(value["file_name"], told_size(value, "width", "height"))
         elif key == "categories" and self._has(value, "category", id=(int, str), name=str):
             self.categories[str(value["id"])] = value["name"]
         elif key == "annotations" and self._has(
@@ -161,6 +161,7 @@ class CocoDrawing:
     def draw(self, size: Size) -> UInt8:
         """Regions by their size, the larger ones below; those of crowds are ignored."""
         size = self.about.size or size
+        check_size(size)
         return regions.paint([self._region(start, size) for start in self.about.starts], size)
 
     def _region(self, start: int, size: Size) -> Region:
@@ -186,14 +187,6 @@ class CocoDrawing:
             return regions.of_runs(shape.get("counts"), found, class_id)
         except UnreadableImage as error:
             raise UnreadableImage(f"annotation {annotation.get('id')}: {error}") from None
-
-
-def _size(image: Mapping[str, Any]) -> Size | None:
-    """The size that the JSON tells of an image."""
-    width, height = image.get("width"), image.get("height")
-    if type(width) is not int or type(height) is not int or width < 1 or height < 1:
-        return None
-    return width, height
 
 
 def _order(category: tuple[str, str]) -> tuple[bool, int, str]:

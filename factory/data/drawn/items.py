@@ -1,6 +1,6 @@
 """Images whose masks are drawn of shapes that files describe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,10 +13,29 @@ from factory.data.decoding import Picture
 from factory.data.masks import DRAWN, Mask, mask_of_array
 from factory.data.reading import Reading
 from factory.data.trees import Tree
-from factory.images import UInt8
+from factory.errors import UnreadableImage
+from factory.images import MAX_PIXELS, UInt8
 
 Size = tuple[int, int]
 """Width and height."""
+
+
+def told_size(about: Mapping[str, Any], width: str, height: str) -> Size | None:
+    """The size that a file tells of its image; None if it tells none. width, height: its keys."""
+    found = about.get(width), about.get(height)
+    if not all(type(side) is int and side > 0 for side in found):
+        return None
+    return int(found[0]), int(found[1])  # type: ignore[arg-type]
+
+
+def check_size(size: Size) -> None:
+    """Raises UnreadableImage for a size that no image has, before memory is taken for it."""
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(
+            f"its shapes were drawn for {width}x{height} pixels, more than {MAX_PIXELS}. Mend the "
+            "size."
+        )
 
 
 class Drawing(Protocol):

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from factory import images
-from factory.data.drawn.items import DrawnItem, Size
+from factory.data.drawn.items import DrawnItem, Size, check_size, told_size
 from factory.data.trees import Tree
 from factory.errors import UnreadableImage, UserError
 from factory.images import UInt8
@@ -100,9 +100,8 @@ class LabelmeDrawing:
         if self.id_of is None:
             return np.zeros(size[::-1], np.uint8)
         content = _read(self.tree, self.path)
-        width, height = content.get("imageWidth"), content.get("imageHeight")
-        if type(width) is int and type(height) is int and 0 < width * height <= images.MAX_PIXELS:
-            size = width, height
+        size = told_size(content, "imageWidth", "imageHeight") or size
+        check_size(size)
         canvas = Image.new("L", size)
         for i, shape in enumerate(content["shapes"]):
             try:
@@ -115,7 +114,7 @@ class LabelmeDrawing:
 def _draw(canvas: Image.Image, shape: Mapping[str, Any], class_id: int) -> None:
     """Draws a shape. Raises UnreadableImage for one that labelme does not draw."""
     kind = shape.get("shape_type") or "polygon"
-    if kind not in {"rectangle", *_NUM_POINTS, *_MIN_POINTS}:
+    if kind not in ("rectangle", *_NUM_POINTS, *_MIN_POINTS):
         raise UnreadableImage(f"is a {kind}, which labelme draws no mask of. {_REMEDY}")
     points = _points(shape.get("points"), canvas.size)
     exact, least = _NUM_POINTS.get(kind), _MIN_POINTS.get(kind, 0)

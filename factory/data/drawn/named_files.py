@@ -4,6 +4,7 @@ import posixpath
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 
@@ -40,7 +41,8 @@ class NamedFiles:
 def _path(name: str) -> str:
     """The path that a name means, in NFC, with slashes: of a URL, what follows its host."""
     if "://" in name:
-        name = unquote(urlsplit(name).path)
+        with suppress(ValueError):  # It is no URL then.
+            name = unquote(urlsplit(name).path)
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 

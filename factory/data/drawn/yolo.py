@@ -92,19 +92,6 @@ def images_of(
     return sorted(found)
 
 
-def labels_name(image: str) -> str:
-    """The text file of an image: in `labels` instead of the last `images` of its folders.
-
-    >>> labels_name("images/train/1.jpg"), labels_name("1.jpg")
-    ('labels/train/1.txt', '1.txt')
-    """
-    *folders, file = image.split("/")
-    if "images" in folders:
-        last = len(folders) - 1 - folders[::-1].index("images")
-        folders[last] = "labels"
-    return "/".join([*folders, f"{posixpath.splitext(file)[0]}.txt"])
-
-
 @dataclass(frozen=True)
 class YoloDrawing:
     """The text file of an image."""

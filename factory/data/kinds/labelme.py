@@ -1,7 +1,7 @@
 """The source `kind: labelme`: images, and labelme's JSONs of which their masks are drawn."""
 
 import posixpath
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -141,14 +141,16 @@ class LabelmeSource(DrawnSection):
         from factory.data.drawn.named_files import NamedFiles
 
         files, stems = NamedFiles(images), NamedFiles(posixpath.splitext(n)[0] for n in images)
-        with_stem = {posixpath.splitext(name)[0]: name for name in images}
+        with_stem: dict[str, list[str]] = defaultdict(list)
+        for name in images:
+            with_stem[posixpath.splitext(name)[0]].append(name)
         found: dict[str, JsonFacts] = {}
         missing, twice = [], []
         for about in jsons:
             meant = files.find(about.image_path, posixpath.dirname(about.path))
             if len(meant) != 1:
                 same = stems.find(posixpath.splitext(about.path)[0])
-                meant = [with_stem[stem] for stem in same]
+                meant = [name for stem in same for name in with_stem[stem]]
             if len(meant) != 1 and about.has_image:
                 meant = [about.path]
             if len(meant) != 1:

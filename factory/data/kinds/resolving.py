@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from factory.classes import MAX_CLASSES
 from factory.data import listing
 from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
@@ -231,6 +232,12 @@ def _of_numbers(
     if not num:
         if items:
             problems.add(f"{keys['url']}: no text file has an outline. Export segments.")
+        return None
+    if num >= MAX_CLASSES:
+        problems.add(
+            f"{keys['url']}: text files have the class {num - 1:,}, but there are no more than "
+            f"{MAX_CLASSES - 1} beside the background. Each line is a class from 0 on, and points."
+        )
         return None
     for file in files:
         if labels.is_background(file.names[0]) and len(file.names) > num:

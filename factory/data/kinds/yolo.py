@@ -55,6 +55,7 @@ class YoloSource(DrawnSection):
 
     def _find(self, tree: "Tree", labelled: bool, problems: Problems) -> "Found":
         """The images of a split. Raises UserError, OSError, UnreadableImage."""
+        from factory.data import yolo_description
         from factory.data.drawn import yolo
         from factory.data.drawn.items import DrawnItem
         from factory.data.items import Found
@@ -73,7 +74,7 @@ class YoloSource(DrawnSection):
             return Found()
         labels, ids = found
         files = set(every)
-        paths = {name: yolo.labels_name(name) for name in chosen}
+        paths = {name: yolo_description.labels_name(name) for name in chosen}
         with_file = [name for name in chosen if paths[name] in files]
         if chosen and not with_file:
             raise UserError(

@@ -25,3 +25,4 @@ def test_a_name_counts_from_its_folder_then_from_the_root_and_never_leads_out() 
 def test_a_url_names_what_follows_its_host() -> None:
     assert FILES.find("https://host/x/b/1.png?size=2#top") == ["b/1.png"]
     assert FILES.find("s3://bucket/%C3%A4.png") == ["\u00e4.png"]
+    assert FILES.find("http://[host/b/1.png") == ["b/1.png"], "though it is no URL"

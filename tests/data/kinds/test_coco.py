@@ -253,6 +253,13 @@ def test_shapes_of_an_image_of_other_proportions_are_refused(tmp_path: Path) -> 
     assert "shapes were drawn for an image of 36x24 pixels, and the image has 24x24" in problems[0]
 
 
+def test_a_size_that_no_image_has_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, [annotation(7, 9, SQUARE)], **with_size(10**6, 10**6))
+    problems = problems_of(source(tmp_path, unannotated="skip"))
+    assert len(problems) == 1
+    assert "#a.png: its shapes were drawn for 1000000x1000000 pixels, more than" in problems[0]
+
+
 def test_labels_are_ignored_without_naming_the_classes(tmp_path: Path) -> None:
     write(tmp_path, [annotation(7, 9, SQUARE), annotation(3, 2, SQUARE)])
     read = loading.read_labelled(source(tmp_path, ignore={"labels": ["bus"]}), SIDE)

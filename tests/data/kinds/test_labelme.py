@@ -195,6 +195,7 @@ def test_images_without_a_json_are_refused_skipped_or_background(tmp_path: Path)
         ({"points": None}, "its points are no list of x, y"),
         ({"points": [[1, 1], [1e9, 2], [3, 3]]}, "leads far out of the image"),
         ({"points": [[1, 1], [float("nan"), 2], [3, 3]]}, "leads far out of the image"),
+        ({"shape_type": ["polygon"]}, "is a ['polygon'], which labelme draws no mask of"),
     ],
 )
 def test_shapes_that_cannot_be_drawn_are_named(
@@ -204,6 +205,21 @@ def test_shapes_that_cannot_be_drawn_are_named(
     write(tmp_path, "b", POLYGON)
     message = only_problem(source(tmp_path))
     assert message.startswith(f"{tmp_path}/a.json: ") and said in message
+
+
+def test_a_json_whose_name_two_images_have_is_of_neither(tmp_path: Path) -> None:
+    put(tmp_path, a_png=encode_png(flat(7, SIDE, SIDE)), a_jpg=encoded(flat(7, SIDE, SIDE), "JPEG"))
+    write_json(tmp_path, "a", POLYGON, imagePath="gone.png")
+    found = problems_of(source(tmp_path, unannotated="skip"))
+    assert any("no image, or several, for 1 JSON: a.json (gone.png)" in each for each in found)
+
+
+def test_a_size_that_no_image_has_is_none_or_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a", POLYGON, imageWidth=-5, imageHeight=-4)
+    assert masks_of(tmp_path).any()
+    write(tmp_path, "a", POLYGON, imageWidth=10**6, imageHeight=10**6)
+    message = only_problem(source(tmp_path))
+    assert "a.json: its shapes were drawn for 1000000x1000000 pixels, more than" in message
 
 
 def test_jsons_that_are_damaged_are_all_named_and_others_passed_over(tmp_path: Path) -> None:

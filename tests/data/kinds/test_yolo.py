@@ -8,6 +8,7 @@ import pytest
 from pycocotools import mask as rle
 
 from factory.data import loading
+from factory.data.kinds.auto import AutoSource
 from factory.data.kinds.yolo import YoloSource
 from factory.errors import Problems
 from factory.exporting import command
@@ -107,6 +108,12 @@ def test_without_a_data_yaml_people_name_the_classes(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: [car, bus]")
     assert masks_of(tmp_path, classes=merged)[0, 8, 8] == 1, "as the message advises"
     assert loading.read_images(source(tmp_path), 8)[0, 0, 0, 0] == 10
+
+
+def test_numbers_that_no_classes_have_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, None, a="30000000 0 0 0 1 1 1\n")
+    problem = only_problem(AutoSource(url=str(tmp_path)))
+    assert "text files have the class 30,000,000, but there are no more than 254" in problem
 
 
 @pytest.mark.parametrize("names", ["[car, bus]", "{0: car, 1: bus}", "\n  1: bus\n  0: car"])

@@ -153,6 +153,8 @@ def _write(dataset: Dataset, form: Format, options: Options, ledger: ExportLedge
         summary = ledger.summary_of_files(options.splits)
     else:
         summary = ledger.summary(range(dataset.manifest.plan.num_shards), options.splits)
+    if isinstance(form, ShardFormat):
+        summary = replace(summary, num_bytes=ledger.num_bytes(options.splits))
     for name, chunks in form.last_files(summary):
         ledger.folder.write_chunks(name, chunks)
     return summary

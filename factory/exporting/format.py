@@ -63,6 +63,8 @@ class Summary:
     """The sums of the counts of all pairs."""
     read_lines: Callable[[str], Iterator[str]]
     """Reads the lines of a name anew from all shards, those of one shard in memory."""
+    num_bytes: dict[str, int] = field(default_factory=dict)
+    """The size of the files of many pairs of each split; empty where each pair has its own."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 from factory import faults
 from factory.differences import differences
 from factory.errors import UserError, some
-from factory.exporting.format import Summary
+from factory.exporting.format import HUB_SPLITS, Summary
 from factory.exporting.options import ExportSplit
 from factory.shards.layout import to_json
 from factory.shards.verification import TEMPORARY
@@ -26,6 +26,8 @@ LEDGER = "_export"
 IDENTITY = f"{LEDGER}/export.json"
 SHARDS = f"{LEDGER}/shards"
 COMPLETE = f"{LEDGER}/complete.json"
+DATA = "data"
+"""The folder of files of many pairs."""
 _OF_STORES = (".gitattributes",)
 """Files that a new repository of the Hugging Face Hub has."""
 
@@ -154,6 +156,18 @@ class ExportLedger:
                 yield from self._read_record(shard)["lines"].get(name, [])
 
         return Summary(num, counts, read_lines)
+
+    def num_bytes(self, splits: Sequence[ExportSplit]) -> dict[str, int]:
+        """The size of the files of many pairs of each split. Costs one listing."""
+        files = self.folder.entries(DATA)
+        return {
+            split: sum(
+                entry.size
+                for name, entry in files.items()
+                if name.startswith(f"{DATA}/{HUB_SPLITS[split]}-") and not TEMPORARY.search(name)
+            )
+            for split in splits
+        }
 
     def completed(self) -> dict[str, Any] | None:
         """What `complete` wrote; None before."""

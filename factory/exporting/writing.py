@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from factory.exporting.format import HUB_SPLITS, PairFormat, ShardFormat
-from factory.exporting.ledger import ExportLedger, ShardRecord, add_counts
+from factory.exporting.ledger import DATA, ExportLedger, ShardRecord, add_counts
 from factory.exporting.options import ExportSplit, Options
 from factory.exporting.pairs import Dataset, Shard
 from factory.progress import tracked
@@ -157,6 +157,6 @@ def _write_files(
     """Writes files of rows with their numbers; yields each when it is written."""
     for number, group in groupby(rows, key=itemgetter(0)):
         file = _File(number)
-        name = f"data/{HUB_SPLITS[split]}-{number:0{digits}d}{form.ending}"
+        name = f"{DATA}/{HUB_SPLITS[split]}-{number:0{digits}d}{form.ending}"
         ledger.folder.write_chunks(name, form.chunks(file.count(group)))
         yield file

@@ -38,7 +38,13 @@ class HubFormat(ParquetFormat):
         """The front matter of the card, from which the Hub and `datasets` know the files."""
         is_drawn = self.source.manifest.plan.is_drawn
         num = sum(summary.num.values())
-        splits = [(HUB_SPLITS[split], num) for split, num in summary.num.items() if num]
+        # Without the bytes `datasets` would pass over the numbers, and not count what it loads.
+        splits = [
+            {"name": HUB_SPLITS[split], "num_bytes": summary.num_bytes[split], "num_examples": more}
+            for split, more in summary.num.items()
+            if more
+        ]
+        num_bytes = sum(summary.num_bytes.values())
         features = card.features(self.source.classes, self.source.columns)
         return {
             "license": self._license(),
@@ -53,13 +59,16 @@ class HubFormat(ParquetFormat):
                 {
                     "config_name": "default",
                     "data_files": [
-                        {"split": split, "path": f"data/{split}-*.parquet"} for split, _ in splits
+                        {"split": each["name"], "path": f"data/{each['name']}-*.parquet"}
+                        for each in splits
                     ],
                 }
             ],
             "dataset_info": {
                 "features": features,
-                "splits": [{"name": split, "num_examples": num} for split, num in splits],
+                "splits": splits,
+                "download_size": num_bytes,
+                "dataset_size": num_bytes,
             },
         }
 

@@ -114,6 +114,32 @@ def test_every_pixel_is_read_back_by_the_card(
         assert np.array_equal(np.asarray(row[column]), sample.mask)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [{}, {"samples_per_shard": 2}])
+def test_datasets_counts_what_it_loads_by_the_card(
+    dataset: str,
+    pushed: Callable[[], Path],
+    load_dataset: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    size: dict[str, int],
+) -> None:
+    from datasets import exceptions, logging
+
+    monkeypatch.setattr(logging.get_logger("datasets"), "propagate", True)
+    num = factory.export(dataset, "hub", OUT, val=0.3, **size)
+    clone = pushed()
+    found = load_dataset(str(clone), verification_mode="all_checks")
+    assert {split: len(found[split]) for split in found} == {
+        "train": num["train"],
+        "validation": num["val"],
+    }
+    assert not [line for line in caplog.messages if "dataset_info" in line]
+    sorted((clone / "data").glob("train-*"))[0].unlink()
+    with pytest.raises(exceptions.NonMatchingSplitsSizesError):
+        load_dataset(str(clone), download_mode="force_redownload")
+
+
 def test_the_card_says_what_the_hub_asks_for(dataset: str, pushed: Callable[[], Path]) -> None:
     num = factory.export(dataset, "hub", OUT, val=0.3)
     text = (pushed() / "README.md").read_text(encoding="utf-8")
@@ -121,10 +147,15 @@ def test_the_card_says_what_the_hub_asks_for(dataset: str, pushed: Callable[[], 
     assert front["license"] == "cc0-1.0"
     assert front["task_ids"] == ["semantic-segmentation"]
     assert front["annotations_creators"] == ["machine-generated"]
+    size = {
+        split: sum(path.stat().st_size for path in (pushed() / "data").glob(f"{split}-*"))
+        for split in ("train", "validation")
+    }
     assert front["dataset_info"]["splits"] == [
-        {"name": "train", "num_examples": num["train"]},
-        {"name": "validation", "num_examples": num["val"]},
+        {"name": "train", "num_bytes": size["train"], "num_examples": num["train"]},
+        {"name": "validation", "num_bytes": size["validation"], "num_examples": num["val"]},
     ]
+    assert front["dataset_info"]["download_size"] == sum(size.values()) > 0
     assert f"{num['val']} pairs in split `validation`" in text
 
 

@@ -44,7 +44,7 @@ _SIGNATURES = (
 """The first bytes of files in READABLE_FORMATS but AVIF."""
 _ORIENTATION = ExifTags.Base.Orientation
 OF_DAMAGE = (
-    *(OSError, SyntaxError, ValueError, UserWarning),
+    *(OSError, SyntaxError, ValueError, UserWarning, Image.DecompressionBombError),
     *(EOFError, LookupError, ArithmeticError, TypeError, RuntimeError, struct.error),
 )
 """The errors that Pillow raises of damaged files beside those that it documents."""

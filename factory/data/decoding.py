@@ -232,6 +232,8 @@ def _stored(data: bytes, way: Reading) -> _Stored:
 def _of_array(found: _Array, way: Reading) -> _Stored:
     """The content of a file whose values are an array."""
     array = found.values
+    if array.dtype == np.bool_ and array.ndim == 3:
+        array = array * np.uint8(255)  # Pillow has no colours of one bit.
     small = array.dtype in (np.bool_, np.uint8)
     image = Image.fromarray(array) if small else None
     mode = image.mode if image else f"{array.dtype}{' RGB' if array.ndim == 3 else ''}"

@@ -66,5 +66,5 @@ def _has_plain_header(data: bytes, first: bool) -> bool:
             if image.format == "JPEG":
                 decoding.orientation_of(image)
             return image.mode in _MODES
-    except (Image.DecompressionBombError, Warning, *images.OF_DAMAGE):
+    except (Warning, *images.OF_DAMAGE):
         return False

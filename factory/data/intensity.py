@@ -102,6 +102,9 @@ def _scaled(values: Values, window: Range) -> UInt8:
 
 
 def _mapped(floats: npt.NDArray[np.floating], low: float, high: float) -> UInt8:
+    if (high - low) * 255 > float(np.finfo(floats.dtype).max):
+        # The least of all floats often stands for no data, and has no multiples.
+        floats, low, high = floats.astype(np.float64) / 512, low / 512, high / 512
     pixels: UInt8 = np.rint((floats.clip(low, high) - low) * 255 / (high - low)).astype(np.uint8)
     return pixels
 

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import struct
 from itertools import islice
 from typing import Any
 
@@ -23,7 +22,6 @@ _LOSSLESS = (_NO_COMPRESSION, 5, 8, 32946, _PACKBITS, 34925, 50000)
 """Compressions that are read: none, LZW, deflate in two numbers, PackBits, LZMA and Zstandard."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 """Photometric interpretations."""
-_OF_DAMAGE = (ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, struct.error)
 _REMEDY = "Save it as .npy of shape (height, width) or (height, width, 3)"
 # What it logs of damaged files would stand on the terminal beside our message.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -44,7 +42,7 @@ def is_for_pillow(data: bytes) -> bool:
             return not (deep and apart) and not predicted
     except UnidentifiedImageError:
         return False
-    except (OSError, SyntaxError, UserWarning, *_OF_DAMAGE):
+    except images.OF_DAMAGE:
         return True  # which says what is wrong
 
 
@@ -71,7 +69,7 @@ def read(data: bytes, first: bool = False) -> tuple[Values, int]:
             return with_channels_last(array), int(orientation.value) if orientation else 1
     except UnreadableImage:
         raise
-    except (tifffile.TiffFileError, OSError, *_OF_DAMAGE) as error:
+    except (tifffile.TiffFileError, *images.OF_DAMAGE) as error:
         raise UnreadableImage(f"damaged image ({error})") from None
 
 

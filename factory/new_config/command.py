@@ -1,6 +1,7 @@
 """`factory init`: looks at people's images and writes a config for them."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -47,13 +48,14 @@ def init(
     made = draft(roles, lists_url, preset, problems)
     problems.raise_if_any()
     run = f"out/{PurePosixPath(out).stem}"
-    words = [*folders, *(f"--{role} {url}" for role, url in named.items())]
+    words = [*folders, *(word for role, url in named.items() for word in (f"--{role}", url))]
     words += [] if preset is None else ["--preset", preset]
-    text = config_text(made, run, f"factory init {' '.join(words)} --out {out}")
+    text = config_text(made, run, shlex.join(["factory", "init", *words, "--out", out]))
     config = parse_config(parse_yaml(text), out)
     if made.lists:
         listed = json.dumps(made.lists, indent=1, ensure_ascii=False)
-        storage.write_new(storage.normalize(lists_url), listed.encode())
+        # What is no UTF-8 in a name becomes an escape of JSON.
+        storage.write_new(storage.normalize(lists_url), listed.encode(errors="backslashreplace"))
     storage.write_new(storage.normalize(out), text.encode())
     return _told(made, config, out, lists_url)
 

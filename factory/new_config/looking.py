@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from factory import storage
+from factory import images, storage
 from factory.data import decoding, listing, masks
 from factory.data.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
 from factory.data.class_rules import ClassRules
@@ -131,10 +131,10 @@ def _stored(item: Item) -> _Stored | None:
 def _of_file(data: bytes) -> _Stored:
     """The same of a file, whose pixels are decoded only where they have more than 8 bits."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=images.READABLE_FORMATS) as image:
             if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
                 return _Stored(image.size, image.mode)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    except images.OF_DAMAGE:
         pass  # A file of numpy's, or one that the decoder refuses with its reason.
     try:
         info = decoding.decode_image(data).info

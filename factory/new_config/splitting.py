@@ -77,4 +77,5 @@ def _start(name: str) -> str:
 
 
 def _hash(name: str) -> str:
-    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    # Names of files need not be UTF-8.
+    return hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).hexdigest()

@@ -1,6 +1,8 @@
 """Pictures and masks as people bring them, and what is said of a source of them."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,22 @@ def encoded(picture: Image.Image | UInt8, form: str = "PNG", **options: object) 
     buffer = io.BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+def too_large(form: str = "PNG") -> bytes:
+    """A small file, a PNG or a TIFF, that claims to be an image of 20,000 x 20,000 pixels."""
+    data, side = bytearray(encoded(flat(0, 1, 1), form)), 20_000
+    if form == "PNG":
+        struct.pack_into(">II", data, 16, side, side)
+        struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+        return bytes(data)
+    (start,) = struct.unpack_from("<I", data, 4)
+    (num,) = struct.unpack_from("<H", data, start)
+    for at in range(start + 2, start + 2 + 12 * num, 12):
+        (tag,) = struct.unpack_from("<H", data, at)
+        if tag in (256, 257):  # width and height
+            struct.pack_into("<HHII", data, at, tag, 4, 1, side)
+    return bytes(data)
 
 
 def flat(value: int, height: int = 8, width: int = 8) -> UInt8:

@@ -388,6 +388,7 @@ def grey(pixels: UInt8) -> UInt8:
         (COLOURS, COLOURS),
         (np.asfortranarray(COLOURS), COLOURS),
         (GREY > 99, grey(np.where(GREY > 99, 255, 0).astype(np.uint8))),
+        (COLOURS > 99, np.where(COLOURS > 99, 255, 0).astype(np.uint8)),
         (DEEP, grey(np.rint(DEEP / 257).astype(np.uint8))),
         (DEEP.astype(">i8"), grey(np.rint(DEEP / 257).astype(np.uint8))),
         (DEEP_COLOURS, np.rint(DEEP_COLOURS / 257).astype(np.uint8)),

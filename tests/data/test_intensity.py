@@ -105,6 +105,15 @@ def test_what_is_no_number_is_black_and_what_is_endless_is_clipped() -> None:
         to_8_bit(np.full((2, 2), np.nan), (0.0, 1.0))
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_least_of_all_floats_is_a_value_like_others(kind: type) -> None:
+    values: np.ndarray = np.linspace(0, 1, 400, dtype=kind).reshape(20, 20)
+    values[:5] = np.finfo(kind).min
+    with pytest.raises(UnreadableImage, match="levels 2 would be left"):
+        to_8_bit(values, "percentiles")
+    assert to_8_bit(values, (0.0, 1.0)).pixels[5:].max() == 255
+
+
 @pytest.mark.parametrize("window", [(1.0, 1.0), (2.0, 1.0), (0.0, float("inf"))])
 def test_a_window_without_width_is_no_setting(window: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="must be less than"):

@@ -15,7 +15,16 @@ from factory.data.kinds.parquet import ParquetSource
 from factory.errors import Problems
 from factory.images import UInt8
 from factory.png import encode_png
-from tests.data.inputs import encoded, flat, folder, only_problem, pairs, problems_of, put
+from tests.data.inputs import (
+    encoded,
+    flat,
+    folder,
+    only_problem,
+    pairs,
+    problems_of,
+    put,
+    too_large,
+)
 
 WIDE: UInt8 = np.random.default_rng(0).integers(0, 256, (16, 40, 3), np.uint8)
 IDS: UInt8 = np.random.default_rng(1).integers(0, 3, (16, 40), np.uint8)
@@ -88,6 +97,12 @@ def test_the_header_tells_the_size_of_the_upright_image(form: str, orientation: 
     buffer = io.BytesIO()
     np.save(buffer, WIDE)
     assert decoding.image_size(buffer.getvalue()[:200]) == (40, 16)
+
+
+def test_an_image_of_too_many_pixels_is_named_and_others_are_cut(tmp_path: Path) -> None:
+    put(tmp_path, a_png=encoded(WIDE), b_png=too_large(), c_tif=too_large("TIFF"))
+    found = problems_of(folder(tmp_path, fit="tile"), labelled=False)
+    assert len(found) == 2 and all("more than 64000000" in problem for problem in found)
 
 
 def test_a_size_that_is_told_far_into_a_file_is_found(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Claims about `factory init`: what it writes can be read, and what it is unsure of is said."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from factory.config import Config, load_config
 from factory.data import loading
 from factory.data.items import Source
 from factory.png import encode_png
-from tests.data.inputs import encoded
+from tests.data.inputs import encoded, too_large
 from tests.data.kinds.test_auto import mask, pairs_of
 from tests.data.test_layouts import FOLDERS, TREES, voc
 from tests.data.test_recognition import photograph
@@ -339,7 +340,23 @@ def test_an_image_that_cannot_be_opened_stops_nothing(
 ) -> None:
     images(tmp_path / "data", 2)
     (tmp_path / "data/gone.png").symlink_to(tmp_path / "nowhere.png")
-    assert "3 images" in init("data"), "inspect names it"
+    (tmp_path / "data/large.png").write_bytes(too_large())
+    assert "4 images" in init("data"), "inspect names them"
+
+
+def test_names_that_are_no_utf_8_are_split_and_read_again(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "some data", *[mask(0, 1)] * 5)
+    latin = os.fsdecode(b"caf\xe9.png")
+    for part in ("images", "masks"):
+        first = min((tmp_path / "some data" / part).iterdir())
+        first.rename(first.with_name(latin))
+    init("some data")
+    found = names(load_config("my.yaml"))
+    assert latin in found["labelled"] | found["test"]
+    first_line = (tmp_path / "my.yaml").read_text().splitlines()[0]
+    assert "`factory init 'some data' --out my.yaml`" in first_line
 
 
 def test_images_without_a_mask_are_left_out_and_said(

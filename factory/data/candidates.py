@@ -1,16 +1,47 @@
 """Sections that may read what lies in a tree of files, and the tree as they are looked for."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from factory import storage
-from factory.data.trees import Tree
+
+if TYPE_CHECKING:
+    from factory.data.trees import Tree
 
 TRAIN_SPLITS = ("train", "training", "trainval", "labelled", "labeled", "tr")
 TEST_SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
 SPLITS = (*TRAIN_SPLITS, *TEST_SPLITS)
+_NAMES = {
+    **dict.fromkeys(TRAIN_SPLITS, "train"),
+    "trainval": "trainval",
+    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
+}
+"""What people call a split -> the name that it has for us."""
+_NUMBERED = re.compile(r"(\w+)-\d+-of-\d+\..*")
+"""The name of a shard as the Hugging Face Hub has it: SPLIT-00000-of-00004.parquet."""
+
+
+def split_name(word: str) -> str:
+    """The name of a split that people may call otherwise; other words stay as they are."""
+    return _NAMES.get(word.lower(), word)
+
+
+def split_of(name: str) -> str | None:
+    """The split that a file's name or its folders begin with; None without one.
+
+    >>> split_of("data/val-00000-of-00001.parquet"), split_of("test/0000.parquet")
+    ('validation', 'test')
+    """
+    for part in reversed(name.split("/")):
+        word = re.match("[A-Za-z]*", part)
+        if word and (split := _NAMES.get(word[0].lower())):
+            return split
+    numbered = _NUMBERED.fullmatch(storage.name_of(name))
+    return numbered[1] if numbered else None
 
 
 @dataclass(frozen=True)
@@ -45,7 +76,7 @@ class Candidate:
 class Files:
     """The files of a tree."""
 
-    tree: Tree
+    tree: "Tree"
     url: str
     names: Sequence[str]
     pictures: Sequence[str]

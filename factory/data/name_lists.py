@@ -71,8 +71,8 @@ def resolve(
     """
     find = _finder(images, pattern)
     wanted = [unicodedata.normalize("NFC", name) for name in names.names]
-    if names.header is not None and find(unicodedata.normalize("NFC", names.header)):
-        wanted.insert(0, names.header)
+    if names.header is not None and find(first := unicodedata.normalize("NFC", names.header)):
+        wanted.insert(0, first)
     if not wanted and names.header is not None:
         problems.add(f"{names.url}: holds no names below its header {names.header}. Add some.")
     found = {name: find(name) for name in wanted[:num]}

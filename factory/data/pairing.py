@@ -69,21 +69,15 @@ def match(
         if masks.path(name) in paths
         and any(i != paths[masks.path(name)] for key, _ in keys for i in by_key.get(key, ()))
     }
-    masks_of: dict[str, list[MaskFile]] = defaultdict(list)
-    images_of: dict[str, list[str]] = {}
-    for name, keys in found.items():
-        own = [(i, part) for key, part in keys for i in by_key.get(key, ()) if i not in no_images]
-        if own:
-            images_of[name] = [image for image, _ in own]
-        for image, part in own:
-            masks_of[image].append(MaskFile(name, part))
+    by_key = {key: own for key, few in by_key.items() if (own := _without(few, no_images))}
+    masks_of, images_of = _partners(by_key, found)
     left = tuple(name for name in images.read if name not in no_images)
     neither = [name for name in masks.read if name not in found and masks.path(name) not in paths]
     # A file that is its own mask and no other's is both, which is told where pairs are checked.
     return Matches(
         replace(images, read=left),
         replace(masks, read=tuple(found)),
-        dict(masks_of),
+        masks_of,
         images_of,
         image_pattern,
         mask_pattern,
@@ -91,13 +85,45 @@ def match(
     )
 
 
+def _without(names: list[str], others: set[str]) -> list[str]:
+    return [name for name in names if name not in others] if others else names
+
+
+def _partners(
+    by_key: Mapping[Key, list[str]], found: Mapping[str, Sequence[tuple[Key, str]]]
+) -> tuple[dict[str, list[MaskFile]], dict[str, list[str]]]:
+    """The masks of each image, and the images of each mask.
+
+    Images of one key share one list of masks, and masks of the same keys one of images: where a
+    pattern tells nothing apart, all would have lists of all.
+    """
+    masks_by_key: dict[Key, list[MaskFile]] = defaultdict(list)
+    images_by_keys: dict[tuple[Key, ...], list[str]] = {}
+    images_of: dict[str, list[str]] = {}
+    for name, keys in found.items():
+        known = tuple(key for key, _ in keys if key in by_key)
+        if known and known not in images_by_keys:
+            images_by_keys[known] = [image for key in known for image in by_key[key]]
+        if known:
+            images_of[name] = images_by_keys[known]
+        for key, part in keys:
+            if key in by_key:
+                masks_by_key[key].append(MaskFile(name, part))
+    masks_of = {image: masks for key, masks in masks_by_key.items() for image in by_key[key]}
+    return masks_of, images_of
+
+
 def check(matches: Matches, names: Sequence[str], problems: Problems) -> None:
     """Adds what is wrong with the masks that these images have to problems."""
     images, masks = matches.images, matches.masks
-    told: set[tuple[str, ...]] = set()
+    told: set[int] = set()
     own_masks = [name for name in names if is_own_mask(matches, name)]
     for name in names:
-        own = [mask.name for mask in matches.masks_of.get(name, ())]
+        of_name = matches.masks_of.get(name, ())
+        if id(of_name) in told:
+            continue  # another image has the same masks
+        told.add(id(of_name))
+        own = [mask.name for mask in of_name]
         if matches.mask_pattern.has_parts:
             _check_parts(matches, name, problems)
         elif len(own) > 1 and matches.mask_pattern.is_folder:
@@ -112,9 +138,9 @@ def check(matches: Matches, names: Sequence[str], problems: Problems) -> None:
                 f"meant{_such_as(matches, name, own[0])}."
             )
         for mask in own:
-            several = tuple(matches.images_of[mask])
-            if len(several) > 1 and several not in told:
-                told.add(several)
+            several = matches.images_of[mask]
+            if len(several) > 1 and id(several) not in told:
+                told.add(id(several))
                 problems.add(_shared(matches, mask, several))
     if own_masks:
         problems.add(
@@ -166,8 +192,12 @@ def _check_parts(matches: Matches, name: str, problems: Problems) -> None:
 
 def is_own_mask(matches: Matches, name: str) -> bool:
     """True if one file is an image and its mask by the patterns."""
-    path = matches.images.path(name)
-    return any(matches.masks.path(mask.name) == path for mask in matches.masks_of.get(name, ()))
+    path, below = matches.images.path(name), matches.mask_pattern.below
+    mask = path.removeprefix(f"{below}/") if below else path
+    if mask not in matches.images_of or matches.masks.path(mask) != path:
+        return False
+    key = matches.mask_pattern.key(_names(matches.image_pattern, name))
+    return any(other == key for other, _ in matches.mask_pattern.keys(mask))
 
 
 def check_missing(matches: Matches, names: Sequence[str], problems: Problems) -> None:

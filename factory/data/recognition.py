@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from factory.data import drawn_candidates, mask_looks, pair_candidates, published_classes
-from factory.data.candidates import SPLITS, Candidate, Files
+from factory.data.candidates import Candidate, Files, split_of
 from factory.data.layouts import LAYOUTS
 from factory.data.listing import DATA, IMAGE_SUFFIXES, PICTURE_SUFFIXES, RUN, by_ending
 from factory.data.trees import Tree
@@ -87,7 +87,7 @@ def _shards(files: Files) -> Iterator[Candidate]:
         shards = [name for name in names if name.lower().endswith(ending)]
         if not shards:
             continue
-        found = sorted({split for name in shards if (split := _split_of(name))})
+        found = sorted({split for name in shards if (split := split_of(name))})
         splits = {split: {"split": split} for split in found} if len(found) > 1 else {}
         keys = {"kind": kind, "url": files.url}
         yield Candidate(keys, splits, needs_split=len(found) > 1)
@@ -166,12 +166,3 @@ def _doubt(files: Files) -> str:
         f"{found}, and {by_ending(missed)} beside are pictures that are not read. Convert these to "
         "PNG or JPEG."
     )
-
-
-def _split_of(name: str) -> str | None:
-    """The split that a file's name, or its folder's, begins with."""
-    for part in reversed(name.lower().split("/")):
-        word = re.match("[a-z]+", part)
-        if word and word[0] in SPLITS:
-            return word[0]
-    return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from factory.data.candidates import SPLITS, TEST_SPLITS, TRAIN_SPLITS, Files
 from factory.data.listing import stem
-from factory.errors import some
+from factory.errors import UnreadableImage, UserError, some
 
 _PLAIN = (".txt", ".csv")
 _ENDINGS = (".json", *_PLAIN)
@@ -24,7 +24,8 @@ def listed_splits(files: Files, folder: str, images: Sequence[str]) -> dict[str,
     learn from and some to measure on.
 
     folder: of the images and masks, which lists lie in, or in the root of the tree, or in another
-    folder. images: the names of all images. Raises OSError.
+    folder. images: the names of all images. Raises OSError, and UserError for a file that cannot
+    be read.
     """
     for found in _all_lists(files, folder):
         if not _why_not(found, images):
@@ -33,7 +34,8 @@ def listed_splits(files: Files, folder: str, images: Sequence[str]) -> dict[str,
 
 
 def misfits(files: Files, images: Sequence[str]) -> Iterator[str]:
-    """Yields why lists that are called as splits are not used, each the end of a sentence."""
+    """Yields why lists that are called as splits are not used, each the end of a sentence. Raises
+    as `listed_splits` does."""
     for found in _all_lists(files, ""):
         urls = dict.fromkeys(keys["names_url"] for _, keys, _ in found)
         if why := _why_not(found, images):
@@ -89,7 +91,7 @@ def _of_json(files: Files, inside: Sequence[str]) -> Iterator[_Lists]:
 
 def _json_lists(files: Files, name: str) -> Mapping[str, Sequence[str]]:
     """The lists of names in a JSON file, by their keys; empty if it holds something else."""
-    data = files.tree.read(name)
+    data = _read(files, name)
     if len(data) > _MAX_BYTES:
         return {}
     try:
@@ -112,12 +114,20 @@ def _of_texts(files: Files, inside: Sequence[str]) -> Iterator[_Lists]:
         path = PurePosixPath(name)
         split = path.stem.lower()
         if path.suffix.lower() in _PLAIN and split in SPLITS:
-            text = files.tree.read(name).decode("utf-8-sig", "replace")
+            text = _read(files, name).decode("utf-8-sig", "replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             if path.suffix.lower() == ".csv" and lines[:1] and lines[0].lower() in _HEADERS:
                 lines = lines[1:]
             found.append((split, {"names_url": files.below(name)}, lines))
     yield found
+
+
+def _read(files: Files, name: str) -> bytes:
+    """The bytes of a list. Raises UserError for a file that is damaged or endless; OSError."""
+    try:
+        return files.tree.read(name)
+    except UnreadableImage as error:
+        raise UserError(f"{files.tree.url_of(name)}: {error}") from None
 
 
 def _split_of(key: str) -> str | None:

@@ -111,8 +111,10 @@ def _patterns_of(paths: Sequence[str]) -> Iterator[str]:
         return  # They mean something else in a pattern.
     if folder := os.path.commonpath(list(map(os.path.dirname, paths))):
         yield folder
-    for inner in set.intersection(*({*path.split("/")[:-1]} for path in paths)):
-        yield f"**/{inner}/**/*.*"
+    shared = set.intersection(*({*path.split("/")[:-1]} for path in paths))
+    for inner in dict.fromkeys(paths[0].split("/")[:-1]):
+        if inner in shared:
+            yield f"**/{inner}/**/*.*"
     endings = {os.path.splitext(path)[1].lower() for path in paths}
     ending = endings.pop() if len(endings) == 1 else ".*"
     if ending != ".*":

@@ -64,6 +64,7 @@ def test_the_first_num_of_a_list_are_taken_as_it_has_them(images: Path) -> None:
 
 def test_accents_are_the_same_however_a_list_writes_them(images: Path) -> None:
     assert listed(images, "e\u0301.png\n") == ["b/é.png"]
+    assert listed(images, "e\u0301.png\nb/1.png\n", ".csv") == ["b/1.png", "b/é.png"]
 
 
 @pytest.mark.parametrize(

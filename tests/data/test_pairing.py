@@ -8,9 +8,12 @@ import pytest
 import yaml
 
 from factory.config import parse_config
-from factory.data import loading
+from factory.data import loading, pairing
 from factory.data.kinds.pairs import PairsSource
-from factory.errors import UserError
+from factory.data.listing import Listing
+from factory.data.patterns import parse_images, parse_masks
+from factory.data.trees import FolderTree
+from factory.errors import Problems, UserError
 from factory.png import encode_png
 from tests.data.inputs import flat, only_problem, pairs, problems_of
 
@@ -220,6 +223,21 @@ def test_patterns_that_pair_a_part_are_refused_with_those_that_pair_all(tmp_path
     assert hint(problem) == {"masks": "masks/**/{stem}.png"}
     assert len(loading.read_labelled(pairs(tmp_path, CLASSES, **hint(problem)), 8)) == 2
     assert len(loading.read_labelled(pairs(tmp_path, CLASSES, unpaired="skip"), 8)) == 1
+
+
+def test_a_pattern_that_tells_no_image_apart_is_told_once_for_all_of_them(tmp_path: Path) -> None:
+    tree, names = FolderTree(str(tmp_path)), tuple(f"{i}.png" for i in range(2000))
+    matches = pairing.match(
+        Listing(tree, "images", names),
+        Listing(tree, "masks", names),
+        parse_images("images/*.png"),
+        parse_masks("masks/{dir}*.png"),
+    )
+    problems = Problems()
+    pairing.check(matches, names, problems)
+    of_one_image, of_one_mask = problems.found
+    assert "and 1994 more: are all masks of" in of_one_image
+    assert "and 1994 more: would have one mask" in of_one_mask
 
 
 def test_a_mask_that_is_missing_among_many_is_told_by_itself(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_splits_that_are_folders_of_images_beside_masks_are_told(
         (["data/train-00000-of-00001.parquet"], "parquet", set()),
         (["train-0.parquet", "test-0.parquet"], "parquet", {"train", "test"}),
         (["0001.tar", "0002.tar"], "webdataset", set()),
-        (["train/0.tar", "val/0.tar"], "webdataset", {"train", "val"}),
+        (["train/0.tar", "val/0.tar"], "webdataset", {"train", "validation"}),
         (
             ["_factory/run.json", "_factory/source.parquet"]
             + [f"{name}/{s}-0.{e}" for name, e in TABLES for s in ("train", "validation")],

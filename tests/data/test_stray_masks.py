@@ -100,6 +100,7 @@ EXCLUDED = {
     "several kinds": (["{}.png", "{}_seg.png", "{}_gt.png"], ["**/*_gt.png", "**/*_seg.png"]),
     "a folder": (["{}.png", "x/masks/{}.png"], ["x/masks"]),
     "folders": (["{}/rgb/1.png", "{}/gt/1.png"], ["**/gt/**/*.*"]),
+    "the first of folders": (["{}/rgb/1.png", "{}/gt/ids/of/all/1.png"], ["**/gt/**/*.*"]),
 }
 
 

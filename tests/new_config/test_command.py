@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.data.inputs import encoded, too_large
 from tests.data.kinds.test_auto import mask, pairs_of
 from tests.data.test_layouts import FOLDERS, TREES, voc
 from tests.data.test_recognition import photograph
+from tests.data.test_trees import packed
 
 
 @pytest.fixture
@@ -586,6 +588,19 @@ def test_what_is_labelled_is_what_has_no_masks_or_else_was_not_learned_from(
     init("few", "many")
     config = load_config("my.yaml")
     assert config.label.source == config.data.unlabelled
+
+
+def test_a_list_of_a_split_that_is_damaged_is_named(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0, 1)] * 5)
+    files = {p.relative_to(tmp_path / "data"): p for p in (tmp_path / "data").rglob("*.png")}
+    members = {str(name): path.read_bytes() for name, path in files.items()}
+    data = packed({**members, "train.txt": b"0\n1\n"}, zipfile.ZIP_STORED)
+    (tmp_path / "data.zip").write_bytes(data.replace(b"0\n1\n", b"0\n2\n"))
+    assert "data.zip/train.txt: is damaged in the archive" in refused(
+        "data.zip", "--out", "my.yaml"
+    )
 
 
 def test_lists_of_names_are_files_that_people_can_edit(

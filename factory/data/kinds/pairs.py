@@ -107,7 +107,8 @@ class PairsSource(LabelledSection, FileSection):
             pairing.check_stray(matches, stray, problems)
         pairing.check(matches, names, problems)
         has_parts = matches.mask_pattern.has_parts
-        num_files = Counter(mask.part for name in names for mask in masks_of.get(name, ()))
+        with_parts = names if has_parts else ()
+        num_files = Counter(mask.part for name in with_parts for mask in masks_of.get(name, ()))
         found: list[str] = []
         if rules:
             key = f"{self.url}: masks: {self.masks}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory.classes import MAX_CLASSES
 from factory.data import listing
+from factory.data.candidates import split_name
 from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.labelme import LabelmeSource
@@ -100,6 +101,8 @@ def only_one(
     candidates: "Sequence[Candidate]", split: str | None, url: str, problems: Problems
 ) -> "dict[str, Any] | None":
     """The keys of the candidate, or of its split; None after a problem, which has the choices."""
+    if split is not None and not any(split in c.splits for c in candidates):
+        split = split_name(split)
     with_split = [c for c in candidates if split is None or split in c.splits]
     if len(with_split) == 1 and (split is not None or not with_split[0].needs_split):
         return with_split[0].of_split(split)
@@ -202,7 +205,7 @@ def value_as_yaml(value: object) -> str:
 
 def _is_plain(text: str) -> bool:
     """True of words that YAML reads as they are, in lists, too."""
-    first = text[:1].isalpha() or text[:1] in "/."
+    first = text[:1].isalpha() or text.startswith(("/", "./", "../"))
     known = text.lower() in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
     return bool(first and not known and all(c.isalnum() or c in "_-./@+" for c in text))
 

@@ -101,6 +101,8 @@ class WebdatasetSource(LabelledSection, FileSection):
                 return class_files.read_rules(
                     storage.read_text(url), url, self.ignore or Ignored(ids=(IGNORE_ID,))
                 )
+        except UnicodeDecodeError:
+            problems.add(f"{url}: is no text in UTF-8. Restore it, or set `classes:`.")
         except OSError as error:
             problems.add(listing.cannot_read(url, error))
         return None
@@ -187,7 +189,8 @@ class WebdatasetSource(LabelledSection, FileSection):
 
 
 def _several(ending: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
-    return (ending,) if isinstance(ending, str) else ending
+    """The endings that are named; None if there is none."""
+    return (ending,) if isinstance(ending, str) else ending or None
 
 
 def _ends(endings: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ def look(tree: Tree, name: str) -> FileFacts:
         columns = [
             column
             for column in KEY_COLUMNS
-            if column in schema.names and parquet_schema.is_name(schema.field(column).type)
+            if schema.names.count(column) == 1 and parquet_schema.is_name(schema.field(column).type)
         ]
         try:
             table = file.read(columns=columns)

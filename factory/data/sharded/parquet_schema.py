@@ -91,6 +91,8 @@ def _column(
     if named is not None:
         if named not in schema.names:
             problems.add(f"{url}: has no column {named}. Set `{key}:` to one of {known}.")
+        elif schema.names.count(named) > 1:
+            problems.add(f"{url}: has several columns {named}. Rename all of them but one.")
         elif not any(
             holds(kind := schema.field(named).type)
             for holds in (cells.holds_pictures, cells.holds_arrays, cells.is_text)

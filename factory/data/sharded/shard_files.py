@@ -11,6 +11,7 @@ from itertools import islice
 
 from factory import storage
 from factory.data import archives, listing
+from factory.data.candidates import split_name, split_of
 from factory.data.listing import DATA, RUN
 from factory.data.trees import FolderTree, Tree
 from factory.errors import Problems, counted, some
@@ -21,13 +22,6 @@ _BRACES = re.compile(r"\{(?:(?P<first>\d+)\.\.(?P<last>\d+)|(?P<words>[^{},]*(?:
 _MAX_FILES = 100_000
 """A pattern stands for no more files."""
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval"), "test"),
-}
-_NUMBERED = re.compile(r"(\w+)-\d+-of-\d+\..*")
-"""The name of a shard as the Hugging Face Hub has it: SPLIT-00000-of-00004.parquet."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +49,6 @@ def find(url: str, ending: str, split: str | None, problems: Problems) -> ShardF
     except OSError as error:
         problems.add(listing.cannot_list(url, error))
     return None
-
-
-def split_of(name: str) -> str | None:
-    """The split that a file's name or its folders begin with; None without one.
-
-    >>> split_of("data/val-00000-of-00001.parquet"), split_of("test/0000.parquet")
-    ('validation', 'test')
-    """
-    for part in reversed(name.split("/")):
-        word = re.match("[A-Za-z]*", part)
-        if word and (split := _SPLITS.get(word[0].lower())):
-            return split
-    numbered = _NUMBERED.fullmatch(storage.name_of(name))
-    return numbered[1] if numbered else None
 
 
 def expanded(pattern: str) -> Iterator[str]:
@@ -186,7 +166,7 @@ def _of_split(
             )
             return None
         return files
-    wanted = _SPLITS.get(split.lower(), split)
+    wanted = split_name(split)
     names = tuple(name for name in files.names if split_of(name) == wanted)
     if not names:
         known = f"there is {listed}" if splits else "the names of its files tell none"

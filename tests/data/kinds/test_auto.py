@@ -13,7 +13,8 @@ from factory.data.kinds.auto import AutoSource
 from factory.errors import UserError
 from factory.images import UInt8
 from factory.png import encode_png
-from tests.data.inputs import only_problem, problems_of
+from tests.data.inputs import only_problem, problems_of, put
+from tests.data.kinds.test_webdataset import tar
 from tests.data.test_layouts import TREES, voc
 from tests.data.test_recognition import photograph
 
@@ -127,6 +128,14 @@ def test_a_split_is_asked_for_where_images_are_of_several(tmp_path: Path) -> Non
     assert "has no split val" in only_problem(auto(tmp_path, split="val"))
     keys = {"split": "train", "classes": ["a", "b"]}
     assert len(loading.read_labelled(auto(tmp_path, **keys), 16)) == 1
+
+
+def test_a_split_of_shards_may_be_called_as_their_files_are(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        put(tmp_path, **{f"{name}-0_tar": tar({"0.png": encode_png(photograph(0))})})
+    for split in ("val", "validation"):
+        assert len(loading.read_images(auto(tmp_path, split=split), 16)) == 1
+    assert "has no split dev2" in only_problem(auto(tmp_path, split="dev2"), labelled=False)
 
 
 def test_a_place_without_images_is_refused(tmp_path: Path) -> None:

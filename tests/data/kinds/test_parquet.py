@@ -340,6 +340,15 @@ def test_rows_are_named_by_a_column_whose_values_differ(tmp_path: Path) -> None:
     assert loading.read_labelled(first, 8).names == ("20",)
 
 
+def test_columns_of_one_name_are_no_names_and_are_refused_as_pictures(tmp_path: Path) -> None:
+    columns = [cells(png(10), png(11)), pa.array(["x", "y"]), pa.array(["v", "w"])]
+    pq.write_table(pa.Table.from_arrays(columns, ["image", "id", "id"]), tmp_path / "a.parquet")
+    unlabelled = source(tmp_path / "a.parquet")
+    assert loading.load(unlabelled, 8, False).names == ("a.parquet#0", "a.parquet#1")
+    message = only_problem(source(tmp_path / "a.parquet", image_column="id"), labelled=False)
+    assert "has several columns id. Rename all of them but one." in message
+
+
 def test_damaged_files_are_all_named(tmp_path: Path) -> None:
     data = write_pairs(tmp_path / "a.parquet").read_bytes()
     (tmp_path / "b.parquet").write_bytes(data[:-9])

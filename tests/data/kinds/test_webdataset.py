@@ -107,6 +107,19 @@ def test_our_own_dataset_is_read_with_its_classes_and_keys(tmp_path: Path) -> No
     assert read.classes.names == made.NAMES and read.names[6] == "000000006"
 
 
+def test_classes_of_our_own_dataset_that_are_no_text_are_named(tmp_path: Path) -> None:
+    url = str(tmp_path / "out")
+    made.write(url, num=2, size=(12, 12), format="webdataset")
+    (tmp_path / "out/id2label.json").write_bytes(b"\xff")
+    assert "id2label.json: is no text in UTF-8" in only_problem(WebdatasetSource(url=url))
+
+
+def test_no_ending_that_is_named_is_one_that_is_found(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", pairs_of("0", "1"))
+    read = loading.read_labelled(source(tmp_path, image_ending=[], mask_ending=[]), 8)
+    assert read.names == ("0", "1")
+
+
 @pytest.mark.parametrize(
     ("image", "mask_"),
     [("jpg", "png"), ("jpg", "seg.png"), ("png", "mask.png"), ("image.png", "label.png")],

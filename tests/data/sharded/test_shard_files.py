@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from factory.data import recognition
 from factory.data.sharded import shard_files
+from factory.data.trees import FolderTree
 from factory.errors import Problems
 from tests.exporting import made
 
@@ -58,6 +60,15 @@ def test_files_of_several_splits_are_not_mixed(tmp_path: Path) -> None:
     assert found(tmp_path, "validation") == found(tmp_path, "val") == ["val-0.tar"]
     assert found(tmp_path, "test") == ["test/0.tar"] and found(tmp_path, "odd")
     assert "no file is of `split: dev2`; there is odd (1 file)" in problem(tmp_path, "dev2")
+
+
+def test_splits_have_the_names_that_people_give_them(tmp_path: Path) -> None:
+    touch(tmp_path, "labelled-0.tar", "eval-0.tar", "trainval-0.tar")
+    assert found(tmp_path, "labelled") == found(tmp_path, "train") == ["labelled-0.tar"]
+    assert found(tmp_path, "test") == ["eval-0.tar"]
+    assert found(tmp_path, "trainval") == ["trainval-0.tar"]
+    (candidate,) = recognition.candidates(FolderTree(str(tmp_path)), str(tmp_path))
+    assert list(candidate.splits) == ["test", "train", "trainval"], "each of which is found"
 
 
 def test_words_within_names_are_no_splits(tmp_path: Path) -> None:

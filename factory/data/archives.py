@@ -1,5 +1,7 @@
-"""A .zip archive on a disk or in a store, read in place: only the bytes that are asked for."""
+"""A .zip archive on a disk or in a store, read in place: only the bytes that are asked for. Others
+are known by their endings, and are told with the command that unpacks them."""
 
+import shlex
 import zipfile
 import zlib
 from pathlib import PurePosixPath
@@ -15,6 +17,16 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MADE_ON_WINDOWS = 0
 _HEADER = 30 + 2**10
 """The bytes before a member's data, besides its name: if they are more, they are read apart."""
+_UNPACKING = {
+    ".zip": "python -m zipfile -e {file} {folder}",
+    **dict.fromkeys(
+        (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"),
+        "mkdir {folder} && tar -xf {file} -C {folder}",
+    ),
+    ".7z": "7z x {file} -o{folder}",
+    ".rar": "mkdir {folder} && unrar x {file} {folder}",
+}
+"""The ending of an archive -> the command that unpacks it into a folder beside it."""
 
 
 class Archive:
@@ -85,6 +97,22 @@ def split(url: str) -> tuple[str, str] | None:
         if part.lower().endswith(_ENDING) and storage.is_file(path):
             return path, "/".join(parts[i:])
     return None
+
+
+def is_packed(name: str) -> bool:
+    """True for the names of archives of all kinds."""
+    return name.lower().endswith(tuple(_UNPACKING))
+
+
+def how_to_unpack(url: str) -> str:
+    """Two sentences: how to unpack an archive of any kind, and that its folder is to be named."""
+    ending = max((end for end in _UNPACKING if url.lower().endswith(end)), key=len)
+    is_local = storage.is_local(url)
+    file = url if is_local else storage.name_of(url)
+    folder = file[: -len(ending)]
+    command = _UNPACKING[ending].format(file=shlex.quote(file), folder=shlex.quote(folder))
+    unpack = "Unpack it" if is_local else "Download it, and unpack it"
+    return f"{unpack} by `{command}`. Then name the folder: `url: {folder}`."
 
 
 def open_archive(url: str) -> Archive:

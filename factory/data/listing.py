@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from factory import storage
+from factory.data import archives
 from factory.data.patterns import ImagePattern, parse_images
 from factory.errors import Problems, some
 
@@ -163,7 +164,14 @@ def what_is_missing(listing: Listing, part: str) -> str:
         missing += f", but links to folders, which are not followed: {some(links)}"
     elif listing.missed or listing.others:
         missing += f", but {by_ending(listing.missed + listing.others)}, which are not read"
-    return f"{listing.folder}: {missing}."
+    return f"{listing.folder}: {missing}.{advice_on_archives(listing.others)}"
+
+
+def advice_on_archives(names: Iterable[str]) -> str:
+    """A sentence on the archives among files of which none is read; empty without any. Tars are
+    those of another kind."""
+    packed = [name for name in names if archives.is_packed(name) and not name.endswith(".tar")]
+    return f" Unpack the archives among them: {some(packed)}." if packed else ""
 
 
 def no_match(files: Listing, key: str, pattern: str) -> str:

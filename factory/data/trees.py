@@ -70,6 +70,12 @@ def open_tree(url: str) -> Tree:
     if found := archives.split(url):
         archive_url, below = found
         return _archive_tree(url, archives.open_archive(archive_url), below)
+    if archives.is_packed(url) and storage.is_file(url):
+        of_tars = " Tars of images are read in place by `kind: webdataset`."
+        raise UserError(
+            f"{url}: is an archive that is not read in place. {archives.how_to_unpack(url)}"
+            f"{of_tars if url.lower().endswith('.tar') else ''}"
+        )
     if storage.is_local(url) and os.path.isfile(url):
         raise UserError(f"{url}: is a file. Name the folder that holds it, or a .zip archive.")
     return FolderTree(url)

@@ -2,6 +2,9 @@
 
 import io
 import itertools
+import re
+import subprocess
+import tarfile
 import tracemalloc
 import unicodedata
 import zipfile
@@ -16,7 +19,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from factory import storage
 from factory.data import loading, trees
-from factory.errors import UnreadableImage, UserError
+from factory.data.kinds import resolving
+from factory.errors import Problems, UnreadableImage, UserError
 from factory.png import encode_png
 from tests.data.inputs import encoded, flat, folder, only_problem, pairs, put
 from tests.folders import contents
@@ -310,6 +314,36 @@ def test_another_file_is_no_tree(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)))
     problem = only_problem(folder(tmp_path / "a.png"), labelled=False)
     assert "a.png: is a file. Name the folder that holds it, or a .zip archive." in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("my photos.tar.gz", "w:gz"), ("a.TAR", "w"), ("a.b.tar.xz", "w:xz")]
+)
+def test_an_archive_of_another_kind_is_told_with_the_command_that_unpacks_it(
+    name: str, mode: Literal["w", "w:gz", "w:xz"], tmp_path: Path
+) -> None:
+    png = encode_png(flat(1))
+    with tarfile.open(tmp_path / name, mode) as archive:
+        info = tarfile.TarInfo("a.png")
+        info.size = len(png)
+        archive.addfile(info, io.BytesIO(png))
+    problem = only_problem(folder(tmp_path / name), labelled=False)
+    assert "is an archive that is not read in place. Unpack it by `mkdir" in problem
+    assert ("kind: webdataset" in problem) == (name == "a.TAR")
+    command, place = re.findall("`(mkdir [^`]*|url: [^`]*)`", problem)
+    subprocess.run(["bash", "-c", command], check=True)
+    assert loading.read_images(folder(place.removeprefix("url: ")), 8).shape == (1, 8, 8, 3)
+
+
+def test_archives_among_other_files_are_told(tmp_path: Path) -> None:
+    put(tmp_path, a_rar=b"x", b_7z=b"x", c_txt=b"x")
+    assert "Unpack it by `7z x" in only_problem(folder(tmp_path / "b.7z"), labelled=False)
+    assert "unrar x" in only_problem(folder(tmp_path / "a.rar"), labelled=False)
+    problem = only_problem(folder(tmp_path), labelled=False)
+    assert "Unpack the archives among them: a.rar, b.7z." in problem
+    problems = Problems()
+    assert resolving.recognise(str(tmp_path), problems) is None
+    assert "Unpack the archives among them: a.rar, b.7z." in problems.found[0]
 
 
 def test_a_folder_whose_name_ends_like_an_archive_is_a_folder(tmp_path: Path) -> None:

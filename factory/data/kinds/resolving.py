@@ -302,8 +302,9 @@ def _one_class(keys: Mapping[str, Any], sample: "MaskSample") -> str:
 
 
 def _nothing_known(tree: "Tree", url: str) -> str:
-    there = listing.by_ending(tree.names())
+    names = tree.names()
+    there, advice = listing.by_ending(names), listing.advice_on_archives(names)
     if not tree.is_there(""):
         return f"{url}: no such folder. Check the path."
     holds = f"holds {there}, and" if there else "is empty:"
-    return f"{url}: {holds} no images that are read. What is read: {listing.ENDINGS}."
+    return f"{url}: {holds} no images that are read.{advice} What is read: {listing.ENDINGS}."

@@ -73,10 +73,10 @@ def expanded(pattern: str) -> Iterator[str]:
 
 def _files(url: str, ending: str, problems: Problems) -> ShardFiles | None:
     """The files that a URL means, of all splits."""
-    if archives.split(url):
+    if found := archives.split(url):
         problems.add(
-            f"{url}: {ending} files are not read inside a .zip archive. Unpack it, and name the "
-            "folder in `url:`."
+            f"{url}: {ending} files are not read inside a .zip archive, as no part of a packed "
+            f"file is at hand. {archives.how_to_unpack(found[0])}"
         )
         return None
     above, _, name = url.rpartition("/")

@@ -1,5 +1,10 @@
 """Claims about files that hold many images: which of them a url and a split mean."""
 
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -86,8 +91,13 @@ def test_what_a_folder_without_such_files_holds_is_told(tmp_path: Path) -> None:
 def test_archives_are_refused_since_a_file_in_them_cannot_be_read_by_ranges(
     tmp_path: Path,
 ) -> None:
-    touch(tmp_path, "a.zip")
-    assert "Unpack it, and name the folder in `url:`" in problem(tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("train/a.tar", b"x")
+    told = problem(tmp_path / "a.zip" / "train")
+    assert f"Then name the folder: `url: {tmp_path}/a`." in told
+    (command,) = re.findall("`python -m ([^`]*)`", told)
+    subprocess.run([sys.executable, "-m", *shlex.split(command)], check=True)
+    assert (tmp_path / "a/train/a.tar").read_bytes() == b"x"
 
 
 def test_a_dataset_of_ours_is_read_if_it_is_finished_and_of_this_kind(tmp_path: Path) -> None:

@@ -204,12 +204,13 @@ class _Dataset:
         """Faults of the shards that have a receipt."""
 
         def check(receipt: Receipt) -> list[Finding]:
-            found = self._faults(receipt, level)
+            found, read = self._faults(receipt, level)
             if plan.format == "png":
                 # The hashes of its masks are in a table, which has to be whole to be asked.
                 found = found or self._masks_at_fault(receipt, level)
             if not found and level == "decode":
-                found = self._not_as_measured(plan, receipt)
+                what = _difference(plan, receipt, read, self.folder.read_bytes)
+                found = {receipt.path: what} if what else {}
             return [Finding(name, what, receipt.shard) for name, what in found.items()]
 
         with ThreadPoolExecutor(NUM_READERS) as pool:
@@ -232,15 +233,27 @@ class _Dataset:
         except DamagedShard:
             return []
 
-    def _faults(self, receipt: Receipt, level: Level) -> dict[str, str]:
-        """What is wrong with the files of a shard, by name; one that is decoded alone is not hashed
-        before."""
-        is_hashed = level == "hash" or (level == "decode" and len(receipt.paths) > 1)
-        found = {}
+    def _faults(self, receipt: Receipt, level: Level) -> tuple[dict[str, str], dict[str, bytes]]:
+        """What is wrong with the files of a shard, by name; and the bytes of those that are to be
+        decoded, each of which is read once.
+
+        Of several files their hashes tell which one is altered; of one, what it holds tells more.
+        """
+        found, read = {}, {}
+        is_hashed = level == "hash"
         for file in receipt.files:
-            if what := self._fault(file.path, file.bytes, file.sha256 if is_hashed else None):
+            what = self._fault(file.path, file.bytes, file.sha256 if is_hashed else None)
+            if what is None and level == "decode":
+                data = self._read(file.path)
+                if isinstance(data, Finding):
+                    what = data.what
+                elif len(receipt.paths) > 1:
+                    what = _unlike(sha256(data), file.sha256)
+                if isinstance(data, bytes):
+                    read[file.path] = data
+            if what is not None:
                 found[file.path] = what
-        return found
+        return found, read
 
     def _fault(self, name: str, num_bytes: int, wanted: str | None) -> str | None:
         """Returns what is wrong with a file; None if nothing is. wanted: its sha256, if asked."""
@@ -254,16 +267,7 @@ class _Dataset:
         digest = self._sha256(name)
         if isinstance(digest, Finding):
             return digest.what
-        return None if digest == wanted else f"altered: sha256 is {digest}"
-
-    def _not_as_measured(self, plan: Plan, receipt: Receipt) -> dict[str, str]:
-        """What is wrong with the files of a shard whose sizes are right, by name."""
-        read = {path: self._read(path) for path in receipt.paths}
-        if lost := {name: data.what for name, data in read.items() if isinstance(data, Finding)}:
-            return lost
-        files = {name: data for name, data in read.items() if isinstance(data, bytes)}
-        what = _difference(plan, receipt, files, self.folder.read_bytes)
-        return {receipt.path: what} if what else {}
+        return _unlike(digest, wanted)
 
     def unknown_files(
         self, plan: Plan, manifest: Manifest | None, receipts: Collection[Receipt]
@@ -322,6 +326,11 @@ def _attempt(name: str, read: Callable[[], T]) -> T | Finding:
         if storage.is_transient(error):
             raise
         return Finding(name, f"cannot be read: {storage.describe(error)}")
+
+
+def _unlike(digest: str, wanted: str) -> str | None:
+    """What is wrong with a file of this sha256; None if it is the wanted one."""
+    return None if digest == wanted else f"altered: sha256 is {digest}"
 
 
 def _difference(plan: Plan, receipt: Receipt, files: Mapping[str, bytes], read: Read) -> str | None:

@@ -71,6 +71,28 @@ def test_a_flipped_byte_is_found_at_the_level_that_looks_for_it(url, make_plan, 
     assert [finding.shard for finding in verify(url).findings] == [1]
 
 
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_decoding_reads_each_file_of_a_shard_once(
+    url, make_plan, write_dataset, monkeypatch, format
+):
+    plan = make_plan(format=format)
+    write_dataset(url, plan)
+    paths = {path for spec in plan.shards() for path in spec.paths}
+    read = []
+
+    def counting(function):
+        def count(self, name):
+            read.append(name)
+            return function(self, name)
+
+        return count
+
+    for name in ("read_bytes", "sha256_of"):
+        monkeypatch.setattr(storage.Folder, name, counting(getattr(storage.Folder, name)))
+    assert named(url, "decode") == {}
+    assert sorted(name for name in read if name in paths) == sorted(paths)
+
+
 def test_an_unfinished_dataset_is_looked_at_as_far_as_it_is(url, make_plan, make_samples):
     plan = make_plan()
     Ledger(url, plan).start("", {})

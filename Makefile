@@ -35,10 +35,10 @@ test: $(VENV)/.test
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 test-fast: $(VENV)/.test
-	$(BIN)/pytest --numprocesses 2 -m "not (slow or ray or chaos or cluster)"
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not (slow or ray or chaos or cluster)"
 
 coverage: $(VENV)/.test
-	$(BIN)/pytest --numprocesses 2 -m "not (slow or ray or chaos or cluster)" --cov
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not (slow or ray or chaos or cluster)" --cov
 
 RUNS ?= 1000
 

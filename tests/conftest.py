@@ -1,8 +1,10 @@
 """One Ray instance for all tests, tiny models for any of them, and no way off this machine."""
 
 import gc
+import itertools
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,9 @@ from factory.shards.plan import Plan
 from tests import isolation, s3, tiny
 from tests.ray_processes import processes
 
+TESTS = Path(__file__).parent
+_NUMBERS = itertools.count()
+
 # Tiny tensors gain nothing from threads, and lose much on a busy machine.
 torch.set_num_threads(1)
 
@@ -35,16 +40,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, one of them has all those that need Ray."""
+    """Where several processes share the tests, one of them has all those that need Ray, and begins
+    with them, as they take longest; the others share the folders, so that what a folder's tests
+    import and make for each other is imported and made once."""
     for item in items:
+        below = item.path.relative_to(TESTS).parts[0]
         if "ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
-        if item.path.parent.name == "chaos":
+        if below == "chaos":
             item.add_marker(pytest.mark.chaos)
-        if item.path.parent.name == "gpu":
+        if below == "gpu":
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        item.add_marker(pytest.mark.xdist_group("ray" if _needs_ray(item) else below))
+    items.sort(key=lambda item: not _needs_ray(item))
+
+
+def _needs_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("ray") is not None
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -75,6 +87,14 @@ def isolated(request: pytest.FixtureRequest) -> Iterator[None]:
     with isolation.WATCH.during() as refused:
         yield
     assert not refused, refused
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder, as pytest's own fixture makes it, which looks through those of all tests
+    before for the next free number."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}{next(_NUMBERS)}", numbered=False)
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +161,24 @@ def told() -> Iterator[list[str]]:
     with heard(lines.append):
         yield lines
     LOGGER.setLevel(level)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Grows by what any logger of this process takes; the root's level is put back afterwards."""
+    handler, lines = logging.Handler(), list[str]()
+    # Of pytest's own caplog, all tests would pay the price.
+    handler.emit = lambda record: lines.append(handler.format(record))
+    names = logging.root.manager.loggerDict
+    loggers = [logging.root, *(logging.getLogger(name) for name in names)]
+    loggers = [each for each in loggers if each is logging.root or not each.propagate]
+    level = logging.root.level
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield lines
+    for logger in loggers:
+        logger.removeHandler(handler)
+    logging.root.setLevel(level)
 
 
 @pytest.fixture

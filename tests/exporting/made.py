@@ -13,6 +13,7 @@ from factory.shards.plan import Plan
 from factory.shards.receipts import Circumstances
 from factory.shards.schema import Sample, sample_key
 from factory.shards.verification import TEMPORARY
+from tests import kept
 
 HEIGHT, WIDTH = 13, 17
 NAMES = ("background", "cat: 'big'", "nuclei ä", "line")
@@ -53,14 +54,19 @@ def write(
         "recipe": {"seed": 0},
     }
     plan = Plan(**{**fields, **changes})
+    samples = [draw(i, *size) for i in range(num)]
+    what = ("exporting", plan.model_dump_json(), str(size))
+    kept.lay_down(url, what, lambda url: _write(url, plan, samples))
+    return samples
+
+
+def _write(url: str, plan: Plan, samples: list[Sample]) -> None:
     ledger = Ledger(url, plan)
     ledger.start("generate: {license: cc0-1.0}\n", {"python": "3"})
-    samples = [draw(i, *size) for i in range(num)]
     for spec in plan.shards():
         files = pack(plan, spec, list(map(plan.encode_sample, samples[spec.start : spec.stop])))
         ledger.publish(spec, files, Circumstances(seconds=0.5, host="here"))
     ledger.finish("A test.", "cc0-1.0")
-    return samples
 
 
 def contents(url: str) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from factory.shards.ledger import Ledger
 from factory.shards.plan import Plan
 from factory.shards.receipts import Circumstances
 from factory.shards.schema import Sample, sample_key
+from tests import kept
 
 
 def draw(index: int) -> Sample:
@@ -49,12 +50,16 @@ def make_dataset(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[...
 
     def make(license: str = "cc0-1.0", description: str = "A test.", **changes: object) -> str:
         plan, url = make_plan(**changes), str(tmp_path / "dataset")
-        Ledger(url, plan).start("generate: {}\n", {"python": "3"})
-        for spec in plan.shards():
-            data = plan.encode([draw(i) for i in range(spec.start, spec.stop)])
-            circumstances = Circumstances(seconds=1.0, host="here")
-            Ledger(url, plan).publish(spec, {spec.path: data}, circumstances)
-        Ledger(url, plan).finish(description, license)
+
+        def write(url: str) -> None:
+            Ledger(url, plan).start("generate: {}\n", {"python": "3"})
+            for spec in plan.shards():
+                data = plan.encode([draw(i) for i in range(spec.start, spec.stop)])
+                circumstances = Circumstances(seconds=1.0, host="here")
+                Ledger(url, plan).publish(spec, {spec.path: data}, circumstances)
+            Ledger(url, plan).finish(description, license)
+
+        kept.lay_down(url, ("security", plan.model_dump_json(), license, description), write)
         return url
 
     return make

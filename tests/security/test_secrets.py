@@ -63,15 +63,13 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def heard(
-    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> Iterator[Callable[[], str]]:
+def heard(capfd: pytest.CaptureFixture[str], logged: list[str]) -> Iterator[Callable[[], str]]:
     """Returns a function that gives what was printed and logged since its last call."""
-    caplog.set_level(logging.DEBUG)
+    logging.root.setLevel(logging.DEBUG)
 
     def listen() -> str:
         printed = capfd.readouterr()
-        return printed.out + printed.err + caplog.text
+        return "\n".join([printed.out, printed.err, *logged])
 
     yield listen
 

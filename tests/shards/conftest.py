@@ -10,6 +10,7 @@ from factory.shards.packing import pack
 from factory.shards.plan import Plan
 from factory.shards.receipts import Circumstances
 from factory.shards.schema import EncodedSample, Sample, encode_sample, sample_key
+from tests import kept
 
 # Read when datasets is imported first.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -61,7 +62,9 @@ def make_plan() -> Callable[..., Plan]:
 
 
 @pytest.fixture
-def write_dataset(make_samples) -> Callable[[str, Plan], None]:
+def write_anew(make_samples) -> Callable[[str, Plan], None]:
+    """Writes a finished dataset, all of it by the ledger."""
+
     def write(url: str, plan: Plan) -> None:
         Ledger(url, plan).start("num: 7\n", {"python": "3"})
         for spec in plan.shards():
@@ -69,6 +72,16 @@ def write_dataset(make_samples) -> Callable[[str, Plan], None]:
             files = pack(plan, spec, list(map(plan.encode_sample, samples)))
             Ledger(url, plan).publish(spec, files, Circumstances(seconds=0.5, host="here"))
         Ledger(url, plan).finish("A test.", "cc0-1.0")
+
+    return write
+
+
+@pytest.fixture
+def write_dataset(write_anew) -> Callable[[str, Plan], None]:
+    """Writes a finished dataset; a copy, where this process has written the same one before."""
+
+    def write(url: str, plan: Plan) -> None:
+        kept.lay_down(url, ("shards", plan.model_dump_json()), lambda url: write_anew(url, plan))
 
     return write
 

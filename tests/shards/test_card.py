@@ -23,7 +23,7 @@ def test_the_hubs_own_parser_reads_what_the_card_says(tmp_path, make_plan, write
 
 
 def test_the_counts_of_the_splits_are_those_that_datasets_finds(
-    tmp_path, make_plan, write_dataset, monkeypatch, caplog
+    tmp_path, make_plan, write_dataset, monkeypatch, logged
 ):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     import datasets
@@ -32,4 +32,4 @@ def test_the_counts_of_the_splits_are_those_that_datasets_finds(
     options = {"cache_dir": str(tmp_path / "cache"), "verification_mode": "all_checks"}
     loaded = datasets.load_dataset(str(tmp_path / "out"), **options)
     assert {name: len(rows) for name, rows in loaded.items()} == {"train": 7}
-    assert caplog.messages == []
+    assert logged == []

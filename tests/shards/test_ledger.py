@@ -309,8 +309,8 @@ def test_a_damaged_extension_is_refused_by_name(url, plan, content):
         read_plan(url)
 
 
-def test_a_lost_plan_of_a_finished_dataset_asks_for_a_repair(url, plan, write_dataset):
-    write_dataset(url, plan)
+def test_a_lost_plan_of_a_finished_dataset_asks_for_a_repair(url, plan, write_anew):
+    write_anew(url, plan)
     storage.remove(f"{url}/_factory/run.json")
     with pytest.raises(UserError, match="factory repair"):
         resolve(url, plan)
@@ -623,9 +623,9 @@ def test_a_failure_while_encoding_leaves_nothing(url, plan, make_samples):
 
 
 @pytest.mark.parametrize("format", ["parquet", "webdataset"])
-def test_a_finished_dataset_has_everything(url, make_plan, write_dataset, format):
+def test_a_finished_dataset_has_everything(url, make_plan, write_anew, format):
     plan = make_plan(format=format)
-    write_dataset(url, plan)
+    write_anew(url, plan)
     written = files(url)
     assert set(written) >= {
         "/README.md",
@@ -655,18 +655,18 @@ def test_a_finished_dataset_has_everything(url, make_plan, write_dataset, format
     assert json.loads(written["/palette.json"])[1] == [255, 0, 0]
 
 
-def test_success_comes_last(url, plan, write_dataset, monkeypatch):
+def test_success_comes_last(url, plan, write_anew, monkeypatch):
     written = []
     original = storage.write
     monkeypatch.setattr(
         storage_files, "write", lambda file, data: (original(file, data), written.append(file))
     )
-    write_dataset(url, plan)
+    write_anew(url, plan)
     assert written[-1] == f"{url}/_SUCCESS" and len(written) == 6
 
 
-def test_finishing_again_changes_nothing(url, plan, write_dataset):
-    write_dataset(url, plan)
+def test_finishing_again_changes_nothing(url, plan, write_anew):
+    write_anew(url, plan)
     before = files(url)
     finish(url, plan, "A test.", "cc0-1.0")
     assert files(url) == before
@@ -703,8 +703,8 @@ def test_a_place_without_a_dataset_is_told_so(url):
             read(url)
 
 
-def test_an_altered_manifest_is_noticed(url, plan, write_dataset):
-    write_dataset(url, plan)
+def test_an_altered_manifest_is_noticed(url, plan, write_anew):
+    write_anew(url, plan)
     name = f"{url}/_factory/manifest.json"
     content = json.loads(storage.read_bytes(name))
     content["receipts"][0]["sha256"] = "0" * 64

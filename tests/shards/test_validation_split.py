@@ -207,13 +207,13 @@ def test_unfinished_data_of_which_nothing_is_of_a_split_is_told_so(tmp_path, mak
 @pytest.mark.slow
 @pytest.mark.parametrize("streaming", [False, True])
 def test_datasets_finds_both_splits_with_the_same_pixels(
-    url, plan, streaming, make_samples, monkeypatch, tmp_path, caplog
+    url, plan, streaming, make_samples, monkeypatch, tmp_path, logged
 ):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     import datasets
 
     loaded = datasets.load_dataset(url, streaming=streaming, cache_dir=str(tmp_path / "cache"))
-    assert set(loaded) == {"train", "validation"} and caplog.messages == []
+    assert set(loaded) == {"train", "validation"} and logged == []
     names = ("key", "image", "mask")
     if plan.format == "webdataset":
         names = ("__key__", "image.png", "mask.png")

@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -21,6 +22,17 @@ _MIN_PARTS = 4
 _MAX_OF_ONE = 4
 """The most pictures of a folder that is that of one image and its masks."""
 _NUMBER = re.compile("[0-9]+")
+_FIRST_WORD, _LAST_WORD = re.compile("^[A-Za-z]+[^0-9A-Za-z]"), re.compile("[^0-9A-Za-z][A-Za-z]+$")
+_MIN_SHARE = 0.2
+"""The least share of names that have a first or a last word, for it to be tried."""
+
+_WORDS = {
+    *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
+    *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
+    *("ann", "anns", "anno", "annos", "trimap", "trimaps", "matte", "mattes", "instance"),
+    *("instances", "parsing"),
+}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 class Form(NamedTuple):
@@ -67,13 +79,28 @@ class _Images:
 
 
 def decorations(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields what may stand before and behind the core of all images' names, the least first."""
+    """Yields what may stand before and behind the core of images' names, the least first: what all
+    of them have, then words that many have and that say no mask."""
     stems = [PurePosixPath(name).stem for name in names]
     before = common_start(stems).rstrip("0123456789")
     behind = common_start([stem[::-1] for stem in stems])[::-1]
     last = [found.start() for found in re.finditer("[^0-9A-Za-z]", behind)][-1:]
     short = behind[last[0] :] if last else ""
-    yield from dict.fromkeys([("", ""), ("", short), (before, ""), (before, short)])
+    yield from (of_all := dict.fromkeys([("", ""), ("", short), (before, ""), (before, short)]))
+    words: Counter[tuple[str, str]] = Counter()
+    for stem in stems:
+        words.update((found, "") for found in _FIRST_WORD.findall(stem))
+        words.update(("", found) for found in _LAST_WORD.findall(stem))
+    for pair, num in words.most_common():
+        if num >= _MIN_SHARE * len(stems) and not mask_word("".join(pair)) and pair not in of_all:
+            yield pair
+
+
+@lru_cache(maxsize=2**16)
+def mask_word(text: str) -> str:
+    """The first word of a name that says mask, in lower case; "" if none does."""
+    words = (word.lower() for word in _WORD.findall(text))
+    return next((w for w in words if w in _WORDS or w.endswith(("mask", "masks"))), "")
 
 
 def common_start(texts: Sequence[str]) -> str:
@@ -98,6 +125,8 @@ def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> li
         folder, _, file = name.rpartition("/")
         stem = os.path.splitext(file)[0]
         core = stem[len(before) : len(stem) - len(behind)]
+        if not core or f"{before}{core}{behind}" != stem:
+            continue
         image = _Image(images.path(name), folder, file)
         known.paths.add(image.path)
         known.by_core[core].append(image)

@@ -1,8 +1,6 @@
-"""Which pictures look like masks, of few flat colours, and which names say mask, label or gt."""
+"""Which pictures look like masks: those of few flat colours."""
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -14,20 +12,6 @@ MAX_COLORS = 64
 """A picture with more colours than this is no mask."""
 _NUM_TOP, _TOP_SHARE = 4, 0.95
 _NUM_LOOKED_INTO = 6
-_WORDS = {
-    *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
-    *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
-    *("ann", "anns", "anno", "annos", "trimap", "trimaps", "matte", "mattes", "instance"),
-    *("instances", "parsing"),
-}
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
-
-@lru_cache(maxsize=2**16)
-def mask_word(text: str) -> str:
-    """The first word of a name that says mask, in lower case; "" if none does."""
-    words = (word.lower() for word in _WORD.findall(text))
-    return next((w for w in words if w in _WORDS or w.endswith(("mask", "masks"))), "")
 
 
 def looks_like_mask(data: bytes) -> bool:

@@ -1,14 +1,17 @@
 """Sections that read images and masks: in folders of usual names, or beside each other."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from factory.data import mask_looks, pairing_hints
+from factory.data import mask_forms, mask_looks, pairing_hints
 from factory.data.candidates import SPLITS, Candidate, Files
 from factory.data.listing import Listing
-from factory.data.patterns import parse_images, parse_masks
+from factory.data.pairing_hints import Hint
+from factory.data.patterns import parse_images
+from factory.data.split_folders import by_split, narrowed, translated
 from factory.data.split_lists import listed_splits
 
 _IMAGES = (
@@ -32,9 +35,83 @@ _MASKS = (
     ),
 )
 """Usual names of folders, in lower case, the likeliest ones first."""
+_MAX_TRIED = 6
+"""The most ways of pairing whose masks are looked into."""
 
 
-def in_folders(files: Files) -> Iterator[Candidate]:
+def found_in(files: Files) -> list[Candidate]:
+    """The sections that read images and masks of a tree; several where nothing tells which."""
+    found = list(_in_folders(files))
+    if len(found) == 1 and found[0].splits:
+        return found
+    if len(found) > 1:
+        of_splits = _by_split(files)
+        if of_splits and of_splits.splits:
+            return [of_splits]
+        are_parts = _are_numbered([candidate.keys["url"] for candidate in found])
+        return (list(_beside(files)) or found) if are_parts else found
+    found = found or list(_beside(files))
+    if len(found) == 1 and found[0].splits:
+        return found
+    of_splits = _by_split(files)
+    if of_splits is None or (found and not of_splits.splits and _is_whole(found[0])):
+        return found
+    return [of_splits]
+
+
+def _is_whole(candidate: Candidate) -> bool:
+    return "unpaired" not in candidate.keys
+
+
+def _are_numbered(urls: Sequence[str]) -> bool:
+    """True of folders that are called alike but for a number, or of more than two: parts of one
+    dataset."""
+    return len(urls) > 2 or len({re.sub("[0-9]+", "", url) for url in urls}) == 1
+
+
+def _by_split(files: Files) -> Candidate | None:
+    """Images and masks in folders of several splits, paired alike in each; of one alone where the
+    others have no masks, and None where none has."""
+    words = by_split(files.pictures)
+    if len(words) < 2:
+        return None
+    found: dict[str, dict[str, str]] = {}
+    for word in sorted(words, key=lambda word: (*SPLITS, word.lower()).index(word.lower())):
+        others = [translated(keys, other, word) for other, keys in found.items()][:1]
+        if keys := _first_that_pairs(files, words[word], others):
+            found[word] = keys
+    keys = {"kind": "pairs", "url": files.url}
+    if len(found) < 2:
+        return Candidate({**keys, **only}) if (only := next(iter(found.values()), None)) else None
+    splits = {re.sub("[^a-z]", "", word.lower()): own for word, own in found.items()}
+    return Candidate(keys, splits, needs_split=True)
+
+
+def _first_that_pairs(
+    files: Files, pictures: Sequence[str], known: Sequence[Mapping[str, str]]
+) -> dict[str, str] | None:
+    """The first keys that pair images of a split, and mean none of others; None if none do.
+
+    known: keys to try before those that the names suggest.
+    """
+    listing = Listing(files.tree, "", tuple(pictures))
+    likely = [hint for keys in known if (hint := _tried(files, pictures, keys))]
+    for hint in [*likely, *pairing_hints.find_all(listing, True, pictures)][:_MAX_TRIED]:
+        found = _tried(files, files.pictures, narrowed(hint.keys, hint.paired, hint.masks))
+        if found and {*found.paired} == {*hint.paired} and _are_masks(files, found):
+            return {**found.keys}
+    return None
+
+
+def _tried(files: Files, pictures: Sequence[str], keys: Mapping[str, str]) -> Hint | None:
+    """What keys pair of pictures; None if that is too little."""
+    below = parse_images(keys["images"]).below
+    start = f"{below}/" if below else ""
+    names = tuple(name[len(start) :] for name in pictures if name.startswith(start))
+    return pairing_hints.tried(Listing(files.tree, below, names), pictures, keys)
+
+
+def _in_folders(files: Files) -> Iterator[Candidate]:
     """Folders of images and folders of masks, under usual names."""
     places: dict[str, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
     folders = sorted({name.rpartition("/")[0] for name in files.pictures} - {""})
@@ -125,25 +202,26 @@ def _inner_splits(images: str, masks: str, names: Sequence[str]) -> dict[str, di
     }
 
 
-def beside(files: Files) -> Iterator[Candidate]:
+def _beside(files: Files) -> Iterator[Candidate]:
     """Masks that a word in their names tells from the images beside them."""
     if len(files.pictures) < 2:
         return
     listing = Listing(files.tree, "", tuple(files.pictures))
-    hint = pairing_hints.find(listing, True, files.pictures)
+    hints = pairing_hints.find_all(listing, True, files.pictures)[:_MAX_TRIED]
+    hint = next((hint for hint in hints if _are_masks(files, hint)), None)
     if hint is None:
         return
+    if not hint.is_whole:
+        inner = _tried(files, files.pictures, narrowed(hint.keys, hint.paired, hint.masks))
+        hint = inner if inner and inner.is_whole and {*inner.paired} == {*hint.paired} else hint
     keys = {"kind": "pairs", "url": files.url, **hint.keys}
-    if _are_masks(files, keys):
-        splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(files, keys)
-        yield Candidate(keys, splits)
+    splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(hint)
+    yield Candidate(keys, splits)
 
 
-def _splits_of_patterns(files: Files, keys: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _splits_of_patterns(hint: Hint) -> dict[str, dict[str, str]]:
     """The splits that are the first folders of the images: train/a.png, train/a_mask.png."""
-    images, masks = keys["images"], keys["masks"]
-    pattern, of_masks = parse_images(images), parse_masks(masks)
-    meant = [name for name in files.pictures if pattern.means(name) and not of_masks.means(name)]
+    images, masks, meant = hint.keys["images"], hint.keys["masks"], hint.paired
     tops = sorted({name.partition("/")[0] for name in meant if "/" in name})
     if len(tops) < 2 or not {top.lower() for top in tops} <= set(SPLITS):
         return {}
@@ -160,16 +238,16 @@ def _splits_of_patterns(files: Files, keys: Mapping[str, Any]) -> dict[str, dict
     }
 
 
-def _are_masks(files: Files, keys: Mapping[str, Any]) -> bool:
-    """True if most of what a pattern takes for masks look like such, and not rather the images of
-    other pictures that it leaves out: then masks of one class were paired with those of another."""
-    pattern = parse_images(keys["images"])
-    masks = {*filter(parse_masks(keys["masks"]).means, files.pictures)}
-    images = [n for n in files.pictures if pattern.means(n) and n not in masks]
-    if not _look_like_masks(files, sorted(masks)):
+def _are_masks(files: Files, hint: Hint) -> bool:
+    """True if most of what is taken for masks looks like such, and not rather the images of other
+    pictures that are left out: then masks of one class were paired with those of another."""
+    if not _look_like_masks(files, sorted(hint.masks)):
         return False
-    rest = sorted({*files.pictures} - {*images} - masks)
-    return not rest or not _look_like_masks(files, images) or _look_like_masks(files, rest)
+    if not _look_like_masks(files, hint.paired):
+        return True
+    rest = sorted({*files.pictures} - {*hint.paired, *hint.masks})
+    says_mask = any(map(mask_forms.mask_word, hint.keys["masks"].split("/")))
+    return _look_like_masks(files, rest) if rest else says_mask
 
 
 def _look_like_masks(files: Files, names: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ another folder, or with leading zeros. Which it is follows from the names alone
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -17,11 +18,17 @@ from factory.data.patterns import parse_images, parse_masks
 from factory.errors import counted, some
 
 _MIN_PAIRED = 0.5
-"""The least share of the images that a pattern must pair to be proposed."""
+"""The least share of the images that a pattern must pair to be proposed; where it says mask, of the
+masks: images with one may be few among others."""
 _MAX_SHOWN = 90
 """The most characters of the names that are told to be left out: people have to read the rest."""
 _LIKELY = ("mask", "segmentation", "seg", "trainids", "labelids", "label", "gt", "annotation")
 """Words in the names of masks; where an image has several masks, the likeliest ends first."""
+
+_OF_CLASSES = {"semantic", "class", "classes", "trainids", "labelids"}
+_OF_OBJECTS = {"instance", "instances", "instanceids", "object", "objects", "panoptic"}
+_TO_LOOK_AT = {"color", "colors", "colormap", "colormaps", "rgb", "human", "overlay", "overlays"}
+"""Words in the names of folders and files of masks of one image, of which one kind is used."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,20 @@ class Hint:
 
     keys: Mapping[str, str]
     """`masks`, and `images` and `unpaired` where they are needed."""
-    num_paired: int
+    paired: Sequence[str]
+    """Images with a mask, as names of the tree."""
+    masks: Sequence[str]
+    """Their masks."""
     left: Sequence[str] = ()
     """Images without a mask, masks without an image, and other pictures of the images' folder, as
     names of the tree."""
     unused: Sequence[str] = ()
     """Other pictures of the masks' folder."""
+
+    @property
+    def num_paired(self) -> int:
+        """The number of images with a mask."""
+        return len(self.paired)
 
     @property
     def is_whole(self) -> bool:
@@ -62,32 +77,43 @@ class Hint:
 
 
 def find(images: Listing, with_images: bool, paths: Sequence[str]) -> Hint | None:
-    """The keys that would pair images with masks, None if nothing is found.
+    """The keys that would pair images with masks, None if nothing is found; see `find_all`."""
+    return next(iter(find_all(images, with_images, paths)), None)
+
+
+def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[Hint]:
+    """The keys that would pair images with masks, the likeliest ones first.
 
     images: all below a folder; masks may be among them. with_images: whether the key for the images
     is needed in any case. paths: names of all pictures of the tree.
     """
-    best, rank = None, (0.0, False, 0)
+    found: list[tuple[tuple[float, bool, int, int], Hint]] = []
+    is_sure = False  # One pairs all, and says which are the masks.
     for before, behind in mask_forms.decorations(images.read):
         for form in mask_forms.forms(images, paths, before, behind):
             says_mask = any(word in form.text.lower() for word in _LIKELY)
-            if rank[:2] == (1, True) and form.is_general:
+            if is_sure and form.is_general:
                 continue  # A plainer one pairs all.
             if form.images and not says_mask:
                 continue  # Nothing tells which of the two is the mask.
             kind = next((i for i, w in enumerate(_LIKELY) if w in form.behind.lower()), 99)
             for keys in _keys(images, form, with_images, before, behind):
-                if rank[:2] == (1, True) and keys.get("images", "").endswith(".*"):
+                if is_sure and keys.get("images", "").endswith(".*"):
                     continue
-                hint = _tried(images, paths, keys)
-                if hint is None:
-                    continue
-                share = hint.num_paired / (hint.num_paired + len(hint.left))
-                if (share, says_mask, -kind) > rank:
-                    best, rank = hint, (share, says_mask, -kind)
-        if rank[:2] == (1, True):
+                if hint := tried(images, paths, keys, says_mask):
+                    share = hint.num_paired / (hint.num_paired + len(hint.left))
+                    found.append(((share, says_mask, _preference(form.text), -kind), hint))
+                    is_sure = is_sure or (share, says_mask) == (1, True)
+        if is_sure:
             break
-    return best
+    found.sort(key=lambda pair: pair[0], reverse=True)
+    return [hint for _, hint in found]
+
+
+def _preference(text: str) -> int:
+    """Higher for masks of classes than for those of objects, or of colours to look at."""
+    words = {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", text)}
+    return len(words & _OF_CLASSES) - bool(words & _OF_OBJECTS) - bool(words & _TO_LOOK_AT)
 
 
 def _keys(
@@ -115,8 +141,14 @@ def _image_texts(images: Listing, form: Form, before: str, behind: str) -> Itera
         yield "/".join(filter(None, (images.below, folders, f"{before}*{behind}{ending}")))
 
 
-def _tried(images: Listing, paths: Sequence[str], keys: Mapping[str, str]) -> Hint | None:
-    """What keys pair of all pictures; None if that is too little."""
+def tried(
+    images: Listing, paths: Sequence[str], keys: Mapping[str, str], says_mask: bool = False
+) -> Hint | None:
+    """What keys pair of all pictures; None if that is too little.
+
+    images, paths: as `find` takes them. says_mask: whether what is called a mask counts, and not
+    all images.
+    """
     try:
         image_pattern = parse_images(keys.get("images", images.below))
         mask_pattern = parse_masks(keys["masks"])
@@ -138,13 +170,16 @@ def _tried(images: Listing, paths: Sequence[str], keys: Mapping[str, str]) -> Hi
         and all(len(matches.images_of[mask.name]) == 1 for mask in own)
         and not pairing.is_own_mask(matches, name)
     ]
-    if len(paired) < max(1, _MIN_PAIRED * len(matches.images.read)):
+    num = len(matches.masks.read) if says_mask else len(matches.images.read)
+    if len(paired) < max(1, _MIN_PAIRED * num):
         return None
-    used = {images.path(name) for name in paired}
-    used |= {masks.path(mask.name) for name in paired for mask in masks_of[name]}
+    of_images = [images.path(name) for name in paired]
+    of_masks = [masks.path(mask.name) for name in paired for mask in masks_of[name]]
+    used = {*of_images, *of_masks}
     others = [*map(images.path, images.read), *map(masks.path, masks.read)]
     if matches.stray or len(masks_of) < len(matches.images.read):
         keys = {**keys, "unpaired": "skip"}
     left = [path for path in dict.fromkeys(others) if path not in used]
     beside = filter(lambda path: path not in used, map(masks.path, below))
-    return Hint(keys, len(paired), left, [path for path in beside if path not in left])
+    unused = [path for path in beside if path not in left]
+    return Hint(keys, of_images, of_masks, left, unused)

@@ -8,7 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from factory.data import drawn_candidates, mask_looks, pair_candidates, published_classes
+from factory.data import (
+    drawn_candidates,
+    mask_forms,
+    mask_looks,
+    pair_candidates,
+    published_classes,
+)
 from factory.data.candidates import Candidate, Files, split_of
 from factory.data.layouts import LAYOUTS
 from factory.data.listing import DATA, IMAGE_SUFFIXES, PICTURE_SUFFIXES, RUN, by_ending
@@ -53,8 +59,7 @@ def candidates(tree: Tree, url: str) -> list[Candidate]:
         _layouts,
         drawn_candidates.found_in,
         _arrays,
-        pair_candidates.in_folders,
-        pair_candidates.beside,
+        pair_candidates.found_in,
         _images,
     ):
         if found := list(find(files)):
@@ -152,7 +157,7 @@ def _are_all_masks(files: Files) -> bool:
     """True if a few pictures have few colours, most of them where all names say mask, else all."""
     share = mask_looks.share_of_masks(files.tree, files.pictures)
     parts = (name.rpartition(".")[0].split("/") for name in files.pictures)
-    return share == 1 or (share > 0.5 and all(any(map(mask_looks.mask_word, p)) for p in parts))
+    return share == 1 or (share > 0.5 and all(any(map(mask_forms.mask_word, p)) for p in parts))
 
 
 def _doubt(files: Files) -> str:

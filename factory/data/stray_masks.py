@@ -178,9 +178,9 @@ def _says_mask(name: str) -> str:
     """The first folder, or the end of the name, that says mask; "" if none does."""
     *folders, file = name.split("/")
     for i, folder in enumerate(folders):
-        if mask_looks.mask_word(folder):
+        if mask_forms.mask_word(folder):
             return f"{i} {folder}"
-    word = mask_looks.mask_word(os.path.splitext(file)[0])
+    word = mask_forms.mask_word(os.path.splitext(file)[0])
     return f"{len(folders)} *{word}" if word else ""
 
 

@@ -92,6 +92,8 @@ def _doubt_unused_folders(made: Draft) -> None:
     unused = [f for f in looking.unused_folders(place) if storage.join(place.url, f) not in taken]
     if unused:
         made.doubts.append(f"whether pictures below {place.url} are needed, too: {some(unused)}")
+    if rest := looking.unused_splits(place, list(made.sections.values())):
+        made.doubts.append(f"whether other splits of {place.url} are needed, too: {some(rest)}")
 
 
 def _doubt_other_files(made: Draft) -> None:

@@ -225,6 +225,19 @@ def unused_folders(place: Place) -> list[str]:
     return sorted({name.rpartition("/")[0] or "." for name in rest})
 
 
+def unused_splits(place: Place, sections: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The splits of a place of which none of the sections reads all, where each is read alone."""
+    candidate = place.candidate
+    if not candidate.needs_split:
+        return []
+    used = [
+        split
+        for split in candidate.splits
+        if any(candidate.of_split(split).items() <= section.items() for section in sections)
+    ]
+    return [split for split in candidate.splits if split not in used]
+
+
 def _pictures(place: Place) -> list[str]:
     return [n for n in place.tree.names() if n.lower().endswith(listing.IMAGE_SUFFIXES)]
 
@@ -235,12 +248,11 @@ def _used_folders(place: Place) -> list[str]:
     from factory.data.patterns import parse_images, parse_masks
 
     used = []
-    for keys in [place.candidate.of_split(split) for split in (None, *place.candidate.splits)]:
+    splits = [*place.candidate.splits, *([] if place.candidate.needs_split else [None])]
+    for keys in map(place.candidate.of_split, splits):
         inner = keys["url"].removeprefix(place.url).strip("/")
         if keys["kind"] != "pairs":
             return []
-        if place.candidate.needs_split and keys["url"] == place.url:
-            continue
         below = [parse_images(keys.get("images", "images")).below]
         below.append(parse_masks(keys.get("masks", "masks")).below)
         if keys.get("layout"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory.data.mask_looks import looks_like_mask, mask_word
+from factory.data.mask_looks import looks_like_mask
 from tests.data.inputs import encoded
 from tests.data.test_stray_masks import mask, photo
 
@@ -20,18 +20,3 @@ def test_a_mask_is_told_from_a_photograph(form: str) -> None:
 def test_instance_ids_in_16_bits_look_like_masks() -> None:
     ids = np.repeat(np.arange(64, dtype=np.uint16) * 1000, 64).reshape(64, 64)
     assert looks_like_mask(encoded(Image.fromarray(ids)))
-
-
-@pytest.mark.parametrize(
-    ("name", "word"),
-    [
-        ("images_png", ""),
-        ("masks_png", "masks"),
-        ("5_Labels_all", "labels"),
-        ("SegmentationClass", "segmentation"),
-        ("photomask", "photomask"),
-        ("unmasked", ""),
-    ],
-)
-def test_a_word_of_a_name_says_mask(name: str, word: str) -> None:
-    assert mask_word(name) == word

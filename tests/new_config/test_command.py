@@ -21,6 +21,8 @@ from factory.png import encode_png
 from tests.data.inputs import encoded, too_large
 from tests.data.kinds.test_auto import mask, pairs_of
 from tests.data.test_layouts import FOLDERS, TREES, voc
+from tests.data.test_pair_candidates import Shape
+from tests.data.test_pair_candidates import put as put_shape
 from tests.data.test_recognition import photograph
 from tests.data.test_trees import packed
 
@@ -142,6 +144,19 @@ def test_images_alone_are_what_is_learned_from_and_the_rest_is_left_to_people(
     assert sections(config).keys() == {"unlabelled"}
     assert "# labelled: {kind: auto" in (tmp_path / "my.yaml").read_text()
     assert "need masks before `factory fit`" in said and "factory fit --config" not in said
+
+
+def test_splits_that_lie_in_folders_are_used_and_those_left_are_told(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    for split in ("train", "val", "test"):
+        put_shape(tmp_path / "data", Shape([f"{split}_img/{split}#.jpg"], [], {}))
+        put_shape(tmp_path / "data", Shape([], [f"{split}_lab/{split}#.png"], {}))
+    said = init("data")
+    found = names(load_config("my.yaml"))
+    assert all(name.startswith("train") for name in found["labelled"] | found["unlabelled"])
+    assert len(found["test"]) == 3 and all(name.startswith("test") for name in found["test"])
+    assert "whether other splits of data are needed, too: val" in said
 
 
 @pytest.mark.parametrize("flag", ["", "--labelled", "--test"])

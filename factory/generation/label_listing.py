@@ -22,6 +22,7 @@ from factory.generation.source_images import (
     REMEDY,
     SourceFile,
     check_names,
+    check_texts,
     find_files,
     refuse,
     sha256_of,
@@ -54,6 +55,7 @@ def list_source(config: Config, models: Models, known: SourceListing | None) -> 
     listing, or cannot be read.
     """
     found, files = _find(config)
+    check_texts(files)
     for note in found.notes:
         tell(f"label | {shown(note)}")
     if found.rules is not None:

@@ -3,9 +3,11 @@
 Shapes: S image size.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Literal
 
@@ -18,7 +20,7 @@ from factory.generation.source_images import SourceImage
 from factory.shards.layout import RUN
 from factory.shards.manifest import Manifest
 from factory.shards.packing import merged_rows
-from factory.shards.plan import StoredRow
+from factory.shards.plan import ShardSpec, StoredRow
 from factory.shards.reading import read_manifest, read_shard
 from factory.threads import NUM_THREADS, ahead
 
@@ -72,6 +74,8 @@ class DatasetImages:
     channels: int
     """The channels that it takes: 3 for RGB, 1 for grey."""
     at: Literal["model", "original"]
+    _last: dict[int, list[StoredRow]] = field(default_factory=dict, repr=False, compare=False)
+    """The rows of the shard of which `read_row` read last, by its number."""
 
     @classmethod
     def open(
@@ -100,16 +104,32 @@ class DatasetImages:
             yield from ahead(pool, self._image, self._rows(start, stop), NUM_THREADS * 16)
 
     def read_row(self, row: int, name: str) -> SourceImage:
-        """The image of the row of this number. Raises as `read` does."""
-        (found,) = self.read(row, row + 1)
-        return found
+        """The image of the row of this number. Raises as `read` does.
+
+        A shard is read once for rows that are asked for in about their order, and kept encoded.
+        """
+        spec = self._shard_of(row)
+        rows = self._last.get(spec.shard)
+        if rows is None:
+            rows = list(self._rows(spec.start, spec.stop))
+            self._last.clear()
+            self._last[spec.shard] = rows
+        return self._image(rows[row - spec.start])
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The numbers of the first rows of all shards."""
+        return [spec.start for spec in self.manifest.plan.shards()]
+
+    def _shard_of(self, row: int) -> ShardSpec:
+        return self.manifest.plan.shard(bisect_right(self._starts, row) - 1)
 
     def _rows(self, start: int, stop: int) -> Iterator[StoredRow]:
-        plan = self.manifest.plan
-        for spec in plan.shards():
-            first, last = max(start, spec.start), min(stop, spec.stop)
-            if first >= last:
-                continue
+        plan, wanted = self.manifest.plan, start
+        while wanted < stop:
+            spec = self._shard_of(wanted)
+            first, last = wanted, min(stop, spec.stop)
+            wanted = last
             try:
                 files = read_shard(self.url, self.manifest.receipts[spec.shard])
             except UserError as error:

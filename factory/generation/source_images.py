@@ -108,6 +108,23 @@ def find_files(
     return found, [SourceFile(list(items)) for _, items in by_image]
 
 
+def check_texts(files: Sequence[SourceFile]) -> None:
+    """Raises UserError for images whose names are no UTF-8, which no table can hold."""
+    refuse(
+        [
+            f"{file.image_url}: its name is no UTF-8, so that its labels could not name it. Rename "
+            "it."
+            for file in files
+            if not _is_text(file.name)
+        ]
+    )
+
+
+def _is_text(name: str) -> bool:
+    """False of names in which bytes that are no UTF-8 stand as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def check_names(url: str, files: Sequence[SourceFile], known: SourceListing) -> None:
     """Raises UserError where other images are there than those of a dataset's listing.
 

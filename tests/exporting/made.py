@@ -62,7 +62,7 @@ def write(
 
 def _write(url: str, plan: Plan, samples: list[Sample]) -> None:
     ledger = Ledger(url, plan)
-    ledger.start("generate: {license: cc0-1.0}\n", {"python": "3"})
+    ledger.start(f"{plan.command}: {{license: cc0-1.0}}\n", {"python": "3"})
     for spec in plan.shards():
         files = pack(plan, spec, list(map(plan.encode_sample, samples[spec.start : spec.stop])))
         ledger.publish(spec, files, Circumstances(seconds=0.5, host="here"))

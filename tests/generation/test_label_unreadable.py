@@ -1,6 +1,7 @@
 """Claims about images that cannot be read: known before anything starts, refused or left out."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from factory.config import dump_config
 from factory.data import intact
 from factory.errors import GenerationFailed, UserError
 from factory.generation import label_listing, planning
-from factory.generation.command import label
+from factory.generation.command import check, label
 from factory.generation.repair import repair
 from factory.shards.source_listing import read_listing
 from factory.shards.verification import verify
@@ -42,6 +43,15 @@ def test_all_files_that_are_no_image_are_named_at_once_before_anything_starts(
     error = capsys.readouterr().err
     assert all(f"{damaged}/{name}: " in error for name in BAD)
     assert "set label.unreadable: skip" in error
+    assert not Path(label_config().label.url).exists()
+
+
+def test_names_that_are_no_utf_8_are_told_before_anything_starts(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    (photos / "p1.png").rename(photos / os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(UserError, match=r"caf\\udce9.png: its name is no UTF-8"):
+        check(label_config(), "label")
     assert not Path(label_config().label.url).exists()
 
 

@@ -75,6 +75,7 @@ class HubFormat(ParquetFormat):
     def _license(self) -> str:
         """The licence that the dataset was made under."""
         config = yaml.safe_load(self.source.manifest.config_yaml)
-        section = config.get("generate") if isinstance(config, dict) else None
+        command = self.source.manifest.plan.command
+        section = config.get(command) if isinstance(config, dict) else None
         found = section.get("license") if isinstance(section, dict) else None
         return found if isinstance(found, str) else "other"

@@ -22,6 +22,7 @@ from factory.cli import main
 from factory.errors import UserError
 from factory.shards.schema import Sample
 from factory.storage import files
+from tests.exporting import made
 
 OUT = "hf://datasets/owner/name"
 
@@ -138,6 +139,16 @@ def test_datasets_counts_what_it_loads_by_the_card(
     sorted((clone / "data").glob("train-*"))[0].unlink()
     with pytest.raises(exceptions.NonMatchingSplitsSizesError):
         load_dataset(str(clone), download_mode="force_redownload")
+
+
+def test_the_licence_of_labels_is_that_of_their_own_section(
+    tmp_path: Path, pushed: Callable[[], Path]
+) -> None:
+    recipe = {"seed": 0, "command": "label", "relabels": "0" * 16, "columns": []}
+    made.write(str(tmp_path / "labels"), recipe=recipe)
+    factory.export(str(tmp_path / "labels"), "hub", OUT)
+    text = (pushed() / "README.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(text.split("---\n")[1])["license"] == "cc0-1.0"
 
 
 def test_the_card_says_what_the_hub_asks_for(dataset: str, pushed: Callable[[], Path]) -> None:

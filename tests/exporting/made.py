@@ -20,8 +20,14 @@ NAMES = ("background", "cat: 'big'", "nuclei ä", "line")
 CLASSES = Classes.named(NAMES)
 
 
-def draw(index: int, height: int = HEIGHT, width: int = WIDTH) -> Sample:
-    """A sample of blobs of all ids, with holes and single pixels; every fifth is background."""
+def draw(index: int, height: int | None = None, width: int | None = None) -> Sample:
+    """A sample of blobs of all ids, with holes and single pixels; every fifth is background.
+
+    Without a height and a width, those of neighbours differ, as in datasets of labels at the sizes
+    of their images.
+    """
+    height = HEIGHT + index % 3 if height is None else height
+    width = WIDTH + index % 4 if width is None else width
     rng = np.random.default_rng([11, index])
     heights = rng.normal(size=(height, width))
     heights += np.roll(heights, 1, 0) + np.roll(heights, 1, 1)
@@ -41,7 +47,7 @@ def write(
     url: str,
     num: int = 10,
     samples_per_shard: int = 3,
-    size: tuple[int, int] = (HEIGHT, WIDTH),
+    size: tuple[int | None, int | None] = (None, None),
     **changes: Any,
 ) -> list[Sample]:
     """Writes a finished dataset; returns its samples."""

@@ -26,7 +26,8 @@ class Places:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.dataset = str(root / "dataset")
-        self.samples = made.write(self.dataset)
+        # Batches of torch's are of one size.
+        self.samples = made.write(self.dataset, size=(made.HEIGHT, made.WIDTH))
 
     def export(self, to: str, **options: Any) -> Path:
         out = self.root / to

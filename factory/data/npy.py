@@ -143,7 +143,8 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raises UnreadableImage for a shape, with the channels last, that no image has."""
     known = ((), (1,), (3,), (4,))
     if len(shape) not in (2, 3) or shape[2:] not in known or min(shape) < 1:
-        raise UnreadableImage(f"an array of shape {shape}, not {_SHAPES}")
+        stack = ": save each image of a stack as a file of its own" if len(shape) > 2 else ""
+        raise UnreadableImage(f"an array of shape {shape}, not {_SHAPES}{stack}")
     if shape[2:] == (4,) and dtype != np.uint8:
         raise UnreadableImage(
             f"an array of shape {shape} of {dtype}, whose last channel may be anything. Save "

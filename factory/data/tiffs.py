@@ -15,7 +15,7 @@ from factory.errors import SeveralFrames, UnreadableImage
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _ORIENTATION = 258, 284, 274
-_COMPRESSION, _PREDICTOR = 259, 317
+_COMPRESSION, _PREDICTOR, _DEPTH = 259, 317, 32997
 _SEPARATE_PLANES = 2
 _NO_COMPRESSION, _PACKBITS = 1, 32773
 _LOSSLESS = (_NO_COMPRESSION, 5, 8, 32946, _PACKBITS, 34925, 50000)
@@ -28,9 +28,9 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def is_for_pillow(data: bytes) -> bool:
-    """True unless a file is a TIFF that `read` reads better: one that Pillow does not open, with 16
-    bits a channel and each channel apart, of which Pillow would mix up the bytes, or of PackBits
-    with a predictor, which it passes over."""
+    """True unless a file is a TIFF that `read` reads better, or refuses: one that Pillow does not
+    open, with 16 bits a channel and each channel apart, of which Pillow would mix up the bytes, of
+    PackBits with a predictor, which it passes over, or of several slices, of which it reads one."""
     if not data.startswith(_MAGIC):
         return True
     try:
@@ -39,7 +39,7 @@ def is_for_pillow(data: bytes) -> bool:
             deep = set(np.ravel(tags.get(_BITS_PER_SAMPLE, 0))) == {16}
             apart = tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES
             predicted = tags.get(_PREDICTOR, 1) != 1 and tags.get(_COMPRESSION) == _PACKBITS
-            return not (deep and apart) and not predicted
+            return not (deep and apart) and not predicted and tags.get(_DEPTH, 1) == 1
     except UnidentifiedImageError:
         return False
     except images.OF_DAMAGE:
@@ -90,7 +90,11 @@ def _moved(axes: str) -> tuple[int, int]:
 def _check(page: Any) -> None:
     """Raises UnreadableImage for kinds that are not read."""
     kind, channels = page.dtype, page.samplesperpixel
-    if kind is None or kind.kind not in "uif" or page.imagedepth != 1:
+    if page.imagedepth != 1:
+        raise UnreadableImage(
+            f"a volume of {page.imagedepth} slices: save each as a file of its own"
+        )
+    if kind is None or kind.kind not in "uif":
         raise UnreadableImage(f"a TIFF of {kind} values. {_REMEDY}")
     if page.bitspersample < 8:
         raise UnreadableImage(

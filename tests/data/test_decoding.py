@@ -203,6 +203,11 @@ def test_floats_of_64_bits_are_grey() -> None:
         (np.dstack([FLOATS, GREY]), {"photometric": "rgb"}, "4 channels of float32"),
         (np.stack([FLOATS, FLOATS]), {"photometric": "rgb"}, "several pages"),
         (GREY.astype(complex), {}, "a TIFF of complex128 values"),
+        (
+            np.stack([GREY] * 16),
+            {"volumetric": True, "tile": (16, 16, 16)},
+            "a volume of 16 slices",
+        ),
         (GREY / 255, {"photometric": "miniswhite"}, "in which 0 is white"),
         (FLOATS, {"photometric": "cielab"}, "in colours other than RGB"),
         (GREY.astype(np.uint32) + 2**31, {}, "beyond 2147483647.*as .npy"),

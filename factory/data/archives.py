@@ -2,13 +2,14 @@
 are known by their endings, and are told with the command that unpacks them."""
 
 import shlex
+import threading
 import zipfile
 import zlib
 from pathlib import PurePosixPath
 
 from factory import storage
-from factory.data.ranged import RangedFile
 from factory.errors import UnreadableImage, UserError, some
+from factory.storage import RangedFile
 
 _ENDING = ".zip"
 _ENCRYPTED = 0x1
@@ -29,10 +30,34 @@ _UNPACKING = {
 """The ending of an archive -> the command that unpacks it into a folder beside it."""
 
 
+class _HeldFile(RangedFile):
+    """A file of which each thread holds the range of the member that it is about to read: threads
+    then wait for their store at the same time, though `zipfile` reads by one after another."""
+
+    def __init__(self, url: str, size: int | None) -> None:
+        super().__init__(url, size)
+        self._held = threading.local()
+
+    def hold(self, start: int, stop: int) -> None:
+        """Reads a range for the calling thread. Raises OSError."""
+        self._held.start, self._held.data = start, super().range(start, stop)
+
+    def drop(self) -> None:
+        """Forgets what the calling thread holds."""
+        self._held.__dict__.clear()
+
+    def range(self, start: int, stop: int) -> bytes:
+        """See `RangedFile`; of what the calling thread holds nothing is read again."""
+        first, data = getattr(self._held, "start", 0), getattr(self._held, "data", b"")
+        if first <= start and min(stop, self.size) <= first + len(data):
+            return bytes(data[start - first : stop - first])
+        return super().range(start, stop)
+
+
 class Archive:
     """The members of an archive; several threads may read them at once."""
 
-    def __init__(self, url: str, members: zipfile.ZipFile, file: RangedFile) -> None:
+    def __init__(self, url: str, members: zipfile.ZipFile, file: _HeldFile) -> None:
         self.url = url
         self._members, self._file = members, file
         infos = [info for info in members.infolist() if not _separated(info).endswith("/")]
@@ -120,7 +145,7 @@ def open_archive(url: str) -> Archive:
 
     Raises UserError if it is damaged or if names leave it, OSError.
     """
-    file = RangedFile(url, storage.size_of(url))
+    file = _HeldFile(url, storage.size_of(url))
     try:
         archive = Archive(url, _opened(file), file)
     except (zipfile.BadZipFile, NotImplementedError) as error:
@@ -135,7 +160,7 @@ def open_archive(url: str) -> Archive:
     return archive
 
 
-def _opened(file: RangedFile) -> zipfile.ZipFile:
+def _opened(file: _HeldFile) -> zipfile.ZipFile:
     """The list of members. Programs that do not say how names are written mean UTF-8, or CP437."""
     try:
         return zipfile.ZipFile(file, metadata_encoding="utf-8")

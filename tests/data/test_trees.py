@@ -22,6 +22,7 @@ from factory.data import loading, trees
 from factory.data.kinds import resolving
 from factory.errors import Problems, UnreadableImage, UserError
 from factory.png import encode_png
+from factory.storage import ranged
 from tests.data.inputs import encoded, flat, folder, only_problem, pairs, put
 from tests.folders import contents
 
@@ -124,7 +125,7 @@ def test_of_an_archive_in_a_store_only_the_parts_that_are_asked_for_are_read(
     ranges: list[int] = []
     read_range = storage.read_range
     monkeypatch.setattr(
-        storage,
+        ranged,
         "read_range",
         lambda url, start, stop: (ranges.append(stop - start), read_range(url, start, stop))[1],
     )
@@ -140,7 +141,7 @@ def test_an_archive_of_a_store_that_tells_no_sizes_is_read_whole(
 ) -> None:
     url = zipped(tmp_path, {"a.png": b"x" * 99})
     monkeypatch.setattr(storage, "size_of", lambda url: None)
-    monkeypatch.setattr(storage, "read_range", None)
+    monkeypatch.setattr(ranged, "read_range", None)
     assert trees.open_tree(url).read("a.png") == b"x" * 99
 
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory import storage
-from factory.data.ranged import RangedFile
 from factory.data.sharded import cells, parquet_schema
 from factory.data.trees import Tree
 from factory.errors import UserError
@@ -42,7 +41,9 @@ def open_file(tree: Tree, name: str) -> pq.ParquetFile:
     """
     url = tree.url_of(name)
     size = None if storage.is_local(url) else storage.size_of(url)
-    source = url if storage.is_local(url) else pa.PythonFile(RangedFile(url, size), mode="r")
+    source = (
+        url if storage.is_local(url) else pa.PythonFile(storage.RangedFile(url, size), mode="r")
+    )
     try:
         return pq.ParquetFile(
             source, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from factory import storage
-from factory.data.ranged import RangedFile
 from factory.data.trees import MAX_BYTES, Tree, is_junk
 from factory.errors import UnreadableImage, UserError
 
@@ -109,7 +108,7 @@ def _name(stored: str) -> str:
 def _opened(url: str) -> io.BufferedIOBase:
     if storage.is_local(url):
         return open(url, "rb")
-    return io.BufferedReader(RangedFile(url, storage.size_of(url)), _READ_AHEAD)
+    return io.BufferedReader(storage.RangedFile(url, storage.size_of(url)), _READ_AHEAD)
 
 
 def _check_end(url: str, file: io.BufferedIOBase, start: int) -> None:

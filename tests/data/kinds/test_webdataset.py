@@ -15,6 +15,7 @@ from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.sharded import tar_files
 from factory.errors import Problems
 from factory.png import encode_png
+from factory.storage import ranged
 from tests.data.inputs import encoded, flat, only_problem, problems_of
 from tests.exporting import made
 
@@ -266,7 +267,8 @@ def test_tars_of_a_store_are_read_a_few_times_in_large_parts(
         ranges.append((start, stop))
         return original(url, start, stop)
 
-    monkeypatch.setattr(storage, "read_range", read_range)
+    for module in (storage, ranged):
+        monkeypatch.setattr(module, "read_range", read_range)
     read = loading.load(source(url), 40, labelled=False)
     assert len(read.images) == 60 and not read.problems
     num_parts = -(-len(data) // 2**15)

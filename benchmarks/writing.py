@@ -31,7 +31,7 @@ from PIL import Image
 
 from factory.classes import IGNORE_ID
 from factory.data.toy import drawing
-from factory.images import UInt8, crop_and_resize, open_image
+from factory.images import UInt8, open_image
 from factory.png import decode_png, encode_png
 from factory.shards.plan import Plan
 from factory.shards.receipts import measure
@@ -106,6 +106,15 @@ def read_pairs(folder: Path | None, size: int, num: int) -> list[Pair]:
         mask = crop_and_resize(open_image(mask_file.read_bytes()), size, Image.Resampling.NEAREST)
         pairs.append((np.array(image), np.array(mask)))
     return pairs
+
+
+def crop_and_resize(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    """Crops the largest centred square and scales it to size x size."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    if side == size:
+        return image.crop((left, top, left + side, top + side))
+    return image.resize((size, size), resample, box=(left, top, left + side, top + side))
 
 
 class Case(NamedTuple):

@@ -201,12 +201,3 @@ def _lacking() -> str:
     """Names the formats that this build of Pillow cannot read, as the end of a sentence."""
     lacking = [form for library, form in _OPTIONAL.items() if not features.check(library)]
     return f"; Pillow is built without {', '.join(lacking)} here" if lacking else ""
-
-
-def crop_and_resize(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
-    """Crops the largest centred square and scales it to size x size."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    if side == size:
-        return image.crop((left, top, left + side, top + side))
-    return image.resize((size, size), resample, box=(left, top, left + side, top + side))

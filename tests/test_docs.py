@@ -19,7 +19,7 @@ from factory import cli
 from factory.config.loading import load_config, parse_override
 from factory.data.class_files import read_rules
 from factory.data.class_forms import parse_rules
-from factory.shards.columns import ROW
+from factory.shards.columns import COLUMNS
 from factory.shards.tar_metadata import PLACES
 from tests.documents import PAGES, ROOT, blocks, commands, save_pairs
 
@@ -140,7 +140,7 @@ def test_the_page_of_commands_has_every_flag(scripts: dict[str, ModuleType]) -> 
 def test_the_page_of_columns_has_every_column_of_a_shard(scripts: dict[str, ModuleType]) -> None:
     rows = [row for row in scripts["columns_page"].page().splitlines() if row.startswith("| `")]
     places = [column.name for column in PLACES]
-    assert [row.split("`")[1] for row in rows] == [*ROW.names, *places]
+    assert [row.split("`")[1] for row in rows] == [*(column.name for column in COLUMNS), *places]
 
 
 def test_the_page_of_the_api_has_all_that_is_exported() -> None:

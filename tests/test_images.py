@@ -97,17 +97,3 @@ def test_the_pictures_behind_a_cameras_jpeg_are_left_aside() -> None:
     data = encoded(frames[0], format="MPO", save_all=True, append_images=frames[1:])
     red, _, blue = np.asarray(images.open_image(data).convert("RGB"))[0, 0]
     assert red > 200 and blue < 50
-
-
-def test_the_centre_is_kept_without_resampling_where_it_has_the_size() -> None:
-    pixels = noise(4, 8)
-    cropped = images.crop_and_resize(Image.fromarray(pixels), 4, Image.Resampling.BICUBIC)
-    assert np.array_equal(np.asarray(cropped), pixels[:, 2:6])
-
-
-def test_tall_images_lose_top_and_bottom() -> None:
-    pixels = np.zeros((12, 4, 3), np.uint8)
-    pixels[4:8] = 200
-    small = images.crop_and_resize(Image.fromarray(pixels), 2, Image.Resampling.BOX)
-    assert small.size == (2, 2)
-    assert np.asarray(small).min() == 200

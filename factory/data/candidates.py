@@ -53,8 +53,6 @@ class Candidate:
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Split -> the keys that it has besides, or instead, to read that split alone."""
     has_masks: bool = True
-    has_classes: bool = False
-    """True if the section needs no classes of its own."""
     needs_split: bool = False
     """True if it cannot be read without one of the splits."""
     doubt: str = ""

@@ -54,18 +54,13 @@ def _colors(value: object) -> object:
     return [value] if alone or isinstance(value, str) else value
 
 
-def _labels(value: object) -> object:
-    """A label by itself stands for a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
 Value = Annotated[int, Field(strict=True, ge=0, le=MAX_VALUE)]
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Rgb = Annotated[tuple[Channel, Channel, Channel], BeforeValidator(_color)]
 Values = Annotated[tuple[Value, ...], BeforeValidator(_values)]
 Parts = Annotated[tuple[Annotated[str, Field(strict=True)], ...], BeforeValidator(_texts)]
 Rgbs = Annotated[tuple[Rgb, ...], BeforeValidator(_colors)]
-Labels = Annotated[tuple[str, ...], BeforeValidator(_labels)]
+Labels = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 
 
 class Ignored(Section):

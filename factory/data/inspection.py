@@ -155,7 +155,8 @@ def _shared(test: Inspection, other: Inspection, name: str) -> Iterator[str]:
     of_test = f"{counted(test.num_images, 'image')} of data.test"
     if shared := duplicates.equal(test.prints, other.prints):
         yield f"{len(shared)} of the {of_test} are also in data.{name}, {what} ({some(shared)})."
-    rest = [one for one in test.prints if one.name not in set(shared)]
+    known = set(shared)
+    rest = [one for one in test.prints if one.name not in known]
     if alike := duplicates.nearly_equal(rest, other.prints):
         yield (
             f"{len(alike)} of the {of_test} are nearly the same as images of data.{name}, mirrored "

@@ -13,7 +13,6 @@ from factory.data import (
     mask_forms,
     mask_looks,
     pair_candidates,
-    published_classes,
 )
 from factory.data.candidates import Candidate, Files, split_of
 from factory.data.layouts import LAYOUTS
@@ -108,7 +107,7 @@ def _layouts(files: Files) -> Iterator[Candidate]:
             keys = {"kind": "pairs", "url": files.below(root), "layout": layout}
             there = _roots_of_splits(files, layout, root)
             splits = {split: {"split": split} for split in there}
-            yield Candidate(keys, splits, has_classes=True)
+            yield Candidate(keys, splits)
 
 
 def _roots(names: Iterable[str], pattern: str) -> set[str]:
@@ -142,8 +141,7 @@ def _arrays(files: Files) -> Iterator[Candidate]:
         return
     keys = {"kind": "pairs", "url": files.url, "layout": "ddpm-segmentation"}
     there = _roots_of_splits(files, "ddpm-segmentation", "")
-    known = set(files.url.split("/")) & set(published_classes.DDPM_SEGMENTATION)
-    yield Candidate(keys, {split: {"split": split} for split in there}, has_classes=bool(known))
+    yield Candidate(keys, {split: {"split": split} for split in there})
 
 
 def _images(files: Files) -> Iterator[Candidate]:

@@ -45,7 +45,8 @@ class Column:
     """Computes it from a sample and the number of classes; None: it is the sample's attribute of
     this name, which is read back."""
     is_list: bool = False
-    """True if it holds several values, the same number throughout a dataset."""
+    """True if it holds several values, the same number throughout a dataset, so that rows make
+    batches."""
     of_classes: bool = False
     """True if its values are class ids."""
     repeats: bool = False
@@ -163,9 +164,6 @@ FIELDS = tuple(column for column in COLUMNS if column.dtype != "image")
 
 STORED = tuple(column.name for column in (*FIELDS, *MORE_COLUMNS) if column.value is None)
 """Fields that do not follow from the pictures: they are read back."""
-
-ROW = pa.schema([(column.name, column.arrow) for column in COLUMNS])
-"""The Parquet row. Its lists have one length throughout a dataset, so that rows make batches."""
 
 
 def with_columns(

@@ -59,7 +59,7 @@ def test_a_published_dataset_is_taken_for_its_layout_wherever_it_lies(
     TREES[layout](root)
     found = only(root if layout in FOLDERS else tmp_path)
     assert found.keys == {**found.keys, "kind": "pairs", "layout": layout}
-    assert found.keys["url"].startswith(str(root)) and found.has_classes
+    assert found.keys["url"].startswith(str(root))
     assert found.splits.keys() == SPLITS.get(layout, set())
 
 
@@ -93,7 +93,7 @@ def test_masks_in_folders_of_their_own_or_beside_their_images_are_found(
     put(tmp_path, *names)
     found = only(tmp_path)
     assert found.keys == {**found.keys, "kind": "pairs", "url": str(tmp_path), **keys}
-    assert found.has_masks and not found.has_classes and not found.needs_split
+    assert found.has_masks and not found.needs_split
 
 
 def test_pairs_that_lie_deeper_are_found_with_their_url(tmp_path: Path) -> None:

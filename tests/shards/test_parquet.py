@@ -4,7 +4,7 @@ import pytest
 
 from factory.errors import DamagedShard
 from factory.png import encode_png
-from factory.shards.columns import ROW, arrow_schema
+from factory.shards.columns import COLUMNS, arrow_schema
 from factory.shards.parquet import encode, rows
 from factory.shards.schema import Sample, encode_sample, to_fields
 
@@ -59,7 +59,7 @@ def test_pictures_are_stored_as_they_are_and_the_rest_is_compressed(make_encoded
     pictures = [columns.pop("image.bytes"), columns.pop("mask.bytes")]
     assert {c.compression for c in pictures} == {"UNCOMPRESSED"}
     assert not any(c.has_dictionary_page for c in pictures)
-    assert len(columns) == len(ROW) and {c.compression for c in columns.values()} == {"ZSTD"}
+    assert len(columns) == len(COLUMNS) and {c.compression for c in columns.values()} == {"ZSTD"}
     assert all(c.has_offset_index for c in [*pictures, *columns.values()])
 
 

@@ -1,6 +1,8 @@
 """The types of keys of a config: how their values are written, and which are refused."""
 
+import math
 import re
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from os import PathLike
 from typing import Annotated
@@ -84,6 +86,20 @@ def gpus(value: float) -> float:
     return value
 
 
+def _share(value: object) -> float:
+    """A share of the samples for validation. Raises ValueError quoting anything else."""
+    number = math.nan
+    if not isinstance(value, bool):
+        with suppress(TypeError, ValueError):
+            number = float(value)  # type: ignore[arg-type]  # what is no number raises
+    if not 0 < number < 1:
+        raise ValueError(
+            "must be a share above 0 and below 1, such as 0.1 for every tenth pair, got "
+            f"{str(value)!r}. For no validation split leave it out."
+        )
+    return number
+
+
 def some(values: tuple[int, ...]) -> tuple[int, ...]:
     """A list that is not empty. Raises ValueError."""
     if not values:
@@ -97,6 +113,7 @@ Ordinal = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, BeforeValidator(_share)]
 Url = Annotated[str, BeforeValidator(parse_url)]
 Folder = Annotated[str, BeforeValidator(_folder)]
 ModelUrl = Annotated[str, BeforeValidator(_model_url)]

@@ -85,6 +85,39 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(refused, tmp_path):
     )
 
 
+def test_a_key_of_another_section_is_refused_with_that_section(refused):
+    message = refused("label", "--set", "label.sampler=ddim")
+    assert "label.sampler: unknown key. Other sections have it: generate.sampler." in message
+    message = refused("label", "--set", "generate.num_steps=3")
+    assert "mean generate.num_sampling_steps? Other sections have it: train.num_steps," in message
+
+
+def test_a_validation_split_of_labels_is_what_export_makes(refused):
+    message = refused("label", "--set", "label.val_fraction=0.1")
+    assert "label.val_fraction: unknown key. Labels are not split when they are made" in message
+    assert "`factory export --val 0.1`" in message and "Did you mean" not in message
+
+
+@pytest.mark.parametrize(
+    ("command", "lacking"),
+    [
+        ("inspect", ("data.unlabelled", "data.labelled", "data.test")),
+        ("train", ("data.unlabelled",)),
+        ("fit", ("data.labelled", "models.ddpm_url", "models.ensemble_url")),
+        ("evaluate", ("data.test", "models.ddpm_url", "models.ensemble_url")),
+        ("label", ("models.ddpm_url", "models.ensemble_url")),
+        ("sample", ("models.ddpm_url",)),
+        ("generate", ("models.ddpm_url", "models.ensemble_url")),
+    ],
+)
+def test_an_empty_config_draws_no_faces_but_names_what_is_missing(
+    refused, tmp_path, command, lacking
+):
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    message = refused(command, "--config", str(tmp_path / "empty.yaml"))
+    assert all(f"{key} is not set." in message for key in lacking)
+
+
 def test_a_missing_config_file_is_refused(refused, tmp_path):
     assert "nothing.yaml: no such config file" in refused(
         "train", "--config", str(tmp_path / "nothing.yaml")
@@ -222,6 +255,51 @@ def test_keys_of_a_section_that_an_argument_names_are_set_within_it(capsys, tmp_
     assert (found["url"], found["fit"]) == (str(tmp_path), "tile")
     message = refused(*command, "label.source={kind: folder, url: other, fit: tile}")
     assert "--set label.source=...: an argument of the command names it, too" in message
+
+
+CLASSES = "classes: [background, thing]"
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "told"),
+    [
+        # A folder: what chooses among its images says nothing of others.
+        (
+            "{kind: folder, url: one, exif: ignore, fit: tile, exclude: x.png, num: 3}",
+            {"kind": "folder", "exif": "ignore", "fit": "tile", "exclude": ["x.png"]},
+            "exif, fit, exclude of label.source kept; num not used; ",
+        ),
+        (
+            "{kind: pairs, url: one, intensity: [0, 4095], " + CLASSES + "}",
+            {"kind": "folder", "intensity": [0.0, 4095.0]},
+            "intensity of label.source kept; classes (of kind pairs) not used; --set ",
+        ),
+        ("{kind: folder, url: one, exif: apply, fit: crop}", {"kind": "folder"}, None),
+        ("{kind: toy, num: 5}", {"kind": "folder"}, "num (of kind toy) not used"),
+        # That very place: all of it.
+        (
+            "{kind: pairs, url: other/../other/, num: 2, " + CLASSES + "}",
+            {"kind": "pairs", "num": 2},
+            "num, classes of label.source kept",
+        ),
+    ],
+)
+def test_images_of_the_command_line_keep_the_settings_that_hold_for_them(
+    capsys, tmp_path, monkeypatch, source, found, told
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(f"label: {{source: {source}}}")
+    command = ["label", "other", "--config", "c.yaml"]
+    main([*command, "--print-config"])
+    printed = yaml.safe_load(capsys.readouterr().out)["label"]["source"]
+    assert printed["url"].rstrip("/").endswith("other")
+    assert {key: printed[key] for key in found} == found
+    assert ("num" in printed) == ("num" in found)
+    assert ("classes" in printed) == (printed["kind"] == "pairs")
+    main([*command, "--dry-run"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "IMAGES" in line]
+    assert len(lines) == (told is not None)
+    assert all(f"label | IMAGES instead of those of the config: {told}" in line for line in lines)
 
 
 def test_a_dry_run_checks_and_writes_nothing(tiny_config, tmp_path, capsys):

@@ -362,8 +362,31 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         load_config(str(tmp_path))
 
 
-def test_an_empty_file_and_no_file_are_the_defaults(tmp_path: Path) -> None:
-    assert load_config(written(tmp_path, "# nothing\n")) == load_config(None) == Config()
+def test_without_a_file_all_is_of_the_toy_domain() -> None:
+    assert load_config(None) == Config()
+    assert Config().models.ddpm_url == Config().models.ensemble_url == "toy"
+
+
+@pytest.mark.parametrize("text", ["# nothing\n", "preset: 64px", "generate: {num: 5}"])
+def test_a_file_that_names_nothing_does_not_fall_back_to_the_toy_domain(
+    tmp_path: Path, text: str
+) -> None:
+    config = load_config(written(tmp_path, text))
+    with pytest.raises(UserError) as refused:
+        required(config, *KEYS)
+    assert [problem.split()[0] for problem in refused.value.problems] == list(KEYS)
+    assert "toy" not in dump_config(config)
+
+
+@pytest.mark.parametrize(
+    "text", ["preset: toy", "data: {test: {kind: toy, num: 5}}", "models: {ddpm_url: toy}"]
+)
+def test_a_file_that_names_a_part_of_the_toy_domain_means_all_of_it(
+    tmp_path: Path, text: str
+) -> None:
+    config = load_config(written(tmp_path, text))
+    assert config == parse_config(yaml.safe_load(text))
+    assert required(config, *KEYS).kind == "toy"
 
 
 def test_problems_of_a_file_name_the_file(tmp_path: Path) -> None:
@@ -603,7 +626,9 @@ def test_a_section_whose_keys_are_all_commented_out_is_as_if_it_were_absent(
 ) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("data:\n  # image_size: 64\ntrain:\n")
-    assert load_config(str(file)) == load_config(None)
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("")
+    assert load_config(str(file)) == load_config(str(empty))
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "toy"])

@@ -22,6 +22,7 @@ WORDS = {
     "Values": "list: whole number, 0 to 65,535",
     "Rgbs": 'list: colour, `[R, G, B]` or `"#RRGGBB"`',
     "Fraction": "number from 0 to below 1",
+    "Share": "number above 0 and below 1",
     "Url": "path or URL",
     "Folder": "folder on each machine",
     "ModelUrl": "path or URL, or `toy`",

@@ -15,6 +15,7 @@ from factory.config.loading import (
     load_config,
     parse_config,
     parse_override,
+    read_tree,
 )
 from factory.config.sample import SampleConfig
 from factory.config.schema import Config, check_section, required, unet_problems
@@ -40,6 +41,7 @@ __all__ = [
     "load_config",
     "parse_config",
     "parse_override",
+    "read_tree",
     "required",
     "unet_problems",
 ]

@@ -33,10 +33,14 @@ _TOY: dict[str, Any] = {
 }
 
 
-def with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree with those defaults that depend on what it names."""
+def with_defaults(tree: Mapping[str, Any], is_of_file: bool = False) -> dict[str, Any]:
+    """The tree with those defaults that depend on what it names.
+
+    is_of_file: a file that names nothing is not meant for the toy domain, unless it says so.
+    """
     full = _copied(tree)
-    if not any(_is_own(value_at(full, key)) for key in _OWN):
+    is_toy = not is_of_file or _names_toy(full)
+    if is_toy and not any(_is_own(value_at(full, key)) for key in _OWN):
         _fill(full, _TOY)
     unlabelled = value_at(full, "data.unlabelled")
     if unlabelled is None or _is_own(unlabelled):
@@ -74,6 +78,12 @@ def _is_own(value: Any) -> bool:
     """True if the value of one of the keys _OWN is not the toy domain's."""
     kind = value.get("kind", TOY) if isinstance(value, Mapping) else getattr(value, "kind", value)
     return kind is not None and kind != TOY
+
+
+def _names_toy(tree: Mapping[str, Any]) -> bool:
+    """True if the tree says that it is of the toy domain, or of a part of it."""
+    named = [value for key in _OWN if (value := value_at(tree, key)) is not None]
+    return value_at(tree, "preset") == TOY or any(not _is_own(value) for value in named)
 
 
 def _shape(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from factory.config.shards import ShardsConfig
-from factory.values import Count, Seed, Url
+from factory.values import Count, Seed, Share, Url
 
 
 class GenerateConfig(ShardsConfig):
@@ -19,7 +19,7 @@ class GenerateConfig(ShardsConfig):
     """The number of pairs; for images of one's own 1000 if absent."""
     format: Literal["parquet", "webdataset"] = "parquet"
     """parquet: rows of a Parquet file; webdataset: members of a tar file."""
-    val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    val_fraction: Share | None = None
     """The share of the pairs that is for validation, such as 0.1; part of the plan. They lie in
     files of their own, `data/validation-*`. A pair's key alone decides, so that a pair stays in its
     split when the dataset grows, or is made anew. Absent: all are for training."""

@@ -24,7 +24,7 @@ class LabelConfig(ShardsConfig):
     below `masks/`, under the name of its image, and tables of all else, without images."""
     score: bool | Literal["auto"] = "auto"
     """True if the masks are compared with those of the source, and scores are told. auto: where the
-    source has masks."""
+    source has masks; a dataset that was begun goes on as it was."""
     unreadable: Literal["refuse", "skip"] = "refuse"
     """The way with images, and compared masks, that cannot be read: skip names them, and labels all
     others."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from factory.config.messages import problem_lines
 from factory.config.older import modern
-from factory.config.schema import Config
+from factory.config.schema import OF_FILE, Config
 from factory.config.tree import set_value
 from factory.errors import UserError
 from factory.yaml_reading import parse_yaml, read_yaml
@@ -20,19 +20,30 @@ def load_config(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> 
 
     Raises UserError with all problems at once.
     """
+    tree = read_tree(file, overrides)
+    if file is None:
+        return parse_config(tree)
+    return parse_config(tree, file, OF_FILE)
+
+
+def read_tree(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> dict[str, Any]:
+    """The keys that `load_config` is given, not checked yet. Raises UserError."""
     tree = {} if file is None else modern(read_yaml(file))
     for key, value in overrides:
         set_value(tree, key, value)
-    return parse_config(tree, source="config" if file is None else file)
+    return tree
 
 
-def parse_config(tree: Mapping[str, Any], source: str = "config") -> Config:
-    """A Config from nested mappings; source: where they come from, for messages.
+def parse_config(
+    tree: Mapping[str, Any], source: str = "config", context: str | None = None
+) -> Config:
+    """A Config from nested mappings; source: where they come from, for messages; context: OF_FILE
+    for those of a file.
 
     Raises UserError with all problems at once.
     """
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(tree, context=context)
     except ValidationError as error:
         raise UserError(problem_lines(error, source, Config)) from None
 

@@ -10,6 +10,16 @@ from pydantic import ValidationError
 from factory.config.older import is_moved, new_names
 from factory.values import Section
 
+_MAX_OTHERS = 3
+"""A key that more sections have is not looked for there."""
+_INSTEAD = {
+    "label.val_fraction": (
+        "Labels are not split when they are made: `factory export --val 0.1` does it, by the same "
+        "rule as generate.val_fraction."
+    )
+}
+"""What does the work of a key that people look for in a section."""
+
 
 def problem_lines(error: ValidationError, source: str, root: type[Section]) -> list[str]:
     """The problems that pydantic found in a config of type root, one line a key.
@@ -23,7 +33,7 @@ def problem_lines(error: ValidationError, source: str, root: type[Section]) -> l
             moved = _moved(where.path, problem["input"], root)
             by_key.update({path: (path, [message]) for path, message in moved.items()})
             continue
-        path, message = _message(problem, where)
+        path, message = _message(problem, where, root)
         by_key.setdefault(where.path, (path, []))[1].extend(message.splitlines())
     lines = []
     for path, messages in by_key.values():
@@ -68,11 +78,11 @@ def _locate(location: Sequence[int | str], root: type[Section]) -> _Location:
     return _Location(tuple(keys), parent, sections)
 
 
-def _message(problem: Any, where: _Location) -> tuple[str, str]:
+def _message(problem: Any, where: _Location, root: type[Section]) -> tuple[str, str]:
     """The path of the key with a problem, and what is wrong with it and what to do."""
     path, last = where.path, where.keys[-1] if where.keys else ""
     if problem["type"] in ("extra_forbidden", "invalid_key"):
-        return path, f"unknown key.{_did_you_mean(where)}"
+        return path, f"unknown key.{_did_you_mean(where, root)}"
     if problem["type"] == "missing" and last in where.parent.model_fields:
         wanted = where.parent.model_fields[last].description
         return path.rpartition(".")[0], f"kind {_kind(where.parent)} needs {last}: {wanted}"
@@ -102,7 +112,7 @@ def _new_name(path: str, root: type[Section]) -> str:
     found = [_locate(name.split("."), root) for name in new_names(path)]
     if all(where.keys[-1] in where.parent.model_fields for where in found):
         return f"is called {' and '.join(where.path for where in found)} now."
-    return f"unknown key.{_did_you_mean(found[0])}"
+    return f"unknown key.{_did_you_mean(found[0], root)}"
 
 
 def _children(section: type[Section], part: int | str) -> tuple[type[Section], ...]:
@@ -124,10 +134,22 @@ def _kind(section: type[Section]) -> Any:
     return section.model_fields["kind"].default
 
 
-def _did_you_mean(where: _Location) -> str:
-    """The nearest known name, or all names that are known in the same section."""
-    names = list(where.parent.model_fields)
-    near = difflib.get_close_matches(where.keys[-1], names, n=1, cutoff=0.5)
+def _did_you_mean(where: _Location, root: type[Section]) -> str:
+    """The nearest known name and other sections that have the key, or all names that are known in
+    the same section."""
+    if where.path in _INSTEAD:
+        return f" {_INSTEAD[where.path]}"
+    name, names = where.keys[-1], list(where.parent.model_fields)
+    others = [
+        f"{section}.{name}"
+        for section in root.model_fields
+        for kind in _children(root, section)
+        if len(where.keys) > 1 and name in kind.model_fields
+    ]
+    if len(others) > _MAX_OTHERS:
+        others = []  # Such as url, which says nothing.
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6 if others else 0.5)
+    there = f" Other sections have it: {', '.join(others)}." if others else ""
     if near:
-        return f" Did you mean {'.'.join([*where.keys[:-1], near[0]])}?"
-    return f" Known here: {', '.join(names)}."
+        return f" Did you mean {'.'.join([*where.keys[:-1], near[0]])}?{there}"
+    return there or f" Known here: {', '.join(names)}."

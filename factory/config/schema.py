@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, model_validator
 
 from factory import storage
 from factory.config.data import DataConfig
@@ -18,6 +18,8 @@ from factory.config.train import TrainConfig, UNetConfig
 from factory.errors import Problems, UserError
 from factory.values import Section
 
+OF_FILE = "of a file"
+"""The context in which a config is validated that people wrote into a file."""
 _LEAST_IMAGE_SIZE = 8
 """The size, in pixels, that images are counted at if only a model knows it."""
 
@@ -39,8 +41,9 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _complete(cls, tree: Any) -> Any:
-        return with_defaults(tree) if isinstance(tree, Mapping) else tree
+    def _complete(cls, tree: Any, info: ValidationInfo) -> Any:
+        is_of_file = info.context == OF_FILE
+        return with_defaults(tree, is_of_file) if isinstance(tree, Mapping) else tree
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":

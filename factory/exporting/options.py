@@ -104,7 +104,10 @@ def _problem(name: str, value: Any) -> str | None:
     if name == "val":
         share = _number(value)
         if share is None or not 0 < share < 1:
-            return "must be a share above 0 and below 1, such as 0.1 for every tenth pair."
+            return (
+                "must be a share above 0 and below 1, such as 0.1 for every tenth pair. For no "
+                "validation split leave it out."
+            )
     elif name == "keep":
         share = _number(value)
         if share is None or not 0 < share <= 1:

@@ -46,20 +46,23 @@ class Listed:
     """The names of the dataset's rows: of the images, or, at the model's size, of their tiles."""
 
 
-def list_source(config: Config, models: Models, known: SourceListing | None) -> Listed:
+def list_source(
+    config: Config, models: Models, known: SourceListing | None, was_scored: bool | None = None
+) -> Listed:
     """The images of label.source with the hashes of their bytes, and of their masks if these are
     compared.
 
     known: the listing of the dataset that lies at label.url; images that were not written since are
-    not read again. Raises UserError, which names all images that are not those of the known
-    listing, or cannot be read.
+    not read again. was_scored: whether that dataset was begun with masks that are compared; None if
+    there is none. Raises UserError, which names all images that are not those of the known listing,
+    or cannot be read.
     """
-    found, files = _find(config)
+    found, files = _find(config, was_scored)
     check_texts(files)
     for note in found.notes:
         tell(f"label | {shown(note)}")
     if found.rules is not None:
-        _check_classes(found.rules, models)
+        _check_classes(found.rules, models, "" if was_scored else f" {_WITHOUT_SCORES}")
     if known is not None:
         check_names(config.label.url, files, known)
     look = partial(_look, found=found, size=models.ddpm.image_size)
@@ -70,6 +73,8 @@ def list_source(config: Config, models: Models, known: SourceListing | None) -> 
     else:
         listing = known
         _check_unchanged(config, files, versions, known, look)
+    for line in first_lines([problem for problem in listing.problems or () if problem]):
+        tell(f"label | left out: {line}")
     reading = files[0].items[0].reading if files else DEFAULT_READING
     of_rows = [file for file in files if file.name not in listing.left_out]
     rows = [item.name for file in of_rows for item in file.items]
@@ -78,9 +83,14 @@ def list_source(config: Config, models: Models, known: SourceListing | None) -> 
     return Listed(listing, reading, rows)
 
 
-def _find(config: Config) -> tuple[Found, Sequence[SourceFile]]:
+def _find(config: Config, was_scored: bool | None) -> tuple[Found, Sequence[SourceFile]]:
     """The source and its images, with their masks where these are compared. Raises UserError."""
     asked, source = config.label.score, required(config, "label.source")
+    if was_scored is not None:
+        _check_score(config, was_scored)
+        if asked == "auto" and not was_scored and source.has_masks == "always":
+            tell("label | masks are not compared, as the dataset was begun without")
+        return find_files(config, labelled=was_scored)
     if asked is False or (asked == "auto" and source.has_masks == "never"):
         return find_files(config)
     try:
@@ -94,14 +104,26 @@ def _find(config: Config) -> tuple[Found, Sequence[SourceFile]]:
         raise UserError([*error.problems, _WITHOUT_SCORES]) from None
 
 
-def _check_classes(rules: ClassRules, models: Models) -> None:
+def _check_score(config: Config, was_scored: bool) -> None:
+    """Raises UserError where masks are to be compared in a dataset that was begun without, or the
+    other way round; `auto` goes on as it was begun."""
+    url, asked = config.label.url, config.label.score
+    if asked not in ("auto", was_scored):
+        how = "with" if was_scored else "without"
+        raise UserError(
+            f"label.score: {url} was begun {how} comparing masks. Set label.score: "
+            f"{str(was_scored).lower()} to go on with it, or label into another --out."
+        )
+
+
+def _check_classes(rules: ClassRules, models: Models, more_advice: str) -> None:
     """Raises UserError where the source's classes are not those of the ensemble."""
     theirs, ours = rules.classes.names, models.ensemble.config.class_names
     if theirs != ours:
         raise UserError(
             f"label.source: its classes {list(theirs)} are not those that the ensemble was fitted "
             f"on, {list(ours)}, so that masks cannot be compared. Name the matching ensemble, or "
-            f"the source's classes as the ensemble has them. {_WITHOUT_SCORES}"
+            f"the source's classes as the ensemble has them.{more_advice}"
         )
 
 
@@ -182,8 +204,6 @@ def _new_listing(
         remedies = [_WITHOUT_THEM] if len(bad) < len(files) else []
         remedies += [_WITHOUT_SCORES] if rules is not None else []
         raise UserError([*first_lines(bad), *remedies])
-    for line in first_lines(bad):
-        tell(f"label | left out: {line}")
     if rules is not None:
         problems = Problems()
         for note in check_masks([each.facts for each in looked if each.facts], rules, problems):

@@ -43,7 +43,12 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
     if (url := dataset_to_relabel(config)) is not None:
         return Planned(_plan_to_relabel(config, models, url))
     _check_place(config)
-    found = list_source(config, models, _known_listing(config.label.url))
+    existing = _existing_plan(config.label.url)
+    known, was_scored = None, None
+    if existing is not None:
+        known = find_listing(config.label.url, existing.recipe["source_sha256"])
+        was_scored = existing.is_scored
+    found = list_source(config, models, known, was_scored)
     is_scored = found.listing.truth_sha256s is not None
     plan = make_label_plan(
         config,
@@ -98,6 +103,8 @@ def _plan_to_relabel(config: Config, models: Models, url: str) -> Plan:
     """The plan of new labels for the images of the dataset at url."""
     manifest = manifest_to_relabel(url)
     tell(f"label | new labels for the images of run {manifest.run_id} | {url}")
+    if unused := _keys_for_files(config):
+        tell(f"label | {', '.join(unused)} of label.source not used: rows are taken as they are")
     return make_label_plan(
         config,
         models,
@@ -110,10 +117,23 @@ def _plan_to_relabel(config: Config, models: Models, url: str) -> Plan:
     )
 
 
-def _known_listing(url: str) -> SourceListing | None:
-    """The listing of the dataset of labels that lies at url; None if there is none."""
+def _keys_for_files(config: Config) -> list[str]:
+    """The keys of label.source, beside its kind and url, that say how files are chosen and read."""
+    source = config.label.source
+    assert source is not None, "its url is known"
+    fields = type(source).model_fields
+    return [
+        key
+        for key, field in fields.items()
+        if key not in ("kind", "url") and getattr(source, key) != field.default
+    ]
+
+
+def _existing_plan(url: str) -> Plan | None:
+    """The plan of the dataset that lies at url; None if there is none of labels for images of one's
+    own."""
     try:
         existing = find_plan(url)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return find_listing(url, existing.recipe["source_sha256"]) if existing.lists_source else None
+    return existing if existing.lists_source else None

@@ -1,21 +1,23 @@
 """Makes a damaged dataset what it was: exactly the bad files are made again, byte for byte."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 from factory import storage
 from factory.config import Config, check_section, dump_config, load_config
-from factory.errors import UserError, counted, shown
+from factory.errors import DamagedShard, UserError, counted, shown, some
 from factory.generation.command import complete, environment, make_shards
 from factory.generation.planning import Stage, planned
 from factory.generation.recipe import RECIPE_VERSION, load_models
 from factory.progress import tell
+from factory.shards import tar_metadata
 from factory.shards.conflicts import made_by_another
 from factory.shards.layout import CONFIG, receipt_name
 from factory.shards.ledger import Ledger
-from factory.shards.manifest import Manifest, known_files
+from factory.shards.manifest import Manifest, known_files, sha256
 from factory.shards.plan import Plan
-from factory.shards.reading import read_plan, receipt_of
+from factory.shards.reading import read_file, read_plan, receipt_of
 from factory.shards.receipts import kinds
 from factory.shards.verification import Level, Verification, verify
 
@@ -29,15 +31,18 @@ def repair(
     """Restores what `verify` finds at this level; returns what it finds afterwards.
 
     The config is the dataset's own, unless a file is named. Small files come back from the
-    manifest, shards from the models, and only where these give the very bytes that the receipt is
-    for. Files of unknown origin are left alone, and so are shards that were never made. Raises
-    UserError where plan, config or models are lost or others, or another version of this package
-    made the dataset and more than the manifest knows is lost; GenerationFailed, Incomplete;
-    OSError from the storage.
+    manifest, tables beside tars from these, shards from the models, and both only where that gives
+    the very bytes that the receipt is for. Files of unknown origin are left alone, and so are
+    shards that were never made. Raises UserError where plan, config or models are lost or others,
+    or another version of this package made the dataset and more than the manifest knows is lost;
+    GenerationFailed, Incomplete; OSError from the storage.
     """
     before = verify(url, level)
     names = {finding.name for finding in before.findings}
     _restore(url, before.manifest, names)
+    tables = _tables_again(url, before)
+    if tables and tables == names and not before.unproven:
+        return verify(url, level)
     if before.plan is not None and before.plan.method != RECIPE_VERSION:
         return _without_models(url, level)
     stage: Stage = "label" if read_plan(url).command == "label" else "generate"
@@ -46,7 +51,7 @@ def repair(
     ledger = Ledger.resolve(url, wanted.plan)
     ledger.start(dump_config(config), environment())
     wanted.keep(url)
-    shards = _shards_to_make(ledger.plan, before, names)
+    shards = _shards_to_make(ledger.plan, before, names - tables)
     found = counted(len(names), "file is not as it was", "files are not as they were")
     tell(f"repair | {found}, {counted(len(shards), 'shard')} to make again")
     if shards:
@@ -78,6 +83,33 @@ def _restore(url: str, manifest: Manifest | None, names: Collection[str]) -> Non
         storage.write(storage.join(url, name), known[name])
 
 
+def _tables_again(url: str, found: Verification) -> set[str]:
+    """Writes the tables again whose tars are whole; returns their names.
+
+    Only where this gives the bytes that the receipt is for: another version of pyarrow may not.
+    """
+    bad = {finding.name for finding in found.findings}
+    made: dict[str, bytes] = {}
+    for shard in sorted({each.shard for each in found.findings if each.shard is not None}):
+        plan = found.plan
+        assert plan is not None, "shards were checked by a plan"
+        receipt, tables = receipt_of(url, plan, shard), plan.shard(shard).tables
+        files = {} if receipt is None else {file.path: file for file in receipt.files}
+        for path in files.keys() & tables.keys() & bad:
+            with suppress(UserError, DamagedShard):  # The tar is damaged, too.
+                tar = tables[path]
+                data = read_file(url, files[tar])
+                table = tar_metadata.encode(data, tar, plan.classes, plan.run, plan.columns)
+                if sha256(table) == files[path].sha256:
+                    made[path] = table
+    for path, table in made.items():
+        storage.write(storage.join(url, path), table)
+    if made:
+        which = f"{counted(len(made), 'table')} from the tars beside: {some(sorted(made))}"
+        tell(shown(f"repair | made again {which}"))
+    return set(made)
+
+
 def _config(
     url: str, stage: Stage, config_file: str | None, overrides: Sequence[tuple[str, Any]]
 ) -> Config:
@@ -106,8 +138,12 @@ def _made_with(ledger: Ledger, shards: Sequence[int]) -> list[str]:
 
 def _shards_to_make(plan: Plan, found: Verification, names: Collection[str]) -> list[int]:
     """Returns the shards with bad bytes, with a bad receipt that no manifest restores, or without a
-    receipt."""
-    shards = {finding.shard for finding in found.findings if finding.shard is not None}
+    receipt.
+
+    names: those of the bad files, without what is whole again.
+    """
+    bad = [finding for finding in found.findings if finding.name in names]
+    shards = {finding.shard for finding in bad if finding.shard is not None}
     shards.update(found.unproven)
     if found.manifest is None:
         shards |= {spec.shard for spec in plan.shards() if receipt_name(spec.shard) in names}

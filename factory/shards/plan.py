@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from types import ModuleType
@@ -63,10 +63,22 @@ class ShardSpec:
     shard: int
     start: int
     stop: int
-    splits: tuple[Split, ...]
-    """The splits that its samples are of, in order; each has a file."""
-    paths: tuple[str, ...]
-    """The files of the splits, then, of a dataset that has them, the tables beside these."""
+    plan: "Plan" = field(repr=False, compare=False)
+    """The plan of which it is a shard."""
+
+    @cached_property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that its samples are of, in order; each has a file.
+
+        Costs a hash for each sample where few of them are for validation, so only who asks waits.
+        """
+        fraction = self.plan.val_fraction
+        return (TRAIN,) if fraction is None else splits_of_range(self.start, self.stop, fraction)
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The files of the splits, then, of a dataset that has them, the tables beside these."""
+        return self.plan.paths_of(self.shard, self.splits)
 
     @property
     def path(self) -> str:
@@ -263,14 +275,16 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             number -= len(part)
         start = part[number]
         stop = min(start + self.samples_per_shard, part.stop)
-        fraction = self.val_fraction
-        splits = self.splits if fraction is None else splits_of_range(start, stop, fraction)
+        return ShardSpec(shard, start, stop, self)
+
+    def paths_of(self, shard: int, splits: Sequence[Split]) -> tuple[str, ...]:
+        """The files of a shard whose samples are of these splits; see `ShardSpec.paths`."""
         begin = {TRAIN: "labels"} if self.format == "png" else {}
         names = [f"{begin.get(split, split)}-{shard:0{self.num_digits}d}" for split in splits]
         paths = [f"{DATA}/{name}{_ENDINGS[self.format]}" for name in names]
         if self.has_metadata:
             paths += [f"{METADATA}/{name}.parquet" for name in names]
-        return ShardSpec(shard, start, stop, splits, tuple(paths))
+        return tuple(paths)
 
     def shards(self) -> list[ShardSpec]:
         """All shards, in order."""

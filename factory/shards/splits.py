@@ -1,11 +1,14 @@
 """Which samples are for validation: their keys decide, so it is the same on every machine."""
 
 import hashlib
+import math
 from collections.abc import Iterable
+from decimal import ROUND_UP, Context, Decimal
 from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 from factory.errors import counted
+from factory.shards import extreme_keys
 from factory.shards.schema import sample_key
 
 Split = Literal["train", "validation"]
@@ -34,8 +37,14 @@ def split_of(key: str, val_fraction: float | None) -> Split:
     """
     if val_fraction is None:
         return TRAIN
-    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-    return VALIDATION if number < val_fraction * 2.0**64 else TRAIN
+    is_below = hashlib.sha256(key.encode()).digest() < _bound(val_fraction)
+    return VALIDATION if is_below else TRAIN
+
+
+@lru_cache
+def _bound(val_fraction: float) -> bytes:
+    """The least eight bytes that are not below the share, as no bytes that begin with them are."""
+    return math.ceil(val_fraction * 2.0**64).to_bytes(8, "big")
 
 
 def splits_of(indices: Iterable[int], val_fraction: float | None) -> tuple[Split, ...]:
@@ -58,16 +67,29 @@ def splits_of_range(start: int, stop: int, val_fraction: float) -> tuple[Split, 
 
 def split_problem(num: int, val_fraction: float | None, more: str = "more pairs") -> str | None:
     """Why a dataset of num samples has nothing of one of two splits, and what to do; None if it has
-    both, or val_fraction is None. more: how to have more samples."""
-    found = splits_of(range(num), val_fraction)
-    if val_fraction is None or len(found) == len(SPLITS):
+    both, or val_fraction is None. more: how to have more samples.
+
+    No key is hashed for that, however many samples there are.
+    """
+    if val_fraction is None:
         return None
-    (empty,) = set(SPLITS) - set(found)
-    share = "larger" if empty == VALIDATION else "smaller"
-    return (
-        f"{val_fraction}: none of {counted(num, 'pair')} would be in {empty}. Give a {share} "
-        f"share, or {more}."
-    )
+    bound = val_fraction * 2.0**64
+    lowest, highest = extreme_keys.lowest(num), extreme_keys.highest(num)
+    if lowest < bound <= highest:
+        return None
+    empty = VALIDATION if bound <= lowest else TRAIN
+    # Two digits that are enough, whichever way they are rounded.
+    gap = lowest if empty == VALIDATION else 2**64 - highest
+    share = Context(prec=2, rounding=ROUND_UP).divide(Decimal(gap + 1), Decimal(2**64))
+    advice = f"Give at least {float(share)!r}, or {more}"
+    if empty == TRAIN:
+        advice = f"Give at most {float(1 - share)!r}, or {more}"
+    if num == 1:
+        advice = f"Leave it out, or give {more}"
+    pairs = counted(num, "pair")
+    if num > extreme_keys.NUM_SEARCHED:
+        pairs = f"the first {counted(extreme_keys.NUM_SEARCHED, 'pair')}"
+    return f"{val_fraction}: none of {pairs} would be in {empty}. {advice}."
 
 
 def indices_of(start: int, stop: int, split: Split, val_fraction: float | None) -> list[int]:

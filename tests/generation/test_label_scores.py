@@ -31,7 +31,7 @@ from tests.folders import contents
 from tests.generation.conftest import LabelConfig, put_images
 from tests.generation.test_labelling import samples_of
 
-SCORES = "scores.json"
+SCORES, LISTING = "scores.json", "_factory/source.parquet"
 
 pytestmark = pytest.mark.slow
 
@@ -314,3 +314,30 @@ def test_programs_name_any_source_and_read_the_scores(
     np.testing.assert_array_equal(index.score.hits, rows.score.hits)
     total = sum(index[i]["hit_pixels"].numpy() for i in range(len(index)))
     np.testing.assert_array_equal(total, rows.score.hits)
+
+
+def test_auto_goes_on_with_a_dataset_that_was_begun_without_scores_whatever_is_lost(
+    label_config: LabelConfig, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = label_config(source=source_of(pairs), score=False)
+    label(config)
+    folder = Path(config.label.url)
+    before = contents(folder / "data")
+    for path in (folder / LISTING, folder / "data" / "train-00001.parquet"):
+        path.unlink()
+    (pairs / "masks" / "p1.png").unlink()
+    label(label_config(source=source_of(pairs)))
+    assert contents(folder / "data") == before
+    assert "masks are not compared, as the dataset was begun without" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("begun", "asked"), [(False, True), (True, False)])
+def test_a_dataset_that_was_begun_otherwise_names_label_score(
+    label_config: LabelConfig, pairs: Path, begun: bool, asked: bool
+) -> None:
+    label(label_config(source=source_of(pairs), score=begun))
+    with pytest.raises(UserError) as refused:
+        label(label_config(source=source_of(pairs), score=asked))
+    (line,) = refused.value.problems
+    how = "with" if begun else "without"
+    assert f"was begun {how} comparing masks. Set label.score: {str(begun).lower()} to" in line

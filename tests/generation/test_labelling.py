@@ -419,6 +419,15 @@ def test_a_dataset_keeps_its_own_labels(label_config: LabelConfig, pairs: str) -
     assert contents(Path(pairs)) == before
 
 
+def test_keys_of_files_are_told_as_unused_where_a_dataset_is_labelled_anew(
+    label_config: LabelConfig, pairs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = {"kind": "folder", "url": pairs, "num": 1, "fit": "pad", "exif": "apply"}
+    check(label_config(source=source), "label")
+    out = capsys.readouterr().out
+    assert "label | num, fit of label.source not used: rows are taken as they are\n" in out
+
+
 def test_an_unfinished_dataset_is_not_labelled_anew(label_config: LabelConfig, pairs: str) -> None:
     (Path(pairs) / "_SUCCESS").unlink()
     assert "is unfinished" in refusal(relabelling(label_config, pairs))[0]

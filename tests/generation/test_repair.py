@@ -15,6 +15,7 @@ from factory.generation import synthesizer
 from factory.generation.command import generate
 from factory.generation.repair import repair
 from factory.images import to_channels_last_arrays
+from factory.shards import tar_metadata
 from factory.shards.verification import verify
 from factory.storage import files
 from tests.failing_storage import fail_calls
@@ -87,6 +88,58 @@ def test_the_bytes_come_back_after_any_random_mutation(dataset) -> None:
             assert left == concerned - before.keys(), f"{what}: {left}"
             after = contents(dataset)
             assert {name: after.get(name) for name in before} == before, what
+
+
+TAR, TABLE = "data/train-00001.tar", "metadata/train-00001.parquet"
+
+
+@pytest.fixture
+def tars(tiny_config, shards_made) -> Path:
+    """A finished dataset of three tars, with their tables."""
+    config = tiny_config(generate={"workers": "here", "num": 10, "format": "webdataset"})
+    generate(config)
+    shards_made.clear()
+    return Path(config.generate.url)
+
+
+@pytest.mark.parametrize("how", [Path.unlink, cut])
+def test_a_table_beside_a_tar_comes_back_from_the_tar_without_any_model(
+    tars, shards_made, monkeypatch, capsys, how
+) -> None:
+    before = contents(tars)
+    for name in (TABLE, "metadata/train-00000.parquet"):
+        how(tars / name)
+    monkeypatch.setattr(repairing, "load_models", None)
+    found = repair(str(tars))
+    assert (found.findings, found.finished, shards_made) == ([], True, [])
+    assert contents(tars) == before
+    told = "made again 2 tables from the tars beside: metadata/train-00000.parquet, "
+    assert f"repair | {told}{TABLE}" in capsys.readouterr().out
+
+
+def test_a_table_whose_tar_is_damaged_too_comes_back_with_its_shard(tars, shards_made) -> None:
+    before = contents(tars)
+    for name in (TAR, TABLE, "metadata/train-00000.parquet", "README.md"):
+        cut(tars / name)
+    assert repair(str(tars)).findings == []
+    assert contents(tars) == before and shards_made == [[1]]
+
+
+def test_a_table_of_other_bytes_than_the_receipt_has_is_not_written(
+    tars, shards_made, monkeypatch
+) -> None:
+    before = contents(tars)
+    cut(tars / TABLE)
+    encode, calls = tar_metadata.encode, []
+
+    def otherwise(*arguments):
+        # As another version of pyarrow might.
+        calls.append(arguments)
+        return encode(*arguments) + (b" " if len(calls) == 1 else b"")
+
+    monkeypatch.setattr(tar_metadata, "encode", otherwise)
+    assert repair(str(tars)).findings == []
+    assert contents(tars) == before and shards_made == [[1]]
 
 
 def test_a_whole_dataset_is_left_alone(dataset, shards_made) -> None:

@@ -90,7 +90,9 @@ def test_plans_without_it_are_what_they_were(tiny_config):
 def test_a_share_that_is_none_is_refused_by_its_key(tiny_config, fraction, capsys, tmp_path):
     out = str(tmp_path / "out")
     assert main(["generate", "--out", out, "--num", "4", "--val-fraction", fraction]) == 2
-    assert "generate.val_fraction" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "generate.val_fraction: must be a share above 0 and below 1, such as 0.1" in error
+    assert f"got {fraction!r}. For no validation split leave it out." in error
     assert not Path(out).exists()
 
 
@@ -99,9 +101,10 @@ def test_a_share_that_is_none_is_refused_by_its_key(tiny_config, fraction, capsy
     [
         (
             0.001,
-            r"generate\.val_fraction: 0\.001: none of 10 pairs would be in validation\. Give a l",
+            r"generate\.val_fraction: 0\.001: none of 10 pairs would be in validation\. Give at "
+            r"least 0\.033, or more pairs\.",
         ),
-        (0.999, r"none of 10 pairs would be in train\. Give a smaller share, or more pairs"),
+        (0.999, r"none of 10 pairs would be in train\. Give at most 0\.997, or more pairs"),
     ],
 )
 def test_a_share_by_which_a_split_would_be_empty_is_refused(tiny_config, fraction, words):

@@ -15,13 +15,13 @@ import numpy as np
 from PIL import Image
 
 from factory.config import Config, required
-from factory.data import geometry, tiles
+from factory.data import geometry, intact, tiles
 from factory.data.class_rules import ClassRules
 from factory.data.decoding import Picture
 from factory.data.geometry import Placement
 from factory.data.items import Found, Item, StoredSource
 from factory.data.loading import first_lines
-from factory.data.passes import place_of, whole_mask
+from factory.data.passes import check_is_cut, place_of, whole_mask
 from factory.errors import ChangedSource, Problems, UnreadableImage, UserError
 from factory.images import UInt8
 from factory.shards.source_listing import SourceListing
@@ -30,6 +30,10 @@ from factory.threads import NUM_THREADS, ahead
 REMEDY = "Put back what was there, or label into another --out."
 
 _OTHER_PLACE = "Replace it, and label into another --out."
+_WITHOUT_IT = (
+    "Label into another --out: it is named there before anything starts, and left out with "
+    "label.unreadable: skip. Or replace it before."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,8 +250,10 @@ class SourceImages:
         except FileNotFoundError:
             raise _gone(file.image_url) from None
         except UnreadableImage as error:
-            self._check(number, items[0].content())
-            raise UnreadableImage(f"{file.image_url}: {error} {_OTHER_PLACE}") from None
+            data = items[0].content()
+            self._check(number, data)
+            advice = _WITHOUT_IT if _is_known_to_be_bad(data, items[0]) else _OTHER_PLACE
+            raise UnreadableImage(f"{file.image_url}: {error} {advice}") from None
         ids = self._ids(number, items, pictures[0])
         image = pictures[0].with_channels(self.channels)
         squares = [geometry.square_pixels(image, size, place) for place in places]
@@ -281,6 +287,16 @@ class SourceImages:
         if sha256_of_ids(ids) != self.listing.truth_sha256s[number]:
             raise _changed(url)
         return ids
+
+
+def _is_known_to_be_bad(data: bytes, item: Item) -> bool:
+    """True if the check of a dataset that is begun finds that an image cannot be read."""
+    try:
+        intact.check_image(data, item.reading)
+        check_is_cut(item)
+    except UnreadableImage:
+        return True
+    return False
 
 
 def _gone(url: str) -> ChangedSource:

@@ -1,10 +1,14 @@
 """Claims about images that cannot be read: known before anything starts, refused or left out."""
 
+import io
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from factory.cli import main
 from factory.config import dump_config
@@ -142,6 +146,48 @@ def test_masks_that_cannot_be_read_are_left_out_with_their_images(
     assert score_of(config.label.url).num_pixels > 0
 
 
+def put_jpeg(path: Path, damaged: bool) -> None:
+    """Writes a JPEG of random pixels, with a marker among them that stops decoding if damaged."""
+    pixels = np.random.default_rng(len(str(path))).integers(0, 256, (24, 24, 3), np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "JPEG")
+    data = bytearray(sink.getvalue())
+    if damaged:
+        data[-200:-198] = b"\xff\xc4"
+    path.write_bytes(data)
+
+
+def test_jpegs_whose_pixels_are_damaged_are_known_before_anything_starts(
+    label_config: LabelConfig, photos: Path, tmp_path: Path
+) -> None:
+    bad = {f"j{i}.jpg" for i in (1, 4)}
+    for i in range(6):
+        put_jpeg(photos / f"j{i}.jpg", damaged=f"j{i}.jpg" in bad)
+    with pytest.raises(UserError, match=r"label\.unreadable: skip") as refused:
+        label(label_config())
+    assert {line.split(": ")[0] for line in refused.value.problems[:-1]} == {
+        f"{photos}/{name}" for name in bad
+    }
+    assert not Path(label_config().label.url).exists()
+    config = label_config(unreadable="skip")
+    assert label(config).rows == 11
+    found = [sample.source for sample in samples_of(config.label.url)]
+    assert found == sorted({*NAMES, *(f"j{i}.jpg" for i in range(6))} - bad)
+
+
+def test_a_dataset_that_was_begun_with_a_damaged_jpeg_says_how_to_do_without(
+    label_config: LabelConfig, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_jpeg(photos / "p2.jpg", damaged=True)
+    with monkeypatch.context() as patch:
+        # As an older version began it.
+        patch.setattr(label_listing, "intact", SimpleNamespace(check_image=lambda *_: None))
+        words = r"shard 0: .*p2\.jpg: .* Label into another --out: .*label\.unreadable: skip"
+        with pytest.raises(GenerationFailed, match=words):
+            label(label_config())
+    assert label(label_config(unreadable="skip", url=f"{photos}-2")).rows == 7
+
+
 def test_damage_that_only_decoding_shows_fails_the_shard_and_says_what_to_do(
     label_config: LabelConfig, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +197,7 @@ def test_damage_that_only_decoding_shows_fails_the_shard_and_says_what_to_do(
         (photos / "p0.png").write_bytes(b"no image")
         return listing(*arguments)  # type: ignore[arg-type]
 
-    # As of damage among the pixels of a JPEG alone.
+    # As of a PNG that was written with checksums of its damage.
     monkeypatch.setattr(intact, "check_image", lambda *_: None)
     monkeypatch.setattr(planning, "list_source", damaging)
     with pytest.raises(GenerationFailed, match=r"shard 0: .*p0\.png: .*Replace it, and label into"):

@@ -55,7 +55,7 @@ generation.dispatcher
 generation.pool
 generation.watching
 generation.recipe
-generation.label_recipe generation.source_images
+generation.label_recipe generation.label_place generation.source_images
 generation.label_listing generation.relabelled_images
 generation.frozen_models
 generation.drawing

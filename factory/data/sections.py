@@ -279,6 +279,10 @@ class FileSection(SourceSection):
         are_cut = counted(len(items), "image is cut", "images are cut")
         return Found(cut, (*notes, f"{are_cut} into {counted(len(cut), 'tile')}."), rules)
 
+    def may_read(self, name: str) -> bool:
+        """True if a file could be taken for one of the images, or for a mask. name: below url."""
+        return name.lower().endswith(listing.IMAGE_SUFFIXES)
+
     def wanted(
         self,
         images: Listing,

@@ -17,6 +17,7 @@ from factory.data.passes import check_is_cut, whole_mask
 from factory.data.reading import DEFAULT_READING, Reading
 from factory.data.sections import LabelledSection
 from factory.errors import Problems, UnreadableImage, UserError, counted, shown
+from factory.generation.label_place import check_files
 from factory.generation.recipe import Models
 from factory.generation.source_images import (
     REMEDY,
@@ -59,6 +60,7 @@ def list_source(
     """
     found, files = _find(config, was_scored)
     check_texts(files)
+    check_files(config, [file.name for file in files])
     for note in found.notes:
         tell(f"label | {shown(note)}")
     if found.rules is not None:
@@ -160,8 +162,7 @@ def _looked(files: Sequence[SourceFile], look: _Look) -> list[_Looked]:
 def _look(file: SourceFile, found: Found, size: int) -> _Looked:
     """Reads an image, and its mask if masks were asked for.
 
-    All of what comes with a mask is decoded. Of an image alone, header and structure are looked at,
-    and its pixels only where these leave it open whether it can be decoded.
+    All of what comes with a mask is decoded. An image alone is looked at as `intact` does.
     """
     url, sha256, item = file.image_url, "", file.whole
     try:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from factory import storage
 from factory.config import Config
-from factory.errors import DamagedShard, Problems, UserError, counted
+from factory.errors import DamagedShard, Problems, counted
 from factory.generation.label_listing import list_source
+from factory.generation.label_place import check_place
 from factory.generation.label_recipe import make_label_plan
 from factory.generation.recipe import Models, make_plan
 from factory.generation.relabelled_images import dataset_to_relabel, manifest_to_relabel
@@ -42,7 +42,7 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
         return Planned(make_plan(config, models))
     if (url := dataset_to_relabel(config)) is not None:
         return Planned(_plan_to_relabel(config, models, url))
-    _check_place(config)
+    check_place(config)
     existing = _existing_plan(config.label.url)
     known, was_scored = None, None
     if existing is not None:
@@ -61,24 +61,6 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
         masks_keep_endings=_keep_endings(config, found.rows),
     )
     return Planned(plan, found.listing)
-
-
-def _check_place(config: Config) -> None:
-    """Raises UserError where the dataset would be, or be taken for, a part of the images."""
-    settings, source = config.label, config.label.source
-    url = getattr(source, "url", None)
-    if source is None or url is None or not storage.lies_in(settings.url, url):
-        return
-    if storage.lies_in(url, settings.url):
-        raise UserError(
-            f"label.url: {settings.url} is the place of the images, which a dataset would be mixed "
-            "with. Name a place of its own."
-        )
-    if settings.format == "png" or source.kind in (settings.format, "auto"):
-        raise UserError(
-            f"label.url: {settings.url} lies among the images, and what is written there would be "
-            "taken for such. Name a place outside of them."
-        )
 
 
 def _keep_endings(config: Config, names: Sequence[str]) -> bool:

@@ -33,7 +33,7 @@ from factory.storage.store_errors import (
     lack_of_credentials,
     to_user_error,
 )
-from factory.storage.urls import is_local, join, lies_in, name_of, normalize, parent
+from factory.storage.urls import is_local, join, lies_in, name_of, normalize, parent, path_in
 
 __all__ = [
     "Entry",
@@ -60,6 +60,7 @@ __all__ = [
     "open_copy",
     "outlives_this_process",
     "parent",
+    "path_in",
     "read_bytes",
     "read_range",
     "read_text",

@@ -100,9 +100,16 @@ def is_local(url: str) -> bool:
 def lies_in(url: str, folder: str) -> bool:
     """True if a URL is that of a folder, or of something in it; links of this machine are
     followed."""
+    return path_in(url, folder) is not None
+
+
+def path_in(url: str, folder: str) -> str | None:
+    """The path of a URL below that of a folder, empty if it is that one; None if it does not lie
+    there. Links of this machine are followed."""
     if is_local(url) and is_local(folder):
         url, folder = os.path.realpath(url), os.path.realpath(folder)
-    return f"{url}/".startswith(f"{folder.rstrip('/')}/")
+    above, inside = f"{folder.rstrip('/')}/", f"{url}/"
+    return inside.removeprefix(above).rstrip("/") if inside.startswith(above) else None
 
 
 def join(url: str, *names: str) -> str:

@@ -32,5 +32,12 @@ def test_a_place_lies_in_a_folder_whatever_links_lead_there(tmp_path: Path) -> N
     assert storage.lies_in("/anywhere", "/")
 
 
+def test_a_place_below_a_folder_has_a_path_there(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    assert storage.path_in(str(tmp_path / "link" / "a" / "b"), str(tmp_path / "folder")) == "a/b"
+    assert storage.path_in("s3://bucket/a/", "s3://bucket/a") == ""
+    assert storage.path_in("s3://bucket/a", "s3://bucket/a/b") is None
+
+
 def test_the_last_part_is_the_name() -> None:
     assert storage.name_of("s3://bucket/a/b.png") == storage.name_of("/a/b.png/") == "b.png"

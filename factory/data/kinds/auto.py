@@ -43,6 +43,10 @@ class AutoSource(LabelledSection, FileSection):
         note = f"taken as {words}: {counted(len(found.items), what, more)}"
         return replace(found, notes=(f"{note}.", *found.notes))
 
+    def may_read(self, name: str) -> bool:
+        """True: whatever lies there may change what it is taken for."""
+        return True
+
     def versions(self, items: Sequence["Item"]) -> list[str]:
         """A text for each item, as its kind has it. Raises OSError, UserError."""
         problems = Problems()

@@ -55,6 +55,14 @@ class FolderSource(FileSection):
             return self.found(files, self.notes(images) if names else (), problems)
         return Found()
 
+    def may_read(self, name: str) -> bool:
+        """See `FileSection`; a list may mean any file by its name alone."""
+        is_meant = parse_images(self.pattern).means(name)
+        is_excluded = any(parse_images(text).means(name) for text in self.exclude or ())
+        return super().may_read(name) and (
+            self.names_url is not None or (is_meant and not is_excluded)
+        )
+
     def advice_on_masks(self, found: "MasksAmong") -> str:
         """See `FileSection`; masks that a pattern means may be left out by it."""
         if found.images_url or not (patterns := found.patterns):

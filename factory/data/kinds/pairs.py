@@ -85,6 +85,11 @@ class PairsSource(LabelledSection, FileSection):
         files = [self.file(images, name) for name in names]
         return self.found(files, self.notes(images), problems)
 
+    def may_read(self, name: str) -> bool:
+        """See `FileSection`."""
+        is_meant = parse_images(self.images).means(name) or parse_masks(self.masks).means(name)
+        return super().may_read(name) and is_meant
+
     def _pairs(self, matches: Matches, rules: ClassRules | None, problems: Problems) -> "Found":
         """The images with their masks; what has no partner is a problem, or left out."""
         from factory.data.items import Found

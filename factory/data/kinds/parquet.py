@@ -83,6 +83,10 @@ class ParquetSource(LabelledSection, FileSection):
         items = [parquet_rows.Row(names[i], rows, *places[i], self.reading) for i in chosen]
         return self.found(items, notes if left_out else (), problems, rules)
 
+    def may_read(self, name: str) -> bool:
+        """See `FileSection`."""
+        return name.lower().endswith(".parquet")
+
     def _lacking(self, shards: "ShardFiles", columns: "Columns", problems: Problems) -> set[int]:
         """The numbers of rows, over all files, of which a cell is empty."""
         import numpy as np

@@ -67,6 +67,10 @@ class WebdatasetSource(LabelledSection, FileSection):
             notes += self._unused(tars, endings)
         return self.found(items, notes, problems, rules)
 
+    def may_read(self, name: str) -> bool:
+        """See `FileSection`."""
+        return name.lower().endswith(".tar")
+
     def _unused(self, tars: Sequence["TarIndex"], endings: "Endings") -> tuple[str, ...]:
         """A sentence on samples that are left out as their pictures end otherwise."""
         from factory.data.sharded import tar_samples

@@ -45,6 +45,8 @@ def found_in(files: Files) -> list[Candidate]:
     if len(found) == 1 and found[0].splits:
         return found
     if len(found) > 1:
+        if _repeat_a_split([candidate.keys["url"] for candidate in found]):
+            return found  # One of them alone is not all of its split.
         of_splits = _by_split(files)
         if of_splits and of_splits.splits:
             return [of_splits]
@@ -61,6 +63,12 @@ def found_in(files: Files) -> list[Candidate]:
 
 def _is_whole(candidate: Candidate) -> bool:
     return "unpaired" not in candidate.keys
+
+
+def _repeat_a_split(urls: Sequence[str]) -> bool:
+    """True of several folders of one split, as those of each city are: a/train beside b/train."""
+    splits = [name for url in urls if (name := url.rpartition("/")[2].lower()) in SPLITS]
+    return len(set(splits)) < len(splits)
 
 
 def _are_numbered(urls: Sequence[str]) -> bool:
@@ -118,7 +126,8 @@ def _in_folders(files: Files) -> Iterator[Candidate]:
     for before, images, masks in _named_alike(folders):
         places[before][images, masks] += [images]
     splits = {before: before.rpartition("/")[2].lower() for before in places}
-    if len(places) > 1 and set(splits.values()) <= set(SPLITS):
+    named = set(splits.values())
+    if 1 < len(places) == len(named) and named <= set(SPLITS):
         yield from _of_split_folders(files, {b: next(iter(places[b])) for b in places}, splits)
         return
     for before, pairs in sorted(places.items()):

@@ -205,6 +205,16 @@ def test_an_image_with_no_word_for_mask_is_told_from_its_mask_by_what_they_show(
     assert (found.keys["images"], found.keys["masks"]) == ("*.png", "{stem}.jpg")
 
 
+def test_of_several_folders_of_one_split_none_is_left_out(tmp_path: Path) -> None:
+    for city in ("a", "b"):
+        for split in ("train", "val"):
+            place = f"{city}/{split}"
+            put(tmp_path, Shape([f"{place}/images/#.png"], [f"{place}/masks/#.png"], {}))
+    found = recognition.candidates(trees.open_tree(str(tmp_path)), str(tmp_path))
+    wanted = [f"{tmp_path}/{city}/{split}" for city in "ab" for split in ("train", "val")]
+    assert [candidate.keys["url"] for candidate in found] == wanted, "people are asked"
+
+
 def test_folders_of_another_word_are_no_splits(tmp_path: Path) -> None:
     put(tmp_path, Shape(of_splits("%/images/#.jpg", splits=("trains", "valley")),
                         of_splits("%/masks/#.png", splits=("trains", "valley")), {}))  # fmt: skip

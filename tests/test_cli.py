@@ -276,6 +276,7 @@ CLASSES = "classes: [background, thing]"
         ),
         ("{kind: folder, url: one, exif: apply, fit: crop}", {"kind": "folder"}, None),
         ("{kind: toy, num: 5}", {"kind": "folder"}, "num (of kind toy) not used"),
+        ("{kind: [folder], fit: pad}", {"kind": "folder", "fit": "pad"}, "fit of label.source"),
         # That very place: all of it.
         (
             "{kind: pairs, url: other/../other/, num: 2, " + CLASSES + "}",

@@ -23,7 +23,7 @@ def in_place_of(source: object, folder: Mapping[str, str]) -> tuple[dict[str, An
     if not isinstance(source, Mapping):
         return dict(folder), None
     kind = source.get("kind")
-    defaults = all_keys({} if kind is None else {"kind": kind})
+    defaults = all_keys({"kind": kind} if isinstance(kind, str) else {})
     own = {k: v for k, v in source.items() if v is not None and v != defaults.get(k)}
     own = {key: value for key, value in own.items() if key not in ("kind", "url")}
     if _is_same(source.get("url"), folder["url"]):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -654,13 +656,15 @@ def test_without_images_the_command_says_how_to_name_them(
 def test_a_shard_that_fails_leaves_a_job_that_can_be_resumed(
     label_config: LabelConfig, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Header, end and structure are whole, and so only decoding shows the damage.
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(photos / "torn.jpg")
-    data = bytearray((photos / "torn.jpg").read_bytes())
-    counts = data.index(b"\xff\xc4") + 5
-    data[counts : counts + 16] = b"\xff" * 16
-    (photos / "torn.jpg").write_bytes(data)
+    # Its checksums are those of the damage, and so only decoding shows it.
+    data = bytearray((photos / "p0.png").read_bytes())
+    place = data.index(b"IDAT")
+    (length,) = struct.unpack_from(">I", data, place - 4)
+    end = place + 4 + length
+    data[place + 4 : end] = bytes(length)
+    data[end : end + 4] = zlib.crc32(data[place:end]).to_bytes(4, "big")
+    (photos / "p0.png").write_bytes(data)
     assert main(command(label_config(), tmp_path)) == 3
     error = capsys.readouterr().err
-    assert f"{photos}/torn.jpg: damaged image" in error and "label into another --out" in error
+    assert f"{photos}/p0.png: damaged image" in error and "label into another --out" in error
     assert "run the same command again to resume" in error

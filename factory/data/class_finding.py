@@ -35,14 +35,18 @@ class ClassFile:
         return self.rules.classes.names
 
 
-def class_files_in(tree: Tree, below: str = "") -> list[ClassFile]:
-    """The files of classes in a folder of a tree and in those that hold it, the nearest first.
+def class_files_in(tree: Tree, *folders: str) -> list[ClassFile]:
+    """The files of classes in folders of a tree and in those that hold them, the nearest first.
 
     Raises OSError.
     """
     found = []
-    above = [str(parent) for parent in PurePosixPath(below).parents if str(parent) != "."]
-    for folder in dict.fromkeys((below, *above, "")):
+    places = [
+        "" if str(place) == "." else str(place)
+        for below in folders
+        for place in (PurePosixPath(below), *PurePosixPath(below).parents)
+    ]
+    for folder in sorted(dict.fromkeys((*places, "")), key=lambda place: -len(_parts(place))):
         for name in _directly_in(tree, folder):
             if not _FILE.fullmatch(PurePosixPath(name).name.lower()):
                 continue
@@ -55,6 +59,10 @@ def class_files_in(tree: Tree, below: str = "") -> list[ClassFile]:
             except (UserError, UnreadableImage, UnicodeDecodeError, RecursionError):
                 continue  # Another file of such a name.
     return found
+
+
+def _parts(folder: str) -> tuple[str, ...]:
+    return PurePosixPath(folder).parts
 
 
 def _directly_in(tree: Tree, folder: str) -> list[str]:

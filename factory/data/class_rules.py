@@ -33,7 +33,8 @@ class Rule:
     labels: tuple[str, ...] = ()
     """Labels of shapes of which masks are drawn: no values of a mask."""
     parts: tuple[str, ...] = ()
-    """Parts of masks that have a file for each part; `ANY_PART` are all that no rule names."""
+    """Parts of masks that have a file for each part: their names, or how they begin, as `hair_*`;
+    `ANY_PART` are all that no rule names."""
 
     @property
     def is_empty(self) -> bool:
@@ -89,7 +90,8 @@ class ClassRules:
         """The class id of a part; 255 = ignore, None if no rule covers it."""
         owners = {p: i for i, rule in enumerate(self.rules) for p in rule.parts}
         owners |= dict.fromkeys(self.ignored.parts, IGNORE_ID)
-        return owners.get(part, owners.get(ANY_PART))
+        begun = [p for p in owners if p.endswith(ANY_PART) and part.startswith(p[:-1])]
+        return owners.get(part, owners[max(begun, key=len)] if begun else None)
 
     @property
     def has_thresholds(self) -> bool:

@@ -44,8 +44,10 @@ def _coco(files: Files) -> list[Candidate]:
 
 
 def _split_in(name: str) -> str | None:
-    """The split that a word of a file's name is: instances_val2017.json."""
-    words = re.findall("[a-z]+", PurePosixPath(name).stem.lower())
+    """The split that a word of a file's name is, or of its folders': instances_val2017.json,
+    valid/_annotations.coco.json."""
+    parts = PurePosixPath(name.lower()).with_suffix("").parts
+    words = [word for part in reversed(parts) for word in re.findall("[a-z]+", part)]
     return next((word for word in words if word in SPLITS), None)
 
 

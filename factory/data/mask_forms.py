@@ -17,7 +17,7 @@ from factory.data.listing import Listing
 
 _MAX_COMPARED, _MAX_TRIED, _MAX_ALIKE = 2000, 8, 50
 """The most names that are compared, forms that are returned, and images of one core looked at."""
-_MIN_PARTS = 4
+_MIN_PARTS = 3
 """The least number of names that masks of one image have, for them to be taken for its parts."""
 _MAX_OF_ONE = 4
 """The most pictures of a folder that is that of one image and its masks."""
@@ -141,23 +141,42 @@ def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> li
 
 
 def _with_parts(votes: Counter[Form]) -> list[Form]:
-    """The form of masks of which an image has one for each part, if there are such."""
-    behinds = defaultdict(set)
-    folders = defaultdict(set)
+    """The forms of masks of which an image has one for each part, if there are such: parts are the
+    ends of their names, or their folders, or their whole names in a folder of each image."""
+    groups: dict[Form, set[Form]] = defaultdict(set)
     for form in votes:
         parent, _, last = form.folder.rpartition("/")
-        alike = _NUMBER.fullmatch(last) is not None
-        place = f"{parent}/*".lstrip("/") if alike else form.folder
-        general = form._replace(folder=place, behind="")
-        behinds[general].add(form.behind)
-        folders[general].add(form.folder)
-    found = []
-    for form, texts in behinds.items():
-        start = common_start(sorted(texts))
-        if len(texts) >= _MIN_PARTS:
-            inner = form.folder if len(folders[form]) > 1 else min(folders[form])
-            found.append(form._replace(folder=inner, behind=f"{start}{{part}}"))
-    return found
+        if form.placeholder:
+            alike = _NUMBER.fullmatch(last) is not None
+            place = f"{parent}/*".lstrip("/") if alike else form.folder
+            groups[form._replace(folder=place, behind="{part}")].add(form)
+        else:
+            groups[form._replace(before="{part}")].add(form)
+        if last and "{" not in last and _NUMBER.fullmatch(last) is None:
+            place = f"{parent}/{{part}}".lstrip("/")
+            objects = form._replace(folder=place, behind="*" if form.placeholder else "")
+            groups[objects if form.placeholder else objects._replace(before="*")].add(form)
+    return [_of_parts(general, alike) for general, alike in groups.items() if _differ(alike)]
+
+
+def _differ(forms: set[Form]) -> bool:
+    """True if forms are so many that they may be parts, and not kinds of masks."""
+    return len(forms) >= _MIN_PARTS
+
+
+def _of_parts(general: Form, forms: set[Form]) -> Form:
+    """The form of parts, with all that these forms have in common."""
+    behinds, befores = ({getattr(f, key) for f in forms} for key in ("behind", "before"))
+    folders = {form.folder for form in forms}
+    start = common_start(sorted(behinds))
+    if general.behind == "{part}":
+        inner = general.folder if len(folders) > 1 else min(folders)
+        return general._replace(folder=inner, behind=f"{start}{{part}}")
+    if general.behind == "*":
+        return general._replace(behind=start if len(behinds) == 1 else f"{start}*")
+    if general.before == "*" and len(befores) == 1:
+        return general._replace(before=min(befores))
+    return general
 
 
 def _general(votes: Counter[Form]) -> list[Form]:
@@ -200,8 +219,8 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
                         yield Form(place, before, placeholder, behind, ending)
                         # Its own name in another folder does not say that it is a mask.
                         found = found or not is_image or image.file != file
-        if found:
-            return
+        if found and not _NUMBER.fullmatch(stem):
+            return  # A number alone may be that of an object, and the folder be of the image.
     parts = folder.split("/")
     for i, part in enumerate(parts):
         for images, placeholder in _readings(part, known):
@@ -239,7 +258,7 @@ def _readings(text: str, known: _Images) -> Iterator[tuple[Sequence[_Image], str
     """Yields the images that a text may stand for, each time with its placeholder."""
     yield known.by_file.get(text, ()), "{file}"
     yield known.by_core.get(text, ()), "{stem}"
-    if _NUMBER.fullmatch(text) and text.startswith("0") and len(text) < 10:
+    if _NUMBER.fullmatch(text) and text.startswith("0") and 1 < len(text) < 10:
         yield known.by_core.get(str(int(text)), ()), f"{{stem:0{len(text)}}}"
 
 

@@ -37,8 +37,28 @@ def looks_like_mask(data: bytes) -> bool:
 
 def share_of_masks(tree: Tree, names: Sequence[str]) -> float:
     """The share of a few files that look like masks; those that cannot be read do not."""
-    few = names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
+    few = _few(names)
     return sum(_looks(tree, name) for name in few) / max(1, len(few))
+
+
+def are_binary(tree: Tree, names: Sequence[str]) -> bool:
+    """True if a few files hold two colours at most each, as the files of parts do."""
+    return all(_num_colors(tree, name) <= 2 for name in _few(names))
+
+
+def _num_colors(tree: Tree, name: str) -> int:
+    """The number of colours of a file, of those that are told apart in spite of compression."""
+    try:
+        image = decoding.open_file(tree.read(name))
+    except (OSError, UnreadableImage):
+        return 0  # which its reader tells
+    if image.format == "JPEG":
+        return len(np.unique(np.asarray(image.convert("L")) // 128))
+    return len(np.unique(np.asarray(image)))
+
+
+def _few(names: Sequence[str]) -> Sequence[str]:
+    return names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
 
 
 def _looks(tree: Tree, name: str) -> bool:

@@ -187,7 +187,8 @@ def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | No
         splits = _inner_splits(images, masks, image_names)
         return Candidate(keys, splits or listed_splits(files, before, image_names))
     listing = Listing(files.tree, f"{prefix}{images}", tuple(image_names))
-    hint = pairing_hints.find(listing, True, _within(files, before, (images, masks)))
+    hints = pairing_hints.find_all(listing, True, _within(files, before, (images, masks)))
+    hint = next((hint for hint in hints if _may_be_parts(files, hint)), None)
     if hint is None:
         return None
     keys = {**keys, "url": files.url, **hint.keys}
@@ -250,13 +251,19 @@ def _splits_of_patterns(hint: Hint) -> dict[str, dict[str, str]]:
 def _are_masks(files: Files, hint: Hint) -> bool:
     """True if most of what is taken for masks looks like such, and not rather the images of other
     pictures that are left out: then masks of one class were paired with those of another."""
-    if not _look_like_masks(files, sorted(hint.masks)):
+    if not _look_like_masks(files, sorted(hint.masks)) or not _may_be_parts(files, hint):
         return False
     if not _look_like_masks(files, hint.paired):
         return True
     rest = sorted({*files.pictures} - {*hint.paired, *hint.masks})
     says_mask = any(map(mask_forms.mask_word, hint.keys["masks"].split("/")))
     return _look_like_masks(files, rest) if rest else says_mask
+
+
+def _may_be_parts(files: Files, hint: Hint) -> bool:
+    """True of parts that hold two colours, and where masks have no parts: others are masks of
+    several kinds, one of which is meant."""
+    return "{part}" not in hint.keys["masks"] or mask_looks.are_binary(files.tree, hint.masks)
 
 
 def _look_like_masks(files: Files, names: Sequence[str]) -> bool:

@@ -178,7 +178,9 @@ def _such_as(matches: Matches, name: str, mask: str) -> str:
 
 
 def _check_parts(matches: Matches, name: str, problems: Problems) -> None:
-    """Refuses several files of one part of an image."""
+    """Refuses several files of one part of an image, unless they are its objects."""
+    if matches.mask_pattern.has_objects:
+        return
     files: dict[str, list[str]] = defaultdict(list)
     for mask in matches.masks_of.get(name, ()):
         files[mask.part].append(mask.name)
@@ -186,7 +188,8 @@ def _check_parts(matches: Matches, name: str, problems: Problems) -> None:
         if len(same) > 1:
             problems.add(
                 f"{_urls(matches.masks, same)}: are all part {part} of "
-                f"{matches.images.url_of(name)}. Keep one of them."
+                f"{matches.images.url_of(name)}. Keep one of them, or write * in the file's name "
+                "in `masks:` for the numbers of objects."
             )
 
 

@@ -20,6 +20,9 @@ from factory.errors import counted, some
 _MIN_PAIRED = 0.5
 """The least share of the images that a pattern must pair to be proposed; where it says mask, of the
 masks: images with one may be few among others."""
+_MIN_PARTS, _MANY_PARTS = 2, 4
+"""The least mean number of files that an image has, for them to be its parts, and for that to be
+sure."""
 _MAX_SHOWN = 90
 """The most characters of the names that are told to be left out: people have to read the rest."""
 _LIKELY = ("mask", "segmentation", "seg", "trainids", "labelids", "label", "gt", "annotation")
@@ -77,8 +80,15 @@ class Hint:
 
 
 def find(images: Listing, with_images: bool, paths: Sequence[str]) -> Hint | None:
-    """The keys that would pair images with masks, None if nothing is found; see `find_all`."""
-    return next(iter(find_all(images, with_images, paths)), None)
+    """The likeliest keys that would pair images with masks, None if nothing is found.
+
+    See `find_all`. Of parts only those count that are many: few may be masks of several kinds,
+    which only what they show would tell.
+    """
+    for hint in find_all(images, with_images, paths):
+        if "{part}" not in hint.keys["masks"] or len(hint.masks) >= _MANY_PARTS * hint.num_paired:
+            return hint
+    return None
 
 
 def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[Hint]:
@@ -87,7 +97,7 @@ def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[H
     images: all below a folder; masks may be among them. with_images: whether the key for the images
     is needed in any case. paths: names of all pictures of the tree.
     """
-    found: list[tuple[tuple[float, bool, int, int], Hint]] = []
+    found: list[tuple[tuple[float, bool, int, int, int], Hint]] = []
     is_sure = False  # One pairs all, and says which are the masks.
     for before, behind in mask_forms.decorations(images.read):
         for form in mask_forms.forms(images, paths, before, behind):
@@ -102,7 +112,8 @@ def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[H
                     continue
                 if hint := tried(images, paths, keys, says_mask):
                     share = hint.num_paired / (hint.num_paired + len(hint.left))
-                    found.append(((share, says_mask, _preference(form.text), -kind), hint))
+                    rank = (share, says_mask, _preference(form.text), -kind, len(hint.masks))
+                    found.append((rank, hint))
                     is_sure = is_sure or (share, says_mask) == (1, True)
         if is_sure:
             break
@@ -170,11 +181,15 @@ def tried(
         and all(len(matches.images_of[mask.name]) == 1 for mask in own)
         and not pairing.is_own_mask(matches, name)
     ]
-    num = len(matches.masks.read) if says_mask else len(matches.images.read)
-    if len(paired) < max(1, _MIN_PAIRED * num):
-        return None
     of_images = [images.path(name) for name in paired]
     of_masks = [masks.path(mask.name) for name in paired for mask in masks_of[name]]
+    num, of = len(paired), len(matches.images.read)
+    if says_mask:
+        num, of = len(of_masks), len(masks.read)
+    if num < max(1, _MIN_PAIRED * of):
+        return None
+    if mask_pattern.has_parts and len(of_masks) < _MIN_PARTS * len(paired):
+        return None
     used = {*of_images, *of_masks}
     others = [*map(images.path, images.read), *map(masks.path, masks.read)]
     if matches.stray or len(masks_of) < len(matches.images.read):

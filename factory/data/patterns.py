@@ -118,6 +118,11 @@ class MaskPattern:
         """True if an image has a file for each part of its mask."""
         return any(piece.kind == "part" for piece in self._pieces)
 
+    @property
+    def has_objects(self) -> bool:
+        """True if a part may have several files, which a `*` in their names tells apart."""
+        return "*" in PurePosixPath(self.text).name.removesuffix(".*")
+
     def keys(self, name: str) -> Iterator[tuple[Key, str]]:
         """Yields each key that a file would be a mask of, once, with the part that it would be, ""
         without parts; nothing for a file that is no mask.

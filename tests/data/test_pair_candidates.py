@@ -155,6 +155,43 @@ SHAPES = {
         {s: (f"{s}/**/*.jpg", f"{s}/{{dir}}/{{stem}}_mask.png")
          for s in ("train", "valid", "test")},
     ),
+    "a file for each object of each class": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/img_0#_{part}_{i}.png" for part in ("hair", "left_eye") for i in (1, 2)],
+        {"": ("images/*.jpg", "masks/{stem}_{part}.png")},
+    ),
+    "parts beside their image": Shape(
+        ["img_0#.jpg"], [f"img_0#_{part}.png" for part in ("hair", "left_eye", "nose", "mouth")],
+        {"": ("*.jpg", "{stem}_{part}.png")},
+    ),
+    "a folder for each class": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/{part}/img_0#.png" for part in ("hair", "left_eye", "nose")],
+        {"": ("images/*.jpg", "masks/{part}/{stem}.png")},
+    ),
+    "a folder for each class, with a file for each object": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/{part}/img_0#_{i}.png" for part in ("cell", "nucleus") for i in (1, 2, 3)],
+        {"": ("images/*.jpg", "masks/{part}/{stem}_*.png")},
+    ),
+    "a folder for each image, with a file for each class": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/img_0#/{part}.png" for part in ("hair", "left_eye", "nose")],
+        {"": ("images/*.jpg", "masks/{stem}/{part}.png")},
+    ),
+    "a folder for each image and class, with a file for each object": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/img_0#/{part}/{i}.png" for part in ("cell", "nucleus") for i in (1, 2)],
+        {"": ("images/*.jpg", "masks/{stem}/{part}/*.png")},
+    ),
+    "IDRiD": Shape(
+        [f"1. Images/{s}/IDRiD_0#.jpg" for s in ("a. Training Set", "b. Testing Set")],
+        [f"2. Truths/{s}/{part}/IDRiD_0#_{part[3:5]}.tif"
+         for s in ("a. Training Set", "b. Testing Set")
+         for part in ("1. Microaneurysms", "2. Haemorrhages", "3. Optic Disc")],
+        {split: (f"1. Images/{s}/*.jpg", f"2. Truths/{s}/{{part}}/{{stem}}_*.tif")
+         for split, s in (("training", "a. Training Set"), ("testing", "b. Testing Set"))},
+    ),
     "few masks among many images": Shape(
         [f"{i}#.jpg" for i in range(9)], ["1#_mask.png"], {"": ("*.jpg", "{stem}_mask.png")}
     ),
@@ -188,12 +225,25 @@ def test_what_lies_there_is_read_by_the_splits_that_it_has(name: str, tmp_path: 
         section = found.of_split(split or None)
         assert (section.get("images", "images"), section.get("masks", "masks")) == keys
         problems = Problems()
-        items = resolving.section(section, with_any_classes=True).find(True, problems).items
+        any_part = {"classes": ["rest", {"name": "part", "parts": ["*"]}]}
+        more = any_part if "{part}" in keys[1] else {}
+        any_classes = resolving.section({**section, **more}, with_any_classes=not more)
+        items = any_classes.find(True, problems).items
         assert not problems.found and len(items) >= NUM
         for item in items:
-            assert isinstance(item, ImageFile) and item.mask_path is not None
-            numbers = [re.findall("[0-9]+", path) for path in (item.path, item.mask_path)]
-            assert set(numbers[0][-1:]) <= set(numbers[1]), "another image's mask"
+            assert isinstance(item, ImageFile) and item.mask_paths
+            number = re.findall("[0-9]+", item.path)[-1]
+            assert all(number in re.findall("[0-9]+", path) for path in item.mask_paths)
+
+
+def test_masks_of_several_kinds_are_no_parts(tmp_path: Path) -> None:
+    put(tmp_path, Shape(["images/#.jpg"], ["gt/#_labels.png", "gt/#_edges.png"], {}))
+    (tmp_path / "gt").mkdir(exist_ok=True)
+    for i in range(NUM):
+        grey = np.arange(256, dtype=np.uint8).reshape(16, 16) // 64
+        for kind in ("objects", "depth"):
+            (tmp_path / f"gt/{i}_{kind}.png").write_bytes(encoded(grey))
+    assert "{part}" not in only(tmp_path).keys["masks"]
 
 
 def test_an_image_with_no_word_for_mask_is_told_from_its_mask_by_what_they_show(

@@ -155,6 +155,26 @@ def test_an_object_is_a_part_and_all_of_them_are_one_class(tmp_path: Path) -> No
     assert read.masks[:, 0].tolist() == [[1] * 8, [1] * 3 + [0] * 5]
 
 
+def test_the_objects_of_a_part_are_told_apart_by_a_star_in_their_names(tmp_path: Path) -> None:
+    put(tmp_path, "images/p.png", encode_png(flat(1)))
+    for name, row in {"cell/p_1": LEFT, "cell/p_2": RIGHT, "wall/p_1": MIDDLE}.items():
+        put(tmp_path, f"masks/{name}.png", part(row))
+    keys = classes("none", {"name": "cell", "parts": "cell"}, {"name": "wall", "parts": "wall"})
+    source = PairsSource(url=str(tmp_path), masks="masks/{part}/{stem}_*.png", **keys)  # type: ignore[arg-type]
+    assert loading.read_labelled(source, 8).masks[0, 0].tolist() == [1, 1, 2, 2, 2, 2, 1, 1]
+    folders = PairsSource(url=str(tmp_path), masks="masks/*/{stem}_{part}.png", **keys)  # type: ignore[arg-type]
+    assert "write * in the file's name in `masks:`" in " ".join(problems_of(folders))
+
+
+def test_parts_may_be_named_by_how_they_begin(tmp_path: Path) -> None:
+    put(tmp_path, "images/p.png", encode_png(flat(1)))
+    for name, row in {"eye_1": LEFT, "eye_2": MIDDLE, "eye_lid_1": RIGHT}.items():
+        put(tmp_path, f"masks/p_{name}.png", part(row))
+    keys = classes("none", {"name": "eye", "parts": "eye_*"}, {"name": "lid", "parts": "eye_lid_*"})
+    source = PairsSource(url=str(tmp_path), masks="masks/{stem}_{part}.png", **keys)  # type: ignore[arg-type]
+    assert loading.read_labelled(source, 8).masks[0, 0].tolist() == [1] * 6 + [2] * 2
+
+
 def test_parts_of_no_class_are_refused_with_the_number_of_their_files(tmp_path: Path) -> None:
     problem = only_problem(parts_of(tmp_path, **classes("none", LEFT_CLASS)))
     assert "parts that are of no class (middle: 1 file, right: 1 file)" in problem

@@ -251,6 +251,16 @@ def test_jsons_of_instances_that_are_called_like_splits_are_splits(tmp_path: Pat
     assert found.of_split("val")["annotations_url"].endswith("instances_val2017.json")
 
 
+def test_jsons_of_instances_in_folders_of_splits_are_splits(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        put(tmp_path, f"{split}/a.jpg")
+        path = tmp_path / f"{split}/_annotations.coco.json"
+        path.write_text('{"images": [], "annotations": [], "categories": []}')
+    found = only(tmp_path)
+    assert found.needs_split and set(found.splits) == {"train", "valid", "test"}
+    assert found.of_split("valid")["annotations_url"].endswith("valid/_annotations.coco.json")
+
+
 def test_texts_of_outlines_beside_images_are_yolo(tmp_path: Path) -> None:
     put(tmp_path, "images/a.jpg", "images/b.jpg")
     texts(tmp_path, labels__a_txt=OUTLINE, labels__b_txt="")

@@ -159,6 +159,40 @@ def test_splits_that_lie_in_folders_are_used_and_those_left_are_told(
     assert "whether other splits of data are needed, too: val" in said
 
 
+@pytest.mark.parametrize("form", ["masks/#_%_{}.png", "masks/%/#_{}.png", "masks/#/%/{}.png"])
+def test_parts_become_the_classes_that_their_names_say(
+    form: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    parts = [form.replace("%", part).format(i) for part in ("hair", "left_eye") for i in (1, 2)]
+    put_shape(tmp_path / "data", Shape(["images/img_#.jpg"], parts, {}))
+    said = init("data")
+    found = names(load_config("my.yaml"))
+    assert {name: len(part) for name, part in found.items()} == {
+        "unlabelled": 2,
+        "labelled": 2,
+        "test": 1,
+    }
+    assert "classes: background, hair, left_eye, by the names of the parts" in said
+    assert "the order of the classes: later ones are drawn over earlier ones" in said
+
+
+def test_the_classes_and_splits_of_roboflow_are_used(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    for split in ("train", "valid", "test"):
+        put_shape(tmp_path / "data", Shape([f"{split}/a#.rf.0.jpg"], [], {}))
+        for i in range(3):
+            path = tmp_path / f"data/{split}/a{i}.rf.0_mask.png"
+            path.write_bytes(encode_png(mask(0, 1)))
+        (tmp_path / f"data/{split}/_classes.csv").write_text(
+            "Pixel Value, Class\n0, background\n1, disc\n"
+        )
+    assert "classes: background, disc, of data/train/_classes.csv" in init("data")
+    found = {name: source for name, source in sections(load_config("my.yaml")).items()}
+    assert found["labelled"].images.startswith("train/")  # type: ignore[attr-defined]
+    assert found["test"].images.startswith("test/")  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("flag", ["", "--labelled", "--test"])
 def test_masks_alone_are_not_learned_from_unless_they_are_called_images(
     flag: str, init: Callable[..., str], refused: Callable[..., str], tmp_path: Path

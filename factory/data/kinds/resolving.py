@@ -16,6 +16,7 @@ from factory.data.kinds.parquet import ParquetSource
 from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.kinds.yolo import YoloSource
 from factory.data.layouts import LAYOUTS
+from factory.data.patterns import parse_images, parse_masks
 from factory.errors import Problems
 
 if TYPE_CHECKING:
@@ -128,10 +129,11 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
         return ClassKeys({}, "of the layout", names=_names_of_layout(keys))
     if keys["kind"] != "pairs" and (rules := _rules_of(keys)):
         return ClassKeys({}, "of the files themselves", names=rules.classes.names)
-    below = keys["url"].removeprefix(tree.url).strip("/")
-    files = class_finding.class_files_in(tree, below)
+    files = class_finding.class_files_in(tree, *_folders_of(keys, tree))
     if keys["kind"] in DRAWN:
         return _of_drawn(keys, files, problems)
+    if "{part}" in keys.get("masks", ""):
+        return _of_parts(keys, problems)
     sample = masks_of(keys, problems)
     if sample is None:
         return None
@@ -147,6 +149,31 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
         problems.add(_one_class(keys, sample))
         return None
     return _guessed(proposal, files)
+
+
+def _folders_of(keys: Mapping[str, Any], tree: "Tree") -> list[str]:
+    """The folders of a tree that a section reads: its own, and those of its patterns."""
+    own = keys["url"].removeprefix(tree.url).strip("/")
+    inner = []
+    if keys["kind"] == "pairs" and not keys.get("layout"):
+        inner = [parse_masks(keys.get("masks", "masks")).below]
+        inner += [parse_images(keys.get("images", "images")).below]
+    return [own, *("/".join(filter(None, (own, folder))) for folder in inner)]
+
+
+def _of_parts(keys: Mapping[str, Any], problems: Problems) -> ClassKeys | None:
+    """The classes by the names of parts; None after a problem."""
+    from factory.data import part_proposals
+    from factory.data.items import ImageFile
+
+    whole = section({**keys, "classes": ["rest", {"name": "part", "parts": ["*"]}]})
+    items = [item for item in whole.find(True, problems).items if isinstance(item, ImageFile)]
+    if not items:
+        return None
+    classes = part_proposals.propose([[part.name for part in item.parts] for item in items])
+    names = tuple(entry if isinstance(entry, str) else str(entry["name"]) for entry in classes)
+    doubt = "the order of the classes: later ones are drawn over earlier ones" * (len(names) > 2)
+    return ClassKeys({"classes": classes}, "by the names of the parts", True, doubt, names)
 
 
 def _of_file(file: "ClassFile") -> ClassKeys:

@@ -14,10 +14,11 @@ _MEMORY = "memory:/"
 def lay_down(url: str, what: tuple[str, ...], make: Callable[[str], None]) -> None:
     """Calls make(url) for the first dataset of its kind, and copies its files for any other.
 
-    url: in a local folder, or `memory://`; where something lies already, make is called again.
-    what: says all that decides the bytes of the dataset.
+    url: in a local folder, or `memory://`; in any other store, and where something lies already,
+    make is called again. what: says all that decides the bytes of the dataset.
     """
-    if _files(url):
+    is_other_store = "://" in url and not url.startswith(_MEMORY)
+    if is_other_store or _files(url):
         make(url)
     elif what in _MADE:
         _put(url, _MADE[what])

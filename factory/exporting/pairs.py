@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader
+from itertools import starmap
 
 from factory import png, storage
 from factory.errors import DamagedShard, UnreadableImage, UserError, counted
@@ -14,11 +15,11 @@ from factory.generation.row_images import RowImages
 from factory.images import UInt8
 from factory.shards.manifest import Manifest
 from factory.shards.packing import merged_rows
-from factory.shards.plan import ShardSpec
+from factory.shards.plan import ShardSpec, StoredRow
 from factory.shards.reading import open_shard
 from factory.shards.schema import EncodedSample, Sample, sample_key
 from factory.storage import Folder
-from factory.threads import ahead
+from factory.threads import NUM_THREADS, ahead
 
 _NUM_AHEAD = 1
 """Shards that are opened ahead: those of a store are then copied while others are exported."""
@@ -111,9 +112,23 @@ class Shard:
     def pairs(self, split: ExportSplit | None = None, start: int = 0) -> Iterator[Pair]:
         """Reads the pairs that are exported, in order, of one split or of all that are exported.
 
-        start: the index of the first pair that is wanted. Raises DamagedShard; UserError if the
-        shard holds other keys than the plan says, since files are named by them.
+        start: the index of the first pair that is wanted. Of mask files, a few images are read and
+        encoded ahead. Raises DamagedShard; UserError if the shard holds other keys than the plan
+        says, since files are named by them.
         """
+        rows = self._rows(split, start)
+        if self.dataset.images is None:
+            yield from starmap(self._pair, rows)
+            return
+        with ThreadPoolExecutor(NUM_THREADS, "reader") as pool:
+            yield from ahead(pool, lambda row: self._pair(*row), rows, NUM_THREADS)
+
+    def _pair(self, index: int, row: StoredRow) -> Pair:
+        encoded = row if isinstance(row, EncodedSample) else row.encoded()
+        return Pair(index, self.dataset.options.split_of(sample_key(index)), encoded)
+
+    def _rows(self, split: ExportSplit | None, start: int) -> Iterator[tuple[int, StoredRow]]:
+        """The rows of the pairs that are exported, with their indices."""
         dataset, num = self.dataset, 0
         for file in self.files:
             file.seek(0)
@@ -127,8 +142,7 @@ class Shard:
             is_kept = limit is None or row.uncertainty <= limit
             splits = dataset.options.splits if split is None else (split,)
             if is_kept and index >= start and own_split in splits:
-                encoded = row if isinstance(row, EncodedSample) else row.encoded()
-                yield Pair(index, own_split, encoded)
+                yield index, row
         if num != self.spec.stop - self.spec.start:
             raise self._other_keys()
 

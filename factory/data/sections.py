@@ -196,15 +196,13 @@ class FileSection(SourceSection):
     percentile of each image instead. Absent: 8 bits are taken as they are, 16 bits are divided by
     257, floats within 0..1 multiplied by 255, and others refused. For 12-bit images [0, 4095]."""
     frames: Frames = "refuse"
-    """What to do with images that are animations, or TIFFs of several pages: `first` uses the first
-    frame or page of each. Masks of several are always refused."""
+    """What to do with images of several frames or pages: `first` takes the first of each."""
     exif: Exif = "apply"
     """The use of the orientation in the EXIF data of photographs. `apply` turns images and masks
     upright, each by its own, and a mask without one as its image where it fits only so; a mask that
     fits both ways is refused. `apply_to_masks` turns each mask as its image: for masks that were
     drawn on the pixels as they are stored. `apply_to_images` turns images alone: for masks that are
     upright as they are stored. `ignore` turns nothing."""
-
     fit: Fit = "crop"
     """The way in which images that are not square become square. `crop` uses the centred square,
     `pad` all of the image between black bars that masks ignore, `stretch` all of it without its

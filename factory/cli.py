@@ -167,8 +167,10 @@ def _line(error: BaseException) -> str:
     """Returns one line that says what went wrong, where, and whether to wait."""
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError):
-        if error.filename and error.strerror:
-            message = f"{error.filename}: {error.strerror}"
+        # Whoever prints does not say that it was stdout which took nothing.
+        where = error.filename or (streams.finish_stdout() and "stdout")
+        if where and error.strerror:
+            message = f"{where}: {error.strerror}"
         if storage.is_transient(error):
             message = f"{message.rstrip('.')}. Run the same command again when it can be reached."
     return shown(message)

@@ -586,6 +586,21 @@ def test_what_a_full_disk_does_not_take_of_an_answer_is_told_on_one_line(
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and line.endswith("No space left on device")
+    # Where Python keeps nothing, nothing tells any more what it was that was not taken.
+    assert unbuffered or "error: stdout: " in line
+
+
+def test_what_a_full_disk_does_not_take_of_the_progress_is_told_as_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.full((16, 16), 9, np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "my.yaml").write_text(
+        f"data: {{image_size: 16, unlabelled: {{kind: folder, url: {tmp_path}}}}}"
+    )
+    with open("/dev/full", "w") as full_disk, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", full_disk)
+        assert main(["inspect", "--config", str(tmp_path / "my.yaml")]) == 1
+    assert capsys.readouterr().err == "error: stdout: No space left on device\n"
 
 
 SLOW = """

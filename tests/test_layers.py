@@ -50,7 +50,7 @@ diffusion.training_worker
 diffusion.training
 labeling.*
 shards.*
-generation.hardware generation.gpu_memory generation.deadlines generation.job
+generation.hardware generation.gpu_memory generation.deadlines generation.failures generation.job
 generation.dispatcher
 generation.pool
 generation.watching

@@ -22,8 +22,8 @@ MAX_BYTES = 8 * images.MAX_PIXELS
 """Files may be as large as the pixels that we accept, stored plainly in 16-bit RGBA."""
 _JUNK = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 """Folders and files that macOS, NAS boxes and Windows put among people's files."""
-_SHEET = ".inspect.png"
-"""The ending of the sheets that `factory inspect` writes beside configs."""
+_OURS = (".inspect.png", ".sheet.png", ".recipe.json")
+"""Endings of what `factory inspect` writes beside configs, and `factory sample` beside images."""
 
 
 class Tree(Protocol):
@@ -247,7 +247,7 @@ def _by_name(stored: Iterable[str], url: str) -> dict[str, str]:
 def is_junk(name: str) -> bool:
     """True for hidden files, and for those that systems and programs put among people's, our own
     among them."""
-    return name.endswith(_SHEET) or any(
+    return name.endswith(_OURS) or any(
         part.startswith(".") or part in _JUNK for part in name.split("/")
     )
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from factory.errors import counted
+from factory.generation.failures import Failures
 from factory.generation.job import (
-    NUM_FAILURES_LISTED,
     ActorCounts,
     Attempt,
     Limits,
@@ -76,8 +76,7 @@ class Dispatcher:
         self._num_pairs = self._num_shards = self._num_retries = 0
         self._restarts = self._restarts_before = count_actors().num_restarts
         """Restarts at the last report, and when a shard was last finished."""
-        self._failures_in_a_row = self._num_failures = 0
-        self._failures: dict[int, str] = {}
+        self._failures = Failures(limits.failed_shards)
         self._lost: dict[str, list[int]] = {}
         self._crashed: dict[str, list[int]] = {}
         self._notes: dict[str, bool] = {}
@@ -147,25 +146,14 @@ class Dispatcher:
         self._num_crashes.pop(shard, None)
         self._errors.pop(shard, None)
         if outcome.error:
-            self._record_failure(shard, outcome.error)
+            if reason := self._failures.add(shard, outcome.error):
+                self.stop(reason)
             return
         self._restarts_before = self._restarts
-        self._failures_in_a_row = 0
+        self._failures.end_row()
         self._durations.add(outcome.seconds)
         self._num_shards += 1
         self._num_pairs += outcome.num_pairs
-
-    def _record_failure(self, shard: int, error: str) -> None:
-        self._num_failures += 1
-        if len(self._failures) < NUM_FAILURES_LISTED:
-            self._failures[shard] = error
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row > self._limits.failed_shards:
-            failed = counted(self._failures_in_a_row, "shard")
-            self.stop(
-                f"{failed} failed and none succeeded in between; the last one, shard {shard}: "
-                f"{error}"
-            )
 
     def deadline_seconds(self) -> float | None:
         """Returns how long a shard may take, by the median of those that are finished; None as long
@@ -192,8 +180,8 @@ class Dispatcher:
             notes=notes,
             lost=lost,
             crashed=crashed,
-            failures=dict(self._failures),
-            num_failures=self._num_failures,
+            failures=dict(self._failures.listed),
+            num_failures=self._failures.num,
             stop_reason=self._stop_reason,
             is_complete=not (self._running or self._waiting or self._waiting_again),
         )

@@ -5,8 +5,6 @@ Plain Python: the dispatcher's process imports nothing heavy.
 
 from dataclasses import dataclass
 
-NUM_FAILURES_LISTED = 20
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -76,7 +74,7 @@ class Progress:
     crashed: dict[str, list[int]]
     """The same for shards whose actor died while its node stays, by node."""
     failures: dict[int, str]
-    """The first NUM_FAILURES_LISTED shards that failed for good, and why."""
+    """The first shards that failed for good, and why; see `failures`."""
     num_failures: int
     stop_reason: str
     """The reason why the job stops before all shards are made; empty as long as it goes on."""

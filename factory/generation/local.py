@@ -9,7 +9,8 @@ from functools import partial
 import torch
 
 from factory.config import Config, ShardsConfig
-from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, counted
+from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware
+from factory.generation.failures import Failures, told
 from factory.generation.recipe import Models, load_models
 from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker, advice
 from factory.generation.stages import batch_maker, settings_of
@@ -36,7 +37,7 @@ def make_shards(
     replace: bool = False,
     models: Models | None = None,
 ) -> None:
-    """Makes these shards; one that fails stops no other.
+    """Makes these shards; one that fails stops no other, but max_failed_shards in a row do.
 
     replace: as for `Ledger.publish`. models: those of the config if they are loaded already. Raises
     GenerationFailed if one is not made, UserError as `batch_maker` does.
@@ -44,12 +45,9 @@ def make_shards(
     settings = settings_of(config, plan)
     with threads_of_an_actor(settings):
         maker = _maker(config, plan, models or load_models(config), replace)
-        failures = _make_all(maker, shards, settings.progress_seconds)
-    if failures:
-        raise GenerationFailed(
-            f"{len(failures)} of {counted(plan.num_shards, 'shard')} failed:\n"
-            + "\n".join(failures)
-        )
+        failures = _make_all(maker, shards, settings)
+    if failures.num:
+        raise GenerationFailed(told(failures.listed, failures.num, plan.num_shards))
 
 
 def _maker(config: Config, plan: Plan, models: Models, replace: bool) -> ShardMaker:
@@ -64,17 +62,20 @@ def _maker(config: Config, plan: Plan, models: Models, replace: bool) -> ShardMa
     return maker
 
 
-def _make_all(maker: ShardMaker, shards: Sequence[int], progress_seconds: float) -> list[str]:
-    """Makes the shards, and tells how many are made; returns a line for each one that is not."""
-    failures = []
+def _make_all(maker: ShardMaker, shards: Sequence[int], settings: ShardsConfig) -> Failures:
+    """Makes the shards, and tells how many are made; returns those that are not. Raises
+    GenerationFailed if too many fail in a row."""
+    failures = Failures(settings.max_failed_shards)
     started = last_line = time.monotonic()
     threads = ThreadPoolExecutor(NUM_SLOTS)
     try:
         with bar(maker.plan.command, len(shards), "shards") as shown:
-            for num, failure in enumerate(threads.map(partial(_make, maker), shards), start=1):
-                failures += [failure] if failure else []
+            errors = threads.map(partial(_make, maker), shards)
+            for num, (shard, error) in enumerate(zip(shards, errors, strict=True), start=1):
+                _count(failures, shard, error)
                 shown.move(num)
-                if (now := time.monotonic()) - last_line >= progress_seconds and not shown.is_shown:
+                late = (now := time.monotonic()) - last_line >= settings.progress_seconds
+                if late and not shown.is_shown:
                     last_line = now
                     left = duration((now - started) / num * (len(shards) - num))
                     what = f"{num:,} of {len(shards):,} shards are made"
@@ -89,5 +90,14 @@ def _make(maker: ShardMaker, shard: int) -> str:
     try:
         maker.make(maker.plan.shard(shard))
     except SHARD_FAILURES as error:
-        return f"  shard {shard}: {advice(error, maker.plan)}"
+        return advice(error, maker.plan)
     return ""
+
+
+def _count(failures: Failures, shard: int, error: str) -> None:
+    """Counts a shard's failure or, where error is empty, its success. Raises GenerationFailed if it
+    is one failure too many."""
+    if not error:
+        failures.end_row()
+    elif reason := failures.add(shard, error):
+        raise GenerationFailed(reason)

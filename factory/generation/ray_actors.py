@@ -20,8 +20,9 @@ import torch
 
 from factory import cluster, storage
 from factory.config import Config, ShardsConfig
-from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, UserError, counted
+from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware, UserError
 from factory.generation import pool
+from factory.generation.failures import told
 from factory.generation.gpu_memory import limit_memory
 from factory.generation.job import Attempt, Limits, Outcome, Progress
 from factory.generation.recipe import load_models
@@ -98,13 +99,7 @@ def _check_all_made(progress: Progress, plan: Plan) -> None:
     if progress.stop_reason:
         raise GenerationFailed(progress.stop_reason)
     if progress.num_failures:
-        lines = [f"  shard {shard}: {why}" for shard, why in sorted(progress.failures.items())]
-        if progress.num_failures > len(lines):
-            lines.append(f"  and {progress.num_failures - len(lines):,} more")
-        raise GenerationFailed(
-            f"{progress.num_failures} of {counted(plan.num_shards, 'shard')} failed:\n"
-            + "\n".join(lines)
-        )
+        raise GenerationFailed(told(progress.failures, progress.num_failures, plan.num_shards))
 
 
 def _check_nodes_share(settings: ShardsConfig) -> None:

@@ -5,7 +5,7 @@ are of fit.timesteps: an image depends on nothing else.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from factory import png, storage
 from factory.config import Config, check_section
+from factory.data.trees import is_junk
 from factory.differences import differences
 from factory.diffusion.checkpoints import Model
 from factory.errors import CannotCompile, GenerationFailed, UnreadableImage, UserError, counted
@@ -28,7 +29,8 @@ from factory.pictures import tile
 from factory.progress import bar, tell
 from factory.shards.schema import sample_key
 
-RECIPE, SHEET = "recipe.json", "sheet.png"
+RECIPE, SHEET = "samples.recipe.json", "samples.sheet.png"
+"""Sources of images do not read files of such endings."""
 _MAX_ON_SHEET = 100
 _SHOWN_PIXELS = 128
 """Small images are enlarged on the sheet to about so many pixels."""
@@ -41,6 +43,8 @@ class Prepared:
     ddpm: Model
     recipe: ImageRecipe
     folder: storage.Folder
+    there: Collection[str]
+    """The names of the files that are there."""
     missing: Sequence[range]
     """The batches of which an image is missing, by the indices of their images."""
 
@@ -63,7 +67,7 @@ def check(config: Config) -> Prepared:
         for batch in _batches(config.sample.num, config.generate.samples_per_shard, recipe)
         if any(_name(i) not in existing for i in batch)
     ]
-    return Prepared(ddpm, recipe, folder, missing)
+    return Prepared(ddpm, recipe, folder, existing, missing)
 
 
 def sample(config: Config) -> str:
@@ -76,14 +80,14 @@ def sample(config: Config) -> str:
     folder, num = prepared.folder, config.sample.num
     if not folder.exists(RECIPE):
         folder.write(RECIPE, _told(config, prepared.recipe))
-    num_missing = sum(map(len, prepared.missing))
-    tell(f"sample | {num - num_missing:,} of {counted(num, 'image')} are there | {folder.url}")
-    with threads_of_an_actor(config.generate), bar("sample", num, "images") as shown:
-        done = num - num_missing
+    done = sum(_name(i) in prepared.there for i in range(num))
+    tell(f"sample | {done:,} of {counted(num, 'image')} are there | {folder.url}")
+    with threads_of_an_actor(config.generate), bar("sample", num, "images", done) as shown:
         for start, images in _drawn(prepared):
             for i, image in enumerate(images, start=start):
-                folder.write(_name(i), png.encode_png(image))
-            done += len(images)
+                if _name(i) not in prepared.there:
+                    folder.write(_name(i), png.encode_png(image))
+                    done += 1
             shown.move(done)
     _write_sheet(folder, min(num, _MAX_ON_SHEET))
     tell(f"sample | complete | {counted(num, 'image')} | {folder.url_of(SHEET)}")
@@ -134,9 +138,10 @@ def _told(config: Config, recipe: ImageRecipe) -> bytes:
 def _check_same(folder: storage.Folder, told: bytes, existing: Any) -> None:
     """Raises UserError where other images, or anything else, lie in the folder."""
     if RECIPE not in existing:
-        if existing:
+        # Of systems, and of a process that was killed at its first file.
+        if others := [name for name in existing if not is_junk(name)]:
             raise UserError(
-                f"{folder.url}: holds other files, such as {min(existing)}. Name a new folder with "
+                f"{folder.url}: holds other files, such as {min(others)}. Name a new folder with "
                 "--out."
             )
         return

@@ -38,6 +38,7 @@ def init(
     for url in (out, lists_url):
         if storage.exists(storage.normalize(url)):
             raise UserError(f"{url}: is there already. Name another --out, or remove it.")
+    storage.check_writable(storage.parent(storage.normalize(out)) or "/")
     problems = Problems()
     roles = assign(
         [_as_given(folder) for folder in folders],
@@ -52,12 +53,25 @@ def init(
     words += [] if preset is None else ["--preset", preset]
     text = config_text(made, run, shlex.join(["factory", "init", *words, "--out", out]))
     config = parse_config(parse_yaml(text), out)
-    if made.lists:
-        listed = json.dumps(made.lists, indent=1, ensure_ascii=False)
-        # What is no UTF-8 in a name becomes an escape of JSON.
-        storage.write_new(storage.normalize(lists_url), listed.encode(errors="backslashreplace"))
-    storage.write_new(storage.normalize(out), text.encode())
+    listed = json.dumps(made.lists, indent=1, ensure_ascii=False)
+    # What is no UTF-8 in a name becomes an escape of JSON.
+    lists = {lists_url: listed.encode(errors="backslashreplace")} if made.lists else {}
+    _write({**lists, out: text.encode()})
     return _told(made, config, out, lists_url)
+
+
+def _write(files: Mapping[str, bytes]) -> None:
+    """Writes all files, or none: one that is left would be in the way of the same command. Raises
+    OSError."""
+    written: list[str] = []
+    try:
+        for url, data in files.items():
+            storage.write_new(storage.normalize(url), data)
+            written.append(url)
+    except OSError:
+        for url in written:
+            storage.remove(storage.normalize(url))
+        raise
 
 
 def _as_given(url: str) -> str:

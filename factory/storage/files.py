@@ -1,5 +1,6 @@
 """Single files: read, written whole or not at all, hashed and removed."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -236,10 +237,14 @@ def write_chunks(url: str, chunks: Iterable[bytes]) -> None:
         with opened(url) as (_, path):
             _write_local(Path(path), chunks, replace=True)
         return
-    with tempfile.NamedTemporaryFile() as spool:
-        spool.writelines(chunks)
-        spool.flush()
-        with_retries(lambda: _upload(spool.name, url))
+    try:
+        with tempfile.NamedTemporaryFile() as spool:
+            spool.writelines(chunks)
+            spool.flush()
+            with_retries(lambda: _upload(spool.name, url))
+    except OSError as error:
+        # Of a full disk, the system names no file.
+        raise with_url(error, tempfile.gettempdir()) from None
 
 
 def _upload(file: str, url: str) -> None:
@@ -250,7 +255,8 @@ def _upload(file: str, url: str) -> None:
 
 
 def _write_local(path: Path, chunks: Iterable[bytes], replace: bool) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    # A part of the name tells whose it is; with all of it, it might be longer than names may be.
+    temporary = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.tmp")
     try:
         with _new_file(temporary) as file:
             file.writelines(chunks)
@@ -263,16 +269,23 @@ def _write_local(path: Path, chunks: Iterable[bytes], replace: bool) -> None:
             os.link(temporary, path)
         faults.hit("write.after")
     except OSError as error:
-        raise with_url(error, str(path)) from None
+        # The system names the temporary file, or a folder, or for a full disk nothing.
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 
 def _new_file(path: Path) -> BinaryIO:
     """Opens a new file; creates its folders."""
     for _ in range(9):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            # Of a file in the place of a folder; to callers it means that the new file exists.
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         # Another process's `check_writable` may remove an empty folder again.
         with suppress(FileNotFoundError):
             return path.open("xb")

@@ -69,12 +69,14 @@ def _url_problem(protocol: str, rest: str) -> str | None:
     authority = rest.partition("/")[0]
     if _CONTROLS.search(protocol + rest):
         return "control characters are in it. Write it without them."
-    if "@" in protocol + authority or ":" in authority or "?" in rest:
+    is_page = protocol.lower() in ("http", "https")
+    # Of a page, a colon begins its port.
+    if "@" in protocol + authority or "?" in rest or (":" in authority and not is_page):
         return (
             "a URL must not carry a user name or a secret, nor a query, which may be one. "
             "Use the environment or the cloud's own profile files."
         )
-    if protocol.lower() in ("http", "https") and (url := hub.url_of_page(rest)):
+    if is_page and (url := hub.url_of_page(rest)):
         return f"is a web page. Write {url}."
     if protocol not in PROTOCOLS:
         return (

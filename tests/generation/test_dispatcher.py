@@ -14,8 +14,8 @@ from factory.generation.dispatcher import (
     Dispatcher,
     runs,
 )
+from factory.generation.failures import NUM_LISTED
 from factory.generation.job import (
-    NUM_FAILURES_LISTED,
     ActorCounts,
     Limits,
     Outcome,
@@ -215,7 +215,7 @@ def test_of_many_failures_the_first_are_told_and_all_counted() -> None:
         dispatcher.record_outcome(Outcome(begin(dispatcher, 0), 4, 1.0))
     progress = report(dispatcher, "a")
     assert progress.is_complete and progress.num_failures == 50
-    assert list(progress.failures) == list(range(0, 2 * NUM_FAILURES_LISTED, 2))
+    assert list(progress.failures) == list(range(0, 2 * NUM_LISTED, 2))
 
 
 def test_actors_that_never_finish_a_shard_end_the_job() -> None:

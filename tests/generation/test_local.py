@@ -1,13 +1,19 @@
 """Claims about shards that the command's own process makes."""
 
+import errno
+import time
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from factory.cli import main
-from factory.errors import CannotCompile
+from factory.config import Config
+from factory.errors import CannotCompile, GenerationFailed
 from factory.generation import local
+from factory.generation.recipe import load_models, make_plan
+from factory.shards.plan import ShardSpec
 
 
 def test_a_machine_that_cannot_compile_is_told_on_one_line_with_what_to_do(
@@ -27,6 +33,34 @@ def test_a_machine_that_cannot_compile_is_told_on_one_line_with_what_to_do(
         "error: the network cannot be compiled here (no g++). "
         "Turn it off: --set generate.compile=false.\n"
     )
+
+
+def test_shards_that_all_fail_alike_stop_the_job_soon(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(generate={"num": 400, "workers": "here", "url": "memory://local/full"})
+    plan = make_plan(config, load_models(config))
+    begun: list[int] = []
+
+    class Failing:
+        def __init__(self, *arguments: object) -> None:
+            self.plan = plan
+            self.joined = Namespace(difference="")
+
+        def make(self, spec: ShardSpec) -> None:
+            begun.append(spec.shard)
+            time.sleep(0.01)
+            if spec.shard != 1:
+                raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    monkeypatch.setattr(local, "ShardMaker", Failing)
+    monkeypatch.setattr(local, "batch_maker", lambda *arguments: None)
+    with pytest.raises(GenerationFailed, match=r"^4 shards failed and none .* shard 5: the disk"):
+        local.make_shards(config, plan, range(100))
+    # Those that were begun meanwhile are few.
+    assert len(begun) < 50
+    with pytest.raises(GenerationFailed, match=r"^2 of 100 shards failed:\n  shard 0: the disk is"):
+        local.make_shards(config, plan, range(3))
 
 
 @pytest.mark.slow

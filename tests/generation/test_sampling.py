@@ -10,7 +10,8 @@ import pytest
 import factory
 from factory import png
 from factory.cli import main
-from factory.config import Config
+from factory.config import Config, parse_config
+from factory.data import loading
 from factory.errors import GenerationFailed, UserError
 from factory.generation import sampling
 from factory.generation.image_sampler import ImageSampler
@@ -45,7 +46,7 @@ def images_in(folder: Path) -> dict[str, np.ndarray]:
     return {
         path.stem: png.decode_png(path.read_bytes())
         for path in sorted(folder.glob("*.png"))
-        if path.name != "sheet.png"
+        if path.name != "samples.sheet.png"
     }
 
 
@@ -61,7 +62,9 @@ def test_the_images_are_those_of_the_pairs_that_generate_makes(config, tmp_path,
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_and_makes_only_what_is_missing(config, tmp_path, monkeypatch):
+def test_the_same_command_goes_on_and_makes_only_what_is_missing(
+    config, tmp_path, monkeypatch, told
+):
     sampling.sample(config())
     folder = tmp_path / "images"
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -74,14 +77,16 @@ def test_the_same_command_goes_on_and_makes_only_what_is_missing(config, tmp_pat
 
     monkeypatch.setattr(ImageSampler, "drawn", noted)
     (folder / "000000003.png").unlink()
-    (folder / "sheet.png").unlink()
+    (folder / "samples.sheet.png").unlink()
     sampling.sample(config())
     assert drawn == [2]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
     sampling.sample(config(num=NUM + 1))
     assert drawn == [2, 6]
+    counts = [line.split(" | ")[1] for line in told if "are there" in line]
+    assert counts == [f"{n} of {m} images are there" for n, m in ((0, 6), (5, 6), (6, 7))]
     grown = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert all(grown[name] == data for name, data in whole.items() if name != "sheet.png")
+    assert all(grown[name] == data for name, data in whole.items() if name != "samples.sheet.png")
     assert set(grown) - set(whole) == {"000000006.png"}
 
 
@@ -89,12 +94,30 @@ def test_images_of_other_settings_are_never_mixed(config, tmp_path):
     sampling.sample(config())
     with pytest.raises(UserError, match=r"images of other settings(.|\n)*seed: there 0, here 1"):
         sampling.check(config(generate={"seed": 1}))
-    (tmp_path / "images" / "recipe.json").write_text("{")
-    with pytest.raises(UserError, match=r"recipe\.json: is damaged"):
+    (tmp_path / "images" / "samples.recipe.json").write_text("{")
+    with pytest.raises(UserError, match=r"samples\.recipe\.json: is damaged"):
         sampling.check(config())
-    (tmp_path / "images" / "recipe.json").unlink()
+    (tmp_path / "images" / "samples.recipe.json").unlink()
     with pytest.raises(UserError, match=r"holds other files, such as 000000000\.png"):
         sampling.check(config())
+
+
+def test_files_of_systems_and_of_a_killed_process_are_not_in_the_way(config, tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in (".DS_Store", f".samples.recipe.json.{'0' * 32}.tmp"):
+        (tmp_path / "images" / name).write_bytes(b"x")
+    sampling.sample(config())
+    assert len(images_in(tmp_path / "images")) == NUM
+
+
+def test_a_source_of_the_folder_is_of_the_images_alone(config, tmp_path):
+    sampling.sample(config())
+    source = {"kind": "auto", "url": str(tmp_path / "images")}
+    asked = parse_config({"data": {"image_size": 16, "unlabelled": source}}).data.unlabelled
+    assert asked is not None
+    found = loading.load(asked, 16, labelled=False)
+    assert found.names == tuple(f"{key}.png" for key in images_in(tmp_path / "images"))
+    assert not found.problems
 
 
 def test_the_sheet_shows_the_images_in_their_order(config, tmp_path):
@@ -138,9 +161,9 @@ def test_the_command_writes_files_by_key_without_an_ensemble(tiny_models, tmp_pa
     words += ["--set", "generate.num_sampling_steps=4", "--set", "models.ensemble_url=/nowhere"]
     assert main([*words, "--dry-run"]) == 0 and not (tmp_path / "x").exists()
     assert main(words) == 0
-    assert capsys.readouterr().out.endswith(f"{tmp_path}/x/sheet.png\n")
+    assert capsys.readouterr().out.endswith(f"{tmp_path}/x/samples.sheet.png\n")
     names = sorted(path.name for path in (tmp_path / "x").iterdir())
-    assert names == ["000000000.png", "000000001.png", "recipe.json", "sheet.png"]
+    assert names == ["000000000.png", "000000001.png", "samples.recipe.json", "samples.sheet.png"]
 
 
 def test_in_python_a_ddpm_gives_the_images_of_its_segmenter(tiny_models):

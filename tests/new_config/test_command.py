@@ -1,5 +1,6 @@
 """Claims about `factory init`: what it writes can be read, and what it is unsure of is said."""
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from factory import storage
 from factory.cli import main
 from factory.config import Config, load_config
 from factory.data import loading
@@ -660,3 +662,30 @@ def test_lists_of_names_are_files_that_people_can_edit(
     lists = json.loads((tmp_path / "my.splits.json").read_text())
     assert lists.keys() == {"labelled", "test", "unlabelled"}
     assert len(lists["labelled"]) == 4 and len(lists["test"]) == 1
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_looked_at(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    images(tmp_path / "photos", 3)
+    (tmp_path / "file").write_bytes(b"x")
+    said = refused("photos", "--out", "file/my.yaml")
+    assert "/file: cannot be written (Not a directory). Name a place" in said
+
+
+def test_a_config_that_could_not_be_written_leaves_no_lists_in_the_way(
+    init: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0, 1)] * 5)
+    write_new = storage.write_new
+
+    def full(url: str, data: bytes) -> None:
+        if url.endswith(".yaml"):
+            raise OSError(errno.ENOSPC, "No space left on device", url)
+        write_new(url, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "write_new", full)
+        assert main(["init", "data", "--out", "my.yaml"]) == 1
+    assert not list(tmp_path.glob("my.*"))
+    assert "my.yaml: written, with my.splits.json" in init("data")

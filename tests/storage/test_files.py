@@ -2,8 +2,10 @@
 
 import errno
 import os
+import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,13 @@ def test_writing_leaves_nothing_else_behind(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "\N{GRINNING FACE}" * 63])
+def test_a_name_may_be_as_long_as_the_system_lets_it(name: str, tmp_path: Path) -> None:
+    storage.write_new(str(tmp_path / name), b"1")
+    storage.write(str(tmp_path / name), b"2")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"2"]
+
+
 def test_a_file_that_was_created_although_the_response_was_lost_is_nobody_elses(
     store: type[Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +130,27 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.M
             write(str(tmp_path / "weights"), b"x")
         assert str(tmp_path / "weights") in str(raised.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    for write in (storage.write, storage.write_new):
+        for below in ("file/x", "file/x/y"):
+            with pytest.raises(NotADirectoryError) as raised:
+                write(str(tmp_path / below), b"x")
+            assert raised.value.filename == str(tmp_path / below)
+    with pytest.raises(FileExistsError) as exists:
+        storage.write_new(str(tmp_path / "file"), b"y")
+    assert exists.value.filename == str(tmp_path / "file")
+
+
+def test_a_full_disk_of_temporary_files_is_told_with_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", partial(open, "/dev/full", "wb"))
+    with pytest.raises(OSError, match="No space left") as raised:
+        storage.write_chunks("memory://b/x", [b"x"])
+    assert raised.value.filename == tempfile.gettempdir()
 
 
 def test_below_a_file_there_is_no_file(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from factory import storage
+from factory.errors import UserError
 
 
 def test_paths_become_absolute_and_urls_lose_the_last_slash(
@@ -41,3 +42,8 @@ def test_a_place_below_a_folder_has_a_path_there(tmp_path: Path) -> None:
 
 def test_the_last_part_is_the_name() -> None:
     assert storage.name_of("s3://bucket/a/b.png") == storage.name_of("/a/b.png/") == "b.png"
+
+
+def test_a_web_server_is_refused_for_its_protocol_and_not_for_its_port() -> None:
+    with pytest.raises(UserError, match=r"protocol 'http' is not one of file, s3, .* Give a path"):
+        storage.normalize("http://127.0.0.1:8000/images")

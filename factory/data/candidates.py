@@ -59,6 +59,9 @@ class Candidate:
     """Why its images may be none, in sentences of which the last says what to do instead; empty if
     nothing says so."""
 
+    boxes: str = ""
+    """Sentences on labels beside its images that are boxes, and what to do; empty without any."""
+
     @property
     def words(self) -> str:
         """The section in a few words."""

@@ -7,13 +7,14 @@ from pathlib import PurePosixPath
 from factory.data import yolo_description
 from factory.data.candidates import SPLITS, Candidate, Files
 from factory.data.trees import Tree
-from factory.errors import UnreadableImage, UserError
+from factory.errors import UnreadableImage, UserError, counted
 
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _LABELME_KEYS = (b'"shapes"', b'"imagePath"')
 _MAX_JSONS = 200
 """JSON files are looked into where they are no more: others are labels of single images."""
 _NUM_LOOKED_INTO = 8
+_NUM_OF_BOX = 5
 _MIN_NUMBERS = 7
 """A class and three points; fewer are a box, which is no mask."""
 
@@ -53,14 +54,8 @@ def _split_in(name: str) -> str | None:
 
 def _yolo(files: Files) -> list[Candidate]:
     """Images, and texts of outlines; or the description of them."""
-    texts = {name for name in files.names if name.endswith(".txt")}
-    labels = [
-        name for image in files.pictures if (name := yolo_description.labels_name(image)) in texts
-    ]
-    if not labels or 2 * len(labels) < len(files.pictures):
-        return []
-    few = labels[:: max(1, len(labels) // _NUM_LOOKED_INTO)]
-    if not any(_has_outlines(files.tree, name) for name in few):
+    labels = _texts_of_images(files)
+    if not any(_has_outlines(files.tree, name) for name in _few(labels)):
         return []
     keys = {"kind": "yolo", "url": files.url}
     described = yolo_description.descriptions_among(files.tree, files.names)
@@ -72,6 +67,34 @@ def _yolo(files: Files) -> list[Candidate]:
     there = _splits_of(files.tree, described[0])
     splits = {split: {"split": split} for split in there} if len(there) > 1 else {}
     return [Candidate(keys, splits, needs_split=bool(splits))]
+
+
+def boxes_beside(files: Files) -> str:
+    """A sentence on YOLO's texts of boxes beside images, which are no masks; empty without any."""
+    labels = _texts_of_images(files)
+    found = [name for name in _few(labels) if _numbers(files.tree, name)]
+    if not found or not all(
+        len(line) == _NUM_OF_BOX for name in found for line in _numbers(files.tree, name)
+    ):
+        return ""
+    return (
+        f"{counted(len(labels), 'text file holds', 'text files hold')} boxes of YOLO, a class and "
+        f"four numbers a line, as {found[0]} does: they are no outlines. Export segments in their "
+        "place, or masks."
+    )
+
+
+def _texts_of_images(files: Files) -> list[str]:
+    """The texts that YOLO has beside images; none if most images have none."""
+    texts = {name for name in files.names if name.endswith(".txt")}
+    labels = [
+        name for image in files.pictures if (name := yolo_description.labels_name(image)) in texts
+    ]
+    return labels if 2 * len(labels) >= len(files.pictures) else []
+
+
+def _few(names: Sequence[str]) -> Sequence[str]:
+    return names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
 
 
 def _labelme(files: Files) -> list[Candidate]:
@@ -97,18 +120,23 @@ def _labelme_alone(files: Files) -> list[Candidate]:
 
 def _most_hold(tree: Tree, names: Sequence[str], words: Sequence[bytes]) -> bool:
     """True if most of a few files have all of these words; a damaged one is told by its reader."""
-    few = names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
+    few = _few(names)
     return 2 * sum(_holds(tree, name, words) for name in few) > len(few)
 
 
 def _has_outlines(tree: Tree, name: str) -> bool:
     """True if all lines of a text are a class and an outline."""
+    numbers = _numbers(tree, name)
+    return bool(numbers) and all(len(line) >= _MIN_NUMBERS and len(line) % 2 for line in numbers)
+
+
+def _numbers(tree: Tree, name: str) -> list[list[float]]:
+    """The numbers of each line of a text; none if it holds others."""
     try:
         lines = tree.read(name).decode("utf-8-sig").split("\n")
-        numbers = [[float(word) for word in line.split()] for line in lines if line.strip()]
+        return [[float(word) for word in line.split()] for line in lines if line.strip()]
     except (OSError, UnreadableImage, ValueError):
-        return False
-    return bool(numbers) and all(len(line) >= _MIN_NUMBERS and len(line) % 2 for line in numbers)
+        return []
 
 
 def _splits_of(tree: Tree, name: str) -> list[str]:

@@ -148,7 +148,9 @@ def _images(files: Files) -> Iterator[Candidate]:
     """Images alone, or what seems to be masks alone."""
     if files.pictures:
         doubt = _doubt(files) if _are_all_masks(files) else ""
-        yield Candidate({"kind": "folder", "url": files.url}, has_masks=False, doubt=doubt)
+        boxes = drawn_candidates.boxes_beside(files)
+        keys = {"kind": "folder", "url": files.url}
+        yield Candidate(keys, has_masks=False, doubt=doubt, boxes=boxes)
 
 
 def _are_all_masks(files: Files) -> bool:

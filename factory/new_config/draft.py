@@ -99,7 +99,9 @@ def _doubt_unused_folders(made: Draft) -> None:
 def _doubt_other_files(made: Draft) -> None:
     """Names files beside images that may be labels in a form that is not read."""
     for place in made.roles.places.values():
-        if others := looking.may_be_labels(place):
+        if boxes := place.candidate.boxes:
+            made.doubts.append(f"{place.url}: {boxes.rstrip('.')}")
+        elif others := looking.may_be_labels(place):
             made.doubts.append(
                 f"whether {others} below {place.url} are labels: outlines of YOLO, COCO and "
                 "labelme are read, boxes and other forms are not"

@@ -71,8 +71,8 @@ def _take(roles: Roles, role: Role, place: Place, problems: Problems) -> None:
     candidate = place.candidate
     if role != "unlabelled" and not candidate.has_masks:
         problems.add(
-            f"{place.url}: {candidate.doubt}"
-            if candidate.doubt
+            f"{place.url}: {candidate.doubt or candidate.boxes}"
+            if candidate.doubt or candidate.boxes
             else f"{place.url}: holds images alone, and data.{role} needs masks beside them. Name "
             "a folder with masks, or this one with --unlabelled."
         )

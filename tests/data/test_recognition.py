@@ -311,7 +311,11 @@ def test_jsons_that_hold_their_images_are_labelme(tmp_path: Path) -> None:
 def test_boxes_are_no_masks(tmp_path: Path) -> None:
     put(tmp_path, "images/a.jpg")
     texts(tmp_path, labels__a_txt=BOX)
-    assert not only(tmp_path).has_masks
+    found = only(tmp_path)
+    assert not found.has_masks and found.boxes.startswith("1 text file holds boxes of YOLO")
+    assert "as labels/a.txt does" in found.boxes and "Export segments" in found.boxes
+    texts(tmp_path, labels__a_txt=BOX + "0 0.1 0.1 0.2\n")
+    assert only(tmp_path).boxes == ""
 
 
 def test_masks_of_one_class_are_no_images_of_those_of_another(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from factory.cli import main
 from factory.config import Config, load_config
 from factory.data import loading
 from factory.data.items import Source
+from factory.data.kinds.auto import AutoSource
 from factory.png import encode_png
 from tests.data.inputs import encoded, too_large
 from tests.data.kinds.test_auto import mask, pairs_of
@@ -384,8 +385,21 @@ def test_files_that_may_be_labels_are_named_where_no_masks_are_found(
 ) -> None:
     images(tmp_path / "data/images", 2)
     (tmp_path / "data/labels").mkdir()
-    (tmp_path / "data/labels/u0.txt").write_text("0 0.5 0.5 0.2 0.2")
+    (tmp_path / "data/labels/u0.txt").write_text("0 0.5 0.5 0.2")
     assert "whether 1 .txt below data are labels" in init("data")
+
+
+def test_boxes_beside_images_are_named_with_what_would_be_masks(
+    init: Callable[..., str], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    images(tmp_path / "data/images", 2)
+    (tmp_path / "data/labels").mkdir()
+    (tmp_path / "data/labels/u0.txt").write_text("0 0.5 0.5 0.2 0.2")
+    told = "1 text file holds boxes of YOLO, a class and four numbers a line, as labels/u0.txt does"
+    assert told in refused("--labelled", "data", "--out", "my.yaml")
+    assert told in init("data")
+    found = loading.load(AutoSource(url=str(tmp_path / "data")), 16, labelled=True)
+    assert told in " ".join(found.problems)
 
 
 def test_an_image_that_cannot_be_opened_stops_nothing(

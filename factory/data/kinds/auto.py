@@ -82,6 +82,8 @@ class AutoSource(LabelledSection, FileSection):
         if doubt := candidates[0].doubt:
             more = "" if labelled else " If they are images, set kind: folder."
             return f"{self.url}: {doubt}{more}"
+        if labelled and candidates[0].boxes:
+            return f"{self.url}: {candidates[0].boxes}"
         if labelled and not any(candidate.has_masks for candidate in candidates):
             return (
                 f"{self.url}: holds images, and nothing that is known as their masks. Put masks "

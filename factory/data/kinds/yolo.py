@@ -100,7 +100,8 @@ class YoloSource(DrawnSection):
             )
             for name in chosen
         ]
-        return self.found(items, (), problems, labels.rules)
+        notes = tuple(yolo.note_on_corners(items))
+        return self.found(items, notes, problems, labels.rules)
 
     def _description(self, tree: "Tree", every: Sequence[str]) -> "Description":
         """The data.yaml of the tree, or what stands for it without one. Raises UserError,

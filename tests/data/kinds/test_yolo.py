@@ -68,6 +68,29 @@ def test_boxes_are_ignored_where_that_is_asked_for(tmp_path: Path) -> None:
     assert "line 1 is of class 7" in only_problem(source(tmp_path, boxes="ignore", num=1))
 
 
+TURNED = "0.5 0.2 0.8 0.5 0.5 0.8 0.2 0.5"
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ([], "all 3 outlines of 2 text files that were looked into have four corners"),
+        ([""], "all 3 outlines of 3 text files that were looked into have four corners"),
+        (["0 0.5 0.5 0.1 0.1"], "all 3 outlines of 3 text files"),
+        (["0 0.1 0.1 0.5 0.1 0.5 0.5"], ""),
+        ([f"0 {TURNED} 0.3 0.3"], ""),
+    ],
+)
+def test_outlines_that_may_all_be_oriented_boxes_are_told(
+    tmp_path: Path, others: list[str], told: str
+) -> None:
+    more = {f"c{i}": text for i, text in enumerate(others)}
+    write(tmp_path, a=f"0 {TURNED}\n1 {SQUARE}", b=f"1 {TURNED}", **more)
+    found = source(tmp_path, boxes="ignore").find(True, Problems())
+    assert any("oriented boxes (OBB)" in note for note in found.notes) == bool(told)
+    assert not told or found.notes[0].startswith(told)
+
+
 def test_images_without_a_text_file_are_skipped_if_asked(tmp_path: Path) -> None:
     write(tmp_path, a=f"0 {SQUARE}")
     put(tmp_path / "images", c_png=encode_png(flat(1, SIDE, SIDE)))

@@ -8,6 +8,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NoReturn
 
 from factory import __version__, storage, streams
@@ -192,8 +193,9 @@ class _Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
 
+@cache
 def parser() -> argparse.ArgumentParser:
-    """Returns the parser of the command line."""
+    """Returns the parser of the command line, which a process makes once."""
     whole = _Parser(prog="factory", description="A factory of labelled images.")
     whole.add_argument("--version", action="version", version=f"factory {__version__}")
     subparsers = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -9,9 +9,10 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from factory import storage
 from factory.classes import Classes
@@ -112,17 +113,23 @@ def _evenly(num: int, count: int) -> list[int]:
     return [(2 * i + 1) * num // (2 * count) for i in range(count)]
 
 
-def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
+@cache
+def _template() -> Template:
+    """The page, compiled once a process."""
     templates = Environment(
         loader=PackageLoader("factory", "assets"),
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    return templates.get_template("report.html.j2")
+
+
+def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
     counts = [
         sum(column) for column in zip(*(r.class_pixels for r in manifest.receipts), strict=True)
     ]
-    return templates.get_template("report.html.j2").render(
+    return _template().render(
         name=storage.name_of(url),
         run_id=plan.run_id,
         is_drawn=plan.is_drawn,

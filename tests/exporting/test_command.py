@@ -328,7 +328,7 @@ def test_the_ledger_says_what_the_export_is(dataset: str, tmp_path: Path) -> Non
 
 
 def test_few_shards_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made.write(str(tmp_path / "dataset"), num=30, samples_per_shard=1)
+    made.write(str(tmp_path / "dataset"), num=12, samples_per_shard=1)
     files: list[BufferedReader] = []
     most = 0
     honest = reading.open_shard
@@ -342,7 +342,7 @@ def test_few_shards_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(pairs, "open_shard", open_shard)
     factory.export(tmp_path / "dataset", "folder", tmp_path / "out")
-    assert len(files) == 30 and most <= 3 and all(file.closed for file in files)
+    assert len(files) == 12 and most <= 3 and all(file.closed for file in files)
 
 
 def test_a_store_that_refuses_is_told_and_nothing_is_written(

@@ -159,7 +159,7 @@ def test_a_size_that_is_none_is_refused(
 def test_few_pairs_of_a_shard_are_in_memory(
     tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch, made_as: str, to: str
 ) -> None:
-    made.write(str(tmp_path / "dataset"), num=600, samples_per_shard=600, format=made_as)
+    made.write(str(tmp_path / "dataset"), num=300, samples_per_shard=300, format=made_as)
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     most, num, honest = 0, 0, Plan.rows
 
@@ -173,11 +173,11 @@ def test_few_pairs_of_a_shard_are_in_memory(
 
     monkeypatch.setattr(Plan, "rows", rows)
     factory.export(tmp_path / "dataset", to, f"{memory}/out")
-    assert num == 600 and most <= 2 * parquet.ROWS_PER_GROUP
+    assert num == 300 and most <= 2 * parquet.ROWS_PER_GROUP
 
 
 def test_a_shard_of_parquet_is_read_by_pages(tmp_path: Path) -> None:
-    rows = [parquet_row(i) for i in range(300)]
+    rows = [parquet_row(i) for i in range(100)]
     data = parquet.encode(rows, made.CLASSES, {})
 
     class Watched(io.BytesIO):
@@ -190,7 +190,7 @@ def test_a_shard_of_parquet_is_read_by_pages(tmp_path: Path) -> None:
 
     file = Watched(data)
     assert [row.image_png for row in parquet.rows(file)] == [row.image_png for row in rows]
-    assert len(data) > 30e6 and file.most < 3e6
+    assert len(data) > 10e6 and file.most < 2e6
 
 
 def parquet_row(index: int) -> EncodedSample:

@@ -498,6 +498,7 @@ def test_a_place_that_cannot_be_written_is_refused(tiny_config, tmp_path) -> Non
         check(tiny_config(generate={"url": str(tmp_path / "file" / "dataset")}))
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_refused(tiny_config, s3_bucket) -> None:
     with pytest.raises(UserError, match="s3://nowhere/dataset: cannot be written"):
         check(tiny_config(generate={"url": "s3://nowhere/dataset"}))

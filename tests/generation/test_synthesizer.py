@@ -1,5 +1,6 @@
 """Claims about factory.generation.synthesizer: what one shard takes, without Ray."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from factory.config import Config
+from factory.config import Config, parse_config
 from factory.data.toy.faces import CLASSES
 from factory.diffusion import philox
 from factory.diffusion.noise import normal_noise, sample_seed
@@ -26,16 +27,22 @@ from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample, sample_key
+from tests import tiny
 
 Vote = Literal["soft", "hard"]
 
 TIMESTEPS, BLOCKS, STEPS = (10, 40), (1, 2), 5
 
 
+@pytest.fixture(scope="module")
+def whole(tiny_models) -> Models:
+    return load_models(parse_config({**tiny.TREE, "models": tiny_models}))
+
+
 @pytest.fixture
-def models(tiny_config) -> Models:
+def models(whole) -> Models:
     """A copy of its own, so that a test may break it."""
-    return load_models(tiny_config())
+    return copy.deepcopy(whole)
 
 
 @pytest.fixture

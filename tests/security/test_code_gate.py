@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sources import trees
+from tests.sources import texts, trees
 
 MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "jsonpickle"}
 """Nothing is imported from them, but what cannot load anything."""
@@ -119,7 +119,7 @@ def test_the_gate_lets_pass_what_is_safe() -> None:
 
 
 def test_the_yaml_loader_is_a_safe_one() -> None:
-    tree = trees()["factory/yaml_reading.py"]
+    tree = ast.parse(texts()["factory/yaml_reading.py"])
     loaders = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     (loader,) = [node for node in loaders if node.name == "_Loader"]
     assert [ast.unparse(base) for base in loader.bases] == ["yaml.SafeLoader"]

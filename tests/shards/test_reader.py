@@ -255,7 +255,7 @@ def test_the_length_is_the_number_of_samples_of_a_rank(url, world_size, options)
     assert len(ShardDataset(url)) == NUM
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_loader_tells_how_many_batches_come_and_does_not_wonder(url, num_workers):
     loader = DataLoader(ShardDataset(url), batch_size=None, num_workers=num_workers)
     assert len(loader) == len(list(loader)) == NUM

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -64,6 +63,8 @@ def test_each_tar_has_a_table_of_its_name_which_its_receipt_is_for(url, plan):
 
 
 def test_a_table_has_all_columns_but_pictures_and_they_lie_where_it_says(url, plan, make_samples):
+    import pandas
+
     read = pandas.read_parquet(Path(url, "metadata"))
     assert list(read.columns) == [column.name for column in (*plan.fields, *tar_metadata.PLACES)]
     for row, sample in zip(read.to_dict("records"), make_samples(NUM), strict=True):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 import pytest
 from PIL import Image
 
@@ -42,6 +41,8 @@ def test_every_pixel_and_column_is_read_back(
 
 
 def test_pandas_reads_the_files(dataset: str, samples: list[Sample], tmp_path: Path) -> None:
+    import pandas
+
     factory.export(dataset, "parquet", tmp_path / "out")
     rows = pandas.read_parquet(tmp_path / "out" / "data")
     for (_, row), sample in zip(rows.iterrows(), samples, strict=True):
@@ -50,6 +51,8 @@ def test_pandas_reads_the_files(dataset: str, samples: list[Sample], tmp_path: P
 
 
 def test_pictures_keep_their_bytes(dataset: str, tmp_path: Path) -> None:
+    import pandas
+
     factory.export(dataset, "parquet", tmp_path / "out")
     for folder in (Path(dataset), tmp_path / "out"):
         rows = pandas.read_parquet(folder / "data")
@@ -71,6 +74,8 @@ def test_the_ledger_of_the_dataset_is_not_in_the_export(dataset: str, tmp_path: 
 def test_the_masks_column_is_that_of_the_dataset_unless_another_is_asked_for(
     tmp_path: Path, samples: list[Sample], asked: str | None, given: str
 ) -> None:
+    import pandas
+
     made.write(str(tmp_path / "dataset"), recipe={"seed": 0, "mask_column": "label"})
     factory.export(tmp_path / "dataset", "parquet", tmp_path / "out", mask_column=asked)
     rows = pandas.read_parquet(tmp_path / "out" / "data")

@@ -15,10 +15,14 @@ from factory.images import UInt8
 from factory.shards.schema import Sample
 from tests.exporting import made
 
-with warnings.catch_warnings():
-    # It says that it does without OpenCV.
-    warnings.simplefilter("ignore")
-    import supervision
+
+@pytest.fixture(scope="module")
+def supervision() -> Any:
+    with warnings.catch_warnings():
+        # It says that it does without OpenCV.
+        warnings.simplefilter("ignore")
+        import supervision
+    return supervision
 
 
 @pytest.fixture
@@ -35,7 +39,9 @@ def without_ignored(sample: Sample) -> UInt8:
     return np.where(sample.mask == 255, 0, sample.mask)
 
 
-def test_supervision_finds_every_pixel(export: Callable[..., Path], samples: list[Sample]) -> None:
+def test_supervision_finds_every_pixel(
+    supervision: Any, export: Callable[..., Path], samples: list[Sample]
+) -> None:
     folder, seen = export(val=0.3), []
     for split in ("train", "val"):
         read = supervision.DetectionDataset.from_yolo(

@@ -12,6 +12,7 @@ FactoryError
 |- ChangedSource       An image is not the one that a dataset's plan is for, or is gone.
 |- NotFinite           A training's state holds numbers that are not finite.
 |- UnreadableImage     Bytes are no image that is read; also a ValueError.
+|  `- SeveralFrames    They are several images, and nothing says which is meant.
 `- DamagedShard        Bytes are no whole shard, or a sample breaks the contract; also a ValueError.
 
 What the system refuses stays an OSError. The command line tells each of them in one message.

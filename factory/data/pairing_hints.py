@@ -25,7 +25,10 @@ _MIN_PARTS, _MANY_PARTS = 2, 4
 sure."""
 _MAX_SHOWN = 90
 """The most characters of the names that are told to be left out: people have to read the rest."""
-_LIKELY = ("mask", "segmentation", "seg", "trainids", "labelids", "label", "gt", "annotation")
+_LIKELY = (
+    *("mask", "segmentation", "seg", "trainids", "labelids", "label", "gt", "annotation"),
+    *("semantic", "truth", "trimap", "parsing"),
+)
 """Words in the names of masks; where an image has several masks, the likeliest ends first."""
 
 _OF_CLASSES = {"semantic", "class", "classes", "trainids", "labelids"}

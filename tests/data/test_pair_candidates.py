@@ -184,6 +184,11 @@ SHAPES = {
         [f"masks/img_0#/{part}/{i}.png" for part in ("cell", "nucleus") for i in (1, 2)],
         {"": ("images/*.jpg", "masks/{stem}/{part}/*.png")},
     ),
+    "folders of cameras": Shape(
+        of_splits("%/cam1/rgb/00#.jpg", "%/cam2/rgb/00#.jpg"),
+        of_splits("%/cam1/semantic/00#.png", "%/cam2/semantic/00#.png"),
+        {s: (f"{s}/**/rgb/*.jpg", f"{s}/{{dir}}/semantic/{{stem}}.png") for s in ("train", "val")},
+    ),
     "IDRiD": Shape(
         [f"1. Images/{s}/IDRiD_0#.jpg" for s in ("a. Training Set", "b. Testing Set")],
         [f"2. Truths/{s}/{part}/IDRiD_0#_{part[3:5]}.tif"

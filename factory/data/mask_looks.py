@@ -3,36 +3,54 @@
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from factory.data import decoding
 from factory.data.trees import Tree
 from factory.errors import UnreadableImage
+from factory.images import Int64
 
 MAX_COLORS = 64
 """A picture with more colours than this is no mask."""
+_MAX_OF_DRAWINGS = 16
+"""With no more colours it need not be flat, as where pixels are classified one by one."""
 _NUM_TOP, _TOP_SHARE = 4, 0.95
 _NUM_LOOKED_INTO = 6
 
 
 def looks_like_mask(data: bytes) -> bool:
-    """True if a picture has few colours, or four that nearly all of its pixels have.
+    """True if a picture has few colours in flat areas, or four that nearly all of its pixels have.
 
     Raises UnreadableImage.
     """
     image = decoding.open_file(data)
-    if image.mode.startswith("I") or image.mode == "F":
-        counts = np.unique(np.asarray(image), return_counts=True)[1]
-    elif image.mode in ("1", "L", "P"):
-        counts = np.array(image.histogram())
-    else:
-        few = image.getcolors(MAX_COLORS)
-        counts = np.array([count for count, _ in few] if few else image.convert("L").histogram())
+    counts, is_whole = _counts(image)
     if image.format == "JPEG":  # which blurs flat colours: levels that are near count as one
         counts = np.pad(counts, 4).reshape(-1, 8).sum(axis=1) if len(counts) == 256 else counts
-    elif 0 < (counts > 0).sum() <= MAX_COLORS:
-        return True
+    elif is_whole and (0 < (num := (counts > 0).sum()) <= MAX_COLORS):
+        return bool(num <= _MAX_OF_DRAWINGS or _is_flat(image))
     top = np.sort(counts)[::-1][:_NUM_TOP].sum()
     return bool(top >= _TOP_SHARE * image.width * image.height)
+
+
+def _counts(image: Image.Image) -> tuple[Int64, bool]:
+    """The pixels of each colour, and True; where there are many colours, those of each level of
+    grey, and False."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.unique(np.asarray(image), return_counts=True)[1], True
+    if image.mode in ("1", "L", "P"):
+        return np.array(image.histogram()), True
+    if few := image.getcolors(MAX_COLORS):
+        return np.array([count for count, _ in few]), True
+    return np.array(image.convert("L").histogram()), False
+
+
+def _is_flat(image: Image.Image) -> bool:
+    """True if neighbours are mostly equal, as they are not in a dark or pale photograph."""
+    pixels = np.asarray(image)
+    equal = pixels[:, 1:] == pixels[:, :-1]
+    equal = equal.all(axis=2) if equal.ndim == 3 else equal
+    return bool(equal.size == 0 or 2 * np.count_nonzero(equal) >= equal.size)
 
 
 def share_of_masks(tree: Tree, names: Sequence[str]) -> float:

@@ -89,12 +89,14 @@ def _all(items: Sequence[Item], rules: ClassRules) -> list[_Looked]:
 
 
 def _values(item: Item, rules: ClassRules) -> _Looked:
+    url = item.image_url
     try:
         if not isinstance(item, ImageFile):
             item.image(_SIZE)  # Others are read together with their images.
+        url = str(item.mask_url)
         mask = item.mask(_SIZE, rules)
     except UnreadableImage as error:
-        return None, {}, f"{item.mask_url}: {error}"
+        return None, {}, f"{url}: {error}"
     found: dict[Value, int] = {value: num for value, num in mask.values.items()}
     found.update(mask.uncovered)
     if rules.by_color:

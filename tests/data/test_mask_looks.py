@@ -20,3 +20,14 @@ def test_a_mask_is_told_from_a_photograph(form: str) -> None:
 def test_instance_ids_in_16_bits_look_like_masks() -> None:
     ids = np.repeat(np.arange(64, dtype=np.uint16) * 1000, 64).reshape(64, 64)
     assert looks_like_mask(encoded(Image.fromarray(ids)))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_dark_or_pale_photograph_is_no_mask(mode: str) -> None:
+    dark = photo(3, mode).point(lambda value: value // 5)
+    assert not looks_like_mask(encoded(dark, "PNG"))
+
+
+def test_classes_in_flat_areas_are_a_mask_however_many_there_are() -> None:
+    classes = np.repeat(np.arange(40, dtype=np.uint8), 40 * 8).reshape(40, 320)
+    assert looks_like_mask(encoded(Image.fromarray(classes), "PNG"))

@@ -23,6 +23,7 @@ from factory.data.kinds.auto import AutoSource
 from factory.png import encode_png
 from tests.data.inputs import encoded, too_large
 from tests.data.kinds.test_auto import mask, pairs_of
+from tests.data.kinds.test_parquet import cells, write
 from tests.data.test_layouts import FOLDERS, TREES, voc
 from tests.data.test_pair_candidates import Shape
 from tests.data.test_pair_candidates import put as put_shape
@@ -400,6 +401,16 @@ def test_boxes_beside_images_are_named_with_what_would_be_masks(
     assert told in init("data")
     found = loading.load(AutoSource(url=str(tmp_path / "data")), 16, labelled=True)
     assert told in " ".join(found.problems)
+
+
+def test_what_is_wrong_with_an_image_of_a_row_is_told_of_the_image_and_of_nothing_else(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    rows = cells(*["not/here.png"] * 3)
+    write(tmp_path / "data/train.parquet", image=rows, mask=[encode_png(mask(0, 1))] * 3)
+    said = refused("data", "--out", "my.yaml")
+    assert "train.parquet#0 image: " in said
+    assert "#0 mask" not in said and "no image has a mask" not in said
 
 
 def test_an_image_that_cannot_be_opened_stops_nothing(

@@ -199,7 +199,8 @@ def masks_of(keys: Mapping[str, Any], problems: Problems) -> "MaskSample | None"
     """What some masks of a section hold; None after a problem. Raises OSError."""
     from factory.data import mask_sampling
 
-    found, before = section(keys, with_any_classes=True).find(True, problems), len(problems.found)
+    before = len(problems.found)
+    found = section(keys, with_any_classes=True).find(True, problems)
     if not found.items:
         if len(problems.found) == before:
             problems.add(

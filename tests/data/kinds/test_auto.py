@@ -50,6 +50,15 @@ def test_a_published_dataset_is_read_and_what_it_was_taken_for_is_told(tmp_path:
     assert one.notes[0] == "taken as kind pairs, layout voc, split val: 1 image with a mask."
 
 
+@pytest.mark.parametrize("place", ["train", "train/masks", "train/images"])
+def test_a_file_of_classes_in_the_folder_of_a_split_is_found(tmp_path: Path, place: str) -> None:
+    for split in ("train", "valid"):
+        pairs_of(tmp_path / split, mask(0, 1), mask(0, 2))
+    (tmp_path / place / "_classes.csv").write_text("Pixel Value, Class\n0, a\n1, b\n2, c\n")
+    read = loading.read_labelled(auto(tmp_path, split="train"), 16)
+    assert read.classes.names == ("a", "b", "c")
+
+
 def test_a_file_of_classes_beside_the_masks_is_used_if_it_fits(tmp_path: Path) -> None:
     pairs_of(tmp_path, mask(1, 2), mask(2, 3))
     (tmp_path / "classes.txt").write_text("a\nb\n")

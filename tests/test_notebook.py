@@ -28,6 +28,8 @@ def test_the_notebook_runs_in_another_folder_and_shows_pictures(
 ) -> None:
     for name in ("TMPDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
+    # Threads that wait for each other beside other work take many times its processor time.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     shutil.copytree(NOTEBOOK.parent / "nuclei64", tmp_path / "nuclei64")
     client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": tmp_path}})
     client.execute()

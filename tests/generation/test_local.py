@@ -69,6 +69,7 @@ def test_one_pair_of_one_shard_is_told_in_the_singular(
 ) -> None:
     models = ["--ddpm", tiny_models["ddpm_url"], "--ensemble", tiny_models["ensemble_url"]]
     made = ["--workers", "here", "--out", str(tmp_path), "--num", "1"]
+    made += ["--set", "generate.num_sampling_steps=5", "--set", "generate.batch_size=1"]
     assert main(["generate", *models, *made]) == 0
     assert "complete | 1 pair, " in capsys.readouterr().out
     (tmp_path / "README.md").unlink()

@@ -18,6 +18,12 @@ _MIN_OBJECTS = 6
 """Values from 1 on without gaps in each mask, so many in one and fewer in another, are objects."""
 _MIN_STEP = 8
 """Values that lie further apart are grey levels."""
+MIN_BLURRED = 32
+"""Black that was saved with loss is darker than this."""
+_BLUR = 8
+"""Compression changes most pixels by less."""
+_MIN_LEVEL, _MIN_OF_REST = 0.005, 0.15
+"""The least share of pixels near a level of grey, of all and of those that are near no other."""
 _SMOOTHED_SHARE = 0.9
 """The least share of pixels at both ends of the values where the others are smoothed edges."""
 
@@ -45,7 +51,7 @@ def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
     pixels = sample.pixels
     found: Proposal | None
     if sample.is_blurred:
-        found = _blurred()
+        found = _blurred(pixels)
     elif sample.is_colored:
         found = _colors(pixels, sample.palettes_differ)
     else:
@@ -71,13 +77,36 @@ def _named(found: Proposal, names: Sequence[str]) -> Proposal:
     return replace(found, classes=short, doubt=doubt)
 
 
-def _blurred() -> Proposal:
-    return Proposal(
-        ("background", {"name": "class_1", "above": 127}),
-        {},
-        "greys, which compression has blurred,",
-        "whether dark is the background",
-    )
+def _blurred(pixels: Counter[Value]) -> Proposal | None:
+    """Classes that are steps of grey, between the levels that most pixels are near to; None if
+    these are too close to black to be told apart."""
+    seen, doubt = "greys, which compression has blurred,", "whether dark is the background"
+    levels = _levels(pixels)
+    if len(levels) > 2:
+        steps = [(low + high) // 2 for low, high in pairwise(levels)]
+        doubt += f", and each of the levels {_listed(levels)} a class"
+    else:
+        brightest = max(value for value in pixels if isinstance(value, int))
+        steps = [127 if brightest > 191 else brightest // 2]
+    if steps[0] < MIN_BLURRED:
+        return None
+    classes = [{"name": _name(i + 1), "above": step} for i, step in enumerate(steps)]
+    return Proposal(("background", *classes), {}, seen, doubt)
+
+
+def _levels(pixels: Counter[Value]) -> list[int]:
+    """The greys that many pixels have, or have nearly, in their order: two, and those that have
+    more of the rest than edges have of any grey."""
+    counts = Counter({value: num for value, num in pixels.items() if isinstance(value, int)})
+    rest = counts.total()
+    levels: list[int] = []
+    for value, _ in counts.most_common():
+        near = sum(counts[other] for other in range(value - _BLUR, value + _BLUR + 1))
+        is_one = len(levels) < 2 or near >= max(_MIN_LEVEL * counts.total(), _MIN_OF_REST * rest)
+        if is_one and all(abs(value - level) >= 2 * MIN_BLURRED - 1 for level in levels):
+            levels.append(value)
+            rest -= near if len(levels) <= 2 else 0
+    return sorted(levels)
 
 
 def _colors(pixels: Counter[Value], palettes_differ: bool) -> Proposal | None:

@@ -73,6 +73,8 @@ def sample(items: Sequence[Item]) -> MaskSample:
     if not colors.problems:
         return colors
     levels = replace(_sampled(_all(chosen, _LEVELS), len(items)), is_blurred=True)
+    if not any((values.files, colors.files)):
+        return levels  # of which the problems say whether a threshold would do
     return max(values, colors, levels, key=lambda sample: len(sample.files))
 
 

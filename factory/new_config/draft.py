@@ -101,6 +101,8 @@ def _doubt_other_files(made: Draft) -> None:
     for place in made.roles.places.values():
         if boxes := place.candidate.boxes:
             made.doubts.append(f"{place.url}: {boxes.rstrip('.')}")
+        elif why := place.why_no_masks:
+            made.doubts.append(f"whether there are masks, too: {why.rstrip('.')}")
         elif others := looking.may_be_labels(place):
             made.doubts.append(
                 f"whether {others} below {place.url} are labels: outlines of YOLO, COCO and "

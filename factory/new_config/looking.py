@@ -2,9 +2,9 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -29,6 +29,7 @@ _NUM_COLORS = 24
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
 _FAR = 4
 """Values are far from others if they make the range so many times as wide."""
+_SHARDS = ("parquet", "webdataset")
 _ENDINGS_OF_LABELS = (".txt", ".json", ".xml", ".csv")
 
 
@@ -39,6 +40,8 @@ class Place:
     url: str
     tree: Tree = field(repr=False)
     candidate: Candidate
+    why_no_masks: str = ""
+    """Why no masks are found in shards that hold images; empty where they are, and elsewhere."""
 
     @property
     def train_split(self) -> str | None:
@@ -82,7 +85,21 @@ def look_at(url: str, problems: Problems) -> list[Place]:
     if recognised is None:
         return []
     tree, candidates = recognised
-    return [Place(url, tree, candidate) for candidate in candidates]
+    return [_known(Place(url, tree, candidate)) for candidate in candidates]
+
+
+def _known(place: Place) -> Place:
+    """The place, after a look into shards: nothing else tells whether they hold masks."""
+    candidate = place.candidate
+    if candidate.keys["kind"] not in _SHARDS:
+        return place
+    keys = candidate.of_split(place.train_split or _first(candidate.splits, candidate.splits))
+    section, found = resolving.section(keys, with_any_classes=True), Problems()
+    if section.find(True, found).items or not section.find(False, Problems()).items:
+        return place
+    return replace(
+        place, candidate=replace(candidate, has_masks=False), why_no_masks=found.found[0]
+    )
 
 
 def images_of(items: Sequence[Item]) -> Images:
@@ -192,7 +209,7 @@ def stands_for(section: Mapping[str, Any], labelled: bool, problems: Problems) -
     return found.items
 
 
-def _first(names: Sequence[str], known: Mapping[str, object]) -> str | None:
+def _first(names: Iterable[str], known: Mapping[str, object]) -> str | None:
     return next((name for name in names if name in known), None)
 
 

@@ -70,12 +70,15 @@ def _take(roles: Roles, role: Role, place: Place, problems: Problems) -> None:
     """Gives a place the role that was asked for."""
     candidate = place.candidate
     if role != "unlabelled" and not candidate.has_masks:
-        problems.add(
-            f"{place.url}: {candidate.doubt or candidate.boxes}"
-            if candidate.doubt or candidate.boxes
-            else f"{place.url}: holds images alone, and data.{role} needs masks beside them. Name "
-            "a folder with masks, or this one with --unlabelled."
+        told = (
+            candidate.doubt
+            or candidate.boxes
+            or (
+                f"holds images alone, and data.{role} needs masks beside them. Name a folder with "
+                "masks, or this one with --unlabelled."
+            )
         )
+        problems.add(place.why_no_masks or f"{place.url}: {told}")
         return
     split = place.test_split if role == "test" else place.train_split
     if not candidate.needs_split and role == "unlabelled":

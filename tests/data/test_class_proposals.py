@@ -101,6 +101,36 @@ def test_blurred_masks_are_two_classes_at_the_half() -> None:
     assert found is not None and found.classes == (BACKGROUND, {"name": "class_1", "above": 127})
 
 
+def blurred(*levels: int) -> MaskSample:
+    """Masks of these levels, as compression leaves them, and of few pixels of all others."""
+    around = {level + i: 1000 // (1 + i * i) for level in levels for i in range(-5, 6)}
+    smooth = dict.fromkeys(range(max(levels)), 2)
+    return MaskSample(
+        [{v: n for v, n in {**smooth, **around}.items() if v >= 0}], 1, is_blurred=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("levels", "steps"),
+    [((0, 254), [127]), ((0, 127, 254), [63, 190]), ((0, 85, 170, 250), [42, 127, 210])],
+)
+def test_blurred_masks_of_several_levels_are_as_many_classes(
+    levels: tuple[int, ...], steps: list[int]
+) -> None:
+    found = propose(blurred(*levels))
+    assert found is not None and [entry["above"] for entry in found.classes[1:]] == steps  # type: ignore[index]
+    assert ("each of the levels 0, 127, 254 a class" in found.doubt) == (levels == (0, 127, 254))
+
+
+def test_the_half_is_that_of_the_brightest_grey() -> None:
+    found = propose(sample([0, 90, 100], is_blurred=True))
+    assert found is not None and found.classes[1] == {"name": "class_1", "above": 50}
+
+
+def test_ids_that_compression_has_blurred_are_no_classes() -> None:
+    assert propose(blurred(0, 1, 2)) is None
+
+
 @pytest.mark.parametrize(
     "files",
     [[[0]], [[7]], [range(1, 90)], [[(0, 0, 0)]], [[(i, i, 0) for i in range(90)]]],

@@ -67,3 +67,10 @@ def test_masks_that_compression_has_blurred_are_told(tmp_path: Path) -> None:
 def test_masks_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     found = sample_of(tmp_path, b"nothing")
     assert found.files == [] and "masks/0.png" in found.problems[0]
+
+
+def test_colours_that_compression_has_blurred_are_told_as_such(tmp_path: Path) -> None:
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[:, 4:, 0] = 255
+    found = sample_of(tmp_path, encoded(red, "JPEG"), ending="jpg")
+    assert not found.files and "a mask in colours that JPEG has blurred" in found.problems[0]

@@ -24,6 +24,7 @@ from factory.png import encode_png
 from tests.data.inputs import encoded, too_large
 from tests.data.kinds.test_auto import mask, pairs_of
 from tests.data.kinds.test_parquet import cells, write
+from tests.data.kinds.test_webdataset import tar
 from tests.data.test_layouts import FOLDERS, TREES, voc
 from tests.data.test_pair_candidates import Shape
 from tests.data.test_pair_candidates import put as put_shape
@@ -411,6 +412,31 @@ def test_what_is_wrong_with_an_image_of_a_row_is_told_of_the_image_and_of_nothin
     said = refused("data", "--out", "my.yaml")
     assert "train.parquet#0 image: " in said
     assert "#0 mask" not in said and "no image has a mask" not in said
+
+
+@pytest.mark.parametrize("more", [{}, {"label": [1, 2, 1, 2]}])
+def test_tables_of_images_alone_are_what_is_learned_from(
+    init: Callable[..., str], refused: Callable[..., str], tmp_path: Path, more: dict[str, Any]
+) -> None:
+    pictures = cells(*(encode_png(photograph(i)) for i in range(4)))
+    write(tmp_path / "data/data/train-00000-of-00001.parquet", image=pictures, **more)
+    assert "Set `mask_column:`" in refused("--labelled", "data", "--out", "my.yaml")
+    assert "whether there are masks, too:" in init("data")
+    assert {name: len(part) for name, part in names(load_config("my.yaml")).items()} == {
+        "unlabelled": 4
+    }
+
+
+def test_tars_of_images_alone_are_what_is_learned_from(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    members = [
+        (f"{i}.{end}", encode_png(photograph(i))) for i in range(4) for end in ("jpg", "txt")
+    ]
+    (tmp_path / "data/0.tar").write_bytes(tar(dict(members)))
+    assert "Set `mask_ending:`" in init("data")
+    assert set(names(load_config("my.yaml"))) == {"unlabelled"}
 
 
 def test_an_image_that_cannot_be_opened_stops_nothing(

@@ -123,7 +123,10 @@ def test_no_ending_that_is_named_is_one_that_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("image", "mask_"),
-    [("jpg", "png"), ("jpg", "seg.png"), ("png", "mask.png"), ("image.png", "label.png")],
+    [
+        *(("jpg", "png"), ("jpg", "seg.png"), ("png", "mask.png"), ("image.png", "label.png")),
+        *(("img.png", "ann.png"), ("image.png", "segmap.png")),
+    ],
 )
 def test_the_usual_endings_are_found(tmp_path: Path, image: str, mask_: str) -> None:
     members = {f"0.{image}": encoded(flat(90), "JPEG" if image == "jpg" else "PNG")}

@@ -341,6 +341,21 @@ def test_inspect_looks_at_what_is_set_and_names_the_rest_without_drawing(
     assert "images   3" in output
 
 
+@pytest.mark.slow
+def test_inspect_decodes_by_its_own_threads_and_numpy_starts_none_beside_them(pairs):
+    arguments = ["inspect", SIZE, "--set", f"data.labelled={pairs_source(pairs)}"]
+    code = "import os, sys; from factory.cli import main; main(sys.argv[1:]); "
+    code += "print(len(os.listdir('/proc/self/task')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={name: os.environ[name] for name in os.environ if name != "OPENBLAS_NUM_THREADS"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "1", done.stdout
+
+
 def test_inspect_of_a_config_without_images_names_all_three_sections(refused):
     message = refused("inspect", "--set", "models.ddpm_url=out/model")
     for name in ("unlabelled", "labelled", "test"):

@@ -71,11 +71,11 @@ def read_bytes(url: str, tries: int = TRIES) -> bytes:
 
 def _read(url: str) -> bytes:
     try:
+        if is_local(url):
+            # Not by fsspec, which takes several times as long for a small file.
+            with open(url, "rb") as file:
+                return file.read()
         with opened(url) as (fs, path):
-            if is_local(url):
-                # Not by fsspec, which takes several times as long for a small file.
-                with open(path, "rb") as file:
-                    return file.read()
             data: bytes = fs.cat_file(path)
     except NotADirectoryError as error:
         raise _not_found(error) from None

@@ -167,12 +167,14 @@ def _alike(some: _Shown, others: _Shown, is_same: bool) -> Iterator[tuple[int, i
 
 def _coarse(shown: _Shown) -> Floats:
     """(N, 64) what each image shows, of 8 x 8 cells, as `_normalised` has it."""
-    half = _SIDE // _COARSE
-    values = _normalised(shown.thumbnails, shown.contents)
-    blocks = values.reshape(-1, _COARSE, half, _COARSE, half).mean(axis=(2, 4))
-    cells = blocks.reshape(-1, _COARSE * _COARSE)
-    lengths = np.linalg.norm(cells, axis=1, keepdims=True)
-    result: Floats = cells / np.maximum(lengths, _TINY)
+    half, num = _SIDE // _COARSE, len(shown.thumbnails)
+    result = np.empty((num, _COARSE * _COARSE), np.float32)
+    for start in range(0, num, _ROWS):
+        rows = slice(start, start + _ROWS)
+        values = _normalised(shown.thumbnails[rows], shown.contents[rows])
+        blocks = values.reshape(-1, _COARSE, half, _COARSE, half).mean(axis=(2, 4))
+        cells = blocks.reshape(-1, _COARSE * _COARSE)
+        result[rows] = cells / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), _TINY)
     return result
 
 

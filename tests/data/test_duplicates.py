@@ -1,6 +1,7 @@
 """Claims about images that occur twice: they are found, and images that are alike are not."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -137,3 +138,16 @@ def test_images_are_found_again_whichever_are_compared_at_once(
     for num in (1, 2, 5, 17):
         monkeypatch.setattr(duplicates, "_ROWS", num)
         assert duplicates.nearly_equal(both) == found
+
+
+def test_comparing_many_images_takes_little_memory_beside_their_fingerprints() -> None:
+    random, shown = np.random.default_rng(0), np.ones((16, 16), bool)
+    cells = random.integers(0, 256, (2000, 16, 16), np.uint8)
+    many = [Fingerprint(str(i), bytes([*each[0]]), each, shown) for i, each in enumerate(cells)]
+    tracemalloc.start()
+    try:
+        assert not duplicates.nearly_equal(many)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5000 * len(many), peak / len(many)

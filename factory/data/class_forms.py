@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError
 
 from factory.classes import IGNORE_ID, MAX_CLASSES, Classes, Color, distinct_colors
-from factory.data.class_rules import MAX_VALUE, ClassRules, Rule
+from factory.data.class_rules import MAX_VALUE, MIN_VALUE, ClassRules, Rule
 from factory.errors import UserError, nearest, some
 from factory.values import Section
 
@@ -54,7 +54,7 @@ def _colors(value: object) -> object:
     return [value] if alone or isinstance(value, str) else value
 
 
-Value = Annotated[int, Field(strict=True, ge=0, le=MAX_VALUE)]
+Value = Annotated[int, Field(strict=True, ge=MIN_VALUE, le=MAX_VALUE)]
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Rgb = Annotated[tuple[Channel, Channel, Channel], BeforeValidator(_color)]
 Values = Annotated[tuple[Value, ...], BeforeValidator(_values)]
@@ -67,7 +67,8 @@ class Ignored(Section):
     """What in a mask is of no class: neither learned from nor counted."""
 
     ids: Values = ()
-    """Values of such pixels; 255 is ignored without being named, unless a class has it."""
+    """Values of such pixels, -32768..65535; 255 is ignored without being named, unless a class has
+    it."""
     colors: Rgbs = ()
     """Colours of such pixels, each [R, G, B] or "#RRGGBB", where the classes have colours."""
     labels: Labels = ()

@@ -120,7 +120,7 @@ def _table(rules: ClassRules) -> tuple[UInt8, npt.NDArray[np.bool_]]:
     for above, class_id in rules.thresholds:
         cover(every > above, class_id)
     for value, class_id in rules.class_of_id.items():
-        cover(value, class_id)
+        cover(value, class_id)  # A negative one counts from the end, as it is stored in 16 bits.
     return classes, covered
 
 

@@ -16,7 +16,8 @@ from functools import cached_property
 from factory.classes import IGNORE_ID, Classes, Color
 from factory.errors import some
 
-MAX_VALUE = 65535
+MIN_VALUE, MAX_VALUE = -32768, 65535
+"""The values that rules name: those of 16 bits, with a sign or without."""
 ANY_PART = "*"
 
 
@@ -25,7 +26,7 @@ class Rule:
     """The values of a mask that belong together: that are one class, or are ignored."""
 
     ids: tuple[int, ...] = ()
-    """Values, 0..65535."""
+    """Values, -32768..65535; negative ones are looked up as 65536 more."""
     colors: tuple[Color, ...] = ()
     """Colours, 0..255 a channel."""
     above: float | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.data.class_lookup import Value
-from factory.data.class_rules import NO_RULE, ClassRules, Rule
+from factory.data.class_rules import MAX_VALUE, NO_RULE, ClassRules, Rule
 from factory.data.items import ImageFile, Item
 from factory.errors import UnreadableImage
 from factory.threads import NUM_THREADS
@@ -72,7 +72,9 @@ def sample(items: Sequence[Item]) -> MaskSample:
     )
     if not colors.problems:
         return colors
-    levels = replace(_sampled(_all(chosen, _LEVELS), len(items)), is_blurred=True)
+    levels = _sampled(_all(chosen, _LEVELS), len(items))
+    # What is above all values of 16 bits is no grey that compression has blurred.
+    levels = replace(levels, is_blurred=MAX_VALUE not in levels.pixels)
     if not any((values.files, colors.files)):
         return levels  # of which the problems say whether a threshold would do
     return max(values, colors, levels, key=lambda sample: len(sample.files))

@@ -1,20 +1,21 @@
 """The values and the colours that the pixels of a mask's file have, exactly as they were saved.
 
 Whoever draws masks saves class ids as grey, as colours, as indices of a palette, in 1 to 16 bits:
-all of them are whole numbers from 0 to 65535, or colours. Shapes: H height, W width.
+all of them are whole numbers, or colours. Shapes: H height, W width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from factory.data import rule_yaml
 from factory.data.class_lookup import Packed, Values, packed
-from factory.data.class_rules import MAX_VALUE
+from factory.data.class_rules import MAX_VALUE, ClassRules
 from factory.data.deep_colors import DEPTH_AT
-from factory.errors import UnreadableImage
+from factory.errors import UnreadableImage, some
 from factory.images import UInt8
 
 MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
@@ -26,6 +27,8 @@ _BITS_PER_SAMPLE = 258
 _MAX_TINT = 16
 """Channels of grey that was saved with loss differ by less."""
 _OPAQUE = 255
+_MAX_IGNORED = 8
+"""The most values that a message proposes to ignore."""
 
 
 def is_lossy(image: Image.Image, data: bytes) -> bool:
@@ -46,18 +49,19 @@ def num_bits(image: Image.Image, data: bytes) -> int:
     return int(tags.get(_BITS_PER_SAMPLE, (8,))[0])
 
 
-def exact_values(image: Image.Image, num_bits: int) -> Values | None:
+def exact_values(image: Image.Image, num_bits: int, rules: ClassRules) -> Values | None:
     """(H, W) the values of a mask, 0..65535; None of one in colours.
 
-    Colours of three equal channels are grey. Raises UnreadableImage where no exact value can be
-    read: for other modes, partly transparent pixels, and fractions.
+    Colours of three equal channels are grey. Values outside that range are brought into it where
+    the rules say what they are. Raises UnreadableImage where no exact value can be read: for other
+    modes, partly transparent pixels, fractions, and values outside the range elsewhere.
     """
     if image.mode in ("1", "P"):
         return np.asarray(image).astype(np.uint8)
     if image.mode == "L":
         return np.asarray(image) // np.uint8(_SPREAD.get(num_bits, 1))
     if image.mode == "F" or image.mode.startswith("I"):
-        return _whole_numbers(np.asarray(image))
+        return _whole_numbers(np.asarray(image), rules)
     first, *others = _channels(image, num_bits)
     return first if all(np.array_equal(first, other) for other in others) else None
 
@@ -119,14 +123,42 @@ def _channels(image: Image.Image, num_bits: int) -> list[UInt8]:
     return channels
 
 
-def _whole_numbers(values: npt.NDArray[Any]) -> Values:
-    """(H, W) the values of more than 8 bits. Raises UnreadableImage for fractions and others."""
-    if values.min() < 0 or values.max() > MAX_VALUE or (values % 1).any():
+def _whole_numbers(values: npt.NDArray[Any], rules: ClassRules) -> Values:
+    """(H, W) the values of more than 8 bits.
+
+    Negative ones that the rules name are what signed numbers of 16 bits are without their sign;
+    those above 65535 are 65535 where all that is above a threshold is one class. Raises
+    UnreadableImage for fractions and others.
+    """
+    low, high = values.min(), values.max()
+    found = f"a mask whose values lie in {low:g}..{high:g}"
+    if (values % 1).any():
         raise UnreadableImage(
-            f"a mask whose values lie in {values.min():g}..{values.max():g}: class ids are whole "
-            f"numbers from 0 to {MAX_VALUE}. {MASK_REMEDY}"
+            f"{found}: class ids are whole numbers from 0 to {MAX_VALUE}. {MASK_REMEDY}"
         )
-    return values.astype(np.uint16)
+    if high > MAX_VALUE and not rules.has_thresholds:
+        raise UnreadableImage(
+            f"{found}: class ids are whole numbers from 0 to {MAX_VALUE}. {MASK_REMEDY} If they "
+            "number objects of one class, let that be what is `above: 0`."
+        )
+    if low < 0:
+        names = {value for value in rules.class_of_id if value < 0}
+        others = np.unique(values[values < 0]).astype(np.int64).tolist()
+        if unnamed := [value for value in others if value not in names]:
+            raise UnreadableImage(
+                f"{found}: of no class are {some(list(map(str, unnamed)))}. If that means not "
+                f"labelled, set `{_ignoring(unnamed, rules)}`; of a class, add it to its ids."
+            )
+        if high > MAX_VALUE + min(names):
+            raise UnreadableImage(f"{found}, which are too far apart. {MASK_REMEDY}")
+    whole: Values = np.minimum(values, MAX_VALUE).astype(np.int64).astype(np.uint16)
+    return whole
+
+
+def _ignoring(values: Sequence[int], rules: ClassRules) -> str:
+    """The key that ignores values, and what is ignored already."""
+    known = [value for value in rules.ignored.ids if value not in values]
+    return rule_yaml.ignore_key([*known, *values[:_MAX_IGNORED]])
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:

@@ -116,7 +116,7 @@ def _exact_ids(image: Image.Image, num_bits: int, rules: ClassRules) -> ClassIds
     """The class ids of an image whose values are exact. Raises UnreadableImage."""
     if rules.by_color:
         return class_lookup.ids_of_colors(rules, mask_values.packed_colors(image, num_bits))
-    values = mask_values.exact_values(image, num_bits)
+    values = mask_values.exact_values(image, num_bits, rules)
     if values is None:
         return class_lookup.no_ids_of_colors(mask_values.packed_colors(image, num_bits))
     if image.mode == "1" and rules.white_is_255:

@@ -282,7 +282,7 @@ CONTRADICTIONS: list[tuple[object, str]] = [
     ([{"name": "a", "colours": 3}, "b"], "unknown key colours. Did you mean colors"),
     ([{"ids": 3}, "b"], "class 0: has no name"),
     ([{"name": "a", "ids": [70000]}, "b"], "ids: .* less than or equal to 65535, got 70000"),
-    ([{"name": "a", "ids": [-1]}, "b"], "ids: .* greater than or equal to 0, got -1"),
+    ([{"name": "a", "ids": [-40000]}, "b"], "ids: .* or equal to -32768, got -40000"),
     ([{"name": "a", "ids": ["1"]}, "b"], "ids: .* valid integer, got '1'"),
     ([{"name": "a", "colors": [[1, 2]]}, "b"], "colors"),
     ([{"name": 1}, "b"], "name: .* valid string, got 1"),

@@ -74,3 +74,9 @@ def test_colours_that_compression_has_blurred_are_told_as_such(tmp_path: Path) -
     red[:, 4:, 0] = 255
     found = sample_of(tmp_path, encoded(red, "JPEG"), ending="jpg")
     assert not found.files and "a mask in colours that JPEG has blurred" in found.problems[0]
+
+
+def test_numbers_of_more_than_16_bits_are_objects_and_not_blurred(tmp_path: Path) -> None:
+    many = Image.fromarray(np.array([[0, 70_000, 80_000, 0]], np.int32))
+    found = sample_of(tmp_path, encoded(many, "TIFF"), ending="tif")
+    assert found.pixels == {0: 2, 65535: 2} and not found.is_blurred

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
+import yaml
 from PIL import Image
 
-from factory.data.class_forms import parse_rules
+from factory.data.class_forms import Ignored, parse_rules
 from factory.data.masks import Mask, decode_mask
 from factory.errors import UnreadableImage
 from factory.images import UInt8
@@ -188,3 +189,37 @@ def test_a_mask_in_colours_that_compression_blurred_has_no_threshold() -> None:
     data = encoded(np.tile(COLORS[1], (32, 32, 1)), "JPEG")
     with pytest.raises(UnreadableImage, match="none of them is exact"):
         decoded(data, ["a", {"name": "b", "above": 127}])
+
+
+SIGNED = np.array([[-1, 0, 1], [2, -9999, 2]])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64, np.float32])
+def test_negative_values_are_what_the_rules_say(dtype: type[np.generic]) -> None:
+    classes = {"classes": [{"name": "a", "ids": [0, -9999]}, "b", "c"], "ignore": {"ids": [-1]}}
+    found = decoded(saved(SIGNED.astype(dtype)), classes)
+    assert np.asarray(found.ids).tolist() == [[255, 0, 1], [2, 0, 2]] and not found.uncovered
+
+
+@pytest.mark.parametrize(
+    "classes", [NAMES, [{"name": "a"}, {"name": "b", "above": 0}], {"0": "a", "1": "b", "2": "c"}]
+)
+def test_negative_values_of_no_class_are_refused_with_the_key_that_ignores_them(
+    classes: object,
+) -> None:
+    data = saved(SIGNED.astype(np.int32))
+    with pytest.raises(
+        UnreadableImage, match=r"-9999\.\.2.*ignore: \{ids: \[-9999, -1\]\}"
+    ) as told:
+        decoded(data, classes)
+    ignored = Ignored.model_validate(yaml.safe_load(str(told.value).split("`")[1])["ignore"])
+    found = decode_mask(data, parse_rules(classes, "classes", ignored))
+    assert (np.asarray(found.ids) == 255).tolist() == (SIGNED < 0).tolist()
+
+
+def test_values_above_16_bits_are_above_every_threshold() -> None:
+    data = saved(np.array([[0, 5, 70_000, 2**31 - 1]]))
+    classes = [{"name": "ground"}, {"name": "cell", "above": 0}]
+    assert np.asarray(decoded(data, classes).ids).tolist() == [[0, 1, 1, 1]]
+    with pytest.raises(UnreadableImage, match=r"0 to 65535.*`above: 0`"):
+        decoded(data)

@@ -3,7 +3,8 @@
 
 Sources: ultralytics' data.yaml (`names`), nnU-Net's dataset.json (`labels`), a JSON of COCO's form
 (`categories`), MMSegmentation's metainfo (`classes`, `palette`), Mapillary Vistas' config.json
-(`labels`, a list), Supervisely's obj_class_to_machine_color.json and meta.json.
+(`labels`, a list), Supervisely's obj_class_to_machine_color.json and meta.json, the labels of
+cityscapesScripts as a list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from factory.errors import UserError, some
 def plain(content: object, location: str) -> object:
     """What a file holds without what is none of the classes. Raises UserError for files that name
     classes, but not their values."""
+    if isinstance(content, list) and _all_have(content, "name", "id", "ignoreInEval"):
+        return _of_cityscapes(content)
     if not isinstance(content, Mapping) or content.keys() & {"id2label", "label2id"}:
         return content
     if content and all(map(_is_rgb, content.values())):
@@ -51,6 +54,17 @@ def _with_color(entry: Mapping[str, Any], value: object) -> dict[str, Any]:
     """A class of this value, shown in its colour if it has one."""
     color = entry.get("color")
     return {"name": entry["name"], "ids": [value], "color": color if _is_rgb(color) else None}
+
+
+def _of_cityscapes(labels: Sequence[Mapping[str, Any]]) -> object:
+    """Classes by their ids; those that are not evaluated are ignored, and -1 is in no mask."""
+    ignored = [entry["id"] for entry in labels if entry["ignoreInEval"]]
+    return {
+        "classes": [
+            _with_color(entry, entry["id"]) for entry in labels if not entry["ignoreInEval"]
+        ],
+        "ignore": {"ids": [i for i in ignored if i != -1]},
+    }
 
 
 def _of_nnunet(labels: Mapping[str, Any]) -> object:

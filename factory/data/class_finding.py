@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from factory.classes import IGNORE_ID
+from factory.classes import IGNORE_ID, Color
 from factory.data import class_files, class_proposals
 from factory.data.class_lookup import Value
 from factory.data.class_rules import ClassRules
@@ -86,7 +86,8 @@ def covers(rules: ClassRules, sample: MaskSample) -> bool:
     if rules.by_color and not sample.is_colored:
         # Masks with palettes can be read by their colours, too.
         colors = [sample.palette.get(v) for v in sample.pixels if isinstance(v, int)]
-        return all(color in rules.class_of_color for color in colors)
+        known = [color in rules.class_of_color for color in colors]
+        return all(known) or (any(known) and border_of(rules, sample) is not None)
     if rules.by_color != sample.is_colored:
         return False
     if sample.is_blurred:
@@ -95,6 +96,16 @@ def covers(rules: ClassRules, sample: MaskSample) -> bool:
     if not named and class_proposals.is_255_a_class(sample):
         return False
     return all(_is_covered(rules, value) for value in sample.pixels)
+
+
+def border_of(rules: ClassRules, sample: MaskSample) -> Color | None:
+    """The colour of index 255 of palettes that are read by their colours, where it alone is of no
+    class, as the border in masks of VOC is: it is ignored, as 255 is elsewhere. None otherwise."""
+    if not rules.by_color or sample.is_colored:
+        return None
+    colors = {value: sample.palette.get(value) for value in sample.pixels if isinstance(value, int)}
+    others = [v for v, color in colors.items() if color not in rules.class_of_color]
+    return colors[IGNORE_ID] if others == [IGNORE_ID] else None
 
 
 def _is_covered(rules: ClassRules, value: Value) -> bool:

@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from factory.data.drawn.yolo import BRIDGE
+
 Polygon = npt.NDArray[np.float64]
 """(V, 2) x and y of the vertices."""
 Indices = npt.NDArray[np.intp]
@@ -24,8 +26,6 @@ _AHEAD = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
 """(4, 2) the step x, y along each side."""
 _CORNER = np.array([[1, 0], [1, 1], [0, 1], [0, 0]])
 """(4, 2) where each side of pixel 0, 0 ends."""
-_BRIDGE = 0.25
-"""How far below the top of its row of pixels a bridge lies."""
 
 
 def outlines(regions: Indices, near: float, far: float) -> list[Polygon]:
@@ -160,7 +160,7 @@ class _Sides:
         """(1, 2) the point of a left or a right side at which a bridge begins."""
         side, row, column = (part[number] for part in self._found)
         x = column - 1 + (self.near if side == _LEFT else 1 - self.far)
-        return np.array([[x, row - 1 + _BRIDGE]])
+        return np.array([[x, row - 1 + BRIDGE]])
 
 
 def _with_holes(sides: _Sides, cycles: list[Indices], num_regions: int) -> list[Polygon]:

@@ -114,6 +114,14 @@ FORMS = {
     "ultralytics, by number": (
         "data.yaml", "train: a\nval: b\nnames:\n  0: ground\n  1: disc\n  2: bar\n", IDS,
     ),
+    "Cityscapes' labels": (
+        "labels.json",
+        '[{"id": 1, "trainId": 0, "name": "ground", "ignoreInEval": false},'
+        ' {"id": 7, "name": "disc", "ignoreInEval": false},'
+        ' {"id": 300, "name": "bar", "ignoreInEval": false},'
+        ' {"id": -1, "name": "license plate", "ignoreInEval": true}]',
+        GAPS,
+    ),
     "nnU-Net": (
         "dataset.json",
         '{"channel_names": {"0": "R"}, "labels": {"ground": 1, "disc": 7, "bar": 300},'

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from factory.classes import IGNORE_ID
 from factory.data.drawn import regions
@@ -30,6 +31,13 @@ _MAX_LOOKED_INTO = 32
 _LISTS = ("classes.txt", "obj.names")
 _TOLERANCE = 0.01
 """Points may lie so far outside of the image, as rounding leaves them."""
+NEAR, FAR = 0.01, 0.51
+"""How far inside their pixels, at left and upper sides and at right and lower ones, outlines run
+that `factory export` writes for readers that fill outlines with their borders."""
+BRIDGE = 0.25
+"""Where in their rows of pixels the lines run that join the holes of such outlines."""
+DIGITS = 6
+"""The decimals of their shares."""
 
 
 def listed_classes(tree: Tree, names: Sequence[str]) -> list[str]:
@@ -183,8 +191,20 @@ class YoloDrawing:
             center, extent = points.reshape(2, 2) * size
             box = [*(center - extent / 2).tolist(), *extent.tolist()]
             return regions.of_box(box, size, IGNORE_ID)
-        outline = (points.reshape(-1, 2) * size).ravel().tolist()
+        outline = _on_sides_of_pixels(points.reshape(-1, 2) * size, size).ravel().tolist()
         return regions.of_polygons([outline], size, self.ids[int(index)])
+
+
+def _on_sides_of_pixels(points: npt.NDArray[np.float64], size: Size) -> npt.NDArray[np.float64]:
+    """(V, 2) an outline that runs just inside the sides of pixels, as those of `factory export` do,
+    along these sides themselves, so that the very pixels are drawn; any other one as it is."""
+    whole, rest = np.floor(points), points % 1
+    rounding = max(size) * 10.0**-DIGITS
+    far, bridge = (abs(rest - part) <= rounding for part in (1 - FAR, BRIDGE))
+    is_ours = far | bridge | (abs(rest - NEAR) <= rounding)
+    if not is_ours.all() or not far.any() or rounding >= NEAR:
+        return points
+    return np.where(bridge, points, whole + far)
 
 
 def _folders(description: Description, place: str) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from factory.classes import MAX_CLASSES
+from factory.classes import MAX_CLASSES, Color
 from factory.data import listing
 from factory.data.candidates import split_name
 from factory.data.kinds.coco import CocoSource
@@ -138,7 +138,7 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
     if sample is None:
         return None
     if file := class_finding.that_fits(files, sample):
-        return _of_file(file)
+        return _of_file(file, class_finding.border_of(file.rules, sample))
     if keys.get("layout") and _layout_covers(keys, sample):
         names = tuple(_names_of_layout(keys))
         doubt = f"whether the classes are those of {keys['layout']}, such as {names[1]}"
@@ -176,21 +176,27 @@ def _of_parts(keys: Mapping[str, Any], problems: Problems) -> ClassKeys | None:
     return ClassKeys({"classes": classes}, "by the names of the parts", True, doubt, names)
 
 
-def _of_file(file: "ClassFile") -> ClassKeys:
-    """The keys of a file of classes; a class that it calls ignored is none."""
+def _of_file(file: "ClassFile", border: Color | None = None) -> ClassKeys:
+    """The keys of a file of classes; a class that it calls ignored is none, and neither is a
+    border of this colour."""
     from factory.data.class_forms import means_ignored
 
     rules = file.rules
     ignored = [name for name in file.names if means_ignored(name)]
     if not ignored or rules.has_thresholds:
-        return ClassKeys({"classes_url": file.url}, f"of {file.url}", names=file.names)
+        url_keys: dict[str, Any] = {"classes_url": file.url}
+        if border is not None:
+            url_keys["ignore"] = {"colors": [list(border)]}
+        return ClassKeys(url_keys, f"of {file.url}", names=file.names)
     key = "colors" if rules.by_color else "ids"
     values = {
         name: [list(v) if rules.by_color else v for v in getattr(rule, key)]
         for name, rule in zip(file.names, rules.spelt_out, strict=True)
     }
     classes = [{"name": name, key: v} for name, v in values.items() if name not in ignored]
-    keys = {"classes": classes, "ignore": {key: [v for name in ignored for v in values[name]]}}
+    others = [list(border)] if border is not None else []
+    left_out = [*(v for name in ignored for v in values[name]), *others]
+    keys = {"classes": classes, "ignore": {key: left_out}}
     names = [name for name in file.names if name not in ignored]
     return ClassKeys(keys, f"of {file.url}, without {', '.join(ignored)}", names=names)
 

@@ -8,6 +8,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from factory.classes import IGNORE_ID
+from factory.data.drawn.yolo import DIGITS, FAR, NEAR
 from factory.exporting import objects
 from factory.exporting.format import PairFiles, PairFormat, Summary
 from factory.exporting.objects import Region
@@ -15,18 +16,14 @@ from factory.exporting.outlines import Polygon
 from factory.exporting.pairs import Pair
 from factory.images import UInt8
 
-NEAR, FAR = 0.01, 0.51
-"""How far inside their regions polygons run, in pixels. Readers cut coordinates to whole pixels, as
-ultralytics does, or round them, and fill the polygon with its border: both find the same pixels."""
-_DIGITS = 6
-"""Decimals of a coordinate, as a share of the image's width or height."""
-
 
 class YoloFormat(PairFormat):
     """`images/SPLIT/KEY.png`, `labels/SPLIT/KEY.txt` and `data.yaml`.
 
     A line of a label is the number of a class, from 0 on in order of the classes, and the vertices
-    of a polygon. An image of which nothing is a category has an empty file.
+    of a polygon. An image of which nothing is a category has an empty file. Readers cut coordinates
+    to whole pixels, as ultralytics does, or round them, and fill the polygon with its border: both
+    find the same pixels, as polygons run so far inside their regions.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("background",)
@@ -40,7 +37,7 @@ class YoloFormat(PairFormat):
         ids = objects.categories(self.source)
         height, width = pair.mask.shape
         _, regions = objects.regions_of(pair.mask, ids, NEAR, FAR)
-        shares = [(region.polygon / [width, height]).round(_DIGITS) for region in regions]
+        shares = [(region.polygon / [width, height]).round(DIGITS) for region in regions]
         lines = [
             f"{ids.index(region.class_id)} {_coordinates(share)}\n"
             for region, share in zip(regions, shares, strict=True)
@@ -80,7 +77,7 @@ class YoloFormat(PairFormat):
 
 def _coordinates(share: Polygon) -> str:
     """Vertices (V, 2), as shares of the width and the height, on a line."""
-    return " ".join(f"{value:.{_DIGITS}f}" for value in share.ravel().tolist())
+    return " ".join(f"{value:.{DIGITS}f}" for value in share.ravel().tolist())
 
 
 def _read(regions: Sequence[Region], polygons: Sequence[Polygon], height: int, width: int) -> UInt8:

@@ -85,6 +85,17 @@ def test_a_layout_with_other_classes_is_read_by_their_file(tmp_path: Path) -> No
     assert loading.read_labelled(auto(tmp_path), 8).classes.names == ("ground", "disc", "bar")
 
 
+def test_the_border_of_masks_that_a_label_map_explains_is_ignored(tmp_path: Path) -> None:
+    voc(tmp_path)
+    (tmp_path / "labelmap.txt").write_text("ground:0,0,0::\ndisc:128,0,0::\n")
+    for path in (tmp_path / "SegmentationClass").iterdir():
+        picture = Image.fromarray(mask(0, 1, 255)[:8, :8])
+        picture.putpalette([0, 0, 0, 128, 0, 0, *[9] * 759, 224, 224, 192])
+        picture.save(path)
+    read = loading.read_labelled(auto(tmp_path), 8)
+    assert read.classes.names == ("ground", "disc") and set(read.masks.flat) == {0, 1, 255}
+
+
 def test_a_layout_that_would_ignore_most_pixels_is_not_believed(tmp_path: Path) -> None:
     TREES["cityscapes-label-ids"](tmp_path)
     for path in (tmp_path / "gtFine").rglob("*_labelIds.png"):

@@ -11,12 +11,10 @@ from factory.data import loading
 from factory.data.kinds.auto import AutoSource
 from factory.data.kinds.yolo import YoloSource
 from factory.errors import Problems
-from factory.exporting import command
 from factory.images import UInt8
 from factory.png import encode_png
 from tests.data.inputs import flat, only_problem, problems_of, put
 from tests.data.test_trees import packed
-from tests.exporting import made
 
 SIDE = 20
 SQUARE = "0.2 0.2 0.6 0.2 0.6 0.6 0.2 0.6"
@@ -243,12 +241,12 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     assert "holds no images" in problems_of(source(tmp_path))[0]
 
 
-@pytest.mark.slow
-def test_an_export_of_ours_is_read_back(tmp_path: Path) -> None:
-    made.write(str(tmp_path / "dataset"), num=6, size=(12, 12))
-    command.export(str(tmp_path / "dataset"), "yolo", str(tmp_path / "out"))
-    read = loading.read_labelled(source(tmp_path / "out", split="train"), 12)
-    assert len(read) == 6 and read.classes.names[1:] == made.NAMES[1:]
+def test_outlines_that_only_look_like_those_of_an_export_are_drawn_as_they_are(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, a=f"0 {SQUARE}", b="0 0.2005 0.2005 0.6245 0.2005 0.6245 0.6245 0.2005 0.61")
+    drawn = masks_of(tmp_path)
+    assert (drawn[0] == 1).sum() == 8 * 8 and not drawn[1, :, 12:].any()
 
 
 def test_versions_change_with_the_image(tmp_path: Path) -> None:

@@ -211,5 +211,6 @@ def _record(shard: int) -> str:
 
 
 def _record_of_file(split: ExportSplit, number: int) -> str:
-    """The name of the record of a file."""
-    return f"{SHARDS}/{split}-{number:05d}.json"
+    """The name of the record of a file. `datasets` would take one that has the split as a word for
+    data of that split."""
+    return f"{SHARDS}/{split[0]}-{number:05d}.json"

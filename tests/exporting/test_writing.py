@@ -106,7 +106,7 @@ def test_files_of_another_size_go_on_where_the_last_one_ends(
         return factory.export(dataset, "parquet", tmp_path / out, samples_per_shard=num)
 
     for point in range(1, 200):
-        if "_export/shards/train-00001.json" in made.contents(str(tmp_path / "out")):
+        if "_export/shards/t-00001.json" in made.contents(str(tmp_path / "out")):
             break
         killed_at(point, lambda: export("out"))
     with pytest.raises(UserError, match=r"options.samples_per_shard: there 4, here 5"):

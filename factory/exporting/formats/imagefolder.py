@@ -33,7 +33,8 @@ class ImageFolderFormat(PairFormat):
 
     def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
         """See `Format`."""
-        for split in self.source.options.splits:
+        # A split of no rows is one that `datasets` refuses.
+        for split in (each for each in self.source.options.splits if summary.num.get(each)):
             rows = summary.read_lines(split)
             yield f"{HUB_SPLITS[split]}/metadata.jsonl", (f"{row}\n".encode() for row in rows)
         yield ID_TO_LABEL, [to_json(self.source.classes.id2label)]

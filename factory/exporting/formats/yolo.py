@@ -53,11 +53,12 @@ class YoloFormat(PairFormat):
 
     def last_files(self, summary: Summary) -> Iterator[tuple[str, Iterable[bytes]]]:
         """See `Format`."""
-        names = self.source.classes.names
+        names, splits = self.source.classes.names, self.source.options.splits
+        splits = tuple(split for split in splits if summary.num.get(split)) or splits
         content = {
-            "train": f"images/{self.source.options.splits[0]}",
-            # ultralytics asks for both.
-            "val": f"images/{self.source.options.splits[-1]}",
+            "train": f"images/{splits[0]}",
+            # ultralytics asks for both, and that there are images of both.
+            "val": f"images/{splits[-1]}",
             "names": {i: names[n] for i, n in enumerate(objects.categories(self.source))},
         }
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
@@ -70,7 +71,7 @@ class YoloFormat(PairFormat):
             notes.append(
                 "data.yaml names the training images for validation, too: give --val to part them"
             )
-        elif len(self.source.options.splits) == 1:
+        elif sum(num > 0 for num in summary.num.values()) == 1:
             notes.append("data.yaml names the images of one split for training and validation")
         return notes + objects.loss_note(summary, self.source, "ultralytics")
 

@@ -46,6 +46,12 @@ def test_splits_are_folders(load: Callable[..., Any], tmp_path: Path) -> None:
     assert sorted(keys) == [made.draw(i).key for i in range(10)]
 
 
+@pytest.mark.slow
+def test_a_split_of_which_no_pair_is_kept_is_none(load: Callable[..., Any]) -> None:
+    (rows,) = load(val=0.3, keep=0.1).values()
+    assert len(rows) == 1
+
+
 def test_the_names_of_the_classes_lie_beside(dataset: str, tmp_path: Path) -> None:
     factory.export(dataset, "imagefolder", tmp_path / "out")
     told = json.loads((tmp_path / "out" / "id2label.json").read_text())

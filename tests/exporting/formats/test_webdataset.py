@@ -2,7 +2,9 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,3 +39,13 @@ def test_every_pixel_and_field_is_read_back(
             assert [i for i in fields["labels"] if i >= 0] == sample.labels
             seen.append(sample.key)
     assert sorted(seen) == [sample.key for sample in samples]
+
+
+@pytest.mark.slow
+def test_datasets_finds_the_pairs_and_not_the_ledger_in_files_of_another_size(
+    dataset: str, tmp_path: Path, load_dataset: Callable[..., Any]
+) -> None:
+    factory.export(dataset, "webdataset", tmp_path / "out", val=0.3, samples_per_shard=2)
+    found = load_dataset(str(tmp_path / "out"))
+    keys = [*found["train"]["__key__"], *found["validation"]["__key__"]]
+    assert sorted(keys) == [made.draw(i).key for i in range(10)]

@@ -111,6 +111,12 @@ def test_without_a_split_the_training_images_stand_for_both_and_that_is_told(
     assert "as ultralytics fills them: mean 1.0000; cat: 'big' 1.0000" in printed
 
 
+def test_a_split_of_which_no_pair_is_kept_is_not_named(export: Callable[..., Path]) -> None:
+    folder = export(val=0.3, keep=0.1)
+    told = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))
+    assert told["train"] == told["val"] and any((folder / told["val"]).iterdir())
+
+
 def test_an_image_of_background_has_an_empty_label(export: Callable[..., Path]) -> None:
     assert (export() / "labels" / "train" / "000000000.txt").read_text() == ""
 

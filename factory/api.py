@@ -45,9 +45,12 @@ from factory.labeling import commands
 from factory.pictures import colorize, overlay, tile
 from factory.png import decode_png, encode_png
 from factory.segmenter import Segmenter
-from factory.shards.reader import ShardDataset
+from factory.shards.reader import ShardDataset, ShardIndex
 from factory.shards.schema import Sample
 from factory.values import TOY
+
+_SHOWN = 256
+"""Images that are twice as large are shown with fewer pixels than they have."""
 
 
 def load_ddpm(url: Location = TOY) -> Model:
@@ -174,9 +177,9 @@ def show(
     """A picture of the first num pairs, which a notebook displays: images above masks above both
     in one.
 
-    pairs: samples, or labelled images or a `ShardDataset`, which also know their classes. scale:
-    how many pixels high and wide a pixel is shown; by default about 128 an image. Raises UserError
-    where there is no pair.
+    pairs: samples, or labelled images, a `ShardDataset` or a `ShardIndex`, which also know their
+    classes. scale: how many pixels high and wide a pixel is shown; by default so that images have
+    128 to 512. Raises UserError where there is no pair.
     """
     classes = _classes_of(pairs) if classes is None else classes
     for name, number in (("num", num), ("scale", scale)):
@@ -195,19 +198,23 @@ def show(
         shown = [_image_and_mask(pair) for pair in some]
     if not shown:
         raise UserError("pairs: is empty. Give one pair at least.")
+    side = max(max(mask.shape) for _, mask in shown)
+    if scale is None:
+        step = max(1, side // _SHOWN)
+        shown = [(image[::step, ::step], mask[::step, ::step]) for image, mask in shown]
     rows = [
         [image for image, _ in shown],
         [colorize(mask, classes) for _, mask in shown],
         [overlay(image, mask, classes) for image, mask in shown],
     ]
-    return Image.fromarray(tile(rows, scale or max(1, 128 // len(shown[0][1]))))
+    return Image.fromarray(tile(rows, scale or max(1, 128 // side)))
 
 
 def _classes_of(pairs: object) -> Classes:
     """The classes of what knows its own. Raises UserError for anything else."""
     if isinstance(pairs, Labelled):
         return pairs.classes
-    if isinstance(pairs, ShardDataset):
+    if isinstance(pairs, ShardDataset | ShardIndex):
         return Classes(pairs.plan.class_names, pairs.plan.palette)
     raise UserError("classes: are missing. Give those of the segmenter: segmenter.classes.")
 

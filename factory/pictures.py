@@ -40,12 +40,12 @@ def heat(values: npt.NDArray[Any], top: float) -> UInt8:
 
 
 def tile(rows: Iterable[Iterable[UInt8]], scale: int = 1, gap: int = 2) -> UInt8:
-    """Makes one picture (H, W, 3) of rows of equal-sized pictures, enlarged by whole pixels.
+    """Makes one picture (H, W, 3) of rows of pictures, enlarged by whole pixels.
 
-    The pictures are RGB (H, W, 3) or grey (H, W, 1).
+    The pictures are RGB (H, W, 3) or grey (H, W, 1); each has the place that the largest needs.
     """
     table = [[np.kron(cell, np.ones((scale, scale, 1), np.uint8)) for cell in row] for row in rows]
-    height, width, _ = table[0][0].shape
+    height, width = (max(cell.shape[axis] for row in table for cell in row) for axis in (0, 1))
     num_columns = max(len(row) for row in table)
     sheet = np.full(
         (len(table) * (height + gap) + gap, num_columns * (width + gap) + gap, 3),
@@ -55,7 +55,7 @@ def tile(rows: Iterable[Iterable[UInt8]], scale: int = 1, gap: int = 2) -> UInt8
     for r, row in enumerate(table):
         for c, cell in enumerate(row):
             top, left = gap + r * (height + gap), gap + c * (width + gap)
-            sheet[top : top + height, left : left + width] = cell
+            sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
     return sheet
 
 

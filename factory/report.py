@@ -88,8 +88,8 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
                     samples.append(_decoded(row, lacking))
         except DamagedShard as error:
             raise UserError(
-                f"{storage.join(url, spec.path)}: {error}, though its receipt is for these bytes. "
-                "Make the dataset anew."
+                f"{storage.join(url, spec.path)}: {error}. Run `factory verify --level decode` on "
+                "the dataset."
             ) from None
     samples.sort(key=lambda sample: (sample.uncertainty, sample.key))
     return _Seen(samples, uncertainties, num_shards, lacking)

@@ -26,6 +26,7 @@ from factory.labeling.heads import save_head
 from factory.png import encode_png
 from tests import tiny
 from tests.drawings import draw_many
+from tests.exporting import made
 
 FEATURES = {"timesteps": (10, 40), "blocks": (1, 2)}
 FEW = {"num_members": 2, "hidden": (8, 4), "num_steps": 5, "pixels_per_step": 16}
@@ -117,6 +118,19 @@ def test_a_dataset_holds_the_pairs_that_are_sampled_in_memory(
     assert factory.show(labelled, scale=1).size == picture.size, "which know theirs, too"
     # A notebook shows what has this method.
     assert picture._repr_png_().startswith(b"\x89PNG")
+
+
+def test_images_of_any_size_are_shown(tmp_path: Path) -> None:
+    url = str(tmp_path / "dataset")
+    made.write(url, num=2, size=(None, None))
+    dataset = factory.open_dataset(url)
+    whole = factory.show(dataset, scale=1)
+    assert whole == factory.show(factory.open_dataset(url, random_access=True), scale=1)
+    assert whole.size == (2 + 2 * 20, 2 + 3 * 16), "13 and 14 high, 17 and 18 wide"
+    large = factory.Sample(
+        "0", np.zeros((600, 900, 3), np.uint8), np.zeros((600, 900), np.uint8), 0, 0, ""
+    )
+    assert factory.show(large, made.CLASSES).size == (2 + 302, 2 + 3 * 202)
 
 
 @pytest.mark.slow

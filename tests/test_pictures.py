@@ -36,6 +36,13 @@ def test_tile_places_cells_in_rows_with_a_white_gap() -> None:
     assert sheet[0].min() == 255 and sheet[6, 8].tolist() == [255, 255, 255]
 
 
+def test_each_picture_of_a_sheet_has_the_place_that_the_largest_needs() -> None:
+    wide, high = np.zeros((1, 3, 3), np.uint8), np.zeros((2, 1, 1), np.uint8)
+    sheet = pictures.tile([[wide, high]], gap=1)
+    assert sheet.shape == (4, 9, 3) and (sheet == 0).sum() == 3 * (3 + 2)
+    assert not sheet[1, 1:4].any() and not sheet[1:3, 5].any()
+
+
 def test_captions_stand_above_the_sheet() -> None:
     sheet = noise(20, 90)
     shown = pictures.captioned(sheet, ["image", "mask"])

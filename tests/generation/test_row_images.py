@@ -181,6 +181,9 @@ def test_a_mask_that_was_altered_is_named(label_config: LabelConfig) -> None:
         list(factory.open_dataset(config.label.url))
     with pytest.raises(UserError, match=r"masks/p1\.png is not the mask of its table"):
         write_report(config.label.url)
+    (masks / "p1.png").unlink()
+    with pytest.raises(UserError, match=r"masks/p1\.png is missing\. Run `factory verify"):
+        write_report(config.label.url)
 
 
 def test_what_needs_rows_says_that_mask_files_have_no_images(

@@ -30,8 +30,14 @@ _WORDS = {
     *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
     *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
     *("ann", "anns", "anno", "annos", "trimap", "trimaps", "matte", "mattes", "instance"),
-    *("instances", "parsing"),
+    *("instances", "parsing", "semantic"),
 }
+_KINDS = {
+    *("semantic", "class", "classes", "label", "labels", "labelids", "trainids", "labeltrainids"),
+    *("instance", "instances", "instanceids", "object", "objects", "panoptic"),
+    *("color", "colors", "colormap", "colormaps", "rgb"),
+}
+"""Words for kinds of masks of one image, which are no parts of it."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -52,6 +58,13 @@ class Form(NamedTuple):
         """The pattern."""
         name = f"{self.before}{self.placeholder}{self.behind}{self.ending}"
         return f"{self.folder}/{name}" if self.folder else name
+
+    @property
+    def rank(self) -> int:
+        """Lower where its last folder, or what stands behind the core, says mask, of classes rather
+        than of objects."""
+        word = mask_word(self.folder.rpartition("/")[2]) or mask_word(self.behind)
+        return 2 if not word else int(word.startswith("instance"))
 
     @property
     def is_general(self) -> bool:
@@ -135,8 +148,8 @@ def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> li
         known.beside[folder_of(folder_of(image.path)), core].append(image)
     votes: Counter[Form] = Counter()
     for path in paths[:: max(1, len(paths) // _MAX_COMPARED)]:
-        votes.update(set(_forms_of(path, known)))
-    often = [form for form, _ in votes.most_common(_MAX_TRIED)]
+        votes.update(dict.fromkeys(_forms_of(path, known), 1))
+    often = sorted(votes, key=lambda form: (-votes[form], form.rank))[:_MAX_TRIED]
     return [*_with_parts(votes), *often, *_general(votes)]
 
 
@@ -160,8 +173,14 @@ def _with_parts(votes: Counter[Form]) -> list[Form]:
 
 
 def _differ(forms: set[Form]) -> bool:
-    """True if forms are so many that they may be parts, and not kinds of masks."""
-    return len(forms) >= _MIN_PARTS
+    """True if forms are so many that they may be parts, and are not called like kinds of masks."""
+    return len(forms) >= _MIN_PARTS and sum(map(_says_kind, forms)) < 2
+
+
+def _says_kind(form: Form) -> bool:
+    """True if what is behind the core, or the last folder, says a kind of mask."""
+    names = (form.behind, form.folder.rpartition("/")[2])
+    return any(name.strip("_-. ").lower() in _KINDS for name in names)
 
 
 def _of_parts(general: Form, forms: set[Form]) -> Form:

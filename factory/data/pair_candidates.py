@@ -84,15 +84,26 @@ def _by_split(files: Files) -> Candidate | None:
     if len(words) < 2:
         return None
     found: dict[str, dict[str, str]] = {}
-    for word in sorted(words, key=lambda word: (*SPLITS, word.lower()).index(word.lower())):
+    for word in sorted(words, key=_place_of_split):
         others = [translated(keys, other, word) for other, keys in found.items()][:1]
         if keys := _first_that_pairs(files, words[word], others):
             found[word] = keys
     keys = {"kind": "pairs", "url": files.url}
     if len(found) < 2:
         return Candidate({**keys, **only}) if (only := next(iter(found.values()), None)) else None
-    splits = {re.sub("[^a-z]", "", word.lower()): own for word, own in found.items()}
+    splits = {_plain(word): own for word, own in found.items()}
     return Candidate(keys, splits, needs_split=True)
+
+
+def _place_of_split(word: str) -> int:
+    """Lower for splits to learn from."""
+    plain = _plain(word)
+    return (*SPLITS, plain).index(plain)
+
+
+def _plain(word: str) -> str:
+    """A word without what is no letter."""
+    return re.sub("[^a-z]", "", word.lower())
 
 
 def _first_that_pairs(
@@ -257,7 +268,7 @@ def _are_masks(files: Files, hint: Hint) -> bool:
         return True
     rest = sorted({*files.pictures} - {*hint.paired, *hint.masks})
     says_mask = any(map(mask_forms.mask_word, hint.keys["masks"].split("/")))
-    return _look_like_masks(files, rest) if rest else says_mask
+    return mask_looks.share_of_masks(files.tree, rest) == 1 if rest else says_mask
 
 
 def _may_be_parts(files: Files, hint: Hint) -> bool:

@@ -197,6 +197,26 @@ SHAPES = {
         {split: (f"1. Images/{s}/*.jpg", f"2. Truths/{s}/{{part}}/{{stem}}_*.tif")
          for split, s in (("training", "a. Training Set"), ("testing", "b. Testing Set"))},
     ),
+    "KITTI": Shape(
+        ["training/image_2/00#_10.png", "testing/image_2/00#_10.png"],
+        [f"training/{kind}/00#_10.png" for kind in ("instance", "semantic", "semantic_rgb")],
+        {"": ("training/image_2/*.png", "training/semantic/{stem}.png")},
+    ),
+    "SUIM beside a file for each class": Shape(
+        of_splits("%/images/d_#_.jpg", splits=("train_val", "TEST")),
+        [*of_splits("%/masks/d_#_.bmp", splits=("train_val", "TEST")),
+         "TEST/masks/RO/d_#_.bmp", "TEST/masks/WR/d_#_.bmp"],
+        {s.replace("_", "").lower(): (f"{s}/images/*.jpg", f"{s}/masks/{{stem}}.bmp")
+         for s in ("train_val", "TEST")},
+    ),
+    "Mapillary of two versions": Shape(
+        of_splits("%/images/a#.jpg", splits=("training", "validation")),
+        of_splits("%/v1.2/labels/a#.png", "%/v2.0/instances/a#.png", "%/v2.0/labels/a#.png",
+                  "%/v2.0/panoptic/a#.png",
+                  splits=("training", "validation")),
+        {s: (f"{s}/images/*.jpg", f"{s}/v1.2/labels/{{stem}}.png")
+         for s in ("training", "validation")},
+    ),
     "few masks among many images": Shape(
         [f"{i}#.jpg" for i in range(9)], ["1#_mask.png"], {"": ("*.jpg", "{stem}_mask.png")}
     ),

@@ -28,12 +28,20 @@ def fail_calls(
     """The first calls at each URL that `at` chooses, so many of them, raise the error."""
     failures, working = Failures(), files.filesystem
 
-    def filesystem(url: str) -> Any:
+    def fail(url: str) -> None:
         if at(url) and failures.num_by_url[url] < times:
             failures.num_by_url[url] += 1
             raise error or OSError("503 SlowDown")
+
+    def filesystem(url: str) -> Any:
+        fail(url)
         return working(url)
 
+    def opened(file: Any, *args: Any, **more: Any) -> Any:
+        fail(str(file))
+        return open(file, *args, **more)
+
     monkeypatch.setattr(files, "filesystem", filesystem)
+    monkeypatch.setattr(files, "open", opened, raising=False)  # Local files are read by it alone.
     monkeypatch.setattr(time, "sleep", failures.pauses.append)
     return failures

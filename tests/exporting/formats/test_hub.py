@@ -121,7 +121,7 @@ def test_datasets_counts_what_it_loads_by_the_card(
     dataset: str,
     pushed: Callable[[], Path],
     load_dataset: Callable[..., Any],
-    caplog: pytest.LogCaptureFixture,
+    logged: list[str],
     monkeypatch: pytest.MonkeyPatch,
     size: dict[str, int],
 ) -> None:
@@ -135,7 +135,7 @@ def test_datasets_counts_what_it_loads_by_the_card(
         "train": num["train"],
         "validation": num["val"],
     }
-    assert not [line for line in caplog.messages if "dataset_info" in line]
+    assert not [line for line in logged if "dataset_info" in line]
     sorted((clone / "data").glob("train-*"))[0].unlink()
     with pytest.raises(exceptions.NonMatchingSplitsSizesError):
         load_dataset(str(clone), download_mode="force_redownload")

@@ -254,7 +254,7 @@ def _open_image(data: bytes, way: Reading, first: bool) -> _Stored:
         has_profile=_has_profile(image),
     )
     if image.mode.startswith("I") or image.mode == "F":
-        if image.format == "TIFF" and images.tiff_tags(data).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        if image.format == "TIFF" and white_is_zero(data):
             raise UnreadableImage(
                 "grey of more than 8 bits in which 0 is white (TIFF's photometric interpretation "
                 "0). Save it with 0 as black."
@@ -269,6 +269,11 @@ def _open_image(data: bytes, way: Reading, first: bool) -> _Stored:
     if image.has_transparency_data:
         image = image.convert("RGBA")
     return _Stored(info, image, values)
+
+
+def white_is_zero(data: bytes) -> bool:
+    """True of a TIFF in which 0 is white."""
+    return images.tiff_tags(data).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def _has_profile(image: Image.Image) -> bool:

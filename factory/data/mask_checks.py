@@ -32,7 +32,7 @@ def check_masks(
         for i, name in enumerate(rules.classes.names)
         if means_ignored(name)
     ]
-    return notes + _palette_notes(masks, rules)
+    return [*notes, *_palette_notes(masks, rules), *_inverted_notes(masks)]
 
 
 def _check_white(masks: Sequence[MaskFacts], rules: ClassRules, problems: Problems) -> list[str]:
@@ -113,6 +113,18 @@ def _palette_notes(masks: Sequence[MaskFacts], rules: ClassRules) -> list[str]:
     listed = ", ".join(f"{names[i]} {color}" for i, color in sorted(colors.items()))
     indexed = counted(sum(bool(m.colors) for m in masks), "mask has", "masks have")
     return [f"{indexed} palettes, whose indices are read, not their colours: {listed}."]
+
+
+def _inverted_notes(masks: Sequence[MaskFacts]) -> list[str]:
+    """A note on masks that store white as 0, as ImageJ does with an inverting table of colours."""
+    inverted = [mask.url for mask in masks if mask.is_inverted]
+    if not inverted:
+        return []
+    stored = counted(len(inverted), "mask stores", "masks store")
+    return [
+        f"{stored} white as 0 ({some(list(map(storage.name_of, inverted)))}): read is what is "
+        "shown, black as 0. If the stored values are meant, exchange the rules of the classes."
+    ]
 
 
 def _check_palettes(masks: Sequence[MaskFacts], classes: Classes, problems: Problems) -> None:

@@ -5,7 +5,7 @@ the reason and the remedy, as the end of a sentence that starts with the file's 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from factory.data.decoding import (
     open_file,
     orientation_of,
     turned,
+    white_is_zero,
 )
 from factory.data.mask_values import MASK_REMEDY
 from factory.data.reading import Exif
@@ -52,6 +53,8 @@ class Mask:
     info: FileInfo
     data: bytes = b""
     """The bytes of its file, empty if it has none of its own."""
+    is_inverted: bool = False
+    """True if its file stores white as 0, and is read as it is shown."""
     is_scaled: bool = False
     """True if its shapes were drawn for another size of the image, and are scaled to it."""
 
@@ -69,6 +72,8 @@ class MaskFacts:
     """Values, or colours, that no rule covers, with the number of their pixels."""
     colors: Mapping[int, Color]
     """The colours of its values in its palette; empty without one, and if colours are read."""
+    is_inverted: bool = False
+    """True if its file stores white as 0, and is read as it is shown."""
 
 
 def decode_mask(data: bytes, rules: ClassRules) -> Mask:
@@ -93,7 +98,16 @@ def decode_mask(data: bytes, rules: ClassRules) -> Mask:
         used = {i: colors[i] for i in read.values if i in colors}
         _check_palette(colors.get(0), used, rules)
     info = FileInfo(image.size, image.mode, image.format or "unknown", orientation_of(image))
-    return _mask(read, used, info, data)
+    return replace(_mask(read, used, info, data), is_inverted=_is_inverted(image, data, rules))
+
+
+def _is_inverted(image: Image.Image, data: bytes, rules: ClassRules) -> bool:
+    """True if white is stored as 0, and read as it is shown."""
+    if image.mode == "P":
+        white = (image.getpalette() or [])[:3] == [255, 255, 255]
+        return white and rules.only_thresholds
+    is_grey = image.format == "TIFF" and image.mode in ("1", "L")
+    return is_grey and white_is_zero(data)
 
 
 def mask_of_array(values: npt.NDArray[np.integer[Any]], rules: ClassRules, format: str) -> Mask:

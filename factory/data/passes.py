@@ -228,7 +228,9 @@ def whole_mask(item: Item, mask: Mask, picture: Picture) -> WholeMask:
     orientation = orientation_beside(mask, picture, item.reading.exif)
     ids = np.asarray(match_size(mask, picture, orientation))
     url = item.mask_url or item.name
-    facts = MaskFacts(url, mask.info.mode, mask.values, mask.uncovered, mask.colors)
+    facts = MaskFacts(
+        url, mask.info.mode, mask.values, mask.uncovered, mask.colors, mask.is_inverted
+    )
     turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
     return WholeMask(ids, facts, turned_as_image)
 

@@ -12,8 +12,9 @@ import yaml
 from PIL import Image
 
 from factory.data.class_forms import Ignored, parse_rules
-from factory.data.masks import Mask, decode_mask
-from factory.errors import UnreadableImage
+from factory.data.mask_checks import check_masks
+from factory.data.masks import Mask, MaskFacts, decode_mask
+from factory.errors import Problems, UnreadableImage
 from factory.images import UInt8
 from tests.data.inputs import encoded, ids
 
@@ -223,3 +224,22 @@ def test_values_above_16_bits_are_above_every_threshold() -> None:
     assert np.asarray(decoded(data, classes).ids).tolist() == [[0, 1, 1, 1]]
     with pytest.raises(UnreadableImage, match=r"0 to 65535.*`above: 0`"):
         decoded(data)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "TIFF of one bit"])
+def test_masks_that_store_white_as_0_are_read_as_they_are_shown_and_told(form: str) -> None:
+    stored = np.array([[0, 255, 255, 0]], np.uint8)
+    descending = np.arange(255, -1, -1).astype(np.uint8).repeat(3)
+    data = encoded(with_palette(stored, descending))
+    if form != "PNG":
+        buffer = io.BytesIO()
+        pixels = stored if form == "TIFF" else stored > 0
+        tifffile.imwrite(buffer, pixels, photometric="miniswhite")
+        data = buffer.getvalue()
+    rules = parse_rules([{"name": "dark"}, {"name": "bright", "above": 0}], "classes")
+    mask = decode_mask(data, rules)
+    assert np.asarray(mask.ids).tolist() == [[1, 0, 0, 1]]
+    facts = MaskFacts("m/0.x", "L", mask.values, mask.uncovered, mask.colors, mask.is_inverted)
+    (note,) = check_masks([facts], rules, Problems())
+    assert note.startswith("1 mask stores white as 0 (0.x): read is what is shown")
+    assert not decode_mask(encoded(255 - stored), rules).is_inverted

@@ -179,7 +179,6 @@ FEWER = {
     "factory.sample(segmenter, 8, num_sampling_steps=10,": (
         "factory.sample(segmenter, 2, batch_size=2, num_sampling_steps=4,"
     ),
-    "max_uncertainty=0.2": "max_uncertainty=0.6",
 }
 """What is run in place of what takes long, a training of a DDPM among it."""
 

@@ -151,6 +151,12 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
             section["unpaired"] = "skip"
             items, found = paired, again
     problems.found.extend(found.found)
+    if found.found and looking.has_masks_among(made.roles.places[role]):
+        problems.add(
+            f"{section['url']}: no rule was found that pairs these masks with images. Write a "
+            "config with kind: pairs, where `images:` and `masks:` say how both are called, or "
+            "name the folder of the images alone with --unlabelled."
+        )
     if problems.found:
         return {}
     made.images[role] = images = looking.images_of(items)

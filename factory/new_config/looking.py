@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from factory import images, storage
-from factory.data import decoding, listing, masks
+from factory.data import decoding, listing, masks, stray_masks
 from factory.data.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
 from factory.data.class_rules import ClassRules
 from factory.data.drawn.items import DrawnItem
@@ -211,6 +211,14 @@ def stands_for(section: Mapping[str, Any], labelled: bool, problems: Problems) -
 
 def _first(names: Iterable[str], known: Mapping[str, object]) -> str | None:
     return next((name for name in names if name in known), None)
+
+
+def has_masks_among(place: Place) -> bool:
+    """True of a folder that is read as images alone and has masks among them."""
+    pictures = _pictures(place)
+    files = listing.Listing(place.tree, "", tuple(pictures))
+    is_folder = place.candidate.keys["kind"] == "folder"
+    return is_folder and stray_masks.masks_among(files, pictures) is not None
 
 
 def may_be_labels(place: Place) -> str:

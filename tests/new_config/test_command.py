@@ -20,6 +20,7 @@ from factory.config import Config, load_config
 from factory.data import loading
 from factory.data.items import Source
 from factory.data.kinds.auto import AutoSource
+from factory.images import UInt8
 from factory.png import encode_png
 from tests.data.inputs import encoded, too_large
 from tests.data.kinds.test_auto import mask, pairs_of
@@ -81,6 +82,11 @@ def images(root: Path, num: int, start: int = 0) -> None:
     root.mkdir(parents=True, exist_ok=True)
     for i in range(num):
         (root / f"u{i}.png").write_bytes(encode_png(photograph(start + i)))
+
+
+def put_picture(path: Path, pixels: UInt8) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_png(pixels))
 
 
 def test_a_folder_of_pairs_becomes_three_sections_that_share_no_test_image(
@@ -437,6 +443,28 @@ def test_tars_of_images_alone_are_what_is_learned_from(
     (tmp_path / "data/0.tar").write_bytes(tar(dict(members)))
     assert "Set `mask_ending:`" in init("data")
     assert set(names(load_config("my.yaml"))) == {"unlabelled"}
+
+
+def test_masks_that_nothing_pairs_are_refused_with_the_keys_that_would(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    for i in range(4):
+        put_picture(tmp_path / f"data/volume/IMG{i}.png", photograph(i))
+        put_picture(tmp_path / f"data/segmentation/Part{7 * i + 20}.png", mask(0, 1))
+    said = refused("data", "--out", "my.yaml")
+    assert "no rule was found that pairs these masks with images" in said
+    assert "kind: pairs, where `images:` and `masks:`" in said
+
+
+def test_links_to_folders_are_named_where_nothing_else_is_there(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "elsewhere", mask(0, 1))
+    (tmp_path / "data").mkdir()
+    for name in ("images", "masks"):
+        (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere" / name)
+    said = refused("data", "--out", "my.yaml")
+    assert "holds links to folders, which are not followed: images, masks" in said
 
 
 def test_an_image_that_cannot_be_opened_stops_nothing(

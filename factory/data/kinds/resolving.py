@@ -17,7 +17,7 @@ from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.kinds.yolo import YoloSource
 from factory.data.layouts import LAYOUTS
 from factory.data.patterns import parse_images, parse_masks
-from factory.errors import Problems
+from factory.errors import Problems, some
 
 if TYPE_CHECKING:
     from factory.data.candidates import Candidate
@@ -328,9 +328,9 @@ def _guessed(proposal: "Proposal", files: "Sequence[ClassFile]") -> ClassKeys:
 
 
 def _one_class(keys: Mapping[str, Any], sample: "MaskSample") -> str:
-    some = ", ".join(map(str, list(sample.pixels)[:8]))
+    values = ", ".join(map(str, list(sample.pixels)[:8]))
     return (
-        f"{keys['url']}: its masks hold {some}, of which no two classes can be made. Write what "
+        f"{keys['url']}: its masks hold {values}, of which no two classes can be made. Write what "
         "they mean, such as `classes: [background, thing]`."
     )
 
@@ -341,4 +341,7 @@ def _nothing_known(tree: "Tree", url: str) -> str:
     if not tree.is_there(""):
         return f"{url}: no such folder. Check the path."
     holds = f"holds {there}, and" if there else "is empty:"
+    if links := listing.Listing(tree, others=tuple(names)).links:
+        holds = f"holds links to folders, which are not followed: {some(links)}; and"
+        advice = f" Name what a link leads to, such as {tree.url_of(links[0])}.{advice}"
     return f"{url}: {holds} no images that are read.{advice} What is read: {listing.ENDINGS}."

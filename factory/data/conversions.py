@@ -53,6 +53,12 @@ def sentences(
             f"{counted(profiled, 'image')} with a colour profile other than sRGB: it is not "
             "applied, values are used as they are stored; check the colours."
         )
+    if banded := sum(info.has_more_bands for info in infos):
+        yield (
+            f"{counted(banded, 'image')} with further bands, such as near infrared or other "
+            "channels: only the first, as grey or red, green and blue, are read. To use others, "
+            "save them as files of their own."
+        )
     yield from _windows(infos)
     dark = [info.brightest for info in infos if info.brightest < _DARK]
     if dark:

@@ -23,6 +23,7 @@ from factory.images import UInt8
 
 UPRIGHT = 1
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_SAMPLES_PER_PIXEL = 277
 _MAX_SIGNED = 2**31 - 1
 _SAMPLE_FORMAT, _SIGNED = 339, 2
 """Tags of a TIFF, and a value of each."""
@@ -45,6 +46,8 @@ class FileInfo:
     """The stored values that became 0 and 255; None if `stored` is."""
     has_profile: bool = False
     """True if its colours have a profile other than sRGB, which is not applied."""
+    has_more_bands: bool = False
+    """True if its file has bands beside grey or colours and alpha, which are not read."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,7 @@ def _open_image(data: bytes, way: Reading, first: bool) -> _Stored:
         image.format or "unknown",
         orientation,
         has_profile=_has_profile(image),
+        has_more_bands=_num_bands(image) > len(image.getbands()),
     )
     if image.mode.startswith("I") or image.mode == "F":
         if image.format == "TIFF" and white_is_zero(data):
@@ -269,6 +273,11 @@ def _open_image(data: bytes, way: Reading, first: bool) -> _Stored:
     if image.has_transparency_data:
         image = image.convert("RGBA")
     return _Stored(info, image, values)
+
+
+def _num_bands(image: Image.Image) -> int:
+    """The bands that a TIFF says it has; 0 of other files."""
+    return int(getattr(image, "tag_v2", {}).get(_SAMPLES_PER_PIXEL, 0))
 
 
 def white_is_zero(data: bytes) -> bool:

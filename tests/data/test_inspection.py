@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from factory.classes import Classes
@@ -112,6 +113,16 @@ def test_colour_conversions_are_noted(tmp_path: Path) -> None:
     notes = inspection.inspect(FolderSource(url=str(tmp_path)), 8, False).notes
     assert any("CMYK" in note for note in notes)
     assert any("RGBA: transparent" in note for note in notes)
+
+
+@pytest.mark.parametrize("num", [2, 4])
+def test_bands_that_are_not_read_are_noted(tmp_path: Path, num: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, num), np.uint8)
+    more = {"photometric": "rgb" if num == 4 else "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "0.tif", pixels, extrasamples=["unspecified"], **more)
+    Image.new("RGBA", (8, 8)).save(tmp_path / "1.tif")
+    notes = inspection.inspect(FolderSource(url=str(tmp_path)), 8, False).notes
+    assert any(note.startswith("1 image with further bands") for note in notes)
 
 
 def test_colour_profiles_that_are_not_applied_are_noted(tmp_path: Path) -> None:

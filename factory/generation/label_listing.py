@@ -145,6 +145,7 @@ class _Looked:
 
 _NUM_THREADS_FAR = 32
 """Threads that read images of a store, most of whose time is waiting for it."""
+_RESTORE = "Restore or remove it."
 _Look = Callable[[SourceFile], _Looked]
 
 
@@ -180,7 +181,7 @@ def _look(file: SourceFile, found: Found, size: int) -> _Looked:
     except UnreadableImage as error:
         return _Looked(sha256 or _sha256_of_content(item), unreadable=f"{url}: {error}")
     except OSError as error:
-        return _Looked(unreachable=f"{url}: cannot be read ({storage.describe(error)}).")
+        return _Looked(unreachable=f"{url}: cannot be read ({storage.describe(error)}). {_RESTORE}")
 
 
 def _sha256_of_content(item: Item) -> str:

@@ -231,8 +231,11 @@ def _keep_test_apart(made: Draft, urls: Mapping[Role, Mapping[str, str]]) -> Non
 
 def _add_geometry(made: Draft, preset: str | None) -> None:
     """Adds how images become square, and the size and length of the training."""
+    sizes = [size for images in made.images.values() for size in images.sizes]
+    # One for all sections: what is learned of cut images does not hold for those cut otherwise.
+    fit = fit_of(sizes)
     for role, section in made.roles.sections.items():
-        if fit := fit_of(made.images[role]):
+        if fit_of(made.images[role].sizes):
             section["fit"] = fit
     if any("fit" in section for section in made.roles.sections.values()):
         made.doubts.append("fit: crop, pad, stretch or tile, for images that are not square")

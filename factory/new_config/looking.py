@@ -72,11 +72,6 @@ class Images:
         sides = sorted(min(size) for size in self.sizes)
         return sides[len(sides) // 2] if sides else 0
 
-    @property
-    def aspect(self) -> float:
-        """The largest ratio of the longer to the shorter side."""
-        return max((max(size) / min(size) for size in self.sizes), default=1.0)
-
 
 def look_at(url: str, problems: Problems) -> list[Place]:
     """What lies at a place: one section, or several where nothing tells which is meant. Problems

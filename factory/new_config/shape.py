@@ -1,5 +1,6 @@
 """The size, the length and the shape of a training that fit one's images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factory.config.presets import PRESETS, Preset
@@ -22,8 +23,6 @@ class Shape:
     preset: str
     row: Preset
     num_steps: int
-    fit: Fit | None
-    """How images become square; None if they are."""
 
     @property
     def core_hours(self) -> float:
@@ -42,11 +41,13 @@ def shape_of(images: Images, preset: str | None = None) -> Shape:
     row = PRESETS[preset]
     enough = MAX_PASSES * images.num // row.batch_size // 100 * 100
     num_steps = min(row.num_steps, max(_MIN_STEPS, enough))
-    return Shape(preset, row, num_steps, fit_of(images))
+    return Shape(preset, row, num_steps)
 
 
-def fit_of(images: Images) -> Fit | None:
-    """How images become square: their centre, or tiles where that would lose much."""
-    if images.aspect <= _SQUARE:
+def fit_of(sizes: Sequence[tuple[int, int]]) -> Fit | None:
+    """How images of these widths and heights become square: their centre, or tiles where that would
+    lose much; None if they are square."""
+    aspect = max((max(size) / min(size) for size in sizes), default=1.0)
+    if aspect <= _SQUARE:
         return None
-    return "crop" if images.aspect <= _CROPPED else "tile"
+    return "crop" if aspect <= _CROPPED else "tile"

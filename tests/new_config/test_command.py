@@ -315,6 +315,21 @@ def test_images_that_are_not_square_get_a_fit(
     names(config)
 
 
+def test_images_of_all_sections_get_the_same_fit(init: Callable[..., str], tmp_path: Path) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    for i in range(2):
+        ids = Image.fromarray(mask(0, 1)).resize((20, 16), Image.Resampling.NEAREST)
+        picture = Image.fromarray(photograph(i))
+        (tmp_path / f"data/images/{i}.png").write_bytes(encoded(picture.resize((20, 16))))
+        (tmp_path / f"data/masks/{i}.png").write_bytes(encoded(ids))
+        (tmp_path / "wide").mkdir(exist_ok=True)
+        (tmp_path / f"wide/{i}.png").write_bytes(encoded(picture.resize((64, 16))))
+    init("wide", "data")
+    found = sections(load_config("my.yaml"))
+    assert "unlabelled" in found and "labelled" in found
+    assert {source.fit for source in found.values()} == {"tile"}  # type: ignore[attr-defined]
+
+
 def test_masks_beside_turned_photographs_are_taken_as_drawn_on_the_stored_pixels(
     init: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 # make demo: the whole factory on the toy domain, ending with a report page.
 # make test: the tests. Both set up their own environment first.
-# make test-fast: those that take little time each, and no Ray: before a commit, a minute or two.
+# make test-fast: those that take little time each, and no Ray: before a commit, a minute.
 # make coverage: which lines and branches the tests of test-fast reach, in their own processes: not in
 #   those that they start.
 # make chaos RUNS=1000: kills, full disks, bad storage and damage, again and again; goes on where it was

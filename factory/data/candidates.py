@@ -23,6 +23,16 @@ _NAMES = {
 """What people call a split -> the name that it has for us."""
 _NUMBERED = re.compile(r"(\w+)-\d+-of-\d+\..*")
 """The name of a shard as the Hugging Face Hub has it: SPLIT-00000-of-00004.parquet."""
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def words_in(name: str) -> list[str]:
+    """The words of a name, which its signs, its numbers and its capitals tell apart.
+
+    >>> words_in("TrainingImages_gtFine2")
+    ['Training', 'Images', 'gt', 'Fine']
+    """
+    return _WORD.findall(name)
 
 
 def split_name(word: str) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from factory.data.candidates import words_in
 from factory.data.listing import Listing
 
 _MAX_COMPARED, _MAX_TRIED, _MAX_ALIKE = 2000, 8, 50
@@ -38,7 +39,6 @@ _KINDS = {
     *("color", "colors", "colormap", "colormaps", "rgb"),
 }
 """Words for kinds of masks of one image, which are no parts of it."""
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 class Form(NamedTuple):
@@ -112,7 +112,7 @@ def decorations(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 @lru_cache(maxsize=2**16)
 def mask_word(text: str) -> str:
     """The first word of a name that says mask, in lower case; "" if none does."""
-    words = (word.lower() for word in _WORD.findall(text))
+    words = (word.lower() for word in words_in(text))
     return next((w for w in words if w in _WORDS or w.endswith(("mask", "masks"))), "")
 
 

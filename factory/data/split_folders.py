@@ -5,10 +5,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from factory.data.candidates import SPLITS
+from factory.data.candidates import SPLITS, words_in
 from factory.data.patterns import parse_images, parse_masks
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _STARTS = re.compile(r"(training|train|testing|test|validation|valid|val)(.*)", re.IGNORECASE)
 
 
@@ -41,7 +40,7 @@ def _word_in(part: str, alike: set[str]) -> str:
     """
     if re.sub("[^a-z]", "", part.lower()) in SPLITS:
         return part
-    words = {word for word in _WORD.findall(part) if word.lower() in SPLITS}
+    words = {word for word in words_in(part) if word.lower() in SPLITS}
     if words:
         return words.pop() if len(words) == 1 else ""
     found = _STARTS.fullmatch(part)

@@ -116,6 +116,7 @@ def test_the_tree_that_is_drawn_is_that_of_the_classes() -> None:
 _ENDINGS = tuple(name for _, name in tree(FactoryError))
 
 
+@pytest.mark.slow
 def test_every_exception_of_the_package_that_leaves_its_module_is_in_the_tree() -> None:
     for path, module in trees().items():
         for node in ast.walk(module):

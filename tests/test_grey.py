@@ -171,6 +171,7 @@ def test_plans_say_channels_where_there_is_one_and_else_keep_their_words(
     assert plan.recipe["channels"] == plan.channels == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_axis", [True, False])
 def test_grey_arrays_are_fitted_segmented_and_scored(ddpm: Model, with_axis: bool) -> None:
     images, masks = draw_many(3, 4, 16)

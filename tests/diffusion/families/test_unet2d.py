@@ -72,6 +72,7 @@ def test_output_equals_diffusers_where_the_norms_epsilon_decides(
     torch.testing.assert_close(loaded(SHAPES[0], reference)(x_t, t), theirs, atol=2e-5, rtol=0)
 
 
+@pytest.mark.slow
 @each_shape
 @torch.inference_mode()
 def test_diffusers_with_our_weights_gives_our_output(

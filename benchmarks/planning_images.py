@@ -25,7 +25,7 @@ from measuring import Row, report, seconds
 from PIL import Image
 
 from factory.config import load_config
-from factory.data import decoding
+from factory.data.pixels import decoding
 from factory.data.toy.drawing import draw
 from factory.data.toy.faces import CLASSES
 from factory.generation.label_listing import list_source

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from factory.config import Config, parse_config
-from factory.data import class_forms
 from factory.data.arrays import ArraySource
+from factory.data.classes import class_forms
 from factory.errors import Problems, UserError
 from factory.images import UInt8
 
@@ -20,7 +20,7 @@ Location = str | os.PathLike[str]
 Images = UInt8 | Sequence[UInt8]
 """One array, or a list of arrays of one shape."""
 ClassForm = Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
-"""Names of classes, or another form of `factory.data.class_forms`."""
+"""Names of classes, or another form of `factory.data.classes.class_forms`."""
 NOT_OF_SAMPLE = {
     "url": "pairs are kept in memory",
     "format": "pairs are kept in memory",

@@ -9,12 +9,12 @@ ROOT = Path(__file__).parents[1]
 
 @cache
 def texts() -> dict[str, str]:
-    """{'factory/data/trees.py': its text} of every module of the package and every job."""
+    """{'factory/data/items.py': its text} of every module of the package and every job."""
     paths = [path for folder in ("factory", "jobs") for path in (ROOT / folder).rglob("*.py")]
     return {str(path.relative_to(ROOT)): path.read_text() for path in sorted(paths)}
 
 
 @cache
 def trees() -> dict[str, ast.Module]:
-    """{'factory/data/trees.py': its syntax tree} of the same files."""
+    """{'factory/data/items.py': its syntax tree} of the same files."""
     return {name: ast.parse(text) for name, text in texts().items()}

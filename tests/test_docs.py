@@ -17,8 +17,8 @@ import yaml
 import factory
 from factory import cli
 from factory.config.loading import load_config, parse_override
-from factory.data.class_files import read_rules
-from factory.data.class_forms import parse_rules
+from factory.data.classes.class_files import read_rules
+from factory.data.classes.class_forms import parse_rules
 from factory.shards.columns import COLUMNS
 from factory.shards.tar_metadata import PLACES
 from tests.documents import PAGES, ROOT, blocks, commands, save_pairs

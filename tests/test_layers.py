@@ -22,7 +22,15 @@ histogram images scores
 png pictures
 values
 data.toy.*
-data.*
+data.files.*
+data.classes.*
+data.pixels.*
+data.masks.*
+data.items
+data.surveying.*
+data.recognizing.*
+data.sections data.tiles data.arrays data.passes data.loading data.inspection data.conversions \
+data.duplicates data.contact_sheet
 data.sharded.*
 data.drawn.*
 data.kinds.*

@@ -10,7 +10,7 @@ from factory.cli import main
 from factory.config import load_config
 from factory.next_commands import commands_after
 from tests.data.inputs import encoded, flat, put
-from tests.data.test_layouts import TREES
+from tests.data.recognizing.test_layouts import TREES
 
 SMALLER = {
     "train": [

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from factory.data.class_rules import ClassRules
-from factory.data.decoding import Picture, picture_of_array
+from factory.data.classes.class_rules import ClassRules
 from factory.data.items import Found
-from factory.data.masks import Mask, mask_of_array
-from factory.data.reading import DEFAULT_READING, Reading
+from factory.data.masks.mask_decoding import Mask, mask_of_array
+from factory.data.pixels.decoding import Picture, picture_of_array
+from factory.data.pixels.reading import DEFAULT_READING, Reading
 from factory.errors import Problems
 from factory.images import UInt8
 

@@ -3,10 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 
-from factory.data import decoding
-from factory.data.decoding import FileInfo
-from factory.data.intensity import OF_16_BITS, OF_FLOATS, Range
-from factory.data.reading import Fit
+from factory.data.pixels import decoding
+from factory.data.pixels.decoding import FileInfo
+from factory.data.pixels.intensity import OF_16_BITS, OF_FLOATS, Range
+from factory.data.pixels.reading import Fit
 from factory.errors import counted
 
 _DARK = 128

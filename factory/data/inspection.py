@@ -10,8 +10,9 @@ import numpy as np
 
 from factory import storage
 from factory.classes import IGNORE_ID, Classes
-from factory.data import contact_sheet, conversions, duplicates, listing, loading
+from factory.data import contact_sheet, conversions, duplicates, loading
 from factory.data.duplicates import Fingerprint
+from factory.data.files import listing
 from factory.data.items import Source
 from factory.data.loading import Labelled
 from factory.data.passes import Pair, Pass

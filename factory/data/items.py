@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from factory.data import decoding, masks, part_masks
-from factory.data.class_rules import ClassRules
-from factory.data.decoding import Picture
-from factory.data.geometry import Box
-from factory.data.masks import Mask
-from factory.data.parts import Part
-from factory.data.reading import DEFAULT_READING, Reading
-from factory.data.trees import Tree
+from factory.data.classes.class_rules import ClassRules
+from factory.data.files.trees import Tree
+from factory.data.masks import mask_decoding, part_masks
+from factory.data.masks.mask_decoding import Mask
+from factory.data.masks.parts import Part
+from factory.data.pixels import decoding
+from factory.data.pixels.decoding import Picture
+from factory.data.pixels.geometry import Box
+from factory.data.pixels.reading import DEFAULT_READING, Reading
 from factory.errors import Problems
 
 
@@ -159,4 +160,4 @@ class ImageFile:
         assert self.mask_path is not None, "masks were asked for"
         if self.parts:
             return part_masks.draw(self.parts, self.tree.read, rules)
-        return masks.decode_mask(self.tree.read(self.mask_path), rules)
+        return mask_decoding.decode_mask(self.tree.read(self.mask_path), rules)

@@ -14,15 +14,17 @@ import numpy as np
 
 from factory import storage
 from factory.classes import MAX_CLASSES, Classes
-from factory.data import geometry, losses, rule_yaml
-from factory.data.class_rules import ClassRules
-from factory.data.decoding import FileInfo, Picture
-from factory.data.geometry import Placement
+from factory.data.classes import rule_yaml
+from factory.data.classes.class_rules import ClassRules
 from factory.data.items import Item, Source
-from factory.data.losses import Losses
-from factory.data.mask_checks import check_masks
-from factory.data.masks import Mask, MaskFacts, match_size, orientation_beside
-from factory.data.reading import Fit
+from factory.data.masks import losses
+from factory.data.masks.losses import Losses
+from factory.data.masks.mask_decoding import Mask, MaskFacts, match_size, orientation_beside
+from factory.data.pixels import geometry
+from factory.data.pixels.decoding import FileInfo, Picture
+from factory.data.pixels.geometry import Placement
+from factory.data.pixels.reading import Fit
+from factory.data.surveying.mask_checks import check_masks
 from factory.errors import Problems, UnreadableImage, counted
 from factory.images import UInt8
 from factory.threads import NUM_THREADS, ahead

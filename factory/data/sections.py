@@ -21,37 +21,29 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from factory import storage
-from factory.data import class_files, class_forms, listing, name_lists, patterns
-from factory.data.class_forms import Ignored
-from factory.data.class_rules import ClassRules
-from factory.data.listing import Listing
-from factory.data.parts import Part
-from factory.data.patterns import ImagePattern
-from factory.data.reading import Exif, Fit, Frames, Intensity, Reading, check_intensity, reading_of
+from factory.data.classes import class_files, class_forms
+from factory.data.classes.class_forms import Ignored
+from factory.data.classes.class_rules import ClassRules
+from factory.data.files import listing, name_lists
+from factory.data.files.listing import Listing
+from factory.data.files.patterns import ImagePattern
+from factory.data.masks.parts import Part
+from factory.data.pixels.reading import (
+    Exif,
+    Fit,
+    Frames,
+    Intensity,
+    Reading,
+    check_intensity,
+    reading_of,
+)
 from factory.errors import Problems, UserError, counted
 from factory.values import Count, Section, Url, unquoted
 
 if TYPE_CHECKING:
+    from factory.data.files.trees import Tree
     from factory.data.items import Found, ImageFile, Item
-    from factory.data.stray_masks import MasksAmong
-    from factory.data.trees import Tree
-
-
-def _images_pattern(text: str) -> str:
-    """The text, if it is a pattern of images. Raises ValueError."""
-    patterns.parse_images(text)
-    return text
-
-
-def _masks_pattern(text: str) -> str:
-    """The text, if it is a pattern of masks. Raises ValueError."""
-    patterns.parse_masks(text)
-    return text
-
-
-def _several(value: Any) -> Any:
-    """A text by itself stands for a list of one."""
-    return [value] if isinstance(value, str) else value
+    from factory.data.recognizing.stray_masks import MasksAmong
 
 
 def _number_as_text(value: Any) -> Any:
@@ -59,12 +51,8 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-ImagesPattern = Annotated[str, AfterValidator(_images_pattern)]
-ImagesPatterns = Annotated[tuple[ImagesPattern, ...], BeforeValidator(_several)]
-MasksPattern = Annotated[str, AfterValidator(_masks_pattern)]
-
 ClassForm = list[Any] | dict[str, Any]
-"""Classes in one of the forms of `factory.data.class_forms`."""
+"""Classes in one of the forms of `factory.data.classes.class_forms`."""
 
 
 HasMasks = Literal["never", "perhaps", "always"]
@@ -142,7 +130,7 @@ class LabelledSection(SourceSection):
     def read_rules(self, problems: Problems) -> ClassRules | None:
         """The classes, and which values of masks they are; None after a problem, which is added,
         and where the section names no classes."""
-        from factory.data import trees
+        from factory.data.files import trees
 
         with problems.collected():
             if self.classes is not None:
@@ -327,7 +315,7 @@ class FileSection(SourceSection):
     def without_masks(self, images: Listing, names: list[str], problems: Problems) -> list[str]:
         """The names of the images to use without masks; none if there are masks among them, which
         is a problem, unless a list says which are meant."""
-        from factory.data import stray_masks
+        from factory.data.recognizing import stray_masks
 
         if self.names_url is None and (found := stray_masks.masks_among(images, names)):
             problems.add(f"{found.problem} {self.advice_on_masks(found)}")
@@ -344,7 +332,7 @@ class FileSection(SourceSection):
         """Sentences on what lies beside the images, and on what may be no image."""
         if self.names_url is not None or not images.read:
             return ()  # A list says which files are meant.
-        from factory.data import stray_masks
+        from factory.data.recognizing import stray_masks
 
         plain = stray_masks.plain_among(images)
         return (*listing.oddities(images), *([plain] if plain else []))

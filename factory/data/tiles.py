@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
-from factory.data import decoding, geometry
-from factory.data.class_rules import ClassRules
-from factory.data.decoding import Picture
-from factory.data.geometry import Box
+from factory.data.classes.class_rules import ClassRules
 from factory.data.items import ImageFile, Item
-from factory.data.masks import Mask
-from factory.data.reading import Reading
+from factory.data.masks.mask_decoding import Mask
+from factory.data.pixels import decoding, geometry
+from factory.data.pixels.decoding import Picture
+from factory.data.pixels.geometry import Box
+from factory.data.pixels.reading import Reading
 from factory.errors import Problems, UnreadableImage
 from factory.threads import NUM_THREADS
 

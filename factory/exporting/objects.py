@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factory.classes import IGNORE_ID, NUM_IDS
-from factory.data.regions import connected_regions
+from factory.data.pixels.regions import connected_regions
 from factory.errors import counted
 from factory.exporting.format import Source, Summary
 from factory.exporting.outlines import Polygon, outlines

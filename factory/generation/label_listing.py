@@ -7,15 +7,15 @@ from functools import partial
 
 from factory import storage
 from factory.config import Config, required
-from factory.data import intact
-from factory.data.class_rules import ClassRules
+from factory.data.classes.class_rules import ClassRules
 from factory.data.items import Found, Item, StoredSource
 from factory.data.loading import first_lines
-from factory.data.mask_checks import check_masks
-from factory.data.masks import MaskFacts
+from factory.data.masks.mask_decoding import MaskFacts
 from factory.data.passes import check_is_cut, whole_mask
-from factory.data.reading import DEFAULT_READING, Reading
+from factory.data.pixels import intact
+from factory.data.pixels.reading import DEFAULT_READING, Reading
 from factory.data.sections import LabelledSection
+from factory.data.surveying.mask_checks import check_masks
 from factory.errors import Problems, UnreadableImage, UserError, counted, shown
 from factory.generation.label_place import check_files
 from factory.generation.recipe import Models

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 from factory import storage
 from factory.config import Config
+from factory.data.files.trees import is_junk
 from factory.data.sections import FileSection
-from factory.data.trees import is_junk
 from factory.errors import DamagedShard, UserError
 from factory.shards import mask_files
 

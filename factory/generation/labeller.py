@@ -15,8 +15,8 @@ from itertools import islice
 import numpy as np
 import torch
 
-from factory.data import geometry
-from factory.data.geometry import Box, Placement
+from factory.data.pixels import geometry
+from factory.data.pixels.geometry import Box, Placement
 from factory.diffusion.compilation import compiled_alike, one_first
 from factory.diffusion.noise import normal_noise, sample_seed
 from factory.errors import CannotCompile

@@ -13,8 +13,8 @@ from typing import Literal
 
 from factory import storage
 from factory.config import Config
-from factory.data import geometry
-from factory.data.decoding import picture_of_array
+from factory.data.pixels import geometry
+from factory.data.pixels.decoding import picture_of_array
 from factory.errors import ChangedSource, DamagedShard, UserError
 from factory.generation.source_images import SourceImage
 from factory.shards.layout import RUN

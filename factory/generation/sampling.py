@@ -15,7 +15,7 @@ import torch
 
 from factory import png, storage
 from factory.config import Config, check_section
-from factory.data.trees import is_junk
+from factory.data.files.trees import is_junk
 from factory.differences import differences
 from factory.diffusion.checkpoints import Model
 from factory.errors import CannotCompile, GenerationFailed, UnreadableImage, UserError, counted

@@ -15,13 +15,14 @@ import numpy as np
 from PIL import Image
 
 from factory.config import Config, required
-from factory.data import geometry, intact, tiles
-from factory.data.class_rules import ClassRules
-from factory.data.decoding import Picture
-from factory.data.geometry import Placement
+from factory.data import tiles
+from factory.data.classes.class_rules import ClassRules
 from factory.data.items import Found, Item, StoredSource
 from factory.data.loading import first_lines
 from factory.data.passes import check_is_cut, place_of, whole_mask
+from factory.data.pixels import geometry, intact
+from factory.data.pixels.decoding import Picture
+from factory.data.pixels.geometry import Placement
 from factory.errors import ChangedSource, Problems, UnreadableImage, UserError
 from factory.images import UInt8
 from factory.shards.source_listing import SourceListing

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from factory import storage
-from factory.data import split_lists
-from factory.data.candidates import Files
 from factory.data.kinds import resolving
 from factory.data.kinds.resolving import ClassKeys
+from factory.data.recognizing import split_lists
+from factory.data.recognizing.candidates import Files
 from factory.errors import Problems, counted, some
 from factory.new_config import looking, splitting
 from factory.new_config.looking import Images

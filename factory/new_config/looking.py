@@ -10,15 +10,18 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from factory import images, storage
-from factory.data import decoding, listing, masks, stray_masks
-from factory.data.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
-from factory.data.class_rules import ClassRules
+from factory.data.classes.class_rules import ClassRules
 from factory.data.drawn.items import DrawnItem
-from factory.data.intensity import Range
+from factory.data.files import listing
+from factory.data.files.trees import Tree
 from factory.data.items import ImageFile, Item
 from factory.data.kinds import resolving
-from factory.data.reading import Reading
-from factory.data.trees import Tree
+from factory.data.masks import mask_decoding
+from factory.data.pixels import decoding
+from factory.data.pixels.intensity import Range
+from factory.data.pixels.reading import Reading
+from factory.data.recognizing import stray_masks
+from factory.data.recognizing.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
 from factory.errors import Problems, UnreadableImage
 from factory.threads import NUM_THREADS
 
@@ -192,7 +195,7 @@ def are_turned_apart(items: Sequence[Item], rules: ClassRules) -> bool:
         except UnreadableImage:
             continue
         try:
-            masks.orientation_beside(mask, picture, "apply")
+            mask_decoding.orientation_beside(mask, picture, "apply")
         except UnreadableImage:
             return True
     return False
@@ -265,7 +268,7 @@ def _pictures(place: Place) -> list[str]:
 def _used_folders(place: Place) -> list[str]:
     """The folders below a place that hold what its section reads; empty where that is all of it, or
     is not known."""
-    from factory.data.patterns import parse_images, parse_masks
+    from factory.data.files.patterns import parse_images, parse_masks
 
     used = []
     splits = [*place.candidate.splits, *([] if place.candidate.needs_split else [None])]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from factory import storage
+from factory.data.files.patterns import parse_images
 from factory.data.kinds import resolving
-from factory.data.patterns import parse_images
 from factory.errors import Problems, some
 from factory.new_config import looking
 from factory.new_config.looking import Place
@@ -123,7 +123,7 @@ def _take_images_of_labelled(roles: Roles) -> None:
 
 def _parts_folders(candidate: Any) -> bool:
     """True if the splits of a layout are folders of their own."""
-    from factory.data.layouts import LAYOUTS
+    from factory.data.recognizing.layouts import LAYOUTS
 
     layout = candidate.keys.get("layout")
     return layout is not None and bool(LAYOUTS[layout].images_of_split)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factory.config.presets import PRESETS, Preset
-from factory.data.reading import Fit
+from factory.data.pixels.reading import Fit
 from factory.new_config.looking import Images
 
 MAX_PASSES = 1000

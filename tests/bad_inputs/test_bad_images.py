@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory.data.trees import MAX_BYTES
+from factory.data.files.trees import MAX_BYTES
 from factory.images import MAX_PIXELS
 from tests.bad_inputs.cases import END, IMAGE, Case, case, encoded, header, noise, png, put, table
 

@@ -6,7 +6,7 @@ import pytest
 from factory.classes import Classes
 from factory.data import inspection
 from factory.data.arrays import ArraySource
-from factory.data.class_rules import ClassRules
+from factory.data.classes.class_rules import ClassRules
 from factory.data.loading import read_images, read_labelled
 from factory.errors import UserError
 from tests.data.inputs import flat

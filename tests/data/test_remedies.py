@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 
 from factory.config import parse_config
-from factory.data import loading, rule_yaml
+from factory.data import loading
+from factory.data.classes import rule_yaml
 from factory.data.kinds.known import KnownSource
 from factory.data.loading import Labelled, LoadedSource
 from factory.errors import UserError, shown

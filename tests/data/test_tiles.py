@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from factory.data import decoding, inspection, loading
+from factory.data import inspection, loading
 from factory.data.cache.decoded import find
 from factory.data.kinds.parquet import ParquetSource
+from factory.data.pixels import decoding
 from factory.errors import Problems
 from factory.images import UInt8
 from factory.png import encode_png

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 from pycocotools import mask as rle
 
-from factory.data.regions import connected_regions
+from factory.data.pixels.regions import connected_regions
 from factory.exporting.outlines import Polygon, outlines
 from factory.images import UInt8
 

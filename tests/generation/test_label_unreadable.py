@@ -12,7 +12,7 @@ from PIL import Image
 
 from factory.cli import main
 from factory.config import dump_config
-from factory.data import intact
+from factory.data.pixels import intact
 from factory.errors import GenerationFailed, UserError
 from factory.generation import label_listing, planning
 from factory.generation.command import check, label

@@ -22,15 +22,15 @@ from factory.data.items import Source
 from factory.data.kinds.auto import AutoSource
 from factory.images import UInt8
 from factory.png import encode_png
+from tests.data.files.test_trees import packed
 from tests.data.inputs import encoded, too_large
 from tests.data.kinds.test_auto import mask, pairs_of
 from tests.data.kinds.test_parquet import cells, write
 from tests.data.kinds.test_webdataset import tar
-from tests.data.test_layouts import FOLDERS, TREES, voc
-from tests.data.test_pair_candidates import Shape
-from tests.data.test_pair_candidates import put as put_shape
-from tests.data.test_recognition import photograph
-from tests.data.test_trees import packed
+from tests.data.recognizing.test_layouts import FOLDERS, TREES, voc
+from tests.data.recognizing.test_pair_candidates import Shape
+from tests.data.recognizing.test_pair_candidates import put as put_shape
+from tests.data.recognizing.test_recognition import photograph
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from factory import embedded, png, report
 from factory.config import load_config, parse_override
 from factory.data import inspection
-from factory.data.class_files import read_rules
+from factory.data.classes.class_files import read_rules
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.pairs import PairsSource
 from factory.data.loading import read_images, read_labelled

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from factory.data import decoding
-from factory.data.class_rules import ClassRules
-from factory.data.decoding import Picture
-from factory.data.masks import DRAWN, Mask, mask_of_array
-from factory.data.reading import Reading
-from factory.data.trees import Tree
+from factory.data.classes.class_rules import ClassRules
+from factory.data.files.trees import Tree
+from factory.data.masks.mask_decoding import DRAWN, Mask, mask_of_array
+from factory.data.pixels import decoding
+from factory.data.pixels.decoding import Picture
+from factory.data.pixels.reading import Reading
 from factory.errors import UnreadableImage
 from factory.images import MAX_PIXELS, UInt8
 

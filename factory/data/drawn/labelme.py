@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from factory import images
 from factory.data.drawn.items import DrawnItem, Size, check_size, told_size
-from factory.data.trees import Tree
+from factory.data.files.trees import Tree
 from factory.errors import UnreadableImage, UserError
 from factory.images import UInt8
 

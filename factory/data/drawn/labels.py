@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from factory.classes import IGNORE_ID, MAX_CLASSES, Classes
-from factory.data.class_rules import NO_RULE, ClassRules, Rule
+from factory.data.classes.class_rules import NO_RULE, ClassRules, Rule
 from factory.errors import UserError, counted, some
 
 _BACKGROUND, _IGNORED = "_background_", "__ignore__"

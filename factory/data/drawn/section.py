@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from factory.data.class_rules import NO_RULE
+from factory.data.classes.class_rules import NO_RULE
 from factory.data.sections import FileSection, LabelledSection
 from factory.errors import Problems
 

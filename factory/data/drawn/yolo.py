@@ -16,10 +16,10 @@ from factory.data.drawn import regions
 from factory.data.drawn.items import DrawnItem, Size
 from factory.data.drawn.labels import is_background
 from factory.data.drawn.named_files import NamedFiles
+from factory.data.files.listing import IMAGE_SUFFIXES
+from factory.data.files.trees import Tree
 from factory.data.items import Item
-from factory.data.listing import IMAGE_SUFFIXES
-from factory.data.trees import Tree
-from factory.data.yolo_description import Description
+from factory.data.recognizing.yolo_description import Description
 from factory.errors import UnreadableImage, UserError, counted, some
 from factory.images import UInt8
 

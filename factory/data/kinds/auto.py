@@ -9,9 +9,9 @@ from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted
 
 if TYPE_CHECKING:
-    from factory.data.candidates import Candidate
+    from factory.data.files.trees import Tree
     from factory.data.items import Found, Item
-    from factory.data.trees import Tree
+    from factory.data.recognizing.candidates import Candidate
 
 _CLASSES = ("classes", "classes_url", "ignore")
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from factory import storage
-from factory.data import listing
 from factory.data.drawn.section import DrawnSection
+from factory.data.files import listing
 from factory.errors import Problems, UserError, counted, some
 from factory.values import Url
 
 if TYPE_CHECKING:
     from factory.data.drawn.coco import CocoImage, Instances
+    from factory.data.files.trees import Tree
     from factory.data.items import Found
-    from factory.data.trees import Tree
 
 _MAX_FILES = 200
 """JSON files are looked into where they are no more: others are labels of single images."""
@@ -145,7 +145,7 @@ class CocoSource(DrawnSection):
 
     def _json(self, tree: "Tree") -> tuple[str, bytes]:
         """The place and the bytes of the JSON. Raises UserError, OSError."""
-        from factory.data import trees
+        from factory.data.files import trees
         from factory.errors import UnreadableImage
 
         try:

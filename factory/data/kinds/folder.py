@@ -4,15 +4,16 @@ import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from factory.data import listing
-from factory.data.listing import Listing
-from factory.data.patterns import parse_images
-from factory.data.sections import FileSection, HasMasks, ImagesPattern, ImagesPatterns
+from factory.data.files import listing
+from factory.data.files.listing import Listing
+from factory.data.files.pattern_values import ImagesPattern, ImagesPatterns
+from factory.data.files.patterns import parse_images
+from factory.data.sections import FileSection, HasMasks
 from factory.errors import Problems
 
 if TYPE_CHECKING:
     from factory.data.items import Found
-    from factory.data.stray_masks import MasksAmong
+    from factory.data.recognizing.stray_masks import MasksAmong
 
 _IMAGES, _MASKS = "images", "masks"
 """Sub-folders of pairs, unless a config names others."""
@@ -71,7 +72,7 @@ class FolderSource(FileSection):
         return f"Set exclude: {text}, or list the images to use in names_url."
 
     def _why_empty(self, images: Listing) -> str:
-        from factory.data import recognition
+        from factory.data.recognizing import recognition
 
         if not images.tree.is_there(""):
             return listing.no_folder(self.url, "images")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from factory.data import listing
 from factory.data.drawn.section import DrawnSection
+from factory.data.files import listing
 from factory.errors import Problems, UnreadableImage, counted, some
 from factory.threads import NUM_THREADS
 from factory.values import Url
 
 if TYPE_CHECKING:
     from factory.data.drawn.labelme import JsonFacts
+    from factory.data.files.trees import Tree
     from factory.data.items import Found
-    from factory.data.trees import Tree
 
 _MAX_AT_ONCE = 64
 """JSONs that a thread looks into one after the other."""

@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from factory.data import layouts, listing, pairing, pairing_hints, parts
-from factory.data.class_rules import ClassRules
-from factory.data.layouts import LayoutName
-from factory.data.listing import Listing
-from factory.data.pairing import Matches
-from factory.data.parts import Part
-from factory.data.patterns import ImagePattern, MaskPattern, parse_images, parse_masks
-from factory.data.sections import FileSection, ImagesPattern, LabelledSection, MasksPattern
+from factory.data.classes.class_rules import ClassRules
+from factory.data.files import listing, pairing
+from factory.data.files.listing import Listing
+from factory.data.files.pairing import Matches
+from factory.data.files.pattern_values import ImagesPattern, MasksPattern
+from factory.data.files.patterns import ImagePattern, MaskPattern, parse_images, parse_masks
+from factory.data.masks import parts
+from factory.data.masks.parts import Part
+from factory.data.recognizing import layouts, pairing_hints
+from factory.data.recognizing.layouts import LayoutName
+from factory.data.sections import FileSection, LabelledSection
 from factory.errors import Problems, some
 
 if TYPE_CHECKING:
+    from factory.data.files.trees import Tree
     from factory.data.items import Found, ImageFile
-    from factory.data.trees import Tree
 
 _MIN_UNPAIRED = 0.02
 """Where a smaller share of the images has no mask, the pattern is right and a few masks are
@@ -186,7 +189,7 @@ class PairsSource(LabelledSection, FileSection):
     def _why_empty(self, part: Literal["images", "masks"], found: Listing) -> str:
         if not found.tree.is_there(""):
             return listing.no_folder(self.url, part)
-        from factory.data import recognition
+        from factory.data.recognizing import recognition
 
         missing = listing.what_is_missing(found, part)
         own = [key for key in ("images", "masks") if key in self.model_fields_set]

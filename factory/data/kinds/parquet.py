@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from factory.classes import IGNORE_ID
-from factory.data import listing
-from factory.data.class_forms import Ignored
+from factory.data.classes.class_forms import Ignored
+from factory.data.files import listing
 from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, UserError, counted, some
 from factory.threads import NUM_THREADS
@@ -17,7 +17,7 @@ from factory.values import Url
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from factory.data.class_rules import ClassRules
+    from factory.data.classes.class_rules import ClassRules
     from factory.data.items import Found, Item
     from factory.data.sharded.parquet_files import FileFacts
     from factory.data.sharded.parquet_schema import Columns
@@ -165,7 +165,7 @@ class ParquetSource(LabelledSection, FileSection):
         problems: Problems,
     ) -> "ClassRules | None":
         """The classes that the files name; that they name none is a problem."""
-        from factory.data import class_forms
+        from factory.data.classes import class_forms
         from factory.data.sharded import parquet_schema
 
         assert columns.mask is not None

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from factory.classes import MAX_CLASSES, Color
-from factory.data import listing
-from factory.data.candidates import split_name
+from factory.data.files import listing
+from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.labelme import LabelmeSource
@@ -15,18 +15,18 @@ from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.parquet import ParquetSource
 from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.kinds.yolo import YoloSource
-from factory.data.layouts import LAYOUTS
-from factory.data.patterns import parse_images, parse_masks
+from factory.data.recognizing.candidates import split_name
+from factory.data.recognizing.layouts import LAYOUTS
 from factory.errors import Problems, some
 
 if TYPE_CHECKING:
-    from factory.data.candidates import Candidate
-    from factory.data.class_finding import ClassFile
-    from factory.data.class_lookup import Value
-    from factory.data.class_proposals import Proposal
-    from factory.data.class_rules import ClassRules
-    from factory.data.mask_sampling import MaskSample
-    from factory.data.trees import Tree
+    from factory.data.classes.class_lookup import Value
+    from factory.data.classes.class_rules import ClassRules
+    from factory.data.files.trees import Tree
+    from factory.data.recognizing.candidates import Candidate
+    from factory.data.recognizing.class_finding import ClassFile
+    from factory.data.surveying.class_proposals import Proposal
+    from factory.data.surveying.mask_sampling import MaskSample
 
 Recognised = (
     FolderSource
@@ -82,7 +82,7 @@ def section(keys: Mapping[str, Any], with_any_classes: bool = False) -> Recognis
 
 def recognise(url: str, problems: Problems) -> "tuple[Tree, list[Candidate]] | None":
     """The tree of a url, and the sections that may read it; None after a problem."""
-    from factory.data import recognition
+    from factory.data.recognizing import recognition
 
     tree = listing.open_tree(url, problems)
     if tree is None:
@@ -123,7 +123,8 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
 
     keys: of the section, without classes. None after a problem. Raises OSError.
     """
-    from factory.data import class_finding, class_proposals
+    from factory.data.recognizing import class_finding
+    from factory.data.surveying import class_proposals
 
     if keys.get("layout") and "{part}" in LAYOUTS[keys["layout"]].masks:
         return ClassKeys({}, "of the layout", names=_names_of_layout(keys))
@@ -163,8 +164,8 @@ def _folders_of(keys: Mapping[str, Any], tree: "Tree") -> list[str]:
 
 def _of_parts(keys: Mapping[str, Any], problems: Problems) -> ClassKeys | None:
     """The classes by the names of parts; None after a problem."""
-    from factory.data import part_proposals
     from factory.data.items import ImageFile
+    from factory.data.surveying import part_proposals
 
     whole = section({**keys, "classes": ["rest", {"name": "part", "parts": ["*"]}]})
     items = [item for item in whole.find(True, problems).items if isinstance(item, ImageFile)]
@@ -179,7 +180,7 @@ def _of_parts(keys: Mapping[str, Any], problems: Problems) -> ClassKeys | None:
 def _of_file(file: "ClassFile", border: Color | None = None) -> ClassKeys:
     """The keys of a file of classes; a class that it calls ignored is none, and neither is a
     border of this colour."""
-    from factory.data.class_forms import means_ignored
+    from factory.data.classes.class_forms import means_ignored
 
     rules = file.rules
     ignored = [name for name in file.names if means_ignored(name)]
@@ -203,7 +204,7 @@ def _of_file(file: "ClassFile", border: Color | None = None) -> ClassKeys:
 
 def masks_of(keys: Mapping[str, Any], problems: Problems) -> "MaskSample | None":
     """What some masks of a section hold; None after a problem. Raises OSError."""
-    from factory.data import mask_sampling
+    from factory.data.surveying import mask_sampling
 
     before = len(problems.found)
     found = section(keys, with_any_classes=True).find(True, problems)
@@ -304,7 +305,7 @@ def _names_of_layout(keys: Mapping[str, Any]) -> Sequence[str]:
 
 def _layout_covers(keys: Mapping[str, Any], sample: "MaskSample") -> bool:
     """True if the values of the masks are of a layout's classes, and most pixels are of one."""
-    from factory.data import class_finding
+    from factory.data.recognizing import class_finding
 
     found = section(keys)
     rules = found.read_rules(Problems()) if isinstance(found, PairsSource) else None

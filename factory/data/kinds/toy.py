@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from factory.data.reading import DEFAULT_READING, Reading
+from factory.data.pixels.reading import DEFAULT_READING, Reading
 from factory.data.sections import SourceSection
 from factory.errors import Problems
 from factory.values import Count, Seed
 
 if TYPE_CHECKING:
-    from factory.data.class_rules import ClassRules
-    from factory.data.decoding import Picture
+    from factory.data.classes.class_rules import ClassRules
     from factory.data.items import Found, Item
-    from factory.data.masks import Mask
+    from factory.data.masks.mask_decoding import Mask
+    from factory.data.pixels.decoding import Picture
     from factory.images import UInt8
 
 MAX_BYTES = 2**36
@@ -52,7 +52,7 @@ class ToySource(SourceSection):
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The drawings, none of them drawn yet. See `factory.data.items.Source`."""
         from factory.classes import Classes
-        from factory.data.class_rules import ClassRules
+        from factory.data.classes.class_rules import ClassRules
         from factory.data.items import Found
         from factory.data.toy.faces import CLASSES, PALETTE
 
@@ -101,7 +101,7 @@ class Drawing:
 
     def image(self, size: int) -> "Picture":
         """The face, drawn at this size, together with its mask."""
-        from factory.data.decoding import picture_of_array
+        from factory.data.pixels.decoding import picture_of_array
         from factory.data.toy import drawing
 
         pixels, ids = drawing.draw(self.seed, self.index, size)
@@ -114,7 +114,7 @@ class Drawing:
 
     def mask(self, size: int, rules: "ClassRules") -> "Mask":
         """The mask of the face that was just drawn."""
-        from factory.data.masks import mask_of_array
+        from factory.data.masks.mask_decoding import mask_of_array
 
         assert self.ids is not None and self.ids.shape == (size, size), "the image was drawn first"
         return mask_of_array(self.ids, rules, "drawn")

@@ -9,15 +9,16 @@ from pydantic import Field
 
 from factory import storage
 from factory.classes import IGNORE_ID
-from factory.data import class_files, listing
-from factory.data.class_forms import Ignored
+from factory.data.classes import class_files
+from factory.data.classes.class_forms import Ignored
+from factory.data.files import listing
 from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted, some
 from factory.threads import NUM_THREADS
 from factory.values import Url
 
 if TYPE_CHECKING:
-    from factory.data.class_rules import ClassRules
+    from factory.data.classes.class_rules import ClassRules
     from factory.data.items import Found, Item
     from factory.data.sharded.shard_files import ShardFiles
     from factory.data.sharded.tar_endings import Endings

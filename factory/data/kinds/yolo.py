@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from factory.data import listing
 from factory.data.drawn.section import DrawnSection
+from factory.data.files import listing
 from factory.errors import Problems, UnreadableImage, UserError, counted, some
 from factory.values import Url
 
 if TYPE_CHECKING:
     from factory.data.drawn.labels import LabelIds
+    from factory.data.files.trees import Tree
     from factory.data.items import Found
-    from factory.data.trees import Tree
-    from factory.data.yolo_description import Description
+    from factory.data.recognizing.yolo_description import Description
 
 
 class YoloSource(DrawnSection):
@@ -55,10 +55,10 @@ class YoloSource(DrawnSection):
 
     def _find(self, tree: "Tree", labelled: bool, problems: Problems) -> "Found":
         """The images of a split. Raises UserError, OSError, UnreadableImage."""
-        from factory.data import yolo_description
         from factory.data.drawn import yolo
         from factory.data.drawn.items import DrawnItem
         from factory.data.items import Found
+        from factory.data.recognizing import yolo_description
 
         every = tree.names()
         description = self._description(tree, every)
@@ -106,7 +106,7 @@ class YoloSource(DrawnSection):
     def _description(self, tree: "Tree", every: Sequence[str]) -> "Description":
         """The data.yaml of the tree, or what stands for it without one. Raises UserError,
         OSError, UnreadableImage."""
-        from factory.data import yolo_description
+        from factory.data.recognizing import yolo_description
 
         named = yolo_description.descriptions_among(tree, every)
         if len(named) > 1:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory import storage
+from factory.data.files.trees import Tree
 from factory.data.sharded import cells, parquet_schema
-from factory.data.trees import Tree
 from factory.errors import UserError
 
 KEY_COLUMNS = ("key", "id", "file_name")

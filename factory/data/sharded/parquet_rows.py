@@ -16,16 +16,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factory.data import decoding, masks
-from factory.data.class_rules import ClassRules
-from factory.data.decoding import Picture
-from factory.data.listing import IMAGE_SUFFIXES
-from factory.data.masks import Mask
-from factory.data.reading import Reading
+from factory.data.classes.class_rules import ClassRules
+from factory.data.files.listing import IMAGE_SUFFIXES
+from factory.data.files.trees import MAX_BYTES, Tree
+from factory.data.masks import mask_decoding
+from factory.data.masks.mask_decoding import Mask
+from factory.data.pixels import decoding
+from factory.data.pixels.decoding import Picture
+from factory.data.pixels.reading import Reading
 from factory.data.sharded import cells
 from factory.data.sharded.parquet_files import DAMAGE, open_file
 from factory.data.sharded.parquet_schema import Columns
-from factory.data.trees import MAX_BYTES, Tree
 from factory.errors import UnreadableImage
 
 _ROWS_AT_ONCE = 16
@@ -174,7 +175,7 @@ class Row:
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The mask in the row's cell, which was read with its image."""
         cell, self._mask_cell = self._mask_cell, None
-        return masks.decode_mask(self.rows.picture(self.file, cell), rules)
+        return mask_decoding.decode_mask(self.rows.picture(self.file, cell), rules)
 
 
 def versions(rows: Sequence[Any]) -> list[str]:

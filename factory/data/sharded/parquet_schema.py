@@ -58,7 +58,7 @@ def is_ours(schema: pa.Schema) -> bool:
 
 def named_classes(schema: pa.Schema, mask: str) -> Mapping[str, str] | Sequence[str] | None:
     """The classes that a file's metadata tell of a column of masks, in a form of
-    `factory.data.class_forms`; None if they tell none."""
+    `factory.data.classes.class_forms`; None if they tell none."""
     metadata = schema.metadata or {}
     own = _json(metadata.get(_CLASSES))
     if isinstance(own, dict):

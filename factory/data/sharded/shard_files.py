@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from factory import storage
-from factory.data import archives, listing
-from factory.data.candidates import split_name, split_of
-from factory.data.listing import DATA, RUN
-from factory.data.trees import FolderTree, Tree
+from factory.data.files import archives, listing
+from factory.data.files.listing import DATA, RUN
+from factory.data.files.trees import FolderTree, Tree
+from factory.data.recognizing.candidates import split_name, split_of
 from factory.errors import Problems, counted, some
 
 _SUCCESS, _CLASSES = "_SUCCESS", "id2label.json"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from factory.data.listing import IMAGE_SUFFIXES
+from factory.data.files.listing import IMAGE_SUFFIXES
 from factory.data.sharded.words import IMAGE_WORDS, MASK_WORDS
 from factory.errors import Problems, some
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from factory import storage
-from factory.data.trees import MAX_BYTES, Tree, is_junk
+from factory.data.files.trees import MAX_BYTES, Tree, is_junk
 from factory.errors import UnreadableImage, UserError
 
 _BLOCK = 512

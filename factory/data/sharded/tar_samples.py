@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from factory import storage
-from factory.data import decoding, masks
-from factory.data.class_rules import ClassRules
-from factory.data.decoding import Picture
-from factory.data.listing import IMAGE_SUFFIXES
-from factory.data.masks import Mask
-from factory.data.reading import Reading
+from factory.data.classes.class_rules import ClassRules
+from factory.data.files.listing import IMAGE_SUFFIXES
+from factory.data.masks import mask_decoding
+from factory.data.masks.mask_decoding import Mask
+from factory.data.pixels import decoding
+from factory.data.pixels.decoding import Picture
+from factory.data.pixels.reading import Reading
 from factory.data.sharded.tar_endings import Endings, split_name
 from factory.data.sharded.tar_files import Member, TarFiles
 from factory.errors import UserError, some
@@ -89,7 +90,7 @@ class TarSample:
     def mask(self, size: int, rules: ClassRules) -> Mask:
         """The ids of the mask's member."""
         assert self.mask_member is not None, "masks were asked for"
-        return masks.decode_mask(self.tars.read(self.tar, self.mask_member), rules)
+        return mask_decoding.decode_mask(self.tars.read(self.tar, self.mask_member), rules)
 
 
 def versions(samples: Sequence[Any]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pycocotools import mask as rle
 
 from factory.classes import IGNORE_ID
-from factory.data.regions import connected_regions
+from factory.data.pixels.regions import connected_regions
 from factory.exporting import objects
 from factory.exporting.format import PairFiles, PairFormat, Summary
 from factory.exporting.outlines import Polygon

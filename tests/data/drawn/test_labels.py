@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from factory.classes import IGNORE_ID
-from factory.data.class_forms import parse_rules
-from factory.data.class_rules import Rule
+from factory.data.classes.class_forms import parse_rules
+from factory.data.classes.class_rules import Rule
 from factory.data.drawn import labels
 from factory.data.kinds.pairs import PairsSource
 from factory.errors import UserError

@@ -15,8 +15,8 @@ from factory.images import UInt8
 from factory.png import encode_png
 from tests.data.inputs import only_problem, problems_of, put
 from tests.data.kinds.test_webdataset import tar
-from tests.data.test_layouts import TREES, voc
-from tests.data.test_recognition import photograph
+from tests.data.recognizing.test_layouts import TREES, voc
+from tests.data.recognizing.test_recognition import photograph
 
 
 def auto(url: Path, **more: object) -> AutoSource:

@@ -15,8 +15,8 @@ from factory.errors import Problems
 from factory.exporting import command
 from factory.images import UInt8
 from factory.png import encode_png
+from tests.data.files.test_trees import packed
 from tests.data.inputs import flat, only_problem, problems_of, put
-from tests.data.test_trees import packed
 from tests.exporting import made
 
 SIDE = 24

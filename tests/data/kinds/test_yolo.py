@@ -13,8 +13,8 @@ from factory.data.kinds.yolo import YoloSource
 from factory.errors import Problems
 from factory.images import UInt8
 from factory.png import encode_png
+from tests.data.files.test_trees import packed
 from tests.data.inputs import flat, only_problem, problems_of, put
-from tests.data.test_trees import packed
 
 SIDE = 20
 SQUARE = "0.2 0.2 0.6 0.2 0.6 0.6 0.2 0.6"

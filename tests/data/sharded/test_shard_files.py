@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from factory.data import recognition
+from factory.data.files.trees import FolderTree
+from factory.data.recognizing import recognition
 from factory.data.sharded import shard_files
-from factory.data.trees import FolderTree
 from factory.errors import Problems
 from tests.exporting import made
 

@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import factory
-from factory.data.regions import connected_regions
+from factory.data.pixels.regions import connected_regions
 from factory.images import UInt8
 from factory.shards.schema import Sample
 from tests.exporting import made

@@ -1,0 +1,239 @@
+"""Lists of images to use: JSON, one name a line, or a column of a CSV file."""
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from factory import storage
+from factory.data.files import listing
+from factory.data.files.listing import Listing
+from factory.data.files.patterns import ImagePattern
+from factory.errors import Problems, UserError, some
+
+FORMS = "a JSON list of image file names, a .txt file of one name a line, or a .csv file"
+_IMAGE_KEYS = ("image", "file_name", "filename", "img", "path", "name")
+_VOC = re.compile(r"(?P<name>\S+)\s+(?P<flag>-1|0|1)")
+"""A line of VOC's lists of a class: an image, and whether it has an object of the class."""
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class NameList:
+    """The names that a list holds, as they stand there."""
+
+    url: str
+    names: Sequence[str]
+    header: str | None = None
+    """The first line of a CSV file of one column: its header, or the first name."""
+
+
+def read_list(url: str, key: str | None, problems: Problems) -> NameList:
+    """A list, or the one below a key of it; empty if there is a problem, which is added."""
+    from factory.data.files import trees
+
+    ending = PurePosixPath(url).suffix.lower()
+    try:
+        with problems.collected():
+            text = trees.read_file(url).decode("utf-8-sig")
+            if ending == ".json":
+                return NameList(url, _of_json(json.loads(text), url, key))
+            if ending in _DELIMITERS:
+                return _of_csv(text, _DELIMITERS[ending], url, key)
+            return NameList(url, _of_lines(text, url, key))
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        wanted = "a JSON list of image file names" if ending == ".json" else FORMS
+        problems.add(
+            f"{url}: cannot be read ({storage.describe(error)}). It must be {wanted}, in UTF-8."
+        )
+    return NameList(url, ())
+
+
+def resolve(
+    names: NameList,
+    images: Listing,
+    num: int | None,
+    problems: Problems,
+    pattern: ImagePattern | None = None,
+) -> list[str]:
+    """The images that the first num names of a list mean, in its order.
+
+    A name is a path, as below the folder of the images or longer, a file's name, or either without
+    its ending. pattern: that of the images, if they have one: then a name may also be what its `*`
+    stand for, of the file's name or of the folders. Those that mean no image or several are
+    problems.
+    """
+    find = _finder(images, pattern)
+    wanted = [unicodedata.normalize("NFC", name) for name in names.names]
+    if names.header is not None and find(first := unicodedata.normalize("NFC", names.header)):
+        wanted.insert(0, first)
+    if not wanted and names.header is not None:
+        problems.add(f"{names.url}: holds no names below its header {names.header}. Add some.")
+    found = {name: find(name) for name in wanted[:num]}
+    missing = [name for name, files in found.items() if not files]
+    columns = [n for n in missing if find(_first_column(n))]
+    if columns:
+        problems.add(f"{names.url}: has a second column ({some(columns, 2)}). {_advice(columns)}")
+    for i, name in enumerate(n for n in missing if n not in set(columns)):
+        similar = listing.suggestion(name, images.read) if i < listing.MAX_SUGGESTIONS else ""
+        problems.add(
+            f"{names.url}: names {name}, which is not in {images.folder}.{similar} Names are file "
+            "names or paths, with or without ending, or what the `*` of a pattern stand for. Take "
+            "out what is not meant."
+        )
+    for name, files in found.items():
+        if len(files) > 1:
+            problems.add(
+                f"{names.url}: names {name}, which may be {some(files)}. Write it with its folder "
+                "and its ending."
+            )
+    meant = [files[0] for files in found.values() if len(files) == 1]
+    _check_once(names.url, wanted[:num], found, problems)
+    return list(dict.fromkeys(meant))
+
+
+def _advice(lines: Sequence[str]) -> str:
+    """What to do about lines of a name and something else."""
+    if all(map(_VOC.fullmatch, lines)):
+        return (
+            "In VOC's lists of a class it is 1 where an image has an object of the class, -1 where "
+            "it has none, and 0 where all are difficult: set names_key to the one that is meant, "
+            'as names_key: "1".'
+        )
+    return "Write names alone, one a line."
+
+
+def _check_once(
+    url: str, wanted: Sequence[str], found: Mapping[str, Sequence[str]], problems: Problems
+) -> None:
+    """Refuses lists that name an image more than once."""
+    ways = defaultdict(list)
+    for name, files in found.items():
+        if len(files) == 1:
+            ways[files[0]].append(name)
+    counts = Counter(wanted)
+    for name, count in counts.items():
+        if count > 1:
+            problems.add(f"{url}: names {name} {count} times. Name it once.")
+    for file, names in ways.items():
+        if len(names) > 1:
+            problems.add(f"{url}: names {file} {len(names)} times, as {some(names)}. Name it once.")
+
+
+def _finder(images: Listing, pattern: ImagePattern | None) -> Callable[[str], list[str]]:
+    """The function from a name in a list to the images that it may mean."""
+    exact = set(images.read)
+    by_file, by_stem = defaultdict(list), defaultdict(list)
+    by_star, by_dir = defaultdict(list), defaultdict(list)
+    for image in images.read:
+        file = image.rpartition("/")[2]
+        by_file[file].append(image)
+        by_stem[listing.stem(file)].append(image)
+        if pattern is not None and not pattern.is_folder and (names := pattern.match(image)):
+            by_star[names.stem].append(image)
+            by_dir[names.dir].append(image)
+
+    def find(name: str) -> list[str]:
+        name = name.removeprefix("./")
+        if name not in exact and "/" not in name:
+            name = name.replace("\\", "/").removeprefix("./")  # as Windows parts folders
+        if name in exact:
+            return [name]
+        folder, _, file = name.rpartition("/")
+        for same in (by_file.get(file), by_stem.get(file), by_star.get(file)):
+            if same:
+                return _in_folder(same, folder, images) if folder else same
+        return by_dir.get(name.rstrip("/"), [])
+
+    return find
+
+
+def _in_folder(files: Sequence[str], folder: str, images: Listing) -> list[str]:
+    """Those of some files whose folder is called so, by as many of its parts as any has."""
+    wanted = [part for part in folder.split("/") if part][::-1]
+    agreeing = []
+    for file in files:
+        parts = images.url_of(file).split("/")[-2::-1]
+        num_equal = next(
+            (i for i, (a, b) in enumerate(zip(wanted, parts, strict=False)) if a != b),
+            min(len(wanted), len(parts)),
+        )
+        agreeing.append(num_equal)
+    best = max(agreeing)
+    return [f for f, n in zip(files, agreeing, strict=True) if n == best] if best else []
+
+
+def _first_column(line: str) -> str:
+    return re.split(r"[\s,;]", line, maxsplit=1)[0]
+
+
+def _of_json(content: Any, url: str, key: str | None) -> list[str]:
+    if isinstance(content, dict):
+        if key not in content:
+            raise UserError(
+                f"{url}: holds the lists {some(list(content))}. Set names_key to one, not {key!r}."
+            )
+        content = content[key]
+    elif key is not None:
+        raise _no_keys(url, key)
+    if isinstance(content, list):
+        content = [_image_of(entry) for entry in content]
+    if not content or not isinstance(content, list) or not all(type(n) is str for n in content):
+        raise UserError(
+            f"{url}: expected a list of one or more file names{f' at {key}' if key else ''}."
+        )
+    return content
+
+
+def _image_of(entry: Any) -> Any:
+    """The image's name in an object of a list, as tables of images and masks have it."""
+    if not isinstance(entry, dict):
+        return entry
+    named = [entry[key] for key in _IMAGE_KEYS if isinstance(entry.get(key), str)]
+    return named[0] if len(named) == 1 else entry
+
+
+def _of_lines(text: str, url: str, key: str | None) -> list[str]:
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise UserError(f"{url}: expected one or more file names, one a line.")
+    if key is None:
+        return names
+    rows = [row for line in names if (row := _VOC.fullmatch(line))]
+    if len(rows) < len(names):
+        raise _no_keys(url, key)
+    if key not in (known := sorted({row["flag"] for row in rows})):
+        raise UserError(
+            f"{url}: has {some(known)} in its second column. Set names_key to one of them, not "
+            f"{key!r}."
+        )
+    return [row["name"] for row in rows if row["flag"] == key]
+
+
+def _of_csv(text: str, delimiter: str, url: str, key: str | None) -> NameList:
+    first = text.strip().partition("\n")[0]
+    if delimiter not in first and ";" in first:
+        delimiter = ";"  # as programs write it where numbers have decimal commas
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    header = [column.strip() for column in rows[0]] if rows else []
+    if not header:
+        raise UserError(f"{url}: expected one or more file names in a column.")
+    if key is None and len(header) > 1:
+        raise UserError(f"{url}: has the columns {some(header)}. Set names_key to one of them.")
+    if key is not None and key not in header:
+        raise UserError(
+            f"{url}: has the columns {some(header)}. Set names_key to one of them, not {key!r}."
+        )
+    column = header.index(key) if key is not None else 0
+    names = [row[column].strip() for row in rows[1:] if len(row) > column and row[column].strip()]
+    return NameList(url, names, header[0] if key is None else None)
+
+
+def _no_keys(url: str, key: str) -> UserError:
+    return UserError(f"{url}: is one list, without keys. Leave names_key={key} out.")

@@ -1,0 +1,236 @@
+"""The bytes of a mask file to class ids, and these upright and in register with their image.
+
+Every rule about which masks are accepted stands here. Anything else raises `UnreadableImage` with
+the reason and the remedy, as the end of a sentence that starts with the file's name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from factory.classes import IGNORE_ID, Color
+from factory.data.classes import class_lookup, rule_yaml
+from factory.data.classes.class_lookup import ClassIds, Value
+from factory.data.classes.class_rules import ClassRules
+from factory.data.masks import mask_values
+from factory.data.masks.mask_values import MASK_REMEDY
+from factory.data.pixels.decoding import (
+    UPRIGHT,
+    FileInfo,
+    Picture,
+    open_file,
+    orientation_of,
+    turned,
+    white_is_zero,
+)
+from factory.data.pixels.reading import Exif
+from factory.errors import UnreadableImage
+
+DRAWN = "drawn"
+"""The format of masks that are drawn of shapes."""
+_BLACK = (0, 0, 0)
+_MIN_LOSSY = 32
+"""Black that was saved with loss is darker than this."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask as it is used, whole, and what its file says of it."""
+
+    ids: Image.Image
+    """As it is stored, of mode L, value = class id, 255 = ignore."""
+    values: Mapping[int, int]
+    """The values that the file has, with the number of their pixels; empty where colours are
+    read."""
+    uncovered: Mapping[Value, int]
+    """The same of values, or colours, that no rule covers: their pixels are 255 in `ids`."""
+    colors: Mapping[int, Color]
+    """The colours of these values in the palette of the file; empty if its colours are read, and
+    without a palette."""
+    info: FileInfo
+    data: bytes = b""
+    """The bytes of its file, empty if it has none of its own."""
+    is_inverted: bool = False
+    """True if its file stores white as 0, and is read as it is shown."""
+    is_scaled: bool = False
+    """True if its shapes were drawn for another size of the image, and are scaled to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFacts:
+    """The facts known of a mask beside its pixels."""
+
+    url: str
+    mode: str
+    """Pillow's mode of its file."""
+    values: Mapping[int, int]
+    """Its values, with the number of their pixels; empty where colours are read."""
+    uncovered: Mapping[Value, int]
+    """Values, or colours, that no rule covers, with the number of their pixels."""
+    colors: Mapping[int, Color]
+    """The colours of its values in its palette; empty without one, and if colours are read."""
+    is_inverted: bool = False
+    """True if its file stores white as 0, and is read as it is shown."""
+
+
+def decode_mask(data: bytes, rules: ClassRules) -> Mask:
+    """The mask that a file holds, as it is stored, its values made class ids by the rules.
+
+    Reads every file whose values are exact: grey of 1 to 16 bits, indices of palettes, colours of
+    equal channels, and where the rules name colours those of all of these. Files whose compression
+    changes values are read where all rules are thresholds. Raises UnreadableImage for all else, and
+    for palettes that number colours rather than classes.
+    """
+    image = open_file(data)
+    lossy = mask_values.is_lossy(image, data)
+    if lossy and not (rules.only_thresholds and rules.thresholds[0][0] >= _MIN_LOSSY):
+        raise UnreadableImage(_why_not_lossy(image.format or "", rules))
+    if lossy:
+        read = class_lookup.ids_of_values(rules, mask_values.blurred_values(image))
+    else:
+        read = _exact_ids(image, mask_values.num_bits(image, data), rules)
+    used: dict[int, Color] = {}
+    if image.mode == "P" and not rules.by_color:
+        colors = _colors(image.getpalette() or [])
+        used = {i: colors[i] for i in read.values if i in colors}
+        _check_palette(colors.get(0), used, rules)
+    info = FileInfo(image.size, image.mode, image.format or "unknown", orientation_of(image))
+    return replace(_mask(read, used, info, data), is_inverted=_is_inverted(image, data, rules))
+
+
+def _is_inverted(image: Image.Image, data: bytes, rules: ClassRules) -> bool:
+    """True if white is stored as 0, and read as it is shown."""
+    if image.mode == "P":
+        white = (image.getpalette() or [])[:3] == [255, 255, 255]
+        return white and rules.only_thresholds
+    is_grey = image.format == "TIFF" and image.mode in ("1", "L")
+    return is_grey and white_is_zero(data)
+
+
+def mask_of_array(values: npt.NDArray[np.integer[Any]], rules: ClassRules, format: str) -> Mask:
+    """The mask of an array: (H, W) values 0..65535, or (H, W, 3) colours 0..255.
+
+    format: where it is from, as reports count formats.
+    """
+    height, width = values.shape[:2]
+    info = FileInfo((width, height), "L" if values.ndim == 2 else "RGB", format)
+    first, *others = np.moveaxis(np.atleast_3d(values), -1, 0)
+    if rules.by_color:
+        colors = class_lookup.packed(first, *(others or (first, first)))
+        return _mask(class_lookup.ids_of_colors(rules, colors), {}, info)
+    if all(np.array_equal(first, other) for other in others):
+        return _mask(class_lookup.ids_of_values(rules, first), {}, info)
+    return _mask(class_lookup.no_ids_of_colors(class_lookup.packed(first, *others)), {}, info)
+
+
+def _exact_ids(image: Image.Image, num_bits: int, rules: ClassRules) -> ClassIds:
+    """The class ids of an image whose values are exact. Raises UnreadableImage."""
+    if rules.by_color:
+        return class_lookup.ids_of_colors(rules, mask_values.packed_colors(image, num_bits))
+    values = mask_values.exact_values(image, num_bits, rules)
+    if values is None:
+        return class_lookup.no_ids_of_colors(mask_values.packed_colors(image, num_bits))
+    if image.mode == "1" and rules.white_is_255:
+        values = values * np.uint8(255)
+    if image.mode == "P" and rules.only_thresholds:
+        values = mask_values.brightness(image, values)
+    return class_lookup.ids_of_values(rules, values)
+
+
+def _mask(read: ClassIds, colors: Mapping[int, Color], info: FileInfo, data: bytes = b"") -> Mask:
+    return Mask(
+        ids=Image.fromarray(read.ids),
+        values=read.values,
+        uncovered=read.uncovered,
+        colors=colors,
+        info=info,
+        data=data,
+    )
+
+
+def _why_not_lossy(form: str, rules: ClassRules) -> str:
+    """What is wrong with a mask whose compression changes values, and the rule that reads it."""
+    key = rule_yaml.with_thresholds(rules.classes.names, 255)
+    return (
+        f"a mask must be exact, and {form} blurs its values. {MASK_REMEDY} Or let every class be "
+        f"what is above a value that is not low: `{key}`."
+    )
+
+
+def orientation_beside(mask: Mask, picture: Picture, exif: Exif) -> int:
+    """The EXIF orientation in which a mask is stored, found from its own and that of its image.
+
+    Raises UnreadableImage if the two differ though the mask fits both as it is stored and as its
+    own says: nothing tells whether it lies as the image is stored or is upright.
+    """
+    own, of_image = mask.info.orientation, picture.info.orientation
+    if exif != "apply":
+        return of_image if exif == "apply_to_masks" else UPRIGHT
+    if own == of_image or not _fits(mask.info.size, picture.info.size):
+        return own
+    if own == UPRIGHT and not _fits(mask.info.size, picture.image.size):
+        return of_image
+    raise UnreadableImage(
+        f"{_orientations(mask, picture)}, and as they are stored they fit, too. Set exif: "
+        "apply_to_masks if the masks lie as their images are stored, exif: apply_to_images if they "
+        "are upright as they are stored."
+    )
+
+
+def match_size(mask: Mask, picture: Picture, orientation: int) -> Image.Image:
+    """The upright ids at the upright image's size, of a mask that is stored in this orientation.
+
+    Masks may be a whole factor smaller than their images. Raises UnreadableImage for other sizes.
+    """
+    ids, image = turned(mask.ids, orientation), picture.image
+    if not _fits(ids.size, image.size):
+        alike = mask.info.orientation == picture.info.orientation
+        if mask.info.format == DRAWN:
+            raise UnreadableImage(
+                f"its shapes were drawn for an image of {ids.width}x{ids.height} pixels, and the "
+                f"image has {image.width}x{image.height}, which are other proportions. Use the "
+                "image that they were drawn for."
+            )
+        raise UnreadableImage(
+            f"the mask has {ids.width}x{ids.height} pixels, its image {image.width}x"
+            f"{image.height}: they must be equal, or the image 2, 3, ... times as large in both "
+            "directions. "
+            + ("" if alike else f"Both are turned upright: {_orientations(mask, picture)}. ")
+            + "Save the mask at its image's size, without smoothing."
+        )
+    return ids if ids.size == image.size else ids.resize(image.size, Image.Resampling.NEAREST)
+
+
+def _orientations(mask: Mask, picture: Picture) -> str:
+    return (
+        f"the EXIF orientation of its image is {picture.info.orientation}, its own "
+        f"{mask.info.orientation} (1 is upright)"
+    )
+
+
+def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:
+    """True if the small size is the large one, or a whole factor smaller in both directions."""
+    factor = large[0] // small[0]
+    return large == (small[0] * factor, small[1] * factor)
+
+
+def _colors(palette: Sequence[int]) -> dict[int, Color]:
+    """The RGB colour of each index of a palette."""
+    triples = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
+    return dict(enumerate(triples))
+
+
+def _check_palette(first: Color | None, used: Mapping[int, Color], rules: ClassRules) -> None:
+    """Raises UnreadableImage if black is a class other than 0: then indices number colours."""
+    black = [i for i, color in used.items() if color == _BLACK and i != IGNORE_ID]
+    if black and first != _BLACK:
+        raise UnreadableImage(
+            f"its palette has {first} at index 0 and black at index {black[0]}, so it seems to "
+            "number colours, not classes; what is read is the index. Renumber the mask by class "
+            f"ids. {MASK_REMEDY} Or name the colour of each class: "
+            f"`{rule_yaml.with_colors(rules.classes.names)}`."
+        )

@@ -1,0 +1,68 @@
+"""Masks of which each file is a part: a class, or one object, drawn over each other.
+
+A pixel above 0 in the file of a part is of its class. Classes are drawn in their order, so that a
+later one covers earlier ones; what is ignored is drawn before all of them. Shapes: H height, W
+width.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from factory.classes import IGNORE_ID
+from factory.data.classes.class_rules import ClassRules
+from factory.data.masks import mask_values
+from factory.data.masks.mask_decoding import Mask
+from factory.data.masks.parts import Part
+from factory.data.pixels.decoding import FileInfo, open_file, orientation_of
+from factory.errors import UnreadableImage
+
+_HALF = 127
+"""Pixels of files whose compression blurs them are of a part above this value."""
+
+
+def draw(parts: Sequence[Part], read: Callable[[str], bytes], rules: ClassRules) -> Mask:
+    """The mask of an image of which these are the parts, of which at least one has a class.
+
+    read: the bytes of a path. Raises OSError, and UnreadableImage with the file that it is about.
+    """
+    background = rules.class_of_rest
+    ids: npt.NDArray[np.uint8] | None = None
+    info: FileInfo | None = None
+    for part, class_id in in_order(parts, rules):
+        try:
+            area, found = decode_part(read(part.path))
+        except UnreadableImage as error:
+            raise UnreadableImage(f"part {part.name} ({part.path}) {error}") from None
+        if ids is None or info is None:
+            ids, info = np.full(area.shape, background, np.uint8), found
+        if found.size != info.size or found.orientation != info.orientation:
+            raise UnreadableImage(
+                f"part {part.name} ({part.path}) has {found.size[0]}x{found.size[1]} pixels and "
+                f"the EXIF orientation {found.orientation}, others {info.size[0]}x{info.size[1]} "
+                f"and {info.orientation}. Save all parts of an image alike."
+            )
+        ids[area] = class_id
+    assert ids is not None and info is not None, "an image has at least one part"
+    return Mask(Image.fromarray(ids), values={}, uncovered={}, colors={}, info=info)
+
+
+def in_order(parts: Sequence[Part], rules: ClassRules) -> list[tuple[Part, int]]:
+    """The parts that have a class or are ignored, with their ids, in the order of drawing."""
+    known = [(part, rules.class_of_part(part.name)) for part in parts]
+    meant = [(part, class_id) for part, class_id in known if class_id is not None]
+    return sorted(meant, key=lambda pair: -1 if pair[1] == IGNORE_ID else pair[1])
+
+
+def decode_part(data: bytes) -> tuple[npt.NDArray[np.bool_], FileInfo]:
+    """(H, W) the pixels above 0 of the file of a part, as it is stored. Raises UnreadableImage."""
+    image = open_file(data)
+    info = FileInfo(image.size, image.mode, image.format or "unknown", orientation_of(image))
+    if mask_values.is_lossy(image, data):
+        return mask_values.blurred_values(image) > _HALF, info
+    if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
+        return np.asarray(image) > 0, info
+    # Of a palette, the colours: whether black is its first or its last index says nothing.
+    return mask_values.packed_colors(image, mask_values.num_bits(image, data)) > 0, info

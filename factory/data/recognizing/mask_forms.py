@@ -1,0 +1,293 @@
+"""The forms that names of masks have beside those of their images: what names alone tell of both.
+
+A form is a folder, and what stands around the part of an image's name that its mask has, too: its
+core.
+"""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from factory.data.files.listing import Listing
+from factory.data.recognizing.candidates import words_in
+
+_MAX_COMPARED, _MAX_TRIED, _MAX_ALIKE = 2000, 8, 50
+"""The most names that are compared, forms that are returned, and images of one core looked at."""
+_MIN_PARTS = 3
+"""The least number of names that masks of one image have, for them to be taken for its parts."""
+_MAX_OF_ONE = 4
+"""The most pictures of a folder that is that of one image and its masks."""
+_NUMBER = re.compile("[0-9]+")
+_FIRST_WORD, _LAST_WORD = re.compile("^[A-Za-z]+[^0-9A-Za-z]"), re.compile("[^0-9A-Za-z][A-Za-z]+$")
+_MIN_SHARE = 0.2
+"""The least share of names that have a first or a last word, for it to be tried."""
+
+_WORDS = {
+    *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
+    *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
+    *("ann", "anns", "anno", "annos", "trimap", "trimaps", "matte", "mattes", "instance"),
+    *("instances", "parsing", "semantic"),
+}
+_KINDS = {
+    *("semantic", "class", "classes", "label", "labels", "labelids", "trainids", "labeltrainids"),
+    *("instance", "instances", "instanceids", "object", "objects", "panoptic"),
+    *("color", "colors", "colormap", "colormaps", "rgb"),
+}
+"""Words for kinds of masks of one image, which are no parts of it."""
+
+
+class Form(NamedTuple):
+    """How masks are called."""
+
+    folder: str
+    before: str
+    placeholder: str
+    """The placeholder of the core; empty where the folder has one."""
+    behind: str
+    ending: str
+    images: str = ""
+    """The pattern of the images, where that follows from the masks."""
+
+    @property
+    def text(self) -> str:
+        """The pattern."""
+        name = f"{self.before}{self.placeholder}{self.behind}{self.ending}"
+        return f"{self.folder}/{name}" if self.folder else name
+
+    @property
+    def rank(self) -> int:
+        """Lower where its last folder, or what stands behind the core, says mask, of classes rather
+        than of objects."""
+        word = mask_word(self.folder.rpartition("/")[2]) or mask_word(self.behind)
+        return 2 if not word else int(word.startswith("instance"))
+
+    @property
+    def is_general(self) -> bool:
+        """True if it stands for several folders or endings."""
+        return self.ending == ".*" or "**" in self.folder
+
+
+class _Image(NamedTuple):
+    path: str
+    folder: str
+    """Its folder, below that of all images."""
+    file: str
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Images by what a mask may have of their names."""
+
+    paths: set[str] = field(default_factory=set)
+    by_core: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
+    by_file: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
+    by_folder: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
+    beside: dict[tuple[str, str], list[_Image]] = field(default_factory=lambda: defaultdict(list))
+    """Those of a core by the folder above theirs."""
+
+
+def decorations(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields what may stand before and behind the core of images' names, the least first: what all
+    of them have, then words that many have and that say no mask."""
+    stems = [PurePosixPath(name).stem for name in names]
+    before = common_start(stems).rstrip("0123456789")
+    behind = common_start([stem[::-1] for stem in stems])[::-1]
+    last = [found.start() for found in re.finditer("[^0-9A-Za-z]", behind)][-1:]
+    short = behind[last[0] :] if last else ""
+    yield from (of_all := dict.fromkeys([("", ""), ("", short), (before, ""), (before, short)]))
+    words: Counter[tuple[str, str]] = Counter()
+    for stem in stems:
+        words.update((found, "") for found in _FIRST_WORD.findall(stem))
+        words.update(("", found) for found in _LAST_WORD.findall(stem))
+    for pair, num in words.most_common():
+        if num >= _MIN_SHARE * len(stems) and not mask_word("".join(pair)) and pair not in of_all:
+            yield pair
+
+
+@lru_cache(maxsize=2**16)
+def mask_word(text: str) -> str:
+    """The first word of a name that says mask, in lower case; "" if none does."""
+    words = (word.lower() for word in words_in(text))
+    return next((w for w in words if w in _WORDS or w.endswith(("mask", "masks"))), "")
+
+
+def common_start(texts: Sequence[str]) -> str:
+    """The characters with which all texts begin."""
+    first, last = min(texts, default=""), max(texts, default="")
+    num = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:num]
+
+
+def folder_of(path: str) -> str:
+    """The folder that holds a file or a folder, empty for the root of a tree."""
+    return path.rpartition("/")[0]
+
+
+def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> list[Form]:
+    """The forms that most names have that hold an image's core, the most frequent first.
+
+    before, behind: what stands around the core in the images' names. paths: names of the tree.
+    """
+    known = _Images()
+    for name in images.read:
+        folder, _, file = name.rpartition("/")
+        stem = os.path.splitext(file)[0]
+        core = stem[len(before) : len(stem) - len(behind)]
+        if not core or f"{before}{core}{behind}" != stem:
+            continue
+        image = _Image(images.path(name), folder, file)
+        known.paths.add(image.path)
+        known.by_core[core].append(image)
+        known.by_file[file].append(image)
+        known.by_folder[folder_of(image.path)].append(image)
+        known.beside[folder_of(folder_of(image.path)), core].append(image)
+    votes: Counter[Form] = Counter()
+    for path in paths[:: max(1, len(paths) // _MAX_COMPARED)]:
+        votes.update(dict.fromkeys(_forms_of(path, known), 1))
+    often = sorted(votes, key=lambda form: (-votes[form], form.rank))[:_MAX_TRIED]
+    return [*_with_parts(votes), *often, *_general(votes)]
+
+
+def _with_parts(votes: Counter[Form]) -> list[Form]:
+    """The forms of masks of which an image has one for each part, if there are such: parts are the
+    ends of their names, or their folders, or their whole names in a folder of each image."""
+    groups: dict[Form, set[Form]] = defaultdict(set)
+    for form in votes:
+        parent, _, last = form.folder.rpartition("/")
+        if form.placeholder:
+            alike = _NUMBER.fullmatch(last) is not None
+            place = f"{parent}/*".lstrip("/") if alike else form.folder
+            groups[form._replace(folder=place, behind="{part}")].add(form)
+        else:
+            groups[form._replace(before="{part}")].add(form)
+        if last and "{" not in last and _NUMBER.fullmatch(last) is None:
+            place = f"{parent}/{{part}}".lstrip("/")
+            objects = form._replace(folder=place, behind="*" if form.placeholder else "")
+            groups[objects if form.placeholder else objects._replace(before="*")].add(form)
+    return [_of_parts(general, alike) for general, alike in groups.items() if _differ(alike)]
+
+
+def _differ(forms: set[Form]) -> bool:
+    """True if forms are so many that they may be parts, and are not called like kinds of masks."""
+    return len(forms) >= _MIN_PARTS and sum(map(_says_kind, forms)) < 2
+
+
+def _says_kind(form: Form) -> bool:
+    """True if what is behind the core, or the last folder, says a kind of mask."""
+    names = (form.behind, form.folder.rpartition("/")[2])
+    return any(name.strip("_-. ").lower() in _KINDS for name in names)
+
+
+def _of_parts(general: Form, forms: set[Form]) -> Form:
+    """The form of parts, with all that these forms have in common."""
+    behinds, befores = ({getattr(f, key) for f in forms} for key in ("behind", "before"))
+    folders = {form.folder for form in forms}
+    start = common_start(sorted(behinds))
+    if general.behind == "{part}":
+        inner = general.folder if len(folders) > 1 else min(folders)
+        return general._replace(folder=inner, behind=f"{start}{{part}}")
+    if general.behind == "*":
+        return general._replace(behind=start if len(behinds) == 1 else f"{start}*")
+    if general.before == "*" and len(befores) == 1:
+        return general._replace(before=min(befores))
+    return general
+
+
+def _general(votes: Counter[Form]) -> list[Form]:
+    """The forms that stand for several which differ in their endings or in their folders alone, the
+    most frequent first."""
+    groups = defaultdict(list)
+    for form in votes:
+        open_ending = form._replace(ending=".*")
+        for general in (open_ending, form._replace(folder="**"), open_ending._replace(folder="**")):
+            groups[general].append(form)
+    found: Counter[Form] = Counter()
+    for general, alike in groups.items():
+        if len(alike) > 1 and not general.images:
+            if general.folder == "**":
+                common = os.path.commonpath([form.folder for form in alike]).partition("{")[0]
+                general = general._replace(folder=f"{common.rstrip('/')}/**".lstrip("/"))
+            found[general] = sum(votes[form] for form in alike)
+    return [form for form, _ in found.most_common(_MAX_TRIED)]
+
+
+def _forms_of(path: str, known: _Images) -> Iterator[Form]:
+    """Yields the forms by which a file would be the mask of an image: of the longest cores."""
+    folder, _, file = path.rpartition("/")
+    stem, ending = os.path.splitext(file)
+    yield from _beside(path, folder, stem, ending, known)
+    is_image = path in known.paths
+    found = False
+    for length in range(len(stem), 0, -1):
+        for start in range(len(stem) - length + 1):
+            stop = start + length
+            before, text, behind = stem[:start], stem[start:stop], stem[stop:]
+            if _cuts_a_number(before, text) or _cuts_a_number(text, behind):
+                continue
+            if _cuts_a_word(before, text) and _cuts_a_word(text, behind):
+                continue
+            for images, placeholder in _readings(text, known):
+                for image in images[:_MAX_ALIKE]:
+                    if image.path != path:
+                        place = _with_dir(folder, image.folder)
+                        yield Form(place, before, placeholder, behind, ending)
+                        # Its own name in another folder does not say that it is a mask.
+                        found = found or not is_image or image.file != file
+        if found and not _NUMBER.fullmatch(stem):
+            return  # A number alone may be that of an object, and the folder be of the image.
+    parts = folder.split("/")
+    for i, part in enumerate(parts):
+        for images, placeholder in _readings(part, known):
+            if any(image.path != path for image in images):
+                place = "/".join([*parts[:i], placeholder, *parts[i + 1 :]])
+                yield Form(place, stem, "", "", ending)
+
+
+def _beside(path: str, folder: str, stem: str, ending: str, known: _Images) -> Iterator[Form]:
+    """Yields the forms of masks in folders of their own for each image: `1/rgb.png` beside
+    `1/gt.png`, or `1/rgb/7.png` beside `1/gt/7.png`."""
+    images = known.by_folder.get(folder, ())
+    for image in images if len(images) <= _MAX_OF_ONE else ():
+        if image.folder and image.path != path:
+            place = _with_dir(folder, image.folder)
+            yield Form(place, stem, "", "", ending, f"**/{image.file}")
+    above, _, last = folder.rpartition("/")
+    for image in known.beside.get((above, stem), ())[:_MAX_OF_ONE]:
+        outer, _, inner = image.folder.rpartition("/")
+        if outer and inner != last:
+            own = PurePosixPath(image.file).suffix
+            place = f"{_with_dir(above, outer)}/{last}"
+            yield Form(place, "", "{stem}", "", ending, f"**/{inner}/*{own}")
+
+
+def _cuts_a_number(one: str, other: str) -> bool:
+    return one[-1:].isdigit() and other[:1].isdigit()
+
+
+def _cuts_a_word(one: str, other: str) -> bool:
+    return one[-1:].isalpha() and other[:1].isalpha()
+
+
+def _readings(text: str, known: _Images) -> Iterator[tuple[Sequence[_Image], str]]:
+    """Yields the images that a text may stand for, each time with its placeholder."""
+    yield known.by_file.get(text, ()), "{file}"
+    yield known.by_core.get(text, ()), "{stem}"
+    if _NUMBER.fullmatch(text) and text.startswith("0") and 1 < len(text) < 10:
+        yield known.by_core.get(str(int(text)), ()), f"{{stem:0{len(text)}}}"
+
+
+def _with_dir(folder: str, inner: str) -> str:
+    """The folder of a mask, with {dir} instead of the folders that its image is in."""
+    parts, wanted = folder.split("/"), inner.split("/")
+    for i in range(len(parts) - len(wanted), -1, -1):
+        if inner and parts[i : i + len(wanted)] == wanted:
+            return "/".join([*parts[:i], "{dir}", *parts[i + len(wanted) :]])
+    behind = folder.removeprefix(inner)
+    if inner and behind != folder and "/" not in behind:
+        return f"{{dir}}{behind}"  # train_labels beside train
+    return folder

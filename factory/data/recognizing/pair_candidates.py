@@ -1,0 +1,282 @@
+"""Sections that read images and masks: in folders of usual names, or beside each other."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from factory.data.files.listing import Listing
+from factory.data.files.patterns import parse_images
+from factory.data.recognizing import mask_forms, mask_looks, pairing_hints
+from factory.data.recognizing.candidates import SPLITS, Candidate, Files
+from factory.data.recognizing.pairing_hints import Hint
+from factory.data.recognizing.split_folders import by_split, narrowed, translated
+from factory.data.recognizing.split_lists import listed_splits
+
+_IMAGES = (
+    *("images", "image", "imgs", "img", "jpegimages", "pngimages", "input", "inputs", "photos"),
+    *("photo", "rgb", "pictures", "x", "original", "originals", "raw", "imagesfolder", "imagestr"),
+)
+_MASKS = (
+    *("masks", "mask", "segmentationclass", "segmentationclasspng", "labels", "label", "gt"),
+    *("annotations", "annotation", "annot", "ann", "ann_dir", "groundtruth", "ground_truth"),
+    *("ground-truth", "segmentations", "segmentation", "seg", "segs", "segmaps", "labelmaps"),
+    *(
+        "label_images",
+        "targets",
+        "target",
+        "y",
+        "trimaps",
+        "mattes",
+        "masks_png",
+        "masks_machine",
+        "labelstr",
+    ),
+)
+"""Usual names of folders, in lower case, the likeliest ones first."""
+_MAX_TRIED = 6
+"""The most ways of pairing whose masks are looked into."""
+
+
+def found_in(files: Files) -> list[Candidate]:
+    """The sections that read images and masks of a tree; several where nothing tells which."""
+    found = list(_in_folders(files))
+    if len(found) == 1 and found[0].splits:
+        return found
+    if len(found) > 1:
+        if _repeat_a_split([candidate.keys["url"] for candidate in found]):
+            return found  # One of them alone is not all of its split.
+        of_splits = _by_split(files)
+        if of_splits and of_splits.splits:
+            return [of_splits]
+        are_parts = _are_numbered([candidate.keys["url"] for candidate in found])
+        return (list(_beside(files)) or found) if are_parts else found
+    found = found or list(_beside(files))
+    if len(found) == 1 and found[0].splits:
+        return found
+    of_splits = _by_split(files)
+    if of_splits is None or (found and not of_splits.splits and _is_whole(found[0])):
+        return found
+    return [of_splits]
+
+
+def _is_whole(candidate: Candidate) -> bool:
+    return "unpaired" not in candidate.keys
+
+
+def _repeat_a_split(urls: Sequence[str]) -> bool:
+    """True of several folders of one split, as those of each city are: a/train beside b/train."""
+    splits = [name for url in urls if (name := url.rpartition("/")[2].lower()) in SPLITS]
+    return len(set(splits)) < len(splits)
+
+
+def _are_numbered(urls: Sequence[str]) -> bool:
+    """True of folders that are called alike but for a number, or of more than two: parts of one
+    dataset."""
+    return len(urls) > 2 or len({re.sub("[0-9]+", "", url) for url in urls}) == 1
+
+
+def _by_split(files: Files) -> Candidate | None:
+    """Images and masks in folders of several splits, paired alike in each; of one alone where the
+    others have no masks, and None where none has."""
+    words = by_split(files.pictures)
+    if len(words) < 2:
+        return None
+    found: dict[str, dict[str, str]] = {}
+    for word in sorted(words, key=_place_of_split):
+        others = [translated(keys, other, word) for other, keys in found.items()][:1]
+        if keys := _first_that_pairs(files, words[word], others):
+            found[word] = keys
+    keys = {"kind": "pairs", "url": files.url}
+    if len(found) < 2:
+        return Candidate({**keys, **only}) if (only := next(iter(found.values()), None)) else None
+    splits = {_plain(word): own for word, own in found.items()}
+    return Candidate(keys, splits, needs_split=True)
+
+
+def _place_of_split(word: str) -> int:
+    """Lower for splits to learn from."""
+    plain = _plain(word)
+    return (*SPLITS, plain).index(plain)
+
+
+def _plain(word: str) -> str:
+    """A word without what is no letter."""
+    return re.sub("[^a-z]", "", word.lower())
+
+
+def _first_that_pairs(
+    files: Files, pictures: Sequence[str], known: Sequence[Mapping[str, str]]
+) -> dict[str, str] | None:
+    """The first keys that pair images of a split, and mean none of others; None if none do.
+
+    known: keys to try before those that the names suggest.
+    """
+    listing = Listing(files.tree, "", tuple(pictures))
+    likely = [hint for keys in known if (hint := _tried(files, pictures, keys))]
+    for hint in [*likely, *pairing_hints.find_all(listing, True, pictures)][:_MAX_TRIED]:
+        found = _tried(files, files.pictures, narrowed(hint.keys, hint.paired, hint.masks))
+        if found and {*found.paired} == {*hint.paired} and _are_masks(files, found):
+            return {**found.keys}
+    return None
+
+
+def _tried(files: Files, pictures: Sequence[str], keys: Mapping[str, str]) -> Hint | None:
+    """What keys pair of pictures; None if that is too little."""
+    below = parse_images(keys["images"]).below
+    start = f"{below}/" if below else ""
+    names = tuple(name[len(start) :] for name in pictures if name.startswith(start))
+    return pairing_hints.tried(Listing(files.tree, below, names), pictures, keys)
+
+
+def _in_folders(files: Files) -> Iterator[Candidate]:
+    """Folders of images and folders of masks, under usual names."""
+    places: dict[str, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
+    folders = sorted({name.rpartition("/")[0] for name in files.pictures} - {""})
+    for before, images, masks in _named_alike(folders):
+        places[before][images, masks] += [images]
+    splits = {before: before.rpartition("/")[2].lower() for before in places}
+    named = set(splits.values())
+    if 1 < len(places) == len(named) and named <= set(SPLITS):
+        yield from _of_split_folders(files, {b: next(iter(places[b])) for b in places}, splits)
+        return
+    for before, pairs in sorted(places.items()):
+        found = [_pairs(files, before, images, masks) for images, masks in pairs]
+        yield from [candidate for candidate in found if candidate]
+
+
+def _named_alike(folders: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yields (folder, images, masks): folders of usual names in a folder that both have."""
+    tops: dict[str, set[str]] = defaultdict(set)
+    for folder in folders:
+        parts = folder.split("/")
+        for i, part in enumerate(parts):
+            tops["/".join(parts[:i])].add(part)
+    for before, parts_of in sorted(tops.items()):
+        images = [part for part in sorted(parts_of) if part.lower() in _IMAGES]
+        masks = [part for part in sorted(parts_of) if part.lower() in _MASKS]
+        for image in images[:1]:
+            yield from ((before, image, mask) for mask in sorted(masks, key=_likelihood))
+
+
+def _likelihood(folder: str) -> int:
+    return _MASKS.index(folder.lower())
+
+
+def _of_split_folders(
+    files: Files, places: Mapping[str, tuple[str, str]], splits: Mapping[str, str]
+) -> Iterator[Candidate]:
+    """Folders of splits, each with images and masks: train/images, train/masks, test/images, ..."""
+    found = {
+        splits[before]: candidate.keys
+        for before, (images, masks) in places.items()
+        if (candidate := _pairs(files, before, images, masks))
+    }
+    if found:
+        keys = {"kind": "pairs", "url": files.url}
+        yield Candidate(keys, found, needs_split=True)
+
+
+def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | None:
+    """Images and masks in two folders of a folder; None if nothing pairs them."""
+    prefix = f"{before}/" if before else ""
+    inner = [name[len(prefix) :] for name in files.pictures if name.startswith(prefix)]
+    image_names = [name[len(images) + 1 :] for name in inner if name.startswith(f"{images}/")]
+    mask_stems = {
+        str(PurePosixPath(name[len(masks) + 1 :]).with_suffix(""))
+        for name in inner
+        if name.startswith(f"{masks}/")
+    }
+    keys: dict[str, Any] = {"kind": "pairs", "url": files.below(before)}
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in image_names]
+    num_paired = sum(stem in mask_stems for stem in stems)
+    if num_paired:
+        keys |= {} if (images, masks) == ("images", "masks") else {"images": images, "masks": masks}
+        if num_paired < max(len(stems), len(mask_stems)):
+            keys["unpaired"] = "skip"
+        splits = _inner_splits(images, masks, image_names)
+        return Candidate(keys, splits or listed_splits(files, before, image_names))
+    listing = Listing(files.tree, f"{prefix}{images}", tuple(image_names))
+    hints = pairing_hints.find_all(listing, True, _within(files, before, (images, masks)))
+    hint = next((hint for hint in hints if _may_be_parts(files, hint)), None)
+    if hint is None:
+        return None
+    keys = {**keys, "url": files.url, **hint.keys}
+    return Candidate(keys, listed_splits(files, before, image_names))
+
+
+def _within(files: Files, before: str, folders: Sequence[str]) -> list[str]:
+    """The pictures in folders of a folder."""
+    starts = tuple(f"{before}/{folder}/" if before else f"{folder}/" for folder in folders)
+    return [name for name in files.pictures if name.startswith(starts)]
+
+
+def _inner_splits(images: str, masks: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The splits that are folders of the folder of images, and of that of masks."""
+    tops = {name.partition("/")[0] for name in names}
+    if len(tops) < 2 or not {top.lower() for top in tops} <= set(SPLITS):
+        return {}
+    return {
+        top.lower(): {"images": f"{images}/{top}", "masks": f"{masks}/{top}"}
+        for top in sorted(tops)
+    }
+
+
+def _beside(files: Files) -> Iterator[Candidate]:
+    """Masks that a word in their names tells from the images beside them."""
+    if len(files.pictures) < 2:
+        return
+    listing = Listing(files.tree, "", tuple(files.pictures))
+    hints = pairing_hints.find_all(listing, True, files.pictures)[:_MAX_TRIED]
+    hint = next((hint for hint in hints if _are_masks(files, hint)), None)
+    if hint is None:
+        return
+    if not hint.is_whole:
+        inner = _tried(files, files.pictures, narrowed(hint.keys, hint.paired, hint.masks))
+        hint = inner if inner and inner.is_whole and {*inner.paired} == {*hint.paired} else hint
+    keys = {"kind": "pairs", "url": files.url, **hint.keys}
+    splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(hint)
+    yield Candidate(keys, splits)
+
+
+def _splits_of_patterns(hint: Hint) -> dict[str, dict[str, str]]:
+    """The splits that are the first folders of the images: train/a.png, train/a_mask.png."""
+    images, masks, meant = hint.keys["images"], hint.keys["masks"], hint.paired
+    tops = sorted({name.partition("/")[0] for name in meant if "/" in name})
+    if len(tops) < 2 or not {top.lower() for top in tops} <= set(SPLITS):
+        return {}
+    if not images.startswith("**/") or not masks.startswith("{dir}"):
+        return {}
+    inner = any(name.count("/") > 1 for name in meant)
+    if inner and not masks.startswith("{dir}/"):
+        return {}
+    return {
+        top.lower(): {"images": f"{top}/{images}", "masks": f"{top}/{masks}"}
+        if masks.startswith("{dir}/")
+        else {"images": f"{top}/{images[3:]}", "masks": masks.replace("{dir}", top, 1)}
+        for top in tops
+    }
+
+
+def _are_masks(files: Files, hint: Hint) -> bool:
+    """True if most of what is taken for masks looks like such, and not rather the images of other
+    pictures that are left out: then masks of one class were paired with those of another."""
+    if not _look_like_masks(files, sorted(hint.masks)) or not _may_be_parts(files, hint):
+        return False
+    if not _look_like_masks(files, hint.paired):
+        return True
+    rest = sorted({*files.pictures} - {*hint.paired, *hint.masks})
+    says_mask = any(map(mask_forms.mask_word, hint.keys["masks"].split("/")))
+    return mask_looks.share_of_masks(files.tree, rest) == 1 if rest else says_mask
+
+
+def _may_be_parts(files: Files, hint: Hint) -> bool:
+    """True of parts that hold two colours, and where masks have no parts: others are masks of
+    several kinds, one of which is meant."""
+    return "{part}" not in hint.keys["masks"] or mask_looks.are_binary(files.tree, hint.masks)
+
+
+def _look_like_masks(files: Files, names: Sequence[str]) -> bool:
+    """True if most of a few files have few colours."""
+    return mask_looks.share_of_masks(files.tree, names) > 0.5

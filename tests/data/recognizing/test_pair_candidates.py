@@ -1,0 +1,306 @@
+"""Claims about images and masks as published datasets and labelling tools lay them out."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from factory.data.files import trees
+from factory.data.items import ImageFile
+from factory.data.kinds import resolving
+from factory.data.recognizing import recognition
+from factory.data.recognizing.candidates import Candidate
+from factory.errors import Problems
+from tests.data.inputs import encoded
+from tests.data.recognizing.test_recognition import photograph
+
+NUM = 3
+"""Files of each name, which has its number for #."""
+
+
+class Shape(NamedTuple):
+    """A tree of files, and what is read of it."""
+
+    images: Sequence[str]
+    """Photographs."""
+    masks: Sequence[str]
+    """Pictures of few flat colours."""
+    read: dict[str, tuple[str, str]]
+    """Split, "" for all -> `images` and `masks` of the section that reads it."""
+
+
+def of_splits(*names: str, splits: Sequence[str] = ("train", "val")) -> list[str]:
+    """Each name with each split for %."""
+    return [name.replace("%", split) for name in names for split in splits]
+
+
+SHAPES = {
+    "FloodNet": Shape(
+        of_splits("%/%-org-img/62#.jpg"),
+        of_splits("%/%-label-img/62#_lab.png"),
+        {s: (f"{s}/{s}-org-img/*.jpg", f"{s}/{s}-label-img/{{stem}}_lab.png")
+         for s in ("train", "val")},
+    ),
+    "FloodNet beside its colours": Shape(
+        of_splits("FloodNet/%/%-org-img/62#.jpg"),
+        [*of_splits("FloodNet/%/%-label-img/62#_lab.png"),
+         *of_splits("Colors/ColorMasks-%Set/62#_lab.png", splits=("Train", "Val"))],
+        {s: (f"FloodNet/{s}/{s}-org-img/*.jpg", f"FloodNet/{s}/{s}-label-img/{{stem}}_lab.png")
+         for s in ("train", "val")},
+    ),
+    "UAVid": Shape(
+        [*of_splits("uavid_%/seq1/Images/00#.png", "uavid_%/seq12/Images/00#.png"),
+         "uavid_test/seq21/Images/00#.png"],
+        of_splits("uavid_%/seq1/Labels/00#.png", "uavid_%/seq12/Labels/00#.png"),
+        {s: (f"uavid_{s}/**/Images/*.png", f"uavid_{s}/{{dir}}/Labels/{{stem}}.png")
+         for s in ("train", "val")},
+    ),
+    "sequences of UAVid alone": Shape(
+        [f"seq{i}/Images/00#.png" for i in range(4)],
+        [f"seq{i}/Labels/00#.png" for i in range(4)],
+        {"": ("**/Images/*.png", "{dir}/Labels/{stem}.png")},
+    ),
+    "LoveDA": Shape(
+        [*of_splits("%/Urban/images_png/#.png", "%/Rural/images_png/1#.png",
+                    splits=("Train", "Val")), "Test/Urban/images_png/#.png"],
+        of_splits("%/Urban/masks_png/#.png", "%/Rural/masks_png/1#.png", splits=("Train", "Val")),
+        {s.lower(): (f"{s}/**/images_png/*.png", f"{s}/{{dir}}/masks_png/{{stem}}.png")
+         for s in ("Train", "Val")},
+    ),
+    "DeepGlobe": Shape(
+        ["train/11#_sat.jpg", "valid/21#_sat.jpg", "test/31#_sat.jpg"],
+        ["train/11#_mask.png"],
+        {"": ("train/*_sat.jpg", "train/{stem}_mask.png")},
+    ),
+    "DeepGlobe in one folder": Shape(
+        ["11#_sat.jpg"], ["11#_mask.png"], {"": ("*_sat.jpg", "{stem}_mask.png")}
+    ),
+    "Kvasir": Shape(
+        ["Kvasir-SEG/images/cju#.jpg"], ["Kvasir-SEG/masks/cju#.jpg"], {"": ("images", "masks")}
+    ),
+    "ISIC": Shape(
+        of_splits("ISIC2018_Task1-2_%_Input/ISIC_#.jpg", splits=("Training", "Validation")),
+        of_splits("ISIC2018_Task1_%_GroundTruth/ISIC_#_segmentation.png",
+                  splits=("Training", "Validation")),
+        {s.lower(): (f"ISIC2018_Task1-2_{s}_Input/*.jpg",
+                     f"ISIC2018_Task1_{s}_GroundTruth/{{stem}}_segmentation.png")
+         for s in ("Training", "Validation")},
+    ),
+    "Oxford-IIIT Pet": Shape(
+        ["images/pug_#.jpg"], ["annotations/trimaps/pug_#.png"],
+        {"": ("images/*.jpg", "annotations/trimaps/{stem}.png")},
+    ),
+    "LIP": Shape(
+        [*of_splits("TrainVal_images/%_images/77_#.jpg"),
+         "Testing_images/testing_images/77_#.jpg"],
+        of_splits("TrainVal_parsing_annotations/%_segmentations/77_#.png"),
+        {s: (f"TrainVal_images/{s}_images/*.jpg",
+             f"TrainVal_parsing_annotations/{s}_segmentations/{{stem}}.png")
+         for s in ("train", "val")},
+    ),
+    "iSAID": Shape(
+        [*of_splits("%/images/P00#.png"), "test/images/P1#.png"],
+        of_splits("%/Instance_masks/images/P00#_instance_id_RGB.png",
+                  "%/Semantic_masks/images/P00#_instance_color_RGB.png"),
+        {s: (f"{s}/images/*.png",
+             f"{s}/Semantic_masks/images/{{stem}}_instance_color_RGB.png")
+         for s in ("train", "val")},
+    ),
+    "Potsdam": Shape(
+        ["2_Ortho_RGB/top_potsdam_2_1#_RGB.tif"], ["5_Labels_all/top_potsdam_2_1#_label.tif"],
+        {"": ("**/*_RGB.tif", "5_Labels_all/{stem}_label.tif")},
+    ),
+    "Potsdam and all that lies beside": Shape(
+        ["1_DSM/dsm_potsdam_02_1#.tif", "2_Ortho_RGB/top_potsdam_2_1#_RGB.tif",
+         "3_Ortho_IRRG/top_potsdam_2_1#_IRRG.tif"],
+        ["5_Labels_all/top_potsdam_2_1#_label.tif"],
+        {"": ("2_Ortho_RGB/*_RGB.tif", "5_Labels_all/{stem}_label.tif")},
+    ),
+    "Mapillary": Shape(
+        of_splits("%/images/a#.jpg", splits=("training", "validation")),
+        of_splits("%/v2.0/instances/a#.png", "%/v2.0/labels/a#.png",
+                  splits=("training", "validation")),
+        {s: (f"{s}/images/*.jpg", f"{s}/v2.0/labels/{{stem}}.png")
+         for s in ("training", "validation")},
+    ),
+    "BDD100K": Shape(
+        of_splits("images/10k/%/b#-x.jpg"),
+        of_splits("labels/sem_seg/colormaps/%/b#-x.png", "labels/sem_seg/masks/%/b#-x.png"),
+        {s: (f"images/10k/{s}/*.jpg", f"labels/sem_seg/masks/{s}/{{stem}}.png")
+         for s in ("train", "val")},
+    ),
+    "Crack500": Shape(
+        of_splits("%crop/20_#.jpg"), of_splits("%crop/20_#.png"),
+        {s: (f"{s}crop/*.jpg", f"{s}crop/{{stem}}.png") for s in ("train", "val")},
+    ),
+    "DeepCrack": Shape(
+        of_splits("%_img/11-#.jpg"), of_splits("%_lab/11-#.png"),
+        {s: (f"{s}_img/*.jpg", f"{s}_lab/{{stem}}.png") for s in ("train", "val")},
+    ),
+    "Carvana": Shape(
+        ["train/ab_#.jpg", "test/zz_#.jpg"], ["train_masks/ab_#_mask.gif"],
+        {"": ("train/*.jpg", "train_masks/{stem}_mask.gif")},
+    ),
+    "SUIM": Shape(
+        of_splits("%/images/d_#.jpg", splits=("train_val", "TEST")),
+        of_splits("%/masks/d_#.bmp", splits=("train_val", "TEST")),
+        {"trainval": ("train_val/images/*.jpg", "train_val/masks/{stem}.bmp"),
+         "test": ("TEST/images/*.jpg", "TEST/masks/{stem}.bmp")},
+    ),
+    "Roboflow": Shape(
+        of_splits("%/a#_jpg.rf.0f.jpg", splits=("train", "valid", "test")),
+        of_splits("%/a#_jpg.rf.0f_mask.png", splits=("train", "valid", "test")),
+        {s: (f"{s}/**/*.jpg", f"{s}/{{dir}}/{{stem}}_mask.png")
+         for s in ("train", "valid", "test")},
+    ),
+    "a file for each object of each class": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/img_0#_{part}_{i}.png" for part in ("hair", "left_eye") for i in (1, 2)],
+        {"": ("images/*.jpg", "masks/{stem}_{part}.png")},
+    ),
+    "parts beside their image": Shape(
+        ["img_0#.jpg"], [f"img_0#_{part}.png" for part in ("hair", "left_eye", "nose", "mouth")],
+        {"": ("*.jpg", "{stem}_{part}.png")},
+    ),
+    "a folder for each class": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/{part}/img_0#.png" for part in ("hair", "left_eye", "nose")],
+        {"": ("images/*.jpg", "masks/{part}/{stem}.png")},
+    ),
+    "a folder for each class, with a file for each object": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/{part}/img_0#_{i}.png" for part in ("cell", "nucleus") for i in (1, 2, 3)],
+        {"": ("images/*.jpg", "masks/{part}/{stem}_*.png")},
+    ),
+    "a folder for each image, with a file for each class": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/img_0#/{part}.png" for part in ("hair", "left_eye", "nose")],
+        {"": ("images/*.jpg", "masks/{stem}/{part}.png")},
+    ),
+    "a folder for each image and class, with a file for each object": Shape(
+        ["images/img_0#.jpg"],
+        [f"masks/img_0#/{part}/{i}.png" for part in ("cell", "nucleus") for i in (1, 2)],
+        {"": ("images/*.jpg", "masks/{stem}/{part}/*.png")},
+    ),
+    "folders of cameras": Shape(
+        of_splits("%/cam1/rgb/00#.jpg", "%/cam2/rgb/00#.jpg"),
+        of_splits("%/cam1/semantic/00#.png", "%/cam2/semantic/00#.png"),
+        {s: (f"{s}/**/rgb/*.jpg", f"{s}/{{dir}}/semantic/{{stem}}.png") for s in ("train", "val")},
+    ),
+    "IDRiD": Shape(
+        [f"1. Images/{s}/IDRiD_0#.jpg" for s in ("a. Training Set", "b. Testing Set")],
+        [f"2. Truths/{s}/{part}/IDRiD_0#_{part[3:5]}.tif"
+         for s in ("a. Training Set", "b. Testing Set")
+         for part in ("1. Microaneurysms", "2. Haemorrhages", "3. Optic Disc")],
+        {split: (f"1. Images/{s}/*.jpg", f"2. Truths/{s}/{{part}}/{{stem}}_*.tif")
+         for split, s in (("training", "a. Training Set"), ("testing", "b. Testing Set"))},
+    ),
+    "KITTI": Shape(
+        ["training/image_2/00#_10.png", "testing/image_2/00#_10.png"],
+        [f"training/{kind}/00#_10.png" for kind in ("instance", "semantic", "semantic_rgb")],
+        {"": ("training/image_2/*.png", "training/semantic/{stem}.png")},
+    ),
+    "SUIM beside a file for each class": Shape(
+        of_splits("%/images/d_#_.jpg", splits=("train_val", "TEST")),
+        [*of_splits("%/masks/d_#_.bmp", splits=("train_val", "TEST")),
+         "TEST/masks/RO/d_#_.bmp", "TEST/masks/WR/d_#_.bmp"],
+        {s.replace("_", "").lower(): (f"{s}/images/*.jpg", f"{s}/masks/{{stem}}.bmp")
+         for s in ("train_val", "TEST")},
+    ),
+    "Mapillary of two versions": Shape(
+        of_splits("%/images/a#.jpg", splits=("training", "validation")),
+        of_splits("%/v1.2/labels/a#.png", "%/v2.0/instances/a#.png", "%/v2.0/labels/a#.png",
+                  "%/v2.0/panoptic/a#.png",
+                  splits=("training", "validation")),
+        {s: (f"{s}/images/*.jpg", f"{s}/v1.2/labels/{{stem}}.png")
+         for s in ("training", "validation")},
+    ),
+    "few masks among many images": Shape(
+        [f"{i}#.jpg" for i in range(9)], ["1#_mask.png"], {"": ("*.jpg", "{stem}_mask.png")}
+    ),
+}  # fmt: skip
+
+
+def put(root: Path, shape: Shape) -> None:
+    """Files of other pixels each."""
+    for forms, is_mask in ((shape.images, False), (shape.masks, True)):
+        for name in [form.replace("#", str(i)) for form in forms for i in range(NUM)]:
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flat = np.repeat(np.arange(16, dtype=np.uint8) // 9, 16).reshape(16, 16)
+            form = {".jpg": "JPEG", ".tif": "TIFF", ".gif": "GIF", ".bmp": "BMP", ".png": "PNG"}
+            picture = flat * np.uint8(255) if is_mask else photograph(len(list(root.rglob("*"))))
+            path.write_bytes(encoded(picture, form[path.suffix]))
+
+
+def only(root: Path) -> Candidate:
+    (found,) = recognition.candidates(trees.open_tree(str(root)), str(root))
+    return found
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_lies_there_is_read_by_the_splits_that_it_has(name: str, tmp_path: Path) -> None:
+    put(tmp_path, SHAPES[name])
+    found = only(tmp_path)
+    wanted = SHAPES[name].read
+    assert set(found.splits) == {split for split in wanted if split}
+    for split, keys in wanted.items():
+        section = found.of_split(split or None)
+        assert (section.get("images", "images"), section.get("masks", "masks")) == keys
+        problems = Problems()
+        any_part = {"classes": ["rest", {"name": "part", "parts": ["*"]}]}
+        more = any_part if "{part}" in keys[1] else {}
+        any_classes = resolving.section({**section, **more}, with_any_classes=not more)
+        items = any_classes.find(True, problems).items
+        assert not problems.found and len(items) >= NUM
+        for item in items:
+            assert isinstance(item, ImageFile) and item.mask_paths
+            number = re.findall("[0-9]+", item.path)[-1]
+            assert all(number in re.findall("[0-9]+", path) for path in item.mask_paths)
+
+
+def test_masks_of_several_kinds_are_no_parts(tmp_path: Path) -> None:
+    put(tmp_path, Shape(["images/#.jpg"], ["gt/#_labels.png", "gt/#_edges.png"], {}))
+    (tmp_path / "gt").mkdir(exist_ok=True)
+    for i in range(NUM):
+        grey = np.arange(256, dtype=np.uint8).reshape(16, 16) // 64
+        for kind in ("objects", "depth"):
+            (tmp_path / f"gt/{i}_{kind}.png").write_bytes(encoded(grey))
+    assert "{part}" not in only(tmp_path).keys["masks"]
+
+
+def test_an_image_with_no_word_for_mask_is_told_from_its_mask_by_what_they_show(
+    tmp_path: Path,
+) -> None:
+    shape = Shape(["a#.png"], ["a#.jpg"], {})
+    put(tmp_path, shape)
+    found = only(tmp_path)
+    assert (found.keys["images"], found.keys["masks"]) == ("*.png", "{stem}.jpg")
+
+
+def test_of_several_folders_of_one_split_none_is_left_out(tmp_path: Path) -> None:
+    for city in ("a", "b"):
+        for split in ("train", "val"):
+            place = f"{city}/{split}"
+            put(tmp_path, Shape([f"{place}/images/#.png"], [f"{place}/masks/#.png"], {}))
+    found = recognition.candidates(trees.open_tree(str(tmp_path)), str(tmp_path))
+    wanted = [f"{tmp_path}/{city}/{split}" for city in "ab" for split in ("train", "val")]
+    assert [candidate.keys["url"] for candidate in found] == wanted, "people are asked"
+
+
+def test_folders_of_another_word_are_no_splits(tmp_path: Path) -> None:
+    put(tmp_path, Shape(of_splits("%/images/#.jpg", splits=("trains", "valley")),
+                        of_splits("%/masks/#.png", splits=("trains", "valley")), {}))  # fmt: skip
+    urls = [
+        found.keys["url"]
+        for found in recognition.candidates(trees.open_tree(str(tmp_path)), str(tmp_path))
+    ]
+    assert urls == [str(tmp_path / "trains"), str(tmp_path / "valley")]
+
+
+def test_photographs_of_two_cameras_are_no_pairs(tmp_path: Path) -> None:
+    put(tmp_path, Shape(["train/left_#.jpg", "train/right_#.jpg", "val/left_#.jpg"], [], {}))
+    assert not only(tmp_path).has_masks

@@ -1,0 +1,139 @@
+"""Claims about masks whose values nobody has explained: what they are taken to mean."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from factory.data.classes.class_lookup import Value
+from factory.data.surveying.class_proposals import propose
+from factory.data.surveying.mask_sampling import MaskSample
+
+BACKGROUND, ABOVE_0 = "background", {"name": "class_1", "above": 0}
+
+
+def sample(*files: Sequence[Value], **more: Any) -> MaskSample:
+    """Masks of these values, of 100 pixels each."""
+    return MaskSample([dict.fromkeys(file, 100) for file in files], len(files), **more)
+
+
+@pytest.mark.parametrize(
+    ("files", "classes", "ignore"),
+    [
+        ([[0, 1], [0, 1]], [BACKGROUND, "class_1"], {}),
+        ([[0, 1, 2], [0, 2]], [BACKGROUND, "class_1", "class_2"], {}),
+        ([[0, 1, 255]], [BACKGROUND, "class_1"], {}),
+        ([[0, 255], [0, 255]], [BACKGROUND, ABOVE_0], {}),
+        ([[0, 255], [0, 1]], [BACKGROUND, ABOVE_0], {}),
+        (
+            [[0, 127, 254]],
+            [
+                {"name": BACKGROUND, "ids": [0]},
+                {"name": "class_1", "ids": [127]},
+                {"name": "class_2", "ids": [254]},
+            ],
+            {},
+        ),
+        (
+            [[1, 2, 3]],
+            [{"name": f"class_{i}", "ids": [i]} for i in (1, 2, 3)],
+            {},
+        ),
+        ([list(range(90))], [BACKGROUND, ABOVE_0], {}),
+        ([[0, 1, 700]], [BACKGROUND, ABOVE_0], {}),
+        ([range(9), range(4), range(7)], [BACKGROUND, ABOVE_0], {}),
+        ([range(4), range(4)], [BACKGROUND, "class_1", "class_2", "class_3"], {}),
+        ([[1, 700]], [{"name": "class_1", "ids": [1]}, {"name": "class_2", "ids": [700]}], {}),
+        (
+            [[(0, 0, 0), (200, 0, 0)], [(200, 0, 0), (224, 224, 192)]],
+            [
+                {"name": BACKGROUND, "colors": [[0, 0, 0]]},
+                {"name": "class_1", "colors": [[200, 0, 0]]},
+            ],
+            {"colors": [[224, 224, 192]]},
+        ),
+    ],
+)
+def test_values_are_taken_for_the_likeliest_classes(
+    files: list[list[Value]], classes: list[Any], ignore: dict[str, Any]
+) -> None:
+    found = propose(sample(*files))
+    assert found is not None
+    assert (list(found.classes), found.ignore) == (classes, ignore)
+
+
+def test_names_are_used_where_they_are_as_many_as_the_classes() -> None:
+    found = propose(sample([0, 255]), ["ground", "polyp"])
+    assert found is not None and found.classes == ("ground", {"name": "polyp", "above": 0})
+    assert found.doubt == ""
+
+
+def test_a_value_more_than_names_is_0_that_is_not_labelled() -> None:
+    found = propose(sample([0, 1, 2]), ["disc", "bar"])
+    assert found is not None and found.ignore == {"ids": [0]}
+    assert found.classes == ({"name": "disc", "ids": [1]}, {"name": "bar", "ids": [2]})
+    assert "0 is of no class" in found.doubt
+
+
+@pytest.mark.parametrize("files", [[range(9), range(9)], [[0, 3, 7, 9]], [[0, 1, 700]]])
+def test_many_values_of_two_classes_are_objects_of_the_second(files: list[Sequence[Value]]) -> None:
+    found = propose(sample(*files), ["ground", "cell"])
+    assert found is not None and found.classes == ("ground", {"name": "cell", "above": 0})
+    assert found.doubt == "whether all values but 0 are objects of one class"
+
+
+def test_names_of_another_number_are_not_dealt_out() -> None:
+    found = propose(sample([0, 1, 2]), ["a", "b", "c", "d"])
+    assert found is not None and found.classes == (BACKGROUND, "class_1", "class_2")
+    assert "4 names" in found.doubt
+
+
+def test_smoothed_edges_are_told_from_objects() -> None:
+    pixels: dict[Value, int] = {0: 5000, 255: 4000, **dict.fromkeys(range(10, 250, 5), 3)}
+    found = propose(MaskSample([pixels], 1))
+    assert found is not None
+    assert found.classes == (BACKGROUND, {"name": "class_1", "above": 127})
+    assert "smoothed" in found.doubt
+
+
+def test_blurred_masks_are_two_classes_at_the_half() -> None:
+    found = propose(sample([0, 3, 250, 255], is_blurred=True))
+    assert found is not None and found.classes == (BACKGROUND, {"name": "class_1", "above": 127})
+
+
+def blurred(*levels: int) -> MaskSample:
+    """Masks of these levels, as compression leaves them, and of few pixels of all others."""
+    around = {level + i: 1000 // (1 + i * i) for level in levels for i in range(-5, 6)}
+    smooth = dict.fromkeys(range(max(levels)), 2)
+    return MaskSample(
+        [{v: n for v, n in {**smooth, **around}.items() if v >= 0}], 1, is_blurred=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("levels", "steps"),
+    [((0, 254), [127]), ((0, 127, 254), [63, 190]), ((0, 85, 170, 250), [42, 127, 210])],
+)
+def test_blurred_masks_of_several_levels_are_as_many_classes(
+    levels: tuple[int, ...], steps: list[int]
+) -> None:
+    found = propose(blurred(*levels))
+    assert found is not None and [entry["above"] for entry in found.classes[1:]] == steps  # type: ignore[index]
+    assert ("each of the levels 0, 127, 254 a class" in found.doubt) == (levels == (0, 127, 254))
+
+
+def test_the_half_is_that_of_the_brightest_grey() -> None:
+    found = propose(sample([0, 90, 100], is_blurred=True))
+    assert found is not None and found.classes[1] == {"name": "class_1", "above": 50}
+
+
+def test_ids_that_compression_has_blurred_are_no_classes() -> None:
+    assert propose(blurred(0, 1, 2)) is None
+
+
+@pytest.mark.parametrize(
+    "files",
+    [[[0]], [[7]], [range(1, 90)], [[(0, 0, 0)]], [[(i, i, 0) for i in range(90)]]],
+)
+def test_what_has_no_two_classes_is_not_explained(files: list[list[Value]]) -> None:
+    assert propose(sample(*files)) is None

@@ -41,7 +41,7 @@ class Run:
     seconds: float
     processor_seconds: float
     memory: float
-    """MiB at most."""
+    """MiB at most, of the process that had most."""
     output: bytes
 
 
@@ -91,7 +91,8 @@ def compare(
             theirs.append(inspected(other, folder, kind))
     for what, unit in (("seconds", "s"), ("processor_seconds", "s"), ("memory", "MiB")):
         ours, others = ([getattr(run, what) for run in some] for some in (mine, theirs))
-        name = f"{num:,} images, {kind}: {what.replace('_', ' ')}"
+        words = {"memory": "memory of a process"}.get(what, what.replace("_", " "))
+        name = f"{num:,} images, {kind}: {words}"
         rows.append(Row(name, statistics.median(ours),
                         statistics.median(others) if others else None, unit,
                         "< 60 s" if what == "seconds" and num >= 30_000 else None))  # fmt: skip

@@ -15,6 +15,7 @@ from tests.sources import ROOT, trees
 # package (data.*) may, without a cycle.
 LAYERS = """
 errors faults threads
+processes
 storage.*
 storage
 classes differences yaml_reading

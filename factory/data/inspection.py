@@ -2,11 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from factory import storage
 from factory.classes import IGNORE_ID, Classes
@@ -17,7 +19,6 @@ from factory.data.items import Source
 from factory.data.loading import Labelled
 from factory.data.passes import Pair, Pass
 from factory.errors import Problems, UserError, counted, shown, some
-from factory.images import UInt8
 
 _BAR = 20
 """The length of a bar that stands for all pixels."""
@@ -68,12 +69,12 @@ def inspect(source: Source, size: int, labelled: bool, channels: int = 3) -> Ins
     prints: list[Fingerprint] = []
     samples: list[Pair] = []
     occurrences = _Occurrences()
-    for pair in reading.pairs():
-        prints.append(duplicates.fingerprint(pair.name, pair.image))
-        if pair.mask is not None:
-            occurrences.add(pair.mask)
-        if pair.name in shown_names:
-            samples.append(pair)
+    for seen in reading.seen(partial(_look, shown_names=shown_names)):
+        prints.append(seen.print)
+        if seen.counts is not None:
+            occurrences.add(seen.counts)
+        if seen.pair is not None:
+            samples.append(seen.pair)
     notes, problems = reading.outcome()
     infos = [*reading.infos.values()]
     names = reading.classes.names if labelled and reading.classes else ()
@@ -97,6 +98,23 @@ def inspect(source: Source, size: int, labelled: bool, channels: int = 3) -> Ins
     )
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What is kept of a good image."""
+
+    print: Fingerprint
+    counts: npt.NDArray[np.int64] | None
+    """(256,) the number of pixels of each class; None without masks."""
+    pair: Pair | None
+    """The image itself and its mask, if it is to be shown."""
+
+
+def _look(pair: Pair, shown_names: Set[str]) -> _Seen:
+    counts = None if pair.mask is None else np.bincount(pair.mask.ravel(), minlength=256)
+    print = duplicates.fingerprint(pair.name, pair.image)
+    return _Seen(print, counts, pair if pair.name in shown_names else None)
+
+
 class _Occurrences:
     """Counts pixels and images of each class."""
 
@@ -104,9 +122,8 @@ class _Occurrences:
         self.pixels = np.zeros(256, np.int64)
         self.images = np.zeros(256, np.int64)
 
-    def add(self, mask: UInt8) -> None:
-        """Counts a mask (S, S)."""
-        counts = np.bincount(mask.ravel(), minlength=256)
+    def add(self, counts: npt.NDArray[np.int64]) -> None:
+        """Adds the pixels of each class of a mask, (256,)."""
         self.pixels += counts
         self.images += counts > 0
 

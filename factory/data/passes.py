@@ -4,11 +4,11 @@ However many images there are, only a few of them are in memory at a time. Shape
 channels (3 for RGB, 1 for grey).
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from factory.data.pixels.reading import Fit
 from factory.data.surveying.mask_checks import check_masks
 from factory.errors import Problems, UnreadableImage, counted
 from factory.images import UInt8
-from factory.threads import NUM_THREADS, ahead
+from factory.processes import in_processes, num_processes
+from factory.threads import NUM_THREADS, in_threads
 
+T = TypeVar("T")
 _NUM_AHEAD = 8 * NUM_THREADS
 """Images that are decoded ahead of their use."""
 _ANY_IDS = ClassRules.of_positions(Classes.named([str(i) for i in range(MAX_CLASSES)]))
@@ -47,11 +49,9 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class _DecodedMask:
-    """A mask that fits its image."""
+class _MaskNotes:
+    """What is known of a mask that fits its image, beside its ids."""
 
-    ids: UInt8
-    """(S, S) class ids, 255 = ignore."""
     facts: MaskFacts
     lost: Losses
     is_turned_as_its_image: bool
@@ -61,21 +61,20 @@ class _DecodedMask:
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class _Read(Generic[T]):
     """An item that was read; what could not be read is None, and a problem."""
 
-    item: Item
-    image: UInt8 | None
-    """(S, S, C), 0..255."""
+    seen: T | None
+    """What was made of the pair."""
     is_enlarged: bool
     info: FileInfo | None
-    mask: _DecodedMask | None
+    mask: _MaskNotes | None
     """None also if masks were not asked for."""
     problems: tuple[str, ...]
 
 
 class Pass:
-    """One pass over a source. What it has found is complete when `pairs` has ended."""
+    """One pass over a source. What it has found is complete when `pairs` or `seen` has ended."""
 
     def __init__(self, source: Source, size: int, labelled: bool, channels: int = 3) -> None:
         problems = Problems()
@@ -97,22 +96,34 @@ class Pass:
 
     def pairs(self) -> Iterator[Pair]:
         """Yields what is good, in the order of the items. May be taken once."""
-        applied = (self._rules or _ANY_IDS) if self._labelled else None
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            size, channels = self._size, self._channels
-            decoded = partial(_decode, size=size, channels=channels, rules=applied)
-            for read in ahead(pool, decoded, self.items, _NUM_AHEAD):
-                self._problems.found.extend(read.problems)
-                if read.problems or read.image is None or read.info is None:
-                    continue
-                if read.mask and self._add(read.mask):
-                    continue  # a problem of the source, as it is the same in many masks
-                self.infos.setdefault(read.item.image_url, read.info)
-                self.num_enlarged += read.is_enlarged
-                mask = read.mask.ids if read.mask else None
-                yield Pair(read.item.name, read.image, mask)
+        return self._good(in_threads(self._reading(_as_it_is), self.items, _NUM_AHEAD))
 
-    def _add(self, mask: _DecodedMask) -> bool:
+    def seen(self, look: Callable[[Pair], T]) -> Iterator[T]:
+        """Yields what a look at each good pair gives, in the order of the items; the pairs
+        themselves do not leave the processes that read them. May be taken once."""
+        read = self._reading(look)
+        is_local = bool(self.items) and storage.is_local(self.items[0].image_url)
+        if is_local and (num := num_processes(len(self.items))):
+            return self._good(in_processes(read, self.items, num))
+        return self._good(in_threads(read, self.items, _NUM_AHEAD))
+
+    def _reading(self, look: Callable[[Pair], T]) -> "Callable[[Item], _Read[T]]":
+        rules = (self._rules or _ANY_IDS) if self._labelled else None
+        return partial(_read, size=self._size, channels=self._channels, rules=rules, look=look)
+
+    def _good(self, all_read: "Iterator[_Read[T]]") -> Iterator[T]:
+        """Yields what was made of the good pairs; the rest is added to what is told in the end."""
+        for item, read in zip(self.items, all_read, strict=True):
+            self._problems.found.extend(read.problems)
+            if read.problems or read.seen is None or read.info is None:
+                continue
+            if read.mask and self._add(read.mask):
+                continue  # a problem of the source, as it is the same in many masks
+            self.infos.setdefault(item.image_url, read.info)
+            self.num_enlarged += read.is_enlarged
+            yield read.seen
+
+    def _add(self, mask: _MaskNotes) -> bool:
         """Adds the facts of a mask; True if it holds values of no class."""
         self._facts.setdefault(mask.facts.url, mask.facts)
         if mask.is_turned_as_its_image:
@@ -170,10 +181,16 @@ def _scaled(num: int) -> list[str]:
     return [f"{have} than their shapes were drawn for, of the same proportions: shapes are scaled."]
 
 
-def _decode(item: Item, size: int, channels: int, rules: ClassRules | None) -> _Decoded:
-    """Reads an item, with its mask unless rules is None."""
+def _as_it_is(pair: Pair) -> Pair:
+    return pair
+
+
+def _read(
+    item: Item, size: int, channels: int, rules: ClassRules | None, look: Callable[[Pair], T]
+) -> _Read[T]:
+    """Reads an item, with its mask unless rules is None, and looks at it if it is good."""
     problems = Problems()
-    picture = image = mask = None
+    picture = image = mask = notes = seen = None
     is_enlarged = False
     with _adding(problems, item.image_url):
         picture = item.image(size)
@@ -183,9 +200,11 @@ def _decode(item: Item, size: int, channels: int, rules: ClassRules | None) -> _
     if rules is not None:
         assert item.mask_url is not None, "masks were asked for"
         with _adding(problems, item.mask_url):
-            mask = _decode_mask(item, item.mask(size, rules), picture, size)
+            mask, notes = _decode_mask(item, item.mask(size, rules), picture, size)
+    if image is not None and not problems.found:
+        seen = look(Pair(item.name, image, mask))
     info = picture.info if picture else None
-    return _Decoded(item, image, is_enlarged, info, mask, tuple(problems.found))
+    return _Read(seen, is_enlarged, info, notes, tuple(problems.found))
 
 
 def place_of(item: Item, picture: Picture, size: int) -> Placement:
@@ -237,17 +256,22 @@ def whole_mask(item: Item, mask: Mask, picture: Picture) -> WholeMask:
     return WholeMask(ids, facts, turned_as_image)
 
 
-def _decode_mask(item: Item, mask: Mask, picture: Picture | None, size: int) -> _DecodedMask | None:
-    """A mask beside its image; None if that could not be read. Raises UnreadableImage."""
+def _decode_mask(
+    item: Item, mask: Mask, picture: Picture | None, size: int
+) -> tuple[UInt8 | None, _MaskNotes | None]:
+    """The ids (S, S) of a mask beside its image; None if that could not be read.
+
+    Raises UnreadableImage.
+    """
     if picture is None:
-        return None
+        return None, None
     whole = whole_mask(item, mask, picture)
     place = place_of(item, picture, size)
     scaled = geometry.scaled_ids(whole.ids, place)
     used = whole.ids[place.source.slices]
     lost = losses.measure(used if item.tile else whole.ids, used, scaled)
-    square = geometry.square_ids(scaled.ids, size, place)
-    return _DecodedMask(square, whole.facts, lost, whole.is_turned_as_its_image, mask.is_scaled)
+    notes = _MaskNotes(whole.facts, lost, whole.is_turned_as_its_image, mask.is_scaled)
+    return geometry.square_ids(scaled.ids, size, place), notes
 
 
 @contextmanager

@@ -1,15 +1,20 @@
 """Claims about factory.data.inspection: what is said of a source, and what must not overlap."""
 
+import importlib
 import io
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from PIL import Image, ImageCms
 
 from factory.classes import Classes
-from factory.data import inspection
+from factory.config import load_config
+from factory.data import inspection, passes
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.toy import ToySource
@@ -17,6 +22,7 @@ from factory.data.loading import Labelled
 from factory.errors import UserError
 from factory.images import UInt8
 from factory.png import encode_png
+from tests.sources import ROOT
 
 CLASSES = Classes.named(["background", "thing", "rare"])
 
@@ -241,3 +247,44 @@ def test_the_range_of_deep_values_is_told_and_what_became_of_it(tmp_path: Path) 
     for i in range(2):
         (tmp_path / f"{i}.png").unlink()
     assert "1 image of mode F holds values of 0..0.9: multiplied by 255" in told()
+
+
+KINDS = ["folder", "pairs", "zip", "parquet", "webdataset", "coco", "yolo", "labelme"]
+
+
+@pytest.fixture(scope="module")
+def in_all_forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A hundred images in each form, one of those that are files damaged."""
+    folder = tmp_path_factory.mktemp("forms")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        annotated_images = importlib.import_module("annotated_images")
+        assert annotated_images.KINDS == KINDS
+        annotated_images.make(folder, 100, 1)
+        damaged = sorted((folder / "pairs/images").iterdir())[70]
+        damaged.write_bytes(damaged.read_bytes()[:1000])
+        (folder / "sections.json").write_text(
+            json.dumps({kind: annotated_images.source(folder, kind) for kind in KINDS})
+        )
+    yield folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_find_in_a_source_what_threads_find(
+    kind: str, in_all_forms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = json.loads((in_all_forms / "sections.json").read_text())[kind]
+    name = "unlabelled" if kind == "folder" else "labelled"
+    source = getattr(load_config(None, [(f"data.{name}", yaml.safe_load(section))]).data, name)
+    by_number = {}
+    for num in (0, 2):
+        monkeypatch.setattr(passes, "num_processes", lambda num_items, num=num: num)
+        by_number[num] = inspection.inspect(source, 16, labelled=name == "labelled")
+    of_threads, of_processes = (by_number[num] for num in (0, 2))
+    assert inspection.lines(of_threads) == inspection.lines(of_processes)
+    for one, other in zip(of_threads.prints, of_processes.prints, strict=True):
+        assert one.name == other.name and one.pixels == other.pixels
+    for shown, again in zip(of_threads.samples, of_processes.samples, strict=True):
+        assert np.array_equal(shown.image, again.image)
+    assert bool(of_threads.problems) == (kind not in ("zip", "parquet", "webdataset"))

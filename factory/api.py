@@ -63,9 +63,10 @@ def load_segmenter(url: Location = TOY, ddpm: Model | None = None) -> Segmenter:
 
     Raises UserError.
     """
+    place = path_of(url, "url")
     ddpm = load_ddpm() if ddpm is None else ddpm
     check_type("ddpm", ddpm, Model)
-    folder = TOY if url == TOY else storage.normalize(path_of(url, "url"))
+    folder = TOY if place == TOY else storage.normalize(place)
     ensemble, _ = commands.load_ensemble_of(folder, ddpm)
     return Segmenter(ddpm, ensemble, folder)
 
@@ -185,7 +186,7 @@ def show(
     for name, number in (("num", num), ("scale", scale)):
         if number is None:
             continue
-        if not isinstance(number, Integral):
+        if not isinstance(number, Integral) or isinstance(number, bool):
             raise UserError(f"{name}: must be a whole number, got {number!r}.")
         if number < 1:
             raise UserError(f"{name}: must be at least 1, got {number}.")

@@ -7,6 +7,7 @@ Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete but res
 import argparse
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NoReturn
@@ -68,6 +69,8 @@ def _run(command: str, args: argparse.Namespace) -> int:
         print(f"error: {_NOT_ON_WINDOWS}", file=sys.stderr)
         return 2
     print_lines()
+    # Pillow's, of an image that is refused by its name and size in any case.
+    warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")
     signalled = end_in_order()
     try:
         return _exit_code(COMMANDS[command], args)

@@ -376,6 +376,17 @@ def test_values_of_another_type_are_refused_by_the_name_of_the_argument(
             any_pair, segmenter.classes, num=untyped(2.5)
         ),
         "kepp: is no option. Did you mean keep?": lambda: factory.open_dataset(tmp_path, kepp=1),
+        "scale: must be a whole number, got True": lambda: factory.show(
+            any_pair, segmenter.classes, scale=True
+        ),
+        "url: must be of type str or PathLike, got ndarray": lambda: factory.load_segmenter(
+            untyped(images), ddpm
+        ),
+        "url: must be of type str or PathLike, got int": lambda: factory.ShardDataset(untyped(1)),
+        "url: must be of type str or PathLike, got list": lambda: factory.ShardIndex(untyped([])),
+        "url: must be of type str or PathLike, got bool": lambda: factory.read_dataset(
+            untyped(True)
+        ),
         "images: are none": lambda: segmenter.segment([]),
         "factory.read_labelled: foo: unknown key": lambda: factory.read_labelled(
             tmp_path, classes, 16, foo=1

@@ -25,6 +25,7 @@ from factory.data.toy import drawing
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.diffusion.families.unet2d import UNet
 from tests.failing_storage import fail_calls
+from tests.test_images import png_header
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -661,3 +662,14 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         main(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out == f"factory {factory.__version__}\n"
+
+
+def test_an_image_of_too_many_pixels_is_named_without_a_warning_of_the_library(
+    capsys, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "large.png").write_bytes(png_header(9500, 9500))
+    source = "data.unlabelled={kind: folder, url: images}"
+    assert main(["inspect", "--set", "preset=toy", "--set", source]) == 2
+    assert "9500x9500 pixels, more than 64000000" in capsys.readouterr().out

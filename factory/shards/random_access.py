@@ -68,7 +68,7 @@ class ShardIndex(Dataset[dict[str, Any]]):
     ) -> None:
         """Raises UserError if there is no dataset, or, without partial, an unfinished one; if none
         of its shards is done; and for columns and splits that there are not."""
-        self.url = url = storage.normalize(os.fspath(url))
+        self.url = url = storage.normalize(url)
         self.plan = read_plan(url)
         self.images = images
         check_has_images(url, self.plan, images)

@@ -92,7 +92,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         _check_whole("seed", seed, 0)
         _check_whole("shuffle_buffer", shuffle_buffer, 1)
         # An absolute path, because a DataLoader's workers may run in another folder.
-        self.url = url = storage.normalize(os.fspath(url))
+        self.url = url = storage.normalize(url)
         self.rank, self.world_size = _ranks(rank, world_size)
         self.plan = read_plan(url)
         self.images = images
@@ -215,7 +215,7 @@ def read_dataset(
     `ShardDataset`. Raises UserError if there is no finished dataset, or the filter keeps nothing.
     """
     # An absolute path, because Ray's workers may run in another folder.
-    url = storage.normalize(os.fspath(url))
+    url = storage.normalize(url)
     plan = read_plan(url)
     check_has_images(url, plan)
     receipts = receipts_to_read(url, plan, partial=False, split=split)

@@ -13,15 +13,21 @@ _EXAMPLES = {
     "hf": "hf://owner/name, or hf://datasets/owner/name",
 }
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_MAX_NAME, _MAX_PATH = 255, 4095
+"""The bytes that Linux takes at most."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-def normalize(url: str) -> str:
+def normalize(url: str | os.PathLike[str]) -> str:
     """An absolute path, or a URL of one of PROTOCOLS, without a trailing slash.
 
-    Raises UserError for other protocols, chained URLs, secrets in the URL, control characters, and
-    URLs with `..`; its message repeats no secret.
+    Raises UserError for other protocols, chained URLs, secrets in the URL, control characters,
+    names that no disk takes, URLs with `..`, and values that are neither text nor a Path; its
+    message repeats no secret.
     """
+    if not isinstance(url, str | os.PathLike):
+        raise UserError(f"url: must be of type str or PathLike, got {type(url).__name__}.")
+    url = os.fspath(url)
     if not url.strip():
         raise UserError("an empty path: name a folder or a URL such as s3://bucket/prefix.")
     protocol, separator, rest = url.partition("://")
@@ -62,7 +68,17 @@ def _path_problem(path: str) -> str | None:
         return f"is neither a path nor a URL. {example}Write a path that has a colon as ./NAME."
     if os.path.expanduser(path).startswith("~"):
         return "there is no such home folder. Write a path that begins with ~ as ./NAME."
-    return None
+    return _length_problem(path)
+
+
+def _length_problem(path: str) -> str | None:
+    encoded = os.fsencode(path)
+    if len(encoded) <= _MAX_PATH and max(map(len, encoded.split(b"/"))) <= _MAX_NAME:
+        return None
+    return (
+        f"no disk takes a name of more than {_MAX_NAME} bytes, or a path of more than "
+        f"{_MAX_PATH:,}. Choose a shorter one."
+    )
 
 
 def _url_problem(protocol: str, rest: str) -> str | None:
@@ -87,6 +103,8 @@ def _url_problem(protocol: str, rest: str) -> str | None:
         return "chained places (`::`) and `..` are not followed. Name the place itself."
     if protocol == "file" and not rest.startswith("/"):
         return "a file's URL names no machine: it starts with three slashes, file:///folder."
+    if protocol == "file":
+        return _length_problem(rest)
     if not authority and protocol not in ("file", "memory"):
         return f"names no bucket. Write {_EXAMPLES[protocol]}."
     if protocol == "hf" and len(rest.strip("/").split("/")) < (3 if authority == "datasets" else 2):

@@ -47,3 +47,18 @@ def test_the_last_part_is_the_name() -> None:
 def test_a_web_server_is_refused_for_its_protocol_and_not_for_its_port() -> None:
     with pytest.raises(UserError, match=r"protocol 'http' is not one of file, s3, .* Give a path"):
         storage.normalize("http://127.0.0.1:8000/images")
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "é" * 128, "/".join(["a" * 250] * 17)])
+def test_a_name_that_no_disk_takes_is_refused_before_anything_is_asked_for(name: str) -> None:
+    for url in (f"/{name}", f"file:///{name}"):
+        with pytest.raises(UserError, match=r"more than 255 bytes, or a path of more than 4,095"):
+            storage.normalize(url)
+    assert storage.normalize(f"s3://bucket/{name}").endswith(name)
+
+
+def test_what_is_neither_text_nor_a_path_is_no_place(tmp_path: Path) -> None:
+    assert storage.normalize(tmp_path / "x") == str(tmp_path / "x")
+    for value in (None, 1, b"x"):
+        with pytest.raises(UserError, match="url: must be of type str or PathLike, got "):
+            storage.normalize(value)  # type: ignore[arg-type]

@@ -95,7 +95,7 @@ def decode_image(data: bytes, way: Reading = DEFAULT_READING) -> Picture:
         raise UnreadableImage(f"{error} Or set frames: first, to use the first alone.") from None
     info, image, values = stored.info, stored.image, stored.values
     if values is None and way.intensity is not None:
-        values = np.asarray(_rgb(image))
+        values = np.asarray(to_rgb(image))
     if values is not None:
         mapped = to_8_bit(values, way.intensity)
         alpha = image.getchannel("A") if image is not None and image.mode == "RGBA" else None
@@ -104,7 +104,7 @@ def decode_image(data: bytes, way: Reading = DEFAULT_READING) -> Picture:
             image.putalpha(alpha)
         top = int(mapped.pixels.max()) if values.dtype.itemsize > 1 else 255
         info = replace(info, brightest=top, stored=mapped.stored, window=mapped.window)
-    image = turned(_rgb(image, on_white=True), info.orientation)
+    image = turned(to_rgb(image, on_white=True), info.orientation)
     return Picture(image, info, data)
 
 
@@ -292,7 +292,7 @@ def _has_profile(image: Image.Image) -> bool:
     return image.mode in ("RGB", "RGBA") and bool(profile) and not known
 
 
-def _rgb(image: Image.Image | None, on_white: bool = False) -> Image.Image:
+def to_rgb(image: Image.Image | None, on_white: bool = False) -> Image.Image:
     """The image in RGB, without its transparency or on white. Raises UnreadableImage."""
     assert image is not None, "there are values where there is no image"
     if on_white and image.has_transparency_data:

@@ -42,7 +42,7 @@ def _counts(image: Image.Image) -> tuple[Int64, bool]:
         return np.array(image.histogram()), True
     if few := image.getcolors(MAX_COLORS):
         return np.array([count for count, _ in few]), True
-    return np.array(image.convert("L").histogram()), False
+    return np.array(decoding.to_rgb(image).convert("L").histogram()), False
 
 
 def _is_flat(image: Image.Image) -> bool:
@@ -71,7 +71,7 @@ def _num_colors(tree: Tree, name: str) -> int:
     except (OSError, UnreadableImage):
         return 0  # which its reader tells
     if image.format == "JPEG":
-        return len(np.unique(np.asarray(image.convert("L")) // 128))
+        return len(np.unique(np.asarray(decoding.to_rgb(image).convert("L")) // 128))
     return len(np.unique(np.asarray(image)))
 
 

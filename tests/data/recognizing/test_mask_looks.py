@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from factory.data.recognizing.mask_looks import looks_like_mask
 from tests.data.inputs import encoded
@@ -31,3 +31,11 @@ def test_a_dark_or_pale_photograph_is_no_mask(mode: str) -> None:
 def test_classes_in_flat_areas_are_a_mask_however_many_there_are() -> None:
     classes = np.repeat(np.arange(40, dtype=np.uint8), 40 * 8).reshape(40, 320)
     assert looks_like_mask(encoded(Image.fromarray(classes), "PNG"))
+
+
+def test_a_photograph_in_the_colours_of_lab_is_no_mask() -> None:
+    profiles = (ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"))
+    to_lab = ImageCms.buildTransform(*profiles, "RGB", "LAB")
+    lab = ImageCms.applyTransform(photo(3), to_lab)
+    assert lab is not None and lab.mode == "LAB"
+    assert not looks_like_mask(encoded(lab, "TIFF"))

@@ -1,6 +1,5 @@
 """The export of a finished dataset: pair by pair, never the whole in memory."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -77,11 +76,7 @@ def _images_of(url: str, manifest: Manifest) -> RowImages | None:
 
 def _check_places(url: str, to: str, out: str) -> None:
     """Raises UserError if the export would lie in its dataset, or in a store that is not for it."""
-    # A link may lead there, too.
-    inner, outer = (
-        os.path.realpath(each) if storage.is_local(each) else each for each in (out, url)
-    )
-    if f"{inner}/".startswith(f"{outer}/"):
+    if storage.lies_in(out, url):
         raise UserError(f"{out}: lies in the dataset that is exported. Choose another --out.")
     if to == "hub" and not out.startswith("hf://datasets/"):
         raise UserError(

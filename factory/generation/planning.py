@@ -30,14 +30,18 @@ class Planned:
     listing: SourceListing | None = None
     """The images that are labelled; None if the plan has no such listing."""
 
-    def keep(self, url: str) -> None:
-        """Writes what belongs to the plan into the dataset that was begun at url."""
+    def keep(self, url: str, replace: bool = False) -> None:
+        """Writes what belongs to the plan into the dataset that was begun at url; replace: as for
+        `keep_listing`."""
         if self.listing is not None:
-            keep_listing(url, self.listing)
+            keep_listing(url, self.listing, replace)
 
 
-def planned(config: Config, stage: Stage, models: Models) -> Planned:
-    """The plan of a stage's dataset. Raises UserError for all that would stop it."""
+def planned(config: Config, stage: Stage, models: Models, anew: bool = False) -> Planned:
+    """The plan of a stage's dataset. Raises UserError for all that would stop it.
+
+    anew: all images are read, whatever a listing that the dataset has says of them.
+    """
     if stage == "generate":
         return Planned(make_plan(config, models))
     if (url := dataset_to_relabel(config)) is not None:
@@ -46,7 +50,8 @@ def planned(config: Config, stage: Stage, models: Models) -> Planned:
     existing = _existing_plan(config.label.url)
     known, was_scored = None, None
     if existing is not None:
-        known = find_listing(config.label.url, existing.recipe["source_sha256"])
+        digest = existing.recipe["source_sha256"]
+        known = None if anew else find_listing(config.label.url, digest)
         was_scored = existing.is_scored
     found = list_source(config, models, known, was_scored)
     is_scored = found.listing.truth_sha256s is not None

@@ -13,7 +13,7 @@ from factory.generation.recipe import RECIPE_VERSION, load_models
 from factory.progress import tell
 from factory.shards import tar_metadata
 from factory.shards.conflicts import made_by_another
-from factory.shards.layout import CONFIG, receipt_name
+from factory.shards.layout import CONFIG, SOURCE, receipt_name
 from factory.shards.ledger import Ledger
 from factory.shards.manifest import Manifest, known_files, sha256
 from factory.shards.plan import Plan
@@ -47,10 +47,11 @@ def repair(
         return _without_models(url, level)
     stage: Stage = "label" if read_plan(url).command == "label" else "generate"
     config = _config(url, stage, config_file, overrides)
-    wanted = planned(config, stage, load_models(config))
+    lists_anew = SOURCE in names
+    wanted = planned(config, stage, load_models(config), lists_anew)
     ledger = Ledger.resolve(url, wanted.plan)
     ledger.start(dump_config(config), environment())
-    wanted.keep(url)
+    wanted.keep(url, replace=lists_anew)
     shards = _shards_to_make(ledger.plan, before, names - tables)
     found = counted(len(names), "file is not as it was", "files are not as they were")
     tell(f"repair | {found}, {counted(len(shards), 'shard')} to make again")

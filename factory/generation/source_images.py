@@ -244,17 +244,15 @@ class SourceImages:
         file, size = self.files[number], self.image_size
         try:
             pictures = [item.image(size) for item in items]
-            self._check(number, pictures[0].data or items[0].content())
+            if not self._is_known(number, pictures[0].data or items[0].content()):
+                raise _changed(file.image_url)
             places = [
                 place_of(item, picture, size) for item, picture in zip(items, pictures, strict=True)
             ]
         except FileNotFoundError:
             raise _gone(file.image_url) from None
         except UnreadableImage as error:
-            data = items[0].content()
-            self._check(number, data)
-            advice = _WITHOUT_IT if _is_known_to_be_bad(data, items[0]) else _OTHER_PLACE
-            raise UnreadableImage(f"{file.image_url}: {error} {advice}") from None
+            raise self._told(number, items[0], error) from None
         ids = self._ids(number, items, pictures[0])
         image = pictures[0].with_channels(self.channels)
         squares = [geometry.square_pixels(image, size, place) for place in places]
@@ -265,9 +263,26 @@ class SourceImages:
             ids = geometry.square_ids(geometry.scaled_ids(ids, place).ids, size, place)
         return SourceImage(items[0].name, squares, places, truth=ids)
 
-    def _check(self, number: int, data: bytes) -> None:
-        if sha256_of(data) != self.listing.sha256s[number]:
-            raise _changed(self.files[number].image_url)
+    def _told(
+        self, number: int, item: Item, error: UnreadableImage
+    ) -> ChangedSource | UnreadableImage:
+        """The error of an image that cannot be decoded: that it changed, if it did. Raises
+        OSError."""
+        url = self.files[number].image_url
+        try:
+            data = item.content()
+        except FileNotFoundError:
+            return _gone(url)
+        except UnreadableImage:
+            return _changed(url)  # Its bytes were read when the dataset was begun.
+        if not self._is_known(number, data):
+            return _changed(url)
+        advice = _WITHOUT_IT if _is_known_to_be_bad(data, item) else _OTHER_PLACE
+        return UnreadableImage(f"{url}: {error} {advice}")
+
+    def _is_known(self, number: int, data: bytes) -> bool:
+        """True if these are the bytes that the image had when the dataset was begun."""
+        return sha256_of(data) == self.listing.sha256s[number]
 
     def _ids(self, number: int, items: Sequence[Item], picture: Picture) -> UInt8 | None:
         """(H, W): the mask of an image whose items were just read; None where it is not compared.

@@ -84,13 +84,16 @@ def find_listing(url: str, digest: str) -> SourceListing | None:
     return found if found.digest == digest else None
 
 
-def keep_listing(url: str, listing: SourceListing) -> None:
-    """Writes the listing into the dataset at url, unless one of its digest is there."""
+def keep_listing(url: str, listing: SourceListing, replace: bool = False) -> None:
+    """Writes the listing into the dataset at url, unless one of its digest is there.
+
+    replace: in place of that one, too, as a digest says nothing of the places of the images.
+    """
     folder = storage.Folder(url)
     with suppress(FileExistsError):
         folder.write_new(SOURCE, listing.to_bytes())
         return
-    if find_listing(url, listing.digest) is None:
+    if replace or find_listing(url, listing.digest) is None:
         folder.write(SOURCE, listing.to_bytes())
 
 

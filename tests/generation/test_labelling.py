@@ -1,10 +1,12 @@
 """Claims about datasets of labels: masks for images of one's own."""
 
 import json
+import os
 import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from factory.cli import main
 from factory.config import Config, dump_config, parse_config
 from factory.data.loading import read_images
 from factory.errors import GenerationFailed, UserError
-from factory.generation import label_listing
+from factory.generation import label_listing, source_images
 from factory.generation.command import check, generate, label
 from factory.generation.recipe import load_models
 from factory.generation.repair import repair
@@ -28,9 +30,9 @@ from factory.png import encode_png
 from factory.report import write_report
 from factory.shards.packing import merged_rows
 from factory.shards.reader import ShardDataset
-from factory.shards.reading import read_manifest, read_shard
+from factory.shards.reading import read_manifest, read_plan, read_shard
 from factory.shards.schema import Sample
-from factory.shards.source_listing import SourceListing
+from factory.shards.source_listing import SourceListing, read_listing
 from factory.shards.status import status
 from factory.shards.verification import Level, verify
 from tests.folders import contents
@@ -544,6 +546,26 @@ def test_an_image_that_changes_after_the_start_fails_its_shard_alone_and_is_name
     ]
 
 
+@pytest.mark.parametrize("becomes", ["a folder", "a pipe", "gone"])
+def test_an_image_that_is_no_file_any_more_when_its_turn_comes_is_named(
+    label_config: LabelConfig, photos: Path, monkeypatch: pytest.MonkeyPatch, becomes: str
+) -> None:
+    config, image = label_config(), photos / "p4.png"
+
+    def changing(*_: object) -> None:
+        image.unlink()
+        if becomes == "a folder":
+            image.mkdir()
+        elif becomes == "a pipe":
+            os.mkfifo(image)
+
+    # The worker has listed the images then, and none is read.
+    monkeypatch.setattr(source_images, "check_names", changing)
+    words = "is gone" if becomes == "gone" else "has changed since the dataset was begun"
+    with pytest.raises(GenerationFailed, match=rf"{image}: {words}\. Put back what was there"):
+        label(config)
+
+
 def test_another_plan_at_the_same_place_is_refused_with_the_difference(
     label_config: LabelConfig, tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
@@ -585,7 +607,7 @@ def test_a_shard_that_was_altered_is_made_again_byte_for_byte(label_config: Labe
     assert contents(Path(url)) == before
 
 
-@pytest.mark.parametrize("damage", ["lost", "altered"])
+@pytest.mark.parametrize("damage", ["lost", "altered", "of another place"])
 def test_the_listing_of_the_images_is_checked_and_made_again(
     label_config: LabelConfig, damage: str
 ) -> None:
@@ -593,7 +615,14 @@ def test_the_listing_of_the_images_is_checked_and_made_again(
     label(config)
     url, before = config.label.url, contents(Path(config.label.url))
     file = Path(url) / LISTING
-    file.unlink() if damage == "lost" else file.write_bytes(b"altered")
+    if damage == "lost":
+        file.unlink()
+    elif damage == "altered":
+        file.write_bytes(b"altered")
+    else:  # Its digest is that of the right one.
+        listing = read_listing(url, read_plan(url).recipe["source_sha256"])
+        elsewhere = replace(listing, urls=[f"/elsewhere/{name}" for name in listing.names])
+        file.write_bytes(elsewhere.to_bytes())
     assert [finding.name for finding in verify(url).findings] == [LISTING]
     assert repair(url).findings == []
     assert contents(Path(url)) == before

@@ -166,6 +166,28 @@ def test_the_command_writes_files_by_key_without_an_ensemble(tiny_models, tmp_pa
     assert names == ["000000000.png", "000000001.png", "samples.recipe.json", "samples.sheet.png"]
 
 
+@pytest.mark.slow
+def test_images_that_were_drawn_and_labelled_by_hand_are_fitted_without_editing_a_config(
+    tiny_models, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    ddpm = ["--ddpm", tiny_models["ddpm_url"]]
+    drawn = ["--set", "generate.num_sampling_steps=2", "--set", "fit.timesteps=[10]"]
+    assert main(["sample", *ddpm, "--num", "10", "--out", "drawn", *drawn]) == 0
+    for folder in ("images", "masks"):
+        (tmp_path / "labelled" / folder).mkdir(parents=True)
+    for key, image in images_in(tmp_path / "drawn").items():
+        mask = (image[..., 0] > np.median(image[..., 0])).astype(np.uint8)
+        (tmp_path / "labelled" / "images" / f"{key}.png").write_bytes(png.encode_png(image))
+        (tmp_path / "labelled" / "masks" / f"{key}.png").write_bytes(png.encode_png(mask))
+    assert main(["init", "labelled", "--out", "my.yaml"]) == 0
+    few = ["--set", "fit.num_steps=2", "--set", "fit.timesteps=[10]", "--set", "fit.blocks=[1]"]
+    assert main(["fit", "--config", "my.yaml", *ddpm, *few]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--config", "my.yaml", *ddpm]) == 0
+    assert "mean IoU" in capsys.readouterr().out
+
+
 def test_in_python_a_ddpm_gives_the_images_of_its_segmenter(tiny_models):
     ddpm = factory.load_ddpm(tiny_models["ddpm_url"])
     segmenter = factory.load_segmenter(tiny_models["ensemble_url"], ddpm)

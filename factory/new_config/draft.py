@@ -133,8 +133,7 @@ def _add_classes(made: Draft, problems: Problems) -> None:
             other |= keys
     if made.classes.is_guess:
         made.doubts.append("the names of the classes, and what the masks have for each")
-    if made.classes.doubt:
-        made.doubts.append(made.classes.doubt)
+    made.doubts += made.classes.doubts
 
 
 def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
@@ -164,6 +163,13 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
         section["intensity"] = list(images.intensity)
         low, high = images.intensity
         made.doubts.append(f"intensity of {role}: {low:g} becomes black, {high:g} white")
+    if images.have_frames:
+        section["frames"] = "first"
+        made.doubts.append(
+            f"whether the first picture of each file of {role} is meant (frames: first): files of "
+            "several pages or frames are there, and the others are not used. Save each as a file "
+            "of its own to use all"
+        )
     if labelled:
         _add_masks(made, section, role, items)
     what = counted(len(items), "image with a mask", "images with masks")

@@ -19,10 +19,10 @@ from factory.data.kinds import resolving
 from factory.data.masks import mask_decoding
 from factory.data.pixels import decoding
 from factory.data.pixels.intensity import Range
-from factory.data.pixels.reading import Reading
+from factory.data.pixels.reading import Frames, Reading
 from factory.data.recognizing import stray_masks
 from factory.data.recognizing.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
-from factory.errors import Problems, UnreadableImage
+from factory.errors import Problems, SeveralFrames, UnreadableImage
 from factory.threads import NUM_THREADS
 
 NUM_IMAGES = 200
@@ -68,6 +68,8 @@ class Images:
     """The range of values to map to 0..255, where images cannot be read without one."""
     are_grey: bool = False
     """True if none of them has a colour."""
+    have_frames: bool = False
+    """True if some files hold several pictures, of which one can be read."""
 
     @property
     def shorter_side(self) -> int:
@@ -109,10 +111,12 @@ def images_of(items: Sequence[Item]) -> Images:
         pairs = zip(chosen, looked, strict=True)
         colored = [item for item, stored in pairs if stored and not stored.is_grey]
         few = colored[:: max(1, -(-len(colored) // _NUM_COLORS))]
-        are_grey = bool(found) and all(pool.map(_is_grey, few))
+        greys = {*pool.map(_is_grey, few)} - {None}
+    are_grey = bool(found) and False not in greys and (bool(greys) or not few)
     ranges = [one.range for one in found if one.range is not None]
     intensity = (min(r[0] for r in ranges), max(r[1] for r in ranges)) if ranges else None
-    return Images(len(items), [one.size for one in found], intensity, are_grey)
+    have_frames = any(one.frames == "first" for one in found)
+    return Images(len(items), [one.size for one in found], intensity, are_grey, have_frames)
 
 
 class _Stored(NamedTuple):
@@ -122,6 +126,8 @@ class _Stored(NamedTuple):
     mode: str
     range: tuple[float, float] | None = None
     """The range of its values, if it is not read without."""
+    frames: Frames = "refuse"
+    """`first` if its file holds several pictures, of which the first alone is read."""
 
     @property
     def is_grey(self) -> bool:
@@ -145,26 +151,40 @@ def _stored(item: Item) -> _Stored | None:
 
 def _of_file(data: bytes) -> _Stored:
     """The same of a file, whose pixels are decoded only where they have more than 8 bits."""
+    frames: Frames = "refuse"
     try:
         with Image.open(io.BytesIO(data), formats=images.READABLE_FORMATS) as image:
+            frames = "first" if _has_frames(image) else "refuse"
             if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
-                return _Stored(image.size, image.mode)
+                return _Stored(image.size, image.mode, frames=frames)
     except images.OF_DAMAGE:
         pass  # A file of numpy's, or one that the decoder refuses with its reason.
     try:
-        info = decoding.decode_image(data).info
-        return _Stored(info.size, info.mode)
+        info = decoding.decode_image(data, Reading(frames=frames)).info
+        return _Stored(info.size, info.mode, frames=frames)
     except UnreadableImage:
-        info = decoding.decode_image(data, Reading(intensity="percentiles")).info
-        return _Stored(info.size, info.mode, _most_of(info.stored, info.window))
+        way = Reading(intensity="percentiles", frames=frames)
+        info = decoding.decode_image(data, way).info
+        return _Stored(info.size, info.mode, _most_of(info.stored, info.window), frames)
 
 
-def _is_grey(item: Item) -> bool:
-    """True if red, green and blue of an image are equal, or if it cannot be read."""
+def _has_frames(image: Image.Image) -> bool:
+    """True of an animation, or a file of several pages."""
+    try:
+        images.check_header(image)
+    except SeveralFrames:
+        return True
+    return False
+
+
+def _is_grey(item: Item) -> bool | None:
+    """True if red, green and blue of an image are equal; None if it cannot be read."""
+    if isinstance(item, ImageFile):
+        item = replace(item, reading=replace(item.reading, frames="first"))
     try:
         red, green, blue = item.image(64).image.split()
     except UnreadableImage:
-        return True
+        return None
     return red.tobytes() == green.tobytes() == blue.tobytes()
 
 

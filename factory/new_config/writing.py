@@ -1,6 +1,7 @@
 """A config as text with comments."""
 
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from factory.data.kinds.resolving import value_as_yaml
@@ -18,10 +19,13 @@ _MISSING: Mapping[Role, str] = {
     "labelled": "{kind: auto, url: FOLDER_OF_IMAGES_AND_MASKS, classes: [background, thing]}",
     "test": "{kind: auto, url: FOLDER_OF_IMAGES_AND_MASKS, classes: [background, thing]}",
 }
+_WIDTH = 94
+"""The most characters of a line of a question."""
 _COMMENTS = {
     "fit": "crop, pad, stretch or tile",
     "intensity": "the stored values that become black and white",
     "exif": "apply_to_masks, apply_to_images, apply or ignore",
+    "frames": "of files of several pages or frames the first alone",
     "unpaired": "leaves out images without a mask",
 }
 
@@ -46,7 +50,8 @@ def _lines(draft: Draft, run: str, command: str) -> Iterator[str]:
         yield f"  # {about}"
         if section := draft.sections.get(role):
             yield f"  {role}:"
-            yield from _section(section)
+            classes = draft.classes if role == "labelled" else None
+            yield from _section(section, classes.doubts if classes else ())
         else:
             yield f"  # {role}: {_MISSING[role]}"
     yield "train:"
@@ -70,9 +75,14 @@ def _lines(draft: Draft, run: str, command: str) -> Iterator[str]:
         yield from _section(draft.sections[to_label])
 
 
-def _section(section: Mapping[str, Any]) -> Iterator[str]:
+def _section(section: Mapping[str, Any], questions: Sequence[str] = ()) -> Iterator[str]:
+    """The keys of a section. questions: what is not sure of its classes."""
     for key, value in section.items():
         comment = f"  # {_COMMENTS[key]}" if key in _COMMENTS else ""
+        if key in ("classes", "classes_url"):
+            for question in questions:
+                lines = textwrap.wrap(f"Check {question}.", _WIDTH, break_on_hyphens=False)
+                yield from (f"    # {line}" for line in lines)
         if key == "classes":
             yield f"    {key}:"
             yield from (f"      - {value_as_yaml(entry)}" for entry in value)

@@ -270,6 +270,51 @@ def test_what_masks_hold_becomes_classes_that_people_are_asked_to_check(
     names(config)
 
 
+def test_what_is_not_sure_of_the_classes_is_asked_in_the_config_with_what_to_write(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", np.pad(mask(0)[4:-4, 4:-4], 4, constant_values=255), mask(255))
+    said = init("data")
+    assert load_config("my.yaml").data.labelled.classes == [
+        {"name": "background", "above": 0},
+        "class_1",
+    ]
+    assert "whether black is the object" in said
+    lines = (tmp_path / "my.yaml").read_text().splitlines()
+    asked = " ".join(line.strip(" #") for line in lines if line.startswith("    # "))
+    assert "`classes: [{name: background}, {name: class_1, above: 0}]`" in asked
+
+
+def test_files_of_several_pictures_are_read_by_their_first(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
+    pages = [Image.fromarray(photograph(i)) for i in range(3)]
+    for i in range(2):
+        (tmp_path / f"data/images/{i}.png").unlink()
+        path = tmp_path / f"data/images/{i}.tif"
+        path.write_bytes(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    said = init("data")
+    config = load_config("my.yaml")
+    assert config.data.unlabelled.frames == config.data.labelled.frames == "first"
+    assert config.data.channels is None and "the others are not used" in said
+    names(config)
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_an_archive_of_one_folder_is_read_however_its_folders_are_parted(
+    separator: str, init: Callable[..., str], tmp_path: Path
+) -> None:
+    inside = pairs_of(tmp_path / "top", mask(0, 1), mask(0, 1))
+    files = {
+        str(path.relative_to(tmp_path)).replace("/", separator): path.read_bytes()
+        for path in inside.rglob("*.png")
+    }
+    (tmp_path / "data.zip").write_bytes(packed(files))
+    init("data.zip")
+    names(load_config("my.yaml"))
+
+
 def test_values_of_many_bits_get_a_range(init: Callable[..., str], tmp_path: Path) -> None:
     pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1))
     for i, high in enumerate((900, 1905)):

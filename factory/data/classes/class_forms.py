@@ -26,7 +26,10 @@ _TABLE = "is no object of ids and names, and no list of names"
 _CLASSES, _IGNORE = "classes", "ignore"
 _LABELME_IGNORED = "__ignore__"
 _BY_ID, _BY_NAME = "id2label", "label2id"
-_IGNORED_NAMES = {"ignore", "ignored", "void", "unlabelled", "unlabeled", "dontcare", "nolabel"}
+_IGNORED_NAMES = {
+    *("ignore", "ignored", "void", "unlabelled", "unlabeled", "notlabelled", "notlabeled"),
+    *("dontcare", "nolabel", "nodata"),
+}
 _T = TypeVar("_T", bound=Section)
 _HEX = re.compile("#[0-9a-fA-F]{6}")
 

@@ -211,7 +211,8 @@ class ArchiveTree:
 def _archive_tree(url: str, archive: Archive, below: str) -> ArchiveTree:
     """The tree of an archive, or of a folder in it.
 
-    One folder that holds everything is what packing a folder gives: it is taken for the root.
+    One folder that holds everything is what packing a folder gives: it is taken for the root, and
+    may be left out of the url.
     """
     if twice := [name for name in dict.fromkeys(archive.twice) if not is_junk(name)]:
         raise UserError(
@@ -219,11 +220,14 @@ def _archive_tree(url: str, archive: Archive, below: str) -> ArchiveTree:
             "differ. Unpack it, which asks for the one to keep, and pack that folder."
         )
     members = [name for name in archive.names() if not is_junk(name)]
-    tops = {name.partition("/")[::2] for name in members} if not below else set()
+    tops = {name.partition("/")[::2] for name in members}
     only = {top for top, rest in tops if rest} if all(rest for _, rest in tops) else set()
-    root = f"{below}/" if below else f"{only.pop()}/" if len(only) == 1 else ""
-    prefix = unicodedata.normalize("NFC", root)
+    top = f"{only.pop()}/" if len(only) == 1 else ""
+    root = f"{below}/" if below else top
     stored = _by_name(members, archive.url)
+    prefix = unicodedata.normalize("NFC", root)
+    if below and not any(name.startswith(prefix) for name in stored):
+        root, prefix = f"{top}{root}", unicodedata.normalize("NFC", f"{top}{root}")
     inside = {n[len(prefix) :]: raw for n, raw in stored.items() if n.startswith(prefix)}
     return ArchiveTree(url, archive, root, inside)
 

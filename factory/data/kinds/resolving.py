@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from factory.classes import MAX_CLASSES, Color
@@ -65,8 +65,8 @@ class ClassKeys:
     source: str
     """Where they are from, in a few words."""
     is_guess: bool = False
-    doubt: str = ""
-    """What people should look at; empty if there is nothing."""
+    doubts: tuple[str, ...] = ()
+    """What people should look at, each the end of a sentence and perhaps what to write instead."""
     names: Sequence[str] = ()
 
 
@@ -124,6 +124,17 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
     keys: of the section, without classes. None after a problem. Raises OSError.
     """
     from factory.data.recognizing import class_finding
+
+    found = _classes_of(keys, tree, problems)
+    if found is None or not found.is_guess:
+        return found
+    unread = class_finding.not_utf_8(tree, *_folders_of(keys, tree))
+    return replace(found, doubts=(*found.doubts, *unread))
+
+
+def _classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> ClassKeys | None:
+    """The same, without what files say that cannot be read."""
+    from factory.data.recognizing import class_finding
     from factory.data.surveying import class_proposals
 
     if keys.get("layout") and "{part}" in LAYOUTS[keys["layout"]].masks:
@@ -143,7 +154,11 @@ def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cla
     if keys.get("layout") and _layout_covers(keys, sample):
         names = tuple(_names_of_layout(keys))
         doubt = f"whether the classes are those of {keys['layout']}, such as {names[1]}"
-        return ClassKeys({}, "of the layout", doubt=doubt, names=names)
+        return ClassKeys({}, "of the layout", doubts=(doubt,), names=names)
+    if file := class_finding.that_fits_but_for_0(files, sample):
+        doubt = f"whether 0, which {file.url} does not name, is of no class"
+        with_0 = {"classes_url": file.url, "ignore": {"ids": [0]}}
+        return ClassKeys(with_0, f"of {file.url}", doubts=(doubt,), names=file.names)
     names = files[0].names if files else ()
     proposal = class_proposals.propose(sample, names)
     if proposal is None:
@@ -173,8 +188,9 @@ def _of_parts(keys: Mapping[str, Any], problems: Problems) -> ClassKeys | None:
         return None
     classes = part_proposals.propose([[part.name for part in item.parts] for item in items])
     names = tuple(entry if isinstance(entry, str) else str(entry["name"]) for entry in classes)
-    doubt = "the order of the classes: later ones are drawn over earlier ones" * (len(names) > 2)
-    return ClassKeys({"classes": classes}, "by the names of the parts", True, doubt, names)
+    order = "the order of the classes: later ones are drawn over earlier ones"
+    doubts = (order,) if len(names) > 2 else ()
+    return ClassKeys({"classes": classes}, "by the names of the parts", True, doubts, names)
 
 
 def _of_file(file: "ClassFile", border: Color | None = None) -> ClassKeys:
@@ -284,7 +300,7 @@ def _of_numbers(
             names = ["background", *file.names]
             doubt = f"whether {file.names[0]} is number 0 of the text files, and so on"
             source = f"the background, and those of {file.url}"
-            return ClassKeys({"classes": names}, source, doubt=doubt, names=names)
+            return ClassKeys({"classes": names}, source, doubts=(doubt,), names=names)
     names = ["background", *(f"class_{i}" for i in range(num))]
     return ClassKeys({"classes": names}, "by the numbers in the text files", True, names=names)
 
@@ -325,7 +341,7 @@ def _guessed(proposal: "Proposal", files: "Sequence[ClassFile]") -> ClassKeys:
     source = f"by {proposal.seen} of the masks"
     if files and names == files[0].names:
         source += f", with the names of {files[0].url}"
-    return ClassKeys(keys, source, True, proposal.doubt, names)
+    return ClassKeys(keys, source, True, proposal.doubts, names)
 
 
 def _one_class(keys: Mapping[str, Any], sample: "MaskSample") -> str:

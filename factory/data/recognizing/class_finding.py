@@ -1,8 +1,9 @@
 """The file of the classes that lies beside images and masks, if there is one that fits."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from factory.classes import IGNORE_ID, Color
@@ -16,7 +17,7 @@ from factory.errors import UnreadableImage, UserError
 
 _FILE = re.compile(
     r"(?:labelmap|label_?colors|class_?dict|_?classes(?:\.names)?|class_?names|label_?names|labels"
-    r"|id2label|label2id|names|codes|obj_class_to_machine_color)\.(?:txt|json|ya?ml|csv)"
+    r"|id2label|label2id|names|codes|obj_class_to_machine_color|objectinfo[0-9]*)\.(?:txt|json|ya?ml|csv)"
     r"|dataset\.json|data\.ya?ml"
     r"|(?:.*[_.-])?classes\.(?:txt|json|ya?ml|csv)"
 )
@@ -42,6 +43,32 @@ def class_files_in(tree: Tree, *folders: str) -> list[ClassFile]:
     Raises OSError.
     """
     found = []
+    for name, data in _small_files(tree, folders):
+        try:
+            text = data.decode("utf-8-sig")
+            found.append(ClassFile(tree.url_of(name), class_files.read_rules(text, name)))
+        except (UserError, UnicodeDecodeError, RecursionError):
+            continue  # Another file of such a name.
+    return found
+
+
+def not_utf_8(tree: Tree, *folders: str) -> Iterator[str]:
+    """Yields what people should look at where a file in these places is called as classes are and
+    is no text in UTF-8, each the end of a sentence. Raises OSError."""
+    for name, data in _small_files(tree, folders):
+        try:
+            data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            known = "utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin-1"
+            yield (
+                f"whether {tree.url_of(name)} names the classes: it is not read, as it is no text "
+                f"in UTF-8. Save it so, as `iconv -f {known} -t utf-8` does, and run this again"
+            )
+
+
+def _small_files(tree: Tree, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yields the name and the content of files that are called as those of classes are, without
+    those that hold more or cannot be read."""
     places = [
         "" if str(place) == "." else str(place)
         for below in folders
@@ -53,13 +80,10 @@ def class_files_in(tree: Tree, *folders: str) -> list[ClassFile]:
                 continue
             try:
                 data = tree.read(name)
-                if len(data) > _MAX_BYTES:
-                    continue  # It holds more than classes.
-                text = data.decode("utf-8-sig")
-                found.append(ClassFile(tree.url_of(name), class_files.read_rules(text, name)))
-            except (UserError, UnreadableImage, UnicodeDecodeError, RecursionError):
-                continue  # Another file of such a name.
-    return found
+            except UnreadableImage:
+                continue
+            if len(data) <= _MAX_BYTES:
+                yield name, data
 
 
 def _parts(folder: str) -> tuple[str, ...]:
@@ -77,6 +101,13 @@ def that_fits(files: Sequence[ClassFile], sample: MaskSample) -> ClassFile | Non
     fitting = [file for file in files if covers(file.rules, sample)]
     fitting.sort(key=lambda file: file.rules.are_positions)
     return fitting[0] if fitting else None
+
+
+def that_fits_but_for_0(files: Sequence[ClassFile], sample: MaskSample) -> ClassFile | None:
+    """The first file that names the values of its classes, which are all of the masks but 0."""
+    rest = replace(sample, files=[{v: n for v, n in f.items() if v != 0} for f in sample.files])
+    of_values = [f for f in files if not f.rules.are_positions and 0 not in f.rules.class_of_id]
+    return next((file for file in of_values if covers(file.rules, rest)), None)
 
 
 def covers(rules: ClassRules, sample: MaskSample) -> bool:

@@ -7,15 +7,18 @@ from itertools import pairwise
 from typing import Any
 
 from factory.classes import IGNORE_ID
+from factory.data.classes import rule_yaml
 from factory.data.classes.class_lookup import Value
+from factory.data.classes.class_rules import MAX_VALUE, NO_RULE, Rule
+from factory.data.surveying import object_ids
 from factory.data.surveying.mask_sampling import MaskSample
 
 _BLACK = (0, 0, 0)
 _VOC_BORDER = (224, 224, 192)
 _MAX_IDS = 64
 """More values than these are objects, or edges that were smoothed."""
-_MIN_OBJECTS = 6
-"""Values from 1 on without gaps in each mask, so many in one and fewer in another, are objects."""
+_MIN_OBJECTS, _MIN_DOUBTED = 6, 3
+"""Values that masks begin anew, so many in one and fewer in another, are objects, or may be."""
 _MIN_STEP = 8
 """Values that lie further apart are grey levels."""
 MIN_BLURRED = 32
@@ -38,8 +41,9 @@ class Proposal:
     """The key `ignore`; empty if nothing is."""
     seen: str
     """What was found, in a few words: the values 0 and 255."""
-    doubt: str = ""
-    """What people should look at; empty if there is hardly another meaning."""
+    doubts: tuple[str, ...] = ()
+    """What people should look at, each the end of a sentence and perhaps what to write instead;
+    empty if there is hardly another meaning."""
 
 
 def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
@@ -51,7 +55,7 @@ def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
     pixels = sample.pixels
     found: Proposal | None
     if sample.is_blurred:
-        found = _blurred(pixels)
+        found = _blurred(sample)
     elif sample.is_colored:
         found = _colors(pixels, sample.palettes_differ)
     else:
@@ -66,32 +70,35 @@ def _named(found: Proposal, names: Sequence[str]) -> Proposal:
     if not names:
         return found
     if len(names) != len(found.classes):
-        doubt = f"{len(names)} names of classes, and {found.seen}"
-        return replace(found, doubt=", and ".join(filter(None, (found.doubt, doubt))))
+        doubt = f"whether {len(names)} names of classes go with {found.seen}"
+        return replace(found, doubts=(*found.doubts, doubt))
     plain = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in found.classes]
     entries = [{**entry, "name": name} for entry, name in zip(plain, names, strict=True)]
     short = tuple(entry["name"] if len(entry) == 1 else entry for entry in entries)
-    doubt = found.doubt
+    doubts = found.doubts
     if any("colors" in entry for entry in entries):
-        doubt = "which colour belongs to which name of a class"
-    return replace(found, classes=short, doubt=doubt)
+        doubts = ("which colour belongs to which name of a class",)
+    return replace(found, classes=short, doubts=doubts)
 
 
-def _blurred(pixels: Counter[Value]) -> Proposal | None:
+def _blurred(sample: MaskSample) -> Proposal | None:
     """Classes that are steps of grey, between the levels that most pixels are near to; None if
     these are too close to black to be told apart."""
-    seen, doubt = "greys, which compression has blurred,", "whether dark is the background"
+    seen, pixels = "greys, which compression has blurred,", sample.pixels
     levels = _levels(pixels)
     if len(levels) > 2:
         steps = [(low + high) // 2 for low, high in pairwise(levels)]
-        doubt += f", and each of the levels {_listed(levels)} a class"
+        of_levels = f", and each of the levels {_listed(levels)} a class"
     else:
         brightest = max(value for value in pixels if isinstance(value, int))
-        steps = [127 if brightest > 191 else brightest // 2]
+        steps, of_levels = [127 if brightest > 191 else brightest // 2], ""
     if steps[0] < MIN_BLURRED:
         return None
+    doubt = f"whether dark is the background{of_levels}"
+    if len(steps) == 1:
+        return _of_threshold(sample, steps[0], seen, doubt)
     classes = [{"name": _name(i + 1), "above": step} for i, step in enumerate(steps)]
-    return Proposal(("background", *classes), {}, seen, doubt)
+    return Proposal(("background", *classes), {}, seen, (doubt,))
 
 
 def _levels(pixels: Counter[Value]) -> list[int]:
@@ -123,7 +130,8 @@ def _colors(pixels: Counter[Value], palettes_differ: bool) -> Proposal | None:
     )
     ignore = {"colors": [list(_VOC_BORDER)]} if ignored else {}
     palettes = " of palettes whose indices are no classes" if palettes_differ else ""
-    return Proposal(classes, ignore, f"{len(pixels)} colours{palettes}", "the names of the classes")
+    seen = f"{len(pixels)} colours{palettes}"
+    return Proposal(classes, ignore, seen, ("the names of the classes",))
 
 
 def _ids(sample: MaskSample, names: Sequence[str]) -> Proposal | None:
@@ -132,12 +140,72 @@ def _ids(sample: MaskSample, names: Sequence[str]) -> Proposal | None:
     if len(values) < 2:
         return None
     seen = f"the values {_listed(values)}"
+    if len(names) != 2 and (classes := object_ids.classes_in(sample.files)):
+        return _of_thousands(values, classes, seen)
     if (two := of_two(sample)) is not None and (len(names) == 2 or _must_be_two(sample)):
         meaning, above = two
-        return Proposal(_above(above), {}, seen, f"whether {meaning}")
+        found = _of_threshold(sample, above, seen, f"whether {meaning}")
+        return found if above else replace(found, doubts=(*found.doubts, _of_objects(values)))
     if values in ([0, IGNORE_ID], [0, 1, IGNORE_ID]) and is_255_a_class(sample):
-        return Proposal(_above(0), {}, seen)
-    return _distinct(values, seen, names) if len(values) <= _MAX_IDS else None
+        return _of_threshold(sample, 0, seen)
+    if len(values) > _MAX_IDS:
+        return None
+    found = _distinct(values, seen, names)
+    more = []
+    if object_ids.most_numbered_anew(sample.files) >= _MIN_DOUBTED and not names:
+        key = rule_yaml.with_thresholds(("background", "class_1"), 0)
+        more.append(f"whether values are classes: if they number the objects of one, write `{key}`")
+    if values == [0, 1] and sample.is_bright_around:
+        key = rule_yaml.with_ids(("background", "class_1"), (1, 0))
+        more.append(
+            "whether 0 is the background: 1 is most of the masks, and lies along their borders. If "
+            f"0 is the object, write `{key}`"
+        )
+    return replace(found, doubts=(*found.doubts, *more))
+
+
+def _of_threshold(sample: MaskSample, above: int, seen: str, doubt: str = "") -> Proposal:
+    """Two classes, of which the bright one is the background where it lies around the other."""
+    doubts = (doubt,) if doubt else ()
+    classes: tuple[Mapping[str, Any], ...] = ({"name": "class_1", "above": above},)
+    if not sample.is_bright_around:
+        return Proposal(("background", *classes), {}, seen, doubts)
+    key = rule_yaml.classes_key(("background", "class_1"), (NO_RULE, Rule(above=above)))
+    white = (
+        "whether black is the object: white is most of the masks, and lies along their borders. If "
+        f"white is the object, write `{key}`"
+    )
+    return Proposal(({"name": "background", "above": above}, "class_1"), {}, seen, (*doubts, white))
+
+
+def _of_thousands(values: Sequence[int], classes: Sequence[int], seen: str) -> Proposal:
+    """Classes that are all values from 1000 times a number on, and those that are one value."""
+    alone = [value for value in values if value < object_ids.PER_CLASS and value != IGNORE_ID]
+    entries: list[str | Mapping[str, Any]] = [
+        {"name": f"class_{value}", "ids": [value]} if value else "background" for value in alone
+    ]
+    entries += [{"name": f"class_{c}", "above": c * object_ids.PER_CLASS - 1} for c in classes]
+    key = rule_yaml.with_thresholds(("background", "class_1"), 0)
+    doubt = (
+        "whether values are 1000 times a class and the number of an object, as Cityscapes writes "
+        f"them: if all are objects of one class, write `{key}`"
+    )
+    return Proposal(tuple(entries), {}, seen, (doubt,))
+
+
+def _of_objects(values: Sequence[int]) -> str:
+    """What to write if values that are taken for objects of one class are of several."""
+    if values[-1] >= MAX_VALUE:
+        return (
+            "whether numbers above 65535 tell classes, too: they are all read as one. Then save "
+            "the masks as class ids of 8 bits"
+        )
+    names = ("background", "class_1", "class_2")
+    steps = [NO_RULE, *(Rule(above=value - 1) for value in (values[1], values[-1]))]
+    return (
+        "whether some values are of another class: then give each class the values from one on, "
+        f"such as `{rule_yaml.classes_key(names, steps)}`, or its `ids`"
+    )
 
 
 def of_two(sample: MaskSample) -> tuple[str, int] | None:
@@ -159,13 +227,7 @@ def _must_be_two(sample: MaskSample) -> bool:
     values = sorted(value for value in pixels if isinstance(value, int))
     if len(values) > _MAX_IDS or values[-1] > IGNORE_ID or _is_smoothed(pixels, values):
         return True
-    counts = {len(set(file) - {0}) for file in sample.files}
-    anew = all(set(file) - {0} == set(range(1, len(set(file) - {0}) + 1)) for file in sample.files)
-    return anew and len(counts) > 1 and max(counts) >= _MIN_OBJECTS
-
-
-def _above(value: int) -> tuple[str | Mapping[str, Any], ...]:
-    return ("background", {"name": "class_1", "above": value})
+    return object_ids.most_numbered_anew(sample.files) >= _MIN_OBJECTS
 
 
 def _is_smoothed(pixels: Counter[Value], values: Sequence[int]) -> bool:
@@ -185,20 +247,34 @@ def _distinct(values: Sequence[int], seen: str, names: Sequence[str]) -> Proposa
     are_levels = min(b - a for a, b in pairwise(values)) >= _MIN_STEP
     ignored = [IGNORE_ID] if IGNORE_ID in values and not are_levels else []
     meant = [value for value in values if value not in ignored]
-    ignore: dict[str, Any] = {}
-    doubt = "whether 255 is ignored, or a class" if ignored else ""
+    doubts = ["whether 255 is ignored, or a class"] if ignored else []
     if are_levels:
-        doubt = "whether each of these values is a class"
-    if 0 in meant and len(meant) - 1 == len(names):
-        meant, ignore = meant[1:], {"ids": [0]}
-        doubt = "whether 0 is of no class"
+        doubts = ["whether each of these values is a class"]
+    elif names and meant[0] in (0, 1) and meant[-1] == len(names):
+        return _from_1(names, meant[0] == 0, seen, doubts)
+    elif meant[0] == 0 and len(meant) > 2 and not names:
+        key = rule_yaml.with_ids([_name(i) for i in range(1, len(meant))], meant[1:])
+        doubts.append(
+            "whether 0 is the background: if it means not labelled, write "
+            f"`{key}` and `{rule_yaml.ignore_key([0])}`"
+        )
     if meant == list(range(len(meant))):
-        return Proposal(tuple(_name(i) for i in meant), ignore, seen, doubt)
+        return Proposal(tuple(_name(i) for i in meant), {}, seen, tuple(doubts))
     has_background = 0 in meant
     classes = tuple(
         {"name": _name(i, has_background), "ids": [value]} for i, value in enumerate(meant)
     )
-    return Proposal(classes, ignore, seen, doubt)
+    return Proposal(classes, {}, seen, tuple(doubts))
+
+
+def _from_1(names: Sequence[str], has_0: bool, seen: str, doubts: Sequence[str]) -> Proposal:
+    """Classes whose ids begin with 1, as there are as many names: 0 is of none of them."""
+    classes = tuple({"name": name, "ids": [i]} for i, name in enumerate(names, 1))
+    if not has_0:
+        return Proposal(classes, {}, seen, tuple(doubts))
+    key = rule_yaml.classes_key(("background", *names), (NO_RULE,) * (len(names) + 1))
+    doubt = f"whether 0 is of no class: if it is the background, write `{key}` and no `ignore`"
+    return Proposal(classes, {"ids": [0]}, seen, (*doubts, doubt))
 
 
 def _name(position: int, has_background: bool = True) -> str:

@@ -4,17 +4,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
 
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.data.classes.class_lookup import Value
 from factory.data.classes.class_rules import MAX_VALUE, NO_RULE, ClassRules, Rule
 from factory.data.items import ImageFile, Item
 from factory.errors import UnreadableImage
+from factory.images import UInt8
 from factory.threads import NUM_THREADS
 
 NUM_MASKS = 200
-_Looked = tuple[Mapping[Value, int] | None, Mapping[int, Color], str | None]
-"""The values of a mask, the colours of its palette, and why there are none."""
+_MIN_AROUND, _MIN_BRIGHT = 0.95, 0.5
+"""The least shares of a mask's border, and of all its pixels, that are not 0 where 0 is within."""
+_MIN_ALIKE = 0.9
+"""The least share of masks of which that must be so."""
 _SIZE = 64
 """The size that items are asked for; what they hold is whole in any case."""
 _IDS = ClassRules.of_positions(Classes.named([str(i) for i in range(MAX_CLASSES)]))
@@ -24,6 +30,19 @@ _COLORS = ClassRules(
 )
 _LEVELS = ClassRules(Classes.named(["low", "high"]), (NO_RULE, Rule(above=127)))
 """Rules by which any mask can be looked into: by values, by colours, and where they are blurred."""
+
+
+class _Looked(NamedTuple):
+    """What one mask holds."""
+
+    values: Mapping[Value, int] | None
+    """None if it cannot be read."""
+    colors: Mapping[int, Color]
+    """The colours of its palette."""
+    problem: str | None = None
+    """Why it cannot be read."""
+    is_bright_around: bool = False
+    """True if most of it, and nearly all of its border, is not 0."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,8 @@ class MaskSample:
     """The colours of the values, where all masks have one palette."""
     palettes_differ: bool = False
     """True if the masks have palettes of which an index is not the same colour everywhere."""
+    is_bright_around: bool = False
+    """True if most of nearly each mask, and nearly all of its border, is not 0."""
     problems: tuple[str, ...] = ()
     """A line for each mask that could not be read."""
 
@@ -62,8 +83,8 @@ def sample(items: Sequence[Item]) -> MaskSample:
     step = max(1, -(-len(items) // NUM_MASKS))
     chosen = items[::step]
     by_values = _all(chosen, _IDS)
-    differ = _differ([palette for _, palette, _ in by_values])
-    palette = {i: color for _, colors, _ in by_values for i, color in colors.items()}
+    differ = _differ([mask.colors for mask in by_values])
+    palette = {i: color for mask in by_values for i, color in mask.colors.items()}
     values = replace(_sampled(by_values, len(items)), palette=palette)
     if not (differ or values.problems or values.is_colored):
         return values
@@ -81,9 +102,11 @@ def sample(items: Sequence[Item]) -> MaskSample:
 
 
 def _sampled(looked: Sequence[_Looked], num_masks: int) -> MaskSample:
-    files = [found for found, _, _ in looked if found is not None]
-    problems = tuple(problem for _, _, problem in looked if problem)
-    return MaskSample(files, num_masks, problems=problems)
+    files = [mask.values for mask in looked if mask.values is not None]
+    problems = tuple(mask.problem for mask in looked if mask.problem)
+    num_bright = sum(mask.is_bright_around for mask in looked)
+    is_bright = bool(files) and num_bright >= _MIN_ALIKE * len(files)
+    return MaskSample(files, num_masks, is_bright_around=is_bright, problems=problems)
 
 
 def _all(items: Sequence[Item], rules: ClassRules) -> list[_Looked]:
@@ -100,13 +123,19 @@ def _values(item: Item, rules: ClassRules) -> _Looked:
         url = str(item.mask_url)
         mask = item.mask(_SIZE, rules)
     except UnreadableImage as error:
-        return None, {}, f"{url}: {error}"
+        return _Looked(None, {}, f"{url}: {error}")
     found: dict[Value, int] = {value: num for value, num in mask.values.items()}
     found.update(mask.uncovered)
     if rules.by_color:
         counts = mask.ids.histogram()
         found |= {color: counts[i] for i, color in enumerate(_NAMED) if counts[i]}
-    return found, mask.colors, None
+    return _Looked(found, mask.colors, is_bright_around=_is_bright_around(np.asarray(mask.ids)))
+
+
+def _is_bright_around(ids: UInt8) -> bool:
+    """True if most pixels, and nearly all at the border, are of a class other than 0."""
+    border = np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]])
+    return bool((border != 0).mean() >= _MIN_AROUND and (ids != 0).mean() > _MIN_BRIGHT)
 
 
 def _differ(palettes: Sequence[Mapping[int, Color]]) -> bool:

@@ -104,7 +104,8 @@ def test_a_folder_that_holds_all_of_an_archive_is_its_root(tmp_path: Path) -> No
     tree = trees.open_tree(url)
     assert tree.names() == ["a.png", "b/c.png"] and tree.url_of("a.png") == f"{url}/top/a.png"
     assert trees.open_tree(f"{url}/top/b").names() == ["c.png"]
-    assert trees.open_tree(f"{url}/b").names() == []
+    assert trees.open_tree(f"{url}/b").names() == ["c.png"]
+    assert trees.open_tree(f"{url}/c").names() == []
 
 
 @pytest.mark.slow

@@ -9,8 +9,10 @@ from PIL import Image
 
 from factory.config import parse_config, parse_override
 from factory.data import loading
+from factory.data.files.trees import FolderTree
+from factory.data.kinds import resolving
 from factory.data.kinds.auto import AutoSource
-from factory.errors import UserError
+from factory.errors import Problems, UserError
 from factory.images import UInt8
 from factory.png import encode_png
 from tests.data.inputs import only_problem, problems_of, put
@@ -65,6 +67,28 @@ def test_a_file_of_classes_beside_the_masks_is_used_if_it_fits(tmp_path: Path) -
     (tmp_path / "label2id.json").write_text(json.dumps({"red": 1, "green": 2, "blue": 3}))
     read = loading.read_labelled(auto(tmp_path), 16)
     assert read.classes.names == ("red", "green", "blue") and set(read.masks[0].flat) == {0, 1}
+
+
+def test_0_that_a_file_of_values_does_not_name_is_of_no_class(tmp_path: Path) -> None:
+    pairs_of(tmp_path, mask(0, 1, 2), mask(0, 1))
+    rows = ["Idx\tRatio\tName", "1\t0.1\twall", "2\t0.2\tsky, air", "3\t0.3\tbed"]
+    (tmp_path / "objectInfo150.txt").write_text("\n".join(rows))
+    read = loading.read_labelled(auto(tmp_path), 16)
+    assert read.classes.names == ("wall", "sky, air", "bed")
+    assert np.array_equal(read.masks[1], mask(255, 0))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_file_of_classes_that_is_no_utf_8_is_named(tmp_path: Path, encoding: str) -> None:
+    pairs_of(tmp_path, mask(0, 1))
+    (tmp_path / "classes.txt").write_bytes("Gelände\nScheibe\n".encode(encoding))
+    problems = Problems()
+    found = resolving.classes_of(
+        {"kind": "pairs", "url": str(tmp_path)}, FolderTree(str(tmp_path)), problems
+    )
+    assert found is not None and not problems.found
+    assert f"{tmp_path}/classes.txt names the classes" in found.doubts[-1]
+    assert f"iconv -f {encoding} -t utf-8" in found.doubts[-1]
 
 
 def test_a_class_that_is_called_ignored_is_none(tmp_path: Path) -> None:

@@ -65,27 +65,93 @@ def test_values_are_taken_for_the_likeliest_classes(
 def test_names_are_used_where_they_are_as_many_as_the_classes() -> None:
     found = propose(sample([0, 255]), ["ground", "polyp"])
     assert found is not None and found.classes == ("ground", {"name": "polyp", "above": 0})
-    assert found.doubt == ""
+    assert not found.doubts
 
 
 def test_a_value_more_than_names_is_0_that_is_not_labelled() -> None:
     found = propose(sample([0, 1, 2]), ["disc", "bar"])
     assert found is not None and found.ignore == {"ids": [0]}
     assert found.classes == ({"name": "disc", "ids": [1]}, {"name": "bar", "ids": [2]})
-    assert "0 is of no class" in found.doubt
+    assert "0 is of no class" in found.doubts[0]
+    assert "`classes: [{name: background}, {name: disc}, {name: bar}]`" in found.doubts[0]
+
+
+def test_ids_begin_with_1_where_the_last_is_as_many_as_the_names() -> None:
+    found = propose(sample([0, 1, 3]), ["ground", "disc", "bar"])
+    assert found is not None and found.ignore == {"ids": [0]}
+    assert found.classes == tuple(
+        {"name": name, "ids": [i]} for i, name in enumerate(("ground", "disc", "bar"), 1)
+    )
+
+
+def test_0_of_several_classes_is_asked_about_with_the_lines_that_ignore_it() -> None:
+    found = propose(sample([0, 1, 2]))
+    assert found is not None and found.ignore == {}
+    assert "`classes: [{name: class_1, ids: [1]}, {name: class_2, ids: [2]}]`" in found.doubts[0]
+    assert "`ignore: {ids: [0]}`" in found.doubts[0]
 
 
 @pytest.mark.parametrize("files", [[range(9), range(9)], [[0, 3, 7, 9]], [[0, 1, 700]]])
 def test_many_values_of_two_classes_are_objects_of_the_second(files: list[Sequence[Value]]) -> None:
     found = propose(sample(*files), ["ground", "cell"])
     assert found is not None and found.classes == ("ground", {"name": "cell", "above": 0})
-    assert found.doubt == "whether all values but 0 are objects of one class"
+    assert found.doubts[0] == "whether all values but 0 are objects of one class"
+    assert "of another class" in found.doubts[1]
+
+
+@pytest.mark.parametrize("values", [range(10, 80, 10), range(27000, 34000, 1000)])
+def test_numbers_in_steps_that_each_mask_begins_anew_are_objects(values: range) -> None:
+    found = propose(sample([0, *values], [0, *values[:3]], [0]))
+    assert found is not None and found.classes == (BACKGROUND, ABOVE_0)
+
+
+def test_few_numbers_that_each_mask_begins_anew_may_be_objects() -> None:
+    found = propose(sample([0, 1, 2, 3], [0, 1]))
+    assert found is not None and found.classes == (BACKGROUND, "class_1", "class_2", "class_3")
+    assert any("number the objects of one, write `classes: [" in doubt for doubt in found.doubts)
+
+
+def test_thousands_of_values_that_number_objects_are_classes() -> None:
+    found = propose(sample([0, 7, 24000, 24001, 26000], [0, 26000, 26002]))
+    assert found is not None
+    assert found.classes == (
+        BACKGROUND,
+        {"name": "class_7", "ids": [7]},
+        {"name": "class_24", "above": 23999},
+        {"name": "class_26", "above": 25999},
+    )
+    assert "objects of one class, write" in found.doubts[0]
+
+
+def test_numbers_above_16_bits_are_read_as_one_and_that_is_told() -> None:
+    found = propose(sample([0, 65535]))
+    assert found is not None and found.classes == (BACKGROUND, ABOVE_0)
+    assert "above 65535" in found.doubts[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "blurred", "above"),
+    [([0, 255], False, 0), ([0, 1, 255], False, 0), ([0, 3, 250, 255], True, 127)],
+)
+def test_white_around_black_is_the_background(values: list[int], blurred: bool, above: int) -> None:
+    files = [[0, value] for value in values[1:]] if not blurred else [values]
+    found = propose(sample(*files, is_blurred=blurred, is_bright_around=True))
+    assert found is not None
+    assert found.classes == ({"name": BACKGROUND, "above": above}, "class_1")
+    white = f"`classes: [{{name: background}}, {{name: class_1, above: {above}}}]`"
+    assert white in found.doubts[-1]
+
+
+def test_1_around_0_is_asked_about() -> None:
+    found = propose(sample([0, 1], is_bright_around=True))
+    assert found is not None and found.classes == (BACKGROUND, "class_1")
+    assert "[{name: background, ids: [1]}, {name: class_1, ids: [0]}]" in found.doubts[0]
 
 
 def test_names_of_another_number_are_not_dealt_out() -> None:
     found = propose(sample([0, 1, 2]), ["a", "b", "c", "d"])
     assert found is not None and found.classes == (BACKGROUND, "class_1", "class_2")
-    assert "4 names" in found.doubt
+    assert "4 names" in found.doubts[-1]
 
 
 def test_smoothed_edges_are_told_from_objects() -> None:
@@ -93,7 +159,7 @@ def test_smoothed_edges_are_told_from_objects() -> None:
     found = propose(MaskSample([pixels], 1))
     assert found is not None
     assert found.classes == (BACKGROUND, {"name": "class_1", "above": 127})
-    assert "smoothed" in found.doubt
+    assert "smoothed" in found.doubts[0]
 
 
 def test_blurred_masks_are_two_classes_at_the_half() -> None:
@@ -119,7 +185,8 @@ def test_blurred_masks_of_several_levels_are_as_many_classes(
 ) -> None:
     found = propose(blurred(*levels))
     assert found is not None and [entry["above"] for entry in found.classes[1:]] == steps  # type: ignore[index]
-    assert ("each of the levels 0, 127, 254 a class" in found.doubt) == (levels == (0, 127, 254))
+    told = "each of the levels 0, 127, 254 a class" in found.doubts[0]
+    assert told == (levels == (0, 127, 254))
 
 
 def test_the_half_is_that_of_the_brightest_grey() -> None:

@@ -80,3 +80,10 @@ def test_numbers_of_more_than_16_bits_are_objects_and_not_blurred(tmp_path: Path
     many = Image.fromarray(np.array([[0, 70_000, 80_000, 0]], np.int32))
     found = sample_of(tmp_path, encoded(many, "TIFF"), ending="tif")
     assert found.pixels == {0: 2, 65535: 2} and not found.is_blurred
+
+
+def test_what_lies_along_the_borders_of_masks_is_told(tmp_path: Path) -> None:
+    around = np.pad(np.zeros((4, 4), np.uint8), 8, constant_values=255)
+    for name, mask in (("around", around), ("within", 255 - around)):
+        (tmp_path / name).mkdir()
+        assert sample_of(tmp_path / name, encode_png(mask)).is_bright_around == (name == "around")

@@ -10,7 +10,7 @@ from factory.errors import UserError, counted
 from factory.exporting.format import Format, PairFormat, ShardFormat, Source, Summary
 from factory.exporting.ledger import ExportLedger
 from factory.exporting.options import Options, read_options
-from factory.exporting.pairs import Dataset
+from factory.exporting.pairs import Dataset, check_whole
 from factory.exporting.table import FORMATS
 from factory.exporting.writing import write_pairs, write_resized, write_shards
 from factory.generation.row_images import RowImages
@@ -48,6 +48,7 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     ledger.check()
     completed = ledger.completed()
     if completed is None:
+        check_whole(url, manifest)
         images = _images_of(url, manifest)
         # That of all splits, so that splits exported one by one are those of one export.
         limit = limit_of(Uncertainties(url, manifest.plan, manifest.receipts), None, chosen.keep)

@@ -1,4 +1,5 @@
-"""The ledger of an export: what lies at its URL, and which shards are done. Nothing is deleted.
+"""The ledger of an export: what lies at its URL, and which shards are done. Nothing is deleted
+but what killed runs left half written.
 
 `_export/export.json` comes first, create-only, and says of what and how the export is made. The
 files of each shard follow, then that shard's record, so that whoever finds a record finds the
@@ -19,8 +20,7 @@ from factory.errors import UserError, some
 from factory.exporting.format import HUB_SPLITS, Summary
 from factory.exporting.options import ExportSplit
 from factory.shards.layout import to_json
-from factory.shards.verification import TEMPORARY
-from factory.storage import Folder, to_user_error
+from factory.storage import TEMPORARY, Folder, is_local, remove_abandoned, to_user_error
 
 LEDGER = "_export"
 IDENTITY = f"{LEDGER}/export.json"
@@ -89,8 +89,8 @@ class ExportLedger:
         return None
 
     def claim(self) -> None:
-        """Writes what the export is, or finds it written. Raises UserError if that cannot be done,
-        or if another command was faster."""
+        """Writes what the export is, or finds it written; removes what killed runs left half
+        written. Raises UserError if that cannot be done, or if another command was faster."""
         try:
             with suppress(FileExistsError):
                 self.folder.write_new(IDENTITY, to_json(dict(self.identity)))
@@ -98,6 +98,8 @@ class ExportLedger:
             remedy = "Name a place that you may write to."
             raise to_user_error(self.url, error, "written", remedy) from None
         self.check()
+        if is_local(self.url):
+            remove_abandoned(self.url)
 
     def pending(self, shards: range) -> list[int]:
         """The numbers of the shards that are not done, in order. Costs one listing."""

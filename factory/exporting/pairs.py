@@ -18,12 +18,16 @@ from factory.shards.packing import merged_rows
 from factory.shards.plan import ShardSpec, StoredRow
 from factory.shards.reading import open_shard
 from factory.shards.schema import EncodedSample, Sample, sample_key
-from factory.storage import Folder
+from factory.shards.verification import faults_of_shards
+from factory.storage import Folder, hub
 from factory.threads import NUM_THREADS, ahead
 
 _NUM_AHEAD = 1
 """Shards that are opened ahead: those of a store are then copied while others are exported."""
+_REPAIR = "Run `factory repair` on the dataset."
 _VERIFY = "Run `factory verify --level decode` on the dataset."
+_POINTER = 1024
+"""Bytes that tell a file from a pointer of Git LFS."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,21 @@ class Pair:
     def mask(self) -> UInt8:
         """(H, W) class ids, 255 = ignore. Raises UnreadableImage."""
         return png.decode_png(self.mask_png)
+
+
+def check_whole(url: str, manifest: Manifest) -> None:
+    """Raises UserError that names each file of a dataset which is missing or has another size, as
+    far as its pairs are in it. Damage that leaves the size is found when the file is read."""
+    needed = {file.path for receipt in manifest.receipts for file in receipt.data_files}
+    problems = []
+    for fault in faults_of_shards(url, manifest):
+        if fault.name in needed or manifest.plan.format == "png":
+            file_url = storage.join(url, fault.name)
+            start = b"" if fault.what == "missing" else storage.read_range(file_url, 0, _POINTER)
+            what = hub.pointer_problem(start) or f"is {fault.what}. {_REPAIR}"
+            problems.append(f"{file_url}: {what}")
+    if problems:
+        raise UserError(problems)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,8 @@ def sample(config: Config) -> str:
     """
     prepared = check(config)
     folder, num = prepared.folder, config.sample.num
+    if storage.is_local(folder.url):
+        storage.remove_abandoned(folder.url)
     if not folder.exists(RECIPE):
         folder.write(RECIPE, _told(config, prepared.recipe))
     done = sum(_name(i) in prepared.there for i in range(num))
@@ -139,7 +141,8 @@ def _check_same(folder: storage.Folder, told: bytes, existing: Any) -> None:
     """Raises UserError where other images, or anything else, lie in the folder."""
     if RECIPE not in existing:
         # Of systems, and of a process that was killed at its first file.
-        if others := [name for name in existing if not is_junk(name)]:
+        others = [n for n in existing if not is_junk(n) and not storage.TEMPORARY.search(n)]
+        if others:
             raise UserError(
                 f"{folder.url}: holds other files, such as {min(others)}. Name a new folder with "
                 "--out."

@@ -5,8 +5,7 @@ from contextlib import suppress
 
 from factory import storage
 from factory.shards.reading import all_files
-from factory.shards.verification import TEMPORARY
-from factory.storage import Entry, Folder
+from factory.storage import TEMPORARY, Entry, Folder
 
 OLD_SECONDS = 24 * 3600.0
 """Younger files may belong to a run that is under way."""

@@ -43,13 +43,10 @@ from factory.shards.mask_files import MaskFile, Read
 from factory.shards.plan import Plan
 from factory.shards.reading import NUM_READERS, all_files, read_plan, receipt_of
 from factory.shards.receipts import Receipt, measure
-from factory.storage import Entry, Folder
+from factory.storage import TEMPORARY, Entry, Folder
 
 Level = Literal["size", "hash", "decode"]
 T = TypeVar("T")
-
-TEMPORARY = re.compile(r"(^|/)(\..+\.[0-9a-f]{32}\.tmp|probe-[0-9a-f]{32})$")
-"""Names of the files that a killed process may leave behind; no reader takes them for data."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +113,13 @@ def verify(url: str, level: Level = "hash") -> Verification:
             if spec.shard not in receipts and not listing.keys().isdisjoint(spec.paths)
         ],
     )
+
+
+def faults_of_shards(url: str, manifest: Manifest) -> list[Finding]:
+    """The files of a finished dataset's shards that are missing or have another size, those of
+    masks too. Costs a listing of the dataset. Raises OSError."""
+    dataset = _Dataset(Folder(url), all_files(url))
+    return dataset.check_shards(manifest.plan, manifest.receipts, "size")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from factory.storage.files import (
 from factory.storage.folders import Folder
 from factory.storage.hub_access import check_hub_dataset
 from factory.storage.listings import Entry, entries, list_files, list_names, versions
+from factory.storage.local_writing import TEMPORARY, remove_abandoned
 from factory.storage.probing import check_outlives, check_writable, clock_of
 from factory.storage.ranged import RangedFile
 from factory.storage.store_errors import (
@@ -36,6 +37,7 @@ from factory.storage.store_errors import (
 from factory.storage.urls import is_local, join, lies_in, name_of, normalize, parent, path_in
 
 __all__ = [
+    "TEMPORARY",
     "Entry",
     "Folder",
     "RangedFile",
@@ -65,6 +67,7 @@ __all__ = [
     "read_range",
     "read_text",
     "remove",
+    "remove_abandoned",
     "sha256_of",
     "size_of",
     "to_user_error",

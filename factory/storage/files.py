@@ -1,15 +1,12 @@
 """Single files: read, written whole or not at all, hashed and removed."""
 
-import errno
 import hashlib
 import os
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -18,6 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from factory import faults
 from factory.errors import UserError
+from factory.storage.local_writing import write_local
 from factory.storage.retries import TRIES, with_retries
 from factory.storage.store_errors import as_os_errors, with_url
 from factory.storage.urls import check_url, is_local
@@ -203,7 +201,7 @@ def write_new(url: str, data: bytes, tries: int = TRIES) -> None:
 def _create(url: str, data: bytes) -> None:
     with opened(url) as (fs, path):
         if is_local(url):
-            _write_local(Path(path), [data], replace=False)
+            write_local(Path(path), [data], replace=False)
             return
         # Some stores replace in spite of mode="create", so they are asked first.
         if fs.exists(path):
@@ -221,7 +219,7 @@ def write(url: str, data: bytes) -> None:
 def _replace(url: str, data: bytes) -> None:
     with opened(url) as (fs, path):
         if is_local(url):
-            _write_local(Path(path), [data], replace=True)
+            write_local(Path(path), [data], replace=True)
             return
         faults.hit("write.before")
         fs.pipe_file(path, data)
@@ -235,7 +233,7 @@ def write_chunks(url: str, chunks: Iterable[bytes]) -> None:
     """
     if is_local(url):
         with opened(url) as (_, path):
-            _write_local(Path(path), chunks, replace=True)
+            write_local(Path(path), chunks, replace=True)
         return
     try:
         with tempfile.NamedTemporaryFile() as spool:
@@ -252,52 +250,6 @@ def _upload(file: str, url: str) -> None:
         faults.hit("write.before")
         fs.put_file(file, path)
         faults.hit("write.after")
-
-
-def _write_local(path: Path, chunks: Iterable[bytes], replace: bool) -> None:
-    # A part of the name tells whose it is; with all of it, it might be longer than names may be.
-    temporary = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.tmp")
-    try:
-        with _new_file(temporary) as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        faults.hit("write.before")
-        if replace:
-            temporary.replace(path)
-        else:
-            os.link(temporary, path)
-        faults.hit("write.after")
-    except OSError as error:
-        # The system names the temporary file, or a folder, or for a full disk nothing.
-        error.filename, error.filename2 = str(path), None
-        raise
-    finally:
-        with suppress(NotADirectoryError):
-            temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _new_file(path: Path) -> BinaryIO:
-    """Opens a new file; creates its folders."""
-    for _ in range(9):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            # Of a file in the place of a folder; to callers it means that the new file exists.
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-        # Another process's `check_writable` may remove an empty folder again.
-        with suppress(FileNotFoundError):
-            return path.open("xb")
-    return path.open("xb")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove(url: str, tries: int = TRIES) -> None:

@@ -1,6 +1,7 @@
 """Errors of stores: all of them as OSErrors, and whether another try may help."""
 
 import errno
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,14 +38,28 @@ _PERMANENT_NUMBERS = (
     errno.ENOSYS,
     errno.ENOTSUP,
 )
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED)
+_NO_CONNECTION = {"ConnectTimeout", "ConnectTimeoutError", "ConnectionTimeoutError"}
+"""Names of the errors that the stores' packages raise where a host takes no connection in time."""
+_answered: set[str] = set()
+"""The protocols and buckets, or owners, that have answered a call of this process."""
+
+
+class UnreachableHost(OSError):
+    """The host of a store cannot be found or connected to, and never was by this process: the name
+    may be wrong, or there is no network. Of one that was, the same is an outage."""
 
 
 @contextmanager
 def as_os_errors(url: str) -> Iterator[None]:
     """Turns every error of a store's package into an OSError that names the URL: a PermissionError
-    if the store rejects the call or no credentials are found."""
+    if the store rejects the call or no credentials are found, an UnreachableHost if nothing at all
+    answers."""
+    place = "/".join(url.split("/")[:3])
     try:
         yield
+        if not is_local(url):
+            _answered.add(place)
     except (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, UserError):
         raise
     except Exception as error:
@@ -53,9 +68,24 @@ def as_os_errors(url: str) -> Iterator[None]:
         if _is_rejection(error):
             why = describe(error).rstrip(".")
             raise PermissionError(errno.EACCES, f"{why}. {_RENEW}", url) from error
+        if place not in _answered and _has_no_connection(error):
+            why = f"{type(error).__name__}: {describe(error)}".rstrip(".")
+            told = f"the host cannot be reached; check the network or the name ({why})"
+            raise UnreachableHost(errno.EHOSTUNREACH, told, url) from error
         if isinstance(error, OSError):
             raise with_url(error, url) from error.__cause__
         raise OSError(errno.EIO, f"{type(error).__name__}: {error}", url) from error
+
+
+def _has_no_connection(error: BaseException | None) -> bool:
+    """True if an error was caused by a host that has no address, or takes no connection."""
+    while error is not None:
+        if isinstance(error, socket.gaierror) or type(error).__name__ in _NO_CONNECTION:
+            return True
+        if isinstance(error, OSError) and error.errno in _NO_WAY:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def with_url(error: OSError, url: str) -> OSError:
@@ -119,6 +149,8 @@ def to_user_error(url: str, error: Exception, cannot: str, remedy: str) -> UserE
     s3://b: cannot be read (Denied). Check the place.
     """
     why = " ".join(describe(error).split()).rstrip(".")
+    if isinstance(error, UnreachableHost):
+        return UserError(f"{url}: {why}.")
     if isinstance(error, OSError) and is_transient(error):
         return UserError(
             f"{url}: cannot be reached now ({why}). Check the place and the network, or run the "

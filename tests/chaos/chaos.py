@@ -183,7 +183,7 @@ def _command(arguments: list[str], circumstances: _Circumstances) -> None:
         FlakyFileSystem.rng = random.Random(circumstances.seed)
         fsspec.register_implementation("gs", FlakyFileSystem, clobber=True)
     if circumstances.tears:
-        files._write_local = _torn_write
+        files.write_local = _torn_write  # type: ignore[attr-defined]
     original = time.sleep
     retries.time.sleep = lambda seconds: original(seconds / 1000)  # type: ignore[attr-defined]
     sys.exit(cli.main(arguments))

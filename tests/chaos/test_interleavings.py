@@ -45,8 +45,8 @@ from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import Circumstances, Receipt, measure
 from factory.shards.schema import Sample
 from factory.shards.status import status
-from factory.shards.verification import TEMPORARY, Verification, verify
-from factory.storage import files
+from factory.shards.verification import Verification, verify
+from factory.storage import TEMPORARY, files
 from tests import tiny
 from tests.chaos import chaos
 from tests.chaos.interleaving import Interleaving, Killed, Process
@@ -525,7 +525,7 @@ def receipt_first(
 MUTANTS: dict[str, tuple[Any, str, Any, str]] = {
     "receipts come first": (Ledger, "publish", receipt_first, "comes after its receipt"),
     "files are replaced": (files, "write_new", storage.write, "were replaced"),
-    "halves are visible": (files, "_write_local", chaos._torn_write, "is torn"),
+    "halves are visible": (files, "write_local", chaos._torn_write, "is torn"),
 }
 
 

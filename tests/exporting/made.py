@@ -12,7 +12,7 @@ from factory.shards.packing import pack
 from factory.shards.plan import Plan
 from factory.shards.receipts import Circumstances
 from factory.shards.schema import Sample, sample_key
-from factory.shards.verification import TEMPORARY
+from factory.storage import TEMPORARY
 from tests import kept
 
 HEIGHT, WIDTH = 13, 17

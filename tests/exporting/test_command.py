@@ -61,6 +61,7 @@ def test_a_process_that_was_killed_leaves_nothing_that_stops_the_next_one(
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "out" / "_export" / "complete.json").exists()
     factory.export(dataset, "folder", out)
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
     factory.export(dataset, "folder", tmp_path / "whole")
     assert made.contents(out) == made.contents(str(tmp_path / "whole"))
 
@@ -235,9 +236,27 @@ def test_an_altered_shard_is_named_and_the_export_goes_on_once_it_is_repaired(
     shard.write_bytes(whole[:-1] + b"x")
     out = str(tmp_path / "out")
     with pytest.raises(UserError, match=r"train-00001.parquet: is damaged"):
-        factory.export(dataset, "folder", out)
+        factory.export(dataset, "coco", out)
+    assert not Path(out, "_export/complete.json").exists()
+    assert not list(Path(out).glob("annotations/*")), "which would make it look complete"
     shard.write_bytes(whole)
-    assert factory.export(dataset, "folder", out) == {"train": 10}
+    assert factory.export(dataset, "coco", out) == {"train": 10}
+
+
+def test_files_that_are_missing_or_of_another_size_are_all_named_before_any_is_written(
+    dataset: str, tmp_path: Path
+) -> None:
+    data = Path(dataset) / "data"
+    (data / "train-00000.parquet").unlink()
+    (data / "train-00002.parquet").write_bytes(b"x")
+    (data / "train-00003.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(UserError) as raised:
+        factory.export(dataset, "folder", tmp_path / "out")
+    missing, altered, pointer = str(raised.value).splitlines()[-3:]
+    assert "train-00000.parquet: is missing. Run `factory repair`" in missing
+    assert "train-00002.parquet: is altered: 1 byte, " in altered
+    assert "train-00003.parquet: is a pointer of Git LFS" in pointer
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_record_that_was_altered_is_named(

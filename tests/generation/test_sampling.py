@@ -104,9 +104,11 @@ def test_images_of_other_settings_are_never_mixed(config, tmp_path):
 
 def test_files_of_systems_and_of_a_killed_process_are_not_in_the_way(config, tmp_path):
     (tmp_path / "images").mkdir()
-    for name in (".DS_Store", f".samples.recipe.json.{'0' * 32}.tmp"):
+    half = f".samples.recipe.json.{'0' * 32}.tmp"
+    for name in (".DS_Store", half, f"probe-{'0' * 32}"):
         (tmp_path / "images" / name).write_bytes(b"x")
     sampling.sample(config())
+    assert not (tmp_path / "images" / half).exists()
     assert len(images_in(tmp_path / "images")) == NUM
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fsspec.registry import _registry
 
+from factory.storage import store_errors
 from tests.storage.stores import Store
 
 
@@ -19,6 +20,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(monkeypatch: pytest.MonkeyPatch) -> type[Store]:
     """Behind memory://."""
     monkeypatch.setitem(_registry, "memory", Store)
+    monkeypatch.setattr(store_errors, "_answered", set())
     for name, value in {"store": {}, "pseudo_dirs": [""], "errors": [], "replaces": False}.items():
         monkeypatch.setattr(Store, name, value)
     return Store

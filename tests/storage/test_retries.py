@@ -1,5 +1,7 @@
 """Claims about factory.storage.retries."""
 
+import errno
+import socket
 from itertools import pairwise
 
 import pytest
@@ -68,3 +70,31 @@ def test_each_call_is_repeated_where_the_store_fails_and_no_more_often_than_that
     with pytest.raises(OSError, match="memory://b"):
         CALLS[name]()
     assert len(store.errors) == 99 - retries.TRIES
+
+
+def _no_address() -> OSError:
+    """As httpx raises what it finds no address of: its own error, of the system's."""
+    error = OSError("ConnectError")
+    error.__cause__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return error
+
+
+def _no_answer() -> OSError:
+    return ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed")
+
+
+@pytest.mark.parametrize("error", [_no_address(), _no_answer()], ids=["no address", "no answer"])
+def test_a_host_that_was_never_reached_is_told_at_once_and_one_that_was_gets_its_tries(
+    error: OSError, store: type[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    store.errors[:] = [error]
+    with pytest.raises(OSError, match="cannot be reached; check the network or the name") as raised:
+        storage.list_names("memory://b")
+    assert not clock.now and storage.is_transient(raised.value)
+    told = storage.to_user_error("memory://b", raised.value, "listed", "Check permissions.")
+    assert "check the network or the name" in str(told) and "permissions" not in str(told)
+    storage.write("memory://b/x", b"x")
+    store.errors[:] = [error] * (retries.TRIES - 1)
+    assert storage.list_names("memory://b") == ["x"]
+    assert clock.now > 60

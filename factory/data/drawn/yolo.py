@@ -17,6 +17,7 @@ from factory.data.drawn.items import DrawnItem, Size
 from factory.data.drawn.labels import is_background
 from factory.data.drawn.named_files import NamedFiles
 from factory.data.files.listing import IMAGE_SUFFIXES
+from factory.data.files.name_lists import lines_of
 from factory.data.files.trees import Tree
 from factory.data.items import Item
 from factory.data.recognizing.yolo_description import Description
@@ -221,8 +222,8 @@ def _folders(description: Description, place: str) -> list[str]:
 def _listed(tree: Tree, name: str, images: Sequence[str]) -> list[str]:
     """The images that a text file lists, a path a line. Raises UserError for those not there."""
     files, folder = NamedFiles(images), posixpath.dirname(name)
-    lines = tree.read(name).decode("utf-8-sig", errors="replace").splitlines()
-    found = {line.strip(): files.find(line.strip(), folder) for line in lines if line.strip()}
+    lines = lines_of(tree.read(name).decode("utf-8-sig", errors="replace"))
+    found = {line: files.find(line, folder) for line in lines}
     if missing := [line for line, meant in found.items() if len(meant) != 1]:
         raise UserError(
             f"{tree.url_of(name)}: lists images that {tree.url} does not hold, or holds more than "

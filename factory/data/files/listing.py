@@ -141,7 +141,7 @@ def open_tree(url: str, problems: Problems) -> "Tree | None":
 
 def cannot_list(folder: str, error: OSError) -> str:
     """The problem of a folder that cannot be listed."""
-    return f"{folder}: cannot be listed ({storage.describe(error)}). Check permissions."
+    return str(storage.to_user_error(folder, error, "listed", "Check permissions."))
 
 
 def cannot_read(url: str, error: OSError) -> str:

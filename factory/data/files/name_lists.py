@@ -199,8 +199,14 @@ def _image_of(entry: Any) -> Any:
     return named[0] if len(named) == 1 else entry
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text that are not empty. Other characters that part lines or paragraphs, such
+    as U+2028, may stand in names."""
+    return [line.strip() for line in io.StringIO(text, newline=None) if line.strip()]
+
+
 def _of_lines(text: str, url: str, key: str | None) -> list[str]:
-    names = [line.strip() for line in text.splitlines() if line.strip()]
+    names = lines_of(text)
     if not names:
         raise UserError(f"{url}: expected one or more file names, one a line.")
     if key is None:
@@ -220,8 +226,9 @@ def _of_csv(text: str, delimiter: str, url: str, key: str | None) -> NameList:
     first = text.strip().partition("\n")[0]
     if delimiter not in first and ";" in first:
         delimiter = ";"  # as programs write it where numbers have decimal commas
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
-    header = [column.strip() for column in rows[0]] if rows else []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    numbered = [(reader.line_num, row) for row in reader if any(row)]
+    header = [column.strip() for column in numbered[0][1]] if numbered else []
     if not header:
         raise UserError(f"{url}: expected one or more file names in a column.")
     if key is None and len(header) > 1:
@@ -231,8 +238,16 @@ def _of_csv(text: str, delimiter: str, url: str, key: str | None) -> NameList:
             f"{url}: has the columns {some(header)}. Set names_key to one of them, not {key!r}."
         )
     column = header.index(key) if key is not None else 0
-    names = [row[column].strip() for row in rows[1:] if len(row) > column and row[column].strip()]
-    return NameList(url, names, header[0] if key is None else None)
+    cells = [(line, (row[column:] or [""])[0].strip()) for line, row in numbered[1:]]
+    # Of columns of several lengths, as of splits, the shorter ones end with empty cells.
+    while cells and not cells[-1][1]:
+        cells.pop()
+    if empty := [str(line) for line, name in cells if not name]:
+        raise UserError(
+            f"{url}: has no name in column {header[column]} at line {some(empty)}, and names below "
+            "it. Fill in the name, or take out the line."
+        )
+    return NameList(url, [name for _, name in cells], header[0] if key is None else None)
 
 
 def _no_keys(url: str, key: str) -> UserError:

@@ -3,24 +3,19 @@
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from factory.data.drawn.section import DrawnSection
 from factory.data.files import listing
-from factory.errors import Problems, UnreadableImage, counted, some
-from factory.threads import NUM_THREADS
+from factory.errors import Problems, counted, some
 from factory.values import Url
 
 if TYPE_CHECKING:
     from factory.data.drawn.labelme import JsonFacts
     from factory.data.files.trees import Tree
     from factory.data.items import Found
-
-_MAX_AT_ONCE = 64
-"""JSONs that a thread looks into one after the other."""
 
 
 class LabelmeSource(DrawnSection):
@@ -112,23 +107,10 @@ class LabelmeSource(DrawnSection):
     def _looked(self, tree: "Tree", names: Sequence[str], problems: Problems) -> list["JsonFacts"]:
         """What is known of labelme's JSONs."""
         from factory.data.drawn import labelme
+        from factory.data.files.looking import looked
 
-        def look(name: str) -> "JsonFacts | None":
-            try:
-                with problems.collected():
-                    return labelme.look(tree, name)
-            except UnreadableImage as error:
-                problems.add(f"{tree.url_of(name)}: {error}")
-            except OSError as error:
-                problems.add(listing.cannot_read(tree.url_of(name), error))
-            return None
-
-        # A task for each of many small files would take longer than the files.
-        num = min(_MAX_AT_ONCE, 1 + len(names) // (NUM_THREADS * NUM_THREADS))
-        some = [names[start : start + num] for start in range(0, len(names), num)]
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            found = pool.map(lambda few: [look(name) for name in few], some)
-            return [facts for few in found for facts in few if facts is not None]
+        found = looked(labelme.look, tree, names, problems)
+        return [facts for facts in found if facts is not None]
 
     def _paired(
         self,

@@ -1,7 +1,6 @@
 """The source `kind: parquet`: images, and perhaps masks, in the rows of Parquet files."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -11,7 +10,6 @@ from factory.data.classes.class_forms import Ignored
 from factory.data.files import listing
 from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, UserError, counted, some
-from factory.threads import NUM_THREADS
 from factory.values import Url
 
 if TYPE_CHECKING:
@@ -115,18 +113,10 @@ class ParquetSource(LabelledSection, FileSection):
 
     def _looked(self, shards: "ShardFiles", problems: Problems) -> list["FileFacts"]:
         """What is known of all files; nothing after a problem with any."""
+        from factory.data.files.looking import looked
         from factory.data.sharded import parquet_files
 
-        def look(name: str) -> "FileFacts | None":
-            try:
-                with problems.collected():
-                    return parquet_files.look(shards.tree, name)
-            except OSError as error:
-                problems.add(listing.cannot_read(shards.tree.url_of(name), error))
-            return None
-
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            found = list(pool.map(look, shards.names))
+        found = looked(parquet_files.look, shards.tree, shards.names, problems)
         return [] if None in found else [file for file in found if file is not None]
 
     def _columns(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -14,7 +13,6 @@ from factory.data.classes.class_forms import Ignored
 from factory.data.files import listing
 from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted, some
-from factory.threads import NUM_THREADS
 from factory.values import Url
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ class WebdatasetSource(LabelledSection, FileSection):
         endings = self._endings(tars, labelled, problems) if tars else None
         items, notes = self._items(shards, tars, endings, problems) if endings else ([], ())
         if endings and self.names_url is None:
-            notes += self._unused(tars, endings)
+            notes += self._unused(tars, endings) + self._not_plain(tars)
         return self.found(items, notes, problems, rules)
 
     def may_read(self, name: str) -> bool:
@@ -83,6 +81,16 @@ class WebdatasetSource(LabelledSection, FileSection):
             f"{self.url}: only {_ends(endings.image)} is read. Samples without one are not used, "
             f"which hold {listed}. Name all endings of images in `image_ending:`, such as "
             "`[jpg, png]`.",
+        )
+
+    def _not_plain(self, tars: Sequence["TarIndex"]) -> tuple[str, ...]:
+        """A sentence on members that are no files of their own, and so are not read."""
+        if not (names := [name for tar in tars for name in tar.not_plain]):
+            return ()
+        return (
+            f"{self.url}: {counted(len(names), 'member')} of tars not read, as links and files "
+            f"with holes are: {some(names)}. To use them, pack the files themselves, as by `tar "
+            "--dereference --hard-dereference`.",
         )
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
@@ -114,19 +122,10 @@ class WebdatasetSource(LabelledSection, FileSection):
 
     def _indexed(self, shards: "ShardFiles", problems: Problems) -> list["TarIndex"]:
         """What lies in the tars; nothing after a problem with any."""
-        from factory.data.sharded import tar_files, tar_samples
+        from factory.data.files.looking import looked
+        from factory.data.sharded import tar_samples
 
-        def index(name: str) -> "TarIndex | None":
-            url = shards.tree.url_of(name)
-            try:
-                with problems.collected():
-                    return tar_samples.index(name, tar_files.members(shards.tree, name), url)
-            except OSError as error:
-                problems.add(listing.cannot_read(url, error))
-            return None
-
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            found = list(pool.map(index, shards.names))
+        found = looked(tar_samples.index, shards.tree, shards.names, problems)
         return [] if None in found else [tar for tar in found if tar is not None]
 
     def _endings(

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from factory.data.files.listing import stem
+from factory.data.files.name_lists import lines_of
 from factory.data.recognizing.candidates import SPLITS, TEST_SPLITS, TRAIN_SPLITS, Files
 from factory.errors import UnreadableImage, UserError, some
 
@@ -115,7 +116,7 @@ def _of_texts(files: Files, inside: Sequence[str]) -> Iterator[_Lists]:
         split = path.stem.lower()
         if path.suffix.lower() in _PLAIN and split in SPLITS:
             text = _read(files, name).decode("utf-8-sig", "replace")
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            lines = lines_of(text)
             if path.suffix.lower() == ".csv" and lines[:1] and lines[0].lower() in _HEADERS:
                 lines = lines[1:]
             found.append((split, {"names_url": files.below(name)}, lines))

@@ -32,10 +32,12 @@ class Member:
     start: int
     """The offset of its first byte in the tar."""
     size: int
+    is_plain: bool = True
+    """False of a link, and of a file with holes, whose bytes are not in one piece."""
 
 
 def members(tree: Tree, tar_name: str) -> Iterator[Member]:
-    """The files in a tar, in their order; links, folders and hidden files are passed over.
+    """The files in a tar and the links, in their order; folders and hidden files are passed over.
 
     Raises UserError if it is no tar, is damaged or ends too early, OSError.
     """
@@ -48,8 +50,9 @@ def members(tree: Tree, tar_name: str) -> Iterator[Member]:
                     # The list of members would grow beside ours.
                     tar.members = []  # type: ignore[attr-defined]
                     name = _name(member.name)
-                    if member.isreg() and not member.issparse() and not is_junk(name):
-                        yield Member(name, member.offset_data, member.size)
+                    if (member.isreg() or member.islnk() or member.issym()) and not is_junk(name):
+                        is_plain = member.isreg() and not member.issparse()
+                        yield Member(name, member.offset_data, member.size, is_plain)
                 start = tar.offset
         except (tarfile.TarError, EOFError, ValueError) as error:
             file.seek(0)

@@ -1,18 +1,20 @@
 """The samples of tars: an image each, and its mask if it was asked for."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from factory import storage
 from factory.data.classes.class_rules import ClassRules
 from factory.data.files.listing import IMAGE_SUFFIXES
+from factory.data.files.trees import Tree
 from factory.data.masks import mask_decoding
 from factory.data.masks.mask_decoding import Mask
 from factory.data.pixels import decoding
 from factory.data.pixels.decoding import Picture
 from factory.data.pixels.reading import Reading
+from factory.data.sharded import tar_files
 from factory.data.sharded.tar_endings import Endings, split_name
 from factory.data.sharded.tar_files import Member, TarFiles
 from factory.errors import UserError, some
@@ -26,6 +28,8 @@ class TarIndex:
     """Its name in the tree."""
     samples: Mapping[str, Mapping[str, Member]] = field(default_factory=dict)
     """Key -> ending -> member, in their order."""
+    not_plain: Sequence[str] = ()
+    """The names of members that are called as images are, but are links or have holes."""
 
     @property
     def forms(self) -> Counter[tuple[str, ...]]:
@@ -33,20 +37,25 @@ class TarIndex:
         return Counter(map(tuple, self.samples.values()))
 
 
-def index(tar: str, members: Iterable[Member], url: str) -> TarIndex:
-    """The samples of a tar's members. Raises UserError if two members have the same name."""
+def index(tree: Tree, tar: str) -> TarIndex:
+    """The samples of a tar. Raises UserError as `tar_files.members` does, and if two members have
+    the same name; OSError."""
     samples: dict[str, dict[str, Member]] = {}
-    twice = []
-    for member in members:
+    twice, not_plain = [], []
+    for member in tar_files.members(tree, tar):
+        if not member.is_plain:
+            if member.name.lower().endswith(IMAGE_SUFFIXES):
+                not_plain.append(member.name)
+            continue
         key, ending = split_name(member.name)
         if samples.setdefault(key, {}).setdefault(ending, member) is not member:
             twice.append(member.name)
     if twice:
         raise UserError(
-            f"{url}: holds {some(twice)} more than once. Pack it again, each name once, or remove "
-            "it."
+            f"{tree.url_of(tar)}: holds {some(twice)} more than once. Pack it again, each name "
+            "once, or remove it."
         )
-    return TarIndex(tar, samples)
+    return TarIndex(tar, samples, not_plain)
 
 
 @dataclass(frozen=True, slots=True)

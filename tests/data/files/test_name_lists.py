@@ -86,6 +86,8 @@ def test_accents_are_the_same_however_a_list_writes_them(images: Path) -> None:
         ("n,id\n1,2\n", ".csv", "file", "Set names_key to one of them, not 'file'"),
         ("", ".csv", None, "expected one or more file names in a column"),
         ("file\n", ".csv", None, "holds no names below its header file"),
+        ("n,id\n1,b/1\n2,\n3,a/1\n", ".csv", "id", "has no name in column id at line 3, and"),
+        ("n,id\n1\n2,a/1\n", ".csv", "id", "has no name in column id at line 2, and"),
     ],
 )
 def test_a_list_that_cannot_be_meant_is_refused(
@@ -93,6 +95,23 @@ def test_a_list_that_cannot_be_meant_is_refused(
 ) -> None:
     problem = refusal(images, content, ending, names_key=key)
     assert said in problem and problem.startswith(f"{images.parent}/names{ending}: ")
+
+
+def test_a_column_may_end_before_others_do(images: Path) -> None:
+    columns = "train,val\na/1,b/1\n2.jpeg,\n\n"
+    assert listed(images, columns, ".csv", names_key="val") == ["b/1.png"]
+    assert listed(images, columns, ".csv", names_key="train") == ["a/1.png", "a/2.jpeg.png"]
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_ends_where_text_files_end_it_and_nowhere_else(
+    images: Path, odd: str, end: str
+) -> None:
+    (images / f"b{odd}c.png").write_bytes(encode_png(flat(1)))
+    wanted = sorted(["a/1.png", f"b{odd}c.png"])
+    assert listed(images, f"a/1{end}b{odd}c.png{end}".encode()) == wanted
+    assert listed(images, f"file{end}a/1{end}b{odd}c.png{end}".encode(), ".csv") == wanted
 
 
 def test_a_list_in_another_encoding_is_refused(images: Path) -> None:

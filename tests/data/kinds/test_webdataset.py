@@ -191,10 +191,15 @@ def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     assert "holds 0.png more than once" in only_problem(source(path), labelled=False)
 
 
-def test_links_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+def test_links_are_told_and_hidden_files_and_folders_are_passed_over(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as file:
-        for name, kind in [("./d", tarfile.DIRTYPE), ("1.png", tarfile.SYMTYPE)]:
+        for name, kind in [
+            *[("./d", tarfile.DIRTYPE), ("1.png", tarfile.SYMTYPE), ("2.png", tarfile.LNKTYPE)],
+            *[("1.json", tarfile.SYMTYPE), ("._3.png", tarfile.LNKTYPE)],
+        ]:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             file.addfile(info)
@@ -204,6 +209,8 @@ def test_links_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
             file.addfile(info, io.BytesIO(png(5)))
     found = source(path).find(labelled=False, problems=Problems())
     assert [item.name for item in found.items] == ["d/0"]
+    (note,) = found.notes
+    assert "2 members of tars not read, as links and files with holes are: 1.png, 2.png." in note
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,11 @@ def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) 
 
 
 def _doubt_unused_folders(made: Draft) -> None:
-    """Names folders of pictures beside images and masks of which nothing is read."""
+    """Names folders of pictures beside images and masks of which nothing is read, and what is not
+    sure of those that are."""
     place = made.roles.places["labelled"]
+    if question := place.candidate.question:
+        made.doubts.append(question)
     taken = {section["url"] for section in made.sections.values()}
     unused = [f for f in looking.unused_folders(place) if storage.join(place.url, f) not in taken]
     if unused:

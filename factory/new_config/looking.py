@@ -261,6 +261,15 @@ def left_over(place: Place) -> list[str]:
     )
 
 
+def images_of_folder(place: Place, folder: str) -> dict[str, Any]:
+    """The section that reads the images of a folder below a place alone, without masks among them,
+    if they lie apart."""
+    names = [n[len(folder) + 1 :] for n in _pictures(place) if n.startswith(f"{folder}/")]
+    masks = stray_masks.masks_among(listing.Listing(place.tree, folder, tuple(names)), names)
+    apart = masks.images_url if masks else None
+    return {"kind": "folder", "url": apart or storage.join(place.url, folder)}
+
+
 def unused_folders(place: Place) -> list[str]:
     """The folders below a place with pictures of which its section reads none."""
     used = tuple(f"{folder}/" for folder in _used_folders(place))

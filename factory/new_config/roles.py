@@ -106,7 +106,7 @@ def _take_labelled(roles: Roles, place: Place, problems: Problems) -> None:
     rest = looking.left_over(place)
     known = [name for name in rest if name.lower() in _UNLABELLED] or rest
     if len(known) == 1 and "unlabelled" not in roles.sections:
-        section = {"kind": "folder", "url": storage.join(place.url, known[0])}
+        section = looking.images_of_folder(place, known[0])
         roles.add("unlabelled", place, section, f"kind folder, {known[0]}")
 
 

@@ -69,6 +69,9 @@ class Candidate:
     """Why its images may be none, in sentences of which the last says what to do instead; empty if
     nothing says so."""
 
+    question: str = ""
+    """What people should look at, the end of a sentence; empty if there is nothing."""
+
     boxes: str = ""
     """Sentences on labels beside its images that are boxes, and what to do; empty without any."""
 
@@ -92,6 +95,8 @@ class Files:
     names: Sequence[str]
     pictures: Sequence[str]
     """Those whose endings are those of images."""
+    no_labels: frozenset[str] = frozenset()
+    """Those of them that look like masks and are known to be none."""
 
     def below(self, folder: str) -> str:
         """The url of a folder of the tree."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from factory.data.files.trees import Tree
@@ -16,6 +17,10 @@ _MAX_OF_DRAWINGS = 16
 """With no more colours it need not be flat, as where pixels are classified one by one."""
 _NUM_TOP, _TOP_SHARE = 4, 0.95
 _NUM_LOOKED_INTO = 6
+_SAME_SHARE = 0.8
+"""The least share of an area, and of what is around it, that two pictures have in common to be the
+same: small objects that lie elsewhere have none."""
+Bools = npt.NDArray[np.bool_]
 
 
 def looks_like_mask(data: bytes) -> bool:
@@ -62,6 +67,39 @@ def share_of_masks(tree: Tree, names: Sequence[str]) -> float:
 def are_binary(tree: Tree, names: Sequence[str]) -> bool:
     """True if a few files hold two colours at most each, as the files of parts do."""
     return all(_num_colors(tree, name) <= 2 for name in _few(names))
+
+
+def are_one_picture(tree: Tree, names: Sequence[str]) -> bool:
+    """True if a few files show nearly the same flat picture of two colours, as fields of view do,
+    which carry no labels."""
+    first: Bools | None = None
+    for name in _few(names):
+        area = _bright(tree, name)
+        if area is None or area.all() or not area.any():
+            return False
+        first = area if first is None else first
+        if not (_agree(first, area) and _agree(~first, ~area)):
+            return False
+    return first is not None
+
+
+def _bright(tree: Tree, name: str) -> Bools | None:
+    """(64, 64) the brighter half of a picture that looks like a mask; None of others."""
+    try:
+        data = tree.read(name)
+        if not looks_like_mask(data):
+            return None
+        small = decoding.open_file(data).convert("L").resize((64, 64), Image.Resampling.NEAREST)
+    except (OSError, UnreadableImage, ValueError):
+        return None
+    grey = np.asarray(small).astype(np.int16)
+    found: Bools = 2 * grey > int(grey.max()) + int(grey.min())
+    return found
+
+
+def _agree(one: Bools, other: Bools) -> bool:
+    """True if two areas are nearly the same."""
+    return bool((one & other).sum() >= _SAME_SHARE * (one | other).sum())
 
 
 def _num_colors(tree: Tree, name: str) -> int:

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -35,12 +36,46 @@ _MASKS = (
     ),
 )
 """Usual names of folders, in lower case, the likeliest ones first."""
+_MIN_SAME, _MAX_GROUPS = 3, 64
+"""The least number of pictures that are compared, and the most groups of them."""
 _MAX_TRIED = 6
 """The most ways of pairing whose masks are looked into."""
 
 
 def found_in(files: Files) -> list[Candidate]:
-    """The sections that read images and masks of a tree; several where nothing tells which."""
+    """The sections that read images and masks of a tree; several where nothing tells which.
+
+    Masks that are all nearly the same picture, as those of fields of view, are labels only where
+    there are no others.
+    """
+    same = _same_pictures(files)
+    found = _found_in(replace(files, no_labels=same))
+    if found or not same:
+        return found
+    told = (
+        f"whether masks such as {min(same)} are labels: they are all nearly the same picture, as "
+        "those of a field of view are"
+    )
+    return [replace(candidate, question=told) for candidate in _found_in(files)]
+
+
+def _same_pictures(files: Files) -> frozenset[str]:
+    """The pictures of folders, and those of one name but for its numbers, that all show nearly the
+    same."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in files.pictures:
+        folder, _, file = name.rpartition("/")
+        alike[f"{folder}/"].append(name)
+        alike[f"{folder}/{re.sub('[0-9]+', '0', file)}"].append(name)
+    groups = [group for group in alike.values() if len(group) >= _MIN_SAME]
+    if len(groups) > _MAX_GROUPS:
+        return frozenset()
+    same = [group for group in groups if mask_looks.are_one_picture(files.tree, group)]
+    return frozenset(name for group in same for name in group)
+
+
+def _found_in(files: Files) -> list[Candidate]:
+    """The same, without masks that are known to be no labels."""
     found = list(_in_folders(files))
     if len(found) == 1 and found[0].splits:
         return found
@@ -189,6 +224,8 @@ def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | No
         if name.startswith(f"{masks}/")
     }
     keys: dict[str, Any] = {"kind": "pairs", "url": files.below(before)}
+    if files.no_labels.issuperset(n for n in files.pictures if n.startswith(f"{prefix}{masks}/")):
+        return None
     stems = [str(PurePosixPath(name).with_suffix("")) for name in image_names]
     num_paired = sum(stem in mask_stems for stem in stems)
     if num_paired:
@@ -225,14 +262,15 @@ def _inner_splits(images: str, masks: str, names: Sequence[str]) -> dict[str, di
 
 def _beside(files: Files) -> Iterator[Candidate]:
     """Masks that a word in their names tells from the images beside them."""
-    if len(files.pictures) < 2:
+    pictures = [name for name in files.pictures if name not in files.no_labels]
+    if len(pictures) < 2:
         return
-    listing = Listing(files.tree, "", tuple(files.pictures))
-    hints = pairing_hints.find_all(listing, True, files.pictures)[:_MAX_TRIED]
+    listing = Listing(files.tree, "", tuple(pictures))
+    hints = pairing_hints.find_all(listing, True, pictures)[:_MAX_TRIED]
     hint = next((hint for hint in hints if _are_masks(files, hint)), None)
     if hint is None:
         return
-    if not hint.is_whole:
+    if files.no_labels or not hint.is_whole:
         inner = _tried(files, files.pictures, narrowed(hint.keys, hint.paired, hint.masks))
         hint = inner if inner and inner.is_whole and {*inner.paired} == {*hint.paired} else hint
     keys = {"kind": "pairs", "url": files.url, **hint.keys}
@@ -262,7 +300,9 @@ def _splits_of_patterns(hint: Hint) -> dict[str, dict[str, str]]:
 def _are_masks(files: Files, hint: Hint) -> bool:
     """True if most of what is taken for masks looks like such, and not rather the images of other
     pictures that are left out: then masks of one class were paired with those of another."""
-    if not _look_like_masks(files, sorted(hint.masks)) or not _may_be_parts(files, hint):
+    if files.no_labels.issuperset(hint.masks) or not _may_be_parts(files, hint):
+        return False
+    if not _look_like_masks(files, sorted(hint.masks)):
         return False
     if not _look_like_masks(files, hint.paired):
         return True

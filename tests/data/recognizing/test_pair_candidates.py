@@ -304,3 +304,46 @@ def test_folders_of_another_word_are_no_splits(tmp_path: Path) -> None:
 def test_photographs_of_two_cameras_are_no_pairs(tmp_path: Path) -> None:
     put(tmp_path, Shape(["train/left_#.jpg", "train/right_#.jpg", "val/left_#.jpg"], [], {}))
     assert not only(tmp_path).has_masks
+
+
+def put_area(path: Path, inside: int, seed: int = 0) -> None:
+    """A mask of 0 and this value: a field of view, or with a seed a square anywhere."""
+    area = np.zeros((32, 32), np.uint8)
+    top, left = np.random.default_rng(seed).integers(2, 20, 2) if seed else (3, 3)
+    area[top : top + (8 if seed else 26), left : left + (8 if seed else 26)] = inside
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(area, {".gif": "GIF", ".png": "PNG"}[path.suffix]))
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "view"),
+    [
+        ("training/images/2#_training.tif", "training/1st_manual/2#_manual1.gif",
+         "training/mask/2#_training_mask.gif"),
+        ("images/2#.jpg", "vessels/2#.png", "mask/2#.png"),
+        ("images/2#.jpg", "labels/2#.png", "masks/2#.png"),
+        ("2#.jpg", "2#_vessels.png", "2#_mask.png"),
+    ],
+)  # fmt: skip
+def test_masks_that_are_all_one_picture_are_no_labels_where_others_differ(
+    image: str, labels: str, view: str, tmp_path: Path
+) -> None:
+    put(tmp_path, Shape([image], [], {}))
+    for i in range(NUM):
+        put_area(tmp_path / labels.replace("#", str(i)), 255, seed=i + 1)
+        put_area(tmp_path / view.replace("#", str(i)), 255)
+    keys = only(tmp_path).keys
+    items = resolving.section(keys, with_any_classes=True).find(True, Problems()).items
+    found = [item.mask_paths for item in items if isinstance(item, ImageFile)]
+    assert found == [(labels.replace("#", str(i)),) for i in range(NUM)]
+    assert not only(tmp_path).question
+
+
+def test_masks_that_are_all_one_picture_are_taken_where_there_are_no_others_and_told(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, Shape(["images/#.jpg"], [], {}))
+    for i in range(NUM):
+        put_area(tmp_path / f"masks/{i}.png", 255)
+    found = only(tmp_path)
+    assert found.has_masks and "masks/0.png are labels" in found.question

@@ -153,11 +153,12 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
             section["unpaired"] = "skip"
             items, found = paired, again
     problems.found.extend(found.found)
-    if found.found and looking.has_masks_among(made.roles.places[role]):
+    place = made.roles.places[role]
+    if found.found and looking.has_masks_among(place):
         problems.add(
             f"{section['url']}: no rule was found that pairs these masks with images. Write a "
             "config with kind: pairs, where `images:` and `masks:` say how both are called, or "
-            "name the folder of the images alone with --unlabelled."
+            f"name the folder of the images alone with --unlabelled.{looking.of_tasks(place)}"
         )
     if problems.found:
         return {}

@@ -20,7 +20,7 @@ from factory.data.masks import mask_decoding
 from factory.data.pixels import decoding
 from factory.data.pixels.intensity import Range
 from factory.data.pixels.reading import Frames, Reading
-from factory.data.recognizing import stray_masks
+from factory.data.recognizing import mask_forms, stray_masks
 from factory.data.recognizing.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
 from factory.errors import Problems, SeveralFrames, UnreadableImage
 from factory.threads import NUM_THREADS
@@ -237,6 +237,18 @@ def has_masks_among(place: Place) -> bool:
     files = listing.Listing(place.tree, "", tuple(pictures))
     is_folder = place.candidate.keys["kind"] == "folder"
     return is_folder and stray_masks.masks_among(files, pictures) is not None
+
+
+def of_tasks(place: Place) -> str:
+    """A sentence on masks that Label Studio has called by the numbers of its tasks, which names of
+    images do not tell; empty without any."""
+    if not any(map(mask_forms.LABEL_STUDIO.search, _pictures(place))):
+        return ""
+    return (
+        " Masks here are called by the numbers of Label Studio's tasks: call each image by that of "
+        "its task, such as 7.jpg for task-7-annotation-..., which its export as JSON tells (`id` "
+        "and `data`), or export COCO, whose names are those of the images."
+    )
 
 
 def may_be_labels(place: Place) -> str:

@@ -516,6 +516,15 @@ def test_masks_that_nothing_pairs_are_refused_with_the_keys_that_would(
     assert "kind: pairs, where `images:` and `masks:`" in said
 
 
+def test_masks_that_are_called_by_tasks_are_refused_with_the_names_that_images_need(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    masks = [f"masks/task-4#-annotation-1#-by-1-tag-{tag}-0.png" for tag in ("road", "car")]
+    put_shape(tmp_path / "data", Shape(["images/dog_#.jpg"], masks, {}))
+    said = refused("data", "--out", "my.yaml")
+    assert "such as 7.jpg for task-7-annotation-" in said
+
+
 def test_links_to_folders_are_named_where_nothing_else_is_there(
     refused: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -22,7 +22,10 @@ _MIN_PARTS = 3
 """The least number of names that masks of one image have, for them to be taken for its parts."""
 _MAX_OF_ONE = 4
 """The most pictures of a folder that is that of one image and its masks."""
+LABEL_STUDIO = re.compile("task-[0-9]+-annotation-[0-9]+-by-[0-9]+-tag-")
+"""How Label Studio calls masks: of their numbers that of the task alone may be that of an image."""
 _NUMBER = re.compile("[0-9]+")
+_BEFORE_WORD = re.compile(r".*\*.*[^A-Za-z](?=[A-Za-z])")
 _FIRST_WORD, _LAST_WORD = re.compile("^[A-Za-z]+[^0-9A-Za-z]"), re.compile("[^0-9A-Za-z][A-Za-z]+$")
 _MIN_SHARE = 0.2
 """The least share of names that have a first or a last word, for it to be tried."""
@@ -187,7 +190,7 @@ def _of_parts(general: Form, forms: set[Form]) -> Form:
     """The form of parts, with all that these forms have in common."""
     behinds, befores = ({getattr(f, key) for f in forms} for key in ("behind", "before"))
     folders = {form.folder for form in forms}
-    start = common_start(sorted(behinds))
+    start = _numbers_before_words(behinds) or common_start(sorted(behinds))
     if general.behind == "{part}":
         inner = general.folder if len(folders) > 1 else min(folders)
         return general._replace(folder=inner, behind=f"{start}{{part}}")
@@ -198,14 +201,26 @@ def _of_parts(general: Form, forms: set[Form]) -> Form:
     return general
 
 
+def _numbers_before_words(behinds: set[str]) -> str:
+    """What stands behind the core of all before their last words, with a `*` for each number in it:
+    _annotation_*_by_*_ of _annotation_7_by_1_eye and _annotation_8_by_1_ear; empty without any.
+    """
+    found = [_BEFORE_WORD.match(any_number(behind)) for behind in behinds]
+    start = common_start(sorted(match[0] if match else "" for match in found))
+    return start if "*" in start else ""
+
+
 def _general(votes: Counter[Form]) -> list[Form]:
-    """The forms that stand for several which differ in their endings or in their folders alone, the
-    most frequent first."""
+    """The forms that stand for several which differ in their endings, in their folders or in the
+    numbers beside the core alone, the most frequent first."""
     groups = defaultdict(list)
     for form in votes:
         open_ending = form._replace(ending=".*")
+        numbered = form._replace(before=any_number(form.before), behind=any_number(form.behind))
         for general in (open_ending, form._replace(folder="**"), open_ending._replace(folder="**")):
             groups[general].append(form)
+        if numbered != form:
+            groups[numbered].append(form)
     found: Counter[Form] = Counter()
     for general, alike in groups.items():
         if len(alike) > 1 and not general.images:
@@ -216,12 +231,17 @@ def _general(votes: Counter[Form]) -> list[Form]:
     return [form for form, _ in found.most_common(_MAX_TRIED)]
 
 
+def any_number(text: str) -> str:
+    """A text with a `*` for each number in it."""
+    return _NUMBER.sub("*", text)
+
+
 def _forms_of(path: str, known: _Images) -> Iterator[Form]:
     """Yields the forms by which a file would be the mask of an image: of the longest cores."""
     folder, _, file = path.rpartition("/")
     stem, ending = os.path.splitext(file)
     yield from _beside(path, folder, stem, ending, known)
-    is_image = path in known.paths
+    is_image, is_of_task = path in known.paths, LABEL_STUDIO.match(stem) is not None
     found = False
     for length in range(len(stem), 0, -1):
         for start in range(len(stem) - length + 1):
@@ -230,6 +250,8 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
             if _cuts_a_number(before, text) or _cuts_a_number(text, behind):
                 continue
             if _cuts_a_word(before, text) and _cuts_a_word(text, behind):
+                continue
+            if is_of_task and (before, behind[:1]) != ("task-", "-"):
                 continue
             for images, placeholder in _readings(text, known):
                 for image in images[:_MAX_ALIKE]:

@@ -273,9 +273,26 @@ def _beside(files: Files) -> Iterator[Candidate]:
     if files.no_labels or not hint.is_whole:
         inner = _tried(files, files.pictures, narrowed(hint.keys, hint.paired, hint.masks))
         hint = inner if inner and inner.is_whole and {*inner.paired} == {*hint.paired} else hint
+    hint = _of_all_numbers(files, hint)
     keys = {"kind": "pairs", "url": files.url, **hint.keys}
     splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(hint)
     yield Candidate(keys, splits)
+
+
+def _of_all_numbers(files: Files, hint: Hint) -> Hint:
+    """The keys for all folders that are called alike but for a number, as parts of a dataset are
+    (01_images, 01_labels, 02_images, ...), if they pair more and leave nothing out."""
+    keys = {key: _with_any_number(text) for key, text in hint.keys.items() if key != "unpaired"}
+    wider = _tried(files, files.pictures, keys)
+    if wider is None or not wider.is_whole or not {*hint.paired} < {*wider.paired}:
+        return hint
+    return wider if _are_masks(files, wider) else hint
+
+
+def _with_any_number(text: str) -> str:
+    """A pattern with a `*` for each number in the names of its folders."""
+    folders, separator, file = text.rpartition("/")
+    return f"{mask_forms.any_number(folders)}{separator}{file}"
 
 
 def _splits_of_patterns(hint: Hint) -> dict[str, dict[str, str]]:

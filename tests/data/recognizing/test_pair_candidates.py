@@ -218,6 +218,20 @@ SHAPES = {
         {s: (f"{s}/images/*.jpg", f"{s}/v1.2/labels/{{stem}}.png")
          for s in ("training", "validation")},
     ),
+    "GTA5": Shape(
+        [f"0{i}_images/0{i}#.png" for i in (1, 2)], [f"0{i}_labels/0{i}#.png" for i in (1, 2)],
+        {"": ("*_images/*.png", "*_labels/{stem}.png")},
+    ),
+    "folders of numbers at the end": Shape(
+        [f"images_{i}/1{i}#.png" for i in (1, 2)], [f"labels_{i}/1{i}#.png" for i in (1, 2)],
+        {"": ("images_*/*.png", "labels_*/{stem}.png")},
+    ),
+    "Label Studio": Shape(
+        ["images/#.jpg"],
+        [f"masks/task-#-annotation-1#-by-1-tag-{tag}-{i}.png" for tag in ("road", "car")
+         for i in (0, 1)],
+        {"": ("images/*.jpg", "masks/task-{stem}-annotation-*-by-*-tag-{part}.png")},
+    ),
     "few masks among many images": Shape(
         [f"{i}#.jpg" for i in range(9)], ["1#_mask.png"], {"": ("*.jpg", "{stem}_mask.png")}
     ),
@@ -304,6 +318,17 @@ def test_folders_of_another_word_are_no_splits(tmp_path: Path) -> None:
 def test_photographs_of_two_cameras_are_no_pairs(tmp_path: Path) -> None:
     put(tmp_path, Shape(["train/left_#.jpg", "train/right_#.jpg", "val/left_#.jpg"], [], {}))
     assert not only(tmp_path).has_masks
+
+
+def test_the_numbers_of_label_studio_are_those_of_tasks_and_others_are_of_no_image(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, Shape(["#.jpg"], [], {}))
+    for i in range(NUM):
+        name = f"masks/task-{i}-annotation-{NUM - 1 - i}-by-{i + 4}-tag-road-0.png"
+        put_area(tmp_path / name, 255, seed=i + 1)
+    found = only(tmp_path).keys
+    assert found["masks"] == "masks/task-{stem}-annotation-*-by-*-tag-road-*.png"
 
 
 def put_area(path: Path, inside: int, seed: int = 0) -> None:

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -24,6 +23,8 @@ from factory.shards.schema import EncodedSample
 
 ROWS_PER_GROUP = 100
 """The rows that a reader without the page index reads for a random one."""
+_GROUP_BYTES = 2**31 - 1
+"""The bytes of the pictures of a row group at most: Arrow counts those of a column by 32 bits."""
 _READ_BYTES = 2**20
 """The bytes that are read of a file at once."""
 _BATCH_BYTES = 2**24
@@ -52,13 +53,27 @@ def chunks(
     columns: Sequence[Column] = COLUMNS,
 ) -> Iterator[bytes]:
     """The bytes of `encode`, of which those of a row group are in memory."""
-    left = iter(samples)
     sink = _Sink()
     with pq.ParquetWriter(sink, arrow_schema(classes, run, columns), **_settings(columns)) as file:
-        while len(table := _table(list(islice(left, ROWS_PER_GROUP)), classes, run, columns)):
-            file.write_table(table, ROWS_PER_GROUP)
+        for group in _groups(samples):
+            file.write_table(_table(group, classes, run, columns), ROWS_PER_GROUP)
             yield from sink.take()
     yield from sink.take()
+
+
+def _groups(samples: Iterable[EncodedSample]) -> Iterator[list[EncodedSample]]:
+    """The samples of each row group: ROWS_PER_GROUP, or as many as _GROUP_BYTES hold."""
+    group: list[EncodedSample] = []
+    size = 0
+    for sample in samples:
+        more = len(sample.image_png) + len(sample.mask_png)
+        if group and (len(group) == ROWS_PER_GROUP or size + more > _GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(sample)
+        size += more
+    if group:
+        yield group
 
 
 class _Sink(io.RawIOBase):

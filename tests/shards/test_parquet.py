@@ -4,6 +4,7 @@ import pytest
 
 from factory.errors import DamagedShard
 from factory.png import encode_png
+from factory.shards import parquet
 from factory.shards.columns import COLUMNS, arrow_schema
 from factory.shards.parquet import encode, rows
 from factory.shards.schema import Sample, encode_sample, to_fields
@@ -61,6 +62,24 @@ def test_pictures_are_stored_as_they_are_and_the_rest_is_compressed(make_encoded
     assert not any(c.has_dictionary_page for c in pictures)
     assert len(columns) == len(COLUMNS) and {c.compression for c in columns.values()} == {"ZSTD"}
     assert all(c.has_offset_index for c in [*pictures, *columns.values()])
+
+
+def test_large_pictures_are_fewer_in_a_row_group_and_none_is_lost(
+    make_samples, make_encoded, classes, monkeypatch
+):
+    encoded = make_encoded(8)
+    sizes = [len(each.image_png) + len(each.mask_png) for each in encoded]
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", sum(sizes[:3]))
+    data = encode(encoded, classes, RUN)
+    metadata = pq.ParquetFile(pa.BufferReader(data)).metadata
+    nums = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert nums[0] == 3 and sum(nums) == 8
+    starts = [sum(nums[:i]) for i in range(len(nums))]
+    for start, num in zip(starts, nums, strict=True):
+        assert sum(sizes[start : start + num]) <= sum(sizes[:3])
+    assert [each.key for each in decode(data)] == [each.key for each in make_samples(8)]
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", 1)
+    assert pq.ParquetFile(pa.BufferReader(encode(encoded, classes, RUN))).num_row_groups == 8
 
 
 def test_a_flipped_bit_in_a_page_is_noticed(make_encoded, classes):

@@ -72,15 +72,16 @@ def load_segmenter(url: Location = TOY, ddpm: Model | None = None) -> Segmenter:
 
 
 def read_images(
-    url: Location, image_size: int, num: int | None = None, *, channels: int = 3
+    url: Location, image_size: int, num: int | None = None, *, channels: int = 3, **keys: Any
 ) -> UInt8:
     """The images below a folder or URL, or the first num of them, as (N, S, S, C) uint8.
 
-    They are cropped to squares, scaled, and made RGB or, with 1 channel, grey. Raises UserError
-    with a line per bad file.
+    They are cropped to squares, unless `fit` says otherwise, scaled, and made RGB or, with 1
+    channel, grey. keys: further ones of a source of kind folder, such as `intensity` and `exif`.
+    Raises UserError with a line per bad file.
     """
-    keys = {"kind": "folder", "url": path_of(url, "url"), "num": num}
-    return loading.read_images(*_source("read_images", keys, image_size, channels))
+    named = {"kind": "folder", "url": path_of(url, "url"), "num": num}
+    return loading.read_images(*_source("read_images", {**named, **keys}, image_size, channels))
 
 
 def read_labelled(

@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 from factory import __version__, storage, streams
 from factory.command_table import COMMANDS, Command
 from factory.commands import failed
-from factory.config import Config, dump_config, load_config, parse_override, read_tree
+from factory.config import Config, dump_config, parse_override, parse_tree, read_tree
 from factory.config.label_images import in_place_of
 from factory.config.recipes import recipe_file
-from factory.config.tree import value_at
+from factory.config.tree import set_value, value_at
 from factory.errors import UserError, shown
 from factory.next_commands import commands_after
 from factory.progress import print_lines, tell
@@ -142,14 +142,14 @@ def _overrides(command: Command, args: argparse.Namespace) -> list[tuple[str, An
 def _config(command: Command, args: argparse.Namespace) -> Config:
     """The config of a file or a recipe, with overrides and then with flags."""
     file = recipe_file(args.recipe) if args.recipe is not None else args.config
-    overrides = _overrides(command, args)
-    for i, (key, value) in enumerate(overrides):
+    tree = read_tree(file)
+    for key, value in _overrides(command, args):
         if key in command.arguments:  # Images that are named without a flag.
-            source, note = in_place_of(value_at(read_tree(file, overrides[:i]), key), value)
-            overrides[i] = key, source
+            value, note = in_place_of(value_at(tree, key), value)
             if note is not None and not args.print_config:
                 tell(shown(note))
-    return load_config(file, overrides)
+        set_value(tree, key, value)
+    return parse_tree(tree, file)
 
 
 def _in_order(

@@ -38,8 +38,9 @@ MAX_SHARDS_READ = 8
 _MAX_REASONS = 10
 """The page tells of so many images why they cannot be read."""
 PANE_PIXELS = 128
+"""The longer side of a picture on the page."""
 MAX_STORED_PIXELS = 512
-"""Wider pictures are stored with every second pixel, every third, and so on."""
+"""Wider or higher pictures are stored with every second pixel, every third, and so on."""
 
 
 def write_report(url: str, num_samples: int = 64) -> str:
@@ -213,11 +214,11 @@ def _figure(sample: Sample, classes: Classes, lacks_image: bool) -> _Figure:
         image = np.broadcast_to(sample.image, panes[0].shape)
         panes = [image, *panes, overlay(sample.image, sample.mask, classes)]
     strip = np.concatenate(panes, axis=1)
-    if (step := sample.mask.shape[1] // MAX_STORED_PIXELS) > 1:
+    height, width = sample.mask.shape
+    if (step := max(height, width) // MAX_STORED_PIXELS) > 1:
         strip = np.ascontiguousarray(strip[::step, ::step])
     picture = base64.b64encode(encode_png(strip)).decode()
-    height, width = sample.mask.shape
-    scale = PANE_PIXELS // width or PANE_PIXELS / width
+    scale = PANE_PIXELS // max(height, width) or PANE_PIXELS / max(height, width)
     size = round(len(panes) * width * scale), round(height * scale)
     return _Figure(sample.key, shown, picture, *size, sample.uncertainty)
 

@@ -95,6 +95,7 @@ class Segmenter:
         pixels_of(labelled.images, self.image_size, self.ddpm.channels)
         refuse(settings, "evaluate", url="the scores are returned, and nothing is written")
         config = config_of("evaluate", evaluate=settings)
+        evaluation.check_classes(self.ensemble, labelled, "labelled")
         self._use_available_device()
         return evaluation.evaluate(self.ddpm, self.ensemble, labelled, config)
 

@@ -82,6 +82,9 @@ def test_a_fitted_segmenter_labels_images_the_same_after_it_was_saved(
     found = segmenter.segment(labelled.images)
     assert found.masks.shape == found.uncertainty.shape == (4, 16, 16)
     assert found.masks.dtype == np.uint8 and found.uncertainty.dtype == np.float32
+    others = factory.labelled_arrays(labelled.images, labelled.masks * 0, ["one", "two"])
+    with pytest.raises(UserError, match=r"^labelled: its classes \['one', 'two'\] are not those"):
+        segmenter.evaluate(others)
     scores = segmenter.evaluate(labelled, num_pictures=1)
     assert scores.num_images == 4
     assert scores.soft.pixel_accuracy == (found.masks == labelled.masks).mean()
@@ -449,3 +452,15 @@ def test_folders_are_read_at_the_size_that_is_asked_for(labelled: Labelled, tmp_
     assert np.array_equal(found.images, labelled.images[:3])
     assert np.array_equal(found.masks, labelled.masks[:3])
     assert factory.read_images(tmp_path / "images", 8, num=2).shape == (2, 8, 8, 3)
+
+
+def test_images_are_read_by_the_keys_of_a_source(tmp_path: Path) -> None:
+    pixels = np.full((8, 16, 3), 100, np.uint8)
+    (tmp_path / "a.png").write_bytes(encode_png(pixels))
+    assert (factory.read_images(tmp_path, 8) == 100).all()
+    padded = factory.read_images(tmp_path, 8, fit="pad", intensity=[0, 200])
+    assert set(np.unique(padded)) == {0, 128} or set(np.unique(padded)) == {0, 127}
+    with pytest.raises(UserError, match=r"read_images: fit: input should be"):
+        factory.read_images(tmp_path, 8, fit="shrink")
+    with pytest.raises(UserError, match="masks"):
+        factory.read_images(tmp_path, 8, masks="x")

@@ -19,11 +19,12 @@ from PIL import Image
 import factory
 from factory import cluster, storage
 from factory.cli import main
-from factory.config import Config, dump_config
+from factory.config import Config, dump_config, loading
 from factory.config.presets import preset_table
 from factory.data.toy import drawing
 from factory.diffusion.checkpoints import load_model, save_model
 from factory.diffusion.families.unet2d import UNet
+from factory.yaml_reading import read_yaml
 from tests.failing_storage import fail_calls
 from tests.test_images import png_header
 
@@ -289,10 +290,13 @@ CLASSES = "classes: [background, thing]"
 def test_images_of_the_command_line_keep_the_settings_that_hold_for_them(
     capsys, tmp_path, monkeypatch, source, found, told
 ):
+    files = []
+    monkeypatch.setattr(loading, "read_yaml", lambda file: files.append(file) or read_yaml(file))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(f"label: {{source: {source}}}")
     command = ["label", "other", "--config", "c.yaml"]
     main([*command, "--print-config"])
+    assert files == ["c.yaml"], "it may be a pipe, which is read once"
     printed = yaml.safe_load(capsys.readouterr().out)["label"]["source"]
     assert printed["url"].rstrip("/").endswith("other")
     assert {key: printed[key] for key in found} == found

@@ -18,7 +18,7 @@ errors faults threads
 processes
 storage.*
 storage
-classes differences yaml_reading
+classes differences yaml_reading yaml_writing
 histogram images scores
 png pictures
 values

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from factory import storage
+from factory.classes import Classes
 from factory.data.toy import drawing, faces
 from factory.errors import UserError
 from factory.pictures import colorize, overlay
-from factory.report import _percentages, write_report
+from factory.report import MAX_STORED_PIXELS, PANE_PIXELS, _figure, _percentages, write_report
 from factory.shards.ledger import Ledger
 from factory.shards.plan import Plan
 from factory.shards.receipts import Circumstances
@@ -114,6 +115,16 @@ def test_every_picture_shows_the_pixels_of_its_sample(make: Make, format: str) -
         assert np.array_equal(image, sample.image)
         assert np.array_equal(mask, colorize(sample.mask, classes))
         assert np.array_equal(blended, overlay(sample.image, sample.mask, classes))
+
+
+@pytest.mark.parametrize("shape", [(4096, 16), (16, 4096), (2048, 2048)])
+def test_pictures_are_bounded_in_width_and_height(shape: tuple[int, int]) -> None:
+    image, mask = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
+    sample = Sample(sample_key(0), image, mask, 0, 0.0, "abc")
+    figure = _figure(sample, Classes.named(["a"]), True)
+    assert max(figure.width, figure.height) == PANE_PIXELS
+    stored = Image.open(io.BytesIO(base64.b64decode(figure.picture)))
+    assert max(stored.size) == MAX_STORED_PIXELS
 
 
 def test_most_certain_samples_come_first_under_their_own_uncertainty(make: Make) -> None:

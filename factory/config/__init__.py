@@ -15,6 +15,7 @@ from factory.config.loading import (
     load_config,
     parse_config,
     parse_override,
+    parse_tree,
     read_tree,
 )
 from factory.config.sample import SampleConfig
@@ -41,6 +42,7 @@ __all__ = [
     "load_config",
     "parse_config",
     "parse_override",
+    "parse_tree",
     "read_tree",
     "required",
     "unet_problems",

@@ -20,18 +20,20 @@ def load_config(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> 
 
     Raises UserError with all problems at once.
     """
-    tree = read_tree(file, overrides)
-    if file is None:
-        return parse_config(tree)
-    return parse_config(tree, file, OF_FILE)
-
-
-def read_tree(file: str | None, overrides: Sequence[tuple[str, Any]] = ()) -> dict[str, Any]:
-    """The keys that `load_config` is given, not checked yet. Raises UserError."""
-    tree = {} if file is None else modern(read_yaml(file))
+    tree = read_tree(file)
     for key, value in overrides:
         set_value(tree, key, value)
-    return tree
+    return parse_tree(tree, file)
+
+
+def read_tree(file: str | None) -> dict[str, Any]:
+    """The keys of a config file, not checked yet; none without a file. Raises UserError."""
+    return {} if file is None else modern(read_yaml(file))
+
+
+def parse_tree(tree: Mapping[str, Any], file: str | None) -> Config:
+    """A Config from the keys of a file, with others set. Raises as `parse_config` does."""
+    return parse_config(tree) if file is None else parse_config(tree, file, OF_FILE)
 
 
 def parse_config(

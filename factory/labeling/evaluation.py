@@ -41,8 +41,7 @@ class Evaluation:
 
 
 def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Evaluation:
-    """Labels the test images; raises UserError where their classes are not the ensemble's."""
-    check_classes(ensemble, test)
+    """Labels the test images, whose classes must be the ensemble's."""
     num_classes = len(test.classes)
     soft = hard = np.zeros((num_classes, num_classes), np.int64)
     rows: list[Sequence[UInt8]] = []
@@ -70,11 +69,14 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
     return Evaluation(Score.of(soft), Score.of(hard), sheet, len(test), occurring)
 
 
-def check_classes(ensemble: Head, test: Labelled) -> None:
-    """Raises UserError where the test set's classes are not those of the ensemble."""
+def check_classes(ensemble: Head, test: Labelled, name: str = "data.test") -> None:
+    """Raises UserError where the test set's classes are not those of the ensemble.
+
+    name: the key or the argument that the test set is.
+    """
     if test.classes.names != ensemble.config.class_names:
         raise UserError(
-            f"data.test: its classes {list(test.classes.names)} are not those that the ensemble "
+            f"{name}: its classes {list(test.classes.names)} are not those that the ensemble "
             f"was fitted on, {list(ensemble.config.class_names)}. Name the matching ensemble."
         )
 

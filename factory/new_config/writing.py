@@ -4,10 +4,10 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from factory.data.kinds.resolving import value_as_yaml
 from factory.new_config.draft import Draft
 from factory.new_config.roles import Role
 from factory.new_config.shape import MAX_PASSES
+from factory.yaml_writing import value_as_yaml
 
 _ABOUT: Mapping[Role, str] = {
     "unlabelled": "What the DDPM learns from, without masks.",

@@ -1,5 +1,6 @@
 """Claims about images that cannot be read: known before anything starts, refused or left out."""
 
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from PIL import Image
 
 from factory.cli import main
 from factory.config import dump_config
+from factory.data.files.trees import FolderTree
 from factory.data.pixels import intact
 from factory.errors import GenerationFailed, UserError
 from factory.generation import label_listing, planning
@@ -125,12 +127,33 @@ def test_an_image_that_was_left_out_and_is_mended_needs_another_place(
 
 
 def test_a_store_that_fails_leaves_nothing_out(
-    label_config: LabelConfig, photos: Path, tmp_path: Path
+    label_config: LabelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = FolderTree.read
+
+    def fail(tree: FolderTree, name: str) -> bytes:
+        if name == "p1.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(tree, name)
+
+    monkeypatch.setattr(FolderTree, "read", fail)
+    with pytest.raises(UserError, match=r"p1\.png: cannot be read .*Restore or remove it"):
+        label(label_config(unreadable="skip"))
+
+
+def test_links_to_nothing_are_refused_or_skipped_as_other_files_that_are_no_image(
+    label_config: LabelConfig, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "p1.png").unlink()
     (photos / "p1.png").symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(UserError, match=r"p1\.png: cannot be read .*Restore or remove it"):
-        label(label_config(unreadable="skip"))
+    with pytest.raises(UserError, match=r"p1\.png: cannot be read \(a link to no file"):
+        label(label_config())
+    for _ in range(2):
+        assert label(label_config(unreadable="skip")).rows == len(NAMES) - 1
+        assert (
+            f"left out: {photos}/p1.png: cannot be read (a link to no file"
+            in capsys.readouterr().out
+        )
 
 
 def test_masks_that_cannot_be_read_are_left_out_with_their_images(

@@ -1,19 +1,16 @@
 """The rules of classes in words, and as people write them in a config: what messages propose."""
 
-import json
-import re
 from collections.abc import Iterable, Sequence
 
 from factory.classes import IGNORE_ID, Color
 from factory.data.classes.class_rules import NO_RULE, ClassRules, Rule
 from factory.errors import some
+from factory.yaml_writing import value_as_yaml
 
 _MAX_LISTED = 20
 _REST = "all others"
 _MAX_LENGTH, _NUM_SHOWN = 240, 2
 """The most characters of a line of classes; the first classes of a longer one show the form."""
-_PLAIN = re.compile(r"[A-Za-z_](?:[\w -]*\w)?", re.ASCII)
-_WORDS = {"true", "false", "null"}
 
 
 def classes_key(names: Sequence[str], rules: Sequence[Rule]) -> str:
@@ -26,7 +23,7 @@ def classes_key(names: Sequence[str], rules: Sequence[Rule]) -> str:
     line = f"classes: [{', '.join(entries)}]"
     if len(line) > _MAX_LENGTH and _are_ascending(rules):
         pairs = zip(names, rules, strict=True)
-        line = f"classes: {{{', '.join(f'{r.ids[0]}: {_text(n)}' for n, r in pairs)}}}"
+        line = f"classes: {{{', '.join(f'{r.ids[0]}: {value_as_yaml(n)}' for n, r in pairs)}}}"
     if len(line) > _MAX_LENGTH:
         rest = f"... and {len(entries) - _NUM_SHOWN} more, which factory init writes"
         line = f"classes: [{', '.join([*entries[:_NUM_SHOWN], rest])}]"
@@ -116,14 +113,8 @@ def _list(words: Sequence[str]) -> str:
 
 
 def _entry(name: str, rule: Rule) -> str:
-    parts = [f"name: {_text(name)}", _values(rule)]
+    parts = [f"name: {value_as_yaml(name)}", _values(rule)]
     return f"{{{', '.join(filter(None, parts))}}}"
-
-
-def _text(text: str) -> str:
-    """A text as YAML reads it."""
-    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
-    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _values(rule: Rule) -> str:
@@ -135,5 +126,5 @@ def _values(rule: Rule) -> str:
     if rule.above is not None:
         parts.append(f"above: {rule.above:g}")
     if rule.parts:
-        parts.append(f"parts: [{', '.join(map(_text, rule.parts))}]")
+        parts.append(f"parts: {value_as_yaml(rule.parts)}")
     return ", ".join(parts)

@@ -153,7 +153,7 @@ class FolderTree:
                     "something else there. Rename it."
                 ) from None
         else:
-            found = os.stat(url)
+            found = _stat(url)
             if not stat.S_ISREG(found.st_mode):
                 raise UnreadableImage("is no regular file. Remove it.")
             _check_size(found.st_size)
@@ -162,6 +162,19 @@ class FolderTree:
     def versions(self, names: Sequence[str]) -> list[str]:
         """See `Tree`."""
         return storage.versions(self.url, [self.url_of(name) for name in names])
+
+
+def _stat(path: str) -> os.stat_result:
+    """What the system says of a file. Raises OSError; UnreadableImage for a link to none, which
+    stays one however often it is read."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP) or not os.path.islink(path):
+            raise
+        raise UnreadableImage(
+            f"cannot be read (a link to no file: {error.strerror}). Restore or remove it."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from factory.data.kinds import resolving
 from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted
+from factory.yaml_writing import value_as_yaml
 
 if TYPE_CHECKING:
     from factory.data.files.trees import Tree
@@ -106,7 +107,7 @@ class AutoSource(LabelledSection, FileSection):
             return None
         if not found.is_guess:
             return dict(found.keys)
-        lines = "; ".join(f"{k}: {resolving.value_as_yaml(v)}" for k, v in found.keys.items())
+        lines = "; ".join(f"{k}: {value_as_yaml(v)}" for k, v in found.keys.items())
         problems.add(
             f"{self.url}: nothing there says what the values of masks mean. What they hold could "
             f"be `{lines}`: write that, with the names of the classes, or set classes_url."

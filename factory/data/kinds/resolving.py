@@ -1,6 +1,5 @@
 """The section that reads what lies at a url, with its classes, for `auto` and `factory init`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from factory.data.kinds.yolo import YoloSource
 from factory.data.recognizing.candidates import split_name
 from factory.data.recognizing.layouts import LAYOUTS
 from factory.errors import Problems, some
+from factory.yaml_writing import as_yaml
 
 if TYPE_CHECKING:
     from factory.data.classes.class_lookup import Value
@@ -236,29 +236,6 @@ def masks_of(keys: Mapping[str, Any], problems: Problems) -> "MaskSample | None"
         problems.found.extend(sample.problems)
         return None
     return sample
-
-
-def as_yaml(keys: Mapping[str, Any]) -> str:
-    """A section in one line of YAML."""
-    return f"{{{', '.join(f'{key}: {value_as_yaml(value)}' for key, value in keys.items())}}}"
-
-
-def value_as_yaml(value: object) -> str:
-    """A value in one line of YAML: as JSON, without quotes where words need none."""
-    if isinstance(value, Mapping):
-        return as_yaml(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(value_as_yaml, value))}]"
-    if isinstance(value, str) and _is_plain(value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _is_plain(text: str) -> bool:
-    """True of words that YAML reads as they are, in lists, too."""
-    first = text[:1].isalpha() or text.startswith(("/", "./", "../"))
-    known = text.lower() in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
-    return bool(first and not known and all(c.isalnum() or c in "_-./@+" for c in text))
 
 
 def _of_drawn(

@@ -166,11 +166,7 @@ def environment() -> dict[str, str]:
 
 
 def _description(config: Config, plan: Plan) -> str:
-    source = config.data.unlabelled
-    if source is None:
-        model = f"the DDPM {storage.name_of(config.models.ddpm_url or TOY)}"
-    else:
-        model = f"a DDPM of {source.title}"
+    model = _ddpm_in_words(config)
     size = plan.recipe["image_size"]
     if plan.command == "label":
         images = config.label.source.title if config.label.source else "a source"
@@ -181,3 +177,13 @@ def _description(config: Config, plan: Plan) -> str:
         f"Synthetic {size}x{size} images with a class for every pixel: sampled from "
         f"{model}, labelled by an ensemble on the DDPM's own features."
     )
+
+
+def _ddpm_in_words(config: Config) -> str:
+    """The DDPM by what it learned from if this config's `train` makes it, or by its name."""
+    source, url = config.data.unlabelled, config.models.ddpm_url or TOY
+    is_of_config = url == storage.join(config.train.url, "model")
+    is_embedded = url == TOY and source is not None and source.kind == TOY
+    if source is not None and (is_of_config or is_embedded):
+        return f"a DDPM of {source.title}"
+    return f"the DDPM {storage.name_of(url)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from factory.cli import main
-from factory.config import Config
+from factory.config import Config, parse_config
 from factory.generation import command
 from factory.generation.recipe import load_models, make_plan
 from factory.shards.reading import read_manifest
@@ -38,3 +38,27 @@ def test_the_name_of_the_masks_column_is_part_of_a_plan_only_where_it_is_another
     other = make_plan(tiny_config(generate={"mask_column": "label"}), models)
     assert other.recipe == {**usual.recipe, "mask_column": "label"}
     assert [column.name for column in other.columns][1:3] == ["image", "label"]
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "ddpm_url", "told"),
+    [
+        ({"kind": "toy", "num": 9}, "toy", "a DDPM of drawn faces,"),
+        ({"kind": "folder", "url": "/my/photos"}, "/run/model", "a DDPM of photos,"),
+        ({"kind": "folder", "url": "/my/photos"}, "toy", "the DDPM toy,"),
+        ({"kind": "folder", "url": "/my/photos"}, "/another/one", "the DDPM one,"),
+        (None, "/run/model", "the DDPM model,"),
+    ],
+)
+def test_a_card_says_what_a_ddpm_learned_from_only_where_its_own_training_is_told(
+    tiny_config: Callable[..., Config], unlabelled: object, ddpm_url: str, told: str
+) -> None:
+    plan = make_plan(tiny_config(), load_models(tiny_config()))
+    config = parse_config(
+        {
+            "data": {"unlabelled": unlabelled, "image_size": 16},
+            "train": {"url": "/run"},
+            "models": {"ddpm_url": ddpm_url},
+        }
+    )
+    assert f"sampled from {told}" in command._description(config, plan)

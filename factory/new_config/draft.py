@@ -10,7 +10,7 @@ from factory.data.kinds.resolving import ClassKeys
 from factory.data.recognizing import split_lists
 from factory.data.recognizing.candidates import Files
 from factory.errors import Problems, counted, some
-from factory.new_config import looking, splitting
+from factory.new_config import beside, looking, splitting
 from factory.new_config.looking import Images
 from factory.new_config.roles import ROLES, Role, Roles
 from factory.new_config.shape import Shape, fit_of, shape_of
@@ -92,10 +92,10 @@ def _doubt_unused_folders(made: Draft) -> None:
     if question := place.candidate.question:
         made.doubts.append(question)
     taken = {section["url"] for section in made.sections.values()}
-    unused = [f for f in looking.unused_folders(place) if storage.join(place.url, f) not in taken]
+    unused = [f for f in beside.unused_folders(place) if storage.join(place.url, f) not in taken]
     if unused:
         made.doubts.append(f"whether pictures below {place.url} are needed, too: {some(unused)}")
-    if rest := looking.unused_splits(place, list(made.sections.values())):
+    if rest := beside.unused_splits(place, list(made.sections.values())):
         made.doubts.append(f"whether other splits of {place.url} are needed, too: {some(rest)}")
 
 
@@ -104,9 +104,11 @@ def _doubt_other_files(made: Draft) -> None:
     for place in made.roles.places.values():
         if boxes := place.candidate.boxes:
             made.doubts.append(f"{place.url}: {boxes.rstrip('.')}")
+        elif question := place.candidate.question:
+            made.doubts.append(question)
         elif why := place.why_no_masks:
             made.doubts.append(f"whether there are masks, too: {why.rstrip('.')}")
-        elif others := looking.may_be_labels(place):
+        elif others := beside.may_be_labels(place):
             made.doubts.append(
                 f"whether {others} below {place.url} are labels: outlines of YOLO, COCO and "
                 "labelme are read, boxes and other forms are not"
@@ -152,17 +154,46 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
         if paired and not again.found:
             section["unpaired"] = "skip"
             items, found = paired, again
-    problems.found.extend(found.found)
-    place = made.roles.places[role]
-    if found.found and looking.has_masks_among(place):
-        problems.add(
-            f"{section['url']}: no rule was found that pairs these masks with images. Write a "
-            "config with kind: pairs, where `images:` and `masks:` say how both are called, or "
-            f"name the folder of the images alone with --unlabelled.{looking.of_tasks(place)}"
-        )
+    _tell_unpaired(made, role, items, found, problems)
     if problems.found:
         return {}
     made.images[role] = images = looking.images_of(items)
+    _add_reading(made, role, images)
+    if labelled:
+        _add_masks(made, section, role, items)
+    what = counted(len(items), "image with a mask", "images with masks")
+    plain = counted(len(items), "image")
+    made.said.append(
+        f"data.{role}: {section['url']}: taken as {made.roles.words[role]}: "
+        f"{what if labelled else plain}"
+    )
+    return {item.name: item.image_url for item in items}
+
+
+def _tell_unpaired(
+    made: Draft, role: Role, items: Sequence[Any], found: Problems, problems: Problems
+) -> None:
+    """Adds why a section's images and masks are not paired, or not as they are meant.
+
+    items: its images with masks. found: the problems with them.
+    """
+    place, section = made.roles.places[role], made.roles.sections[role]
+    is_paired = role != "unlabelled" and section["kind"] == "pairs"
+    if (is_paired or found.found) and (otherwise := beside.said_otherwise(place, items)):
+        problems.add(otherwise)
+        return
+    problems.found.extend(found.found)
+    if found.found and beside.has_masks_among(place):
+        problems.add(
+            f"{section['url']}: no rule was found that pairs these masks with images. Write a "
+            "config with kind: pairs, where `images:` and `masks:` say how both are called, or "
+            f"name the folder of the images alone with --unlabelled.{beside.of_tasks(place)}"
+        )
+
+
+def _add_reading(made: Draft, role: Role, images: Images) -> None:
+    """Adds how the files of a section's images are read, where that is not as they are."""
+    section = made.roles.sections[role]
     if images.intensity is not None:
         section["intensity"] = list(images.intensity)
         low, high = images.intensity
@@ -174,15 +205,6 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
             "several pages or frames are there, and the others are not used. Save each as a file "
             "of its own to use all"
         )
-    if labelled:
-        _add_masks(made, section, role, items)
-    what = counted(len(items), "image with a mask", "images with masks")
-    plain = counted(len(items), "image")
-    made.said.append(
-        f"data.{role}: {section['url']}: taken as {made.roles.words[role]}: "
-        f"{what if labelled else plain}"
-    )
-    return {item.name: item.image_url for item in items}
 
 
 def _add_masks(made: Draft, section: dict[str, Any], role: Role, items: Sequence[Any]) -> None:
@@ -232,11 +254,19 @@ def _keep_test_apart(made: Draft, urls: Mapping[Role, Mapping[str, str]]) -> Non
     if "unlabelled" not in urls:
         return
     test = set(urls["test"].values())
-    rest = [name for name, url in urls["unlabelled"].items() if url not in test]
+    known = [name for role in ("labelled", "test") for name in urls[role]]
+    others = beside.other_pictures(known, [*urls["unlabelled"]])
+    kept = {name: url for name, url in urls["unlabelled"].items() if name not in others}
+    rest = [name for name, url in kept.items() if url not in test]
     if rest and len(rest) < len(urls["unlabelled"]):
         made.lists["unlabelled"] = rest
         left = counted(len(rest), "image")
         made.said.append(f"data.unlabelled: without the images of test: {left}")
+        if others:
+            made.doubts.append(
+                f"whether pictures that are called like images with masks, and more, are images to "
+                f"learn from: {some(sorted(others))} are left out"
+            )
 
 
 def _add_geometry(made: Draft, preset: str | None) -> None:

@@ -1,7 +1,6 @@
 """What lies at one of the places that a new config is written for."""
 
 import io
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from PIL import Image
 from factory import images, storage
 from factory.data.classes.class_rules import ClassRules
 from factory.data.drawn.items import DrawnItem
-from factory.data.files import listing
 from factory.data.files.trees import Tree
 from factory.data.items import ImageFile, Item
 from factory.data.kinds import resolving
@@ -20,7 +18,6 @@ from factory.data.masks import mask_decoding
 from factory.data.pixels import decoding
 from factory.data.pixels.intensity import Range
 from factory.data.pixels.reading import Frames, Reading
-from factory.data.recognizing import mask_forms, stray_masks
 from factory.data.recognizing.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
 from factory.errors import Problems, SeveralFrames, UnreadableImage
 from factory.threads import NUM_THREADS
@@ -33,7 +30,6 @@ _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
 _FAR = 4
 """Values are far from others if they make the range so many times as wide."""
 _SHARDS = ("parquet", "webdataset")
-_ENDINGS_OF_LABELS = (".txt", ".json", ".xml", ".csv")
 
 
 @dataclass(frozen=True)
@@ -229,97 +225,3 @@ def stands_for(section: Mapping[str, Any], labelled: bool, problems: Problems) -
 
 def _first(names: Iterable[str], known: Mapping[str, object]) -> str | None:
     return next((name for name in names if name in known), None)
-
-
-def has_masks_among(place: Place) -> bool:
-    """True of a folder that is read as images alone and has masks among them."""
-    pictures = _pictures(place)
-    files = listing.Listing(place.tree, "", tuple(pictures))
-    is_folder = place.candidate.keys["kind"] == "folder"
-    return is_folder and stray_masks.masks_among(files, pictures) is not None
-
-
-def of_tasks(place: Place) -> str:
-    """A sentence on masks that Label Studio has called by the numbers of its tasks, which names of
-    images do not tell; empty without any."""
-    if not any(map(mask_forms.LABEL_STUDIO.search, _pictures(place))):
-        return ""
-    return (
-        " Masks here are called by the numbers of Label Studio's tasks: call each image by that of "
-        "its task, such as 7.jpg for task-7-annotation-..., which its export as JSON tells (`id` "
-        "and `data`), or export COCO, whose names are those of the images."
-    )
-
-
-def may_be_labels(place: Place) -> str:
-    """The files below a place that labels may be in, by their endings; empty without any."""
-    names = [name for name in place.tree.names() if name.lower().endswith(_ENDINGS_OF_LABELS)]
-    return listing.by_ending(names)
-
-
-def left_over(place: Place) -> list[str]:
-    """The folders directly below a place that hold images and no part of its section, nor pictures
-    that are called like its images, as masks of another kind and overlays are."""
-    stems: dict[str, set[str]] = defaultdict(set)
-    for name in _pictures(place):
-        if "/" in name:
-            stems[name.partition("/")[0]].add(listing.stem(name))
-    known = {folder.partition("/")[0] for folder in _used_folders(place)}
-    of_section = set().union(*(stems[top] for top in known))
-    return sorted(
-        top
-        for top, own in stems.items()
-        if known and top not in known and 2 * len(own & of_section) < len(own)
-    )
-
-
-def images_of_folder(place: Place, folder: str) -> dict[str, Any]:
-    """The section that reads the images of a folder below a place alone, without masks among them,
-    if they lie apart."""
-    names = [n[len(folder) + 1 :] for n in _pictures(place) if n.startswith(f"{folder}/")]
-    masks = stray_masks.masks_among(listing.Listing(place.tree, folder, tuple(names)), names)
-    apart = masks.images_url if masks else None
-    return {"kind": "folder", "url": apart or storage.join(place.url, folder)}
-
-
-def unused_folders(place: Place) -> list[str]:
-    """The folders below a place with pictures of which its section reads none."""
-    used = tuple(f"{folder}/" for folder in _used_folders(place))
-    rest = [name for name in _pictures(place) if used and not name.startswith(used)]
-    return sorted({name.rpartition("/")[0] or "." for name in rest})
-
-
-def unused_splits(place: Place, sections: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The splits of a place of which none of the sections reads all, where each is read alone."""
-    candidate = place.candidate
-    if not candidate.needs_split:
-        return []
-    used = [
-        split
-        for split in candidate.splits
-        if any(candidate.of_split(split).items() <= section.items() for section in sections)
-    ]
-    return [split for split in candidate.splits if split not in used]
-
-
-def _pictures(place: Place) -> list[str]:
-    return [n for n in place.tree.names() if n.lower().endswith(listing.IMAGE_SUFFIXES)]
-
-
-def _used_folders(place: Place) -> list[str]:
-    """The folders below a place that hold what its section reads; empty where that is all of it, or
-    is not known."""
-    from factory.data.files.patterns import parse_images, parse_masks
-
-    used = []
-    splits = [*place.candidate.splits, *([] if place.candidate.needs_split else [None])]
-    for keys in map(place.candidate.of_split, splits):
-        inner = keys["url"].removeprefix(place.url).strip("/")
-        if keys["kind"] != "pairs":
-            return []
-        below = [parse_images(keys.get("images", "images")).below]
-        below.append(parse_masks(keys.get("masks", "masks")).below)
-        if keys.get("layout"):
-            below = [""]
-        used += ["/".join(filter(None, (inner, folder))) for folder in below]
-    return [] if "" in used else used

@@ -8,7 +8,7 @@ from factory import storage
 from factory.data.files.patterns import parse_images
 from factory.data.kinds import resolving
 from factory.errors import Problems, some
-from factory.new_config import looking
+from factory.new_config import beside, looking
 from factory.new_config.looking import Place
 
 Role = Literal["unlabelled", "labelled", "test"]
@@ -103,10 +103,10 @@ def _take_labelled(roles: Roles, place: Place, problems: Problems) -> None:
     _take(roles, "labelled", place, problems)
     if place.test_split and place.train_split and "test" not in roles.sections:
         _take(roles, "test", place, problems)
-    rest = looking.left_over(place)
+    rest = beside.left_over(place)
     known = [name for name in rest if name.lower() in _UNLABELLED] or rest
     if len(known) == 1 and "unlabelled" not in roles.sections:
-        section = looking.images_of_folder(place, known[0])
+        section = beside.images_of_folder(place, known[0])
         roles.add("unlabelled", place, section, f"kind folder, {known[0]}")
 
 

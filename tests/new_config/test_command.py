@@ -516,6 +516,56 @@ def test_masks_that_nothing_pairs_are_refused_with_the_keys_that_would(
     assert "kind: pairs, where `images:` and `masks:`" in said
 
 
+def with_metadata(root: Path, order: list[int]) -> None:
+    """Images and masks, and a table that says that those of these numbers are of the first, the
+    second, ... image."""
+    pairs_of(root, mask(0, 1), mask(0, 1, 1))
+    rows = [
+        {"file_name": f"images/{i}.png", "conditioning": f"masks/{own}.png"}
+        for i, own in enumerate(order)
+    ]
+    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_table_that_says_what_names_say_changes_nothing(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    with_metadata(tmp_path / "data", [0, 1])
+    init("data")
+    names(load_config("my.yaml"))
+
+
+def test_masks_that_a_table_gives_to_other_images_than_their_names_do_are_refused(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    with_metadata(tmp_path / "data", [1, 0])
+    said = refused("data", "--out", "my.yaml")
+    assert "data/metadata.jsonl: says in the column conditioning that the mask of " in said
+    assert "data/masks/1.png, and by its name it would be" in said
+
+
+def test_what_cellpose_writes_beside_images_and_masks_is_not_learned_from(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    forms = ["data/00#.tif", "data/00#_flows.tif"]
+    put_shape(tmp_path, Shape(forms, ["data/00#_cp_masks.png"], {}))
+    for i in range(3):
+        np.save(tmp_path / f"data/00{i}_seg.npy", np.array({"masks": i}), allow_pickle=True)
+    said = init("data")
+    assert "000_flows.tif, 001_flows.tif, 002_flows.tif are left out" in said
+    found = names(load_config("my.yaml"))
+    assert set().union(*found.values()) == {f"00{i}.tif" for i in range(3)}
+
+
+def test_masks_that_only_cellpose_s_own_files_hold_are_asked_for(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    put_shape(tmp_path, Shape(["data/00#_img.tif"], [], {}))
+    np.save(tmp_path / "data/000_img_seg.npy", np.array({"masks": 0}), allow_pickle=True)
+    assert "objects (1 file *_seg.npy)" in init("data")
+    assert names(load_config("my.yaml"))["unlabelled"] == {f"00{i}_img.tif" for i in range(3)}
+
+
 def test_masks_that_are_called_by_tasks_are_refused_with_the_names_that_images_need(
     refused: Callable[..., str], tmp_path: Path
 ) -> None:

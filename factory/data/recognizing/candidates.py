@@ -97,6 +97,8 @@ class Files:
     """Those whose endings are those of images."""
     no_labels: frozenset[str] = frozenset()
     """Those of them that look like masks and are known to be none."""
+    cellpose: int = 0
+    """The number of Cellpose's own files beside them, which are not read."""
 
     def below(self, folder: str) -> str:
         """The url of a folder of the tree."""

@@ -42,6 +42,7 @@ _KINDS = {
     *("color", "colors", "colormap", "colormaps", "rgb"),
 }
 """Words for kinds of masks of one image, which are no parts of it."""
+_IMAGE_WORDS = ("img", "image", "im", "rgb", "raw", "photo", "input", "orig", "original")
 
 
 class Form(NamedTuple):
@@ -107,9 +108,14 @@ def decorations(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     for stem in stems:
         words.update((found, "") for found in _FIRST_WORD.findall(stem))
         words.update(("", found) for found in _LAST_WORD.findall(stem))
-    for pair, num in words.most_common():
+    for pair, num in sorted(words.items(), key=lambda item: (-item[1], not _says_image(item[0]))):
         if num >= _MIN_SHARE * len(stems) and not mask_word("".join(pair)) and pair not in of_all:
             yield pair
+
+
+def _says_image(pair: tuple[str, str]) -> bool:
+    """True of a first or a last word that says image, rather than another picture of the same."""
+    return "".join(pair).strip("_-. ").lower() in _IMAGE_WORDS
 
 
 @lru_cache(maxsize=2**16)

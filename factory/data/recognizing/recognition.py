@@ -13,7 +13,7 @@ from factory.data.files.trees import Tree
 from factory.data.recognizing import drawn_candidates, mask_forms, mask_looks, pair_candidates
 from factory.data.recognizing.candidates import Candidate, Files, split_of
 from factory.data.recognizing.layouts import LAYOUTS
-from factory.errors import counted
+from factory.errors import UnreadableImage, counted
 
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {
     "voc": (
@@ -40,6 +40,11 @@ _SIGNATURES: Mapping[str, tuple[str, ...]] = {
 """The layouts that names tell by themselves: what files of each of these names must lie there."""
 
 
+_OF_CELLPOSE = "_seg.npy"
+_OBJECTS, _HEADER = b"'|O'", 128
+"""How the header of a file of numpy's says that it holds objects, and the bytes that it is in."""
+
+
 def candidates(tree: Tree, url: str) -> list[Candidate]:
     """The sections by which a tree may be read; several only where nothing tells which is meant.
 
@@ -47,7 +52,10 @@ def candidates(tree: Tree, url: str) -> list[Candidate]:
     told apart.
     """
     names = tree.names()
-    files = Files(tree, url, names, [n for n in names if n.lower().endswith(IMAGE_SUFFIXES)])
+    pictures = [n for n in names if n.lower().endswith(IMAGE_SUFFIXES)]
+    if cellpose := _of_cellpose(tree, names):
+        pictures = [name for name in pictures if not name.endswith(_OF_CELLPOSE)]
+    files = Files(tree, url, names, pictures, cellpose=cellpose)
     for find in (
         _shards,
         _layouts,
@@ -145,7 +153,24 @@ def _images(files: Files) -> Iterator[Candidate]:
         doubt = _doubt(files) if _are_all_masks(files) else ""
         boxes = drawn_candidates.boxes_beside(files)
         keys = {"kind": "folder", "url": files.url}
-        yield Candidate(keys, has_masks=False, doubt=doubt, boxes=boxes)
+        question = ""
+        if files.cellpose:
+            keys["exclude"] = f"**/*{_OF_CELLPOSE}"
+            question = (
+                "whether there are masks, too: what Cellpose wrote is not read, as it is Python's "
+                f"objects ({counted(files.cellpose, 'file')} *{_OF_CELLPOSE}). Save the masks as "
+                "PNG or TIFF there (save_masks), beside their images"
+            )
+        yield Candidate(keys, has_masks=False, doubt=doubt, question=question, boxes=boxes)
+
+
+def _of_cellpose(tree: Tree, names: Sequence[str]) -> int:
+    """The number of Cellpose's own files, which hold objects of Python, no arrays."""
+    own = [name for name in names if name.endswith(_OF_CELLPOSE)]
+    try:
+        return len(own) if own and _OBJECTS in tree.read_start(own[0], _HEADER) else 0
+    except UnreadableImage:
+        return 0
 
 
 def _are_all_masks(files: Files) -> bool:

@@ -226,6 +226,9 @@ SHAPES = {
         [f"images_{i}/1{i}#.png" for i in (1, 2)], [f"labels_{i}/1{i}#.png" for i in (1, 2)],
         {"": ("images_*/*.png", "labels_*/{stem}.png")},
     ),
+    "Cellpose": Shape(
+        ["0#_flows.tif", "0#_img.tif"], ["0#_masks.tif"], {"": ("*_img.tif", "{stem}_masks.tif")}
+    ),
     "Label Studio": Shape(
         ["images/#.jpg"],
         [f"masks/task-#-annotation-1#-by-1-tag-{tag}-{i}.png" for tag in ("road", "car")

@@ -1,0 +1,145 @@
+"""What lies at a place beside what its section reads, and what it says of that."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from factory import storage
+from factory.data.files import listing
+from factory.data.files.patterns import parse_images, parse_masks
+from factory.data.items import Item
+from factory.data.recognizing import mask_forms, metadata_tables, stray_masks
+from factory.new_config.looking import Place
+
+_LAST_WORD = re.compile("[^0-9A-Za-z/][A-Za-z]+$")
+_ENDINGS_OF_LABELS = (".txt", ".json", ".xml", ".csv")
+
+
+def has_masks_among(place: Place) -> bool:
+    """True of a folder that is read as images alone and has masks among them."""
+    pictures = _pictures(place)
+    files = listing.Listing(place.tree, "", tuple(pictures))
+    is_folder = place.candidate.keys["kind"] == "folder"
+    return is_folder and stray_masks.masks_among(files, pictures) is not None
+
+
+def said_otherwise(place: Place, items: Sequence[Item]) -> str:
+    """The problem of masks of which a table beside the images says that they are of other images
+    than their names say; empty if none does.
+
+    items: the images with masks; none if nothing pairs them.
+    """
+    said = metadata_tables.masks_said(place.tree, set(_pictures(place)))
+    paired = {item.image_url: item.mask_url for item in items if item.mask_url}
+    for image, mask in said.items():
+        url, wanted = (storage.normalize(place.tree.url_of(n)) for n in (image, mask.mask))
+        if (url in paired or not paired) and paired.get(url) != wanted:
+            other = paired.get(url) or "none"
+            return (
+                f"{mask.table}: says in the column {mask.column} that the mask of {url} is "
+                f"{wanted}, and by its name it would be {other}. Masks are paired "
+                "by their names alone: call each as its image in a folder of its own, or write "
+                "both as columns `image` and `mask` of a Parquet file, which kind: parquet reads."
+            )
+    return ""
+
+
+def of_tasks(place: Place) -> str:
+    """A sentence on masks that Label Studio has called by the numbers of its tasks, which names of
+    images do not tell; empty without any."""
+    if not any(map(mask_forms.LABEL_STUDIO.search, _pictures(place))):
+        return ""
+    return (
+        " Masks here are called by the numbers of Label Studio's tasks: call each image by that of "
+        "its task, such as 7.jpg for task-7-annotation-..., which its export as JSON tells (`id` "
+        "and `data`), or export COCO, whose names are those of the images."
+    )
+
+
+def may_be_labels(place: Place) -> str:
+    """The files below a place that labels may be in, by their endings; empty without any."""
+    names = [name for name in place.tree.names() if name.lower().endswith(_ENDINGS_OF_LABELS)]
+    return listing.by_ending(names)
+
+
+def left_over(place: Place) -> list[str]:
+    """The folders directly below a place that hold images and no part of its section, nor pictures
+    that are called like its images, as masks of another kind and overlays are."""
+    stems: dict[str, set[str]] = defaultdict(set)
+    for name in _pictures(place):
+        if "/" in name:
+            stems[name.partition("/")[0]].add(listing.stem(name))
+    known = {folder.partition("/")[0] for folder in _used_folders(place)}
+    of_section = set().union(*(stems[top] for top in known))
+    return sorted(
+        top
+        for top, own in stems.items()
+        if known and top not in known and 2 * len(own & of_section) < len(own)
+    )
+
+
+def other_pictures(known: Sequence[str], names: Sequence[str]) -> set[str]:
+    """Those of names that are called like one of the known images, and a word more, in its folder:
+    1_flows.tif beside 1.tif, which is another picture of the same."""
+    stems = {os.path.splitext(name)[0] for name in known}
+    found = set()
+    for name in set(names) - set(known):
+        stem = os.path.splitext(name)[0]
+        cut = _LAST_WORD.sub("", stem)
+        while cut != stem and cut not in stems:
+            stem, cut = cut, _LAST_WORD.sub("", cut)
+        if cut != stem:
+            found.add(name)
+    return found
+
+
+def images_of_folder(place: Place, folder: str) -> dict[str, Any]:
+    """The section that reads the images of a folder below a place alone, without masks among them,
+    if they lie apart."""
+    names = [n[len(folder) + 1 :] for n in _pictures(place) if n.startswith(f"{folder}/")]
+    masks = stray_masks.masks_among(listing.Listing(place.tree, folder, tuple(names)), names)
+    apart = masks.images_url if masks else None
+    return {"kind": "folder", "url": apart or storage.join(place.url, folder)}
+
+
+def unused_folders(place: Place) -> list[str]:
+    """The folders below a place with pictures of which its section reads none."""
+    used = tuple(f"{folder}/" for folder in _used_folders(place))
+    rest = [name for name in _pictures(place) if used and not name.startswith(used)]
+    return sorted({name.rpartition("/")[0] or "." for name in rest})
+
+
+def unused_splits(place: Place, sections: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The splits of a place of which none of the sections reads all, where each is read alone."""
+    candidate = place.candidate
+    if not candidate.needs_split:
+        return []
+    used = [
+        split
+        for split in candidate.splits
+        if any(candidate.of_split(split).items() <= section.items() for section in sections)
+    ]
+    return [split for split in candidate.splits if split not in used]
+
+
+def _pictures(place: Place) -> list[str]:
+    return [n for n in place.tree.names() if n.lower().endswith(listing.IMAGE_SUFFIXES)]
+
+
+def _used_folders(place: Place) -> list[str]:
+    """The folders below a place that hold what its section reads; empty where that is all of it, or
+    is not known."""
+    used = []
+    splits = [*place.candidate.splits, *([] if place.candidate.needs_split else [None])]
+    for keys in map(place.candidate.of_split, splits):
+        inner = keys["url"].removeprefix(place.url).strip("/")
+        if keys["kind"] != "pairs":
+            return []
+        below = [parse_images(keys.get("images", "images")).below]
+        below.append(parse_masks(keys.get("masks", "masks")).below)
+        if keys.get("layout"):
+            below = [""]
+        used += ["/".join(filter(None, (inner, folder))) for folder in below]
+    return [] if "" in used else used

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from factory import storage
 from factory.classes import MAX_CLASSES, Classes
 from factory.data.classes import rule_yaml
@@ -57,7 +55,7 @@ class _MaskNotes:
     is_turned_as_its_image: bool
     """False if it is turned by its own EXIF orientation alone."""
     is_scaled: bool
-    """True if it is drawn of shapes for another size of the image."""
+    """True if it was of another size than the image, and is scaled to it."""
 
 
 @dataclass(frozen=True)
@@ -174,11 +172,11 @@ def _turned(num: int) -> list[str]:
 
 
 def _scaled(num: int) -> list[str]:
-    """A sentence on masks whose shapes were drawn for another size of the image."""
+    """A sentence on masks of another size than their images."""
     if not num:
         return []
     have = counted(num, "image has another size", "images have another size")
-    return [f"{have} than their shapes were drawn for, of the same proportions: shapes are scaled."]
+    return [f"{have} than their masks were drawn for, of the same proportions: masks are scaled."]
 
 
 def _as_it_is(pair: Pair) -> Pair:
@@ -234,6 +232,8 @@ class WholeMask:
     facts: MaskFacts
     is_turned_as_its_image: bool
     """False if it is turned by its own EXIF orientation alone."""
+    is_scaled: bool
+    """True if it was of another size than the image, and is scaled to it."""
 
 
 def whole_mask(item: Item, mask: Mask, picture: Picture) -> WholeMask:
@@ -247,13 +247,19 @@ def whole_mask(item: Item, mask: Mask, picture: Picture) -> WholeMask:
             "is the same file as its image. Name the folder of the masks in `masks:`."
         )
     orientation = orientation_beside(mask, picture, item.reading.exif)
-    ids = np.asarray(match_size(mask, picture, orientation))
-    url = item.mask_url or item.name
+    ids, is_scaled = match_size(mask, picture, orientation)
     facts = MaskFacts(
-        url, mask.info.mode, mask.values, mask.uncovered, mask.colors, mask.is_inverted
+        item.mask_url or item.name,
+        mask.info.mode,
+        mask.values,
+        mask.uncovered,
+        mask.colors,
+        mask.is_inverted,
+        mask.num_missing,
+        mask.is_transparent,
     )
     turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
-    return WholeMask(ids, facts, turned_as_image)
+    return WholeMask(ids, facts, turned_as_image, mask.is_scaled or is_scaled)
 
 
 def _decode_mask(
@@ -270,7 +276,7 @@ def _decode_mask(
     scaled = geometry.scaled_ids(whole.ids, place)
     used = whole.ids[place.source.slices]
     lost = losses.measure(used if item.tile else whole.ids, used, scaled)
-    notes = _MaskNotes(whole.facts, lost, whole.is_turned_as_its_image, mask.is_scaled)
+    notes = _MaskNotes(whole.facts, lost, whole.is_turned_as_its_image, whole.is_scaled)
     return geometry.square_ids(scaled.ids, size, place), notes
 
 

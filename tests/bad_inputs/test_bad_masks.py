@@ -56,6 +56,14 @@ def indices_beyond() -> bytes:
     return encoded(mask)
 
 
+def shown_black() -> bytes:
+    """Black and white on transparent ground."""
+    shown = Image.new("LA", (16, 16), (255, 255))
+    shown.paste((0, 255), (0, 0, 4, 4))
+    shown.paste((0, 0), (8, 8, 16, 16))
+    return encoded(shown)
+
+
 def smoothed() -> bytes:
     return encoded(np.arange(256, dtype=np.uint8).reshape(16, 16))
 
@@ -71,8 +79,8 @@ MASKS = [
     bad("a JPEG", encoded(GREY, "JPEG"), "must be exact, and JPEG blurs"),
     bad("a WebP", encoded(GREY, "WEBP"), "must be exact, and WEBP blurs"),
     bad("colours", encoded(noise()), "mode RGB has no class ids"),
-    bad("colours with alpha", encoded(Image.new("RGBA", (16, 16))), "mode RGBA has no class ids"),
-    bad("grey with alpha", encoded(Image.new("LA", (16, 16))), "mode LA has no class ids"),
+    bad("half transparent grey", encoded(Image.new("LA", (16, 16), (1, 99))), "half transparent"),
+    bad("black shown on nothing", shown_black(), "black is shown in it", "8-bit grey"),
     bad(
         "16-bit grey",
         encoded(Image.fromarray(np.full((16, 16), 256, np.uint16))),
@@ -84,8 +92,8 @@ MASKS = [
     bad("an unknown class", encoded(ids(value=7)), "ids 7 are not classes", "Renumber"),
     bad("smoothed edges", smoothed(), "were the edges smoothed?", "Renumber"),
     bad("palette indices beyond the classes", indices_beyond(), "ids 3 are not", "Renumber"),
-    bad("a larger mask", encoded(ids(32, 32)), "32x32 pixels, its image 16x16", "at its image's"),
-    bad("no whole factor", encoded(ids(5, 5)), "5x5 pixels, its image 16x16", "at its image's"),
+    bad("a larger mask", encoded(ids(32, 40)), "40x32 pixels, its image 16x16", "at its image's"),
+    bad("a smaller mask", encoded(ids(3, 5)), "5x3 pixels, its image 16x16", "at its image's"),
     bad("other proportions", encoded(ids(16, 8)), "8x16 pixels, its image 16x16", "at its image's"),
     bad(
         "an image that is turned, its mask is not",

@@ -65,7 +65,7 @@ def test_small_objects_and_wide_ones_that_are_lost_are_told(tmp_path: Path) -> N
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     good = encode_png(flat(1))
     put(tmp_path / "images", a_png=good, b_png=good, c_png=good[:44], d_png=b"<html>", e_png=good)
-    mask, clear = encode_png(flat(1)[..., 0]), encoded(Image.new("RGBA", (8, 8)))
+    mask, clear = encode_png(flat(1)[..., 0]), encoded(Image.new("RGBA", (8, 8), (9, 9, 9, 99)))
     put(tmp_path / "masks", a_png=mask, c_png=mask[:44], d_png=mask, e_png=clear,
         z_png=mask)  # fmt: skip
     problems = "\n".join(problems_of(pairs(tmp_path, classes='{"0": "a"}')))
@@ -75,7 +75,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "images/c.png: damaged",
         "masks/c.png: damaged",
         "images/d.png: not a PNG",
-        "masks/e.png: a mask of mode",
+        "masks/e.png: pixels of it are half transparent",
         "masks/z.png: mask without an image",
     ):
         assert part in problems

@@ -37,6 +37,10 @@ class ClassIds:
     colours are read."""
     uncovered: Mapping[Value, int]
     """The same of values, or colours, that no rule covers."""
+    has_fractions: bool = False
+    """True if values are no whole numbers; `values` has those below them."""
+    num_missing: int = 0
+    """The number of pixels that are no numbers, and ignored."""
 
 
 def ids_of_values(rules: ClassRules, values: Values) -> ClassIds:

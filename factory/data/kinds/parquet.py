@@ -64,7 +64,7 @@ class ParquetSource(LabelledSection, FileSection):
             return Found(rules=rules)
         if labelled and not self.names_classes:
             rules = self._own_rules(shards, files[0].schema, columns, problems)
-        beside = any(file.may_lack_bytes for file in files)
+        beside = any(file.may_lack_bytes or file.paths & {*columns.names} for file in files)
         rows = parquet_rows.Rows(shards.tree, columns, beside)
         names = parquet_files.row_names(shards.names, files)
         places = [
@@ -138,6 +138,7 @@ class ParquetSource(LabelledSection, FileSection):
                     found.mask if found else self.mask_column,
                     labelled,
                     shards.tree.url_of(name),
+                    file.paths,
                 )
                 found = found or columns
         if found is None or len(problems.found) > before:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from factory.classes import MAX_CLASSES, Color
+from factory.classes import MAX_CLASSES
 from factory.data.files import listing
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.kinds.coco import CocoSource
@@ -21,7 +21,7 @@ from factory.yaml_writing import as_yaml
 
 if TYPE_CHECKING:
     from factory.data.classes.class_lookup import Value
-    from factory.data.classes.class_rules import ClassRules
+    from factory.data.classes.class_rules import ClassRules, Rule
     from factory.data.files.trees import Tree
     from factory.data.recognizing.candidates import Candidate
     from factory.data.recognizing.class_finding import ClassFile
@@ -150,7 +150,7 @@ def _classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cl
     if sample is None:
         return None
     if file := class_finding.that_fits(files, sample):
-        return _of_file(file, class_finding.border_of(file.rules, sample))
+        return _of_file(file, class_finding.ignored_beside(file.rules, sample))
     if keys.get("layout") and _layout_covers(keys, sample):
         names = tuple(_names_of_layout(keys))
         doubt = f"whether the classes are those of {keys['layout']}, such as {names[1]}"
@@ -193,25 +193,25 @@ def _of_parts(keys: Mapping[str, Any], problems: Problems) -> ClassKeys | None:
     return ClassKeys({"classes": classes}, "by the names of the parts", True, doubts, names)
 
 
-def _of_file(file: "ClassFile", border: Color | None = None) -> ClassKeys:
-    """The keys of a file of classes; a class that it calls ignored is none, and neither is a
-    border of this colour."""
+def _of_file(file: "ClassFile", ignored_beside: "Rule") -> ClassKeys:
+    """The keys of a file of classes; a class that it calls ignored is none, and neither is what
+    the masks hold beside them."""
     from factory.data.classes.class_forms import means_ignored
 
     rules = file.rules
     ignored = [name for name in file.names if means_ignored(name)]
+    key = "colors" if rules.by_color else "ids"
+    others = [list(v) if rules.by_color else v for v in getattr(ignored_beside, key)]
     if not ignored or rules.has_thresholds:
         url_keys: dict[str, Any] = {"classes_url": file.url}
-        if border is not None:
-            url_keys["ignore"] = {"colors": [list(border)]}
+        if others:
+            url_keys["ignore"] = {key: others}
         return ClassKeys(url_keys, f"of {file.url}", names=file.names)
-    key = "colors" if rules.by_color else "ids"
     values = {
         name: [list(v) if rules.by_color else v for v in getattr(rule, key)]
         for name, rule in zip(file.names, rules.spelt_out, strict=True)
     }
     classes = [{"name": name, key: v} for name, v in values.items() if name not in ignored]
-    others = [list(border)] if border is not None else []
     left_out = [*(v for name in ignored for v in values[name]), *others]
     keys = {"classes": classes, "ignore": {key: left_out}}
     names = [name for name in file.names if name not in ignored]

@@ -16,8 +16,9 @@ from factory.classes import IGNORE_ID, Color
 from factory.data.classes import class_lookup, rule_yaml
 from factory.data.classes.class_lookup import ClassIds, Value
 from factory.data.classes.class_rules import ClassRules
-from factory.data.masks import mask_values
+from factory.data.masks import mask_values, wide_values
 from factory.data.masks.mask_values import MASK_REMEDY
+from factory.data.pixels import coverage
 from factory.data.pixels.decoding import (
     UPRIGHT,
     FileInfo,
@@ -29,6 +30,7 @@ from factory.data.pixels.decoding import (
 )
 from factory.data.pixels.reading import Exif
 from factory.errors import UnreadableImage
+from factory.images import UInt8
 
 DRAWN = "drawn"
 """The format of masks that are drawn of shapes."""
@@ -58,6 +60,12 @@ class Mask:
     """True if its file stores white as 0, and is read as it is shown."""
     is_scaled: bool = False
     """True if its shapes were drawn for another size of the image, and are scaled to it."""
+    has_fractions: bool = False
+    """True if its file holds fractions; `values` has the whole numbers below them."""
+    num_missing: int = 0
+    """The number of its pixels that are no numbers (NaN), and ignored."""
+    is_transparent: bool = False
+    """True if pixels of its file are transparent, which are read as black."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,10 @@ class MaskFacts:
     """The colours of its values in its palette; empty without one, and if colours are read."""
     is_inverted: bool = False
     """True if its file stores white as 0, and is read as it is shown."""
+    num_missing: int = 0
+    """The number of its pixels that are no numbers, and ignored."""
+    is_transparent: bool = False
+    """True if pixels of its file are transparent, which are read as black."""
 
 
 def decode_mask(data: bytes, rules: ClassRules) -> Mask:
@@ -82,8 +94,8 @@ def decode_mask(data: bytes, rules: ClassRules) -> Mask:
 
     Reads every file whose values are exact: grey of 1 to 16 bits, indices of palettes, colours of
     equal channels, and where the rules name colours those of all of these. Files whose compression
-    changes values are read where all rules are thresholds. Raises UnreadableImage for all else, and
-    for palettes that number colours rather than classes.
+    changes values are read where all rules are thresholds, and fractions where some are. Raises
+    UnreadableImage for all else, and for palettes that number colours rather than classes.
     """
     image = open_file(data)
     lossy = mask_values.is_lossy(image, data)
@@ -99,7 +111,11 @@ def decode_mask(data: bytes, rules: ClassRules) -> Mask:
         used = {i: colors[i] for i in read.values if i in colors}
         _check_palette(colors.get(0), used, rules)
     info = FileInfo(image.size, image.mode, image.format or "unknown", orientation_of(image))
-    return replace(_mask(read, used, info, data), is_inverted=_is_inverted(image, data, rules))
+    return replace(
+        _mask(read, used, info, data),
+        is_inverted=_is_inverted(image, data, rules),
+        is_transparent=mask_values.is_transparent(image),
+    )
 
 
 def _is_inverted(image: Image.Image, data: bytes, rules: ClassRules) -> bool:
@@ -131,6 +147,8 @@ def _exact_ids(image: Image.Image, num_bits: int, rules: ClassRules) -> ClassIds
     """The class ids of an image whose values are exact. Raises UnreadableImage."""
     if rules.by_color:
         return class_lookup.ids_of_colors(rules, mask_values.packed_colors(image, num_bits))
+    if mask_values.is_wide(image):
+        return wide_values.class_ids(np.asarray(image), rules)
     values = mask_values.exact_values(image, num_bits, rules)
     if values is None:
         return class_lookup.no_ids_of_colors(mask_values.packed_colors(image, num_bits))
@@ -149,6 +167,8 @@ def _mask(read: ClassIds, colors: Mapping[int, Color], info: FileInfo, data: byt
         colors=colors,
         info=info,
         data=data,
+        has_fractions=read.has_fractions,
+        num_missing=read.num_missing,
     )
 
 
@@ -181,10 +201,11 @@ def orientation_beside(mask: Mask, picture: Picture, exif: Exif) -> int:
     )
 
 
-def match_size(mask: Mask, picture: Picture, orientation: int) -> Image.Image:
-    """The upright ids at the upright image's size, of a mask that is stored in this orientation.
+def match_size(mask: Mask, picture: Picture, orientation: int) -> tuple[UInt8, bool]:
+    """(H, W) the upright ids at the upright image's size, of a mask that is stored in this
+    orientation; and whether it was scaled, other than by a whole factor smaller.
 
-    Masks may be a whole factor smaller than their images. Raises UnreadableImage for other sizes.
+    Masks may be of another size, of the same proportions. Raises UnreadableImage for others.
     """
     ids, image = turned(mask.ids, orientation), picture.image
     if not _fits(ids.size, image.size):
@@ -197,12 +218,17 @@ def match_size(mask: Mask, picture: Picture, orientation: int) -> Image.Image:
             )
         raise UnreadableImage(
             f"the mask has {ids.width}x{ids.height} pixels, its image {image.width}x"
-            f"{image.height}: they must be equal, or the image 2, 3, ... times as large in both "
-            "directions. "
+            f"{image.height}: they must be equal, or have the same proportions. "
             + ("" if alike else f"Both are turned upright: {_orientations(mask, picture)}. ")
             + "Save the mask at its image's size, without smoothing."
         )
-    return ids if ids.size == image.size else ids.resize(image.size, Image.Resampling.NEAREST)
+    if ids.size == image.size:
+        return np.asarray(ids), False
+    if ids.width > image.width:
+        return coverage.scale(np.asarray(ids), image.width, image.height).ids, True
+    factor = image.width // ids.width
+    scaled = np.asarray(ids.resize(image.size, Image.Resampling.NEAREST))
+    return scaled, image.size != (ids.width * factor, ids.height * factor)
 
 
 def _orientations(mask: Mask, picture: Picture) -> str:
@@ -212,10 +238,13 @@ def _orientations(mask: Mask, picture: Picture) -> str:
     )
 
 
-def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:
-    """True if the small size is the large one, or a whole factor smaller in both directions."""
-    factor = large[0] // small[0]
-    return large == (small[0] * factor, small[1] * factor)
+def _fits(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """True if both sizes are equal, or one is the other scaled, where sides may be rounded."""
+    if one == other:
+        return True
+    small, large = sorted((one, other))
+    is_smaller = small[0] < large[0] and small[1] < large[1]
+    return is_smaller and abs(small[0] * large[1] - small[1] * large[0]) < max(large)
 
 
 def _colors(palette: Sequence[int]) -> dict[int, Color]:

@@ -1,21 +1,19 @@
 """The values and the colours that the pixels of a mask's file have, exactly as they were saved.
 
-Whoever draws masks saves class ids as grey, as colours, as indices of a palette, in 1 to 16 bits:
-all of them are whole numbers, or colours. Shapes: H height, W width.
+Whoever draws masks saves class ids as grey, as colours, as indices of a palette, in 1 to 8 bits:
+all of them are whole numbers, or colours. `factory.data.masks.wide_values` reads those of more
+bits. Shapes: H height, W width.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from factory.data.classes import rule_yaml
 from factory.data.classes.class_lookup import Packed, Values, packed
-from factory.data.classes.class_rules import MAX_VALUE, ClassRules
+from factory.data.classes.class_rules import ClassRules
 from factory.data.pixels.deep_colors import DEPTH_AT
-from factory.errors import UnreadableImage, some
+from factory.errors import UnreadableImage
 from factory.images import UInt8
 
 MASK_REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
@@ -27,8 +25,16 @@ _BITS_PER_SAMPLE = 258
 _MAX_TINT = 16
 """Channels of grey that was saved with loss differ by less."""
 _OPAQUE = 255
-_MAX_IGNORED = 8
-"""The most values that a message proposes to ignore."""
+
+
+def is_wide(image: Image.Image) -> bool:
+    """True if a file holds more than 8 bits a pixel, in one channel."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """True if pixels of grey or colours are transparent."""
+    return image.mode in ("LA", "RGBA") and sum(image.getchannel("A").histogram()[:_OPAQUE]) > 0
 
 
 def is_lossy(image: Image.Image, data: bytes) -> bool:
@@ -50,19 +56,17 @@ def num_bits(image: Image.Image, data: bytes) -> int:
 
 
 def exact_values(image: Image.Image, num_bits: int, rules: ClassRules) -> Values | None:
-    """(H, W) the values of a mask, 0..65535; None of one in colours.
+    """(H, W) the values of a mask of 8 bits or fewer; None of one in colours.
 
-    Colours of three equal channels are grey. Values outside that range are brought into it where
-    the rules say what they are. Raises UnreadableImage where no exact value can be read: for other
-    modes, partly transparent pixels, fractions, and values outside the range elsewhere.
+    Colours of three equal channels are grey, and transparent pixels are 0. Raises UnreadableImage
+    where no exact value can be read: for other modes, and for pixels that are half transparent
+    where not all rules are thresholds.
     """
     if image.mode in ("1", "P"):
         return np.asarray(image).astype(np.uint8)
     if image.mode == "L":
         return np.asarray(image) // np.uint8(_SPREAD.get(num_bits, 1))
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _whole_numbers(np.asarray(image), rules)
-    first, *others = _channels(image, num_bits)
+    first, *others = _channels(image, num_bits, may_be_soft=rules.only_thresholds)
     return first if all(np.array_equal(first, other) for other in others) else None
 
 
@@ -104,10 +108,11 @@ def _palette(image: Image.Image) -> UInt8:
     return palette
 
 
-def _channels(image: Image.Image, num_bits: int) -> list[UInt8]:
-    """(H, W) each channel of grey or colours of 8 bits, without alpha.
+def _channels(image: Image.Image, num_bits: int, may_be_soft: bool = False) -> list[UInt8]:
+    """(H, W) each channel of grey or colours of 8 bits, in which transparent pixels are black.
 
-    Raises UnreadableImage for other modes, and where pixels are transparent.
+    may_be_soft: whether pixels that are half transparent may be half as bright. Raises
+    UnreadableImage for these elsewhere, and for other modes.
     """
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         raise UnreadableImage(f"a mask of mode {image.mode} has no class ids. {MASK_REMEDY}")
@@ -116,49 +121,36 @@ def _channels(image: Image.Image, num_bits: int) -> list[UInt8]:
             f"a mask of mode {image.mode} in 16 bits a channel has no class ids. {MASK_REMEDY}"
         )
     channels = [np.asarray(channel) for channel in image.split()]
-    if image.mode.endswith("A") and (channels.pop() != _OPAQUE).any():
+    if not image.mode.endswith("A"):
+        return channels
+    *channels, alpha = channels
+    return channels if (alpha == _OPAQUE).all() else _on_black(channels, alpha, may_be_soft)
+
+
+def _on_black(channels: Sequence[UInt8], alpha: UInt8, may_be_soft: bool) -> list[UInt8]:
+    """The channels with black where nothing is shown; where all that is shown is black, the alpha
+    itself. Raises UnreadableImage where that would be ambiguous."""
+    is_shown = alpha > 0
+    is_black = np.all([channel == 0 for channel in channels], axis=0)
+    if not is_shown.any() and any(channel.min() != channel.max() for channel in channels):
         raise UnreadableImage(
-            f"a mask of mode {image.mode} has no class ids where it is transparent. {MASK_REMEDY}"
+            f"all of it is transparent, and it has values all the same. Save it without alpha. "
+            f"{MASK_REMEDY}"
         )
-    return channels
-
-
-def _whole_numbers(values: npt.NDArray[Any], rules: ClassRules) -> Values:
-    """(H, W) the values of more than 8 bits.
-
-    Negative ones that the rules name are what signed numbers of 16 bits are without their sign;
-    those above 65535 are 65535 where all that is above a threshold is one class. Raises
-    UnreadableImage for fractions and others.
-    """
-    low, high = values.min(), values.max()
-    found = f"a mask whose values lie in {low:g}..{high:g}"
-    if (values % 1).any():
+    is_stencil = is_shown.any() and is_black[is_shown].all()
+    if not is_stencil and (is_black & is_shown).any():
         raise UnreadableImage(
-            f"{found}: class ids are whole numbers from 0 to {MAX_VALUE}. {MASK_REMEDY}"
+            "black is shown in it and other colours are, too, and what is transparent would be "
+            f"black as well. {MASK_REMEDY}"
         )
-    if high > MAX_VALUE and not rules.has_thresholds:
+    if not may_be_soft and (is_shown & (alpha < _OPAQUE)).any():
         raise UnreadableImage(
-            f"{found}: class ids are whole numbers from 0 to {MAX_VALUE}. {MASK_REMEDY} If they "
-            "number objects of one class, let that be what is `above: 0`."
+            "pixels of it are half transparent, and a mask must be exact. Let every class be what "
+            f"is `above` a value, such as 127. {MASK_REMEDY}"
         )
-    if low < 0:
-        names = {value for value in rules.class_of_id if value < 0}
-        others = np.unique(values[values < 0]).astype(np.int64).tolist()
-        if unnamed := [value for value in others if value not in names]:
-            raise UnreadableImage(
-                f"{found}: of no class are {some(list(map(str, unnamed)))}. If that means not "
-                f"labelled, set `{_ignoring(unnamed, rules)}`; of a class, add it to its ids."
-            )
-        if high > MAX_VALUE + min(names):
-            raise UnreadableImage(f"{found}, which are too far apart. {MASK_REMEDY}")
-    whole: Values = np.minimum(values, MAX_VALUE).astype(np.int64).astype(np.uint16)
-    return whole
-
-
-def _ignoring(values: Sequence[int], rules: ClassRules) -> str:
-    """The key that ignores values, and what is ignored already."""
-    known = [value for value in rules.ignored.ids if value not in values]
-    return rule_yaml.ignore_key([*known, *values[:_MAX_IGNORED]])
+    if is_stencil:
+        return [alpha for _ in channels]
+    return [(channel * (alpha / _OPAQUE)).round().astype(np.uint8) for channel in channels]
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:

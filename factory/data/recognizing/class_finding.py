@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from factory.classes import IGNORE_ID, Color
 from factory.data.classes import class_files
 from factory.data.classes.class_lookup import Value
-from factory.data.classes.class_rules import ClassRules
+from factory.data.classes.class_rules import NO_RULE, ClassRules, Rule
 from factory.data.files.trees import Tree
 from factory.data.surveying import class_proposals
 from factory.data.surveying.mask_sampling import MaskSample
@@ -111,10 +111,12 @@ def that_fits_but_for_0(files: Sequence[ClassFile], sample: MaskSample) -> Class
 
 
 def covers(rules: ClassRules, sample: MaskSample) -> bool:
-    """True if each value or colour of the masks is of a class or ignored, and 255 is not the class
-    of masks that hold nothing else but 0."""
+    """True if each value or colour of the masks is of a class or ignored, or negative, and 255 is
+    not the class of masks that hold nothing else but 0."""
     if rules.by_part:
         return False
+    if sample.are_fractions:
+        return rules.rest is not None
     if rules.by_color and not sample.is_colored:
         # Masks with palettes can be read by their colours, too.
         colors = [sample.palette.get(v) for v in sample.pixels if isinstance(v, int)]
@@ -127,7 +129,24 @@ def covers(rules: ClassRules, sample: MaskSample) -> bool:
     named = rules.has_thresholds or IGNORE_ID in rules.class_of_id
     if not named and class_proposals.is_255_a_class(sample):
         return False
-    return all(_is_covered(rules, value) for value in sample.pixels)
+    negative = negatives_of(rules, sample)
+    return all(value in negative or _is_covered(rules, value) for value in sample.pixels)
+
+
+def negatives_of(rules: ClassRules, sample: MaskSample) -> list[int]:
+    """The negative values of the masks that are of no class: what they stand for is not labelled,
+    as 255 is elsewhere."""
+    values = sorted(value for value in sample.pixels if isinstance(value, int))
+    return [value for value in values if value < 0 and value not in rules.class_of_id]
+
+
+def ignored_beside(rules: ClassRules, sample: MaskSample) -> Rule:
+    """What the masks hold beside the classes of a file that covers them, and is ignored: negative
+    values, or the border of palettes that are read by their colours."""
+    if negative := negatives_of(rules, sample):
+        return Rule(ids=(*negative, *rules.ignored.ids))
+    border = border_of(rules, sample)
+    return NO_RULE if border is None else Rule(colors=(*rules.ignored.colors, border))
 
 
 def border_of(rules: ClassRules, sample: MaskSample) -> Color | None:

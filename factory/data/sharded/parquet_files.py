@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory import storage
+from factory.data.files.listing import IMAGE_SUFFIXES
 from factory.data.files.trees import Tree
 from factory.data.sharded import cells, parquet_schema
 from factory.errors import UserError
@@ -32,6 +33,8 @@ class FileFacts:
     """The values of those of KEY_COLUMNS that it has."""
     may_lack_bytes: bool
     """True if cells may name pictures instead of holding their bytes."""
+    paths: frozenset[str]
+    """The columns of texts of which the first is the name of an image file."""
 
 
 def open_file(tree: Tree, name: str) -> pq.ParquetFile:
@@ -64,9 +67,10 @@ def look(tree: Tree, name: str) -> FileFacts:
         try:
             table = file.read(columns=columns)
             keys = {column: list(map(str, table[column].to_pylist())) for column in columns}
+            paths = _columns_of_paths(file)
         except DAMAGE as error:
             raise _damaged(tree.url_of(name), error) from None
-        return FileFacts(schema, file.metadata.num_rows, keys, _may_lack_bytes(file))
+        return FileFacts(schema, file.metadata.num_rows, keys, _may_lack_bytes(file), paths)
 
 
 def empty_cells(tree: Tree, name: str, column: str) -> npt.NDArray[np.bool_]:
@@ -102,6 +106,21 @@ def row_names(names: Sequence[str], files: Sequence[FileFacts]) -> list[str]:
         for name, file in zip(shown, files, strict=True)
         for row in range(file.num_rows)
     ]
+
+
+def _columns_of_paths(file: pq.ParquetFile) -> frozenset[str]:
+    """The columns of texts of which the first is the name of an image file."""
+    texts = [field.name for field in file.schema_arrow if cells.is_text(field.type)]
+    if not texts:
+        return frozenset()
+    first = next(file.iter_batches(1, columns=texts, use_threads=False), None)
+    rows = first.to_pylist() if first is not None else []
+    return frozenset(
+        name
+        for row in rows[:1]
+        for name, text in row.items()
+        if str(text).lower().endswith(IMAGE_SUFFIXES)
+    )
 
 
 def _may_lack_bytes(file: pq.ParquetFile) -> bool:

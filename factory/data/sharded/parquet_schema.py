@@ -1,7 +1,8 @@
 """The columns of Parquet files that hold images and masks, and the classes that the files name."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from factory.data.sharded import cells
 from factory.data.sharded.words import IMAGE_WORDS, MASK_WORDS
 from factory.errors import Problems, counted, some
 
+_PATH = re.compile("_?(?:path|file_?path|file_?name|file)$")
 _OURS, _CLASSES, _HUGGINGFACE = b"factory", b"id2label", b"huggingface"
 
 
@@ -29,18 +31,27 @@ class Columns:
 
 
 def find_columns(
-    schema: pa.Schema, image: str | None, mask: str | None, labelled: bool, url: str
+    schema: pa.Schema,
+    image: str | None,
+    mask: str | None,
+    labelled: bool,
+    url: str,
+    paths: Collection[str] = (),
 ) -> Columns:
     """The columns of images and masks: those that are named, else the only ones that can be meant.
 
-    Raises UserError that begins with url and has the keys to set.
+    paths: columns of texts that are names of image files. Raises UserError that begins with url and
+    has the keys to set.
     """
     problems = Problems()
     pictures = [str(field.name) for field in schema if cells.holds_pictures(field.type)]
+    # Texts are much else, too, so that their name must say what they are.
+    pictures = pictures or [name for name in paths if _word_of(name) in IMAGE_WORDS]
     found_image = _column(schema, image, "image", pictures, IMAGE_WORDS, MASK_WORDS, url, problems)
     found_mask = None
     if labelled:
         others = [name for name in pictures if name not in (image, found_image)]
+        others = others or [name for name in paths if _word_of(name) in MASK_WORDS]
         found_mask = _column(schema, mask, "mask", others, MASK_WORDS, IMAGE_WORDS, url, problems)
     if found_image is not None and found_image == found_mask:
         problems.add(
@@ -107,18 +118,33 @@ def _column(
         return None
     # Lists of numbers are much else, too, so that their name must say what they are.
     arrays = [str(field.name) for field in schema if cells.holds_arrays(field.type)]
-    meant = [name for name in (*pictures, *arrays) if name.lower() in words]
-    meant = meant or [name for name in pictures if name.lower() not in other_words]
+    meant = [name for name in (*pictures, *arrays) if _word_of(name) in words]
+    meant = meant or [name for name in pictures if _word_of(name) not in other_words]
     if len(meant) == 1:
         return meant[0]
     if meant:
         told = f"{counted(len(meant), 'column')} may hold the {part}s: {some(meant)}"
     else:
-        told = (
-            f"no column can be told to hold the {part}s among {known}; one of paths must be named"
-        )
+        told = f"no column can be told to hold the {part}s among {known}"
+        if flat := [str(field.name) for field in schema if _is_flat(field.type)]:
+            told += f"; lists of numbers without rows, as in {some(flat)}, tell no height and width"
     problems.add(f"{url}: {told}. Set `{key}:` to the right one.")
     return None
+
+
+def _word_of(name: str) -> str:
+    """The word of a column's name that says what it holds, without what says that it is a path.
+
+    >>> _word_of("Image_Path"), _word_of("mask_file_name"), _word_of("file_name")
+    ('image', 'mask', 'image')
+    """
+    return _PATH.sub("", name.lower()) or IMAGE_WORDS[0]
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    """True for the type of lists of numbers that hold no lists."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(is_list and pa.types.is_integer(kind.value_type))
 
 
 def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:

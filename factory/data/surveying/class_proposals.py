@@ -1,7 +1,7 @@
 """What the values of masks are likely to mean, where nobody has said it: classes to write down."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -54,7 +54,9 @@ def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
     """
     pixels = sample.pixels
     found: Proposal | None
-    if sample.is_blurred:
+    if sample.are_fractions:
+        found = _fractions(pixels)
+    elif sample.is_blurred:
         found = _blurred(sample)
     elif sample.is_colored:
         found = _colors(pixels, sample.palettes_differ)
@@ -101,6 +103,14 @@ def _blurred(sample: MaskSample) -> Proposal | None:
     return Proposal(("background", *classes), {}, seen, (doubt,))
 
 
+def _fractions(pixels: Counter[Value]) -> Proposal:
+    """Two classes, of which one is all above the half of the range."""
+    brightest = max(value for value in pixels if isinstance(value, int))
+    classes = ("background", {"name": _name(1), "above": max(brightest, 1) / 2})
+    doubt = "whether fractions above the half are class_1"
+    return Proposal(classes, {}, f"fractions from 0 to {max(brightest, 1)}", (doubt,))
+
+
 def _levels(pixels: Counter[Value]) -> list[int]:
     """The greys that many pixels have, or have nearly, in their order: two, and those that have
     more of the rest than edges have of any grey."""
@@ -135,8 +145,11 @@ def _colors(pixels: Counter[Value], palettes_differ: bool) -> Proposal | None:
 
 
 def _ids(sample: MaskSample, names: Sequence[str]) -> Proposal | None:
-    pixels = sample.pixels
-    values = sorted(value for value in pixels if isinstance(value, int))
+    every = sorted(value for value in sample.pixels if isinstance(value, int))
+    negative = [value for value in every if value < 0]
+    if negative:
+        return _ignoring(negative, _ids(without(negative, sample), names))
+    values = every
     if len(values) < 2:
         return None
     seen = f"the values {_listed(values)}"
@@ -206,6 +219,23 @@ def _of_objects(values: Sequence[int]) -> str:
         "whether some values are of another class: then give each class the values from one on, "
         f"such as `{rule_yaml.classes_key(names, steps)}`, or its `ids`"
     )
+
+
+def _ignoring(negative: Sequence[int], found: Proposal | None) -> Proposal | None:
+    """A proposal of other values, by which negative ones are ignored, too."""
+    if found is None:
+        return None
+    ids = [*negative, *found.ignore.get("ids", [])]
+    seen = found.seen.replace("the values ", f"the values {_listed(negative)}, ", 1)
+    told = f"whether {_listed(negative)} stands for not labelled"
+    doubts = (*found.doubts, told)
+    return replace(found, ignore={**found.ignore, "ids": ids}, seen=seen, doubts=doubts)
+
+
+def without(values: Collection[int], sample: MaskSample) -> MaskSample:
+    """The sample without these values."""
+    files = [{v: num for v, num in file.items() if v not in values} for file in sample.files]
+    return replace(sample, files=files)
 
 
 def of_two(sample: MaskSample) -> tuple[str, int] | None:

@@ -32,7 +32,7 @@ def check_masks(
         for i, name in enumerate(rules.classes.names)
         if means_ignored(name)
     ]
-    return [*notes, *_palette_notes(masks, rules), *_inverted_notes(masks)]
+    return [*notes, *_palette_notes(masks, rules), *_inverted_notes(masks), *_unseen_notes(masks)]
 
 
 def _check_white(masks: Sequence[MaskFacts], rules: ClassRules, problems: Problems) -> list[str]:
@@ -150,3 +150,23 @@ def _check_palettes(masks: Sequence[MaskFacts], classes: Classes, problems: Prob
             f"{MASK_REMEDY} Or name the colour of each class: "
             f"`{rule_yaml.with_colors(classes.names)}`."
         )
+
+
+def _unseen_notes(masks: Sequence[MaskFacts]) -> list[str]:
+    """Notes on pixels that are no numbers, and on those that are transparent."""
+    missing = [mask for mask in masks if mask.num_missing]
+    found = []
+    if missing:
+        num = sum(mask.num_missing for mask in missing)
+        have = counted(len(missing), "mask has", "masks have")
+        found.append(
+            f"{have} pixels that are no numbers (NaN; {num:,} pixels, such as in "
+            f"{storage.name_of(missing[0].url)}): they are ignored."
+        )
+    if transparent := [mask.url for mask in masks if mask.is_transparent]:
+        have = counted(len(transparent), "mask has", "masks have")
+        found.append(
+            f"{have} transparent pixels ({some(list(map(storage.name_of, transparent)))}): they "
+            "are read as black; a mask that shows black alone is read as white on black."
+        )
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.data.classes.class_lookup import Value
-from factory.data.classes.class_rules import MAX_VALUE, NO_RULE, ClassRules, Rule
+from factory.data.classes.class_rules import MAX_VALUE, MIN_VALUE, NO_RULE, ClassRules, Rule
 from factory.data.items import ImageFile, Item
 from factory.errors import UnreadableImage
 from factory.images import UInt8
@@ -23,7 +23,10 @@ _MIN_ALIKE = 0.9
 """The least share of masks of which that must be so."""
 _SIZE = 64
 """The size that items are asked for; what they hold is whole in any case."""
-_IDS = ClassRules.of_positions(Classes.named([str(i) for i in range(MAX_CLASSES)]))
+_IDS = replace(
+    ClassRules.of_positions(Classes.named([str(i) for i in range(MAX_CLASSES)])),
+    ignored=Rule(ids=tuple(range(MIN_VALUE, 0))),
+)
 _NAMED: tuple[Color, ...] = ((0, 0, 0), (255, 255, 255))
 _COLORS = ClassRules(
     Classes.named(["black", "white"]), tuple(Rule(colors=(color,)) for color in _NAMED)
@@ -43,6 +46,8 @@ class _Looked(NamedTuple):
     """Why it cannot be read."""
     is_bright_around: bool = False
     """True if most of it, and nearly all of its border, is not 0."""
+    has_fractions: bool = False
+    """True if its values are no whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class MaskSample:
     """The number of masks of the source, of which these are some."""
     is_blurred: bool = False
     """True if compression has changed the values."""
+    are_fractions: bool = False
+    """True if values are no whole numbers; those below them are counted."""
     palette: Mapping[int, Color] = field(default_factory=dict)
     """The colours of the values, where all masks have one palette."""
     palettes_differ: bool = False
@@ -95,7 +102,8 @@ def sample(items: Sequence[Item]) -> MaskSample:
         return colors
     levels = _sampled(_all(chosen, _LEVELS), len(items))
     # What is above all values of 16 bits is no grey that compression has blurred.
-    levels = replace(levels, is_blurred=MAX_VALUE not in levels.pixels)
+    is_blurred = not levels.are_fractions and MAX_VALUE not in levels.pixels
+    levels = replace(levels, is_blurred=is_blurred)
     if not any((values.files, colors.files)):
         return levels  # of which the problems say whether a threshold would do
     return max(values, colors, levels, key=lambda sample: len(sample.files))
@@ -105,8 +113,13 @@ def _sampled(looked: Sequence[_Looked], num_masks: int) -> MaskSample:
     files = [mask.values for mask in looked if mask.values is not None]
     problems = tuple(mask.problem for mask in looked if mask.problem)
     num_bright = sum(mask.is_bright_around for mask in looked)
-    is_bright = bool(files) and num_bright >= _MIN_ALIKE * len(files)
-    return MaskSample(files, num_masks, is_bright_around=is_bright, problems=problems)
+    return MaskSample(
+        files,
+        num_masks,
+        are_fractions=any(mask.has_fractions for mask in looked),
+        is_bright_around=bool(files) and num_bright >= _MIN_ALIKE * len(files),
+        problems=problems,
+    )
 
 
 def _all(items: Sequence[Item], rules: ClassRules) -> list[_Looked]:
@@ -129,7 +142,8 @@ def _values(item: Item, rules: ClassRules) -> _Looked:
     if rules.by_color:
         counts = mask.ids.histogram()
         found |= {color: counts[i] for i, color in enumerate(_NAMED) if counts[i]}
-    return _Looked(found, mask.colors, is_bright_around=_is_bright_around(np.asarray(mask.ids)))
+    around = _is_bright_around(np.asarray(mask.ids))
+    return _Looked(found, mask.colors, None, around, mask.has_fractions)
 
 
 def _is_bright_around(ids: UInt8) -> bool:

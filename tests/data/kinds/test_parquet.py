@@ -455,3 +455,34 @@ def test_rows_are_cut_into_tiles_of_which_none_is_decoded_beforehand(tmp_path: P
     read = loading.read_labelled(source(path, fit="tile", num=1), 8)
     assert read.names[0] == "a.parquet#0@0,0" and read.masks[[0, -1], 4, 4].tolist() == [0, 2]
     assert "a.parquet#1 image: " in only_problem(source(path, fit="tile"))
+
+
+@pytest.mark.parametrize(
+    ("image", "mask_column"), [("image", "mask"), ("image_path", "label_path"), ("file_name", "gt")]
+)
+def test_texts_that_name_image_files_are_pictures_beside_the_table(
+    tmp_path: Path, image: str, mask_column: str
+) -> None:
+    for i in range(3):
+        for folder, data in (("pictures", png(10 + i)), ("painted", mask(i))):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / f"{folder}/{i}.png").write_bytes(data)
+    columns: dict[str, Any] = {
+        image: [f"pictures/{i}.png" for i in range(3)],
+        mask_column: [f"painted/{i}.png" for i in range(3)],
+        "caption": ["a cat", "a dog", "a.png"],
+        "source": ["a.png", "b.png", "c.png"],
+    }
+    write(tmp_path / "train.parquet", **columns)
+    read = loading.read_labelled(source(tmp_path), 8)
+    assert read.images[:, 0, 0, 0].tolist() == [10, 11, 12]
+    assert read.masks[:, 0, 0].tolist() == [0, 1, 2]
+    before = source(tmp_path).versions(source(tmp_path).find(True, Problems()).items)
+    (tmp_path / "painted/2.png").write_bytes(mask(0) + b" ")
+    assert before != source(tmp_path).versions(source(tmp_path).find(True, Problems()).items)
+
+
+def test_lists_of_numbers_without_rows_are_no_masks_and_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", image=cells(png(1)), mask=[[0] * 64])
+    problem = only_problem(source(tmp_path))
+    assert "lists of numbers without rows, as in mask, tell no height and width" in problem

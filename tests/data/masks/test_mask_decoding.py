@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory.data import loading
+from factory.data import inspection, loading
 from factory.data.pixels import decoding
 from factory.errors import UserError
 from factory.images import UInt8
@@ -55,7 +55,27 @@ def test_a_smaller_mask_stays_in_register_with_its_image(tmp_path: Path) -> None
     assert np.array_equal(found, read[..., 0] // 255)
 
 
-@pytest.mark.parametrize("shape", [(8, 9), (16, 16), (5, 5), (8, 4)])
+def test_a_mask_larger_than_its_image_is_scaled_to_it_by_coverage(tmp_path: Path) -> None:
+    mask = ids([0, 0, 1, 1], [0, 0, 1, 0], [2, 2, 0, 0], [2, 0, 0, 0])
+    source = pairs(tmp_path)
+    found = read_mask(tmp_path, encode_png(mask), flat(1, 2, 2), 2)
+    assert found.tolist() == [[0, 1], [2, 0]]
+    (note,) = [n for n in inspection.inspect(source, 2, True).notes if "scaled" in n]
+    assert note == (
+        "1 image has another size than their masks were drawn for, of the same proportions: masks "
+        "are scaled."
+    )
+
+
+@pytest.mark.parametrize("shape", [(12, 24), (3, 5), (16, 31)])
+def test_masks_of_the_images_proportions_are_scaled_though_sides_are_rounded(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    mask = np.ones(shape, np.uint8)
+    assert (read_mask(tmp_path, encode_png(mask), flat(1, 8, 16), 8) == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (16, 19), (3, 5), (8, 4), (9, 8)])
 def test_other_mask_sizes_are_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
     put(tmp_path / "images", a_png=encode_png(flat(1)))
     put(tmp_path / "masks", a_png=encode_png(np.zeros(shape, np.uint8)))
@@ -68,7 +88,7 @@ def test_other_mask_sizes_are_refused(tmp_path: Path, shape: tuple[int, int]) ->
     [
         (encoded(np.zeros((8, 8), np.uint8), "JPEG"), "must be exact, and JPEG blurs"),
         (encoded(np.indices((8, 8, 3)).sum(0).astype(np.uint8)), "mode RGB has no class ids"),
-        (encoded(Image.new("RGBA", (8, 8))), "mode RGBA"),
+        (encoded(Image.new("CMYK", (8, 8)), "TIFF"), "mode CMYK"),
         (encoded(Image.fromarray(np.full((8, 8), 256, np.uint16))), "ids 256 are not classes"),
         (b"", "empty file"),
         (encode_png(flat(0)[..., 0])[:44], "damaged"),

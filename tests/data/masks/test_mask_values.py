@@ -164,9 +164,45 @@ def test_masks_of_lossy_compression_are_read_by_thresholds_alone(form: str, mode
             decoded(data, rules)
 
 
+def with_alpha(colors: UInt8, alpha: UInt8) -> bytes:
+    """Colours (H, W, 3) that are shown where alpha (H, W) says."""
+    return encoded(np.dstack([colors, alpha]))
+
+
+SHOWN = (IDS > 0).astype(np.uint8) * np.uint8(255)
+
+
+def test_transparent_ground_is_black_and_what_is_shown_has_its_colour() -> None:
+    classes = [{"name": "ground", "colors": [[0, 0, 0]]}, *BY_COLOR[1:]]
+    mask = decoded(with_alpha(COLORS[IDS], SHOWN), classes)
+    assert np.array_equal(np.asarray(mask.ids), IDS) and mask.is_transparent
+    ids_shown = np.dstack([IDS] * 3)
+    assert np.array_equal(np.asarray(decoded(with_alpha(ids_shown, SHOWN)).ids), IDS)
+
+
+def test_black_that_alone_is_shown_is_read_by_its_alpha() -> None:
+    soft = np.array([[0, 100, 200, 255]], np.uint8)
+    mask = decoded(
+        with_alpha(np.zeros((1, 4, 3), np.uint8), soft), ["a", {"name": "b", "above": 127}]
+    )
+    assert np.asarray(mask.ids).tolist() == [[0, 0, 1, 1]]
+    hard = decoded(with_alpha(np.zeros((*IDS.shape, 3), np.uint8), SHOWN), {"0": "a", "255": "b"})
+    assert np.array_equal(np.asarray(hard.ids), IDS > 0)
+
+
+def test_masks_of_which_nothing_is_shown_are_the_ground() -> None:
+    for mode in ("LA", "RGBA"):
+        assert not np.asarray(decoded(encoded(Image.new(mode, (4, 4)))).ids).any()
+
+
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "partly transparent": (lambda: encoded(Image.new("RGBA", (4, 4))), "where it is transparent"),
-    "transparent grey": (lambda: encoded(Image.new("LA", (4, 4))), "where it is transparent"),
+    "half transparent": (
+        lambda: with_alpha(COLORS[IDS], SHOWN // np.uint8(2)), "half transparent.*`above`"
+    ),
+    "black shown beside others": (
+        lambda: with_alpha(COLORS[IDS] * (IDS != 1)[..., None], SHOWN), "black is shown in it and"
+    ),
+    "hidden values": (lambda: with_alpha(COLORS[IDS], SHOWN * 0), "all of it is transparent, and"),
     "blurred colours": (
         lambda: encoded(np.tile(COLORS[1], (32, 32, 1)), "JPEG"), "JPEG blurs its values"
     ),

@@ -131,12 +131,12 @@ def test_a_part_is_what_is_above_0_in_any_file(form: str, tmp_path: Path) -> Non
     assert np.array_equal(loading.read_labelled(source, 32).masks[0], picture // 255)
 
 
-def test_parts_may_be_smaller_than_their_image_by_a_whole_factor(tmp_path: Path) -> None:
+def test_parts_may_be_smaller_than_their_image_in_its_proportions(tmp_path: Path) -> None:
     source = parts_of(tmp_path, **classes("none", LEFT_CLASS, MIDDLE_CLASS, RIGHT_CLASS))
     put(tmp_path, "images/7.png", encode_png(flat(1, 16, 16)))
     assert loading.read_labelled(source, 16).masks[0, 0, ::2].tolist() == [1, 1, 2, 2, 2, 2, 3, 3]
-    put(tmp_path, "images/7.png", encode_png(flat(1, 12, 12)))
-    assert "the mask has 8x8 pixels, its image 12x12" in only_problem(source)
+    put(tmp_path, "images/7.png", encode_png(flat(1, 12, 16)))
+    assert "the mask has 8x8 pixels, its image 16x12" in only_problem(source)
 
 
 def test_an_object_is_a_part_and_all_of_them_are_one_class(tmp_path: Path) -> None:

@@ -204,3 +204,18 @@ def test_ids_that_compression_has_blurred_are_no_classes() -> None:
 )
 def test_what_has_no_two_classes_is_not_explained(files: list[list[Value]]) -> None:
     assert propose(sample(*files)) is None
+
+
+def test_negative_values_are_proposed_to_be_ignored() -> None:
+    found = propose(sample([-1, 0, 1], [0, 2]))
+    assert found is not None and found.classes == ("background", "class_1", "class_2")
+    assert found.ignore == {"ids": [-1]} and found.seen == "the values -1, 0, 1, 2"
+    assert found.doubts[-1] == "whether -1 stands for not labelled"
+    with_border = propose(sample([-1, 0, 1, 255], [0, 2]))
+    assert with_border is not None and with_border.ignore == {"ids": [-1]}
+
+
+@pytest.mark.parametrize(("brightest", "above"), [(0, 0.5), (1, 0.5), (255, 127.5)])
+def test_of_fractions_one_class_is_above_the_half(brightest: int, above: float) -> None:
+    found = propose(sample([*{0, brightest}], are_fractions=True), ["ground", "cell"])
+    assert found is not None and found.classes == ("ground", {"name": "cell", "above": above})

@@ -1,5 +1,6 @@
 """Claims about samples of masks: what they hold is told whatever form it is stored in."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,20 @@ def test_what_lies_along_the_borders_of_masks_is_told(tmp_path: Path) -> None:
     for name, mask in (("around", around), ("within", 255 - around)):
         (tmp_path / name).mkdir()
         assert sample_of(tmp_path / name, encode_png(mask)).is_bright_around == (name == "around")
+
+
+def saved(values: list[list[float]], dtype: type[np.generic]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(values, dtype))
+    return buffer.getvalue()
+
+
+def test_negative_values_are_counted_as_they_are(tmp_path: Path) -> None:
+    found = sample_of(tmp_path, saved([[-1, 0, 2]], np.int16), ending="npy")
+    assert found.pixels == {-1: 1, 0: 1, 2: 1} and not found.problems
+
+
+def test_fractions_are_told_and_counted_by_the_whole_numbers_below(tmp_path: Path) -> None:
+    whole, fractions = saved([[0, 1, 1]], np.float32), saved([[0, 0.5, 1]], np.float32)
+    found = sample_of(tmp_path, fractions, whole, ending="npy")
+    assert found.are_fractions and not found.is_blurred and found.pixels == {0: 3, 1: 3}

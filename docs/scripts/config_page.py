@@ -31,7 +31,7 @@ WORDS = {
     "Exif": "`apply`, `ignore`, `apply_to_masks` or `apply_to_images`",
     "LayoutName": (
         "`voc`, `cityscapes`, `cityscapes-label-ids`, `celebamask-hq`, `dsb2018`, `camvid`, "
-        "`camvid-32` or `ddpm-segmentation`"
+        "`camvid-32`, `ddpm-segmentation` or `loveda`"
     ),
     "Fit": "`crop`, `pad`, `stretch` or `tile`",
     "ImagesPattern": "folder or pattern of names",

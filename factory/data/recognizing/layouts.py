@@ -21,8 +21,10 @@ LayoutName = Literal[
     "camvid",
     "camvid-32",
     "ddpm-segmentation",
+    "loveda",
 ]
-_SPLIT = "{split}"
+_SPLIT, _CAPITAL = "{split}", "{Split}"
+"""What stands for a split in a layout: its name, or that with a capital."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Layout:
     splits: tuple[str, ...] = ()
     """The splits that it is published with."""
     images_of_split: str = ""
-    """The key `images` where a split is meant; {split} stands for it."""
+    """The key `images` where a split is meant; {split} stands for it, {Split} with a capital."""
     masks_of_split: str = ""
     list_of_split: str = ""
     """The list of a split's images, below url, where no folders part them."""
@@ -112,6 +114,16 @@ LAYOUTS: Mapping[str, Layout] = {
         images_of_split=f"real/{_SPLIT}/*.*",
         masks_of_split=f"real/{_SPLIT}/{{stem}}.npy",
     ),
+    "loveda": Layout(
+        "*/*/images_png/*.png",
+        "{dir}/masks_png/{stem}.png",
+        published_classes.LOVEDA,
+        ignore={"ids": [0]},
+        skips_unpaired=True,  # The masks of its test split are not published.
+        splits=_TRAIN_VAL,
+        images_of_split=f"{_CAPITAL}/*/images_png/*.png",
+        masks_of_split=f"{_CAPITAL}/{{dir}}/masks_png/{{stem}}.png",
+    ),
 }
 """The layouts by their names in a config."""
 
@@ -142,11 +154,16 @@ def _split_keys(layout: Layout, split: str, url: object) -> dict[str, str]:
         raise ValueError(f"split: {split} is no split of this layout. {known}; or leave split out")
     keys = {}
     if layout.images_of_split:
-        keys["images"] = layout.images_of_split.replace(_SPLIT, split)
-        keys["masks"] = layout.masks_of_split.replace(_SPLIT, split)
+        keys["images"] = of_split(layout.images_of_split, split)
+        keys["masks"] = of_split(layout.masks_of_split, split)
     if layout.list_of_split and isinstance(url, str):
         keys["names_url"] = storage.join(url, layout.list_of_split.replace(_SPLIT, split))
     return keys
+
+
+def of_split(pattern: str, split: str) -> str:
+    """A pattern of a layout, of one split."""
+    return pattern.replace(_SPLIT, split).replace(_CAPITAL, split.capitalize())
 
 
 def _by_folder(url: object) -> Form | None:

@@ -10,9 +10,14 @@ from pathlib import PurePosixPath
 
 from factory.data.files.listing import DATA, IMAGE_SUFFIXES, PICTURE_SUFFIXES, RUN, by_ending
 from factory.data.files.trees import Tree
-from factory.data.recognizing import drawn_candidates, mask_forms, mask_looks, pair_candidates
+from factory.data.recognizing import (
+    drawn_candidates,
+    layouts,
+    mask_forms,
+    mask_looks,
+    pair_candidates,
+)
 from factory.data.recognizing.candidates import Candidate, Files, split_of
-from factory.data.recognizing.layouts import LAYOUTS
 from factory.errors import UnreadableImage, counted
 
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {
@@ -36,6 +41,10 @@ _SIGNATURES: Mapping[str, tuple[str, ...]] = {
     "dsb2018": (r"(?P<case>[^/]+)/images/(?P=case)\.png", r"[^/]+/masks/[^/]+\.png"),
     "camvid": (r"train/[^/]+\.png", r"trainannot/[^/]+\.png"),
     "camvid-32": (r"701_StillsRaw_full/[^/]+\.png", r"LabeledApproved_full/[^/]+_L\.png"),
+    "loveda": (
+        r"(?:Train|Val)/(?:Urban|Rural)/images_png/[^/]+\.png",
+        r"(?:Train|Val)/(?:Urban|Rural)/masks_png/[^/]+\.png",
+    ),
 }
 """The layouts that names tell by themselves: what files of each of these names must lie there."""
 
@@ -122,11 +131,11 @@ def _roots(names: Iterable[str], pattern: str) -> set[str]:
 
 def _roots_of_splits(files: Files, layout: str, root: str) -> list[str]:
     """The splits of a layout that are there."""
-    row, prefix = LAYOUTS[layout], f"{root}/" if root else ""
+    row, prefix = layouts.LAYOUTS[layout], f"{root}/" if root else ""
     found = []
     for split in row.splits:
         listed = prefix + row.list_of_split.replace("{split}", split)
-        folder = prefix + row.images_of_split.partition("/*")[0].replace("{split}", split)
+        folder = prefix + layouts.of_split(row.images_of_split.partition("/*")[0], split)
         if row.list_of_split:
             there = listed in files.names
         else:

@@ -117,6 +117,14 @@ def ddpm_segmentation(root: Path) -> list[list[int]]:
     return [[0, 1, 20, 255, 0, 0, 0, 0]] * 3
 
 
+def loveda(root: Path) -> list[list[int]]:
+    names = ["Train/Rural/images_png/0", "Train/Urban/images_png/1", "Val/Rural/images_png/2"]
+    numbered(root, [f"{name}.png" for name in [*names, "Test/Urban/images_png/3"]])
+    mask = encode_png(eight([0, 1, 2, 7, 0, 1, 1, 1]))
+    put(root, *(f"{name.replace('images', 'masks')}.png" for name in names), data=mask)
+    return [[255, 0, 1, 6, 255, 0, 0, 0]] * 3
+
+
 TREES: dict[str, Callable[[Path], list[list[int]]]] = {
     "voc": voc,
     "cityscapes": cityscapes("labelTrainIds", [0, 1, 18, 255, 13, 13, 255, 0]),
@@ -126,10 +134,11 @@ TREES: dict[str, Callable[[Path], list[list[int]]]] = {
     "camvid": camvid,
     "camvid-32": camvid_32,
     "ddpm-segmentation": ddpm_segmentation,
+    "loveda": loveda,
 }
 FOLDERS = {"ddpm-segmentation": "horse_21"}
 NUM_OF_TRAIN = {"voc": 2, "cityscapes": 2, "cityscapes-label-ids": 2, "camvid": 1}
-NUM_OF_TRAIN |= {"ddpm-segmentation": 2}
+NUM_OF_TRAIN |= {"ddpm-segmentation": 2, "loveda": 2}
 
 
 def source(layout: str, root: Path, **keys: Any) -> PairsSource:

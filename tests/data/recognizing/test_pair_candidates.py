@@ -63,10 +63,10 @@ SHAPES = {
         [f"seq{i}/Labels/00#.png" for i in range(4)],
         {"": ("**/Images/*.png", "{dir}/Labels/{stem}.png")},
     ),
-    "LoveDA": Shape(
-        [*of_splits("%/Urban/images_png/#.png", "%/Rural/images_png/1#.png",
-                    splits=("Train", "Val")), "Test/Urban/images_png/#.png"],
-        of_splits("%/Urban/masks_png/#.png", "%/Rural/masks_png/1#.png", splits=("Train", "Val")),
+    "towns and fields": Shape(
+        [*of_splits("%/Town/images_png/#.png", "%/Field/images_png/1#.png",
+                    splits=("Train", "Val")), "Test/Town/images_png/#.png"],
+        of_splits("%/Town/masks_png/#.png", "%/Field/masks_png/1#.png", splits=("Train", "Val")),
         {s.lower(): (f"{s}/**/images_png/*.png", f"{s}/{{dir}}/masks_png/{{stem}}.png")
          for s in ("Train", "Val")},
     ),

@@ -20,6 +20,7 @@ SPLITS = {
     "cityscapes-label-ids": {"train", "val"},
     "camvid": {"train", "val", "test"},
     "ddpm-segmentation": {"train", "test"},
+    "loveda": {"train", "val"},
 }
 
 

@@ -32,6 +32,8 @@ _LIKELY = (
 )
 """Words in the names of masks; where an image has several masks, the likeliest ends first."""
 
+_NUMBERED = re.compile("(?:[^0-9A-Za-z][0-9]+)?")
+"""What is behind the name of a first mask, and of more of the same image: _mask, _mask_1."""
 _OF_CLASSES = {"semantic", "class", "classes", "trainids", "labelids"}
 _OF_OBJECTS = {"instance", "instances", "instanceids", "object", "objects", "panoptic"}
 _TO_LOOK_AT = {"color", "colors", "colormap", "colormaps", "rgb", "human", "overlay", "overlays"}
@@ -122,7 +124,20 @@ def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[H
         if is_sure:
             break
     found.sort(key=lambda pair: pair[0], reverse=True)
-    return [hint for _, hint in found]
+    hints = [hint for _, hint in found]
+    more = [_with_numbered(images, paths, hint) for hint in hints[:1] if not hint.is_whole]
+    return [*(hint for hint in more if hint), *hints]
+
+
+def _with_numbered(images: Listing, paths: Sequence[str], hint: Hint) -> Hint | None:
+    """The keys by which images have several masks, the first without a number, if these pair all
+    that others leave out: x_mask.png, x_mask_1.png."""
+    before, dot, ending = hint.keys["masks"].rpartition(".")
+    if "{part}" in before or before.endswith(("}", "*")):
+        return None
+    keys = {"images": hint.keys.get("images", ""), "masks": f"{before}{{part}}{dot}{ending}"}
+    found = tried(images, paths, {k: v for k, v in keys.items() if v}, says_mask=True)
+    return found if found and found.is_whole and len(found.masks) > len(found.paired) else None
 
 
 def _preference(text: str) -> int:
@@ -192,7 +207,9 @@ def tried(
         num, of = len(of_masks), len(masks.read)
     if num < max(1, _MIN_PAIRED * of):
         return None
-    if mask_pattern.has_parts and len(of_masks) < _MIN_PARTS * len(paired):
+    parts = {mask.part for name in paired for mask in masks_of[name]}
+    are_numbered = "" in parts and all(map(_NUMBERED.fullmatch, parts))
+    if mask_pattern.has_parts and len(of_masks) < _MIN_PARTS * len(paired) and not are_numbered:
         return None
     used = {*of_images, *of_masks}
     others = [*map(images.path, images.read), *map(masks.path, masks.read)]

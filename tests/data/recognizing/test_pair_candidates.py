@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from factory.data import loading
 from factory.data.files import trees
 from factory.data.items import ImageFile
 from factory.data.kinds import resolving
@@ -375,3 +376,22 @@ def test_masks_that_are_all_one_picture_are_taken_where_there_are_no_others_and_
         put_area(tmp_path / f"masks/{i}.png", 255)
     found = only(tmp_path)
     assert found.has_masks and "masks/0.png are labels" in found.question
+
+
+def test_further_masks_of_an_image_that_are_numbered_are_its_masks_and_no_images(
+    tmp_path: Path,
+) -> None:
+    for i in range(1, 7):
+        for j, end in enumerate(["", "_mask", *(["_mask_1", "_mask_2"][: i // 3])]):
+            path = tmp_path / f"benign/benign ({i}){end}.png"
+            path.parent.mkdir(exist_ok=True)
+            pixels = np.zeros((16, 16), np.uint8)
+            pixels[4 * j : 4 * j + 3, :i] = 255
+            path.write_bytes(encoded(pixels if end else photograph(i)[:16, :16]))
+    found = only(tmp_path)
+    assert found.keys["masks"] == "{dir}/{stem}_mask{part}.png" and "unpaired" not in found.keys
+    section = resolving.section({**found.keys, "classes": ["no", {"name": "yes", "parts": ["*"]}]})
+    items = section.find(True, Problems()).items
+    assert len(items) == len(section.find(False, Problems()).items) == 6
+    mask = loading.read_labelled(section, 16).masks[5]
+    assert [mask[4 * j, :7].tolist() for j in range(4)] == [[0] * 7, *[[1] * 6 + [0]] * 3]

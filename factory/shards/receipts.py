@@ -25,7 +25,7 @@ from factory.shards.columns import SCORE_COLUMNS
 from factory.shards.mask_files import Read
 from factory.shards.plan import DATA, Plan, ShardSpec, canonical
 from factory.shards.schema import check_sample, sample_key
-from factory.shards.splits import TRAIN, Split, SplitSize, indices_of
+from factory.shards.splits import SPLITS, TRAIN, Split, SplitSize, indices_of
 
 NUM_QUANTILES = 20
 """A receipt keeps at most so many quantiles of uncertainty, so that readers know the range and the
@@ -145,6 +145,11 @@ class Receipt(Written, frozen=True):
         rows = self.rows - sum(each.rows for each in others if _has_samples(each))
         first = ShardFile(path=self.path, rows=rows, bytes=self.bytes, sha256=self.sha256)
         return [first, *others]
+
+    @property
+    def told_splits(self) -> tuple[Split, ...]:
+        """The splits that its samples are of."""
+        return (TRAIN,) if self.splits is None else tuple(self.splits)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -312,18 +317,22 @@ def quantiles(values: Sequence[float]) -> list[float]:
 
 
 def fits(receipt: Receipt, plan: Plan) -> bool:
-    """True if the receipt is for a shard of the plan, at its path and with its samples."""
+    """True if the receipt is for a shard of the plan, at its path and with its samples.
+
+    No key is hashed for that: `verify` asks whether its splits are those of its keys.
+    """
     if receipt.run_id != plan.run_id or not 0 <= receipt.shard < plan.num_shards:
         return False
     spec = plan.shard(receipt.shard)
     keys = sample_key(spec.start), sample_key(spec.stop - 1)
+    splits = receipt.told_splits
     return (
-        receipt.paths == spec.paths
+        receipt.paths == plan.paths_of(receipt.shard, splits)
+        and splits == tuple(split for split in SPLITS if split in splits)
         and receipt.rows == spec.stop - spec.start
         and (receipt.splits is None) == (plan.val_fraction is None)
         and (receipt.first_key, receipt.last_key) == keys
         and len(receipt.class_pixels) == len(plan.class_names)
-        and [*(receipt.splits or spec.splits)] == [*spec.splits]
         and (receipt.hit_pixels is not None) == plan.is_scored
     )
 

@@ -116,8 +116,7 @@ def verify(url: str, level: Level = "hash") -> Verification:
 
 
 def faults_of_shards(url: str, manifest: Manifest) -> list[Finding]:
-    """The files of a finished dataset's shards that are missing or have another size, those of
-    masks too. Costs a listing of the dataset. Raises OSError."""
+    """The files of shards, masks too, that are missing or have another size. Raises OSError."""
     dataset = _Dataset(Folder(url), all_files(url))
     return dataset.check_shards(manifest.plan, manifest.receipts, "size")
 
@@ -208,6 +207,8 @@ class _Dataset:
         """Faults of the shards that have a receipt."""
 
         def check(receipt: Receipt) -> list[Finding]:
+            if receipt.told_splits != plan.shard(receipt.shard).splits:
+                return [Finding(receipt.path, "altered: not of its keys' splits", receipt.shard)]
             found, read = self._faults(receipt, level)
             if plan.format == "png":
                 # The hashes of its masks are in a table, which has to be whole to be asked.

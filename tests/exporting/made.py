@@ -1,5 +1,7 @@
 """A finished dataset of blobs whose pixels the tests know, and what lies at a place."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,13 @@ def write(
     num: int = 10,
     samples_per_shard: int = 3,
     size: tuple[int | None, int | None] = (None, None),
+    sources: Sequence[str] = (),
     **changes: Any,
 ) -> list[Sample]:
-    """Writes a finished dataset; returns its samples."""
+    """Writes a finished dataset; returns its samples.
+
+    sources: the names of the images that were labelled, one a sample, of a dataset that has them.
+    """
     fields = {
         "num": num,
         "samples_per_shard": samples_per_shard,
@@ -61,7 +67,9 @@ def write(
     }
     plan = Plan(**{**fields, **changes})
     samples = [draw(i, *size) for i in range(num)]
-    what = ("exporting", plan.model_dump_json(), str(size))
+    if sources:
+        samples = [replace(each, source=sources[i]) for i, each in enumerate(samples)]
+    what = ("exporting", plan.model_dump_json(), str(size), str(sources))
     kept.lay_down(url, what, lambda url: _write(url, plan, samples))
     return samples
 

@@ -3,15 +3,18 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -545,3 +548,43 @@ def test_exports_of_all_splits_tell_no_split(dataset: str, tmp_path: Path) -> No
     factory.export(dataset, "folder", tmp_path / "one", val=0.3, split="train")
     told = json.loads((tmp_path / "one" / "_export" / "export.json").read_text())
     assert told["options"]["split"] == "train"
+
+
+ODD = (
+    *("../../up.png", "/etc/a.png", "a b.png", "A B.PNG", "é😀.png", "e\u0301.png", "x" * 250),
+    "-rf.png",
+)
+
+
+@pytest.mark.parametrize("to", STORED)
+def test_names_of_images_are_never_names_of_exported_files_and_stay_with_their_keys(
+    to: str, tmp_path: Path
+) -> None:
+    url = str(tmp_path / "dataset")
+    recipe = {"seed": 0, "columns": ["source"]}
+    samples = made.write(url, num=len(ODD), sources=ODD, recipe=recipe)
+    factory.export(url, to, tmp_path / "out")
+    files = made.contents(str(tmp_path / "out"))
+    assert all(re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name, re.ASCII) for name in files)
+    assert len({name.lower() for name in files}) == len(files)
+    if to in ("parquet", "webdataset"):
+        again = read_again(str(tmp_path / "out"), to)
+        assert again == {sample.key: sample.source for sample in samples}
+    else:
+        numbers = [name.replace("_", "") for name in files]  # Cityscapes parts them.
+        assert all(any(sample.key in number for number in numbers) for sample in samples)
+    assert list(read_again(url, "parquet").values()) == list(ODD)
+
+
+def read_again(out: str, to: str) -> dict[str, str]:
+    """The names of images by keys, in an export of rows."""
+    if to == "parquet":
+        tables = map(pq.read_table, sorted(Path(out, "data").iterdir()))
+        return {row["key"]: row["source"] for table in tables for row in table.to_pylist()}
+    found = {}
+    for path in Path(out, "data").iterdir():
+        with tarfile.open(path) as tar:
+            for member in (each for each in tar if each.name.endswith(".json")):
+                row = json.load(tar.extractfile(member))  # type: ignore[arg-type]
+                found[row["key"]] = row["source"]
+    return found

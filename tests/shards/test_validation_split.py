@@ -480,3 +480,19 @@ def test_the_manifest_restores_receipts_with_splits(url):
     assert [finding.name for finding in verify(url).findings] == ["_factory/shards/00001.json"]
     receipt.write_bytes(before["_factory/shards/00001.json"])
     assert verify(url).findings == []
+
+
+def test_opening_hashes_no_key_and_verify_finds_receipts_of_other_splits_than_those_of_the_keys(
+    url, plan, monkeypatch
+):
+    def other(*asked: object) -> tuple[str, ...]:
+        hashed.append(asked)
+        return ("train",)
+
+    hashed: list[object] = []
+    monkeypatch.setattr("factory.shards.plan.splits_of_range", other)
+    assert read_manifest(url).rows == NUM
+    ShardDataset(url, split="validation")
+    assert hashed == []
+    found = {finding.what for finding in verify(url).findings}
+    assert "altered: not of its keys' splits" in found

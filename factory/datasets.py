@@ -32,7 +32,7 @@ from factory.labeling import commands
 from factory.labeling.heads import head_hash
 from factory.segmenter import Segmenter
 from factory.shards.reader import ShardDataset, ShardIndex
-from factory.shards.reading import read_plan
+from factory.shards.reading import check_flag, read_plan
 from factory.shards.schema import Sample
 from factory.values import TOY
 
@@ -164,6 +164,7 @@ def open_dataset(
     options: of `ShardDataset`, or with random_access of `ShardIndex`. Mask files come together with
     the images that were labelled, from where these lie. Raises UserError.
     """
+    check_flag("random_access", random_access)
     kind = ShardIndex if random_access else ShardDataset
     known = [name for name in inspect.signature(kind).parameters if name not in ("url", "images")]
     if unknown := sorted(set(options) - {*known}):

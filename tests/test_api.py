@@ -378,6 +378,9 @@ def test_values_of_another_type_are_refused_by_the_name_of_the_argument(
         "num: must be a whole number, got 2.5": lambda: factory.show(
             any_pair, segmenter.classes, num=untyped(2.5)
         ),
+        "random_access = 'no': must be True or False": lambda: factory.open_dataset(
+            tmp_path, random_access=untyped("no")
+        ),
         "kepp: is no option. Did you mean keep?": lambda: factory.open_dataset(tmp_path, kepp=1),
         "scale: must be a whole number, got True": lambda: factory.show(
             any_pair, segmenter.classes, scale=True

@@ -23,7 +23,13 @@ from factory.shards.filtering import Uncertainties, limit_of
 from factory.shards.mask_files import RowImages
 from factory.shards.plan import Plan, StoredRow
 from factory.shards.random_access import ShardIndex
-from factory.shards.reading import check_has_images, read_plan, read_rows, receipts_to_read
+from factory.shards.reading import (
+    check_flag,
+    check_has_images,
+    read_plan,
+    read_rows,
+    receipts_to_read,
+)
 from factory.shards.receipts import Receipt, score_of
 from factory.shards.schema import to_fields
 from factory.shards.splits import Split
@@ -87,8 +93,10 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         images: RowImages | None = None,
     ) -> None:
         """Raises UserError if there is no dataset, or, without partial, an unfinished one; if none
-        of its shards is done; if the filter keeps nothing; if a rank would get nothing; and for
-        columns and splits that there are not."""
+        of its shards is done; if the filter keeps nothing; if a rank would get nothing; for columns
+        and splits that there are not; and for options of another type."""
+        check_flag("shuffle", shuffle)
+        check_flag("equal_ranks", equal_ranks)
         _check_whole("seed", seed, 0)
         _check_whole("shuffle_buffer", shuffle_buffer, 1)
         # An absolute path, because a DataLoader's workers may run in another folder.

@@ -220,6 +220,7 @@ def receipts_to_read(
     split: what the shards have of it, as `Receipt.of_split` tells; None: all. Raises UserError as
     `read_manifest` does, if none is done, and for a split that there is not.
     """
+    check_flag("partial", partial)
     _check_split(url, plan, split)
     if partial:
         done = receipts_of(url, plan)
@@ -235,6 +236,12 @@ def receipts_to_read(
             f"Run the same `factory {plan.command}` again."
         )
     return receipts
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises UserError for a value that is neither True nor False, such as the text "False"."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} = {value!r}: must be True or False.")
 
 
 def _check_split(url: str, plan: Plan, split: object) -> None:

@@ -331,6 +331,13 @@ def test_what_is_no_whole_number_is_refused_by_name(url, name, values):
     assert keys(ShardDataset(url, **numpys)) == KEYS
 
 
+@pytest.mark.parametrize("name", ["shuffle", "equal_ranks", "partial"])
+def test_a_text_is_not_taken_for_true(url, name):
+    options: dict[str, Any] = {name: "False"}
+    with pytest.raises(UserError, match=f"{name} = 'False': must be True or False"):
+        ShardDataset(url, **options)
+
+
 def test_a_dataset_that_is_being_extended_is_read_as_it_was(
     tmp_path, make_plan, make_samples, write_dataset
 ):

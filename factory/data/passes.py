@@ -175,8 +175,10 @@ def _scaled(num: int) -> list[str]:
     """A sentence on masks of another size than their images."""
     if not num:
         return []
-    have = counted(num, "image has another size", "images have another size")
-    return [f"{have} than their masks were drawn for, of the same proportions: masks are scaled."]
+    have = counted(
+        num, "mask is of another size than its image", "masks are of other sizes than their images"
+    )
+    return [f"{have}, in the same proportions: scaled to it."]
 
 
 def _as_it_is(pair: Pair) -> Pair:

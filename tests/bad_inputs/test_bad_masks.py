@@ -93,7 +93,7 @@ MASKS = [
     bad("smoothed edges", smoothed(), "were the edges smoothed?", "Renumber"),
     bad("palette indices beyond the classes", indices_beyond(), "ids 3 are not", "Renumber"),
     bad("a larger mask", encoded(ids(32, 40)), "40x32 pixels, its image 16x16", "at its image's"),
-    bad("a smaller mask", encoded(ids(3, 5)), "5x3 pixels, its image 16x16", "at its image's"),
+    bad("no whole factor", encoded(ids(24, 24)), "24x24 pixels, its image 16x16", "at its image's"),
     bad("other proportions", encoded(ids(16, 8)), "8x16 pixels, its image 16x16", "at its image's"),
     bad(
         "an image that is turned, its mask is not",

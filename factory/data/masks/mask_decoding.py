@@ -203,9 +203,9 @@ def orientation_beside(mask: Mask, picture: Picture, exif: Exif) -> int:
 
 def match_size(mask: Mask, picture: Picture, orientation: int) -> tuple[UInt8, bool]:
     """(H, W) the upright ids at the upright image's size, of a mask that is stored in this
-    orientation; and whether it was scaled, other than by a whole factor smaller.
+    orientation; and whether it was made smaller.
 
-    Masks may be of another size, of the same proportions. Raises UnreadableImage for others.
+    Masks may be a whole factor smaller or larger. Raises UnreadableImage for other sizes.
     """
     ids, image = turned(mask.ids, orientation), picture.image
     if not _fits(ids.size, image.size):
@@ -218,7 +218,8 @@ def match_size(mask: Mask, picture: Picture, orientation: int) -> tuple[UInt8, b
             )
         raise UnreadableImage(
             f"the mask has {ids.width}x{ids.height} pixels, its image {image.width}x"
-            f"{image.height}: they must be equal, or have the same proportions. "
+            f"{image.height}: they must be equal, or one 2, 3, ... times as large as the other in "
+            "both directions. "
             + ("" if alike else f"Both are turned upright: {_orientations(mask, picture)}. ")
             + "Save the mask at its image's size, without smoothing."
         )
@@ -226,9 +227,7 @@ def match_size(mask: Mask, picture: Picture, orientation: int) -> tuple[UInt8, b
         return np.asarray(ids), False
     if ids.width > image.width:
         return coverage.scale(np.asarray(ids), image.width, image.height).ids, True
-    factor = image.width // ids.width
-    scaled = np.asarray(ids.resize(image.size, Image.Resampling.NEAREST))
-    return scaled, image.size != (ids.width * factor, ids.height * factor)
+    return np.asarray(ids.resize(image.size, Image.Resampling.NEAREST)), False
 
 
 def _orientations(mask: Mask, picture: Picture) -> str:
@@ -239,12 +238,10 @@ def _orientations(mask: Mask, picture: Picture) -> str:
 
 
 def _fits(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """True if both sizes are equal, or one is the other scaled, where sides may be rounded."""
-    if one == other:
-        return True
+    """True if both sizes are equal, or one is a whole factor larger in both directions."""
     small, large = sorted((one, other))
-    is_smaller = small[0] < large[0] and small[1] < large[1]
-    return is_smaller and abs(small[0] * large[1] - small[1] * large[0]) < max(large)
+    factor = large[0] // small[0]
+    return large == (small[0] * factor, small[1] * factor)
 
 
 def _colors(palette: Sequence[int]) -> dict[int, Color]:

@@ -242,7 +242,7 @@ def test_shapes_of_an_image_that_was_scaled_are_scaled_with_it(
     read = loading.read_labelled(source(write(tmp_path, shapes, **with_size(side, side))), SIDE)
     assert read.masks[0, 5:11, 5:11].all() and not read.masks[0, 13:].any()
     assert (read.masks[1, SIDE // 2 :] == 1).all() and not read.masks[1, : SIDE // 2].any()
-    told = "2 images have another size than their masks were drawn for, of the same proportions"
+    told = "2 masks are of other sizes than their images, in the same proportions"
     assert any(told in note for note in read.notes)
 
 

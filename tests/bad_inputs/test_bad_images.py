@@ -133,7 +133,7 @@ CONTENTS = [
         png(header(60_000, 60_000), END),
         f"more than {MAX_PIXELS} pixels",
     ),
-    bad("a decompression bomb of pixels", pixel_bomb(), f"more than {MAX_PIXELS} pixels"),
+    bad("a decompression bomb of pixels", pixel_bomb(), f"more than {MAX_PIXELS}"),
     bad("a decompression bomb of text", text_bomb(), "damaged image"),
     bad("EXIF data that point nowhere", damaged_exif(), "damaged EXIF", remedy="Save it again"),
 ]

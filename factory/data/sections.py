@@ -5,7 +5,7 @@ a `factory.data.items.StoredSource` does. A config is read without numpy and Pil
 of sections import what reads images only when they read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -275,15 +275,17 @@ class FileSection(SourceSection):
         num: int | None,
         problems: Problems,
         pattern: ImagePattern | None = None,
+        masks: Mapping[str, str] | None = None,
     ) -> list[str]:
         """The names of the images to choose from: all, or the first num of the list.
 
-        pattern: that of the images, if they have one."""
+        pattern: that of the images, if they have one. masks: the path of each image's mask, if
+        masks are asked for, which the list must not contradict."""
         if self.names_url is None:
             listing.check_missed(images, problems)
             return list(images.read)
         names = name_lists.read_list(self.names_url, self.names_key, problems)
-        return name_lists.resolve(names, images, num, problems, pattern)
+        return name_lists.resolve(names, images, num, problems, pattern, masks)
 
     def chosen(self, names: Sequence[str], tree: "Tree", problems: Problems) -> list[int]:
         """The positions of the images to use among those of a source whose images are no files of

@@ -655,6 +655,10 @@ LISTS: dict[str, dict[str, Any]] = {
     "a text for each": {
         "train.txt": "0\n1\n2\n", "val.txt": "3\n", "test.txt": "4.png\n5.png\n",
     },
+    "images and masks": {
+        "train.txt": "".join(f"/x/images/{i}.png /x/masks/{i}.png\n" for i in range(3)),
+        "test.txt": "images/4.png masks/4.png\nimages/5.png masks/5.png\n",
+    },
     "tables in a folder": {"splits/train.csv": "name\n0\n1\n2\n", "splits/test.csv": "4\n5\n"},
     "one file": {"splits.json": {"train": ["0", "1", "2"], "test": ["images/4.png", "5.png"]}},
     "validation alone": {"trainval.txt": "0\n1\n2\n", "val.txt": "4\n5\n"},

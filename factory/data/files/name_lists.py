@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,6 +21,12 @@ FORMS = "a JSON list of image file names, a .txt file of one name a line, or a .
 _IMAGE_KEYS = ("image", "file_name", "filename", "img", "path", "name")
 _VOC = re.compile(r"(?P<name>\S+)\s+(?P<flag>-1|0|1)")
 """A line of VOC's lists of a class: an image, and whether it has an object of the class."""
+_IMAGE_AND_MASK = re.compile(
+    rf"(?P<image>\S.*?{(ending := '(?:' + '|'.join(map(re.escape, listing.IMAGE_SUFFIXES)) + ')')})"
+    rf"[\s,;]+(?P<mask>\S.*?{ending})",
+    re.IGNORECASE,
+)
+"""A line of lists that name an image and its mask."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -32,6 +38,8 @@ class NameList:
     names: Sequence[str]
     header: str | None = None
     """The first line of a CSV file of one column: its header, or the first name."""
+    masks: Mapping[str, str] = field(default_factory=dict)
+    """The mask that stands beside each name, in lists of images and masks."""
 
 
 def read_list(url: str, key: str | None, problems: Problems) -> NameList:
@@ -46,7 +54,10 @@ def read_list(url: str, key: str | None, problems: Problems) -> NameList:
                 return NameList(url, _of_json(json.loads(text), url, key))
             if ending in _DELIMITERS:
                 return _of_csv(text, _DELIMITERS[ending], url, key)
-            return NameList(url, _of_lines(text, url, key))
+            names = _of_lines(text, url, key)
+            both = images_and_masks(names)
+            masks = {unicodedata.normalize("NFC", image): mask for image, mask in both}
+            return NameList(url, [image for image, _ in both] or names, masks=masks)
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         wanted = "a JSON list of image file names" if ending == ".json" else FORMS
         problems.add(
@@ -61,13 +72,15 @@ def resolve(
     num: int | None,
     problems: Problems,
     pattern: ImagePattern | None = None,
+    masks: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The images that the first num names of a list mean, in its order.
 
     A name is a path, as below the folder of the images or longer, a file's name, or either without
     its ending. pattern: that of the images, if they have one: then a name may also be what its `*`
     stand for, of the file's name or of the folders. Those that mean no image or several are
-    problems.
+    problems. masks: the path of each image's mask, if masks are asked for; a list that names
+    another file for it is a problem.
     """
     find = _finder(images, pattern)
     wanted = [unicodedata.normalize("NFC", name) for name in names.names]
@@ -95,6 +108,13 @@ def resolve(
             )
     meant = [files[0] for files in found.values() if len(files) == 1]
     _check_once(names.url, wanted[:num], found, problems)
+    for name, files in found.items():
+        other, own = names.masks.get(name, ""), (masks or {}).get(files[0]) if files else None
+        if other and own and _file(other) != _file(own):
+            problems.add(
+                f"{names.url}: names {other} as the mask of {name}, and `masks` pairs it with "
+                f"{own}. Set masks to a pattern of the files that the list names."
+            )
     return list(dict.fromkeys(meant))
 
 
@@ -203,6 +223,18 @@ def lines_of(text: str) -> list[str]:
     """The lines of a text that are not empty. Other characters that part lines or paragraphs, such
     as U+2028, may stand in names."""
     return [line.strip() for line in io.StringIO(text, newline=None) if line.strip()]
+
+
+def images_and_masks(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """An image and its mask of each line, if every line names both, as CamVid's lists do; otherwise
+    none."""
+    found = [_IMAGE_AND_MASK.fullmatch(line) for line in lines]
+    return [(row["image"], row["mask"]) for row in found if row] if all(found) else []
+
+
+def _file(path: str) -> str:
+    """The name of a file without its folders, to compare with others."""
+    return unicodedata.normalize("NFC", path.replace("\\", "/").rpartition("/")[2])
 
 
 def _of_lines(text: str, url: str, key: str | None) -> list[str]:

@@ -100,7 +100,9 @@ class PairsSource(LabelledSection, FileSection):
         images, masks_of = matches.images, matches.masks_of
         skip = self.unpaired == "skip"
         num = None if skip else self.num
-        wanted = self.wanted(images, num, problems, matches.image_pattern)
+        of_one = {} if matches.mask_pattern.has_parts else masks_of
+        paths = {name: matches.masks.path(found[0].name) for name, found in of_one.items() if found}
+        wanted = self.wanted(images, num, problems, matches.image_pattern, paths)
         missing = [name for name in wanted if name not in masks_of]
         stray = matches.stray if self.names_url is None else []
         paired = [name for name in wanted if name in masks_of]

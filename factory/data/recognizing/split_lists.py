@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from factory.data.files.listing import stem
-from factory.data.files.name_lists import lines_of
+from factory.data.files.name_lists import images_and_masks, lines_of
 from factory.data.recognizing.candidates import SPLITS, TEST_SPLITS, TRAIN_SPLITS, Files
 from factory.errors import UnreadableImage, UserError, some
 
@@ -119,7 +119,8 @@ def _of_texts(files: Files, inside: Sequence[str]) -> Iterator[_Lists]:
             lines = lines_of(text)
             if path.suffix.lower() == ".csv" and lines[:1] and lines[0].lower() in _HEADERS:
                 lines = lines[1:]
-            found.append((split, {"names_url": files.below(name)}, lines))
+            names = [image for image, _ in images_and_masks(lines)] or lines
+            found.append((split, {"names_url": files.below(name)}, names))
     yield found
 
 

@@ -51,6 +51,26 @@ def test_names_choose_files_and_num_the_first_of_the_list(tmp_path: Path) -> Non
                                           names_key="test"), 8)) == 1  # fmt: skip
 
 
+@pytest.mark.parametrize("between", [" ", "\t", ",", ", "])
+def test_a_list_may_name_the_mask_beside_each_image_but_not_another_one(
+    tmp_path: Path, between: str
+) -> None:
+    for name in ("a", "b c", "d"):
+        put_file(tmp_path / f"images/{name}.jpg", encoded(flat(9), "JPEG"))
+        put_file(tmp_path / f"masks/{name}_L.png", mask_of(1))
+    listed = tmp_path / "train.txt"
+    source = pairs(tmp_path, masks="masks/{stem}_L.png", names_url=str(listed))
+    lines = [("/data/images/b c.jpg", "/data/masks/b c_L.png"), ("images/a.jpg", "a_L.png")]
+    listed.write_text("\n".join(map(between.join, lines)))
+    assert loading.read_labelled(source, 8).names == ("a.jpg", "b c.jpg")
+    lines[1] = ("images/a.jpg", "d_L.png")
+    listed.write_text("\n".join(map(between.join, lines)))
+    assert only_problem(source) == (
+        f"{listed}: names d_L.png as the mask of images/a.jpg, and `masks` pairs it with "
+        "masks/a_L.png. Set masks to a pattern of the files that the list names."
+    )
+
+
 def test_images_in_sub_folders_have_the_masks_of_the_same_paths(tmp_path: Path) -> None:
     for i, name in enumerate(("a", "night/a", "night/x/b")):
         put_file(tmp_path / f"images/{name}.jpg", encoded(flat(10 * i), "JPEG"))

@@ -150,7 +150,7 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     mirrored = torch.from_numpy(order >= len(training))
     passes: list[Maps] = []
     seconds = measuring.seconds(
-        lambda: passes.extend(map_passes(model, learned, images, config.fit))
+        lambda: passes.extend(map_passes(model, learned.places, images, config.fit))
     )
     notes.append(
         f"{len(training)} images of {size} px, {len(training.classes)} classes, descriptors "
@@ -159,7 +159,7 @@ def prepared(options: argparse.Namespace, notes: list[str]) -> Task:
     )
     if size != 64:
         notes.append("The goal of 30x is for 100 images of 64 px: see --ddpm and --config.")
-    test_passes = list(map_passes(model, learned, test.images))
+    test_passes = list(map_passes(model, learned.places, test.images))
     return Task(config, learned, torch.from_numpy(masks), passes, mirrored, test, test_passes)
 
 
@@ -320,7 +320,9 @@ def fit_wide(num_threads: int) -> None:
     num_images = 2 * NUM_WIDE_IMAGES
     masks = random.integers(0, NUM_WIDE_CLASSES, (num_images, WIDE_SIZE, WIDE_SIZE), np.uint8)
     settings = config.fit.model_copy(update={"num_steps": NUM_WIDE_STEPS})
-    passes = chain(map_passes(model, learned, image, settings), random_maps(config, num_images - 1))
+    passes = chain(
+        map_passes(model, learned.places, image, settings), random_maps(config, num_images - 1)
+    )
     fit_ensemble(passes, torch.from_numpy(masks), learned, settings)
     # Not getrusage's figure, which begins with that of the process that started this one.
     status = Path("/proc/self/status").read_text().splitlines()

@@ -115,6 +115,17 @@ _LIST = [
         commands.check_train,
     ),
     Command(
+        "probe",
+        "find the timesteps and blocks of the DDPM that carry the labels, for fit",
+        commands.probe,
+        {
+            "--ddpm": _DDPM,
+            "--out": _key("probe.url", "where scores, heat map and config are written"),
+            "--num-passes": _key("probe.num_passes", "timesteps that are chosen at most"),
+        },
+        commands.check_probe,
+    ),
+    Command(
         "fit",
         "stage 2: fit the ensemble on few labelled images",
         commands.fit,

@@ -92,6 +92,19 @@ def check_train(config: Config) -> None:
     check(config)
 
 
+def probe(config: Config) -> int:
+    from factory.labeling import commands
+
+    print("\n".join(commands.probe(config)))
+    return 0
+
+
+def check_probe(config: Config) -> None:
+    from factory.labeling import commands
+
+    commands.check_probe(config)
+
+
 def fit(config: Config) -> int:
     from factory.labeling import commands
 

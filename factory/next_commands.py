@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from factory import storage
 from factory.config import Config
+from factory.values import TOY
 
 _AFTER: Mapping[str, Sequence[str]] = {
     "init": ("inspect",),
@@ -29,6 +30,8 @@ def commands_after(command: str, config: Config, words: Sequence[str]) -> list[s
     words: the arguments that name the config, such as --config my.yaml; without them only the
     commands that need no config are told.
     """
+    if command == "probe":
+        return _line_of_fit(config)
     found: list[str] = []
     for name in _AFTER.get(command, ()):
         if name in _OF_A_DATASET:
@@ -63,6 +66,13 @@ def _is_possible(name: str, config: Config) -> bool:
         "label": config.label.source is not None and has_ensemble,
         "generate": has_ensemble,
     }.get(name, True)
+
+
+def _line_of_fit(config: Config) -> list[str]:
+    """The command that fits on the features that a probe chose, where an ensemble has a place."""
+    if config.models.ensemble_url in (None, TOY):
+        return []
+    return [shlex.join(["factory", "fit", "--config", _shown_url(config.probe.config_url)])]
 
 
 def _line_of_samples(config: Config, words: Sequence[str]) -> str:

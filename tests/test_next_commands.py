@@ -90,6 +90,12 @@ train: {url: out/my}
             "models: {ddpm_url: out/my/model, ensemble_url: out/my/ensemble}",
             ["factory sample --config my.yaml"],
         ),
+        ("probe", "", []),
+        (
+            "probe",
+            "models: {ensemble_url: out/my/ensemble}",
+            ["factory fit --config out/my/probe/config.yaml"],
+        ),
         ("generate", "", ["report", "export", "verify"]),
         ("label", "", ["factory report out/my/labels", "factory verify out/my/labels"]),
     ],

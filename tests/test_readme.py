@@ -25,6 +25,7 @@ README = ROOT / "README.md"
 SMALLER = {
     "inspect": [],
     "train": ["--dry-run"],
+    "probe": ["--set=probe.timesteps=[50]", "--num-passes=1", "--set=probe.pixels_per_image=50"],
     "fit": ["--num-members=2", "--set=fit.num_steps=3", "--set=fit.pixels_per_step=64"],
     "evaluate": ["--set=evaluate.num_pictures=1"],
     "label": ["--workers=here", "--set=label.precision=fp32"],

@@ -18,6 +18,7 @@ from factory.config.loading import (
     parse_tree,
     read_tree,
 )
+from factory.config.probe import ProbeConfig
 from factory.config.sample import SampleConfig
 from factory.config.schema import Config, check_section, required, unet_problems
 from factory.config.shards import ShardsConfig
@@ -32,6 +33,7 @@ __all__ = [
     "GenerateConfig",
     "LabelConfig",
     "ModelsConfig",
+    "ProbeConfig",
     "SampleConfig",
     "ShardsConfig",
     "TrainConfig",

@@ -25,6 +25,7 @@ _TOY: dict[str, Any] = {
     "models.ddpm_url": TOY,
     "models.ensemble_url": TOY,
     "train.url": "out/toy/ddpm",
+    "probe.url": "out/toy/probe",
     "evaluate.url": "out/toy/evaluation",
     "generate.url": "out/toy/dataset",
     "label.source": {"kind": "toy", "num": 100, "seed": 3},
@@ -118,6 +119,7 @@ def _below_run(url: Any) -> dict[str, str]:
         run = run if url is None else parse_url(url)
     return {
         "train.url": run,
+        "probe.url": storage.join(run, "probe"),
         "evaluate.url": storage.join(run, "evaluation"),
         "generate.url": storage.join(run, "dataset"),
         "label.url": storage.join(run, "labels"),

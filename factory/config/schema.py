@@ -12,6 +12,7 @@ from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
 from factory.config.generate import GenerateConfig
 from factory.config.label import LabelConfig
 from factory.config.presets import preset_table
+from factory.config.probe import ProbeConfig
 from factory.config.sample import SampleConfig
 from factory.config.shards import ShardsConfig
 from factory.config.train import TrainConfig, UNetConfig
@@ -33,6 +34,7 @@ class Config(Section):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     models: ModelsConfig = ModelsConfig()
+    probe: ProbeConfig = ProbeConfig()
     fit: FitConfig = FitConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     generate: GenerateConfig = GenerateConfig()

@@ -1,4 +1,4 @@
-"""Stage 2 as commands: `factory fit` and `factory evaluate`."""
+"""Stage 2 as commands: `factory probe`, `factory fit` and `factory evaluate`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from factory.data.inspection import check_disjoint
 from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
 from factory.errors import UserError, counted, shown, some
-from factory.labeling import evaluation
+from factory.labeling import evaluation, probe_outcome, probing
 from factory.labeling.fitting import fit_head, new_head_config
 from factory.labeling.head import Head
 from factory.labeling.heads import check_fits, check_replaceable, load_head, save_head
@@ -77,6 +77,30 @@ def _room_on(device: torch.device, key: str) -> Iterator[None]:
             f"{device} has too little memory: {' '.join(str(error).split())} Lower {key}, free the "
             "GPU of other programs, or set CUDA_VISIBLE_DEVICES= for the CPU."
         ) from None
+
+
+def check_probe(config: Config) -> tuple[Model, Labelled]:
+    """Returns the model and the labelled images; writes nothing. Raises UserError."""
+    model = load_ddpm(config, "data.labelled")
+    labelled = read_labelled(required(config, "data.labelled"), model.image_size, model.channels)
+    probing.check_probe(model, labelled, config)
+    storage.check_writable(config.probe.url)
+    return model, labelled
+
+
+def probe(config: Config) -> list[str]:
+    """Measures which features carry the labels, writes what it found; returns it as lines.
+
+    Raises UserError; OSError while writing.
+    """
+    model, labelled = check_probe(config)
+    _tell_reading("probe | data.labelled", labelled, config)
+    device = available_device()
+    with _room_on(device, "probe.pixels_per_image"):
+        model.unet.to(device)
+        probed = probing.probe(model, labelled, config)
+    probe_outcome.write_outcome(probed, labelled.classes, config)
+    return [*probe_outcome.table(probed), config.probe.url]
 
 
 def check_fit(config: Config) -> tuple[Model, Labelled, str]:

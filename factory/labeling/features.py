@@ -8,6 +8,7 @@ Shapes: B images of C channels, C_m channels of map m, D = sum of C_m, S image s
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -16,6 +17,16 @@ import torch.nn.functional as F
 from factory.diffusion.network import FeaturesFn, NetworkFn
 from factory.diffusion.noise import normal_noise, sample_seed
 from factory.diffusion.schedule import Schedule, q_sample
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where features are read: all of the blocks at all of the timesteps."""
+
+    timesteps: tuple[int, ...]
+    blocks: tuple[int, ...]
+    noise_seed: int
+    """The seed of the noise that images are noised with."""
 
 
 def shared_noise(seed: int, image_size: int, channels: int = 3) -> torch.Tensor:

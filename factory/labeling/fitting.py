@@ -19,7 +19,7 @@ from factory.diffusion.network import descriptor_dim
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError, counted
 from factory.images import UInt8, to_signed
-from factory.labeling.features import renoised_maps, shared_noise
+from factory.labeling.features import Places, renoised_maps, shared_noise
 from factory.labeling.head import Head, HeadConfig, Maps
 from factory.labeling.heads import HEADS, check_kind
 from factory.precision import autocast, in_bf16
@@ -85,7 +85,7 @@ def fit_head(model: Model, labelled: Labelled, config: Config) -> Head:
     if config.fit.horizontal_flip:
         images, masks = with_mirrored(labelled)
     order = np.random.default_rng(config.fit.seed).permutation(len(images))
-    passes = map_passes(model, head_config, images[order], config.fit)
+    passes = map_passes(model, head_config.places, images[order], config.fit)
     masks_in_order = torch.from_numpy(masks[order])
     return HEADS[config.fit.head].fit(passes, masks_in_order, head_config, config.fit)
 
@@ -115,13 +115,13 @@ def mirror_ids(classes: Classes) -> UInt8:
 
 def image_maps(model: Model, head_config: HeadConfig, images: UInt8) -> list[torch.Tensor]:
     """Maps (N, C_m, h_m, w_m) float32 of images (N, S, S, C) uint8, at native resolution."""
-    passes = map_passes(model, head_config, images)
+    passes = map_passes(model, head_config.places, images)
     return [torch.cat(maps) for maps in zip(*passes, strict=True)]
 
 
 def map_passes(
     model: Model,
-    head_config: HeadConfig,
+    places: Places,
     images: UInt8,
     settings: FitConfig | None = None,
 ) -> Iterator[Maps]:
@@ -131,9 +131,9 @@ def map_passes(
     """
     device = next(model.unet.parameters()).device
     bf16 = settings is not None and in_bf16(settings.precision, device.type)
-    noise = shared_noise(head_config.noise_seed, head_config.image_size, model.channels)
+    noise = shared_noise(places.noise_seed, model.image_size, model.channels)
     schedule = linear_schedule(model.diffusion)
-    step = max(1, _PIXELS_PER_PASS // head_config.image_size**2)
+    step = max(1, _PIXELS_PER_PASS // model.image_size**2)
     for start in range(0, len(images), step):
         pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + step]))
         x_0 = to_signed(pixels.permute(0, 3, 1, 2)).contiguous().to(device)
@@ -143,7 +143,7 @@ def map_passes(
                 schedule,
                 x_0,
                 noise,
-                head_config.timesteps,
-                head_config.blocks,
+                places.timesteps,
+                places.blocks,
             )
         yield [m.float() for m in maps]

@@ -20,6 +20,7 @@ from pydantic import (
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import FitConfig
 from factory.errors import counted
+from factory.labeling.features import Places
 from factory.values import MAX_IMAGE_SIZE, Ordinal
 
 Maps = Sequence[torch.Tensor]
@@ -84,6 +85,11 @@ class HeadConfig(BaseModel):
         content: dict[str, Any] = serialize(self)
         ddpm_hash = content.pop("ddpm_hash")
         return {**content, "ddpm_hash": ddpm_hash}
+
+    @property
+    def places(self) -> Places:
+        """Where the features are read that the weights are for."""
+        return Places(self.timesteps, self.blocks, self.noise_seed)
 
     @property
     def classes(self) -> Classes:

@@ -1,4 +1,4 @@
-"""Claims about factory.labeling.commands: `factory fit` and `factory evaluate`."""
+"""Claims about factory.labeling.commands: `factory probe`, `factory fit`, `factory evaluate`."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from factory.config import load_config
 from factory.data.toy import faces
 from factory.diffusion.checkpoints import load_model
 from factory.errors import UserError
@@ -77,6 +78,48 @@ def test_fit_writes_an_ensemble_that_evaluate_measures(make, tiny_models, tmp_pa
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["num_images"] == 4
     assert (tmp_path / "evaluation" / "sheet.png").stat().st_size > 1000
+
+
+def test_a_probe_writes_what_it_found_and_a_config_that_fit_takes(
+    make, tmp_path: Path, capsys
+) -> None:
+    settings = {"timesteps": [5, 60], "pixels_per_image": 64, "url": str(tmp_path / "probe")}
+    config = make(probe=settings, fit={"timesteps": [10]})
+    lines = commands.probe(config)
+    assert "3 images, 192 pixels | 3 timesteps x 4 blocks" in capsys.readouterr().out
+    folder = tmp_path / "probe"
+    assert lines[-1] == str(folder) and "cross-validated in 3 parts" in lines[0]
+    found = json.loads((folder / "probe.json").read_text())
+    assert found["timesteps"] == [5, 10, 60] and found["blocks"] == [0, 1, 2, 3]
+    assert np.shape(found["mean_iou_alone"]) == (3, 4)
+    assert found["present"]["timesteps"] == [10] and set(found["chosen"]["iou"]) == {*faces.CLASSES}
+    assert Image.open(folder / "heat.png").size == (5 * 48, 4 * 28)
+
+    chosen = load_config(config.probe.config_url)
+    assert list(chosen.fit.timesteps) == found["chosen"]["timesteps"]
+    assert chosen.fit.blocks is not None
+    assert list(chosen.fit.blocks) == found["chosen"]["blocks"]
+    same = {"timesteps": config.fit.timesteps, "blocks": config.fit.blocks}
+    assert chosen.model_copy(update={"fit": chosen.fit.model_copy(update=same)}) == config
+    commands.check_fit(chosen)
+
+
+def test_a_refused_probe_writes_nothing(make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for settings, about in (
+        ({"timesteps": [500]}, r"probe\.timesteps: 500 is not below the model's 100 timesteps"),
+        ({"timesteps": [5], "url": str(tmp_path / "file" / "probe")}, "cannot be written"),
+    ):
+        config = make(probe={"url": str(tmp_path / "probe"), **settings}, fit={"timesteps": [10]})
+        with pytest.raises(UserError, match=about):
+            commands.probe(config)
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_probe_of_one_labelled_image_is_refused(make, pairs) -> None:
+    config = make(data={"image_size": 16, "labelled": pairs}, probe={"timesteps": [5]})
+    with pytest.raises(UserError, match=r"data\.labelled: 1 of its 1 image.*at least 2"):
+        commands.check_probe(config)
 
 
 def test_fitting_without_a_place_for_the_ensemble_is_refused(make) -> None:

@@ -1,0 +1,152 @@
+"""Linear discriminants of many sets of features, cross-validated, from one pass over the pixels.
+
+A linear discriminant is a function of sums over pixels: those of each class, and the products of
+features. Those sums are made once, for each fold of the images; whichever features are asked for
+then, a solve of their part of the sums gives the discriminant. So hundreds of sets are compared in
+the time of one pass of the network.
+
+Shapes: P pixels, N images, F folds, C classes, D features, S features of a set.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from factory.progress import tracked
+
+Floats = npt.NDArray[np.float64]
+
+_SHRINKAGE = 1e-3
+"""The share of a feature's mean variance that is added to all of them before they are inverted."""
+_ROWS = 2**13
+"""The pixels whose products are added up at a time."""
+
+
+@dataclass(frozen=True)
+class ProbedPixels:
+    """P pixels of labelled images: their features, and what is known of each."""
+
+    features: torch.Tensor
+    """(P, D) float16, each of mean 0 over the pixels."""
+    labels: torch.Tensor
+    """(P,) int64 class ids."""
+    images: torch.Tensor
+    """(P,) int64: the image that each is of, 0..N-1."""
+    weights: torch.Tensor
+    """(P,) float64: how much each teaches, relative to the others."""
+    shares: torch.Tensor
+    """(P,) float64: the number of pixels of its class in all images that it stands for."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Held-out pixels of each image and class (N, C), by which sets of features are compared."""
+
+    hits: Floats
+    truth: Floats
+    predicted: Floats
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean IoU over the classes that occur, pixels counted over all images."""
+        return float(_mean_iou(self.hits.sum(0), self.truth.sum(0), self.predicted.sum(0)))
+
+    def iou(self) -> Floats:
+        """(C,) IoU of each class; nan where neither truth nor prediction has it."""
+        return _iou(self.hits.sum(0), self.truth.sum(0), self.predicted.sum(0))
+
+    def noise_of_gain(self, other: "Counts") -> float:
+        """The standard error of the difference of two mean IoUs, as other images would change it:
+        the jackknife, which leaves out each image once."""
+        differences = self._without_each() - other._without_each()
+        num = len(differences)
+        return float(np.sqrt((num - 1) / num * ((differences - differences.mean()) ** 2).sum()))
+
+    def _without_each(self) -> Floats:
+        """(N,) the mean IoU without each image."""
+        return _mean_iou(*(c.sum(0) - c for c in (self.hits, self.truth, self.predicted)))
+
+
+def _iou(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
+    union = truth + predicted - hits
+    iou: Floats = np.full(hits.shape, np.nan)
+    np.divide(hits, union, out=iou, where=union > 0)
+    return iou
+
+
+def _mean_iou(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
+    """Means over the classes, which are the last axis."""
+    iou = _iou(hits, truth, predicted)
+    occurs = ~np.isnan(iou)
+    means: Floats = np.where(occurs, iou, 0).sum(-1) / np.maximum(occurs.sum(-1), 1)
+    return means
+
+
+class LinearProbe:
+    """Scores sets of features by discriminants that are fitted on all folds but one in turn."""
+
+    def __init__(self, pixels: ProbedPixels, folds: torch.Tensor, num_classes: int) -> None:
+        """folds: (N,) the fold of each image."""
+        self._pixels, self._num_images = pixels, len(folds)
+        fold = folds[pixels.images]
+        self._rows = [(fold == i).nonzero().flatten() for i in range(int(folds.max()) + 1)]
+        dim, device = pixels.features.shape[1], pixels.features.device
+        shape = (len(self._rows), num_classes)
+        self._products = torch.zeros((len(self._rows), dim, dim), device=device)
+        self._sums = torch.zeros((*shape, dim), dtype=torch.float64, device=device)
+        self._counts = torch.zeros(shape, dtype=torch.float64, device=device)
+        for i, rows in tracked(enumerate(self._rows), "probe", len(self._rows), "folds"):
+            for some in rows.split(_ROWS):
+                self._add(i, some)
+
+    def _add(self, fold: int, rows: torch.Tensor) -> None:
+        """Adds pixels to the sums of a fold."""
+        weights, labels = self._pixels.weights[rows], self._pixels.labels[rows]
+        features = self._pixels.features[rows].float()
+        weighted = features * weights[:, None].float()
+        self._products[fold].addmm_(features.T, weighted)
+        self._sums[fold].index_add_(0, labels, weighted.double())
+        self._counts[fold].index_add_(0, labels, weights)
+
+    def scored(self, chosen: torch.Tensor) -> Counts:
+        """The counts of a set of features, chosen (S,) by their places among all D."""
+        num_classes = self._counts.shape[1]
+        found = torch.zeros_like(self._pixels.labels)
+        products = self._products[:, chosen[:, None], chosen].double()
+        sums, total = self._sums[:, :, chosen], products.sum(0)
+        for i, rows in enumerate(self._rows):
+            counts = self._counts.sum(0) - self._counts[i]
+            weight, bias = discriminant(total - products[i], sums.sum(0) - sums[i], counts)
+            for some in rows.split(_ROWS):
+                features = self._pixels.features[some][:, chosen].float()
+                found[some] = (features @ weight.float() + bias.float()).argmax(1)
+        labels, shape = self._pixels.labels, (self._num_images, num_classes)
+        right = torch.where(found == labels, self._pixels.shares, 0.0)
+        parts = ((labels, right), (labels, self._pixels.shares), (found, self._pixels.shares))
+        return Counts(*(self._by_image(ids, values).reshape(shape) for ids, values in parts))
+
+    def _by_image(self, ids: torch.Tensor, values: torch.Tensor) -> Floats:
+        num_classes = self._counts.shape[1]
+        cells = self._pixels.images * num_classes + ids
+        counts = cells.bincount(values, minlength=self._num_images * num_classes)
+        result: Floats = counts.cpu().numpy()
+        return result
+
+
+def discriminant(
+    products: torch.Tensor, sums: torch.Tensor, counts: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The linear discriminant that weighted sums over pixels give: weight (S, C), bias (C,).
+
+    products: (S, S) of features; sums: (C, S) of the features of each class; counts: (C,) of its
+    weights. Classes share one covariance, which is shrunk a little towards that of independent
+    features. A class without a pixel is never chosen.
+    """
+    shares = counts / counts.sum()
+    means = sums / counts.clamp_min(1e-12)[:, None]
+    within = products / counts.sum() - means.T @ (means * shares[:, None])
+    within.diagonal().add_(_SHRINKAGE * within.diagonal().mean().clamp_min(1e-9))
+    weight = torch.linalg.solve(within, means.T)
+    return weight, shares.log() - (means * weight.T).sum(1) / 2

@@ -1,0 +1,241 @@
+"""Which features of the frozen network carry the labels: each timestep and decoder block alone,
+then a greedy choice of both under a budget of passes.
+
+Some labelled pixels are chosen, and read off the maps of all blocks, a timestep at a time; of each
+place (a block at a timestep) the main axes of its descriptors are kept.
+
+Shapes: N images, S image size, P pixels, T timesteps, B blocks, C_k channels of a block, Q axes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from factory.config import Config
+from factory.data.loading import Labelled
+from factory.diffusion.checkpoints import Model
+from factory.errors import Problems, UserError, counted
+from factory.labeling.features import Places, pixel_descriptors
+from factory.labeling.fitting import map_passes, places_of_features
+from factory.labeling.linear_probe import Counts, Floats, LinearProbe, ProbedPixels
+from factory.labeling.pixel_pool import choose_pixels, with_positions
+from factory.progress import tell, tracked
+
+_AXES_PER_PLACE = 64
+"""The most axes of a place's descriptors that are kept: those along which they vary most."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Some timesteps and blocks, and how well all their features together tell the labels."""
+
+    timesteps: tuple[int, ...]
+    blocks: tuple[int, ...]
+    counts: Counts
+    noise: float | None = None
+    """The standard error of the gain over the choice before it; None if it is the first."""
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean IoU over the held-out pixels."""
+        return self.counts.mean_iou
+
+    def words(self) -> str:
+        timesteps, blocks = (
+            ", ".join(map(str, places)) for places in (self.timesteps, self.blocks)
+        )
+        return f"timesteps {timesteps} | blocks {blocks}"
+
+
+@dataclass(frozen=True)
+class Probed:
+    """All that a probe found."""
+
+    timesteps: tuple[int, ...]
+    blocks: tuple[int, ...]
+    alone: Floats
+    """(T, B) the mean IoU of each block at each timestep alone."""
+    steps: tuple[Choice, ...]
+    """The choices on the way, each with one timestep or block more; the last is what is chosen."""
+    present: Choice
+    """The timesteps and blocks that `fit` takes of the config as it is."""
+    num_images: int
+    num_pixels: int
+    num_folds: int
+
+    @property
+    def chosen(self) -> Choice:
+        """What to fit on."""
+        return self.steps[-1]
+
+
+def check_probe(model: Model, labelled: Labelled, config: Config) -> tuple[int, ...]:
+    """The timesteps to try, ascending. Raises UserError for all that stands in the way."""
+    problems = Problems()
+    num = model.diffusion.num_timesteps
+    if max(config.probe.timesteps) >= num:
+        problems.add(
+            f"probe.timesteps: {max(config.probe.timesteps)} is not below the model's "
+            f"{counted(num, 'timestep')}. Name others: --set 'probe.timesteps=[0, {num // 4}]'."
+        )
+    with_labels = int((labelled.masks != 255).any(axis=(1, 2)).sum())
+    if with_labels < 2:
+        problems.add(
+            f"data.labelled: {with_labels} of its {counted(len(labelled), 'image')} have pixels "
+            "that are not ignored, and a probe learns from some images and measures on others. "
+            "Give it at least 2."
+        )
+    try:
+        present, _ = places_of_features(model, config)
+    except UserError as error:
+        for problem in error.problems:
+            problems.add(problem)
+    problems.raise_if_any()
+    return tuple(sorted({*config.probe.timesteps, *present}))
+
+
+def probe(model: Model, labelled: Labelled, config: Config) -> Probed:
+    """Measures all places, and chooses. Raises UserError as `check_probe` does."""
+    timesteps, settings = check_probe(model, labelled, config), config.probe
+    folds = folds_of(labelled, settings.num_folds, settings.seed)
+    places = Places(timesteps, tuple(range(len(model.unet.block_channels))), config.fit.seed)
+    pixels = read_places(model, labelled, places, config)
+    search = _Search(
+        LinearProbe(pixels, folds.to(pixels.labels.device), len(labelled.classes)),
+        places,
+        _widths(model),
+    )
+    alone = search.alone()
+    best = max((choice for row in alone for choice in row), key=lambda choice: choice.mean_iou)
+    steps = tuple(search.steps(best, settings.num_passes))
+    return Probed(
+        timesteps,
+        places.blocks,
+        np.array([[choice.mean_iou for choice in row] for row in alone]),
+        steps,
+        search.scored(*places_of_features(model, config)),
+        len(labelled),
+        len(pixels.labels),
+        int(folds.max()) + 1,
+    )
+
+
+def folds_of(labelled: Labelled, num_folds: int, seed: int) -> torch.Tensor:
+    """(N,) the fold of each image. Images with labels are spread evenly over the folds."""
+    has_labels = (labelled.masks != 255).any(axis=(1, 2))
+    order = np.random.default_rng(seed).permutation(len(labelled))
+    order = order[np.argsort(~has_labels[order], kind="stable")]
+    folds = np.zeros(len(labelled), np.int64)
+    folds[order] = np.arange(len(labelled)) % min(num_folds, int(has_labels.sum()))
+    return torch.from_numpy(folds)
+
+
+def read_places(model: Model, labelled: Labelled, places: Places, config: Config) -> ProbedPixels:
+    """Chooses pixels of labelled images, and reads the main axes of all places at them."""
+    torch.manual_seed(config.probe.seed)
+    masks = torch.from_numpy(labelled.masks).flatten(1)
+    chosen = choose_pixels(masks, config.probe.pixels_per_image * len(labelled))
+    occurring = masks.flatten().bincount(minlength=256)[: len(labelled.classes)].double()
+    kept = chosen.labels.bincount(minlength=len(labelled.classes)).double()
+    device = next(model.unet.parameters()).device
+    widths = _widths(model)
+    _tell_beforehand(len(chosen), len(labelled), places, model, config)
+    shape = (len(chosen), len(places.timesteps) * sum(widths))
+    features = torch.empty(shape, dtype=torch.float16, device=device)
+    parts = iter(features.split(widths * len(places.timesteps), dim=1))
+    for timestep in tracked(places.timesteps, "probe", len(places.timesteps), "timesteps"):
+        at = Places((timestep,), places.blocks, places.noise_seed)
+        passes = with_positions(
+            map_passes(model, at, labelled.images, config.fit), chosen.positions, model.image_size
+        )
+        read = [pixel_descriptors(maps, some, model.image_size) for maps, some in passes]
+        for block, width in enumerate(widths):
+            start = sum(model.unet.block_channels[:block])
+            columns = slice(start, start + model.unet.block_channels[block])
+            next(parts).copy_(main_axes(torch.cat([part[:, columns] for part in read]), width))
+    return ProbedPixels(
+        features,
+        chosen.labels.to(device),
+        (chosen.positions // model.image_size**2).to(device),
+        chosen.weights.to(device),
+        (occurring / kept.clamp_min(1))[chosen.labels].to(device),
+    )
+
+
+def main_axes(descriptors: torch.Tensor, num: int) -> torch.Tensor:
+    """(P, num): standardised descriptors (P, C_k) along the axes on which they vary most."""
+    deviation = descriptors.std(dim=0, correction=0).clamp_min(1e-6)
+    standard = (descriptors - descriptors.mean(dim=0)) / deviation
+    _, axes = torch.linalg.eigh(standard.T @ standard)
+    largest: torch.Tensor = axes[:, -num:]
+    return standard @ largest
+
+
+def _widths(model: Model) -> list[int]:
+    """The axes that are kept of each block."""
+    return [min(_AXES_PER_PLACE, channels) for channels in model.unet.block_channels]
+
+
+def _tell_beforehand(
+    num_pixels: int, num_images: int, places: Places, model: Model, config: Config
+) -> None:
+    """Tells what is read, and the memory that it takes."""
+    dim = len(places.timesteps) * sum(_widths(model))
+    folds = min(config.probe.num_folds, num_images)
+    of_timestep = 2 * 4 * num_pixels * sum(model.unet.block_channels)
+    num_bytes = 2 * num_pixels * dim + max(of_timestep, 4 * folds * dim**2)
+    tell(
+        f"probe | {counted(num_images, 'image')}, {counted(num_pixels, 'pixel')} | "
+        f"{counted(len(places.timesteps), 'timestep')} x {counted(len(places.blocks), 'block')} | "
+        f"about {num_bytes / 2**30:.1f} GiB"
+    )
+
+
+class _Search:
+    """Scores sets of places, and goes from the best one to better sets."""
+
+    def __init__(self, linear: LinearProbe, places: Places, widths: Sequence[int]) -> None:
+        self._linear, self._places, self._widths = linear, places, widths
+
+    def scored(self, timesteps: Sequence[int], blocks: Sequence[int]) -> Choice:
+        """The choice of all these blocks at all these timesteps."""
+        starts = np.cumsum([0, *self._widths])
+        columns = [
+            self._places.timesteps.index(timestep) * starts[-1] + np.arange(*starts[b : b + 2])
+            for timestep in timesteps
+            for b in blocks
+        ]
+        counts = self._linear.scored(torch.from_numpy(np.concatenate(columns)))
+        return Choice(tuple(timesteps), tuple(blocks), counts)
+
+    def alone(self) -> list[list[Choice]]:
+        """Each place alone: a row for each timestep, with each block."""
+        timesteps, blocks = self._places.timesteps, self._places.blocks
+        return [[self.scored([t], [b]) for b in blocks] for t in timesteps]
+
+    def steps(self, choice: Choice, num_passes: int) -> Iterator[Choice]:
+        """Yields the choice, then each time the best one of one timestep or block more, as long as
+        that gains more than its noise."""
+        yield choice
+        while larger := [self.scored(*places) for places in self._larger(choice, num_passes)]:
+            best = max(larger, key=lambda c: c.mean_iou)
+            noise = best.counts.noise_of_gain(choice.counts)
+            if best.mean_iou - choice.mean_iou <= noise:
+                return
+            choice = Choice(best.timesteps, best.blocks, best.counts, noise)
+            yield choice
+
+    def _larger(
+        self, choice: Choice, num_passes: int
+    ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Yields the timesteps and blocks of each choice with one of them more."""
+        timesteps, blocks = choice.timesteps, choice.blocks
+        if len(timesteps) < num_passes:
+            for timestep in self._places.timesteps:
+                if timestep not in timesteps:
+                    yield tuple(sorted((*timesteps, timestep))), blocks
+        for block in self._places.blocks:
+            if block not in blocks:
+                yield timesteps, tuple(sorted((*blocks, block)))

@@ -105,6 +105,7 @@ def test_a_validation_split_of_labels_is_what_export_makes(refused):
     [
         ("inspect", ("data.unlabelled", "data.labelled", "data.test")),
         ("train", ("data.unlabelled",)),
+        ("probe", ("data.labelled", "models.ddpm_url")),
         ("fit", ("data.labelled", "models.ddpm_url", "models.ensemble_url")),
         ("evaluate", ("data.test", "models.ddpm_url", "models.ensemble_url")),
         ("label", ("models.ddpm_url", "models.ensemble_url")),

@@ -799,6 +799,7 @@ def test_the_config_for_ones_own_images_resolves_to_what_the_readme_says(
     assert config.train.unet.block_out_channels == (64, 128, 192, 256)
     assert (config.train.num_steps, config.train.batch_size) == (20_000, 32)
     assert config.models.ddpm_url == f"{config.train.url}/model" == f"{tmp_path}/out/mine/model"
+    assert config.probe.url == f"{tmp_path}/out/mine/probe"
     assert config.evaluate.url == f"{tmp_path}/out/mine/evaluation"
     assert config.generate.url == f"{tmp_path}/out/mine/dataset"
     assert config.generate.num == 1000

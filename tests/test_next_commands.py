@@ -94,7 +94,7 @@ train: {url: out/my}
         (
             "probe",
             "models: {ensemble_url: out/my/ensemble}",
-            ["factory fit --config out/my/probe/config.yaml"],
+            ["factory fit --config out/my/probe/probe.yaml"],
         ),
         ("generate", "", ["report", "export", "verify"]),
         ("label", "", ["factory report out/my/labels", "factory verify out/my/labels"]),

@@ -37,4 +37,4 @@ class ProbeConfig(Section):
     @property
     def config_url(self) -> str:
         """The config that is written, with the chosen features for `factory fit`."""
-        return storage.join(self.url, "config.yaml")
+        return storage.join(self.url, "probe.yaml")

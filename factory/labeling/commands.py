@@ -84,6 +84,7 @@ def check_probe(config: Config) -> tuple[Model, Labelled]:
     model = load_ddpm(config, "data.labelled")
     labelled = read_labelled(required(config, "data.labelled"), model.image_size, model.channels)
     probing.check_probe(model, labelled, config)
+    probe_outcome.check_replaceable(config.probe.config_url)
     storage.check_writable(config.probe.url)
     return model, labelled
 

@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 _SHRINKAGE = 1e-3
 """The share of a feature's mean variance that is added to all of them before they are inverted."""
-_ROWS = 2**13
-"""The pixels whose products are added up at a time."""
+_PIXELS = 2**13
+"""The pixels that are taken at a time."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ProbedPixels:
     """P pixels of labelled images: their features, and what is known of each."""
 
     features: torch.Tensor
-    """(P, D) float16, each of mean 0 over the pixels."""
+    """(D, P) float16, each of mean 0 over the pixels."""
     labels: torch.Tensor
     """(P,) int64 class ids."""
     images: torch.Tensor
@@ -90,49 +90,73 @@ class LinearProbe:
     def __init__(self, pixels: ProbedPixels, folds: torch.Tensor, num_classes: int) -> None:
         """folds: (N,) the fold of each image."""
         self._pixels, self._num_images = pixels, len(folds)
-        fold = folds[pixels.images]
-        self._rows = [(fold == i).nonzero().flatten() for i in range(int(folds.max()) + 1)]
-        dim, device = pixels.features.shape[1], pixels.features.device
-        shape = (len(self._rows), num_classes)
-        self._products = torch.zeros((len(self._rows), dim, dim), device=device)
+        self._fold = folds[pixels.images]
+        num_folds, dim = int(folds.max()) + 1, len(pixels.features)
+        device = pixels.features.device
+        self._products = torch.zeros((num_folds, dim, dim), device=device)
+        shape = (num_folds, num_classes)
         self._sums = torch.zeros((*shape, dim), dtype=torch.float64, device=device)
         self._counts = torch.zeros(shape, dtype=torch.float64, device=device)
-        for i, rows in tracked(enumerate(self._rows), "probe", len(self._rows), "folds"):
-            for some in rows.split(_ROWS):
+        for i in tracked(range(num_folds), "probe", num_folds, "folds"):
+            for some in (self._fold == i).nonzero().flatten().split(_PIXELS):
                 self._add(i, some)
 
-    def _add(self, fold: int, rows: torch.Tensor) -> None:
+    def _add(self, fold: int, pixels: torch.Tensor) -> None:
         """Adds pixels to the sums of a fold."""
-        weights, labels = self._pixels.weights[rows], self._pixels.labels[rows]
-        features = self._pixels.features[rows].float()
-        weighted = features * weights[:, None].float()
-        self._products[fold].addmm_(features.T, weighted)
+        weights, labels = self._pixels.weights[pixels], self._pixels.labels[pixels]
+        features = self._pixels.features[:, pixels].float()
+        weighted = (features * weights.float()).T
+        self._products[fold].addmm_(features, weighted)
         self._sums[fold].index_add_(0, labels, weighted.double())
         self._counts[fold].index_add_(0, labels, weights)
 
     def scored(self, chosen: torch.Tensor) -> Counts:
         """The counts of a set of features, chosen (S,) by their places among all D."""
-        num_classes = self._counts.shape[1]
-        found = torch.zeros_like(self._pixels.labels)
-        products = self._products[:, chosen[:, None], chosen].double()
-        sums, total = self._sums[:, :, chosen], products.sum(0)
-        for i, rows in enumerate(self._rows):
-            counts = self._counts.sum(0) - self._counts[i]
-            weight, bias = discriminant(total - products[i], sums.sum(0) - sums[i], counts)
-            for some in rows.split(_ROWS):
-                features = self._pixels.features[some][:, chosen].float()
-                found[some] = (features @ weight.float() + bias.float()).argmax(1)
-        labels, shape = self._pixels.labels, (self._num_images, num_classes)
-        right = torch.where(found == labels, self._pixels.shares, 0.0)
-        parts = ((labels, right), (labels, self._pixels.shares), (found, self._pixels.shares))
-        return Counts(*(self._by_image(ids, values).reshape(shape) for ids, values in parts))
+        products = self._products[:, chosen[:, None], chosen]
+        sums, all_products = self._sums[:, :, chosen], products.sum(0)
+        learned = [
+            discriminant(
+                (all_products - products[i]).double(),
+                sums.sum(0) - sums[i],
+                self._counts.sum(0) - self._counts[i],
+            )
+            for i in range(len(products))
+        ]
+        weights, biases = (torch.stack(parts).float() for parts in zip(*learned, strict=True))
+        found = torch.cat(
+            [
+                self._labelled(self._pixels.features[:, some][chosen], some, weights, biases)
+                for some in _slices(len(self._fold))
+            ]
+        )
+        labels, shares = self._pixels.labels, self._pixels.shares
+        right = torch.where(found == labels, shares, 0.0)
+        counted = ((labels, right), (labels, shares), (found, shares))
+        return Counts(*(self._by_image(ids, values) for ids, values in counted))
+
+    def _labelled(
+        self, features: torch.Tensor, pixels: slice, weights: torch.Tensor, biases: torch.Tensor
+    ) -> torch.Tensor:
+        """The classes of some pixels by their features (S, p), each by what the other folds taught:
+        weights (F, S, C), biases (F, C)."""
+        num_folds, _, num_classes = weights.shape
+        columns = weights.transpose(0, 1).flatten(1)
+        scores = (features.float().T @ columns).unflatten(1, (num_folds, num_classes))
+        fold = self._fold[pixels]
+        own: torch.Tensor = scores[torch.arange(len(fold), device=fold.device), fold]
+        return own.add(biases[fold]).argmax(1)
 
     def _by_image(self, ids: torch.Tensor, values: torch.Tensor) -> Floats:
         num_classes = self._counts.shape[1]
         cells = self._pixels.images * num_classes + ids
         counts = cells.bincount(values, minlength=self._num_images * num_classes)
-        result: Floats = counts.cpu().numpy()
+        result: Floats = counts.reshape(-1, num_classes).cpu().numpy()
         return result
+
+
+def _slices(num_pixels: int) -> list[slice]:
+    """All pixels, some at a time."""
+    return [slice(start, start + _PIXELS) for start in range(0, num_pixels, _PIXELS)]
 
 
 def discriminant(
@@ -146,7 +170,7 @@ def discriminant(
     """
     shares = counts / counts.sum()
     means = sums / counts.clamp_min(1e-12)[:, None]
-    within = products / counts.sum() - means.T @ (means * shares[:, None])
+    within = torch.addmm(products / counts.sum(), means.T, means * shares[:, None], alpha=-1)
     within.diagonal().add_(_SHRINKAGE * within.diagonal().mean().clamp_min(1e-9))
-    weight = torch.linalg.solve(within, means.T)
+    weight = torch.cholesky_solve(means.T, torch.linalg.cholesky(within))
     return weight, shares.log() - (means * weight.T).sum(1) / 2

@@ -10,12 +10,15 @@ from PIL import Image, ImageDraw
 from factory import storage
 from factory.classes import Classes
 from factory.config import Config, dump_config
+from factory.errors import UserError
 from factory.images import UInt8
 from factory.labeling.linear_probe import Counts
 from factory.labeling.probing import Choice, Probed
 from factory.pictures import heat
 from factory.png import encode_png
 
+_WRITTEN = "# Written by `factory probe`: the config that it was given, with the features it chose."
+"""The first line of a config that is written."""
 _CELL = 48, 28
 """Width and height of a cell of the heat map in pixels."""
 _DARKEST = 0.5
@@ -23,13 +26,28 @@ _DARKEST = 0.5
 
 
 def write_outcome(probed: Probed, classes: Classes, config: Config) -> None:
-    """Writes probe.json, heat.png and config.yaml to probe.url."""
+    """Writes probe.json, probe.png and probe.yaml to probe.url."""
     url = config.probe.url
     text = json.dumps(as_json(probed, classes), indent=1) + "\n"
     storage.write(storage.join(url, "probe.json"), text.encode())
-    storage.write(storage.join(url, "heat.png"), encode_png(heat_map(probed)))
+    storage.write(storage.join(url, "probe.png"), encode_png(heat_map(probed)))
     text = dump_config(with_choice(config, probed.chosen))
-    storage.write(config.probe.config_url, text.encode())
+    storage.write(config.probe.config_url, f"{_WRITTEN}\n{text}".encode())
+
+
+def check_replaceable(url: str) -> None:
+    """Raises UserError where the config that `write_outcome` writes would replace another file."""
+    remedy = "Choose another --out."
+    try:
+        is_ours = storage.read_text(url).startswith(_WRITTEN)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage.to_user_error(url, error, "read", remedy) from None
+    except UnicodeDecodeError:
+        is_ours = False
+    if not is_ours:
+        raise UserError(f"{url}: is none that `factory probe` wrote, and is kept. {remedy}")
 
 
 def with_choice(config: Config, choice: Choice) -> Config:
@@ -41,6 +59,7 @@ def with_choice(config: Config, choice: Choice) -> Config:
 def as_json(probed: Probed, classes: Classes) -> dict[str, Any]:
     """All that was found, as values that JSON has."""
     return {
+        "ddpm_hash": probed.ddpm_hash,
         "num_images": probed.num_images,
         "num_pixels": probed.num_pixels,
         "num_folds": probed.num_folds,

@@ -7,12 +7,14 @@ place (a block at a timestep) the main axes of its descriptors are kept.
 Shapes: N images, S image size, P pixels, T timesteps, B blocks, C_k channels of a block, Q axes.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from factory.classes import IGNORE_ID
 from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
@@ -64,6 +66,8 @@ class Probed:
     num_images: int
     num_pixels: int
     num_folds: int
+    ddpm_hash: str
+    """The hash of the DDPM whose features they are."""
 
     @property
     def chosen(self) -> Choice:
@@ -80,12 +84,12 @@ def check_probe(model: Model, labelled: Labelled, config: Config) -> tuple[int, 
             f"probe.timesteps: {max(config.probe.timesteps)} is not below the model's "
             f"{counted(num, 'timestep')}. Name others: --set 'probe.timesteps=[0, {num // 4}]'."
         )
-    with_labels = int((labelled.masks != 255).any(axis=(1, 2)).sum())
+    with_labels = int((labelled.masks != IGNORE_ID).any(axis=(1, 2)).sum())
     if with_labels < 2:
         problems.add(
-            f"data.labelled: {with_labels} of its {counted(len(labelled), 'image')} have pixels "
-            "that are not ignored, and a probe learns from some images and measures on others. "
-            "Give it at least 2."
+            f"data.labelled: {counted(with_labels, 'image')} of {len(labelled)} with pixels that "
+            "are not ignored. A probe learns from some images and measures on others: give it at "
+            "least 2."
         )
     try:
         present, _ = places_of_features(model, config)
@@ -99,6 +103,7 @@ def check_probe(model: Model, labelled: Labelled, config: Config) -> tuple[int, 
 def probe(model: Model, labelled: Labelled, config: Config) -> Probed:
     """Measures all places, and chooses. Raises UserError as `check_probe` does."""
     timesteps, settings = check_probe(model, labelled, config), config.probe
+    started = time.monotonic()
     folds = folds_of(labelled, settings.num_folds, settings.seed)
     places = Places(timesteps, tuple(range(len(model.unet.block_channels))), config.fit.seed)
     pixels = read_places(model, labelled, places, config)
@@ -109,22 +114,27 @@ def probe(model: Model, labelled: Labelled, config: Config) -> Probed:
     )
     alone = search.alone()
     best = max((choice for row in alone for choice in row), key=lambda choice: choice.mean_iou)
-    steps = tuple(search.steps(best, settings.num_passes))
+    steps = []
+    for choice in search.steps(best, settings.num_passes):
+        seconds = time.monotonic() - started
+        tell(f"probe | mean IoU {choice.mean_iou:.3f} | {choice.words()} | {seconds:.1f}s")
+        steps.append(choice)
     return Probed(
         timesteps,
         places.blocks,
         np.array([[choice.mean_iou for choice in row] for row in alone]),
-        steps,
+        tuple(steps),
         search.scored(*places_of_features(model, config)),
         len(labelled),
         len(pixels.labels),
         int(folds.max()) + 1,
+        model.model_hash,
     )
 
 
 def folds_of(labelled: Labelled, num_folds: int, seed: int) -> torch.Tensor:
     """(N,) the fold of each image. Images with labels are spread evenly over the folds."""
-    has_labels = (labelled.masks != 255).any(axis=(1, 2))
+    has_labels = (labelled.masks != IGNORE_ID).any(axis=(1, 2))
     order = np.random.default_rng(seed).permutation(len(labelled))
     order = order[np.argsort(~has_labels[order], kind="stable")]
     folds = np.zeros(len(labelled), np.int64)
@@ -142,9 +152,9 @@ def read_places(model: Model, labelled: Labelled, places: Places, config: Config
     device = next(model.unet.parameters()).device
     widths = _widths(model)
     _tell_beforehand(len(chosen), len(labelled), places, model, config)
-    shape = (len(chosen), len(places.timesteps) * sum(widths))
+    shape = (len(places.timesteps) * sum(widths), len(chosen))
     features = torch.empty(shape, dtype=torch.float16, device=device)
-    parts = iter(features.split(widths * len(places.timesteps), dim=1))
+    parts = iter(features.split(widths * len(places.timesteps)))
     for timestep in tracked(places.timesteps, "probe", len(places.timesteps), "timesteps"):
         at = Places((timestep,), places.blocks, places.noise_seed)
         passes = with_positions(
@@ -154,7 +164,7 @@ def read_places(model: Model, labelled: Labelled, places: Places, config: Config
         for block, width in enumerate(widths):
             start = sum(model.unet.block_channels[:block])
             columns = slice(start, start + model.unet.block_channels[block])
-            next(parts).copy_(main_axes(torch.cat([part[:, columns] for part in read]), width))
+            next(parts).copy_(main_axes(torch.cat([part[:, columns] for part in read]), width).T)
     return ProbedPixels(
         features,
         chosen.labels.to(device),

@@ -29,6 +29,7 @@ OUTPUTS: dict[str, tuple[str, Callable[[Path], object], Problem]] = {
     "generate into a file": ("", under_a_file, ("/out", CANNOT, REMEDY)),
     "generate below a file": ("/a/b", under_a_file, ("/out/a/b", CANNOT, REMEDY)),
     "train below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
+    "probe below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
     "fit below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
     "evaluate below a file": ("/a", under_a_file, ("/out/a", CANNOT, REMEDY)),
     "generate among foreign files": ("", taken, ("/out", TAKEN, "Choose another --out")),
@@ -67,7 +68,7 @@ def test_a_place_that_is_taken_or_cannot_be_written_is_left_alone(
         "--dry-run",
         f"--out={folder}/out{below}",
         "--set=data.test={kind: toy, num: 1}",
-        "--set=data.labelled={kind: toy, num: 1, seed: 9}",
+        "--set=data.labelled={kind: toy, num: 2, seed: 9}",
         *TOY,
     )
 

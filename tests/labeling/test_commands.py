@@ -93,7 +93,7 @@ def test_a_probe_writes_what_it_found_and_a_config_that_fit_takes(
     assert found["timesteps"] == [5, 10, 60] and found["blocks"] == [0, 1, 2, 3]
     assert np.shape(found["mean_iou_alone"]) == (3, 4)
     assert found["present"]["timesteps"] == [10] and set(found["chosen"]["iou"]) == {*faces.CLASSES}
-    assert Image.open(folder / "heat.png").size == (5 * 48, 4 * 28)
+    assert Image.open(folder / "probe.png").size == (5 * 48, 4 * 28)
 
     chosen = load_config(config.probe.config_url)
     assert list(chosen.fit.timesteps) == found["chosen"]["timesteps"]
@@ -116,9 +116,25 @@ def test_a_refused_probe_writes_nothing(make, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_probe_replaces_no_config_but_its_own(make, tmp_path: Path) -> None:
+    settings = {"timesteps": [5], "num_passes": 1, "url": str(tmp_path / "probe")}
+    config = make(probe={**settings, "pixels_per_image": 20}, fit={"timesteps": [10]})
+    file = tmp_path / "probe" / "probe.yaml"
+    file.parent.mkdir()
+    file.write_text("preset: toy")
+    with pytest.raises(UserError, match=r"probe\.yaml: is none that `factory probe` wrote"):
+        commands.probe(config)
+    assert file.read_text() == "preset: toy"
+    file.unlink()
+    commands.probe(config)
+    first = file.read_bytes()
+    commands.probe(config)
+    assert file.read_bytes() == first
+
+
 def test_a_probe_of_one_labelled_image_is_refused(make, pairs) -> None:
     config = make(data={"image_size": 16, "labelled": pairs}, probe={"timesteps": [5]})
-    with pytest.raises(UserError, match=r"data\.labelled: 1 of its 1 image.*at least 2"):
+    with pytest.raises(UserError, match=r"data\.labelled: 1 image of 1 with.*at least 2"):
         commands.check_probe(config)
 
 

@@ -19,7 +19,7 @@ def pixels(num: int = 300, dim: int = 8, seed: int = 0) -> ProbedPixels:
     features[:, 1] += 2 * labels
     features[:, 4] += 3 * (labels == 1)
     return ProbedPixels(
-        (features - features.mean(0)).half(),
+        (features - features.mean(0)).half().T,
         labels,
         torch.arange(num) % NUM_IMAGES,
         torch.rand(num, generator=random, dtype=torch.float64) + 0.5,
@@ -29,7 +29,7 @@ def pixels(num: int = 300, dim: int = 8, seed: int = 0) -> ProbedPixels:
 
 def from_scratch(given: ProbedPixels, chosen: list[int]) -> np.ndarray:
     """(P,) the classes that numpy's discriminants predict, each fitted on the other folds."""
-    x, y = given.features.double().numpy()[:, chosen], given.labels.numpy()
+    x, y = given.features.double().numpy()[chosen].T, given.labels.numpy()
     w, fold = given.weights.numpy(), FOLDS[given.images].numpy()
     found = np.zeros(len(y), int)
     for held_out in range(3):
@@ -78,7 +78,7 @@ def test_no_image_is_labelled_by_what_its_own_pixels_taught() -> None:
     given = pixels(num=60, dim=100)
     # As many features as pixels learn anything by heart; labels of noise cannot be told elsewhere.
     noise = torch.randint(NUM_CLASSES, (60,), generator=torch.Generator().manual_seed(5))
-    features = torch.randn(60, 100, generator=torch.Generator().manual_seed(6)).half()
+    features = torch.randn(100, 60, generator=torch.Generator().manual_seed(6)).half()
     given = ProbedPixels(features, noise, given.images, given.weights, given.shares)
     counts = LinearProbe(given, FOLDS, NUM_CLASSES).scored(torch.arange(100))
     assert counts.hits.sum() < 0.55 * 60
@@ -89,7 +89,7 @@ def test_a_class_without_a_pixel_is_never_chosen() -> None:
     products, sums = torch.eye(2).double(), torch.zeros(3, 2).double()
     sums[0, 0], sums[1, 1] = 5.0, 5.0
     weight, bias = discriminant(products * 20, sums, torch.tensor([5.0, 5.0, 0.0]).double())
-    scores = given.features[:, :2].double() @ weight + bias
+    scores = given.features[:2].double().T @ weight + bias
     assert set(scores.argmax(1).tolist()) == {0, 1}
 
 

@@ -125,7 +125,7 @@ def test_folds_are_of_whole_images_and_those_with_labels_are_spread_evenly() -> 
 def test_a_pixel_stands_for_those_of_its_class_that_were_not_chosen() -> None:
     images, settings = labelled(), config(pixels_per_image=20)
     read = probing.read_places(model({}), images, Places((10,), (0, 1, 2), 0), settings)
-    assert len(read.labels) == 6 * 20 and read.features.shape == (120, 12)
+    assert len(read.labels) == 6 * 20 and read.features.shape == (12, 120)
     for i in range(4):
         assert float(read.shares[read.labels == i].sum()) == pytest.approx(
             (images.masks == i).sum()
@@ -150,6 +150,6 @@ def test_all_that_keeps_a_probe_from_being_made_is_told_at_once() -> None:
     wrong = wrong.model_copy(update={"fit": wrong.fit.model_copy(update={"blocks": (7,)})})
     with pytest.raises(UserError) as refusal:
         probing.probe(model({}), one, wrong)
-    about = ["probe.timesteps: 100", "data.labelled: 1 of its 3 images", "fit.blocks: 7"]
+    about = ["probe.timesteps: 100", "data.labelled: 1 image of 3", "fit.blocks: 7"]
     assert len(refusal.value.problems) == 3
     assert all(map(str.startswith, refusal.value.problems, about))

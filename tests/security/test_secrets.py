@@ -114,7 +114,7 @@ def test_no_file_of_a_dataset_and_nothing_that_is_told_of_it_holds_a_secret(
     assert not singing(heard())
 
 
-@pytest.mark.parametrize("command", ["inspect", "train", "fit", "evaluate", "generate"])
+@pytest.mark.parametrize("command", ["inspect", "train", "probe", "fit", "evaluate", "generate"])
 def test_print_config_tells_no_secret(command: str, heard: Callable[[], str]) -> None:
     assert main([command, "--print-config"]) == 0
     output = heard()

@@ -260,6 +260,7 @@ def test_all_keys_that_take_a_url_are_found() -> None:
         "train.initial_model_url",
         "models.ddpm_url",
         "models.ensemble_url",
+        "probe.url",
         "evaluate.url",
         "generate.url",
         "data.unlabelled.url",

@@ -42,7 +42,8 @@ class FitConfig(Section):
     """Precision of fitting, with its passes of the network. auto: bf16 on GPUs and CPUs made for
     it. Test images are evaluated in fp32, generated ones labelled in generate.precision."""
     horizontal_flip: bool = True
-    """Learn from mirrored images too; classes named l_x and r_x change places."""
+    """Learn from mirrored images too; classes whose names differ in the side alone, as l_eye and
+    r_eye, lung_left and lung_right, change places."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """The type of the weights in the ensemble's folder; bf16 halves its size."""
     seed: Seed = 0

@@ -6,6 +6,7 @@ decides what is learned from them.
 Shapes: N images of C channels, S image size, C_m channels of map m.
 """
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +27,13 @@ from factory.precision import autocast, in_bf16
 
 _PIXELS_PER_PASS = 2**15
 """The pixels of the images that pass the network together: 8 images of 64 px, or one of 256."""
+_OTHER_SIDE = {
+    form(side): form(other)
+    for side, other in (("left", "right"), ("right", "left"), ("l", "r"), ("r", "l"))
+    for form in (str.lower, str.capitalize, str.upper)
+}
+_SIDE = re.compile("[Ll]eft|[Rr]ight|LEFT|RIGHT|(?<![A-Za-z])[LlRr](?![A-Za-z])")
+"""A side in the name of a class: l_eye, lung_right, rightMask, Left Kidney, ear (L)."""
 
 
 def places_of_features(model: Model, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -98,18 +106,13 @@ def with_mirrored(labelled: Labelled) -> tuple[UInt8, UInt8]:
 
 
 def mirror_ids(classes: Classes) -> UInt8:
-    """(256,) the id of each class in a mirrored image: l_x and r_x change places."""
+    """(256,) the id of each class in a mirrored image: what is left of something and what is right
+    of it change places."""
     table = np.arange(256, dtype=np.uint8)
     for i, name in enumerate(classes.names):
-        for side, other in (
-            ("l_", "r_"),
-            ("r_", "l_"),
-            ("left_", "right_"),
-            ("right_", "left_"),
-        ):
-            partner = other + name.removeprefix(side)
-            if name.startswith(side) and partner in classes.names:
-                table[i] = classes.names.index(partner)
+        partner = _SIDE.sub(lambda side: _OTHER_SIDE[side[0]], name)
+        if partner in classes.names:
+            table[i] = classes.names.index(partner)
     return table
 
 

@@ -285,6 +285,22 @@ def test_mirrored_sides_change_places_and_what_has_no_partner_stays() -> None:
     assert np.array_equal(table[table], np.arange(256))
 
 
+@pytest.mark.parametrize(
+    ("name", "partner"),
+    [
+        ("lung_left", "lung_right"),
+        ("leftMask", "rightMask"),
+        ("Left Kidney", "Right Kidney"),
+        ("ear (L)", "ear (R)"),
+        ("RIGHT", "LEFT"),
+        ("hand-r", "hand-l"),
+    ],
+)
+def test_a_side_may_stand_anywhere_in_a_name(name: str, partner: str) -> None:
+    table = mirror_ids(Classes.named(["road", name, "bright", "curl", partner]))
+    assert table[:5].tolist() == [0, 4, 2, 3, 1]
+
+
 @pytest.mark.parametrize("flip", [True, False])
 def test_flipping_doubles_the_data_with_sides_swapped(
     model, tiny_config, monkeypatch, flip: bool

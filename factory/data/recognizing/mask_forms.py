@@ -182,8 +182,17 @@ def _with_parts(votes: Counter[Form]) -> list[Form]:
 
 
 def _differ(forms: set[Form]) -> bool:
-    """True if forms are so many that they may be parts, and are not called like kinds of masks."""
-    return len(forms) >= _MIN_PARTS and sum(map(_says_kind, forms)) < 2
+    """True if forms are so many that they may be parts, or a left and a right one, and are not
+    called like kinds of masks."""
+    return (len(forms) >= _MIN_PARTS or _are_sides(forms)) and sum(map(_says_kind, forms)) < 2
+
+
+def _are_sides(forms: set[Form]) -> bool:
+    """True of two forms that are one another's mirror: what one calls left, the other calls
+    right."""
+    texts = [form.text.lower() for form in forms]
+    swapped = [text.replace("left", "right") for text in texts]
+    return len(set(texts)) == 2 and len(set(swapped)) == 1
 
 
 def _says_kind(form: Form) -> bool:

@@ -378,6 +378,24 @@ def test_masks_that_are_all_one_picture_are_taken_where_there_are_no_others_and_
     assert found.has_masks and "masks/0.png are labels" in found.question
 
 
+def test_a_folder_for_each_side_holds_parts_and_one_for_each_annotator_does_not(
+    tmp_path: Path,
+) -> None:
+    for i in range(NUM):
+        for j, side in enumerate(("leftMask", "rightMask")):
+            pixels = np.zeros((16, 16), np.uint8)
+            pixels[2 : 8 + i, 8 * j : 8 * j + 4] = 255
+            path = tmp_path / f"ManualMask/{side}/{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded(pixels))
+    put(tmp_path, Shape(["CXR_png/#.png"], [], {}))
+    assert only(tmp_path).keys["masks"] == "ManualMask/{part}/{stem}.png"
+    for side, name in (("leftMask", "anna"), ("rightMask", "ben")):
+        (tmp_path / f"ManualMask/{side}").rename(tmp_path / f"ManualMask/{name}")
+    found = recognition.candidates(trees.open_tree(str(tmp_path)), str(tmp_path))
+    assert not [each for each in found if "{part}" in each.keys.get("masks", "")]
+
+
 def test_further_masks_of_an_image_that_are_numbered_are_its_masks_and_no_images(
     tmp_path: Path,
 ) -> None:

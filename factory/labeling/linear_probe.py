@@ -50,19 +50,23 @@ class Counts:
 
     @property
     def mean_iou(self) -> float:
-        """The mean IoU over the classes that occur, pixels counted over all images."""
+        """The mean IoU over the classes that the truth has, pixels counted over all images."""
         return float(_mean_iou(self.hits.sum(0), self.truth.sum(0), self.predicted.sum(0)))
 
     def iou(self) -> Floats:
-        """(C,) IoU of each class; nan where neither truth nor prediction has it."""
+        """(C,) IoU of each class; nan where the truth lacks it."""
         return _iou(self.hits.sum(0), self.truth.sum(0), self.predicted.sum(0))
 
     def noise_of_gain(self, other: "Counts") -> float:
-        """The standard error of the difference of two mean IoUs, as other images would change it:
-        the jackknife, which leaves out each image once."""
+        """What chance makes of the difference of two mean IoUs: twice its standard error, as other
+        images would change it, by the jackknife, which leaves out each image once.
+
+        Twice, as gains are those of the best of a dozen sets: chance alone gives it one and a half.
+        """
         differences = self._without_each() - other._without_each()
         num = len(differences)
-        return float(np.sqrt((num - 1) / num * ((differences - differences.mean()) ** 2).sum()))
+        variance = (num - 1) / num * ((differences - differences.mean()) ** 2).sum()
+        return 2 * float(np.sqrt(variance))
 
     def _without_each(self) -> Floats:
         """(N,) the mean IoU without each image."""
@@ -70,17 +74,20 @@ class Counts:
 
 
 def _iou(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
-    union = truth + predicted - hits
+    """IoU of each class that the truth has, nan of others.
+
+    So whether another set of features predicts a class that is not there changes no number of
+    classes, which would be a difference of means without a difference of labels.
+    """
     iou: Floats = np.full(hits.shape, np.nan)
-    np.divide(hits, union, out=iou, where=union > 0)
+    np.divide(hits, truth + predicted - hits, out=iou, where=truth > 0)
     return iou
 
 
 def _mean_iou(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
-    """Means over the classes, which are the last axis."""
+    """Means over the classes that the truth has; classes are the last axis."""
     iou = _iou(hits, truth, predicted)
-    occurs = ~np.isnan(iou)
-    means: Floats = np.where(occurs, iou, 0).sum(-1) / np.maximum(occurs.sum(-1), 1)
+    means: Floats = np.nansum(iou, -1) / np.maximum((truth > 0).sum(-1), 1)
     return means
 
 

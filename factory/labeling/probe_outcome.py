@@ -100,7 +100,7 @@ def _lines(probed: Probed) -> Iterator[str]:
     yield f"{'timestep':>8}" + "".join(f"{f'block {block}':>10}" for block in probed.blocks)
     for timestep, row in zip(probed.timesteps, probed.alone, strict=True):
         yield f"{timestep:>8}" + "".join(f"{value:>10.3f}" for value in row)
-    yield "chosen step by step, as long as mean IoU rises by more than its noise:"
+    yield "chosen step by step, each for a gain of mean IoU above its noise:"
     before = None
     for choice in probed.steps:
         gain = ""
@@ -110,10 +110,11 @@ def _lines(probed: Probed) -> Iterator[str]:
         before = choice.mean_iou
     difference = probed.chosen.mean_iou - probed.present.mean_iou
     noise = probed.chosen.counts.noise_of_gain(probed.present.counts)
+    verdict = "better" if difference > noise else "worse" if difference < -noise else "no other"
     yield "as the config is now:"
     yield (
         f"{probed.present.mean_iou:>8.3f}  {probed.present.words()} "
-        f"(chosen {difference:+.3f}, noise {noise:.3f})"
+        f"(what is chosen is {verdict}: {difference:+.3f}, noise {noise:.3f})"
     )
 
 
@@ -141,6 +142,6 @@ def heat_map(probed: Probed) -> UInt8:
             pen.text((left + 10, top + 8), f"{probed.alone[row, column]:.3f}", fill=ink)
             if timestep in probed.chosen.timesteps and block in probed.chosen.blocks:
                 frame = (left + 1, top + 1, left + width - 2, top + height - 2)
-                pen.rectangle(frame, outline="blue", width=2)
+                pen.rectangle(frame, outline=(0, 130, 255), width=2)
     result: UInt8 = np.asarray(picture)
     return result

@@ -9,7 +9,7 @@ Shapes: N images, S image size, P pixels, T timesteps, B blocks, C_k channels of
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from factory.labeling.linear_probe import Counts, Floats, LinearProbe, ProbedPix
 from factory.labeling.pixel_pool import choose_pixels, with_positions
 from factory.progress import tell, tracked
 
+_PATIENCE = 3
+"""Steps in vain, one after the other, after which the search ends."""
 _AXES_PER_PLACE = 64
 """The most axes of a place's descriptors that are kept: those along which they vary most."""
 
@@ -37,7 +39,7 @@ class Choice:
     blocks: tuple[int, ...]
     counts: Counts
     noise: float | None = None
-    """The standard error of the gain over the choice before it; None if it is the first."""
+    """The noise of the gain over the choice before it; None if it is the first."""
 
     @property
     def mean_iou(self) -> float:
@@ -60,7 +62,7 @@ class Probed:
     alone: Floats
     """(T, B) the mean IoU of each block at each timestep alone."""
     steps: tuple[Choice, ...]
-    """The choices on the way, each with one timestep or block more; the last is what is chosen."""
+    """The choices on the way, each of more timesteps or blocks; the last is what is chosen."""
     present: Choice
     """The timesteps and blocks that `fit` takes of the config as it is."""
     num_images: int
@@ -226,26 +228,32 @@ class _Search:
         return [[self.scored([t], [b]) for b in blocks] for t in timesteps]
 
     def steps(self, choice: Choice, num_passes: int) -> Iterator[Choice]:
-        """Yields the choice, then each time the best one of one timestep or block more, as long as
-        that gains more than its noise."""
-        yield choice
-        while larger := [self.scored(*places) for places in self._larger(choice, num_passes)]:
-            best = max(larger, key=lambda c: c.mean_iou)
-            noise = best.counts.noise_of_gain(choice.counts)
-            if best.mean_iou - choice.mean_iou <= noise:
-                return
-            choice = Choice(best.timesteps, best.blocks, best.counts, noise)
-            yield choice
+        """Yields the choice, then each one that gains more than noise over the one before it.
 
-    def _larger(
-        self, choice: Choice, num_passes: int
-    ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Yields the timesteps and blocks of each choice with one of them more."""
-        timesteps, blocks = choice.timesteps, choice.blocks
-        if len(timesteps) < num_passes:
-            for timestep in self._places.timesteps:
-                if timestep not in timesteps:
-                    yield tuple(sorted((*timesteps, timestep))), blocks
-        for block in self._places.blocks:
-            if block not in blocks:
-                yield timesteps, tuple(sorted((*blocks, block)))
+        One timestep or block is added at a time, whichever is best, and a few more where that does
+        not gain enough: they may do so together.
+        """
+        yield choice
+        kept, num_vain = choice, 0
+        while num_vain < _PATIENCE and (larger := self._larger(choice, num_passes)):
+            choice = max((self.scored(*places) for places in larger), key=lambda c: c.mean_iou)
+            noise = choice.counts.noise_of_gain(kept.counts)
+            num_vain += 1
+            if choice.mean_iou - kept.mean_iou > noise:
+                kept, num_vain = replace(choice, noise=noise), 0
+                yield kept
+
+    def _larger(self, choice: Choice, num_passes: int) -> list[tuple[list[int], list[int]]]:
+        """Timesteps and blocks of each choice with one of them more."""
+        timesteps, blocks = set(choice.timesteps), set(choice.blocks)
+        more_timesteps = set(self._places.timesteps) - timesteps
+        more_blocks = set(self._places.blocks) - blocks
+        if len(timesteps) >= num_passes:
+            more_timesteps = set()
+        return [
+            *(
+                (sorted({*timesteps, timestep}), sorted(blocks))
+                for timestep in sorted(more_timesteps)
+            ),
+            *((sorted(timesteps), sorted({*blocks, block})) for block in sorted(more_blocks)),
+        ]

@@ -105,6 +105,13 @@ def test_pixels_count_as_many_as_they_stand_for() -> None:
     assert counts[1].mean_iou == pytest.approx(counts[0].mean_iou)
 
 
+def test_a_class_that_the_truth_lacks_is_in_no_mean() -> None:
+    hits, truth = np.array([[4.0, 0.0]]), np.array([[6.0, 0.0]])
+    predicted = np.array([[4.0, 2.0]])
+    counts = Counts(hits, truth, predicted)
+    assert counts.mean_iou == pytest.approx(4 / 6) and np.isnan(counts.iou()[1])
+
+
 def test_equal_counts_have_no_noise_and_a_difference_in_one_image_has() -> None:
     hits = np.array([[4.0, 2.0], [3.0, 3.0], [4.0, 1.0]])
     truth = np.array([[5.0, 3.0], [4.0, 4.0], [5.0, 3.0]])

@@ -14,7 +14,7 @@ from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import FeatureNetwork
 from factory.errors import UserError
-from factory.labeling import probing
+from factory.labeling import probe_outcome, probing
 from factory.labeling.features import Places
 from factory.labeling.probing import Probed
 
@@ -96,6 +96,14 @@ def test_places_that_tell_only_together_are_chosen_together() -> None:
     assert len(found.steps) == 2
     noise = found.chosen.noise
     assert noise is not None and found.chosen.mean_iou - found.steps[0].mean_iou > noise > 0
+
+
+def test_the_table_tells_each_place_each_step_and_whether_the_choice_is_better() -> None:
+    lines = probe_outcome.table(probed({(40, 0): "high", (40, 2): "odd"}))
+    assert lines[1].split() == ["timestep", "block", "0", "block", "1", "block", "2"]
+    assert [line.split()[0] for line in lines[2:5]] == ["10", "40", "80"]
+    assert "timesteps 40 | blocks 0, 2 (+0." in lines[-3]
+    assert "timesteps 10, 80 | blocks 0, 1 (what is chosen is better: +0." in lines[-1]
 
 
 def test_no_more_timesteps_are_chosen_than_passes_are_allowed() -> None:

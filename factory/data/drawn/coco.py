@@ -1,4 +1,5 @@
-"""COCO's JSON of instances: its images, its categories, and the regions of each image.
+"""COCO's JSON of instances, or of panoptic segments: its images, its categories, and the regions of
+each image.
 
 Format: cocodataset.org/#format-data. Each annotation is decoded when its image is read.
 """
@@ -16,10 +17,7 @@ from factory.data.drawn.regions import Region
 from factory.errors import UnreadableImage, UserError, counted, some
 from factory.images import UInt8
 
-_OTHERS = {
-    "segments_info": "panoptic segments, whose masks are files",
-    "caption": "captions",
-}
+_OTHERS = {"caption": "captions"}
 """Keys of the annotations of COCO's other files, and what these are of."""
 
 
@@ -51,6 +49,8 @@ class Instances:
     """The file_names of images of which nothing tells whose annotations are theirs."""
     doubts: tuple[str, ...]
     """Why, and which annotations are of no image: the ends of sentences."""
+    are_panoptic: bool = False
+    """True if an annotation is that of all segments of an image, whose pixels are in a PNG."""
 
     def label(self, category_id: object) -> str:
         """The name of a category; one that the JSON does not list is called by its id."""
@@ -71,23 +71,37 @@ class _Read:
     counts: Counter[str] = field(default_factory=Counter)
     """By id of a category."""
     wrong: list[str] = field(default_factory=list)
+    are_panoptic: bool = False
 
     def add(self, key: str, value: Any, start: int) -> None:
         """Adds an element of a list of the JSON, which begins there."""
-        if key == "images" and self._has(value, "image", id=(int, str), file_name=str):
+        if key == "images" and self._has(value, "an image", id=(int, str), file_name=str):
             found = self.names[str(value["id"])]
             if value["file_name"] not in found:
                 found.append(value["file_name"])
             self.sizes.setdefault(value["file_name"], told_size(value, "width", "height"))
-        elif key == "categories" and self._has(value, "category", id=(int, str), name=str):
+        elif key == "categories" and self._has(value, "a category", id=(int, str), name=str):
             self.categories[str(value["id"])] = value["name"]
+        elif key == "annotations" and isinstance(value, dict) and "segments_info" in value:
+            self._add_segments(value, start)
         elif key == "annotations" and self._has(
-            value, "annotation", image_id=(int, str), category_id=(int, str)
+            value, "an annotation", image_id=(int, str), category_id=(int, str)
         ):
             image = str(value["image_id"])
             self.starts[image].append(start)
             self.boxes[image] += not has_outline(value)
             self.counts[str(value["category_id"])] += 1
+
+    def _add_segments(self, value: dict[str, Any], start: int) -> None:
+        """Adds an annotation of all segments of an image."""
+        if not self._has(value, "an annotation", image_id=(int, str), file_name=str):
+            return
+        segments = value["segments_info"]
+        for segment in segments if isinstance(segments, list) else [segments]:
+            if self._has(segment, "a segment", id=int, category_id=(int, str)):
+                self.counts[str(segment["category_id"])] += 1
+        self.starts[str(value["image_id"])].append(start)
+        self.are_panoptic = True
 
     def _has(self, value: Any, what: str, **types: Any) -> bool:
         """True if an element has these keys, of these types; else what is wrong is noted."""
@@ -98,7 +112,7 @@ class _Read:
             self.wrong.append(
                 f"is of {other}, not of instances. Set `annotations_url:` to a JSON of instances."
                 if other
-                else f"an {what} without {some(lacking)}: {value!r:.120}. Export it again."
+                else f"{what} without {some(lacking)}: {value!r:.120}. Export it again."
             )
         return not lacking
 
@@ -130,6 +144,7 @@ def read(text: str, url: str) -> Instances:
         {},
         frozenset([*repeated, *(name for names in several.values() for name in names)]),
         tuple(_doubts(read, several, repeated)),
+        read.are_panoptic,
     )
     counts: Counter[str] = Counter()
     for category, num in read.counts.items():

@@ -1,4 +1,5 @@
-"""The source `kind: coco`: images, and a JSON of instances of which their masks are drawn."""
+"""The source `kind: coco`: images, and a JSON of instances of which their masks are drawn, or of
+panoptic segments."""
 
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,8 @@ _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 class CocoSource(DrawnSection):
     """Images, and COCO's JSON of instances. Outlines and runs of pixels are drawn as pycocotools
-    does, larger regions below smaller ones; regions of crowds are ignored."""
+    does, larger regions below smaller ones; regions of crowds are ignored. Or its JSON of panoptic
+    segments, and the PNGs that show them."""
 
     purpose: ClassVar[str] = "COCO's JSON of instances"
 
@@ -34,6 +36,9 @@ class CocoSource(DrawnSection):
     """The folder of the images, in sub-folders too, or a `.zip` archive, or a folder in one."""
     annotations_url: Url | None = None
     """The JSON of instances; the one below url if absent."""
+    segments_url: Url | None = None
+    """The folder of the PNGs of panoptic segments; beside the JSON, and called as it is, if
+    absent."""
     unannotated: Literal["background", "skip"] = "background"
     """What to do with images without an annotation: COCO means that nothing of a category is in
     them. skip leaves them out."""
@@ -48,7 +53,8 @@ class CocoSource(DrawnSection):
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images of the JSON. See `factory.data.items.Source`."""
         from factory.data.drawn.coco import CocoDrawing
-        from factory.data.drawn.items import DrawnItem
+        from factory.data.drawn.items import Drawing, DrawnItem
+        from factory.data.drawn.panoptic import PanopticDrawing
         from factory.data.items import Found
 
         tree = listing.open_tree(self.url, problems)
@@ -77,17 +83,32 @@ class CocoSource(DrawnSection):
         chosen = self._chosen(files, tree, problems)
         if self._has_boxes(files, chosen, url, problems):
             return Found(rules=labels.rules)
-        items = [
-            DrawnItem(
-                name,
-                tree,
-                name,
-                self.reading,
-                CocoDrawing(url, instances, files[name], labels.id_of),
-            )
+        segments = self._segments(url, problems) if instances.are_panoptic else None
+        if instances.are_panoptic and segments is None:
+            return Found(rules=labels.rules)
+        drawings: list[Drawing] = [
+            CocoDrawing(url, instances, files[name], labels.id_of)
+            if segments is None
+            else PanopticDrawing(url, instances, files[name], labels.id_of, segments)
             for name in chosen
         ]
+        items = [
+            DrawnItem(name, tree, name, self.reading, drawing)
+            for name, drawing in zip(chosen, drawings, strict=True)
+        ]
         return self.found(items, (*doubts, *notes), problems, labels.rules)
+
+    def _segments(self, url: str, problems: Problems) -> "Tree | None":
+        """The PNGs of the segments; None after a problem."""
+        folder = self.segments_url or url.removesuffix(".json")
+        tree = listing.open_tree(folder, Problems())
+        if tree is None or not any(name.lower().endswith(".png") for name in tree.names()):
+            problems.add(
+                f"{url}: is of panoptic segments, and {folder} holds no PNG of them. Name their "
+                "folder in `segments_url:`."
+            )
+            return None
+        return tree
 
     def _chosen(
         self, files: "Mapping[str, CocoImage]", tree: "Tree", problems: Problems

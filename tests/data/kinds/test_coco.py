@@ -339,7 +339,6 @@ def test_an_outline_without_the_list_around_it_is_read(tmp_path: Path) -> None:
     ("annotations", "said"),
     [
         ([{"id": 1, "image_id": 7, "caption": "A cat."}], "is of captions, not of instances"),
-        ([{"image_id": 7, "file_name": "a.png", "segments_info": []}], "is of panoptic segments"),
     ],
 )
 def test_other_jsons_of_coco_are_told_by_what_they_are_of(

@@ -30,6 +30,6 @@ def test_a_dataset_is_made_once_and_then_copied_but_not_over_another(
 def test_what_a_logger_takes_is_heard_also_of_one_that_tells_no_other(logged: list[str]) -> None:
     assert not logging.getLogger("ray").propagate
     for name in ("kept", "ray"):
-        logging.getLogger(name).warning("of %s", name)
+        logging.getLogger(name).error("of %s", name)
         logging.getLogger(name).debug("nobody asked")
     assert logged == ["of kept", "of ray"]

@@ -110,7 +110,9 @@ def _lines(probed: Probed) -> Iterator[str]:
         before = choice.mean_iou
     difference = probed.chosen.mean_iou - probed.present.mean_iou
     noise = probed.chosen.counts.noise_of_gain(probed.present.counts)
-    verdict = "better" if difference > noise else "worse" if difference < -noise else "no other"
+    verdict = "about as good"
+    if abs(difference) > noise:
+        verdict = "better" if difference > 0 else "worse"
     yield "as the config is now:"
     yield (
         f"{probed.present.mean_iou:>8.3f}  {probed.present.words()} "

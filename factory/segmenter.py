@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from factory import storage
 from factory.arguments import Images, Location, check_type, config_of, path_of, pixels_of, refuse
@@ -20,7 +19,7 @@ from factory.errors import UserError, counted, some
 from factory.images import UInt8
 from factory.labeling import commands, evaluation
 from factory.labeling.evaluation import Evaluation
-from factory.labeling.fitting import image_maps
+from factory.labeling.fitting import label_in_batches
 from factory.labeling.head import Head
 from factory.labeling.heads import WEIGHTS, check_replaceable, save_head
 
@@ -76,11 +75,7 @@ class Segmenter:
             raise UserError(f"vote: must be 'soft' or 'hard', got {vote!r}.")
         self._use_available_device()
         masks, uncertainty, step = [], [], EvaluateConfig().batch_size
-        for start in range(0, len(pixels), step):
-            with torch.inference_mode():
-                few = pixels[start : start + step]
-                maps = image_maps(self.ddpm, self.ensemble.config, few)
-                labels = self.ensemble.label(maps, self.image_size)
+        for labels in label_in_batches(self.ddpm, self.ensemble, pixels, step):
             masks.append(labels.masks(vote).cpu().numpy())
             uncertainty.append(labels.uncertainty.cpu().numpy())
         return Segmentation(np.concatenate(masks), np.concatenate(uncertainty))

@@ -19,7 +19,8 @@ processes
 storage.*
 storage
 classes differences yaml_reading yaml_writing
-histogram images scores
+histogram images scores calibration
+certainty
 png pictures
 values
 data.toy.*

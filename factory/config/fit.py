@@ -44,6 +44,10 @@ class FitConfig(Section):
     horizontal_flip: bool = True
     """Learn from mirrored images too; classes whose names differ in the side alone, as l_eye and
     r_eye, lung_left and lung_right, change places."""
+    calibration_folds: Ordinal = 0
+    """The parts into which labelled images are split to learn what uncertainty means: each is
+    labelled by classifiers that are fitted on the others, so that each takes as long as the fit
+    itself. Pairs then have a column `expected_iou`. 3 is enough; 0: none is learned."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """The type of the weights in the ensemble's folder; bf16 halves its size."""
     seed: Seed = 0

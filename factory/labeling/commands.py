@@ -13,9 +13,16 @@ from factory.data.loading import Labelled, read_labelled
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, Model, load_model
 from factory.errors import UserError, counted, shown, some
 from factory.labeling import evaluation, probe_outcome, probing
+from factory.labeling.calibrating import calibrate, check_calibration
 from factory.labeling.fitting import fit_head, new_head_config
 from factory.labeling.head import Head
-from factory.labeling.heads import check_fits, check_replaceable, load_head, save_head
+from factory.labeling.heads import (
+    check_fits,
+    check_replaceable,
+    load_head,
+    save_head,
+    with_calibration,
+)
 from factory.progress import tell
 from factory.values import TOY
 
@@ -118,6 +125,7 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
     model = load_ddpm(config, "data.labelled")
     labelled = read_labelled(required(config, "data.labelled"), model.image_size, model.channels)
     new_head_config(model, labelled.classes, config)
+    check_calibration(labelled, config.fit.calibration_folds)
     storage.check_writable(url)
     return model, labelled, url
 
@@ -131,7 +139,9 @@ def fit(config: Config) -> str:
 
 
 def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
-    """An ensemble fitted on labelled images, on the GPU where there is one. Raises UserError."""
+    """An ensemble fitted on labelled images, on the GPU where there is one, and calibrated if that
+    is asked for. Raises UserError."""
+    check_calibration(labelled, config.fit.calibration_folds)
     device = available_device()
     images = counted(len(labelled), "labelled image")
     tell(f"fit | {images}, {len(labelled.classes)} classes | on {device}")
@@ -139,7 +149,12 @@ def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
         tell(f"fit | warning: no pixel of {some(absent)}, which can never be learned")
     with _room_on(device, "fit.pool_gib"):
         model.unet.to(device)
-        return fit_head(model, labelled, config)
+        head = fit_head(model, labelled, config)
+        if config.fit.calibration_folds == 0:
+            return head
+        calibration = calibrate(model, labelled, config)
+    tell(f"fit | {calibration.words()}")
+    return with_calibration(head, calibration)
 
 
 def _tell_reading(prefix: str, read: Labelled, config: Config) -> None:
@@ -183,4 +198,5 @@ def evaluate(config: Config) -> list[str]:
         ensemble.to(device)
         found = evaluation.evaluate(model, ensemble, test, config)
     evaluation.write_evaluation(found, test, config)
-    return [*evaluation.table(found, test), config.evaluate.url]
+    certainty = found.certainty.lines() if found.certainty else []
+    return [*evaluation.table(found, test), *certainty, config.evaluate.url]

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from factory import storage
+from factory.certainty import Certainty, certainty_of
 from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError, counted
 from factory.images import UInt8
-from factory.labeling.fitting import image_maps
+from factory.labeling.fitting import label_in_batches
 from factory.labeling.head import Head
 from factory.pictures import captioned, colorize, heat, tile
 from factory.png import encode_png
@@ -33,6 +33,8 @@ class Evaluation:
     num_images: int
     images_with_class: tuple[int, ...]
     """The number of test images in which each class occurs."""
+    certainty: Certainty | None = None
+    """Whether the soft vote is as right as it is certain; None if every pixel is ignored."""
 
     def __repr__(self) -> str:
         return (
@@ -45,28 +47,28 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
     num_classes = len(test.classes)
     soft = hard = np.zeros((num_classes, num_classes), np.int64)
     rows: list[Sequence[UInt8]] = []
+    uncertainties, ious = list[float](), list[float]()
     size, step = ensemble.config.image_size, config.evaluate.batch_size
-    starts = range(0, len(test), step)
-    for start in tracked(starts, "evaluate", len(starts), "batches"):
-        images, masks = (
-            test.images[start : start + step],
-            test.masks[start : start + step],
-        )
-        with torch.inference_mode():
-            labels = ensemble.label(image_maps(model, ensemble.config, images), size)
+    batches = label_in_batches(model, ensemble, test.images, step)
+    known = zip(test.images, test.masks, strict=True)
+    for labels in tracked(batches, "evaluate", -(-len(test) // step), "batches"):
+        uncertainties += labels.image_uncertainty().tolist()
         parts = (labels.soft, labels.hard, labels.uncertainty)
-        found = [part.cpu().numpy() for part in parts]
-        for i in range(len(images)):
-            by_soft, by_hard, uncertainty = (part[i] for part in found)
-            soft = soft + confusion_matrix(masks[i], by_soft, num_classes)
-            hard = hard + confusion_matrix(masks[i], by_hard, num_classes)
+        found = (part.cpu().numpy() for part in parts)
+        for by_soft, by_hard, uncertainty in zip(*found, strict=True):
+            image, mask = next(known)
+            of_image = confusion_matrix(mask, by_soft, num_classes)
+            ious.append(Score.of(of_image).mean_iou)
+            soft = soft + of_image
+            hard = hard + confusion_matrix(mask, by_hard, num_classes)
             if len(rows) < config.evaluate.num_pictures:
                 shown = by_soft if config.evaluate.vote == "soft" else by_hard
-                pictures = [colorize(mask, test.classes) for mask in (masks[i], shown)]
-                rows.append([images[i], *pictures, heat(uncertainty, float(np.log(2)))])
+                pictures = [colorize(each, test.classes) for each in (mask, shown)]
+                rows.append([image, *pictures, heat(uncertainty, float(np.log(2)))])
     occurring = tuple(int((test.masks == i).any(axis=(1, 2)).sum()) for i in range(num_classes))
     sheet = captioned(tile(rows, scale=max(1, 128 // size)), list(SHEET_COLUMNS))
-    return Evaluation(Score.of(soft), Score.of(hard), sheet, len(test), occurring)
+    certainty = certainty_of(uncertainties, ious, ensemble.config.calibration)
+    return Evaluation(Score.of(soft), Score.of(hard), sheet, len(test), occurring, certainty)
 
 
 def check_classes(ensemble: Head, test: Labelled, name: str = "data.test") -> None:
@@ -92,6 +94,7 @@ def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> 
         "images_with_class": occurring,
         "confusion_soft": _rows(evaluation.soft),
         "confusion_hard": _rows(evaluation.hard),
+        "certainty": evaluation.certainty and evaluation.certainty.as_json(),
     }
     url = config.evaluate.url
     storage.write(

@@ -21,7 +21,7 @@ from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError, counted
 from factory.images import UInt8, to_signed
 from factory.labeling.features import Places, renoised_maps, shared_noise
-from factory.labeling.head import Head, HeadConfig, Maps
+from factory.labeling.head import Head, HeadConfig, Labels, Maps
 from factory.labeling.heads import HEADS, check_kind
 from factory.precision import autocast, in_bf16
 
@@ -120,6 +120,14 @@ def image_maps(model: Model, head_config: HeadConfig, images: UInt8) -> list[tor
     """Maps (N, C_m, h_m, w_m) float32 of images (N, S, S, C) uint8, at native resolution."""
     passes = map_passes(model, head_config.places, images)
     return [torch.cat(maps) for maps in zip(*passes, strict=True)]
+
+
+def label_in_batches(model: Model, head: Head, images: UInt8, batch_size: int) -> Iterator[Labels]:
+    """The labels of images (N, S, S, C) uint8, so many at once, from maps in float32."""
+    for start in range(0, len(images), batch_size):
+        maps = image_maps(model, head.config, images[start : start + batch_size])
+        with torch.inference_mode():
+            yield head.label(maps, head.config.image_size)
 
 
 def map_passes(

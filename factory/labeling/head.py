@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from factory.calibration import Calibration
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import FitConfig
 from factory.errors import counted
@@ -71,6 +72,8 @@ class HeadConfig(BaseModel):
     descriptor_dim: Annotated[int, Field(ge=1, le=2**20)]
     ddpm_hash: str
     """The hash of the DDPM whose features the weights belong to."""
+    calibration: Calibration | None = None
+    """What the uncertainty of its labels means; None if that was not measured."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -81,10 +84,11 @@ class HeadConfig(BaseModel):
 
     @model_serializer(mode="wrap")
     def _hash_last(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields in the order that files have them: the hash comes behind a kind's own."""
+        """The fields in the order that files have them: these two come behind a kind's own."""
         content: dict[str, Any] = serialize(self)
-        ddpm_hash = content.pop("ddpm_hash")
-        return {**content, "ddpm_hash": ddpm_hash}
+        last = {name: content.pop(name) for name in ("ddpm_hash", "calibration")}
+        # Files of heads without a calibration do not tell it, as there was none once.
+        return {**content, **{name: each for name, each in last.items() if each is not None}}
 
     @property
     def places(self) -> Places:

@@ -9,6 +9,7 @@ from pydantic_core import from_json
 from safetensors.torch import save
 
 from factory import storage
+from factory.calibration import Calibration
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.folders import INDEX, exists
 from factory.diffusion.folders import WEIGHTS as DDPM_WEIGHTS
@@ -36,6 +37,13 @@ def save_head(head: Head, url: str, dtype: torch.dtype = torch.float32) -> None:
     """Writes the folder: weights, in dtype, then config.json. Raises OSError."""
     for name, data in _files(head, dtype).items():
         storage.write(storage.join(url, name), data)
+
+
+def with_calibration(head: Head, calibration: Calibration) -> Head:
+    """The same head, whose config tells what the uncertainty of its labels means."""
+    config = head.config.model_copy(update={"calibration": calibration})
+    kind = next(kind for kind in HEADS.values() if kind.config is type(config))
+    return kind.load(config, head.stored_tensors(), WEIGHTS)
 
 
 def head_hash(head: Head) -> str:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from factory.classes import IGNORE_ID
 from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import Problems, UserError, counted
 from factory.labeling.features import Places, pixel_descriptors
 from factory.labeling.fitting import map_passes, places_of_features
+from factory.labeling.folds import folds_of, with_labels
 from factory.labeling.linear_probe import Counts, Floats, LinearProbe, ProbedPixels
 from factory.labeling.pixel_pool import choose_pixels, with_positions
 from factory.progress import tell, tracked
@@ -86,12 +86,12 @@ def check_probe(model: Model, labelled: Labelled, config: Config) -> tuple[int, 
             f"probe.timesteps: {max(config.probe.timesteps)} is not below the model's "
             f"{counted(num, 'timestep')}. Name others: --set 'probe.timesteps=[0, {num // 4}]'."
         )
-    with_labels = int((labelled.masks != IGNORE_ID).any(axis=(1, 2)).sum())
-    if with_labels < 2:
+    num_with_labels = int(with_labels(labelled).sum())
+    if num_with_labels < 2:
         problems.add(
-            f"data.labelled: {counted(with_labels, 'image')} of {len(labelled)} with pixels that "
-            "are not ignored. A probe learns from some images and measures on others: give it at "
-            "least 2."
+            f"data.labelled: {counted(num_with_labels, 'image')} of {len(labelled)} with pixels "
+            "that are not ignored. A probe learns from some images and measures on others: give it "
+            "at least 2."
         )
     try:
         present, _ = places_of_features(model, config)
@@ -132,16 +132,6 @@ def probe(model: Model, labelled: Labelled, config: Config) -> Probed:
         int(folds.max()) + 1,
         model.model_hash,
     )
-
-
-def folds_of(labelled: Labelled, num_folds: int, seed: int) -> torch.Tensor:
-    """(N,) the fold of each image. Images with labels are spread evenly over the folds."""
-    has_labels = (labelled.masks != IGNORE_ID).any(axis=(1, 2))
-    order = np.random.default_rng(seed).permutation(len(labelled))
-    order = order[np.argsort(~has_labels[order], kind="stable")]
-    folds = np.zeros(len(labelled), np.int64)
-    folds[order] = np.arange(len(labelled)) % min(num_folds, int(has_labels.sum()))
-    return torch.from_numpy(folds)
 
 
 def read_places(model: Model, labelled: Labelled, places: Places, config: Config) -> ProbedPixels:

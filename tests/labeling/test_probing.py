@@ -16,6 +16,7 @@ from factory.diffusion.network import FeatureNetwork
 from factory.errors import UserError
 from factory.labeling import probe_outcome, probing
 from factory.labeling.features import Places
+from factory.labeling.folds import folds_of
 from factory.labeling.probing import Probed
 
 CLASSES = Classes.named(["a", "b", "c", "d"], [(0, 0, 0), (9, 0, 0), (0, 9, 0), (0, 0, 9)])
@@ -123,11 +124,11 @@ def test_folds_are_of_whole_images_and_those_with_labels_are_spread_evenly() -> 
     images = labelled(8)
     masks = images.masks.copy()
     masks[[1, 4]] = 255
-    folds = probing.folds_of(Labelled(images.images, masks, images.names, CLASSES), 3, 0)
+    folds = folds_of(Labelled(images.images, masks, images.names, CLASSES), 3, 0)
     assert len(folds) == 8
     with_labels = np.delete(folds.numpy(), [1, 4])
     assert sorted(with_labels.tolist()) == [0, 0, 1, 1, 2, 2]
-    assert int(probing.folds_of(labelled(2), 5, 0).max()) == 1
+    assert int(folds_of(labelled(2), 5, 0).max()) == 1
 
 
 def test_a_pixel_stands_for_those_of_its_class_that_were_not_chosen() -> None:

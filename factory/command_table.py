@@ -216,7 +216,14 @@ _LIST = [
         "report",
         "write report/index.html into a finished dataset",
         commands.report,
-        {**_DATASET, "--num": {"default": "64", "help": "samples shown"}},
+        {
+            **_DATASET,
+            "--num": {"default": "64", "help": "samples shown"},
+            "--config": {
+                "metavar": "FILE",
+                "help": "compare with the unlabelled and labelled images of this config",
+            },
+        },
     ),
     Command(
         "export",

@@ -10,7 +10,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from factory import storage
-from factory.config import Config, parse_override, required
+from factory.config import Config, load_config, parse_override, required
 from factory.errors import GenerationFailed, Incomplete, TrainingFailed, UserError, counted, shown
 from factory.values import parse_count
 
@@ -192,7 +192,7 @@ def report(args: Namespace) -> int:
         num = parse_count(args.num)
     except ValueError as error:
         raise UserError(f"--num: {error}") from None
-    print(write_report(args.url, num))
+    print(write_report(args.url, num, args.config and load_config(args.config)))
     return 0
 
 

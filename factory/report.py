@@ -4,7 +4,6 @@ The page is a single file without scripts, and reaches for nothing outside itsel
 `assets/report.html.j2`, escapes all that is put into it.
 """
 
-import base64
 import json
 import math
 from collections.abc import Sequence
@@ -16,13 +15,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from factory import storage
 from factory.classes import Classes
+from factory.comparison import Comparison, compare, evenly
+from factory.comparison_page import closest_figures, likeness_rows, shares_of_classes
+from factory.config import Config
 from factory.differences import flatten
 from factory.errors import DamagedShard, UserError, counted
 from factory.generation.row_images import RowImages
 from factory.generation.source_images import REMEDY
 from factory.histogram import histogram
+from factory.page_parts import percentages, picture
 from factory.pictures import colorize, overlay
-from factory.png import encode_png
 from factory.progress import tracked
 from factory.shards.layout import CONFIG, ENVIRONMENT, REPORT
 from factory.shards.manifest import Manifest
@@ -37,23 +39,22 @@ _FORMATS = {"parquet": "Parquet", "webdataset": "WebDataset", "png": "PNG masks"
 MAX_SHARDS_READ = 8
 _MAX_REASONS = 10
 """The page tells of so many images why they cannot be read."""
-PANE_PIXELS = 128
-"""The longer side of a picture on the page."""
-MAX_STORED_PIXELS = 512
-"""Wider or higher pictures are stored with every second pixel, every third, and so on."""
 
 
-def write_report(url: str, num_samples: int = 64) -> str:
+def write_report(url: str, num_samples: int = 64, config: Config | None = None) -> str:
     """Writes the page of a finished dataset below url; returns its URL.
 
+    config: that of the images with which the dataset is compared on the page, or None.
+
     Raises UserError if url is none that is accepted, if there is no dataset, and if it is
-    unfinished or damaged. Raises OSError from the storage.
+    unfinished or damaged, or cannot be compared. Raises OSError from the storage.
     """
     assert num_samples >= 1, num_samples
     url = storage.normalize(url)
     manifest = read_manifest(url)
     plan = manifest.plan
-    page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples))
+    comparison = None if config is None else compare(url, manifest, config)
+    page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples), comparison)
     page_url = storage.join(url, REPORT)
     storage.write(page_url, page.encode())
     return page_url
@@ -76,9 +77,9 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
     """Reads a few shards that lie evenly over the dataset, and keeps samples evenly from them."""
     images = RowImages(url) if plan.format == "png" else None
     num_shards = min(plan.num_shards, MAX_SHARDS_READ, num_samples)
-    specs = [plan.shard(i) for i in _evenly(plan.num_shards, num_shards)]
+    specs = [plan.shard(i) for i in evenly(plan.num_shards, num_shards)]
     indices = [i for spec in specs for i in range(spec.start, spec.stop)]
-    wanted = {indices[i] for i in _evenly(len(indices), min(num_samples, len(indices)))}
+    wanted = {indices[i] for i in evenly(len(indices), min(num_samples, len(indices)))}
     samples, uncertainties, lacking = [], [], dict[str, str]()
     for spec in tracked(specs, "report", len(specs), "shards"):
         try:
@@ -109,11 +110,6 @@ def _decoded(row: StoredRow, lacking: dict[str, str]) -> Sample:
     return sample
 
 
-def _evenly(num: int, count: int) -> list[int]:
-    """Returns count different numbers of 0..num-1, each the middle of an equal part."""
-    return [(2 * i + 1) * num // (2 * count) for i in range(count)]
-
-
 @cache
 def _template() -> Template:
     """The page, compiled once a process."""
@@ -126,7 +122,9 @@ def _template() -> Template:
     return templates.get_template("report.html.j2")
 
 
-def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
+def _page(
+    url: str, plan: Plan, manifest: Manifest, seen: _Seen, comparison: Comparison | None
+) -> str:
     counts = [
         sum(column) for column in zip(*(r.class_pixels for r in manifest.receipts), strict=True)
     ]
@@ -138,6 +136,9 @@ def _page(url: str, plan: Plan, manifest: Manifest, seen: _Seen) -> str:
         which_samples=_which_samples(plan, seen),
         figures=[_figure(each, plan.classes, each.key in seen.lacking) for each in seen.samples],
         classes=_classes(plan.classes, counts),
+        shares=comparison and shares_of_classes(plan.classes, counts, comparison),
+        likeness=comparison and comparison.likeness and likeness_rows(comparison.likeness),
+        closest=closest_figures(plan, comparison),
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
         scores=_scores(plan, manifest),
@@ -213,14 +214,7 @@ def _figure(sample: Sample, classes: Classes, lacks_image: bool) -> _Figure:
         shown = "image, mask, overlay"
         image = np.broadcast_to(sample.image, panes[0].shape)
         panes = [image, *panes, overlay(sample.image, sample.mask, classes)]
-    strip = np.concatenate(panes, axis=1)
-    height, width = sample.mask.shape
-    if (step := max(height, width) // MAX_STORED_PIXELS) > 1:
-        strip = np.ascontiguousarray(strip[::step, ::step])
-    picture = base64.b64encode(encode_png(strip)).decode()
-    scale = PANE_PIXELS // max(height, width) or PANE_PIXELS / max(height, width)
-    size = round(len(panes) * width * scale), round(height * scale)
-    return _Figure(sample.key, shown, picture, *size, sample.uncertainty)
+    return _Figure(sample.key, shown, *picture(panes), sample.uncertainty)
 
 
 @dataclass(frozen=True)
@@ -238,7 +232,7 @@ class _Class:
 
 
 def _classes(classes: Classes, counts: Sequence[int]) -> list[_Class]:
-    shares = _percentages(counts)
+    shares = percentages(counts)
     top = max(shares) or 1.0
     return [_class(classes, i, share, 100 * share / top) for i, share in enumerate(shares)]
 
@@ -263,19 +257,6 @@ def _scores(plan: Plan, manifest: Manifest) -> _Scores | None:
     shares = [(i, 100 * iou) for i, iou in enumerate(score.iou.tolist()) if not math.isnan(iou)]
     iou = [_class(plan.classes, i, share, share) for i, share in shares]
     return _Scores(score.lines(plan.classes)[0], iou)
-
-
-def _percentages(counts: Sequence[int]) -> list[float]:
-    """Shares in percent with two decimals that sum to 100, or are all 0 if the counts are."""
-    total = sum(counts)
-    if not total:
-        return [0.0] * len(counts)
-    parts = [10_000 * count // total for count in counts]
-    # Rounding down leaves a rest, which goes to the shares that lost most by it.
-    by_loss = sorted(range(len(counts)), key=lambda i: -(10_000 * counts[i] % total))
-    for i in by_loss[: 10_000 - sum(parts)]:
-        parts[i] += 1
-    return [part / 100 for part in parts]
 
 
 def _uncertainty_note(plan: Plan, manifest: Manifest, seen: _Seen) -> str:

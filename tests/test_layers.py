@@ -59,6 +59,7 @@ diffusion.run_identity
 diffusion.training_worker
 diffusion.training
 labeling.*
+likeness.*
 shards.*
 generation.hardware generation.gpu_memory generation.deadlines generation.failures generation.job
 generation.dispatcher
@@ -79,6 +80,8 @@ generation.ray_actors generation.local
 generation.sampling
 generation.command
 generation.repair
+comparison page_parts
+comparison_page
 report importing
 arguments
 exporting.options exporting.outlines

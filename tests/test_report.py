@@ -14,8 +14,9 @@ from factory import storage
 from factory.classes import Classes
 from factory.data.toy import drawing, faces
 from factory.errors import UserError
+from factory.page_parts import MAX_STORED_PIXELS, PANE_PIXELS
 from factory.pictures import colorize, overlay
-from factory.report import MAX_STORED_PIXELS, PANE_PIXELS, _figure, _percentages, write_report
+from factory.report import _figure, write_report
 from factory.shards.ledger import Ledger
 from factory.shards.plan import Plan
 from factory.shards.receipts import Circumstances
@@ -175,15 +176,6 @@ def test_class_shares_are_those_of_all_pixels_and_sum_to_100(make: Make) -> None
     masks = np.stack([draw(i).mask for i in range(10)])
     exact = 100 * np.bincount(masks.reshape(-1), minlength=len(faces.CLASSES)) / masks.size
     np.testing.assert_allclose(shares, exact, atol=0.01)
-
-
-@pytest.mark.parametrize("counts", [[1, 1, 1], [0, 7], [1] * 7, [10**15, 1, 2]])
-def test_percentages_sum_to_100(counts: list[int]) -> None:
-    assert sum(_percentages(counts)) == pytest.approx(100, abs=1e-9)
-
-
-def test_pixels_without_any_class_give_no_shares() -> None:
-    assert _percentages([0, 0]) == [0, 0]
 
 
 def test_throughput_is_pairs_per_second_of_an_actor(make: Make) -> None:

@@ -1,0 +1,214 @@
+"""A finished dataset beside the images that its models learned from.
+
+How far apart they are in a fixed feature space, which images nearly repeat a training image, how
+colours differ, and which share of the pixels each class has in both.
+
+Shapes: H height, W width, N images.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from factory.classes import IGNORE_ID
+from factory.config import Config
+from factory.data.items import Source
+from factory.data.loading import first_lines, read_labelled
+from factory.data.passes import Pass, read_square
+from factory.errors import Problems, UserError
+from factory.generation.row_images import RowImages
+from factory.images import UInt8
+from factory.likeness.feature_space import SIDE, Features, features
+from factory.likeness.frechet import frechet_distance
+from factory.likeness.nearest import Nearest, nearest
+from factory.progress import tracked
+from factory.shards.manifest import Manifest
+from factory.shards.plan import StoredRow
+from factory.shards.reading import read_rows
+
+NUM_COMPARED = 1000
+"""The images of a dataset that are compared; their distances need no more."""
+NEARLY_SAME = 0.5
+"""Images closer than this share of what is usual between training images nearly repeat one: JPEG of
+quality 50 and noise of 8 of 255 leave a copy at 0.2; of 3,000 faces none is so close to another."""
+_NUM_SHARDS = 8
+_NUM_CLOSEST = 8
+_FEWEST = 8
+"""Fewer images tell nothing of their distribution."""
+
+
+@dataclass(frozen=True)
+class Closest:
+    """An image of the dataset, and the training image that is nearest to it."""
+
+    key: str
+    name: str
+    """That of the training image."""
+    distance: float
+    """1 is what is usual between training images."""
+    image: UInt8
+    """(H, W, C)."""
+    training_image: UInt8
+    """(H, W, C), of the same size."""
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The channels of images less their grey: means and deviations over images, of 255."""
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How a dataset's images compare to those that the DDPM learned from."""
+
+    num_compared: int
+    num_training: int
+    distance: float
+    """The Frechet distance per feature, see `frechet_distance`."""
+    usual_distance: float
+    """The same between two parts of the training images, each of as many."""
+    colours: Colours
+    training_colours: Colours
+    num_nearly_same: int
+    closest: tuple[Closest, ...]
+    """Those that are nearest to a training image, the nearest one first."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a config's sections allow to compare."""
+
+    likeness: Likeness | None
+    """None without `data.unlabelled`."""
+    labelled_pixels: tuple[int, ...] | None
+    """The pixels of each class in `data.labelled`; None without it."""
+
+
+def compare(url: str, manifest: Manifest, config: Config) -> Comparison:
+    """Compares a finished dataset with the images of a config.
+
+    Raises UserError if the config names no images, if they cannot be read or are too few, or if
+    its classes are not the dataset's.
+    """
+    data = config.data
+    if data.unlabelled is None and data.labelled is None:
+        raise UserError(
+            "data.unlabelled and data.labelled: neither is set, so there is nothing to compare the "
+            "dataset with. Set one of them, or write the report without --config."
+        )
+    labelled_pixels = None if data.labelled is None else _labelled_pixels(data.labelled, manifest)
+    likeness = None if data.unlabelled is None else _likeness(url, manifest, data.unlabelled)
+    return Comparison(likeness, labelled_pixels)
+
+
+def evenly(num: int, count: int) -> list[int]:
+    """Returns count different numbers of 0..num-1, each the middle of an equal part."""
+    return [(2 * i + 1) * num // (2 * count) for i in range(count)]
+
+
+def _labelled_pixels(source: Source, manifest: Manifest) -> tuple[int, ...]:
+    labelled = read_labelled(source, SIDE)
+    names = manifest.plan.classes.names
+    if labelled.classes.names != names:
+        raise UserError(
+            f"data.labelled: its classes are {', '.join(labelled.classes.names)}; those of the "
+            f"dataset are {', '.join(names)}. Name the config that the dataset was made with."
+        )
+    counts = np.bincount(labelled.masks[labelled.masks != IGNORE_ID], minlength=len(names))
+    return tuple(counts.tolist())
+
+
+def _likeness(url: str, manifest: Manifest, source: Source) -> Likeness:
+    rows = _rows(url, manifest)
+    side = _side(rows[0].decoded().image)
+    reading = Pass(source, side, labelled=False)
+    names: list[str] = []
+    training = features(_training_images(reading, names))
+    _, problems = reading.outcome()
+    if problems:
+        raise UserError(first_lines(problems))
+    if min(len(rows), len(training)) < _FEWEST:
+        raise UserError(
+            f"data.unlabelled: {len(training)} images beside {len(rows)} of the dataset are too "
+            f"few to compare; it takes {_FEWEST} of both. Write the report without --config."
+        )
+    some = features(row.decoded().image for row in rows)
+    mirrored = features(np.flip(row.decoded().image, axis=1) for row in rows)
+    found = nearest(some.layout, mirrored.layout, training.layout)
+    distance, usual = _distances(some, training)
+    return Likeness(
+        num_compared=len(rows),
+        num_training=len(training),
+        distance=distance,
+        usual_distance=usual,
+        colours=_colours(some),
+        training_colours=_colours(training),
+        num_nearly_same=int((found.distances < NEARLY_SAME).sum()),
+        closest=_closest(found, rows, reading, names, side),
+    )
+
+
+def _rows(url: str, manifest: Manifest) -> list[StoredRow]:
+    """Rows of a few shards that lie evenly over the dataset."""
+    plan = manifest.plan
+    images = RowImages(url) if plan.format == "png" else None
+    num_shards = min(plan.num_shards, _NUM_SHARDS)
+    rows: list[StoredRow] = []
+    for shard in evenly(plan.num_shards, num_shards):
+        found = list(read_rows(url, plan, manifest.receipts[shard], images))
+        rows += [found[i] for i in evenly(len(found), min(len(found), NUM_COMPARED // num_shards))]
+    return rows
+
+
+def _side(image: UInt8) -> int:
+    """The side at which training images are read: as those of the dataset were learned from, as
+    another way of scaling would count as another sharpness."""
+    height, width, _ = image.shape
+    return height if height == width else SIDE
+
+
+def _training_images(reading: Pass, names: list[str]) -> Iterator[UInt8]:
+    """Yields the images; their names are added to names."""
+    for pair in tracked(reading.pairs(), "report", len(reading.items), "images"):
+        names.append(pair.name)
+        yield pair.image
+
+
+def _distances(some: Features, training: Features) -> tuple[float, float]:
+    """The distance of a dataset's images to training images, and of others of these to them."""
+    num = min(len(some), len(training) // 2)
+    halves = [training.statistics[start::2] for start in (0, 1)]
+    few, others, reference = (
+        rows[torch.tensor(evenly(len(rows), num))] for rows in (some.statistics, *halves)
+    )
+    return frechet_distance(few, reference), frechet_distance(others, reference)
+
+
+def _colours(found: Features) -> Colours:
+    """Of the first statistics, which are the means of the channels in [-1, 1]."""
+    means = found.statistics[:, :3] * 127.5
+    apart = means - means.mean(dim=1, keepdim=True)
+    deviations = apart.std(dim=0, correction=0)
+    return Colours(tuple(apart.mean(dim=0).tolist()), tuple(deviations.tolist()))
+
+
+def _closest(
+    found: Nearest,
+    rows: Sequence[StoredRow],
+    reading: Pass,
+    names: Sequence[str],
+    side: int,
+) -> tuple[Closest, ...]:
+    by_name = {item.name: item for item in reading.items}
+    closest = []
+    for i in found.distances.argsort()[:_NUM_CLOSEST].tolist():
+        name, sample = names[int(found.indices[i])], rows[i].decoded()
+        image = read_square(by_name[name], side, sample.image.shape[2], Problems())
+        assert image is not None, "it was read before"
+        closest.append(Closest(sample.key, name, float(found.distances[i]), sample.image, image))
+    return tuple(closest)

@@ -1,0 +1,83 @@
+"""What the page of a dataset shows of its comparison with the images that it learned from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from factory.classes import Classes
+from factory.comparison import NEARLY_SAME, Closest, Colours, Comparison, Likeness
+from factory.page_parts import percentages, picture
+from factory.shards.plan import Plan
+
+
+@dataclass(frozen=True)
+class SharesOfClass:
+    """The share of the pixels that a class has in the dataset, and in the labelled images."""
+
+    id: int
+    name: str
+    color: str
+    share: float
+    """In percent of the dataset's pixels."""
+    labelled: float
+    """In percent of the pixels of the labelled images."""
+
+
+def shares_of_classes(
+    classes: Classes, counts: Sequence[int], comparison: Comparison
+) -> list[SharesOfClass] | None:
+    """None where no labelled images are compared."""
+    if comparison.labelled_pixels is None:
+        return None
+    both = zip(percentages(counts), percentages(comparison.labelled_pixels), strict=True)
+    colors = ["#" + bytes(color).hex() for color in classes.palette]
+    return [
+        SharesOfClass(i, classes.names[i], colors[i], share, labelled)
+        for i, (share, labelled) in enumerate(both)
+    ]
+
+
+def likeness_rows(found: Likeness) -> dict[str, str]:
+    """How the images compare to those that the DDPM learned from, by what is compared."""
+    times = found.distance / max(found.usual_distance, 1e-9)
+    return {
+        "Images compared": f"{found.num_compared:,} of the dataset with {found.num_training:,} "
+        "training images",
+        "Frechet distance": f"{found.distance:.4f} per feature; {found.usual_distance:.4f} between "
+        f"two parts of the training images, each of as many: {times:.1f} times that",
+        "Red, green and blue less grey, of 255": f"{_colours(found.colours)}; training images "
+        f"{_colours(found.training_colours)}",
+        "Nearly a training image": f"{found.num_nearly_same:,} of {found.num_compared:,}: closer "
+        f"to one, or its mirror image, than {NEARLY_SAME:g} of what is usual between two of these",
+    }
+
+
+def _colours(colours: Colours) -> str:
+    parts = zip(colours.means, colours.deviations, strict=True)
+    return ", ".join(
+        f"{mean:+.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}" for mean, deviation in parts
+    )
+
+
+@dataclass(frozen=True)
+class ClosestFigure:
+    """An image of the dataset beside the training image that is nearest to it."""
+
+    picture: str
+    """A PNG in base64."""
+    width: int
+    height: int
+    key: str
+    name: str
+    distance: float
+
+
+def closest_figures(plan: Plan, comparison: Comparison | None) -> list[ClosestFigure]:
+    """Of drawn images alone: those of a source may well be the training images themselves."""
+    if comparison is None or comparison.likeness is None or not plan.is_drawn:
+        return []
+    return [_closest_figure(each) for each in comparison.likeness.closest]
+
+
+def _closest_figure(closest: Closest) -> ClosestFigure:
+    panes = [closest.image, closest.training_image]
+    return ClosestFigure(*picture(panes), closest.key, closest.name, closest.distance)

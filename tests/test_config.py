@@ -186,7 +186,7 @@ def test_an_unknown_key_like_no_other_is_told_with_the_known_ones() -> None:
     (problem,) = refusal({"train": {"diffusion": {"xyzzy": 1}}})
     assert problem == (
         "config: train.diffusion.xyzzy: unknown key. "
-        "Known here: num_timesteps, beta_start, beta_end."
+        "Known here: num_timesteps, beta_start, beta_end, prediction_type."
     )
 
 

@@ -45,7 +45,7 @@ data.cache.*
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox
 diffusion.tensors diffusion.pickled
-diffusion.timesteps
+diffusion.timesteps diffusion.prediction
 diffusion.samplers
 diffusion.folders
 diffusion.fields

@@ -22,7 +22,7 @@ from factory.config.probe import ProbeConfig
 from factory.config.sample import SampleConfig
 from factory.config.schema import Config, check_section, required, unet_problems
 from factory.config.shards import ShardsConfig
-from factory.config.train import DiffusionConfig, TrainConfig, UNetConfig
+from factory.config.train import DiffusionConfig, PredictionType, TrainConfig, UNetConfig
 
 __all__ = [
     "Config",
@@ -33,6 +33,7 @@ __all__ = [
     "GenerateConfig",
     "LabelConfig",
     "ModelsConfig",
+    "PredictionType",
     "ProbeConfig",
     "SampleConfig",
     "ShardsConfig",

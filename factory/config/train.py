@@ -1,6 +1,6 @@
 """The section `train`, with the network's shape and its noise schedule."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -16,6 +16,9 @@ from factory.values import (
     Width,
     some,
 )
+
+PredictionType = Literal["epsilon", "v_prediction"]
+"""What a network predicts, by diffusers' names: see `factory.diffusion.prediction`."""
 
 
 class UNetConfig(Section):
@@ -39,7 +42,7 @@ class UNetConfig(Section):
 
 
 class DiffusionConfig(Section):
-    """The noise schedule: linear betas (Ho et al. 2020, section 4)."""
+    """The noise schedule: linear betas (Ho et al. 2020, section 4), and what is predicted."""
 
     num_timesteps: Annotated[Count, Field(le=100_000)] = 1000
     """Steps from a clean image to noise."""
@@ -47,6 +50,15 @@ class DiffusionConfig(Section):
     """The variance of the noise that the first step adds."""
     beta_end: Positive = 0.02
     """The variance of the noise that the last step adds."""
+    prediction_type: PredictionType = "epsilon"
+    """What the network predicts: epsilon, the noise; v_prediction, v = alpha epsilon - sigma x_0,
+    which is the noise where there is little of it, and the image where there is much."""
+
+    def identity(self) -> dict[str, Any]:
+        """What the identity of a model has of it. Models of older versions predict epsilon, and
+        theirs says nothing of it."""
+        implied = {"prediction_type"} if self.prediction_type == "epsilon" else None
+        return self.model_dump(exclude=implied)
 
 
 class TrainConfig(Section):
@@ -59,7 +71,7 @@ class TrainConfig(Section):
     unet: UNetConfig = UNetConfig()
     """The network's shape."""
     diffusion: DiffusionConfig = DiffusionConfig()
-    """The noise schedule."""
+    """The noise schedule, and what the network predicts."""
     num_workers: Count = 1
     """Processes that share each batch; on GPUs, one GPU each."""
     use_gpu: bool | Literal["auto"] = "auto"

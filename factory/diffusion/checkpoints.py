@@ -121,7 +121,7 @@ def load_model(url: str) -> Model:
     weights = [(file, read(file)) for file in weight_files(folder)]
     # The weights are hashed as they are read, so that the identity depends on nothing that is made
     # of them here.
-    configs = {"unet": shape.model_dump(), "diffusion": diffusion.model_dump()}
+    configs = {"unet": shape.model_dump(), "diffusion": diffusion.identity()}
     identity = hashlib.sha256(_json({**configs, "image_size": image_size}))
     for _, data in weights:
         identity.update(data)

@@ -22,11 +22,11 @@ FeaturesFn = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], dict[int, tor
 NetworkFn = Callable[
     [torch.Tensor, torch.Tensor, Sequence[int]], tuple[torch.Tensor, dict[int, torch.Tensor]]
 ]
-"""The same arguments -> (epsilon, maps)."""
+"""The same arguments -> (what the network predicts (B, C, H, W), maps)."""
 
 
 class FeatureNetwork(Protocol):
-    """A network that predicts the noise, and whose decoder's maps describe the pixels.
+    """A network that predicts the noise, or v, and whose decoder's maps describe the pixels.
 
     Its decoder blocks are numbered in the order in which they are computed. Everything else of it
     is an `nn.Module`'s.
@@ -49,14 +49,15 @@ class FeatureNetwork(Protocol):
         """The blocks that a pixel's descriptor is read from if the config names none."""
 
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, C, H, W)."""
+        """(B, C, H, W) noisy images, (B,) timesteps -> (B, C, H, W) what it predicts: epsilon or v,
+        as it was trained for (`factory.diffusion.prediction`)."""
 
     def features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
     ) -> dict[int, torch.Tensor]:
         """{block: its map (B, C_k, H_k, W_k)}."""
 
-    def epsilon_and_features(
+    def outputs_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """Both from one pass."""

@@ -169,6 +169,9 @@ def _read(config: Config) -> dict[str, Any] | None:
         raise UserError(f"{url}: not readable as JSON. {_REMEDY}") from None
     if not isinstance(content, dict) or not isinstance(train := content.get("train"), dict):
         raise UserError(f"{url}: is not what a training writes there. {_REMEDY}")
+    if isinstance(diffusion := content.get("diffusion"), dict):
+        # Older versions knew no other.
+        diffusion.setdefault("prediction_type", "epsilon")
     if isinstance(data := content.get("data"), dict) and isinstance(data["unlabelled"], dict):
         data["unlabelled"] = all_keys(data["unlabelled"])
     if _IMAGES in content:

@@ -61,5 +61,13 @@ def q_sample(
 
     x_0, epsilon: (B, C, H, W); t: (B,) integers.
     """
-    alpha_bars = schedule.alpha_bars.to(x_0.device, torch.float32)[t].view(-1, 1, 1, 1)
-    return alpha_bars.sqrt() * x_0 + (1.0 - alpha_bars).sqrt() * epsilon
+    alpha, sigma = alpha_sigma(schedule, t, x_0.device)
+    return alpha * x_0 + sigma * epsilon
+
+
+def alpha_sigma(
+    schedule: Schedule, t: torch.Tensor, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `Schedule.alpha_sigma` has at each of t (B,), (B, 1, 1, 1) float32 on the device."""
+    alpha_bars = schedule.alpha_bars.to(device, torch.float32)[t].view(-1, 1, 1, 1)
+    return alpha_bars.sqrt(), (1.0 - alpha_bars).sqrt()

@@ -7,9 +7,9 @@ decides nothing here. What it says of the training, and of clipping, is kept or 
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from factory.config import DiffusionConfig
+from factory.config import DiffusionConfig, PredictionType
 from factory.diffusion.fields import KIND, refuse_differences, validated
 from factory.diffusion.folders import COPY
 from factory.errors import Problems, UserError
@@ -49,20 +49,20 @@ _SCHEDULERS = {
     "SASolverScheduler": _Defaults(),
     "UniPCMultistepScheduler": _Defaults(),
 }
-"""Schedulers whose models predict the noise of a DDPM over a table of betas. Others have the same
-fields, but mean something else by them."""
+"""Schedulers whose models are DDPMs over a table of betas. Others have the same fields, but mean
+something else by them."""
 
 _FIELDS: dict[str, tuple[Any, Any]] = {
     "beta_schedule": ("linear", "linear"),
-    "prediction_type": ("epsilon", "epsilon"),
     "trained_betas": (None, None),
     "rescale_betas_zero_snr": (False, False),
     "timestep_type": ("discrete", "discrete"),
     "use_flow_sigmas": (False, False),
 }
-_WRITTEN = ("beta_schedule", "prediction_type", "trained_betas", "rescale_betas_zero_snr")
+_WRITTEN = ("beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 """The fields that diffusers' DDPMScheduler has, which are written to model folders."""
 _READ_FIELDS = {
+    "prediction_type",
     "num_train_timesteps",
     "beta_start",
     "beta_end",
@@ -102,10 +102,16 @@ def read_schedule(content: Mapping[str, Any], url: str) -> tuple[DiffusionConfig
     if not isinstance(name, str) or name not in _SCHEDULERS:
         raise UserError(
             f"{url}: _class_name = {name!r} is not known to be the scheduler of a DDPM over a "
-            f"table of betas, whose network predicts the noise. {KIND}"
+            f"table of betas. {KIND}"
         )
     defaults, problems = _SCHEDULERS[name], Problems()
     refuse_differences(content, _FIELDS, _READ_FIELDS | _SAMPLING_FIELDS, url, problems)
+    kinds = get_args(PredictionType)
+    if (kind := content.get("prediction_type", kinds[0])) not in kinds:
+        problems.add(
+            f"{url}: prediction_type = {kind!r} is another convention than ours "
+            f"({' or '.join(map(repr, kinds))}). {KIND}"
+        )
     if content.get("thresholding"):
         problems.add(
             f"{url}: thresholding = {content['thresholding']!r} is not implemented. Set it to "
@@ -140,6 +146,7 @@ def _diffusion(content: Mapping[str, Any], defaults: _Defaults, url: str) -> Dif
         "num_timesteps": content.get("num_train_timesteps", content.get("timesteps", 1000)),
         "beta_start": content.get("beta_start", defaults.betas[0]),
         "beta_end": content.get("beta_end", defaults.betas[1]),
+        "prediction_type": content.get("prediction_type", "epsilon"),
     }
     diffusion = validated(DiffusionConfig, fields, url)
     if max(diffusion.beta_start, diffusion.beta_end) >= 1:
@@ -155,6 +162,7 @@ def schedule_json(diffusion: DiffusionConfig) -> dict[str, Any]:
         "num_train_timesteps": diffusion.num_timesteps,
         "beta_start": diffusion.beta_start,
         "beta_end": diffusion.beta_end,
+        "prediction_type": diffusion.prediction_type,
         "variance_type": "fixed_small",
         "clip_sample": True,
         **{name: _FIELDS[name][0] for name in _WRITTEN},

@@ -24,6 +24,7 @@ from factory.data.cache.decoded import DECODING, cached_images
 from factory.data.cache.entries import Cached
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
 from factory.diffusion.noise import normal_noise, sample_seed, step_noise
+from factory.diffusion.prediction import epsilon_fn
 from factory.diffusion.run_checkpoints import (
     checkpoints_url,
     newest_checkpoint,
@@ -304,7 +305,8 @@ def _write_sheet(config: Config, state: TrainState, device: torch.device) -> Non
     unet = state.ema.eval()
     with torch.inference_mode():
         x_t = normal_noise(seeds, shape, stream=0).to(device)
-        pictures = to_channels_last_arrays(ddim(unet, schedule, x_t, steps, 1.0, noise))
+        network = epsilon_fn(config.train.diffusion.prediction_type, schedule, unet)
+        pictures = to_channels_last_arrays(ddim(network, schedule, x_t, steps, 1.0, noise))
     unet.train()
     rows = [pictures[i : i + _SHEET_ROWS] for i in range(0, len(pictures), _SHEET_ROWS)]
     sheet_url = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")

@@ -11,6 +11,7 @@ import torch
 
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import FeaturesFn, NetworkFn
+from factory.diffusion.prediction import epsilon_of
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.generation.recipe import Computation, Execution, Models
@@ -64,16 +65,18 @@ class FrozenDDPM:
         self.layout = _memory_format(self.device, recipe.image_size)
         self.unet = ddpm.unet.to(self.device)
         self.unet.to(memory_format=self.layout)
-        self.network: NetworkFn = self.unet.epsilon_and_features
+        self.network: NetworkFn = self.unet.outputs_and_features
         self.features: FeaturesFn = self.unet.features
         self.schedule = linear_schedule(ddpm.diffusion).to(self.device)
+        self.prediction_type = ddpm.diffusion.prediction_type
 
     def epsilon_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Sequence[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """Runs the network for its prediction and decoder maps, in the plan's precision."""
+        """Runs the network for the noise and decoder maps, in the plan's precision."""
         with self.precision():
-            return self.network(x_t, t, tuple(blocks))
+            output, maps = self.network(x_t, t, tuple(blocks))
+        return epsilon_of(self.prediction_type, self.schedule, x_t, t, output), maps
 
     def precision(self) -> torch.autocast:
         """The context in which the network runs in the plan's precision."""

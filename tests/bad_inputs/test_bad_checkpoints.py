@@ -283,10 +283,10 @@ CONFIGS = [
     config("not a number as dropout", "dropout = nan", COPY, dropout=float("nan")),
     config(
         "another prediction",
-        "prediction_type = 'v_prediction'",
+        "prediction_type = 'sample'",
         KIND,
         SCHEDULER,
-        prediction_type="v_prediction",
+        prediction_type="sample",
     ),
     config(
         "another schedule",

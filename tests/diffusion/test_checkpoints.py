@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from factory import embedded
 from factory.config import DiffusionConfig, UNetConfig
 from factory.diffusion.checkpoints import Model, load_model, save_model
 from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.noise import normal_noise
+from factory.diffusion.prediction import epsilon_fn
 from factory.diffusion.samplers import ddim
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
@@ -86,8 +88,14 @@ def test_a_saved_model_loads_to_the_same_frozen_network(saved: tuple[UNet, Path]
 @torch.inference_mode()
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"clip_sample": False}, {"clip_sample_range": 0.5}],
-    ids=["as saved", "unclipped", "clipped to a half"],
+    [
+        {},
+        {"clip_sample": False},
+        {"clip_sample_range": 0.5},
+        {"prediction_type": "v_prediction"},
+        {"prediction_type": "v_prediction", "clip_sample": False},
+    ],
+    ids=["as saved", "unclipped", "clipped to a half", "of v", "of v, unclipped"],
 )
 def test_diffusers_opens_our_folder_and_draws_our_samples(
     fields: dict[str, Any],
@@ -100,7 +108,7 @@ def test_diffusers_opens_our_folder_and_draws_our_samples(
     from diffusers.schedulers import scheduling_ddpm
 
     edit(folder / SCHEDULER, **fields)
-    unet, clip = saved[0], load_model(str(folder)).clip
+    unet, model = saved[0], load_model(str(folder))
     pipeline = diffusers.DDPMPipeline.from_pretrained(str(folder))
     pipeline.set_progress_bar_config(disable=True)
     torch.testing.assert_close(pipeline.unet(x_t(), T).sample, unet(x_t(), T), atol=2e-5, rtol=0)
@@ -108,10 +116,11 @@ def test_diffusers_opens_our_folder_and_draws_our_samples(
     monkeypatch.setattr(pipeline_ddpm, "randn_tensor", lambda *a, **k: x_t())
     monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *a, **k: noise(next(timesteps)))
     theirs = pipeline(batch_size=2, num_inference_steps=12, output_type="np").images
-    schedule = linear_schedule(SHORT)
+    schedule, clip = linear_schedule(SHORT), model.clip
+    network = epsilon_fn(model.diffusion.prediction_type, schedule, unet)
     every = range(schedule.num_timesteps - 1, -1, -1)
-    ours = ddim(unet, schedule, x_t(), every, 1.0, noise, clip).clamp(-1, 1)
-    usual = ddim(unet, schedule, x_t(), every, 1.0, noise)
+    ours = ddim(network, schedule, x_t(), every, 1.0, noise, clip).clamp(-1, 1)
+    usual = ddim(network, schedule, x_t(), every, 1.0, noise)
     assert (clip == 1) == torch.equal(ours, usual), "clipping matters to these samples"
     torch.testing.assert_close(
         ours.permute(0, 2, 3, 1) / 2 + 0.5, torch.from_numpy(theirs), atol=5e-5, rtol=0
@@ -160,6 +169,21 @@ def test_a_grey_network_of_diffusers_loads_and_predicts_the_same(
 def same_as(model: Model, unet: nn.Module) -> bool:
     with torch.inference_mode():
         return torch.allclose(model.unet(x_t(), T), unet(x_t(), T).sample, atol=2e-5, rtol=0)
+
+
+def test_what_a_network_predicts_is_kept_and_is_part_of_the_models_identity(
+    saved: tuple[UNet, Path], folder: Path, tmp_path: Path
+) -> None:
+    of_v = SHORT.model_copy(update={"prediction_type": "v_prediction"})
+    save_model(saved[0], of_v, 16, str(tmp_path / "of_v"))
+    model, of_epsilon = load_model(str(tmp_path / "of_v")), load_model(str(folder))
+    assert model.diffusion == of_v and of_epsilon.diffusion == SHORT
+    assert model.model_hash != of_epsilon.model_hash
+
+
+def test_a_model_that_predicts_the_noise_has_the_identity_that_older_versions_gave_it() -> None:
+    head = json.loads((Path(embedded.ENSEMBLE_URL) / "config.json").read_text())
+    assert load_model(embedded.DDPM_URL).model_hash == head["ddpm_hash"]
 
 
 def test_we_open_what_diffusers_saves(theirs: tuple[nn.Module, Path]) -> None:
@@ -253,7 +277,7 @@ def test_an_absent_field_means_what_it_means_to_diffusers(
         (CONFIG, {"resnet_time_scale_shift": "spatial"}, "resnet_time_scale_shift"),
         (CONFIG, {"norm_num_group": 2}, "If norm_num_groups is meant, write that"),
         (CONFIG, {"attention_legacy_order": True}, "attention_legacy_order = True is not impl"),
-        (SCHEDULER, {"prediction_type": "v_prediction"}, "prediction_type = 'v_prediction'"),
+        (SCHEDULER, {"prediction_type": "sample"}, "prediction_type = 'sample'"),
         (SCHEDULER, {"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule"),
         (SCHEDULER, {"trained_betas": [0.1]}, "trained_betas"),
         (SCHEDULER, {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),

@@ -102,6 +102,17 @@ def test_a_run_that_noted_no_way_of_reading_its_images_goes_on_with_the_default(
     assert 'data.unlabelled.exif: there "apply", here "ignore"' in told
 
 
+def test_a_run_of_a_version_that_knew_the_noise_alone_goes_on_with_it(folder) -> None:
+    file = folder / "run" / "run.json"
+    content = json.loads(file.read_text())
+    del content["diffusion"]["prediction_type"]
+    file.write_text(json.dumps(content))
+    check_run(config_at(folder), {})
+    of_v = {"train": {"diffusion": {"prediction_type": "v_prediction"}}}
+    told = refusal(config_at(folder, of_v, resume_anyway=True))
+    assert 'train.diffusion.prediction_type: there "epsilon", here "v_prediction"' in told
+
+
 def test_each_time_that_something_changes_is_noted_once(folder, capsys) -> None:
     one = config_at(folder, num_workers=2, resume_anyway=True)
     for _ in range(2):

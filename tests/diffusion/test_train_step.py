@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from factory.config import Config, DiffusionConfig, parse_config
 from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.families.unet2d_config import Convention
+from factory.diffusion.prediction import OutputFn
 from factory.diffusion.schedule import Schedule, linear_schedule
 from factory.diffusion.train_state import (
     CHECKPOINT_FILES,
@@ -19,7 +20,7 @@ from factory.diffusion.train_state import (
     new_state,
     save_state,
 )
-from factory.diffusion.train_step import batch_indices, epsilon_loss, train_step
+from factory.diffusion.train_step import batch_indices, denoising_loss, train_step
 from factory.images import to_signed
 
 CPU = torch.device("cpu")
@@ -132,7 +133,7 @@ def test_the_loss_falls_on_eight_images(precision: str, images: torch.Tensor) ->
 
     @torch.no_grad()
     def loss() -> float:
-        return float(epsilon_loss(state.unet, schedule, x_0, t, epsilon))
+        return float(denoising_loss("epsilon", state.unet, schedule, x_0, t, epsilon))
 
     before = loss()
     losses = run(config, state, images, 60)
@@ -300,6 +301,7 @@ def test_no_step_waits_for_the_device(images: torch.Tensor) -> None:
 
 
 def test_the_loss_of_a_perfect_network_is_zero_and_of_a_blind_one_is_one() -> None:
+    """Of the noise, all of whose variance is left to a blind one."""
     schedule = linear_schedule(DiffusionConfig())
     torch.manual_seed(0)
     x_0, epsilon = torch.rand(8, 3, 32, 32) * 2 - 1, torch.randn(8, 3, 32, 32)
@@ -309,16 +311,23 @@ def test_the_loss_of_a_perfect_network_is_zero_and_of_a_blind_one_is_one() -> No
         alpha_bars = schedule.alpha_bars[t].float().view(-1, 1, 1, 1)
         return (x_t - alpha_bars.sqrt() * x_0) / (1 - alpha_bars).sqrt()
 
-    assert float(epsilon_loss(perfect, schedule, x_0, t, epsilon)) < 1e-6
-    blind = epsilon_loss(lambda x_t, t: torch.zeros_like(x_t), schedule, x_0, t, epsilon)
-    assert float(blind) == pytest.approx(1.0, abs=0.03)
+    def loss(network: OutputFn) -> float:
+        return float(denoising_loss("epsilon", network, schedule, x_0, t, epsilon))
+
+    assert loss(perfect) < 1e-6
+    assert loss(lambda x_t, t: torch.zeros_like(x_t)) == pytest.approx(1.0, abs=0.03)
 
 
 def test_the_network_sees_the_noised_images_and_their_timesteps() -> None:
     schedule = Schedule(torch.tensor([1.0, 0.25], dtype=torch.float64))
     x_0, epsilon, t = torch.ones(2, 1, 1, 1), -torch.ones(2, 1, 1, 1), torch.tensor([0, 1])
     seen = []
-    epsilon_loss(lambda *inputs: seen.append(inputs) or inputs[0], schedule, x_0, t, epsilon)
+
+    def network(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        seen.append((x_t, t))
+        return x_t
+
+    denoising_loss("epsilon", network, schedule, x_0, t, epsilon)
     x_t, seen_t = seen[0]
     assert torch.equal(seen_t, t)
     assert x_t.flatten().tolist() == pytest.approx([1.0, 0.5 - 0.75**0.5])

@@ -13,6 +13,7 @@ from factory.config import Config, parse_config
 from factory.data.toy.faces import CLASSES
 from factory.diffusion import philox
 from factory.diffusion.noise import normal_noise, sample_seed
+from factory.diffusion.prediction import epsilon_of
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.timesteps import (
     high_noise_timesteps,
@@ -107,6 +108,24 @@ def test_clipping_is_the_models_and_part_of_the_plan(tiny_config, models, sample
     # A wide bound is never reached.
     wide = replace(models, ddpm=replace(models.ddpm, clip=1e6))
     assert_same(made(free, plan), made(wide, make_plan(config, wide)))
+
+
+@pytest.mark.slow
+def test_a_network_that_predicts_v_is_sampled_by_the_noise_that_v_stands_for(
+    models, plan, monkeypatch
+) -> None:
+    of_v = models.ddpm.diffusion.model_copy(update={"prediction_type": "v_prediction"})
+    of_epsilon, unet = made(models, plan()), models.ddpm.unet
+    found = made(replace(models, ddpm=replace(models.ddpm, diffusion=of_v)), plan())
+    assert differ(found, of_epsilon)
+    whole, schedule = unet.outputs_and_features, linear_schedule(of_v)
+
+    def converted(x_t, t, blocks):
+        output, maps = whole(x_t, t, blocks)
+        return epsilon_of("v_prediction", schedule, x_t, t, output), maps
+
+    monkeypatch.setattr(unet, "outputs_and_features", converted)
+    assert_same(found, made(models, plan()))
 
 
 @pytest.mark.parametrize(
@@ -291,13 +310,13 @@ def test_a_short_last_shard_holds_what_a_longer_dataset_holds_there(models, plan
 def test_every_batch_has_the_plans_shape_and_is_given_by_itself(models, plan, monkeypatch) -> None:
     planned = plan(generate={"num": 7})
     sizes, unet = set(), models.ddpm.unet
-    whole = unet.epsilon_and_features
+    whole = unet.outputs_and_features
 
     def counted(x_t, t, blocks):
         sizes.add(len(x_t))
         return whole(x_t, t, blocks)
 
-    monkeypatch.setattr(unet, "epsilon_and_features", counted)
+    monkeypatch.setattr(unet, "outputs_and_features", counted)
     batches = list(Synthesizer(models, planned).batches(planned.shard(1)))
     assert [len(batch.samples) for batch in batches] == [2, 1] and sizes == {2}
 
@@ -343,7 +362,7 @@ def recorded(
     """Every pass of the network from now on: its kind, x_t and first timestep."""
     calls: list[tuple[str, torch.Tensor, int]] = []
     unet = models.ddpm.unet
-    for kind in ("features", "epsilon_and_features"):
+    for kind in ("features", "outputs_and_features"):
         whole = getattr(unet, kind)
 
         def counted(x_t, t, blocks, kind=kind, whole=whole):
@@ -368,7 +387,7 @@ def test_renoised_features_are_those_of_the_stored_image(
     planned = one_batch(plan, "renoise", vote)
     calls = recorded(models, monkeypatch)
     samples = made(models, planned)
-    kinds = ["epsilon_and_features"] * STEPS + ["features"] * len(TIMESTEPS)
+    kinds = ["outputs_and_features"] * STEPS + ["features"] * len(TIMESTEPS)
     assert [kind for kind, _, _ in calls] == kinds
     assert tuple((len(x_t), t) for _, x_t, t in calls[STEPS:]) == tuple((2, t) for t in TIMESTEPS)
 
@@ -403,7 +422,7 @@ def test_trajectory_features_are_read_in_passing_without_extra_passes(
     calls = recorded(models, monkeypatch)
     samples = made(models, planned)
     assert [t for _, _, t in calls] == planned.recipe["sampling_timesteps"]
-    assert {kind for kind, _, _ in calls} == {"epsilon_and_features"}
+    assert {kind for kind, _, _ in calls} == {"outputs_and_features"}
 
     passed = {t: x_t for _, x_t, t in calls}
     maps = []

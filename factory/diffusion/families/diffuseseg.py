@@ -191,7 +191,7 @@ class DiffuseSegUNet(nn.Module):
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) noisy images, (B,) integer timesteps -> predicted epsilon (B, 3, H, W)."""
-        return self.epsilon_and_features(x_t, t, ())[0]
+        return self.outputs_and_features(x_t, t, ())[0]
 
     def features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
@@ -200,7 +200,7 @@ class DiffuseSegUNet(nn.Module):
         maps = self._decode(x_t, t)
         return {block: maps[block] for block in blocks}
 
-    def epsilon_and_features(
+    def outputs_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """Both from one pass."""

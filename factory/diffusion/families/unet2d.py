@@ -108,7 +108,7 @@ class UpBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Predicts epsilon from (x_t, t); its decoder's maps are the descriptors' source."""
+    """Predicts epsilon or v from (x_t, t); its decoder's maps are the descriptors' source."""
 
     def __init__(
         self, config: UNetConfig, channels: int = 3, convention: Convention = GOOGLE
@@ -151,8 +151,8 @@ class UNet(nn.Module):
         return tuple(range(1, len(self.block_channels) - 1)) or (0,)
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) noisy images, (B,) timesteps -> predicted epsilon (B, C, H, W)."""
-        return self.epsilon_and_features(x_t, t, ())[0]
+        """(B, C, H, W) noisy images, (B,) timesteps -> epsilon or v (B, C, H, W)."""
+        return self.outputs_and_features(x_t, t, ())[0]
 
     def features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
@@ -166,7 +166,7 @@ class UNet(nn.Module):
                 break
         return maps
 
-    def epsilon_and_features(
+    def outputs_and_features(
         self, x_t: torch.Tensor, t: torch.Tensor, blocks: Collection[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """Both from one pass."""

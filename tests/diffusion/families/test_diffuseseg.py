@@ -140,7 +140,7 @@ def test_outputs_and_features_are_those_of_the_architecture(tensors: Tensors, pt
     unet = imported(pth).unet
     assert unet.block_channels == (8, 8) and unet.block_downscaling == (2, 1)
     assert unet.default_blocks == (0, 1)
-    ours, our_maps = unet.epsilon_and_features(x_t(), T, (0, 1))
+    ours, our_maps = unet.outputs_and_features(x_t(), T, (0, 1))
     assert_equal_up_to_rounding(ours, epsilon)
     assert epsilon.std() > 0.1 and list(our_maps) == [0, 1]
     for block in (0, 1):

@@ -180,9 +180,9 @@ def test_features_computes_nothing_after_the_last_block(last: int, x_t: torch.Te
 
 
 @torch.inference_mode()
-def test_one_pass_gives_the_same_epsilon_and_features_as_two(x_t: torch.Tensor) -> None:
+def test_one_pass_gives_the_same_outputs_and_features_as_two(x_t: torch.Tensor) -> None:
     unet, t, blocks = UNet(SHAPES[3]).eval(), torch.tensor([50, 250]), (1, 3)
-    epsilon, maps = unet.epsilon_and_features(x_t, t, blocks)
+    epsilon, maps = unet.outputs_and_features(x_t, t, blocks)
     assert torch.equal(epsilon, unet(x_t, t))
     alone = unet.features(x_t, t, blocks)
     assert list(maps) == list(alone) == [1, 3]

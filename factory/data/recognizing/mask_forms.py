@@ -18,8 +18,6 @@ from factory.data.recognizing.candidates import words_in
 
 _MAX_COMPARED, _MAX_TRIED, _MAX_ALIKE = 2000, 8, 50
 """The most names that are compared, forms that are returned, and images of one core looked at."""
-_MIN_PARTS = 3
-"""The least number of names that masks of one image have, for them to be taken for its parts."""
 _MAX_OF_ONE = 4
 """The most pictures of a folder that is that of one image and its masks."""
 LABEL_STUDIO = re.compile("task-[0-9]+-annotation-[0-9]+-by-[0-9]+-tag-")
@@ -165,34 +163,28 @@ def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> li
 def _with_parts(votes: Counter[Form]) -> list[Form]:
     """The forms of masks of which an image has one for each part, if there are such: parts are the
     ends of their names, or their folders, or their whole names in a folder of each image."""
-    groups: dict[Form, set[Form]] = defaultdict(set)
+    groups: dict[tuple[Form, str], set[Form]] = defaultdict(set)
     for form in votes:
         parent, _, last = form.folder.rpartition("/")
         if form.placeholder:
             alike = _NUMBER.fullmatch(last) is not None
             place = f"{parent}/*".lstrip("/") if alike else form.folder
-            groups[form._replace(folder=place, behind="{part}")].add(form)
+            groups[form._replace(folder=place, behind="{part}"), ""].add(form)
         else:
-            groups[form._replace(before="{part}")].add(form)
+            groups[form._replace(before="{part}"), ""].add(form)
         if last and "{" not in last and _NUMBER.fullmatch(last) is None:
             place = f"{parent}/{{part}}".lstrip("/")
             objects = form._replace(folder=place, behind="*" if form.placeholder else "")
-            groups[objects if form.placeholder else objects._replace(before="*")].add(form)
-    return [_of_parts(general, alike) for general, alike in groups.items() if _differ(alike)]
+            objects = objects if form.placeholder else objects._replace(before="*")
+            # Folders of masks may lie beside that of the images: masks_eye, masks_ear, images.
+            for word in {"", mask_word(last)}:
+                groups[objects, word].add(form)
+    return [_of_parts(general, alike) for (general, _), alike in groups.items() if _differ(alike)]
 
 
 def _differ(forms: set[Form]) -> bool:
-    """True if forms are so many that they may be parts, or a left and a right one, and are not
-    called like kinds of masks."""
-    return (len(forms) >= _MIN_PARTS or _are_sides(forms)) and sum(map(_says_kind, forms)) < 2
-
-
-def _are_sides(forms: set[Form]) -> bool:
-    """True of two forms that are one another's mirror: what one calls left, the other calls
-    right."""
-    texts = [form.text.lower() for form in forms]
-    swapped = [text.replace("left", "right") for text in texts]
-    return len(set(texts)) == 2 and len(set(swapped)) == 1
+    """True if forms are several, which may be parts, and are not called like kinds of masks."""
+    return len(forms) > 1 and sum(map(_says_kind, forms)) < 2
 
 
 def _says_kind(form: Form) -> bool:
@@ -206,14 +198,35 @@ def _of_parts(general: Form, forms: set[Form]) -> Form:
     behinds, befores = ({getattr(f, key) for f in forms} for key in ("behind", "before"))
     folders = {form.folder for form in forms}
     start = _numbers_before_words(behinds) or common_start(sorted(behinds))
+    if "{part}" in general.folder:
+        general = general._replace(folder=_common_around(general.folder, folders))
     if general.behind == "{part}":
         inner = general.folder if len(folders) > 1 else min(folders)
         return general._replace(folder=inner, behind=f"{start}{{part}}")
     if general.behind == "*":
         return general._replace(behind=start if len(behinds) == 1 else f"{start}*")
+    if general.before == "{part}":
+        return general._replace(before=f"{_whole_words(common_start(sorted(befores)))}{{part}}")
     if general.before == "*" and len(befores) == 1:
         return general._replace(before=min(befores))
     return general
+
+
+def _common_around(general: str, folders: set[str]) -> str:
+    """The folder of parts, with the words that the folders of all of them have in common:
+    masks_{part} for masks_eye and masks_ear."""
+    parent, _, _ = general.rpartition("/")
+    names = sorted(folder.rpartition("/")[2] for folder in folders)
+    start = _whole_words(common_start(names))
+    end = _whole_words(common_start([name[::-1] for name in names]))[::-1]
+    if min(map(len, names)) <= len(start) + len(end):
+        start = end = ""
+    return f"{parent}/{start}{{part}}{end}".lstrip("/")
+
+
+def _whole_words(start: str) -> str:
+    """The start of several names without the word that they do not have in common."""
+    return re.sub("[^_. -]+$", "", start)
 
 
 def _numbers_before_words(behinds: set[str]) -> str:

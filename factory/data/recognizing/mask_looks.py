@@ -20,6 +20,8 @@ _NUM_LOOKED_INTO = 6
 _SAME_SHARE = 0.8
 """The least share of an area, and of what is around it, that two pictures have in common to be the
 same: small objects that lie elsewhere have none."""
+_MAX_OVERLAP = 0.02
+"""The largest share of what parts cover that is of two of them: borders, drawn on both sides."""
 Bools = npt.NDArray[np.bool_]
 
 
@@ -67,6 +69,19 @@ def share_of_masks(tree: Tree, names: Sequence[str]) -> float:
 def are_binary(tree: Tree, names: Sequence[str]) -> bool:
     """True if a few files hold two colours at most each, as the files of parts do."""
     return all(_num_colors(tree, name) <= 2 for name in _few(names))
+
+
+def are_apart(tree: Tree, groups: Sequence[Sequence[str]]) -> bool:
+    """True if the bright areas of the files of a few groups do not overlap, as those of an image's
+    parts do not, whereas two people's masks of one thing do."""
+    several = [group for group in groups if len(group) > 1]
+    overlap = covered = 0
+    for group in several[:: max(1, len(several) // _NUM_LOOKED_INTO)]:
+        areas = [area for name in group if (area := _bright(tree, name)) is not None]
+        times = np.sum(areas, axis=0)
+        overlap += int((times > 1).sum())
+        covered += int((times > 0).sum())
+    return covered > 0 and overlap <= _MAX_OVERLAP * covered
 
 
 def are_one_picture(tree: Tree, names: Sequence[str]) -> bool:

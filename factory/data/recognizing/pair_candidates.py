@@ -329,9 +329,13 @@ def _are_masks(files: Files, hint: Hint) -> bool:
 
 
 def _may_be_parts(files: Files, hint: Hint) -> bool:
-    """True of parts that hold two colours, and where masks have no parts: others are masks of
-    several kinds, one of which is meant."""
-    return "{part}" not in hint.keys["masks"] or mask_looks.are_binary(files.tree, hint.masks)
+    """True of parts that hold two colours and, where they are few, do not overlap, and where masks
+    have no parts: others are masks of several kinds, one of which is meant."""
+    if "{part}" not in hint.keys["masks"]:
+        return True
+    if not mask_looks.are_binary(files.tree, hint.masks):
+        return False
+    return hint.has_many_parts or mask_looks.are_apart(files.tree, hint.masks_of)
 
 
 def _look_like_masks(files: Files, names: Sequence[str]) -> bool:

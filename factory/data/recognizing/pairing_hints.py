@@ -7,8 +7,9 @@ another folder, or with leading zeros. Which it is follows from the names alone
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import PurePosixPath
 
 from factory.data.files import pairing
@@ -21,7 +22,7 @@ from factory.errors import counted, some
 _MIN_PAIRED = 0.5
 """The least share of the images that a pattern must pair to be proposed; where it says mask, of the
 masks: images with one may be few among others."""
-_MIN_PARTS, _MANY_PARTS = 2, 4
+_MIN_PARTS, _MANY_PARTS = 1.5, 4
 """The least mean number of files that an image has, for them to be its parts, and for that to be
 sure."""
 _MAX_SHOWN = 90
@@ -48,13 +49,30 @@ class Hint:
     """`masks`, and `images` and `unpaired` where they are needed."""
     paired: Sequence[str]
     """Images with a mask, as names of the tree."""
-    masks: Sequence[str]
-    """Their masks."""
+    masks_of: Sequence[Sequence[str]]
+    """The masks of each, several where they have parts."""
+    parts: frozenset[str] = frozenset()
+    """What stands for `{part}` in their names."""
     left: Sequence[str] = ()
     """Images without a mask, masks without an image, and other pictures of the images' folder, as
     names of the tree."""
     unused: Sequence[str] = ()
     """Other pictures of the masks' folder."""
+
+    @property
+    def masks(self) -> list[str]:
+        """All of their masks."""
+        return [*chain.from_iterable(self.masks_of)]
+
+    @property
+    def has_many_parts(self) -> bool:
+        """True if what the parts are called, and how many there are, says that they are such, so
+        that they need not be looked at."""
+        sides = {part.lower().replace("left", "right") for part in self.parts}
+        if _are_numbered(self.parts) or (len(self.parts), len(sides)) == (2, 1):
+            return True
+        mean = len(self.masks) / self.num_paired
+        return mean > len(self.parts) or (len(self.parts) > 2 and mean >= 2)
 
     @property
     def num_paired(self) -> int:
@@ -201,21 +219,34 @@ def tried(
         and not pairing.is_own_mask(matches, name)
     ]
     of_images = [images.path(name) for name in paired]
-    of_masks = [masks.path(mask.name) for name in paired for mask in masks_of[name]]
-    num, of = len(paired), len(matches.images.read)
+    of_masks = [[masks.path(mask.name) for mask in masks_of[name]] for name in paired]
+    num, of, num_masks = len(paired), len(matches.images.read), sum(map(len, of_masks))
     if says_mask:
-        num, of = len(of_masks), len(masks.read)
+        num, of = num_masks, len(masks.read)
     if num < max(1, _MIN_PAIRED * of):
         return None
-    parts = {mask.part for name in paired for mask in masks_of[name]}
-    are_numbered = "" in parts and all(map(_NUMBERED.fullmatch, parts))
-    if mask_pattern.has_parts and len(of_masks) < _MIN_PARTS * len(paired) and not are_numbered:
+    parts = frozenset(mask.part for name in paired for mask in masks_of[name])
+    too_few = num_masks < _MIN_PARTS * len(paired)
+    if mask_pattern.has_parts and ((too_few and not _are_numbered(parts)) or _repeat_a_name(parts)):
         return None
-    used = {*of_images, *of_masks}
+    used = {*of_images, *chain.from_iterable(of_masks)}
     others = [*map(images.path, images.read), *map(masks.path, masks.read)]
     if matches.stray or len(masks_of) < len(matches.images.read):
         keys = {**keys, "unpaired": "skip"}
     left = [path for path in dict.fromkeys(others) if path not in used]
     beside = filter(lambda path: path not in used, map(masks.path, below))
     unused = [path for path in beside if path not in left]
-    return Hint(keys, of_images, of_masks, left, unused)
+    return Hint(keys, of_images, of_masks, parts, left, unused)
+
+
+def _are_numbered(parts: Set[str]) -> bool:
+    """True of a first mask of an image and more of the same, with numbers."""
+    return "" in parts and all(map(_NUMBERED.fullmatch, parts))
+
+
+def _repeat_a_name(parts: Set[str]) -> bool:
+    """True of parts that are one name, and the same with numbers: mask, mask_1. A pattern that has
+    the name in it says more."""
+    first = min(parts, key=len, default="")
+    rest = {part.removeprefix(first) for part in parts if part.startswith(first)}
+    return bool(first) and 1 < len(parts) == len(rest) and _are_numbered(rest)

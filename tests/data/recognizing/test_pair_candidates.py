@@ -378,20 +378,57 @@ def test_masks_that_are_all_one_picture_are_taken_where_there_are_no_others_and_
     assert found.has_masks and "masks/0.png are labels" in found.question
 
 
-def test_a_folder_for_each_side_holds_parts_and_one_for_each_annotator_does_not(
-    tmp_path: Path,
-) -> None:
+def put_masks(folder: Path, names: Sequence[str], shared_columns: int) -> None:
+    """Puts a mask of each name for each image: squares side by side that share some columns."""
     for i in range(NUM):
-        for j, side in enumerate(("leftMask", "rightMask")):
+        for j, name in enumerate(names):
             pixels = np.zeros((16, 16), np.uint8)
-            pixels[2 : 8 + i, 8 * j : 8 * j + 4] = 255
-            path = tmp_path / f"ManualMask/{side}/{i}.png"
+            left = j * (4 - shared_columns)
+            pixels[2 : 8 + i, left : left + 4] = 255
+            path = folder / name.replace("#", str(i))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encoded(pixels))
-    put(tmp_path, Shape(["CXR_png/#.png"], [], {}))
-    assert only(tmp_path).keys["masks"] == "ManualMask/{part}/{stem}.png"
-    for side, name in (("leftMask", "anna"), ("rightMask", "ben")):
-        (tmp_path / f"ManualMask/{side}").rename(tmp_path / f"ManualMask/{name}")
+
+
+PARTS = {
+    "a folder for each side": (
+        ["CXR_png/#.png"],
+        ["ManualMask/leftMask/#.png", "ManualMask/rightMask/#.png"],
+        "ManualMask/{part}/{stem}.png",
+    ),
+    "a folder for each class": (
+        ["images/#.png"],
+        ["masks/cell/#.png", "masks/ground/#.png"],
+        "masks/{part}/{stem}.png",
+    ),
+    "a folder for each class beside the images'": (
+        ["images/#.png"],
+        ["masks_cell/#.png", "masks_ground/#.png"],
+        "masks_{part}/{stem}.png",
+    ),
+    "an end for each class": (["#.jpg"], ["#_cell.png", "#_ground.png"], "{stem}_{part}.png"),
+    "a folder for each image": (
+        ["train/00#/image.png"],
+        ["train/00#/mask_cell.png", "train/00#/mask_ground.png"],
+        "{dir}/mask_{part}.png",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_two_masks_of_an_image_that_do_not_overlap_are_its_parts(name: str, tmp_path: Path) -> None:
+    images, masks, pattern = PARTS[name]
+    put(tmp_path, Shape(images, [], {}))
+    put_masks(tmp_path, masks, shared_columns=0)
+    assert only(tmp_path).keys["masks"] == pattern
+
+
+@pytest.mark.parametrize("names", [("anna", "ben"), ("whole", "core")])
+def test_two_masks_of_an_image_that_overlap_are_no_parts(
+    names: Sequence[str], tmp_path: Path
+) -> None:
+    put(tmp_path, Shape(["images/#.png"], [], {}))
+    put_masks(tmp_path, [f"masks/{name}/#.png" for name in names], shared_columns=2)
     found = recognition.candidates(trees.open_tree(str(tmp_path)), str(tmp_path))
     assert not [each for each in found if "{part}" in each.keys.get("masks", "")]
 

@@ -27,6 +27,7 @@ WORDS = {
     "Folder": "folder on each machine",
     "ModelUrl": "path or URL, or `toy`",
     "Intensity": "`[low, high]` or `percentiles`",
+    "PredictionType": "`epsilon` or `v_prediction`",
     "Frames": "`refuse` or `first`",
     "Exif": "`apply`, `ignore`, `apply_to_masks` or `apply_to_images`",
     "LayoutName": (

@@ -33,15 +33,22 @@ def said_otherwise(place: Place, items: Sequence[Item]) -> str:
     """
     said = metadata_tables.masks_said(place.tree, set(_pictures(place)))
     paired = {item.image_url: item.mask_url for item in items if item.mask_url}
-    for image, mask in said.items():
-        url, wanted = (storage.normalize(place.tree.url_of(n)) for n in (image, mask.mask))
-        if (url in paired or not paired) and paired.get(url) != wanted:
-            other = paired.get(url) or "none"
+    for image, row in said.items():
+        url = storage.normalize(place.tree.url_of(image))
+        masks = {
+            column: wanted
+            for column, name in row.masks.items()
+            if (wanted := storage.normalize(place.tree.url_of(name))) not in paired
+        }
+        is_of_these = url in paired or (row.is_sure and not paired)
+        if is_of_these and masks and paired.get(url) not in masks.values():
+            column = next(filter(mask_forms.mask_word, masks), next(iter(masks)))
             return (
-                f"{mask.table}: says in the column {mask.column} that the mask of {url} is "
-                f"{wanted}, and by its name it would be {other}. Masks are paired "
-                "by their names alone: call each as its image in a folder of its own, or write "
-                "both as columns `image` and `mask` of a Parquet file, which kind: parquet reads."
+                f"{row.table}: says in the column {column} that the mask of {url} is "
+                f"{masks[column]}, and by its name it would be {paired.get(url) or 'none'}. "
+                "Masks are paired by their names alone: call each as its image in a folder of its "
+                "own, or write both as columns `image` and `mask` of a Parquet file, which kind: "
+                "parquet reads."
             )
     return ""
 

@@ -544,6 +544,29 @@ def test_masks_that_a_table_gives_to_other_images_than_their_names_do_are_refuse
     assert "data/masks/1.png, and by its name it would be" in said
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("prefix", ["", "C:\\Users\\me\\data\\"])
+def test_any_table_of_images_and_masks_is_compared_with_their_names(
+    refused: Callable[..., str], tmp_path: Path, delimiter: str, prefix: str
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1, 1))
+    rows = [("id", "picture", "truth")]
+    rows += [(str(i), f"{prefix}images/{i}.png", f"{prefix}masks/{1 - i}.png") for i in range(2)]
+    (tmp_path / "data/pairs.csv").write_text("".join(f"{delimiter.join(row)}\n" for row in rows))
+    said = refused("data", "--out", "my.yaml")
+    assert "data/pairs.csv: says in the column truth that the mask of " in said
+    assert "data/masks/1.png, and by its name it would be" in said
+
+
+def test_a_table_of_images_that_belong_together_says_nothing_of_masks(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", mask(0, 1), mask(0, 1, 1))
+    (tmp_path / "data/stereo.csv").write_text("left,right\nimages/0.png,images/1.png\n")
+    init("data")
+    names(load_config("my.yaml"))
+
+
 def test_what_cellpose_writes_beside_images_and_masks_is_not_learned_from(
     init: Callable[..., str], tmp_path: Path
 ) -> None:

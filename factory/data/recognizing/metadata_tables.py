@@ -1,5 +1,5 @@
-"""Tables beside images that say which mask is whose, as the Hugging Face Hub has them for folders
-of images: metadata.jsonl or metadata.csv with a column file_name, and one of masks under any name.
+"""Tables beside images that say which mask is whose: metadata.jsonl or metadata.csv of the Hugging
+Face Hub, or any other table with columns of images and of masks.
 
 Sections do not read them: names pair images with masks. So what they say is compared with that.
 """
@@ -7,15 +7,22 @@ Sections do not read them: names pair images with masks. So what they say is com
 import csv
 import json
 import posixpath
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
+from factory.data.files.listing import IMAGE_SUFFIXES
 from factory.data.files.trees import Tree
+from factory.data.recognizing.mask_forms import mask_word
 from factory.errors import UnreadableImage
 
-_NAMES = ("metadata.jsonl", "metadata.csv")
+_OF_HUB = ("metadata.jsonl", "metadata.csv")
+_ENDINGS = (".jsonl", ".csv", ".tsv")
 _IMAGE = "file_name"
-_MAX_BYTES = 64 * 2**20
+_DELIMITERS = ",;\t|"
+_MAX_BYTES, _MAX_TABLES = 64 * 2**20, 16
+"""Larger tables, and more of them, are not read."""
 
 
 class Said(NamedTuple):
@@ -23,9 +30,40 @@ class Said(NamedTuple):
 
     table: str
     """The table, as messages name it."""
-    column: str
-    mask: str
-    """The name of the mask in the tree."""
+    masks: Mapping[str, str]
+    """Column -> the name in the tree of the picture that it names beside the image."""
+    is_sure: bool
+    """True if the table or the column says that these are masks: others may be any pictures."""
+
+
+class _Pictures:
+    """The pictures of a tree, found by what cells of tables say of them."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = set(names)
+        self._of_file: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            self._of_file[posixpath.basename(name)].append(name)
+
+    def named(self, cell: object, folder: str) -> str | None:
+        """The picture that a cell of a table in a folder names: counted from there or from the top,
+        or with folders of another machine, if that tells which."""
+        if not isinstance(cell, str) or not cell.strip().lower().endswith(IMAGE_SUFFIXES):
+            return None
+        text = posixpath.normpath(cell.strip().replace("\\", "/"))
+        for name in (posixpath.normpath(posixpath.join(folder, text)), text):
+            if name in self._names:
+                return name
+        alike = self._of_file.get(posixpath.basename(text), [])
+        shared = {name: _num_shared(name, text) for name in alike}
+        most = [name for name in alike if shared[name] == max(shared.values())]
+        return most[0] if len(most) == 1 else None
+
+
+def _num_shared(one: str, other: str) -> int:
+    """The number of the last parts that two paths have in common."""
+    pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
 def masks_said(tree: Tree, pictures: Collection[str]) -> dict[str, Said]:
@@ -33,18 +71,24 @@ def masks_said(tree: Tree, pictures: Collection[str]) -> dict[str, Said]:
 
     pictures: names of the tree. Raises OSError.
     """
+    known = _Pictures(pictures)
     found: dict[str, Said] = {}
-    for table in tree.names():
-        if posixpath.basename(table) not in _NAMES:
-            continue
+    tables = [name for name in tree.names() if name.lower().endswith(_ENDINGS)]
+    for table in sorted(tables, key=_is_no_hub_table)[:_MAX_TABLES]:
         folder = posixpath.dirname(table)
         for row in _rows(tree, table):
-            image = posixpath.join(folder, str(row.get(_IMAGE)))
-            for column, value in row.items():
-                mask = posixpath.normpath(posixpath.join(folder, str(value)))
-                if column != _IMAGE and image in pictures and mask in pictures:
-                    found.setdefault(image, Said(tree.url_of(table), column, mask))
+            named = {key: name for key, cell in row.items() if (name := known.named(cell, folder))}
+            column = _IMAGE if _IMAGE in named else next(iter(named), "")
+            image = named.pop(column, None)
+            masks = {key: name for key, name in named.items() if name != image}
+            if image and masks:
+                is_sure = not _is_no_hub_table(table) or any(map(mask_word, masks))
+                found.setdefault(image, Said(tree.url_of(table), masks, is_sure))
     return found
+
+
+def _is_no_hub_table(table: str) -> bool:
+    return posixpath.basename(table) not in _OF_HUB
 
 
 def _rows(tree: Tree, table: str) -> Iterator[Mapping[str, Any]]:
@@ -52,10 +96,15 @@ def _rows(tree: Tree, table: str) -> Iterator[Mapping[str, Any]]:
     try:
         data = tree.read(table)
         lines = data.decode("utf-8-sig").splitlines() if len(data) <= _MAX_BYTES else []
-        if table.endswith(".csv"):
-            yield from csv.DictReader(lines)
+        if not table.lower().endswith(".jsonl"):
+            yield from csv.DictReader(lines, delimiter=_delimiter(lines))
             return
         rows = [json.loads(line) for line in lines if line.strip()]
         yield from (row for row in rows if isinstance(row, dict))
     except (UnreadableImage, UnicodeDecodeError, ValueError, RecursionError, csv.Error):
         return
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """What stands between the cells of a table, by its first line."""
+    return max(_DELIMITERS, key=lines[0].count) if lines else ","

@@ -10,7 +10,7 @@ from factory import storage
 from factory.data.files import listing
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.items import Item
-from factory.data.recognizing import mask_forms, metadata_tables, stray_masks
+from factory.data.recognizing import mask_forms, metadata_tables, name_words, stray_masks
 from factory.new_config.looking import Place
 
 _LAST_WORD = re.compile("[^0-9A-Za-z/][A-Za-z]+$")
@@ -42,7 +42,7 @@ def said_otherwise(place: Place, items: Sequence[Item]) -> str:
         }
         is_of_these = url in paired or (row.is_sure and not paired)
         if is_of_these and masks and paired.get(url) not in masks.values():
-            column = next(filter(mask_forms.mask_word, masks), next(iter(masks)))
+            column = next(filter(name_words.mask_word, masks), next(iter(masks)))
             return (
                 f"{row.table}: says in the column {column} that the mask of {url} is "
                 f"{masks[column]}, and by its name it would be {paired.get(url) or 'none'}. "

@@ -60,6 +60,8 @@ class WebdatasetSource(LabelledSection, FileSection):
         if labelled and not self.names_classes:
             rules = self._own_rules(shards, problems)
         tars = self._indexed(shards, problems)
+        if self._has_folders_of_masks(tars, problems):
+            return Found(rules=rules)
         endings = self._endings(tars, labelled, problems) if tars else None
         items, notes = self._items(shards, tars, endings, problems) if endings else ([], ())
         if endings and self.names_url is None:
@@ -127,6 +129,20 @@ class WebdatasetSource(LabelledSection, FileSection):
 
         found = looked(tar_samples.index, shards.tree, shards.names, problems)
         return [] if None in found else [tar for tar in found if tar is not None]
+
+    def _has_folders_of_masks(self, tars: Sequence["TarIndex"], problems: Problems) -> bool:
+        """True after a problem: masks that folders tell from images, and not endings."""
+        from factory.data.sharded import tar_samples
+
+        if not (folders := tar_samples.folders_of_masks(tars)):
+            return False
+        problems.add(
+            f"{self.url}: by the names, {some(folders)} {'holds' if len(folders) == 1 else 'hold'} "
+            "masks of the images in other folders, but in tars only the endings of a sample's "
+            "files tell masks from images. Unpack them (`tar xf`) or pack them as a .zip, and name "
+            "that with kind: pairs."
+        )
+        return True
 
     def _endings(
         self, tars: Sequence["TarIndex"], labelled: bool, problems: Problems

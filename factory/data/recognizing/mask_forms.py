@@ -9,12 +9,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from factory.data.files.listing import Listing
-from factory.data.recognizing.candidates import words_in
+from factory.data.recognizing.name_words import any_number, common_start, mask_word
 
 _MAX_COMPARED, _MAX_TRIED, _MAX_ALIKE = 2000, 8, 50
 """The most names that are compared, forms that are returned, and images of one core looked at."""
@@ -24,23 +23,13 @@ LABEL_STUDIO = re.compile("task-[0-9]+-annotation-[0-9]+-by-[0-9]+-tag-")
 """How Label Studio calls masks: of their numbers that of the task alone may be that of an image."""
 _NUMBER = re.compile("[0-9]+")
 _BEFORE_WORD = re.compile(r".*\*.*[^A-Za-z](?=[A-Za-z])")
-_FIRST_WORD, _LAST_WORD = re.compile("^[A-Za-z]+[^0-9A-Za-z]"), re.compile("[^0-9A-Za-z][A-Za-z]+$")
-_MIN_SHARE = 0.2
-"""The least share of names that have a first or a last word, for it to be tried."""
 
-_WORDS = {
-    *("mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "segmap"),
-    *("label", "labels", "gt", "groundtruth", "truth", "annotation", "annotations", "annot"),
-    *("ann", "anns", "anno", "annos", "trimap", "trimaps", "matte", "mattes", "instance"),
-    *("instances", "parsing", "semantic"),
-}
 _KINDS = {
     *("semantic", "class", "classes", "label", "labels", "labelids", "trainids", "labeltrainids"),
     *("instance", "instances", "instanceids", "object", "objects", "panoptic"),
     *("color", "colors", "colormap", "colormaps", "rgb"),
 }
 """Words for kinds of masks of one image, which are no parts of it."""
-_IMAGE_WORDS = ("img", "image", "im", "rgb", "raw", "photo", "input", "orig", "original")
 
 
 class Form(NamedTuple):
@@ -91,43 +80,6 @@ class _Images:
     by_folder: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
     beside: dict[tuple[str, str], list[_Image]] = field(default_factory=lambda: defaultdict(list))
     """Those of a core by the folder above theirs."""
-
-
-def decorations(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields what may stand before and behind the core of images' names, the least first: what all
-    of them have, then words that many have and that say no mask."""
-    stems = [PurePosixPath(name).stem for name in names]
-    before = common_start(stems).rstrip("0123456789")
-    behind = common_start([stem[::-1] for stem in stems])[::-1]
-    last = [found.start() for found in re.finditer("[^0-9A-Za-z]", behind)][-1:]
-    short = behind[last[0] :] if last else ""
-    yield from (of_all := dict.fromkeys([("", ""), ("", short), (before, ""), (before, short)]))
-    words: Counter[tuple[str, str]] = Counter()
-    for stem in stems:
-        words.update((found, "") for found in _FIRST_WORD.findall(stem))
-        words.update(("", found) for found in _LAST_WORD.findall(stem))
-    for pair, num in sorted(words.items(), key=lambda item: (-item[1], not _says_image(item[0]))):
-        if num >= _MIN_SHARE * len(stems) and not mask_word("".join(pair)) and pair not in of_all:
-            yield pair
-
-
-def _says_image(pair: tuple[str, str]) -> bool:
-    """True of a first or a last word that says image, rather than another picture of the same."""
-    return "".join(pair).strip("_-. ").lower() in _IMAGE_WORDS
-
-
-@lru_cache(maxsize=2**16)
-def mask_word(text: str) -> str:
-    """The first word of a name that says mask, in lower case; "" if none does."""
-    words = (word.lower() for word in words_in(text))
-    return next((w for w in words if w in _WORDS or w.endswith(("mask", "masks"))), "")
-
-
-def common_start(texts: Sequence[str]) -> str:
-    """The characters with which all texts begin."""
-    first, last = min(texts, default=""), max(texts, default="")
-    num = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    return first[:num]
 
 
 def folder_of(path: str) -> str:
@@ -257,11 +209,6 @@ def _general(votes: Counter[Form]) -> list[Form]:
                 general = general._replace(folder=f"{common.rstrip('/')}/**".lstrip("/"))
             found[general] = sum(votes[form] for form in alike)
     return [form for form, _ in found.most_common(_MAX_TRIED)]
-
-
-def any_number(text: str) -> str:
-    """A text with a `*` for each number in it."""
-    return _NUMBER.sub("*", text)
 
 
 def _forms_of(path: str, known: _Images) -> Iterator[Form]:

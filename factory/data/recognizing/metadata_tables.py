@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from factory.data.files.listing import IMAGE_SUFFIXES
 from factory.data.files.trees import Tree
-from factory.data.recognizing.mask_forms import mask_word
+from factory.data.recognizing.name_words import mask_word
 from factory.errors import UnreadableImage
 
 _OF_HUB = ("metadata.jsonl", "metadata.csv")

@@ -9,7 +9,7 @@ from typing import Any
 
 from factory.data.files.listing import Listing
 from factory.data.files.patterns import parse_images
-from factory.data.recognizing import mask_forms, mask_looks, pairing_hints
+from factory.data.recognizing import mask_looks, name_words, pairing_hints
 from factory.data.recognizing.candidates import SPLITS, Candidate, Files
 from factory.data.recognizing.pairing_hints import Hint
 from factory.data.recognizing.split_folders import by_split, narrowed, translated
@@ -292,7 +292,7 @@ def _of_all_numbers(files: Files, hint: Hint) -> Hint:
 def _with_any_number(text: str) -> str:
     """A pattern with a `*` for each number in the names of its folders."""
     folders, separator, file = text.rpartition("/")
-    return f"{mask_forms.any_number(folders)}{separator}{file}"
+    return f"{name_words.any_number(folders)}{separator}{file}"
 
 
 def _splits_of_patterns(hint: Hint) -> dict[str, dict[str, str]]:
@@ -324,7 +324,7 @@ def _are_masks(files: Files, hint: Hint) -> bool:
     if not _look_like_masks(files, hint.paired):
         return True
     rest = sorted({*files.pictures} - {*hint.paired, *hint.masks})
-    says_mask = any(map(mask_forms.mask_word, hint.keys["masks"].split("/")))
+    says_mask = any(map(name_words.mask_word, hint.keys["masks"].split("/")))
     return mask_looks.share_of_masks(files.tree, rest) == 1 if rest else says_mask
 
 

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from factory.data.files import pairing
 from factory.data.files.listing import Listing
 from factory.data.files.patterns import parse_images, parse_masks
-from factory.data.recognizing import mask_forms
+from factory.data.recognizing import mask_forms, name_words
 from factory.data.recognizing.mask_forms import Form
 from factory.errors import counted, some
 
@@ -123,7 +123,7 @@ def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[H
     """
     found: list[tuple[tuple[float, bool, int, int, int], Hint]] = []
     is_sure = False  # One pairs all, and says which are the masks.
-    for before, behind in mask_forms.decorations(images.read):
+    for before, behind in name_words.decorations(images.read):
         for form in mask_forms.forms(images, paths, before, behind):
             says_mask = any(word in form.text.lower() for word in _LIKELY)
             if is_sure and form.is_general:

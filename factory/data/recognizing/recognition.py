@@ -13,8 +13,8 @@ from factory.data.files.trees import Tree
 from factory.data.recognizing import (
     drawn_candidates,
     layouts,
-    mask_forms,
     mask_looks,
+    name_words,
     pair_candidates,
 )
 from factory.data.recognizing.candidates import Candidate, Files, split_of
@@ -186,7 +186,7 @@ def _are_all_masks(files: Files) -> bool:
     """True if a few pictures have few colours, most of them where all names say mask, else all."""
     share = mask_looks.share_of_masks(files.tree, files.pictures)
     parts = (name.rpartition(".")[0].split("/") for name in files.pictures)
-    return share == 1 or (share > 0.5 and all(any(map(mask_forms.mask_word, p)) for p in parts))
+    return share == 1 or (share > 0.5 and all(any(map(name_words.mask_word, p)) for p in parts))
 
 
 def _doubt(files: Files) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from factory.data.files.listing import Listing
 from factory.data.files.patterns import parse_images
 from factory.data.pixels import decoding
-from factory.data.recognizing import mask_forms, mask_looks
+from factory.data.recognizing import mask_looks, name_words
 from factory.errors import UnreadableImage, some
 
 _TOKEN = re.compile(r"[^0-9A-Za-z]?(?:[A-Z]+(?![a-z])|[A-Z]?[a-z]+)")
@@ -121,9 +121,9 @@ def _patterns_of(paths: Sequence[str]) -> Iterator[str]:
     if ending != ".*":
         yield f"**/*{ending}"
     stems = [os.path.splitext(os.path.basename(path))[0] for path in paths]
-    behind = mask_forms.common_start([stem[::-1] for stem in stems])[::-1]
+    behind = name_words.common_start([stem[::-1] for stem in stems])[::-1]
     yield from (f"**/*{behind[i:]}{ending}" for i in _starts(behind))
-    before = mask_forms.common_start(stems)
+    before = name_words.common_start(stems)
     yield from (f"**/{before[: i + 1]}*{ending}" for i in _ends(before))
     for token in dict.fromkeys(_TOKEN.findall(stems[0])):
         yield f"**/*{token}*{ending}"
@@ -179,9 +179,9 @@ def _says_mask(name: str) -> str:
     """The first folder, or the end of the name, that says mask; "" if none does."""
     *folders, file = name.split("/")
     for i, folder in enumerate(folders):
-        if mask_forms.mask_word(folder):
+        if name_words.mask_word(folder):
             return f"{i} {folder}"
-    word = mask_forms.mask_word(os.path.splitext(file)[0])
+    word = name_words.mask_word(os.path.splitext(file)[0])
     return f"{len(folders)} *{word}" if word else ""
 
 

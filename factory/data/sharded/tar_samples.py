@@ -1,6 +1,6 @@
 """The samples of tars: an image each, and its mask if it was asked for."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from factory.data.masks.mask_decoding import Mask
 from factory.data.pixels import decoding
 from factory.data.pixels.decoding import Picture
 from factory.data.pixels.reading import Reading
+from factory.data.recognizing.name_words import mask_word
 from factory.data.sharded import tar_files
 from factory.data.sharded.tar_endings import Endings, split_name
 from factory.data.sharded.tar_files import Member, TarFiles
@@ -157,6 +158,24 @@ def stray(tars: Sequence[TarIndex], endings: Endings) -> list[str]:
         for key, sample in tar.samples.items()
         if _member(sample, endings.mask or ()) and not _member(sample, endings.image)
     ]
+
+
+def folders_of_masks(tars: Sequence[TarIndex]) -> list[str]:
+    """The folders of tars, or the tars, whose names say mask and whose files are called as those of
+    others: masks that lie in a folder of their own, which endings do not tell from images."""
+    stems: dict[str, set[str]] = defaultdict(set)
+    for tar in tars:
+        for key in tar.samples:
+            folder, _, stem = key.rpartition("/")
+            stems[f"{tar.tar}/{folder}".rstrip("/")].add(stem)
+    called_so = {folder for folder in stems if mask_word(_last_part(folder))}
+    others = set().union(*(own for folder, own in stems.items() if folder not in called_so))
+    return [f for f in sorted(called_so) if 2 * len(stems[f] & others) >= len(stems[f])]
+
+
+def _last_part(folder: str) -> str:
+    """The name of a folder, or of a tar without its ending."""
+    return folder.rpartition("/")[2].removesuffix(".tar")
 
 
 def _member(sample: Mapping[str, Member], endings: Sequence[str]) -> Member | None:

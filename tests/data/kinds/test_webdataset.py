@@ -349,3 +349,27 @@ def test_the_first_so_many_samples_are_counted_without_those_left_out(tmp_path: 
     path = write(tmp_path / "a.tar", {"0.png": png(1), **pairs_of("1", "2", "3")})
     read = loading.read_labelled(source(path, unpaired="skip", num=2), 8)
     assert read.names == ("1", "2")
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("in_one", [True, False])
+def test_masks_in_a_folder_of_their_own_are_not_read_as_images(
+    tmp_path: Path, labelled: bool, in_one: bool
+) -> None:
+    images = {f"images/{i}.png": png(i) for i in range(3)}
+    masks = {f"masks/{i}.png": mask(i) for i in range(3)}
+    if in_one:
+        (tmp_path / "data.tar").write_bytes(tar(images | masks))
+    else:
+        (tmp_path / "images.tar").write_bytes(tar(images))
+        (tmp_path / "masks.tar").write_bytes(tar(masks))
+    problem = only_problem(WebdatasetSource(url=str(tmp_path), classes=NAMES), labelled=labelled)
+    assert "masks of the images in other folders" in problem and "kind: pairs" in problem
+
+
+def test_masks_may_lie_in_folders_that_say_so_if_their_images_do_too(tmp_path: Path) -> None:
+    members = {f"segmentation/{i}.png": png(i) for i in range(3)}
+    members |= {f"segmentation/{i}.seg.png": mask(i) for i in range(3)}
+    (tmp_path / "masks.tar").write_bytes(tar(members))
+    found = loading.read_labelled(WebdatasetSource(url=str(tmp_path), classes=NAMES), 8)
+    assert len(found) == 3

@@ -52,6 +52,11 @@ SHAPES = {
         {s: (f"FloodNet/{s}/{s}-org-img/*.jpg", f"FloodNet/{s}/{s}-label-img/{{stem}}_lab.png")
          for s in ("train", "val")},
     ),
+    "words in the middle of the names": Shape(
+        ["train_img_#.png"],
+        ["train_lbl_#.png"],
+        {"": ("train_img_*.png", "train_lbl_{stem}.png")},
+    ),
     "UAVid": Shape(
         [*of_splits("uavid_%/seq1/Images/00#.png", "uavid_%/seq12/Images/00#.png"),
          "uavid_test/seq21/Images/00#.png"],

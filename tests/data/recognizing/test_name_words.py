@@ -2,7 +2,7 @@
 
 import pytest
 
-from factory.data.recognizing.mask_forms import decorations, mask_word
+from factory.data.recognizing.name_words import decorations, mask_word
 
 
 @pytest.mark.parametrize(

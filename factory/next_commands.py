@@ -36,7 +36,7 @@ def commands_after(command: str, config: Config, words: Sequence[str]) -> list[s
     for name in _AFTER.get(command, ()):
         if name in _OF_A_DATASET:
             url = config.label.url if command == "label" else config.generate.url
-            found.append(_line_of_dataset(name, _shown_url(url)))
+            found.append(_line_of_dataset(name, url))
         elif words and _is_possible(name, config):
             found.append(shlex.join(["factory", name, *words]))
         elif words and name == "fit" and config.data.labelled is None:
@@ -85,11 +85,21 @@ def _line_of_samples(config: Config, words: Sequence[str]) -> str:
 
 def _line_of_dataset(name: str, url: str) -> str:
     """The command that takes a finished dataset."""
-    out = storage.join(storage.parent(url) or url, "export")
-    more = ["--to", "folder", "--out", out] if name == "export" else []
-    return shlex.join(["factory", name, url, *more])
+    more = ["--to", "folder", "--out", _shown_url(_place_of_export(url))]
+    return shlex.join(["factory", name, _shown_url(url), *(more if name == "export" else [])])
+
+
+def _place_of_export(url: str) -> str:
+    """The place of an export beside its dataset; in the current folder where nothing can lie
+    beside it, or where the store is the Hugging Face Hub, which takes other exports only."""
+    beside = None if url.startswith("hf://") else storage.parent(url)
+    return storage.join(beside or os.getcwd(), f"{storage.name_of(url)}-export")
 
 
 def _shown_url(url: str) -> str:
     """The URL as people write it: a path below the current folder is told from there."""
-    return url.removeprefix(f"{os.getcwd()}/") if storage.is_local(url) else url
+    if not storage.is_local(url):
+        return url
+    path = url.removeprefix(f"{os.getcwd().rstrip('/')}/")
+    # Without its folder, such a name would be a flag, a protocol or a home folder.
+    return f"./{path}" if path.startswith(("-", "~")) or ":" in path.partition("/")[0] else path

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from factory.cli import main
+from factory import storage
+from factory.cli import main, parser
 from factory.config import load_config
 from factory.next_commands import commands_after
 from tests.data.inputs import encoded, flat, put
@@ -70,7 +71,7 @@ def test_a_published_dataset_goes_to_pairs_and_labels_by_the_commands_that_each_
     assert (tmp_path / "my.inspect.png").is_file() and (run / "evaluation" / "sheet.png").is_file()
     for name in ("dataset", "labels"):
         assert (run / name / "report" / "index.html").is_file()
-    assert len(list((run / "export" / "masks").iterdir())) == 3
+    assert len(list((run / "dataset-export" / "masks").iterdir())) == 3
 
 
 CONFIG = """
@@ -152,3 +153,30 @@ def test_a_command_without_a_config_tells_only_what_its_dataset_is_for() -> None
     config = load_config(None)
     assert commands_after("train", config, []) == []
     assert len(commands_after("generate", config, [])) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "dataset", "place"),
+    [
+        ("pairs", "pairs", "pairs-export"),
+        ("out/pairs", "out/pairs", "out/pairs-export"),
+        ("-pairs", "./-pairs", "./-pairs-export"),
+        ("a:b", "./a:b", "./a:b-export"),
+        ("~pairs/a", "./~pairs/a", "./~pairs/a-export"),
+        ("s3://bucket/pairs", "s3://bucket/pairs", "s3://bucket/pairs-export"),
+        ("s3://bucket", "s3://bucket", "bucket-export"),
+        ("hf://datasets/owner/name/pairs", "hf://datasets/owner/name/pairs", "pairs-export"),
+    ],
+)
+def test_each_dataset_has_a_place_of_its_own_for_an_export_wherever_it_lies(
+    url: str, dataset: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = str(tmp_path / url) if storage.is_local(url) else url
+    config = load_config(None, [("generate.url", wanted)])
+    _, line, verify = map(shlex.split, commands_after("generate", config, []))
+    assert line == ["factory", "export", dataset, "--to", "folder", "--out", place]
+    assert verify == ["factory", "verify", dataset]
+    assert storage.normalize(dataset) == wanted
+    assert not storage.lies_in(storage.normalize(place), wanted)
+    assert parser().parse_args(line[1:]).out == place

@@ -35,7 +35,8 @@ def normalize(url: str | os.PathLike[str]) -> str:
         raise UserError(f"{_without_secrets(url)}: {problem}")
     if separator and protocol != "file":
         return url.rstrip("/")
-    return str(Path(rest if separator else url).expanduser().absolute())
+    # A Path would drop the ./ of ./~name, and take it for a home folder.
+    return str(Path(os.path.expanduser(rest if separator else url)).absolute())
 
 
 def check_url(url: str) -> None:

@@ -18,6 +18,7 @@ def test_paths_become_absolute_and_urls_lose_the_last_slash(
     assert storage.is_local(storage.normalize("x")) and not storage.is_local("s3://bucket")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert storage.normalize("~/x") == str(tmp_path / "home/x")
+    assert storage.normalize("./~x/y") == str(tmp_path / "~x/y")
 
 
 def test_a_place_lies_in_a_folder_whatever_links_lead_there(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from factory.config import Config
-from factory.errors import DamagedShard, Problems, counted
+from factory.errors import DamagedShard, Problems, UserError, counted, some
 from factory.generation.label_listing import list_source
 from factory.generation.label_place import check_place
 from factory.generation.label_recipe import make_label_plan
@@ -69,21 +69,36 @@ def planned(config: Config, stage: Stage, models: Models, anew: bool = False) ->
 
 
 def _keep_endings(config: Config, names: Sequence[str]) -> bool:
-    """True if mask files are written, and two of them would share a name without the endings of
-    their images. Raises UserError if they cannot have these names."""
-    settings = config.label
-    if settings.format != "png":
+    """True if mask files are written, and one of them would share a name with another, or with a
+    folder of others, without the endings of their images. Raises UserError if they cannot have
+    these names."""
+    if config.label.format != "png":
         return False
+    found = mask_files.shared(_mask_paths(names, with_ending=False))
+    if not found:
+        return False
+    if still := mask_files.shared(_mask_paths(names, with_ending=True)):
+        raise UserError(
+            f"label.source: {some(still)} would be a mask and a folder of masks. Rename the image "
+            "or the folder, or label with --as parquet."
+        )
+    tell(f"label | {counted(len(found), 'name')} would be shared without endings: all are kept")
+    return True
+
+
+def _mask_paths(names: Sequence[str], with_ending: bool) -> list[str]:
+    """The files of the masks of images of these names. Raises UserError with all problems."""
     problems, paths = Problems(), []
     for name in names:
         try:
-            paths.append(mask_files.path_of(name, with_ending=False))
+            paths.append(mask_files.path_of(name, with_ending))
         except DamagedShard as error:
-            problems.add(f"{error}, which its mask needs. Rename it, or label with --as parquet.")
+            problems.add(
+                f"label.source: {error}, so that its mask cannot have it. Rename it, or label with "
+                "--as parquet."
+            )
     problems.raise_if_any()
-    if (twice := len(paths) - len(set(paths))) > 0:
-        tell(f"label | {counted(twice, 'name')} would be shared without endings: all are kept")
-    return twice > 0
+    return paths
 
 
 def _plan_to_relabel(config: Config, models: Models, url: str) -> Plan:

@@ -4,6 +4,8 @@ The table is the shard: it has the hash of each mask, so that its receipt stands
 """
 
 import hashlib
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -29,6 +31,9 @@ FILE_COLUMNS = (
 )
 """The columns in place of the pictures."""
 
+_MAX_NAME = 255
+"""The bytes that a disk takes at most for the name of a file."""
+
 Read = Callable[[str], bytes]
 """Reads a file of the dataset by its name. Raises FileNotFoundError."""
 
@@ -47,13 +52,25 @@ def path_of(name: str, with_ending: bool) -> str:
     """The name of the mask's file for an image of this name, relative to the URL of the dataset.
 
     with_ending: a.jpg has a.jpg.png, not a.png. Raises DamagedShard for a name that leaves the
-    folder of the masks, or is hidden.
+    folder of the masks, is hidden, or is too long with the mask's ending.
     """
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or any(part.startswith(".") for part in path.parts):
         raise DamagedShard(f"the name {name!r} is none of a file below a folder")
-    inner = f"{path}.png" if with_ending else str(path.with_suffix(".png"))
+    inner = PurePosixPath(f"{path}.png") if with_ending else path.with_suffix(".png")
+    if len(os.fsencode(inner.name)) > _MAX_NAME:
+        raise DamagedShard(
+            f"the name {name!r}, with .png, has more than {_MAX_NAME} bytes, which no disk takes"
+        )
     return f"{MASKS}/{inner}"
+
+
+def shared(paths: Sequence[str]) -> list[str]:
+    """The names that several masks would have, or a mask and a folder of others, sorted."""
+    counts = Counter(paths)
+    folders = {str(PurePosixPath(folder)) for folder in {os.path.dirname(path) for path in counts}}
+    folders |= {str(above) for folder in folders for above in PurePosixPath(folder).parents}
+    return sorted(path for path, num in counts.items() if num > 1 or path in folders)
 
 
 def encode_sample(

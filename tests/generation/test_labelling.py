@@ -291,6 +291,34 @@ def test_masks_keep_the_endings_of_their_images_where_names_would_be_shared(
     assert "1 name would be shared without endings" in capsys.readouterr().out
 
 
+def test_masks_keep_the_endings_of_their_images_where_a_mask_would_be_a_folder_of_others(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    (photos / "p4.png").rename(photos / "p4.jpg")
+    (photos / "sub").rename(photos / "p4.png")
+    _, table = mask_files_of(label_config)
+    assert table["mask_path"][4:] == [
+        "masks/p4.jpg.png",
+        "masks/p4.png/a.png.png",
+        "masks/p4.png/b.png.png",
+    ]
+
+
+def test_masks_that_cannot_be_called_after_their_images_are_refused_before_anything_starts(
+    label_config: LabelConfig, photos: Path
+) -> None:
+    (photos / "p0.png").rename(photos / "p0.jpg")
+    (photos / "sub").rename(photos / "p0.jpg.png")
+    shutil.copy(photos / "p1.png", photos / "p1.webp")
+    config = label_config(format="png")
+    with pytest.raises(UserError, match=r"masks/p0\.jpg\.png would .* label with --as parquet"):
+        label(config)
+    shutil.copy(photos / "p1.png", photos / f"{'n' * 251}.png")
+    with pytest.raises(UserError, match=r"more than 255 bytes.* label with --as parquet"):
+        label(config)
+    assert not Path(config.label.url).exists()
+
+
 def test_mask_files_are_resumed_verified_and_repaired_byte_for_byte(
     label_config: LabelConfig, shards_made: list[list[int]]
 ) -> None:

@@ -40,7 +40,7 @@ from factory.labeling import diffuseseg_mlps, ensemble
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import renoised_maps
 from factory.labeling.heads import load_head
-from factory.labeling.labels import label_maps
+from factory.labeling.labels import View, label_maps
 
 FACES = Path(__file__).parents[1] / "configs" / "faces64.yaml"
 RANDOM = "0" * 64
@@ -273,7 +273,7 @@ def pass_row(models: Models, other: EndToEnd | None, runs: int) -> Row:
 def maps_row(models: Models, other: EndToEnd | None, runs: int) -> Row:
     """Labels of an image whose maps are at hand: ours native, DiffuseSeg's upsampled already."""
     maps = random_maps()
-    ours = partial(without_grad, label_maps, models.ensemble, maps, SIZE)
+    ours = partial(without_grad, label_maps, models.ensemble, [View(maps)], SIZE)
     theirs = None
     if other is not None:
         upsampled = upsampled_maps(maps)
@@ -285,7 +285,7 @@ def alike(models: Models, other: EndToEnd) -> tuple[Row, str]:
     """Whether both sides say the same of the same maps."""
     maps = random_maps()
     upsampled = upsampled_maps(maps)
-    ours = without_grad(label_maps, models.ensemble, maps, SIZE).hard[0]
+    ours = without_grad(label_maps, models.ensemble, [View(maps)], SIZE).hard[0]
     theirs = other.label(other.sample(0), lambda x_t, t: upsampled[int(t)])
     descriptors = torch.cat([*upsampled.values()], dim=1)[0].flatten(1).T
     logits = without_grad(cast(Ensemble, models.ensemble), descriptors)

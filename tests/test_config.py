@@ -135,6 +135,8 @@ def test_numbers_that_yaml_calls_strings_read_as_numbers(number: str, tmp_path: 
         ("train", "unet", {"block_out_channels": []}),
         ("train", "unet", {"block_out_channels": 64}),
         ("fit", "hidden", [128]),
+        ("fit", "label_smoothing", 1),
+        ("fit", "label_smoothing", -0.1),
         ("models", "ddpm_url", 5),
         ("generate", "url", None),
         ("generate", "url", ""),
@@ -488,7 +490,8 @@ def test_the_defaults_are_the_toy_recipe() -> None:
     recipe = load_config(str(ROOT / "configs" / "toy32.yaml"))
     for section in ("preset", "data", "generate"):
         assert getattr(recipe, section) == getattr(Config(), section)
-    of_result = {"weights_dtype", "hidden"}
+    # The widths that keep the shipped models small, and what fitting was when they were made.
+    of_result = {"weights_dtype", "hidden", "timesteps", "label_smoothing", "mirrored_votes"}
     for section in ("train", "fit"):
         settings = getattr(recipe, section).model_dump(exclude=of_result)
         assert settings == getattr(Config(), section).model_dump(exclude=of_result)

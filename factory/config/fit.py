@@ -20,8 +20,9 @@ class FitConfig(Section):
     """Stage 2: the pixel classifiers on the frozen U-Net's features (Baranchuk et al. 2022,
     section 3: ten MLPs with hidden layers of 128 and 32)."""
 
-    timesteps: Annotated[tuple[Ordinal, ...], AfterValidator(some)] = (50, 150, 250)
-    """Timesteps whose noise an image gets before the network looks at it; each costs one pass."""
+    timesteps: Annotated[tuple[Ordinal, ...], AfterValidator(some)] = (5,)
+    """Timesteps whose noise an image gets before the network looks at it; each costs one pass. The
+    paper's are 50, 150 and 250."""
     blocks: Annotated[tuple[Ordinal, ...], AfterValidator(some)] | None = None
     """Decoder blocks, 0 = the first after the middle; absent: chosen by the network's shape."""
     head: str = "ensemble"
@@ -36,6 +37,9 @@ class FitConfig(Section):
     """Pixels a step; all members see the same."""
     learning_rate: Positive = 1e-2
     """The learning rate of Adam at the start; it falls to 0 along a cosine."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """The share of each label that is spread evenly over all classes, so that masks drawn roughly
+    are not learned as if they were certain; 0 = the paper's."""
     pool_gib: Positive = 1.0
     """Memory for the pixels learned from, 1 KiB each: a random part of them where not all fit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -44,6 +48,9 @@ class FitConfig(Section):
     horizontal_flip: bool = True
     """Learn from mirrored images too; classes whose names differ in the side alone, as l_eye and
     r_eye, lung_left and lung_right, change places."""
+    mirrored_votes: bool = True
+    """Members vote on mirrored images too, where they learned from them: labels cost twice as many
+    passes and votes, and are better."""
     calibration_folds: Ordinal = 0
     """The parts into which labelled images are split to learn what uncertainty means: each is
     labelled by classifiers that are fitted on the others, so that each takes as long as the fit

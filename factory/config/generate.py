@@ -37,7 +37,8 @@ class GenerateConfig(ShardsConfig):
     """The source of the ensemble's features of a generated image. renoise: the finished image is
     noised again, as in fitting; trajectory: the maps are read while sampling passes those
     timesteps, without extra passes. auto: trajectory with the samplers where it is as good, unipc
-    and dpm_solver; else renoise."""
+    and dpm_solver; else renoise. Mirrored images, where the ensemble votes on them, are always
+    noised again."""
     num_sampling_steps: Annotated[Count, Field(ge=2)] = 20
     """Network passes an image: more than the timesteps of the ensemble's features, and at most the
     timesteps of the model; ddpm always makes all of these."""

@@ -16,6 +16,7 @@ from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError
 from factory.generation.recipe import Computation, Execution, Models
 from factory.labeling.features import renoised_maps, shared_noise
+from factory.labeling.head import Labels, Maps
 from factory.precision import autocast, gpu_is_made_for_bf16
 from factory.shards.plan import ShardSpec
 from factory.shards.schema import Sample
@@ -105,6 +106,15 @@ class FrozenModels(FrozenDDPM):
         if self.device.type == "cpu" and not self.recipe.compiled:
             size = min(size, max(1, PROBE_PIXELS // self.recipe.image_size**2))
         return size
+
+    def labels(self, maps: Maps, x_0: torch.Tensor) -> Labels:
+        """Returns the labels of images (B, C, S, S) by their maps, and, where the head asks for
+        them, by those of the mirrored images."""
+        mirrored = None
+        if self.ensemble_config.mirrored:
+            flipped = x_0.flip(-1).contiguous(memory_format=self.layout)
+            mirrored = self.renoised_maps(flipped, self.ensemble_config.timesteps)
+        return self.ensemble.label(maps, self.recipe.image_size, mirrored)
 
     def renoised_maps(self, x_0: torch.Tensor, timesteps: Sequence[int]) -> list[torch.Tensor]:
         """Returns the maps of images (B, C, S, S), in the descriptor's order."""

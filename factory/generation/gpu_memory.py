@@ -1,6 +1,6 @@
 """Decides how much of a GPU's memory an actor takes: by the automatic batch, and at most."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import torch
 
@@ -18,14 +18,17 @@ process's own kernels and libraries."""
 def automatic_batch(
     network: FeatureNetwork,
     image_size: int,
-    timesteps: Sequence[int],
+    num_passes: int,
     blocks: Collection[int],
     bf16: bool,
 ) -> int:
     """Returns how many images go through the network together: a power of two, by size and
-    memory."""
+    memory.
+
+    num_passes: those whose maps label an image.
+    """
     bytes_an_image = network.pass_bytes(image_size, bf16)
-    bytes_an_image += len(timesteps) * map_bytes(network, image_size, blocks, bf16)
+    bytes_an_image += num_passes * map_bytes(network, image_size, blocks, bf16)
     most = min(_BATCH_BYTES // bytes_an_image, _MAX_BATCH_PIXELS // image_size**2)
     return 1 << max(1, most).bit_length() - 1
 

@@ -84,8 +84,8 @@ class Labeller(FrozenModels):
         size, channels = self.recipe.image_size, self.recipe.channels
         pixels = np.zeros((batch_size, size, size, channels), np.uint8)
         pixels[: len(images)] = images
-        x_0 = to_signed(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2))
-        labels = self.ensemble.label(self._maps(x_0.contiguous()), size)
+        x_0 = to_signed(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)).contiguous()
+        labels = self.labels(self._maps(x_0), x_0)
         masks = labels.masks(self.recipe.vote)
         found = (each[: len(images)].cpu() for each in (masks, labels.uncertainty))
         return [_Square(m.numpy(), u) for m, u in zip(*found, strict=True)]

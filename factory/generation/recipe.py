@@ -135,7 +135,9 @@ def load_models(config: Config) -> Models:
 def make_plan(config: Config, models: Models) -> Plan:
     """Returns everything that decides the bytes of the dataset. Raises UserError."""
     generate, ensemble = config.generate, models.ensemble.config
-    images = image_recipe(generate, models.ddpm, ensemble.timesteps, ensemble.blocks)
+    images = image_recipe(
+        generate, models.ddpm, ensemble.timesteps, ensemble.blocks, ensemble.num_views
+    )
     recipe = Recipe(
         **images.model_dump(),
         feature_source=_feature_source(generate),
@@ -158,12 +160,16 @@ def make_plan(config: Config, models: Models) -> Plan:
 
 
 def image_recipe(
-    generate: GenerateConfig, ddpm: Model, pinned: Sequence[int], blocks: Sequence[int]
+    generate: GenerateConfig,
+    ddpm: Model,
+    pinned: Sequence[int],
+    blocks: Sequence[int],
+    num_views: int = 1,
 ) -> ImageRecipe:
     """The recipe by which a DDPM draws images. Raises UserError.
 
     pinned, blocks: timesteps and blocks of the features of the ensemble that labels the images, or
-    will do; sampling passes these timesteps.
+    will do; sampling passes these timesteps. num_views: the views of an image that it votes on.
     """
     try:
         known_sampler(generate.sampler)
@@ -171,7 +177,7 @@ def image_recipe(
         raise UserError(f"generate.sampler: {error}") from None
     if problems := list(_problems(generate, ddpm, len(pinned))):
         raise UserError(problems)
-    computation = _computation(generate, ddpm, pinned, blocks)
+    computation = _computation(generate, ddpm, num_views * len(pinned), blocks)
     grid = SAMPLERS[generate.sampler].grid
     timesteps: tuple[int, ...] = ()
     if grid is not None:
@@ -210,7 +216,8 @@ def _feature_source(generate: GenerateConfig) -> Literal["renoise", "trajectory"
 def execution_of(settings: ShardsConfig, models: Models) -> Execution:
     """Returns the models and how they are run."""
     ensemble = models.ensemble.config
-    computation = _computation(settings, models.ddpm, ensemble.timesteps, ensemble.blocks)
+    num_passes = ensemble.num_views * len(ensemble.timesteps)
+    computation = _computation(settings, models.ddpm, num_passes, ensemble.blocks)
     return Execution(
         **computation.model_dump(),
         vote=settings.vote,
@@ -220,7 +227,7 @@ def execution_of(settings: ShardsConfig, models: Models) -> Execution:
 
 
 def _computation(
-    settings: ShardsConfig, ddpm: Model, timesteps: Sequence[int], blocks: Sequence[int]
+    settings: ShardsConfig, ddpm: Model, num_passes: int, blocks: Sequence[int]
 ) -> Computation:
     """Returns how the network is run: what the user leaves open is chosen here, once, since other
     kernels round otherwise."""
@@ -230,7 +237,7 @@ def _computation(
     if batch_size == "auto":
         batch_size = max(1, _BATCH_PIXELS // ddpm.image_size**2)
         if device == "cuda":
-            batch_size = automatic_batch(ddpm.unet, ddpm.image_size, timesteps, blocks, bf16)
+            batch_size = automatic_batch(ddpm.unet, ddpm.image_size, num_passes, blocks, bf16)
     return Computation(
         method=RECIPE_VERSION,
         image_size=ddpm.image_size,

@@ -51,9 +51,9 @@ class Synthesizer(Drawing[Sample], FrozenModels):
             if self.recipe.device_draws_noise:
                 self.first_noise(draws)
             self.epsilon_and_features(x, t, ())
-            if self.recipe.feature_source == "renoise":
+            if self.recipe.feature_source == "renoise" or self.ensemble_config.mirrored:
                 self.renoised_maps(x, self.ensemble_config.timesteps)
-            else:
+            if self.recipe.feature_source == "trajectory":
                 self.epsilon_and_features(x, t, self.ensemble_config.blocks)
 
     def batches(self, spec: ShardSpec) -> Iterator[SampledBatch]:
@@ -85,17 +85,15 @@ class Synthesizer(Drawing[Sample], FrozenModels):
             self.ensemble_config.blocks,
         )
         x_0 = self.x_0(tap, draws, x_t)
-        return x_0, tap.maps() if tapped else self._renoised(x_0)
-
-    def _renoised(self, x_0: torch.Tensor) -> list[torch.Tensor]:
-        images = to_signed(to_uint8(x_0))
-        return self.renoised_maps(images, self.ensemble_config.timesteps)
+        if tapped:
+            return x_0, tap.maps()
+        return x_0, self.renoised_maps(_as_stored(x_0), self.ensemble_config.timesteps)
 
     def _labelled(
         self, draws: Draws, x_0: torch.Tensor, maps: Sequence[torch.Tensor]
     ) -> list[Sample | None]:
         """Labels images by their maps; returns samples, None for those that are not finite."""
-        labels = self.ensemble.label(maps, self.recipe.image_size)
+        labels = self.labels(maps, _as_stored(x_0))
         scores = labels.image_uncertainty()
         finite = (x_0.flatten(1).isfinite().all(dim=1) & scores.isfinite()).tolist()
         images = to_channels_last_arrays(x_0)
@@ -120,3 +118,8 @@ class Synthesizer(Drawing[Sample], FrozenModels):
         # The maps of one timestep stand for those of all: their kernels are the same.
         samples = self._labelled(draws, x_0, maps * len(timesteps))
         return x_0.cpu().contiguous(), [sample for sample in samples if sample is not None]
+
+
+def _as_stored(x_0: torch.Tensor) -> torch.Tensor:
+    """Images in [-1, 1] as they are once they are rounded to uint8."""
+    return to_signed(to_uint8(x_0))

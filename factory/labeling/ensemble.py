@@ -18,7 +18,8 @@ from factory.diffusion.tensors import checked_tensors
 from factory.errors import UserError
 from factory.labeling.folded import FoldedEnsemble, by_member
 from factory.labeling.head import HeadConfig, Labels, Maps
-from factory.labeling.labels import label_maps
+from factory.labeling.labels import View, label_maps
+from factory.labeling.mirroring import partners
 from factory.values import Width
 
 _COUNTS = "norm_1.num_batches_tracked", "norm_2.num_batches_tracked"
@@ -76,9 +77,15 @@ class Ensemble(nn.Module):
             layers += [scale[:, :, None] * weight, bias + shift[:, None] @ weight]
         return FoldedEnsemble(self.linear_1.weight, self.linear_1.bias, *layers)
 
-    def label(self, maps: Maps, image_size: int) -> Labels:
-        """Labels B images (S, S) from their maps, in the descriptor's order; in eval mode."""
-        return label_maps(self.folded(), maps, image_size)
+    def label(self, maps: Maps, image_size: int, mirrored: Maps | None = None) -> Labels:
+        """Labels B images (S, S) from their maps, in the descriptor's order; in eval mode.
+
+        mirrored: see `Head.label`.
+        """
+        views = [View(maps)]
+        if mirrored is not None:
+            views.append(View(mirrored, partners(self.config.classes)))
+        return label_maps(self.folded(), views, image_size)
 
     def stored_tensors(self) -> dict[str, torch.Tensor]:
         """The tensors that its folder holds, by name."""

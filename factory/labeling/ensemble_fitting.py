@@ -63,7 +63,7 @@ def fit_pool(
         coordinates, labels = pool.draw(settings.pixels_per_step)
         with autocast(bf16, device.type):
             logits = ensemble(coordinates.float())
-        loss = members_loss(logits.float(), labels)
+        loss = members_loss(logits.float(), labels, settings.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -85,13 +85,21 @@ def unfolded(fitted: Ensemble, axes: Axes, ensemble_config: EnsembleConfig) -> E
     return ensemble.eval().requires_grad_(False)
 
 
-def members_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def members_loss(
+    logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0
+) -> torch.Tensor:
     """Cross-entropy (K, N, C), (N,) summed over members, mean over pixels that are not ignored.
 
     The sum makes every member's gradient that of its own loss. 0 where all pixels are ignored.
+    smoothing: the share of each label that is spread evenly over all classes.
     """
-    repeated = labels.repeat(len(logits))
-    total = F.cross_entropy(logits.flatten(0, 1), repeated, ignore_index=IGNORE_ID, reduction="sum")
+    total = F.cross_entropy(
+        logits.flatten(0, 1),
+        labels.repeat(len(logits)),
+        ignore_index=IGNORE_ID,
+        reduction="sum",
+        label_smoothing=smoothing,
+    )
     return total / (labels != IGNORE_ID).sum().clamp_min(1)
 
 

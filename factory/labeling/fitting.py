@@ -6,7 +6,6 @@ decides what is learned from them.
 Shapes: N images of C channels, S image size, C_m channels of map m.
 """
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,17 +22,11 @@ from factory.images import UInt8, to_signed
 from factory.labeling.features import Places, renoised_maps, shared_noise
 from factory.labeling.head import Head, HeadConfig, Labels, Maps
 from factory.labeling.heads import HEADS, check_kind
+from factory.labeling.mirroring import mirror_ids
 from factory.precision import autocast, in_bf16
 
 _PIXELS_PER_PASS = 2**15
 """The pixels of the images that pass the network together: 8 images of 64 px, or one of 256."""
-_OTHER_SIDE = {
-    form(side): form(other)
-    for side, other in (("left", "right"), ("right", "left"), ("l", "r"), ("r", "l"))
-    for form in (str.lower, str.capitalize, str.upper)
-}
-_SIDE = re.compile("[Ll]eft|[Rr]ight|LEFT|RIGHT|(?<![A-Za-z])[LlRr](?![A-Za-z])")
-"""A side in the name of a class: l_eye, lung_right, rightMask, Left Kidney, ear (L)."""
 
 
 def places_of_features(model: Model, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -78,6 +71,7 @@ def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfi
         noise_seed=config.fit.seed,
         descriptor_dim=descriptor_dim(model.unet, timesteps, blocks),
         ddpm_hash=model.model_hash,
+        mirrored=settings.mirrored_votes and settings.horizontal_flip,
         **{name: getattr(settings, name) for name in kind.own_fields},
     )
 
@@ -105,17 +99,6 @@ def with_mirrored(labelled: Labelled) -> tuple[UInt8, UInt8]:
     return images, np.concatenate([labelled.masks, mirrored])
 
 
-def mirror_ids(classes: Classes) -> UInt8:
-    """(256,) the id of each class in a mirrored image: what is left of something and what is right
-    of it change places."""
-    table = np.arange(256, dtype=np.uint8)
-    for i, name in enumerate(classes.names):
-        partner = _SIDE.sub(lambda side: _OTHER_SIDE[side[0]], name)
-        if partner in classes.names:
-            table[i] = classes.names.index(partner)
-    return table
-
-
 def image_maps(model: Model, head_config: HeadConfig, images: UInt8) -> list[torch.Tensor]:
     """Maps (N, C_m, h_m, w_m) float32 of images (N, S, S, C) uint8, at native resolution."""
     passes = map_passes(model, head_config.places, images)
@@ -125,9 +108,11 @@ def image_maps(model: Model, head_config: HeadConfig, images: UInt8) -> list[tor
 def label_in_batches(model: Model, head: Head, images: UInt8, batch_size: int) -> Iterator[Labels]:
     """The labels of images (N, S, S, C) uint8, so many at once, from maps in float32."""
     for start in range(0, len(images), batch_size):
-        maps = image_maps(model, head.config, images[start : start + batch_size])
+        few = images[start : start + batch_size]
+        maps = image_maps(model, head.config, few)
+        mirrored = image_maps(model, head.config, few[:, :, ::-1]) if head.config.mirrored else None
         with torch.inference_mode():
-            yield head.label(maps, head.config.image_size)
+            yield head.label(maps, head.config.image_size, mirrored)
 
 
 def map_passes(

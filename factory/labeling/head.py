@@ -74,6 +74,8 @@ class HeadConfig(BaseModel):
     """The hash of the DDPM whose features the weights belong to."""
     calibration: Calibration | None = None
     """What the uncertainty of its labels means; None if that was not measured."""
+    mirrored: bool = False
+    """True if its members vote on the mirrored image, too."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -84,16 +86,21 @@ class HeadConfig(BaseModel):
 
     @model_serializer(mode="wrap")
     def _hash_last(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields in the order that files have them: these two come behind a kind's own."""
+        """The fields in the order that files have them: these three come behind a kind's own."""
         content: dict[str, Any] = serialize(self)
-        last = {name: content.pop(name) for name in ("ddpm_hash", "calibration")}
-        # Files of heads without a calibration do not tell it, as there was none once.
-        return {**content, **{name: each for name, each in last.items() if each is not None}}
+        last = {name: content.pop(name) for name in ("ddpm_hash", "calibration", "mirrored")}
+        # Files of heads without the last two do not tell them, as there were none once.
+        return {**content, **{name: each for name, each in last.items() if each}}
 
     @property
     def places(self) -> Places:
         """Where the features are read that the weights are for."""
         return Places(self.timesteps, self.blocks, self.noise_seed)
+
+    @property
+    def num_views(self) -> int:
+        """The views of an image that members vote on: as it is, and perhaps mirrored."""
+        return 2 if self.mirrored else 1
 
     @property
     def classes(self) -> Classes:
@@ -108,8 +115,12 @@ class Head(Protocol):
     def config(self) -> HeadConfig:
         """The meaning of its weights."""
 
-    def label(self, maps: Maps, image_size: int) -> Labels:
-        """Labels B images (S, S) from their maps, in the descriptor's order."""
+    def label(self, maps: Maps, image_size: int, mirrored: Maps | None = None) -> Labels:
+        """Labels B images (S, S) from their maps, in the descriptor's order.
+
+        mirrored: the maps of the mirrored images, which members vote on, too; None where the
+        config does not ask for them.
+        """
 
     def stored_tensors(self) -> Mapping[str, torch.Tensor]:
         """The tensors that its folder holds, by name."""

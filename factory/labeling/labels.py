@@ -11,7 +11,8 @@ descriptor; N cells: the places of the maps of all resolutions, one resolution a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import add
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,21 @@ class Votes:
         ones = torch.ones((), device=logits.device).expand(chosen.shape)
         self.counts.scatter_add_(1, chosen, ones)
 
+    def mirrored(self, image_size: int, partners: tuple[int, ...]) -> "Votes":
+        """The votes on images (S, S), of those on the mirrored ones; partners: see `View`."""
+        columns = _columns(partners, self.counts.device)
+        rows = [part.unflatten(0, (-1, image_size, image_size)).flip(2) for part in self._parts]
+        probabilities, counts, entropies = (part.flatten(0, 2) for part in rows)
+        return Votes(probabilities[:, columns], counts[:, columns], entropies)
+
+    @property
+    def _parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self.probabilities, self.counts, self.entropies
+
+    def __add__(self, other: "Votes") -> "Votes":
+        """The votes of both, on the same pixels."""
+        return Votes(*(a + b for a, b in zip(self._parts, other._parts, strict=True)))
+
     def result(self, num_members: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(P,) soft vote, hard vote, both uint8, and disagreement: see `Labels`."""
         num_classes = self.counts.shape[-1]
@@ -69,12 +85,23 @@ class Votes:
         return soft, hard, disagreement
 
 
-def label_maps(ensemble: FoldedEnsemble, maps: Sequence[torch.Tensor], image_size: int) -> Labels:
-    """Labels B images from their maps (B, C_m, h_m, w_m), in the descriptor's order.
+@dataclass(frozen=True)
+class View:
+    """B images as the network sees them: as they are, or mirrored."""
+
+    maps: Sequence[torch.Tensor]
+    """(B, C_m, h_m, w_m), in the descriptor's order."""
+    partners: tuple[int, ...] | None = None
+    """Of mirrored images, the id of each class in the images themselves; None of these."""
+
+
+def label_maps(ensemble: FoldedEnsemble, views: Sequence[View], image_size: int) -> Labels:
+    """Labels B images from their views, on each of which all members vote.
 
     Beside maps and labels, memory stays below 100 MB on the CPU for
     any number of images of up to 256 px at the paper's widths.
     """
+    maps = views[0].maps
     resolutions = tuple(sorted({m.shape[-1] for m in maps}))
     num_cells = sum(resolution**2 for resolution in resolutions)
     budget = _CELL_BYTES[maps[0].device.type] // (4 * num_cells * ensemble.hidden_1)
@@ -82,14 +109,31 @@ def label_maps(ensemble: FoldedEnsemble, maps: Sequence[torch.Tensor], image_siz
     images = max(1, budget // members)
     parts = []
     for start in range(0, len(maps[0]), images):
-        few = [m[start : start + images] for m in maps]
-        votes = Votes.none(len(few[0]) * image_size**2, ensemble.num_classes, maps[0].device)
-        for first in range(0, ensemble.num_members, members):
-            some = ensemble[first : first + members]
-            _add_members(votes, some, _projected(some, few, resolutions), resolutions, image_size)
-        parts.append(votes.result(ensemble.num_members))
+        given = []
+        for view in views:
+            few = [m[start : start + images] for m in view.maps]
+            votes = _votes(ensemble, few, members, resolutions, image_size)
+            if view.partners is not None:
+                votes = votes.mirrored(image_size, view.partners)
+            given.append(votes)
+        parts.append(reduce(add, given).result(ensemble.num_members * len(views)))
     shape = (-1, image_size, image_size)
     return Labels(*(torch.cat(part).view(shape) for part in zip(*parts, strict=True)))
+
+
+def _votes(
+    ensemble: FoldedEnsemble,
+    maps: Sequence[torch.Tensor],
+    members: int,
+    resolutions: tuple[int, ...],
+    image_size: int,
+) -> Votes:
+    """The votes on a few images, so many members at a time."""
+    votes = Votes.none(len(maps[0]) * image_size**2, ensemble.num_classes, maps[0].device)
+    for first in range(0, ensemble.num_members, members):
+        some = ensemble[first : first + members]
+        _add_members(votes, some, _projected(some, maps, resolutions), resolutions, image_size)
+    return votes
 
 
 def _projected(
@@ -163,3 +207,9 @@ def _neighbours(
         shares.append(share)
         start += resolution**2
     return torch.cat(cells, dim=1), torch.cat(shares, dim=1)
+
+
+@cache
+def _columns(partners: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """The partners as an index on a device, which is made once, as making one waits for it."""
+    return torch.tensor(partners).to(device)

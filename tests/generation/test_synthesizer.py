@@ -26,6 +26,7 @@ from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.images import to_signed
 from factory.labeling.features import renoised_maps, shared_noise
+from factory.labeling.fitting import label_in_batches
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample, sample_key
 from tests import tiny
@@ -431,6 +432,24 @@ def test_trajectory_features_are_read_in_passing_without_extra_passes(
         features = models.ddpm.unet.features(passed[timestep], t, BLOCKS)
         maps += [features[block] for block in BLOCKS]
     assert_labels(samples, models, maps)
+
+
+@pytest.mark.parametrize("source", ["renoise", "trajectory"])
+def test_members_vote_on_the_mirrored_stored_image_where_the_ensemble_says_so(
+    models, plan, source: str
+) -> None:
+    planned = one_batch(plan, source)
+    without = made(models, planned)
+    models.ensemble.config = models.ensemble.config.model_copy(update={"mirrored": True})
+    samples = made(models, planned)
+    assert not differ(samples, without)
+    assert all(a.uncertainty != b.uncertainty for a, b in zip(samples, without, strict=True))
+    if source == "renoise":
+        pixels = np.stack([sample.image for sample in samples])
+        (labels,) = label_in_batches(models.ddpm, models.ensemble, pixels, 2)
+        assert (np.stack([s.mask for s in samples]) == labels.soft.numpy()).mean() > 0.998
+        wanted = labels.image_uncertainty().tolist()
+        assert [s.uncertainty for s in samples] == pytest.approx(wanted, rel=1e-3)
 
 
 def assert_labels(

@@ -101,6 +101,20 @@ def test_a_segmenter_labels_on_the_gpu_wherever_its_models_were(
     assert segmenter.evaluate(test).soft.pixel_accuracy == (on_gpu.masks == test.masks).mean()
 
 
+def test_members_vote_on_mirrored_images_on_the_gpu_as_on_a_cpu(
+    config: Config, tiny_models: dict[str, str], gpu: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config.model_copy(update={"models": config.models.model_copy(update=tiny_models)})
+    models = load_models(config)
+    told = models.ensemble.config.model_copy(update={"mirrored": True})
+    monkeypatch.setattr(models.ensemble, "config", told)
+    images = read_labelled(config.data.test, 16).images
+    (on_cpu,) = fitting.label_in_batches(models.ddpm, models.ensemble, images, len(images))
+    models.ddpm.unet.to(CUDA)
+    (on_gpu,) = fitting.label_in_batches(models.ddpm, models.ensemble.to(CUDA), images, len(images))
+    assert (on_gpu.soft.cpu() == on_cpu.soft).double().mean() > 0.99
+
+
 def test_a_gpu_that_torch_cannot_use_is_left_aside_and_told(
     config: Config,
     gpu: StandIn,

@@ -16,8 +16,10 @@ from factory.errors import UserError
 from factory.labeling import ensemble_fitting, fitting
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.ensemble_fitting import fit_pool, members_loss
-from factory.labeling.fitting import fit_head, image_maps, mirror_ids, new_head_config
+from factory.labeling.features import pixel_descriptors
+from factory.labeling.fitting import fit_head, image_maps, new_head_config
 from factory.labeling.heads import HEADS
+from factory.labeling.mirroring import mirror_ids
 from factory.labeling.pixel_pool import Axes, choose_pixels, read_pool
 from tests.drawings import draw_many
 
@@ -109,6 +111,31 @@ def test_the_loss_is_that_of_the_pixels_that_are_not_ignored() -> None:
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-6)
     loss.backward()
     assert (logits.grad[:, ~kept] == 0).all() and (logits.grad[:, kept] != 0).any()
+
+
+def test_smoothing_spreads_a_share_of_each_label_over_all_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 20, 5, generator=generator)
+    labels = torch.randint(5, (20,), generator=generator)
+    labels[4] = IGNORE_ID
+    kept = labels != IGNORE_ID
+    targets = 0.7 * F.one_hot(labels[kept], 5) + 0.3 / 5
+    wanted = -sum((targets * member[kept].log_softmax(-1)).sum(-1).mean() for member in logits)
+    torch.testing.assert_close(members_loss(logits, labels, 0.3), wanted)
+
+
+@pytest.mark.slow
+def test_smoothed_labels_leave_members_less_sure(model, training, held_out, tiny_config) -> None:
+    spread = []
+    for smoothing in (0, 0.3):
+        config = tiny_config(fit={**KNOBS, "label_smoothing": smoothing})
+        ensemble = fit(model, training, config)
+        descriptors = pixel_descriptors(
+            image_maps(model, ensemble.config, held_out.images[:2]), torch.arange(512), 16
+        )
+        p = ensemble(descriptors).softmax(-1)
+        spread.append(float(-(p * p.clamp_min(1e-30).log()).sum(-1).mean()))
+    assert spread[1] > spread[0] + 0.2, spread
 
 
 def test_a_loss_over_ignored_pixels_alone_is_zero() -> None:
@@ -273,6 +300,15 @@ def test_either_precision_learns(model, training, held_out, tiny_config, precisi
     right = (predicted(model, ensemble, held_out.images) == held_out.masks).mean()
     assert all(value.dtype != torch.bfloat16 for value in ensemble.state_dict().values())
     assert right > 0.6, right
+
+
+def test_members_vote_on_mirrored_images_if_they_learn_from_them(model, tiny_config) -> None:
+    def told(**settings: bool) -> dict[str, object]:
+        return new_head_config(model, TOY, tiny_config(fit=settings)).model_dump(mode="json")
+
+    assert told()["mirrored"] is True
+    for settings in ({"mirrored_votes": False}, {"horizontal_flip": False}):
+        assert "mirrored" not in told(**settings), "as in the folders of ensembles before"
 
 
 def test_mirrored_sides_change_places_and_what_has_no_partner_stays() -> None:

@@ -156,3 +156,30 @@ def test_maps_of_half_precision_are_projected_in_full(ensemble: Ensemble) -> Non
         wanted = ensemble.label([m.float() for m in half], SIZE)
     assert torch.equal(labels.uncertainty, wanted.uncertainty)
     assert torch.equal(labels.soft, wanted.soft)
+
+
+def test_the_votes_on_mirrored_images_count_as_those_of_as_many_more_members(
+    ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sided = ("background", "l_eye", "r_eye", "nose", "mouth")
+    ensemble.config = ensemble.config.model_copy(update={"class_names": sided})
+    maps, mirrored = random_maps(3), [m.flip(0) for m in random_maps(3)]
+    with torch.no_grad():
+        of_mirrored = ensemble(upsampled(mirrored)).unflatten(1, (3, SIZE, SIZE))
+        back = of_mirrored.flip(3)[..., [0, 2, 1, 3, 4]].flatten(1, 3)
+        wanted = decided(torch.cat([ensemble(upsampled(maps)), back]))
+        labels = ensemble.label(maps, SIZE, mirrored)
+        monkeypatch.setitem(module._CELL_BYTES, "cpu", 1)
+        in_rounds = ensemble.label(maps, SIZE, mirrored)
+    for found in (labels, in_rounds):
+        assert (found.soft.flatten() == wanted[0]).double().mean() >= 0.999
+        assert (found.hard.flatten() == wanted[1]).double().mean() >= 0.999
+        torch.testing.assert_close(found.uncertainty.flatten(), wanted[2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_mirrored_image_gets_the_mirrored_labels(ensemble: Ensemble) -> None:
+    maps, mirrored = random_maps(2), [m.flip(0) for m in random_maps(2)]
+    with torch.no_grad():
+        once, again = ensemble.label(maps, SIZE, mirrored), ensemble.label(mirrored, SIZE, maps)
+    assert torch.equal(again.soft, once.soft.flip(2))
+    torch.testing.assert_close(again.uncertainty, once.uncertainty.flip(2))

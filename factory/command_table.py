@@ -240,6 +240,10 @@ _LIST = [
             "--out": {"required": True, "metavar": "URL", "help": "an empty folder or URL"},
             "--val": {"metavar": "SHARE", "help": "the share for validation, by the pairs' keys"},
             "--keep": {"metavar": "SHARE", "help": "the share that is exported, by certainty"},
+            "--min-expected-iou": {
+                "metavar": "IOU",
+                "help": "only masks of which this IoU is expected at least, such as 0.8",
+            },
             "--split": {"metavar": "SPLIT", "help": "train or validation: that split alone"},
             "--polygons": _option("coco: polygons instead of runs of pixels"),
             "--instances": _option("coco: each connected region is an object of its own"),

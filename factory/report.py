@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from factory import storage
+from factory.certainty_page import certainty_section, expected_note, iou_of
 from factory.classes import Classes
 from factory.comparison import Comparison, compare, evenly
 from factory.comparison_page import closest_figures, likeness_rows, shares_of_classes
@@ -68,6 +69,9 @@ class _Seen:
     """The samples that the page shows, the most certain first."""
     uncertainties: list[float]
     """The uncertainty of every pair in the shards that were read."""
+    ious: list[float]
+    """The mean IoU of each of their masks with that of the source; none if these are not
+    compared."""
     num_shards: int
     lacking: dict[str, str]
     """The keys of shown samples whose images lie elsewhere and cannot be read -> the reason."""
@@ -80,12 +84,14 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
     specs = [plan.shard(i) for i in evenly(plan.num_shards, num_shards)]
     indices = [i for spec in specs for i in range(spec.start, spec.stop)]
     wanted = {indices[i] for i in evenly(len(indices), min(num_samples, len(indices)))}
-    samples, uncertainties, lacking = [], [], dict[str, str]()
+    samples, uncertainties, ious, lacking = [], [], [], dict[str, str]()
     for spec in tracked(specs, "report", len(specs), "shards"):
         try:
             rows = read_rows(url, plan, manifest.receipts[spec.shard], images)
             for index, row in enumerate(rows, start=spec.start):
                 uncertainties.append(row.uncertainty)
+                if plan.is_scored:
+                    ious.append(iou_of(row))
                 if index in wanted:
                     samples.append(_decoded(row, lacking))
         except DamagedShard as error:
@@ -94,7 +100,7 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
                 "the dataset."
             ) from None
     samples.sort(key=lambda sample: (sample.uncertainty, sample.key))
-    return _Seen(samples, uncertainties, num_shards, lacking)
+    return _Seen(samples, uncertainties, ious, num_shards, lacking)
 
 
 def _decoded(row: StoredRow, lacking: dict[str, str]) -> Sample:
@@ -142,6 +148,8 @@ def _page(
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
         scores=_scores(plan, manifest),
+        certainty=certainty_section(plan, seen.uncertainties, seen.ious),
+        expected_note=expected_note(plan, seen.uncertainties),
         histogram=histogram(seen.uncertainties, _largest_uncertainty(manifest)),
         making=_making(url, manifest),
         recipe=flatten(plan.recipe),

@@ -1,12 +1,14 @@
 """Claims about factory.certainty."""
 
 import math
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from factory.calibration import Calibration
 from factory.certainty import Certainty, certainty_of
+from factory.certainty_picture import picture
 
 CALIBRATION = Calibration(intercept=1.0, slope=-1.0, error=0.0, wrong_above=None, num_images=10)
 
@@ -50,3 +52,19 @@ def test_images_whose_iou_is_not_known_do_not_count() -> None:
 def test_json_has_both_curves() -> None:
     told = drawn().as_json()
     assert len(told["reliability"]) == len(told["coverage"]) == 10
+
+
+@pytest.mark.parametrize(("calibration", "panels"), [(CALIBRATION, 2), (None, 1)])
+def test_the_picture_has_a_panel_a_curve_within_its_bounds(calibration, panels: int) -> None:
+    svg = ElementTree.fromstring(picture(drawn(calibration=calibration), in_page=False))
+    space = "{http://www.w3.org/2000/svg}"
+    assert svg.tag == f"{space}svg"
+    assert len(svg.findall(f"{space}g")) == panels
+    dots = list(svg.iter(f"{space}circle"))
+    assert len(dots) == 10 * panels
+    assert all(0 <= float(dot.get("cx", "")) <= 280 for dot in dots)
+    assert all(0 <= float(dot.get("cy", "")) <= 220 for dot in dots)
+
+
+def test_a_picture_of_one_image_whose_iou_is_1_is_drawn() -> None:
+    assert "100%: 1.000" in picture(Certainty((0.0,), (1.0,)), in_page=True)

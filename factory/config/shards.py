@@ -26,6 +26,10 @@ class ShardsConfig(Section):
     estimate."""
     vote: Literal["hard", "soft"] = "soft"
     """hard: majority of the members, ties to the smallest id; soft: largest mean probability."""
+    ignore_uncertainty: Annotated[float, Field(ge=0)] | Literal["wrong"] | None = None
+    """Pixels of larger uncertainty, in nats, become 255 in masks: nobody learns from them. wrong:
+    pixels that are wrong more often than right, by an ensemble fitted with fit.calibration_folds.
+    Part of the plan."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Precision of the networks; part of the plan. auto: bf16 on GPUs and CPUs made for it; a
     driver that has no GPU takes it that the workers' are. fp32: never TF32."""

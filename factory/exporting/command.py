@@ -29,10 +29,11 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
 
     to: folder, imagefolder, coco, yolo, voc, cityscapes, parquet, webdataset or hub. out: an empty
     folder or URL. options: `val` and `keep`, shares of the pairs for validation and of the most
-    certain ones; `split`, the only one that is exported; `samples_per_shard` or `shard_megabytes`,
-    the size of files of many pairs; `polygons`, `instances`, `background`, `jpeg` and
-    `mask_column`, as the formats take them. Returns the number of pairs of each split. Raises
-    UserError, with nothing written; OSError from the storage, after which the same call goes on.
+    certain ones; `min_expected_iou`, in place of `keep`, that of the masks that are exported;
+    `split`, the only one that is; `samples_per_shard` or `shard_megabytes`, the size of files of
+    many pairs; `polygons`, `instances`, `background`, `jpeg` and `mask_column`, as the formats take
+    them. Returns the number of pairs of each split. Raises UserError, with nothing written; OSError
+    from the storage, after which the same call goes on.
     """
     takes = {name: kind.takes for name, kind in FORMATS.items()}
     chosen = read_options(to, takes, options)
@@ -51,7 +52,8 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
         check_whole(url, manifest)
         images = _images_of(url, manifest)
         # That of all splits, so that splits exported one by one are those of one export.
-        limit = limit_of(Uncertainties(url, manifest.plan, manifest.receipts), None, chosen.keep)
+        pairs = Uncertainties(url, manifest.plan, manifest.receipts)
+        limit = limit_of(pairs, None, chosen.keep, chosen.min_expected_iou)
         dataset = Dataset(url, manifest, chosen, limit, images)
         summary = _write(dataset, form, chosen, ledger)
         completed = ledger.complete(summary.num, _notes(form, summary))
@@ -121,9 +123,10 @@ def _with_splits_of(url: str, manifest: Manifest, options: Options) -> Options:
 def _identity(manifest: Manifest, to: str, options: Options) -> dict[str, Any]:
     """All that decides an export's bytes."""
     chosen = asdict(options)
-    if options.split is None:
-        # Exports that older versions began do not tell it.
-        del chosen["split"]
+    # Exports that older versions began do not tell these.
+    for name in ("split", "min_expected_iou"):
+        if chosen[name] is None:
+            del chosen[name]
     return {
         "method": METHOD,
         "format": to,
@@ -159,7 +162,7 @@ def _write(dataset: Dataset, form: Format, options: Options, ledger: ExportLedge
 def _notes(form: Format, summary: Summary) -> list[str]:
     """What somebody should know who reads the export, a sentence each."""
     empty = [split for split, num in summary.num.items() if not num]
-    return [f"{split} is empty: keep left no pair of it" for split in empty] + form.notes(summary)
+    return [f"{split} is empty: no pair of it was kept" for split in empty] + form.notes(summary)
 
 
 def _in_words(num: Mapping[str, int]) -> str:

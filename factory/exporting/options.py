@@ -27,6 +27,8 @@ class Options:
     """The only split that is exported; None: all of them."""
     keep: float | None = None
     """The share of the pairs that is exported, the most certain first; None: all of them."""
+    min_expected_iou: float | None = None
+    """The IoU that is expected at least of the masks that are exported; None: all of them."""
     polygons: bool = False
     """Whether objects are polygons instead of runs of pixels."""
     instances: bool = False
@@ -58,12 +60,13 @@ class Options:
         return _NAMES[split_of(key, self.val)]
 
 
-GENERAL = ("val", "keep", "split")
+GENERAL = ("val", "keep", "min_expected_iou", "split")
 """The options that every format takes."""
 _DEFAULTS = Options()
 _READERS: dict[str, Callable[[Any], Any]] = {
     "val": float,
     "keep": float,
+    "min_expected_iou": float,
     "samples_per_shard": parse_count,
     "shard_megabytes": float,
 }
@@ -94,6 +97,8 @@ def read_options(to: str, takes: dict[str, tuple[str, ...]], given: dict[str, An
             )
     if {"samples_per_shard", "shard_megabytes"} <= values.keys():
         problems.add("samples_per_shard, shard_megabytes: are two ways to say one size: give one.")
+    if {"keep", "min_expected_iou"} <= values.keys():
+        problems.add("keep, min_expected_iou: are two ways to say what is exported: give one.")
     problems.raise_if_any()
     chosen = {name: _READERS.get(name, lambda given: given)(values[name]) for name in values}
     return Options(**chosen)
@@ -112,6 +117,10 @@ def _problem(name: str, value: Any) -> str | None:
         share = _number(value)
         if share is None or not 0 < share <= 1:
             return "must be a share above 0 and at most 1, such as 0.8 for the most certain 80 %."
+    elif name == "min_expected_iou":
+        iou = _number(value)
+        if iou is None or not 0 < iou <= 1:
+            return "must be an IoU above 0 and at most 1, such as 0.8."
     elif name == "split":
         if value not in SPLITS:
             return f"must be one of {', '.join(SPLITS)}."

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import torch
 
+from factory.classes import IGNORE_ID
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import FeaturesFn, NetworkFn
 from factory.diffusion.prediction import epsilon_of
@@ -87,6 +88,8 @@ class FrozenDDPM:
 class FrozenModels(FrozenDDPM):
     """A DDPM and a head on the device of a plan; see `FrozenDDPM`."""
 
+    recipe: Execution
+
     def __init__(self, models: Models, recipe: Execution, section: str) -> None:
         super().__init__(models.ddpm, recipe, section)
         self.ensemble = models.ensemble.to(self.device)
@@ -115,6 +118,16 @@ class FrozenModels(FrozenDDPM):
             flipped = x_0.flip(-1).contiguous(memory_format=self.layout)
             mirrored = self.renoised_maps(flipped, self.ensemble_config.timesteps)
         return self.ensemble.label(maps, self.recipe.image_size, mirrored)
+
+    def masks(self, labels: Labels) -> torch.Tensor:
+        """(B, S, S) uint8 class ids, by the plan's vote; pixels that are too uncertain are 255."""
+        masks, limit = labels.masks(self.recipe.vote), self.recipe.ignored_above
+        return masks if limit is None else masks.masked_fill(labels.uncertainty > limit, IGNORE_ID)
+
+    def expected_iou(self, uncertainty: float) -> float | None:
+        """The IoU that is expected of a mask; None where the plan does not tell it."""
+        calibration = self.recipe.calibration
+        return None if calibration is None else calibration.expected_iou(uncertainty)
 
     def renoised_maps(self, x_0: torch.Tensor, timesteps: Sequence[int]) -> list[torch.Tensor]:
         """Returns the maps of images (B, C, S, S), in the descriptor's order."""

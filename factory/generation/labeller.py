@@ -86,8 +86,7 @@ class Labeller(FrozenModels):
         pixels[: len(images)] = images
         x_0 = to_signed(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)).contiguous()
         labels = self.labels(self._maps(x_0), x_0)
-        masks = labels.masks(self.recipe.vote)
-        found = (each[: len(images)].cpu() for each in (masks, labels.uncertainty))
+        found = (each[: len(images)].cpu() for each in (self.masks(labels), labels.uncertainty))
         return [_Square(m.numpy(), u) for m, u in zip(*found, strict=True)]
 
     def _maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
@@ -120,6 +119,7 @@ class Labeller(FrozenModels):
             uncertainty=score,
             model_id=self.model_id,
             source=image.name,
+            expected_iou=self.expected_iou(score),
             **self._compared(image.truth, mask),
         )
 

@@ -1,6 +1,7 @@
 """The recipe of a dataset, which decides its bytes beside its size: the models and their use."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
+from factory.calibration import Calibration
 from factory.config import Config, GenerateConfig, ShardsConfig
 from factory.diffusion import philox
 from factory.diffusion.checkpoints import Model
@@ -21,11 +23,14 @@ from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError, nearest
 from factory.generation.gpu_memory import automatic_batch
 from factory.labeling import commands
-from factory.labeling.head import Head
+from factory.labeling.head import Head, HeadConfig
 from factory.precision import in_bf16
+from factory.progress import tell
 from factory.shards.plan import MAX_SHARDS, Plan
 from factory.shards.splits import split_problem
 
+_LATER = "mask_column", "val_fraction", "metadata_files", "calibration", "ignored_above"
+"""The keys that recipes of older versions do not have."""
 RECIPE_VERSION = 3
 """Increment when identical settings produce different bytes, so that an older dataset is rejected
 instead of mixed."""
@@ -94,12 +99,16 @@ class Execution(Computation, frozen=True):
     """The share of the rows that is for validation; None: there is no such split."""
     metadata_files: bool = False
     """True if a table lies beside each tar."""
+    calibration: Calibration | None = None
+    """What uncertainty means, as the ensemble's folder tells it; None if it does not."""
+    ignored_above: float | None = None
+    """Pixels of larger uncertainty, in nats, are ignored in masks; None: none is."""
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Plans of older versions do not have these keys, and stay as they are.
         told: dict[str, Any] = handler(self)
-        for name in ("mask_column", "val_fraction", "metadata_files"):
+        for name in _LATER:
             if told[name] == Execution.model_fields[name].default:
                 del told[name]
         return told
@@ -140,10 +149,8 @@ def make_plan(config: Config, models: Models) -> Plan:
     )
     recipe = Recipe(
         **images.model_dump(),
+        **_labels_of(generate, models),
         feature_source=_feature_source(generate),
-        vote=generate.vote,
-        ensemble_sha256=models.ensemble_hash,
-        mask_column=generate.mask_column,
         val_fraction=generate.val_fraction,
         metadata_files=generate.format == "webdataset",
     )
@@ -218,12 +225,42 @@ def execution_of(settings: ShardsConfig, models: Models) -> Execution:
     ensemble = models.ensemble.config
     num_passes = ensemble.num_views * len(ensemble.timesteps)
     computation = _computation(settings, models.ddpm, num_passes, ensemble.blocks)
-    return Execution(
-        **computation.model_dump(),
-        vote=settings.vote,
-        ensemble_sha256=models.ensemble_hash,
-        mask_column=settings.mask_column,
-    )
+    return Execution(**computation.model_dump(), **_labels_of(settings, models))
+
+
+def _labels_of(settings: ShardsConfig, models: Models) -> dict[str, Any]:
+    """The fields of an `Execution` that tell how images are labelled. Raises UserError."""
+    return {
+        "vote": settings.vote,
+        "ensemble_sha256": models.ensemble_hash,
+        "mask_column": settings.mask_column,
+        "calibration": models.ensemble.config.calibration,
+        "ignored_above": _ignored_above(settings, models.ensemble.config),
+    }
+
+
+def _ignored_above(settings: ShardsConfig, ensemble: HeadConfig) -> float | None:
+    """The uncertainty in nats above which pixels are ignored; None if none is. Raises UserError."""
+    asked, key = settings.ignore_uncertainty, f"{settings.section}.ignore_uncertainty"
+    if asked is None:
+        return None
+    most = math.log(len(ensemble.class_names))
+    if asked != "wrong":
+        if asked > most:
+            raise UserError(
+                f"{key}: {asked:g} ignores no pixel: {len(ensemble.class_names)} classes have "
+                f"{most:.3g} nats at most. Give less, or leave it out."
+            )
+        return asked
+    if ensemble.calibration is None:
+        raise UserError(
+            f"{key}: the ensemble does not know which pixels are wrong more often than right. Fit "
+            "it anew with --set fit.calibration_folds=3, or give a number of nats in place of "
+            "wrong."
+        )
+    if ensemble.calibration.wrong_above is None:
+        tell(f"{key}: no pixels are wrong more often than right, and none is ignored")
+    return ensemble.calibration.wrong_above
 
 
 def _computation(

@@ -97,10 +97,20 @@ class Synthesizer(Drawing[Sample], FrozenModels):
         scores = labels.image_uncertainty()
         finite = (x_0.flatten(1).isfinite().all(dim=1) & scores.isfinite()).tolist()
         images = to_channels_last_arrays(x_0)
-        masks = labels.masks(self.recipe.vote).cpu().numpy()
+        masks = self.masks(labels).cpu().numpy()
         columns = (draws.indices, images, masks, draws.seeds, scores.tolist(), finite)
         return [
-            Sample(sample_key(index), image, mask, seed, score, self.model_id) if fit else None
+            Sample(
+                sample_key(index),
+                image,
+                mask,
+                seed,
+                score,
+                self.model_id,
+                expected_iou=self.expected_iou(score),
+            )
+            if fit
+            else None
             for index, image, mask, seed, score, fit in zip(*columns, strict=True)
         ]
 

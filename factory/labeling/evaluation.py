@@ -8,6 +8,7 @@ import numpy as np
 
 from factory import storage
 from factory.certainty import Certainty, certainty_of
+from factory.certainty_picture import picture
 from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
@@ -84,7 +85,7 @@ def check_classes(ensemble: Head, test: Labelled, name: str = "data.test") -> No
 
 
 def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> None:
-    """Writes metrics.json and sheet.png to evaluate.url."""
+    """Writes metrics.json, sheet.png and, where it is known, certainty.svg to evaluate.url."""
     occurring = dict(zip(test.classes.names, evaluation.images_with_class, strict=True))
     metrics = {
         "num_images": evaluation.num_images,
@@ -101,6 +102,9 @@ def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> 
         storage.join(url, "metrics.json"), (json.dumps(metrics, indent=1) + "\n").encode()
     )
     storage.write(storage.join(url, "sheet.png"), encode_png(evaluation.sheet))
+    if evaluation.certainty is not None:
+        drawn = picture(evaluation.certainty, in_page=False)
+        storage.write(storage.join(url, "certainty.svg"), drawn.encode())
 
 
 def _rows(score: Score) -> list[list[int]]:

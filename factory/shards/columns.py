@@ -19,6 +19,9 @@ PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 MASK_COLUMNS = ("mask", "label", "annotation")
 """The names that the column of masks may have."""
 
+EXPECTED_IOU = "expected_iou"
+"""The name of the column of datasets whose ensemble knows what uncertainty means."""
+
 NO_CLASS = -1
 """The value that fills `labels` up to the number of classes; `datasets` knows it as no class."""
 
@@ -149,6 +152,13 @@ MORE_COLUMNS = (
         "int64",
         "pixels per class id of the mask",
         is_list=True,
+        is_later=True,
+    ),
+    Column(
+        EXPECTED_IOU,
+        "float32",
+        "mean IoU over its classes that is expected of the mask, by its uncertainty and the line "
+        "of `recipe.calibration`, which was learned from labelled images",
         is_later=True,
     ),
 )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factory.errors import UserError, counted
+from factory.progress import tell
 from factory.shards.packing import merged_rows
 from factory.shards.plan import Plan
 from factory.shards.reading import NUM_READERS, read_shard
@@ -89,15 +90,23 @@ class Uncertainties:
 
 
 def limit_of(
-    pairs: Uncertainties, max_uncertainty: float | None, keep: float | None
+    pairs: Uncertainties,
+    max_uncertainty: float | None,
+    keep: float | None,
+    min_expected_iou: float | None = None,
 ) -> float | None:
     """The largest uncertainty, in nats, that a reader keeps; None: all are kept.
 
-    max_uncertainty: nats; keep: a share of all pairs, 0..1. Raises UserError if both are given,
-    one is out of range, or nothing would be left.
+    max_uncertainty: nats; keep: a share of all pairs, 0..1; min_expected_iou: above 0 and at most
+    1; what it keeps is told. Raises UserError if several are given, one is out of range, or nothing
+    would be left.
     """
-    if max_uncertainty is not None and keep is not None:
-        raise UserError("max_uncertainty and keep are two ways to say what is kept: give one.")
+    asked = {"max_uncertainty": max_uncertainty, "keep": keep, "min_expected_iou": min_expected_iou}
+    if len(given := [name for name, value in asked.items() if value is not None]) > 1:
+        number = {2: "two", 3: "three"}[len(given)]
+        raise UserError(f"{' and '.join(given)} are {number} ways to say what is kept: give one.")
+    if min_expected_iou is not None:
+        return _limit_of_iou(pairs, min_expected_iou)
     if keep is not None:
         if not _is_number(keep) or not 0 < keep <= 1:
             raise UserError(
@@ -108,6 +117,42 @@ def limit_of(
     if max_uncertainty is not None:
         _check_nats(pairs, max_uncertainty)
     return max_uncertainty
+
+
+def _kept_in_words(pairs: Uncertainties, limit: float | None) -> str:
+    """The number of pairs within a limit, and their share of all, in words."""
+    if limit is None:
+        return f"all of {counted(pairs.num, 'pair')}"
+    num = pairs.num_within(limit)
+    return (
+        f"about {num:,} of {counted(pairs.num, 'pair')}, {100 * num / pairs.num:.0f} %, those of "
+        f"at most {limit:.4g} nats"
+    )
+
+
+def _limit_of_iou(pairs: Uncertainties, min_expected_iou: float) -> float | None:
+    if not _is_number(min_expected_iou) or not 0 < min_expected_iou <= 1:
+        raise UserError(
+            f"min_expected_iou = {min_expected_iou!r}: must be above 0 and at most 1, such as 0.8."
+        )
+    if (calibration := pairs.plan.calibration) is None:
+        raise UserError(
+            f"{pairs.url}: has no expected_iou, by which min_expected_iou chooses: the ensemble "
+            "that labelled it does not know what uncertainty means. Fit one with --set "
+            "fit.calibration_folds=3, and make another dataset with it. Or keep a share, such as "
+            "the most certain 80 %, with keep=0.8."
+        )
+    limit = calibration.largest_uncertainty(min_expected_iou)
+    if not pairs.reaches(limit):
+        most, least = (calibration.expected_iou(each) for each in pairs.range)
+        raise UserError(
+            f"{pairs.url}: min_expected_iou = {min_expected_iou:g} keeps none of "
+            f"{counted(pairs.num, 'pair')}: of these {least:.3f} to {most:.3f} is expected. Lower "
+            "it."
+        )
+    kept = None if limit >= pairs.range[1] else limit
+    tell(f"min_expected_iou = {min_expected_iou:g} keeps {_kept_in_words(pairs, kept)}")
+    return kept
 
 
 def _check_nats(pairs: Uncertainties, max_uncertainty: float) -> None:

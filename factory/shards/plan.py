@@ -11,11 +11,12 @@ from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from factory.calibration import Calibration
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
 from factory.errors import counted
 from factory.shards import mask_files, parquet, webdataset
-from factory.shards.columns import SCORE_COLUMNS, Column, with_columns
+from factory.shards.columns import EXPECTED_IOU, SCORE_COLUMNS, Column, with_columns
 from factory.shards.mask_files import FileRow, Read, RowImages
 from factory.shards.schema import EncodedSample, Sample, encode_sample
 from factory.shards.splits import SPLITS, TRAIN, Split, splits_of_range
@@ -188,6 +189,12 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """True if masks are compared with those of the source."""
         return set(SCORE_COLUMNS) <= set(self.recipe.get("columns", ()))
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What the uncertainty of the samples means; None if their ensemble does not know."""
+        told = self.recipe.get("calibration")
+        return None if told is None else Calibration.model_validate(told)
+
     @property
     def channels(self) -> int:
         """The channels of the images: 3 for RGB, 1 for grey."""
@@ -226,7 +233,9 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     def columns_with_pictures(self) -> tuple[Column, ...]:
         """The columns of rows that hold their pictures: those of the rows, unless masks are
         files."""
-        names = self.recipe.get("columns", ())
+        names = list(self.recipe.get("columns", ()))
+        if self.calibration is not None:
+            names.append(EXPECTED_IOU)
         return with_columns(names, self.mask_column, self.channels)
 
     @property

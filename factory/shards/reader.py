@@ -57,13 +57,15 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
     DataLoader's workers that are not forked need one that can be pickled.
 
     keep: about this share of the samples, above 0 and at most 1: the most certain ones.
-    max_uncertainty: only samples that are no more uncertain, in nats.
+    max_uncertainty: only samples that are no more uncertain, in nats. min_expected_iou: only
+    samples of whose masks at least this IoU is expected, as the column `expected_iou` tells it; the
+    share that is kept is logged. Any one of the three.
 
     shuffle: by seed and epoch, shards first, then samples in a buffer of shuffle_buffer.
 
     rank: 0..world_size-1; both are those of torch.distributed where it is initialised, else 0
     and 1. equal_ranks: every rank gives the same number of samples, as training with DDP needs
-    it: fewer than world_size samples are left out; where max_uncertainty or keep leaves some
+    it: fewer than world_size samples are left out; where a filter leaves some
     out, the number is an estimate, and a rank may give some samples twice and leave out
     others. Without equal_ranks, every sample comes exactly once over all ranks.
 
@@ -83,6 +85,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         transform: Transform | None = None,
         max_uncertainty: float | None = None,
         keep: float | None = None,
+        min_expected_iou: float | None = None,
         shuffle: bool = False,
         shuffle_buffer: int = 1000,
         seed: int = 0,
@@ -109,7 +112,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self.receipts = receipts_to_read(url, self.plan, partial, split)
         pairs = Uncertainties(url, self.plan, self.receipts)
         self.num = pairs.num
-        self.limit = limit_of(pairs, max_uncertainty, keep)
+        self.limit = limit_of(pairs, max_uncertainty, keep, min_expected_iou)
         self.num_per_rank: int | None = None
         if equal_ranks and self.world_size > 1:
             kept = self.num if self.limit is None else pairs.num_within(self.limit)
@@ -142,7 +145,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         # A TypeError tells `list` and DataLoader that there is no length, and they go on without.
         raise TypeError(
             f"{self.url}: how many samples are no more uncertain than {self.limit:.4g} nats is "
-            "only known when all were read. Leave keep and max_uncertainty out, or count them."
+            "only known when all were read. Leave the filter out, or count them."
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -213,21 +216,24 @@ def read_dataset(
     max_uncertainty: float | None = None,
     keep: float | None = None,
     split: Split | None = None,
+    min_expected_iou: float | None = None,
 ) -> "ray.data.Dataset":
     """A finished dataset as Ray Data, one block or more a shard, whose batches become tensors.
 
     Columns: index int64, which is the sample's key as a number; image uint8 (H, W, C); mask uint8
     (H, W); and the numbers of the dataset's row, among them labels int64 (C,), uncertainty float32
     and class_fractions float32 (C,). None is text, which `iter_torch_batches` cannot take. In
-    datasets of version 0.1, seed is uint64. max_uncertainty, keep, split: as for
-    `ShardDataset`. Raises UserError if there is no finished dataset, or the filter keeps nothing.
+    datasets of version 0.1, seed is uint64. max_uncertainty, keep, split, min_expected_iou: as
+    for `ShardDataset`. Raises UserError if there is no finished dataset, or the filter keeps
+    nothing.
     """
     # An absolute path, because Ray's workers may run in another folder.
     url = storage.normalize(url)
     plan = read_plan(url)
     check_has_images(url, plan)
     receipts = receipts_to_read(url, plan, partial=False, split=split)
-    limit = limit_of(Uncertainties(url, plan, receipts), max_uncertainty, keep)
+    pairs = Uncertainties(url, plan, receipts)
+    limit = limit_of(pairs, max_uncertainty, keep, min_expected_iou)
     import ray.data
 
     shards = ray.data.from_items(

@@ -272,7 +272,7 @@ def _measured(
     for index, sample in zip_longest(wanted, plan.iterate(data, read)):
         if sample is None:
             break
-        check_sample(sample, num_classes, plan.channels, plan.is_scored)
+        check_sample(sample, num_classes, plan.channels, plan.is_scored, plan.calibration)
         keys.append(sample.key)
         scores = {name: getattr(sample, name) for name in SCORE_COLUMNS if plan.is_scored}
         pixels = sample.class_pixels(num_classes)

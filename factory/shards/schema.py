@@ -14,10 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from factory import png
+from factory.calibration import Calibration
 from factory.classes import IGNORE_ID
 from factory.errors import DamagedShard, UnreadableImage, counted
 from factory.images import UInt8
-from factory.shards.columns import COLUMNS, FIELDS, MORE_COLUMNS, SCORE_COLUMNS, Column
+from factory.shards.columns import (
+    COLUMNS,
+    EXPECTED_IOU,
+    FIELDS,
+    MORE_COLUMNS,
+    SCORE_COLUMNS,
+    Column,
+)
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -47,6 +55,8 @@ class Sample:
     """Pixels per class id of the true mask; empty where there is none."""
     predicted_pixels: tuple[int, ...] = ()
     """Pixels per class id of the mask; empty where there is no true one."""
+    expected_iou: float | None = None
+    """The mean IoU that is expected of the mask; None where nothing tells it."""
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -105,11 +115,17 @@ class EncodedSample:
 
 
 def check_sample(
-    sample: Sample, num_classes: int, channels: int = 3, is_scored: bool = False
+    sample: Sample,
+    num_classes: int,
+    channels: int = 3,
+    is_scored: bool = False,
+    calibration: Calibration | None = None,
 ) -> None:
-    """Raises DamagedShard if shapes disagree, ids are unknown or the uncertainty is not finite.
+    """Raises DamagedShard if shapes disagree, ids are unknown, the uncertainty is not finite or the
+    expected IoU is not what it means.
 
-    channels: those of the dataset's images. is_scored: True if it has SCORE_COLUMNS.
+    channels: those of the dataset's images. is_scored: True if it has SCORE_COLUMNS. calibration:
+    that of the dataset's ensemble.
     """
     height, width = sample.mask.shape
     if sample.image.shape != (height, width, channels):
@@ -119,6 +135,12 @@ def check_sample(
         )
     if not math.isfinite(sample.uncertainty):
         raise DamagedShard(f"sample {sample.key}: uncertainty is {sample.uncertainty}")
+    wanted = None if calibration is None else calibration.expected_iou(sample.uncertainty)
+    if sample.expected_iou != (None if wanted is None else float(np.float32(wanted))):
+        raise DamagedShard(
+            f"sample {sample.key}: {EXPECTED_IOU} is {sample.expected_iou}, where its uncertainty "
+            f"means {wanted}"
+        )
     for name in SCORE_COLUMNS:
         if len(getattr(sample, name)) != num_classes * is_scored:
             raise DamagedShard(f"sample {sample.key}: {name} is not of {num_classes} classes")

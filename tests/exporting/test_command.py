@@ -310,7 +310,7 @@ def test_a_split_of_which_nothing_is_kept_is_told(
 ) -> None:
     num = factory.export(dataset, "folder", tmp_path / "out", keep=0.1, val=0.3)
     (empty,) = [split for split, more in num.items() if not more]
-    assert f"{empty} is empty: keep left no pair of it" in capsys.readouterr().out
+    assert f"{empty} is empty: no pair of it was kept" in capsys.readouterr().out
 
 
 def test_the_order_of_the_shards_does_not_matter_for_the_split(tmp_path: Path) -> None:

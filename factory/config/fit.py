@@ -54,7 +54,7 @@ class FitConfig(Section):
     calibration_folds: Ordinal = 0
     """The parts into which labelled images are split to learn what uncertainty means: each is
     labelled by classifiers that are fitted on the others, so that each takes as long as the fit
-    itself. Pairs then have a column `expected_iou`. 3 is enough; 0: none is learned."""
+    itself. Pairs then have a column `expected_iou`. 3, or 5 for few images; 0: none is learned."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """The type of the weights in the ensemble's folder; bf16 halves its size."""
     seed: Seed = 0

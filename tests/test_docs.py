@@ -16,9 +16,11 @@ import yaml
 
 import factory
 from factory import cli
+from factory.calibration import Calibration
 from factory.config.loading import load_config, parse_override
 from factory.data.classes.class_files import read_rules
 from factory.data.classes.class_forms import parse_rules
+from factory.labeling.heads import with_calibration
 from factory.shards.columns import COLUMNS
 from factory.shards.tar_metadata import PLACES
 from tests.documents import PAGES, ROOT, blocks, commands, save_pairs
@@ -196,9 +198,12 @@ def test_the_lines_of_python_on_the_pages_run(
         save_pairs(Path("my") / name, 3, 32)
     (Path("my") / "labelled" / "classes.json").rename("my/classes.json")
     few = {"num_sampling_steps": 4, "batch_size": 2, "samples_per_shard": 10}
+    toy = factory.load_segmenter("toy")
+    line = Calibration(intercept=0.9, slope=-0.3, error=0.1, wrong_above=None, num_images=20)
+    calibrated = factory.Segmenter(toy.ddpm, with_calibration(toy.ensemble, line))
+    calibrated.save("out/calibrated")
     for name, more in (("pairs", {}), ("tars", {"format": "webdataset", "val_fraction": 0.1})):
-        toy = factory.load_segmenter("toy")
-        factory.generate(toy, 20, f"out/{name}", workers="here", **few, **more)
+        factory.generate(calibrated, 20, f"out/{name}", workers="here", **few, **more)
     for page in sorted((DOCS / "how-to").glob("*.md")):
         found: dict[str, Any] = {}
         for code in blocks(page, "python"):

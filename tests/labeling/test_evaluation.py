@@ -73,7 +73,7 @@ def test_it_writes_the_metrics_and_a_sheet(
     config = tiny_config(evaluate={"url": str(url), "num_pictures": 3})
     found = evaluate(model, ensemble, test_set, config)
     write_evaluation(found, test_set, config)
-    assert {p.name for p in url.iterdir()} == {"metrics.json", "sheet.png"}
+    assert {p.name for p in url.iterdir()} == {"metrics.json", "sheet.png", "certainty.svg"}
 
     metrics = json.loads((url / "metrics.json").read_text())
     assert metrics["num_images"] == 5 and metrics["vote"] == "soft"

@@ -10,7 +10,7 @@ from factory.data.kinds.resolving import ClassKeys
 from factory.data.recognizing import split_lists
 from factory.data.recognizing.candidates import Files
 from factory.errors import Problems, counted, some
-from factory.new_config import beside, looking, splitting
+from factory.new_config import beside, intensities, looking, splitting
 from factory.new_config.looking import Images
 from factory.new_config.roles import ROLES, Role, Roles
 from factory.new_config.shape import Shape, fit_of, shape_of
@@ -68,6 +68,7 @@ def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) 
     urls = {role: _urls(made, role, problems) for role in made.sections}
     if problems.found:
         return made
+    _add_intensities(made)
     if "labelled" in urls:
         _doubt_unused_folders(made)
     else:
@@ -194,10 +195,6 @@ def _tell_unpaired(
 def _add_reading(made: Draft, role: Role, images: Images) -> None:
     """Adds how the files of a section's images are read, where that is not as they are."""
     section = made.roles.sections[role]
-    if images.intensity is not None:
-        section["intensity"] = list(images.intensity)
-        low, high = images.intensity
-        made.doubts.append(f"intensity of {role}: {low:g} becomes black, {high:g} white")
     if images.have_frames:
         section["frames"] = "first"
         made.doubts.append(
@@ -205,6 +202,22 @@ def _add_reading(made: Draft, role: Role, images: Images) -> None:
             "several pages or frames are there, and the others are not used. Save each as a file "
             "of its own to use all"
         )
+
+
+def _add_intensities(made: Draft) -> None:
+    """Adds which stored values become black and white, where 8 bits would lose them."""
+    chosen = intensities.choose({role: images.values for role, images in made.images.items()})
+    for role, intensity in chosen.items():
+        if intensity == "percentiles":
+            made.roles.sections[role]["intensity"] = intensity
+            made.doubts.append(
+                f"intensity of {role}: percentiles of each image, as no range of values is good "
+                "for all of them: name one if a value means the same in all"
+            )
+        else:
+            low, high = intensity
+            made.roles.sections[role]["intensity"] = [low, high]
+            made.doubts.append(f"intensity of {role}: {low:g} becomes black, {high:g} white")
 
 
 def _add_masks(made: Draft, section: dict[str, Any], role: Role, items: Sequence[Any]) -> None:

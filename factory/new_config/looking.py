@@ -15,20 +15,21 @@ from factory.data.files.trees import Tree
 from factory.data.items import ImageFile, Item
 from factory.data.kinds import resolving
 from factory.data.masks import mask_decoding
-from factory.data.pixels import decoding
+from factory.data.pixels import decoding, deep_colors
 from factory.data.pixels.intensity import Range
 from factory.data.pixels.reading import Frames, Reading
 from factory.data.recognizing.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
 from factory.errors import Problems, SeveralFrames, UnreadableImage
+from factory.new_config.intensities import Values, most_of
 from factory.threads import NUM_THREADS
 
 NUM_IMAGES = 200
 """The most images of a place that are looked into."""
 _NUM_COLORS = 24
 """The most of them whose pixels are compared, of those that are not stored as grey."""
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
+"""Pillow's modes of 8 bits a channel, as which it opens colours of 16 bits, too."""
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
-_FAR = 4
-"""Values are far from others if they make the range so many times as wide."""
 _SHARDS = ("parquet", "webdataset")
 
 
@@ -60,8 +61,8 @@ class Images:
     num: int
     sizes: Sequence[tuple[int, int]]
     """Width and height of each that was looked into."""
-    intensity: tuple[float, float] | None = None
-    """The range of values to map to 0..255, where images cannot be read without one."""
+    values: Sequence[Values] = ()
+    """The stored values of each of them."""
     are_grey: bool = False
     """True if none of them has a colour."""
     have_frames: bool = False
@@ -109,10 +110,13 @@ def images_of(items: Sequence[Item]) -> Images:
         few = colored[:: max(1, -(-len(colored) // _NUM_COLORS))]
         greys = {*pool.map(_is_grey, few)} - {None}
     are_grey = bool(found) and False not in greys and (bool(greys) or not few)
-    ranges = [one.range for one in found if one.range is not None]
-    intensity = (min(r[0] for r in ranges), max(r[1] for r in ranges)) if ranges else None
     have_frames = any(one.frames == "first" for one in found)
-    return Images(len(items), [one.size for one in found], intensity, are_grey, have_frames)
+    values = [
+        Values(item, stored.range, stored.is_lost)
+        for item, stored in zip(chosen, looked, strict=True)
+        if stored is not None
+    ]
+    return Images(len(items), [one.size for one in found], values, are_grey, have_frames)
 
 
 class _Stored(NamedTuple):
@@ -120,10 +124,12 @@ class _Stored(NamedTuple):
 
     size: tuple[int, int]
     mode: str
-    range: tuple[float, float] | None = None
-    """The range of its values, if it is not read without."""
     frames: Frames = "refuse"
     """`first` if its file holds several pictures, of which the first alone is read."""
+    range: Range | None = None
+    """The range of its values, if they have more than 8 bits."""
+    is_lost: bool = False
+    """True if it is not read without a range."""
 
     @property
     def is_grey(self) -> bool:
@@ -133,10 +139,7 @@ class _Stored(NamedTuple):
 def _stored(item: Item) -> _Stored | None:
     """How an image is stored; None if it cannot be read, which `factory inspect` tells."""
     try:
-        if isinstance(item, ImageFile):
-            return _of_file(item.tree.read(item.path))
-        info = item.image(64).info
-        return _Stored(info.size, info.mode)
+        return _of_file(item.content())
     except UnreadableImage:
         return None
     except OSError as error:
@@ -148,20 +151,24 @@ def _stored(item: Item) -> _Stored | None:
 def _of_file(data: bytes) -> _Stored:
     """The same of a file, whose pixels are decoded only where they have more than 8 bits."""
     frames: Frames = "refuse"
+    has_deep_colors = False
     try:
         with Image.open(io.BytesIO(data), formats=images.READABLE_FORMATS) as image:
             frames = "first" if _has_frames(image) else "refuse"
-            if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
-                return _Stored(image.size, image.mode, frames=frames)
+            has_deep_colors = deep_colors.are_in(image, data)
+            if image.mode in _MODES and not has_deep_colors:
+                return _Stored(image.size, image.mode, frames)
     except images.OF_DAMAGE:
         pass  # A file of numpy's, or one that the decoder refuses with its reason.
     try:
         info = decoding.decode_image(data, Reading(frames=frames)).info
-        return _Stored(info.size, info.mode, frames=frames)
+        below = (0.0, info.brightest * 256.0 + 255)  # Of colours the upper 8 bits are known.
+        return _Stored(info.size, info.mode, frames, below if has_deep_colors else info.stored)
     except UnreadableImage:
         way = Reading(intensity="percentiles", frames=frames)
         info = decoding.decode_image(data, way).info
-        return _Stored(info.size, info.mode, _most_of(info.stored, info.window), frames)
+        values = most_of(info.stored, info.window)
+        return _Stored(info.size, info.mode, frames, values, is_lost=True)
 
 
 def _has_frames(image: Image.Image) -> bool:
@@ -182,17 +189,6 @@ def _is_grey(item: Item) -> bool | None:
     except UnreadableImage:
         return None
     return red.tobytes() == green.tobytes() == blue.tobytes()
-
-
-def _most_of(stored: Range | None, inner: Range | None) -> Range | None:
-    """The range of an image's values, without those that are far from nearly all others.
-
-    inner: the range of nearly all.
-    """
-    if stored is None or inner is None:
-        return stored
-    is_far = stored[1] - stored[0] > _FAR * (inner[1] - inner[0])
-    return inner if is_far else stored
 
 
 def are_turned_apart(items: Sequence[Item], rules: ClassRules) -> bool:

@@ -142,7 +142,7 @@ class Row:
     """The row's number in the file, from 0 on."""
     reading: Reading
     _mask_cell: Any = None
-    """The mask of the row whose image was read last."""
+    """The mask of the row, if its image was read last."""
 
     @property
     def tile(self) -> None:
@@ -173,8 +173,10 @@ class Row:
         return self.rows.picture(self.file, self.rows.cells(self.file, self.row)[0])
 
     def mask(self, size: int, rules: ClassRules) -> Mask:
-        """The mask in the row's cell, which was read with its image."""
+        """The mask in the row's cell, which is kept from where its image was read."""
         cell, self._mask_cell = self._mask_cell, None
+        if cell is None:
+            cell = self.rows.cells(self.file, self.row)[1]
         return mask_decoding.decode_mask(self.rows.picture(self.file, cell), rules)
 
 

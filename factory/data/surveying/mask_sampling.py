@@ -132,7 +132,7 @@ def _values(item: Item, rules: ClassRules) -> _Looked:
     url = item.image_url
     try:
         if not isinstance(item, ImageFile):
-            item.image(_SIZE)  # Others are read together with their images.
+            item.content()  # A row without an image has no mask that is of use.
         url = str(item.mask_url)
         mask = item.mask(_SIZE, rules)
     except UnreadableImage as error:

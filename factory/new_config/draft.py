@@ -127,13 +127,11 @@ def _add_classes(made: Draft, problems: Problems) -> None:
     if role not in made.sections:
         return
     section, place = made.sections[role], made.roles.places[role]
-    made.classes = resolving.classes_of(section, place.tree, problems)
+    others = [made.sections["test"]] if role == "labelled" and "test" in made.sections else []
+    made.classes = resolving.classes_of(section, place.tree, problems, *others)
     if made.classes is None:
         return
     keys = made.classes.keys
-    if section["kind"] == "labelme" and not keys:
-        # Its labels are those that occur, and parts of the images need not have all of them.
-        keys = {"classes": list(made.classes.names)}
     for other in made.sections.values():
         if other["kind"] != "folder":
             other |= keys

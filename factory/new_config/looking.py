@@ -13,7 +13,7 @@ from factory.data.classes.class_rules import ClassRules
 from factory.data.drawn.items import DrawnItem
 from factory.data.files.trees import Tree
 from factory.data.items import ImageFile, Item
-from factory.data.kinds import resolving
+from factory.data.kinds import choosing, resolving
 from factory.data.masks import mask_decoding
 from factory.data.pixels import decoding, deep_colors
 from factory.data.pixels.intensity import Range
@@ -78,7 +78,7 @@ class Images:
 def look_at(url: str, problems: Problems) -> list[Place]:
     """What lies at a place: one section, or several where nothing tells which is meant. Problems
     are added."""
-    recognised = resolving.recognise(url, problems)
+    recognised = choosing.recognise(url, problems)
     if recognised is None:
         return []
     tree, candidates = recognised

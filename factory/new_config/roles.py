@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from factory import storage
 from factory.data.files.patterns import parse_images
-from factory.data.kinds import resolving
+from factory.data.kinds import choosing
 from factory.errors import Problems, some
 from factory.new_config import beside, looking
 from factory.new_config.looking import Place
@@ -61,7 +61,7 @@ def _looked_at(url: str, problems: Problems) -> Place | None:
     """The place, if it is clear what it is; its choices are a problem otherwise."""
     places = looking.look_at(url, problems)
     if len(places) > 1:
-        resolving.only_one([place.candidate for place in places], None, url, problems)
+        choosing.only_one([place.candidate for place in places], None, url, problems)
         return None
     return places[0] if places else None
 

@@ -33,36 +33,6 @@ from tests.data.recognizing.test_pair_candidates import put as put_shape
 from tests.data.recognizing.test_recognition import photograph
 
 
-@pytest.fixture
-def init(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
-    """Runs the command in a folder of its own, which must work; returns what it says."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> str:
-        assert main(["init", *arguments, "--out", "my.yaml"]) == 0
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
-def refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
-    """Runs the command, which must be refused and write nothing; returns what it says."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> str:
-        before = sorted(tmp_path.rglob("*"))
-        assert main(["init", *arguments]) == 2
-        assert sorted(tmp_path.rglob("*")) == before
-        return capsys.readouterr().err
-
-    return run
-
-
 def sections(config: Config) -> dict[str, Source]:
     found = {name: getattr(config.data, name) for name in ("unlabelled", "labelled", "test")}
     return {name: source for name, source in found.items() if source is not None}

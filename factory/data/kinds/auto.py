@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from factory.data.kinds import resolving
+from factory.data.kinds import choosing, resolving
 from factory.data.sections import FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted
 from factory.yaml_writing import value_as_yaml
@@ -61,14 +61,14 @@ class AutoSource(LabelledSection, FileSection):
         self, labelled: bool, problems: Problems
     ) -> tuple[resolving.Recognised, str] | None:
         """The section that it stands for, in words, too; None after a problem."""
-        recognised = resolving.recognise(self.url, problems)
+        recognised = choosing.recognise(self.url, problems)
         if recognised is None:
             return None
         tree, candidates = recognised
         if problem := self._none_meant(candidates, labelled):
             problems.add(problem)
             return None
-        keys = resolving.only_one(candidates, self.split, self.url, problems)
+        keys = choosing.only_one(candidates, self.split, self.url, problems)
         if keys is None:
             return None
         words = _words(candidates, keys, labelled)

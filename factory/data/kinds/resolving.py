@@ -1,11 +1,10 @@
-"""The section that reads what lies at a url, with its classes, for `auto` and `factory init`."""
+"""The section of some keys, and its classes, for `auto` and `factory init`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from factory.classes import MAX_CLASSES
-from factory.data.files import listing
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
@@ -14,16 +13,13 @@ from factory.data.kinds.pairs import PairsSource
 from factory.data.kinds.parquet import ParquetSource
 from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.kinds.yolo import YoloSource
-from factory.data.recognizing.candidates import split_name
 from factory.data.recognizing.layouts import LAYOUTS
-from factory.errors import Problems, some
-from factory.yaml_writing import as_yaml
+from factory.errors import Problems
 
 if TYPE_CHECKING:
     from factory.data.classes.class_lookup import Value
     from factory.data.classes.class_rules import ClassRules, Rule
     from factory.data.files.trees import Tree
-    from factory.data.recognizing.candidates import Candidate
     from factory.data.recognizing.class_finding import ClassFile
     from factory.data.surveying.class_proposals import Proposal
     from factory.data.surveying.mask_sampling import MaskSample
@@ -80,59 +76,29 @@ def section(keys: Mapping[str, Any], with_any_classes: bool = False) -> Recognis
     return kind.model_validate(own)
 
 
-def recognise(url: str, problems: Problems) -> "tuple[Tree, list[Candidate]] | None":
-    """The tree of a url, and the sections that may read it; None after a problem."""
-    from factory.data.recognizing import recognition
-
-    tree = listing.open_tree(url, problems)
-    if tree is None:
-        return None
-    try:
-        with problems.collected():
-            found = recognition.candidates(tree, url)
-            if found:
-                return tree, found
-            problems.add(_nothing_known(tree, url))
-    except OSError as error:
-        problems.add(listing.cannot_list(url, error))
-    return None
-
-
-def only_one(
-    candidates: "Sequence[Candidate]", split: str | None, url: str, problems: Problems
-) -> "dict[str, Any] | None":
-    """The keys of the candidate, or of its split; None after a problem, which has the choices."""
-    if split is not None and not any(split in c.splits for c in candidates):
-        split = split_name(split)
-    with_split = [c for c in candidates if split is None or split in c.splits]
-    if len(with_split) == 1 and (split is not None or not with_split[0].needs_split):
-        return with_split[0].of_split(split)
-    choices = [
-        choice
-        for c in with_split or candidates
-        for choice in (map(c.of_split, c.splits) if c.splits else [dict(c.keys)])
-    ]
-    what = f"has no split {split}" if not with_split else "may be read in several ways"
-    lines = " or ".join(f"`{as_yaml(choice)}`" for choice in choices)
-    problems.add(f"{url}: {what}. Write {lines}.")
-    return None
-
-
-def classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> ClassKeys | None:
+def classes_of(
+    keys: Mapping[str, Any], tree: "Tree", problems: Problems, *others: Mapping[str, Any]
+) -> ClassKeys | None:
     """The classes of a section with masks: of a file beside them, its own, or by what they hold.
 
-    keys: of the section, without classes. None after a problem. Raises OSError.
+    keys: of the section, without classes. others: of further sections that have the same classes,
+    whose masks are looked into, too. None after a problem. Raises OSError.
     """
     from factory.data.recognizing import class_finding
 
-    found = _classes_of(keys, tree, problems)
+    found = _classes_of(keys, tree, problems, others)
     if found is None or not found.is_guess:
         return found
     unread = class_finding.not_utf_8(tree, *_folders_of(keys, tree))
     return replace(found, doubts=(*found.doubts, *unread))
 
 
-def _classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> ClassKeys | None:
+def _classes_of(
+    keys: Mapping[str, Any],
+    tree: "Tree",
+    problems: Problems,
+    others: Sequence[Mapping[str, Any]],
+) -> ClassKeys | None:
     """The same, without what files say that cannot be read."""
     from factory.data.recognizing import class_finding
     from factory.data.surveying import class_proposals
@@ -140,13 +106,13 @@ def _classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cl
     if keys.get("layout") and "{part}" in LAYOUTS[keys["layout"]].masks:
         return ClassKeys({}, "of the layout", names=_names_of_layout(keys))
     if keys["kind"] != "pairs" and (rules := _rules_of(keys)):
-        return ClassKeys({}, "of the files themselves", names=rules.classes.names)
+        return _of_the_files(keys, rules.classes.names, others)
     files = class_finding.class_files_in(tree, *_folders_of(keys, tree))
     if keys["kind"] in DRAWN:
-        return _of_drawn(keys, files, problems)
+        return _of_drawn(keys, files, problems, others)
     if "{part}" in keys.get("masks", ""):
-        return _of_parts(keys, problems)
-    sample = masks_of(keys, problems)
+        return _of_parts(keys, problems, others)
+    sample = masks_of(keys, problems, others)
     if sample is None:
         return None
     if file := class_finding.that_fits(files, sample):
@@ -167,6 +133,19 @@ def _classes_of(keys: Mapping[str, Any], tree: "Tree", problems: Problems) -> Cl
     return _guessed(proposal, files)
 
 
+def _of_the_files(
+    keys: Mapping[str, Any], names: Sequence[str], others: Sequence[Mapping[str, Any]]
+) -> ClassKeys:
+    """The classes that a section brings; written down where others bring more, or other ones, or
+    may do so: labelme's labels are those that occur, and parts of the images need not have all."""
+    brought = [rules.classes.names for other in others if (rules := _rules_of(other))]
+    source = "of the files themselves"
+    if keys["kind"] not in DRAWN or (keys["kind"] != "labelme" and set(brought) <= {tuple(names)}):
+        return ClassKeys({}, source, names=names)
+    every = list(dict.fromkeys([*names, *(name for more in brought for name in more)]))
+    return ClassKeys({"classes": every}, source, names=every)
+
+
 def _folders_of(keys: Mapping[str, Any], tree: "Tree") -> list[str]:
     """The folders of a tree that a section reads: its own, and those of its patterns."""
     own = keys["url"].removeprefix(tree.url).strip("/")
@@ -177,14 +156,22 @@ def _folders_of(keys: Mapping[str, Any], tree: "Tree") -> list[str]:
     return [own, *("/".join(filter(None, (own, folder))) for folder in inner)]
 
 
-def _of_parts(keys: Mapping[str, Any], problems: Problems) -> ClassKeys | None:
+def _of_parts(
+    keys: Mapping[str, Any], problems: Problems, others: Sequence[Mapping[str, Any]]
+) -> ClassKeys | None:
     """The classes by the names of parts; None after a problem."""
     from factory.data.items import ImageFile
     from factory.data.surveying import part_proposals
 
-    whole = section({**keys, "classes": ["rest", {"name": "part", "parts": ["*"]}]})
-    items = [item for item in whole.find(True, problems).items if isinstance(item, ImageFile)]
-    if not items:
+    any_part = {"classes": ["rest", {"name": "part", "parts": ["*"]}]}
+    found = [section({**keys, **any_part}).find(True, problems)]
+    found += [
+        section({**other, **any_part}).find(True, Problems())
+        for other in others
+        if "{part}" in other.get("masks", "")
+    ]
+    items = [item for one in found for item in one.items if isinstance(item, ImageFile)]
+    if not found[0].items:
         return None
     classes = part_proposals.propose([[part.name for part in item.parts] for item in items])
     names = tuple(entry if isinstance(entry, str) else str(entry["name"]) for entry in classes)
@@ -218,8 +205,11 @@ def _of_file(file: "ClassFile", ignored_beside: "Rule") -> ClassKeys:
     return ClassKeys(keys, f"of {file.url}, without {', '.join(ignored)}", names=names)
 
 
-def masks_of(keys: Mapping[str, Any], problems: Problems) -> "MaskSample | None":
-    """What some masks of a section hold; None after a problem. Raises OSError."""
+def masks_of(
+    keys: Mapping[str, Any], problems: Problems, others: Sequence[Mapping[str, Any]] = ()
+) -> "MaskSample | None":
+    """What some masks of a section hold, and those of others that have the same classes; None after
+    a problem. Raises OSError."""
     from factory.data.surveying import mask_sampling
 
     before = len(problems.found)
@@ -235,15 +225,32 @@ def masks_of(keys: Mapping[str, Any], problems: Problems) -> "MaskSample | None"
     if not sample.files:
         problems.found.extend(sample.problems)
         return None
-    return sample
+    sources = [found.items]
+    for other in others:
+        if other["kind"] in DRAWN or "{part}" in other.get("masks", ""):
+            continue
+        # What is wrong with them is told where their images are listed.
+        items = section(other, with_any_classes=True).find(True, Problems()).items
+        if items and (why := mask_sampling.why_apart(sample, mask_sampling.sample(items))):
+            problems.add(
+                f"{other['url']} and {keys['url']}: {why}, so that no classes are those of both. "
+                "Save both alike, or leave one of them out: a part of the labelled images is then "
+                "measured on."
+            )
+            return None
+        sources += [items] if items else []
+    return mask_sampling.sample(*sources) if len(sources) > 1 else sample
 
 
 def _of_drawn(
-    keys: Mapping[str, Any], files: "Sequence[ClassFile]", problems: Problems
+    keys: Mapping[str, Any],
+    files: "Sequence[ClassFile]",
+    problems: Problems,
+    others: Sequence[Mapping[str, Any]],
 ) -> ClassKeys | None:
     """The classes of masks that are drawn: those of the first file that fits."""
     if keys["kind"] == "yolo":
-        return _of_numbers(keys, files, problems)
+        return _of_numbers(keys, files, problems, others)
     for file in files:
         if rules := _rules_of({**keys, "classes_url": file.url}):
             return ClassKeys({"classes_url": file.url}, f"of {file.url}", names=rules.classes.names)
@@ -252,14 +259,25 @@ def _of_drawn(
 
 
 def _of_numbers(
-    keys: Mapping[str, Any], files: "Sequence[ClassFile]", problems: Problems
+    keys: Mapping[str, Any],
+    files: "Sequence[ClassFile]",
+    problems: Problems,
+    others: Sequence[Mapping[str, Any]],
 ) -> ClassKeys | None:
     """The classes of YOLO's numbers that no data.yaml names: of a file, which begins with the
     background or with number 0, else by the numbers that occur. Raises OSError."""
     from factory.data.drawn import labels, yolo
 
     items = section(keys, with_any_classes=True).find(True, problems).items
-    num = yolo.highest_class(items[:: max(1, len(items) // _MAX_TEXTS)]) + 1
+    of_others = [
+        section(other, with_any_classes=True).find(True, Problems()).items
+        for other in others
+        if other["kind"] == "yolo"
+    ]
+    num = 1 + max(
+        yolo.highest_class(some_items[:: max(1, len(some_items) // _MAX_TEXTS)])
+        for some_items in (items, *of_others)
+    )
     if not num:
         if items:
             problems.add(f"{keys['url']}: no text file has an outline. Export segments.")
@@ -327,15 +345,3 @@ def _one_class(keys: Mapping[str, Any], sample: "MaskSample") -> str:
         f"{keys['url']}: its masks hold {values}, of which no two classes can be made. Write what "
         "they mean, such as `classes: [background, thing]`."
     )
-
-
-def _nothing_known(tree: "Tree", url: str) -> str:
-    names = tree.names()
-    there, advice = listing.by_ending(names), listing.advice_on_archives(names)
-    if not tree.is_there(""):
-        return f"{url}: no such folder. Check the path."
-    holds = f"holds {there}, and" if there else "is empty:"
-    if links := listing.Listing(tree, others=tuple(names)).links:
-        holds = f"holds links to folders, which are not followed: {some(links)}; and"
-        advice = f" Name what a link leads to, such as {tree.url_of(links[0])}.{advice}"
-    return f"{url}: {holds} no images that are read.{advice} What is read: {listing.ENDINGS}."

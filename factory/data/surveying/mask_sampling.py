@@ -85,22 +85,42 @@ class MaskSample:
         return any(isinstance(value, tuple) for file in self.files for value in file)
 
 
-def sample(items: Sequence[Item]) -> MaskSample:
-    """Looks into some of the masks of a source, evenly spread. Raises OSError."""
-    step = max(1, -(-len(items) // NUM_MASKS))
-    chosen = items[::step]
+def why_apart(sample: MaskSample, other: MaskSample) -> str:
+    """Why no rules can read the masks of both samples, in a few words; empty if some may: those of
+    palettes can be read by their values and by their colours."""
+    form, of_other = _form(sample), _form(other)
+    if form == of_other or sample.palette or other.palette:
+        return ""
+    return f"masks of the one hold {of_other}, those of the other {form}"
+
+
+def _form(sample: MaskSample) -> str:
+    """What the masks hold, in a word or two."""
+    if sample.is_blurred:
+        return "greys that compression has blurred"
+    if sample.are_fractions:
+        return "fractions"
+    return "colours" if sample.is_colored else "values"
+
+
+def sample(*sources: Sequence[Item]) -> MaskSample:
+    """Looks into some of the masks of sources of the same classes, evenly spread, as many of each.
+    Raises OSError."""
+    most = NUM_MASKS // len(sources)
+    chosen = [item for items in sources for item in items[:: max(1, -(-len(items) // most))]]
+    num_masks = sum(map(len, sources))
     by_values = _all(chosen, _IDS)
     differ = _differ([mask.colors for mask in by_values])
     palette = {i: color for mask in by_values for i, color in mask.colors.items()}
-    values = replace(_sampled(by_values, len(items)), palette=palette)
+    values = replace(_sampled(by_values, num_masks), palette=palette)
     if not (differ or values.problems or values.is_colored):
         return values
     colors = replace(
-        _sampled(_all(chosen, _COLORS), len(items)), palettes_differ=differ or bool(values.problems)
+        _sampled(_all(chosen, _COLORS), num_masks), palettes_differ=differ or bool(values.problems)
     )
     if not colors.problems:
         return colors
-    levels = _sampled(_all(chosen, _LEVELS), len(items))
+    levels = _sampled(_all(chosen, _LEVELS), num_masks)
     # What is above all values of 16 bits is no grey that compression has blurred.
     is_blurred = not levels.are_fractions and MAX_VALUE not in levels.pixels
     levels = replace(levels, is_blurred=is_blurred)

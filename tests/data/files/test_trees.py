@@ -20,7 +20,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from factory import storage
 from factory.data import loading
 from factory.data.files import trees
-from factory.data.kinds import resolving
+from factory.data.kinds import choosing
 from factory.errors import Problems, UnreadableImage, UserError
 from factory.png import encode_png
 from factory.storage import ranged
@@ -345,7 +345,7 @@ def test_archives_among_other_files_are_told(tmp_path: Path) -> None:
     problem = only_problem(folder(tmp_path), labelled=False)
     assert "Unpack the archives among them: a.rar, b.7z." in problem
     problems = Problems()
-    assert resolving.recognise(str(tmp_path), problems) is None
+    assert choosing.recognise(str(tmp_path), problems) is None
     assert "Unpack the archives among them: a.rar, b.7z." in problems.found[0]
 
 

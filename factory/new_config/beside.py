@@ -143,7 +143,8 @@ def _used_folders(place: Place) -> list[str]:
     for keys in map(place.candidate.of_split, splits):
         inner = keys["url"].removeprefix(place.url).strip("/")
         if keys["kind"] != "pairs":
-            return []
+            used.append(inner)
+            continue
         below = [parse_images(keys.get("images", "images")).below]
         below.append(parse_masks(keys.get("masks", "masks")).below)
         if keys.get("layout"):

@@ -20,7 +20,7 @@ from factory.data.files.listing import IMAGE_SUFFIXES
 from factory.data.files.name_lists import lines_of
 from factory.data.files.trees import Tree
 from factory.data.items import Item
-from factory.data.recognizing.yolo_description import Description
+from factory.data.recognizing.yolo_description import Description, folders_of
 from factory.errors import UnreadableImage, UserError, counted, some
 from factory.images import UInt8
 
@@ -88,7 +88,7 @@ def images_of(
     found: set[str] = set()
     texts = {name for name in every if name.endswith(".txt")}
     for place in description.splits[split]:
-        candidates = _folders(description, place)
+        candidates = folders_of(description, place)
         prefixes = [f"{folder}/" if folder else "" for folder in candidates]
         inside = [p for p in prefixes if any(name.startswith(p) for name in names)]
         if listed := [file for file in candidates if file in texts]:
@@ -206,17 +206,6 @@ def _on_sides_of_pixels(points: npt.NDArray[np.float64], size: Size) -> npt.NDAr
     if not is_ours.all() or not far.any() or rounding >= NEAR:
         return points
     return np.where(bridge, points, whole + far)
-
-
-def _folders(description: Description, place: str) -> list[str]:
-    """The names in the tree that a place of a data.yaml may have, the likeliest first."""
-    found = []
-    for above in (description.path, ""):
-        joined = posixpath.normpath(posixpath.join(description.folder, above, place))
-        plain = posixpath.join(description.folder, place.removeprefix("../").removeprefix("./"))
-        found += [joined, posixpath.normpath(plain)]
-    kept = ["" if name == "." else name for name in found if not name.startswith(("/", ".."))]
-    return list(dict.fromkeys(kept))
 
 
 def _listed(tree: Tree, name: str, images: Sequence[str]) -> list[str]:

@@ -7,9 +7,11 @@ from pathlib import PurePosixPath
 from factory.data.files.trees import Tree
 from factory.data.recognizing import yolo_description
 from factory.data.recognizing.candidates import SPLITS, Candidate, Files
-from factory.errors import UnreadableImage, UserError, counted
+from factory.errors import UnreadableImage, UserError, counted, some
 
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_INSTANCES = "instances"
+"""The word in the names of those that outline objects, beside others of captions, keypoints, ..."""
 _LABELME_KEYS = (b'"shapes"', b'"imagePath"')
 _MAX_JSONS = 200
 """JSON files are looked into where they are no more: others are labels of single images."""
@@ -32,24 +34,42 @@ def _coco(files: Files) -> list[Candidate]:
     listed = [name for name in files.names if name.lower().endswith(".json")]
     if len(listed) > _MAX_JSONS:
         return []
-    found = [name for name in listed if _holds(files.tree, name, _COCO_KEYS)]
+    every = [name for name in listed if _holds(files.tree, name, _COCO_KEYS)]
+    found = [name for name in every if _INSTANCES in _words(name)] or every
     keys = {"kind": "coco", "url": files.url}
-    if len(found) == 1:
+    if len(every) == 1:
         return [Candidate(keys)]
-    own = {name: {"annotations_url": files.tree.url_of(name)} for name in found}
+    own = {name: _of_json(files, name) for name in found}
     split_of = {name: _split_in(name) for name in found}
+    others = [name for name in every if name not in found]
+    question = f"whether annotations are meant that are not used: {some(others)}" if others else ""
     if found and None not in split_of.values() and len(set(split_of.values())) == len(found):
         splits = {str(split): own[name] for name, split in split_of.items()}
-        return [Candidate(keys, splits, needs_split=True)]
-    return [Candidate({**keys, **more}) for more in own.values()]
+        if len(splits) > 1:
+            return [Candidate(keys, splits, needs_split=True, question=question)]
+    return [Candidate({**keys, **more}, question=question) for more in own.values()]
+
+
+def _of_json(files: Files, name: str) -> dict[str, str]:
+    """The keys that read a JSON of several: with the folder of its images, where one is called as
+    the end of its name is (instances_train2017.json beside train2017/)."""
+    keys = {"annotations_url": files.tree.url_of(name)}
+    last = PurePosixPath(name).stem.rpartition("_")[2]
+    folders = {picture.rpartition("/")[0] for picture in files.pictures}
+    alike = [folder for folder in folders if PurePosixPath(folder).name == last]
+    return {"url": files.below(alike[0]), **keys} if len(alike) == 1 else keys
+
+
+def _words(name: str) -> list[str]:
+    """The words of a file's name, and then of its folders', in small letters."""
+    parts = PurePosixPath(name.lower()).with_suffix("").parts
+    return [word for part in reversed(parts) for word in re.findall("[a-z]+", part)]
 
 
 def _split_in(name: str) -> str | None:
     """The split that a word of a file's name is, or of its folders': instances_val2017.json,
     valid/_annotations.coco.json."""
-    parts = PurePosixPath(name.lower()).with_suffix("").parts
-    words = [word for part in reversed(parts) for word in re.findall("[a-z]+", part)]
-    return next((word for word in words if word in SPLITS), None)
+    return next((word for word in _words(name) if word in SPLITS), None)
 
 
 def _yolo(files: Files) -> list[Candidate]:
@@ -64,9 +84,17 @@ def _yolo(files: Files) -> list[Candidate]:
     folder = described[0].rpartition("/")[0]
     if all(name.startswith(f"{folder}/") for name in labels):
         keys["url"] = files.below(folder)
-    there = _splits_of(files.tree, described[0])
-    splits = {split: {"split": split} for split in there} if len(there) > 1 else {}
-    return [Candidate(keys, splits, needs_split=bool(splits))]
+    description = _description(files.tree, described[0])
+    if description is None or len(description.splits) < 2:
+        return [Candidate(keys)]
+    missing = yolo_description.missing_splits(description, files.names)
+    if "train" in missing:
+        missing = []  # What is read then says what is not there.
+    there = [split for split in description.splits if split not in missing]
+    places = [f"{split}: {some(description.splits[split])}" for split in missing]
+    question = f"whether {described[0]} is right: {some(places)} is not there" if places else ""
+    splits = {split: {"split": split} for split in there}
+    return [Candidate(keys, splits, needs_split=True, question=question)]
 
 
 def boxes_beside(files: Files) -> str:
@@ -139,12 +167,12 @@ def _numbers(tree: Tree, name: str) -> list[list[float]]:
         return []
 
 
-def _splits_of(tree: Tree, name: str) -> list[str]:
-    """The splits that a description names."""
+def _description(tree: Tree, name: str) -> yolo_description.Description | None:
+    """The content of a data.yaml; None of one that cannot be read, which its reader tells."""
     try:
-        return list(yolo_description.description_at(tree, name).splits)
+        return yolo_description.description_at(tree, name)
     except (OSError, UnreadableImage, UserError):
-        return []  # which its reader tells
+        return None
 
 
 def _holds(tree: Tree, name: str, words: Sequence[bytes]) -> bool:

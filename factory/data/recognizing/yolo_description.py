@@ -4,6 +4,7 @@ and where the labels of an image are."""
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -60,6 +61,32 @@ def description_at(tree: Tree, name: str) -> Description:
     """The content of the data.yaml of this name. Raises UserError, UnreadableImage, OSError."""
     text = tree.read(name).decode("utf-8-sig", errors="replace")
     return read_description(text, tree.url_of(name), posixpath.dirname(name))
+
+
+def folders_of(description: Description, place: str) -> list[str]:
+    """The names in the tree that a place of a data.yaml may have, the likeliest first."""
+    found = []
+    for above in (description.path, ""):
+        joined = posixpath.normpath(posixpath.join(description.folder, above, place))
+        plain = posixpath.join(description.folder, place.removeprefix("../").removeprefix("./"))
+        found += [joined, posixpath.normpath(plain)]
+    kept = ["" if name == "." else name for name in found if not name.startswith(("/", ".."))]
+    return list(dict.fromkeys(kept))
+
+
+def missing_splits(description: Description, names: Sequence[str]) -> list[str]:
+    """The splits of which no place is there: programs name test whether or not there is one.
+
+    names: of the files of the tree.
+    """
+    known = {""} | {
+        above for name in names for above in (name, *map(str, PurePosixPath(name).parents))
+    }
+    is_there = {
+        split: any(folder in known for place in places for folder in folders_of(description, place))
+        for split, places in description.splits.items()
+    }
+    return [split for split, found in is_there.items() if not found]
 
 
 def labels_name(image: str) -> str:

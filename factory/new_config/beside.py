@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from factory import storage
-from factory.data.files import listing
+from factory.data.files import listing, numbering
 from factory.data.files.patterns import parse_images, parse_masks
-from factory.data.items import Item
+from factory.data.items import ImageFile, Item
 from factory.data.recognizing import mask_forms, metadata_tables, name_words, stray_masks
 from factory.new_config.looking import Place
 
@@ -51,6 +51,17 @@ def said_otherwise(place: Place, items: Sequence[Item]) -> str:
                 "parquet reads."
             )
     return ""
+
+
+def numbers_differ(place: Place, items: Sequence[Item]) -> bool:
+    """True if images and masks of a place may be numbered from different starts.
+
+    items: the images with masks of equal numbers.
+    """
+    files = [item for item in items if isinstance(item, ImageFile)]
+    pairs = [(file.path, file.mask_paths[0]) for file in files]
+    used = {path for file in files for path in (file.path, *file.mask_paths)}
+    return bool(numbering.shift(pairs, [name for name in _pictures(place) if name not in used]))
 
 
 def of_tasks(place: Place) -> str:

@@ -144,13 +144,13 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
     """The place of each of a section's images, by its name, all that have a mask where masks are
     meant; how they are stored is kept. Images without a mask are left out, which is said."""
     section, labelled = made.roles.sections[role], role != "unlabelled"
-    found = Problems()
+    place, found = made.roles.places[role], Problems()
     items = looking.stands_for(section, labelled, found)
     if found.found and labelled and section["kind"] == "pairs":
         again = Problems()
         skipping = {**section, "unpaired": "skip"}
         paired = looking.stands_for(skipping, labelled, again)
-        if paired and not again.found:
+        if paired and not again.found and not beside.numbers_differ(place, paired):
             section["unpaired"] = "skip"
             items, found = paired, again
     _tell_unpaired(made, role, items, found, problems)

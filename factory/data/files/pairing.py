@@ -239,6 +239,15 @@ def neither_note(matches: Matches) -> Iterator[str]:
         )
 
 
+def paths(
+    matches: Matches, paired: Sequence[str], missing: Sequence[str], stray: Sequence[str]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The names in the tree of images with their masks, and of what has no partner."""
+    images, masks = matches.images, matches.masks
+    pairs = [(images.path(n), masks.path(matches.masks_of[n][0].name)) for n in paired]
+    return pairs, [*map(images.path, missing), *map(masks.path, stray)]
+
+
 def left_out(matches: Matches, missing: Sequence[str], stray: Sequence[str]) -> Iterator[str]:
     """Sentences on what has no partner and is not used: images without a mask, masks without an
     image."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import model_validator
 
 from factory.data.classes.class_rules import ClassRules
-from factory.data.files import listing, pairing
+from factory.data.files import listing, numbering, pairing
 from factory.data.files.listing import Listing
 from factory.data.files.pairing import Matches
 from factory.data.files.pattern_values import ImagesPattern, MasksPattern
@@ -110,8 +110,12 @@ class PairsSource(LabelledSection, FileSection):
         notes = self.notes(images)
         if self.layout is None:
             notes += tuple(pairing.neither_note(matches))
+        shift = numbering.shift(*pairing.paths(matches, paired, missing, stray))
         if skip:
             notes += tuple(pairing.left_out(matches, missing, stray))
+            notes += (shift,) if shift else ()
+        elif shift:
+            problems.add(f"{self.url}: {shift}")
         else:
             pairing.check_missing(matches, [n for n in names if n not in masks_of], problems)
             pairing.check_stray(matches, stray, problems)

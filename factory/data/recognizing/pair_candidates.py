@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from factory.data.files import numbering
 from factory.data.files.listing import Listing
 from factory.data.files.patterns import parse_images
 from factory.data.recognizing import mask_looks, name_words, pairing_hints
@@ -227,10 +228,13 @@ def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | No
     if files.no_labels.issuperset(n for n in files.pictures if n.startswith(f"{prefix}{masks}/")):
         return None
     stems = [str(PurePosixPath(name).with_suffix("")) for name in image_names]
-    num_paired = sum(stem in mask_stems for stem in stems)
-    if num_paired:
+    paired = mask_stems.intersection(stems)
+    if paired:
         keys |= {} if (images, masks) == ("images", "masks") else {"images": images, "masks": masks}
-        if num_paired < max(len(stems), len(mask_stems)):
+        rest = [*(f"{images}/{stem}.png" for stem in {*stems} - paired)]
+        rest += [f"{masks}/{stem}.png" for stem in mask_stems - paired]
+        pairs = [(f"{images}/{stem}.png", f"{masks}/{stem}.png") for stem in sorted(paired)]
+        if rest and not numbering.shift(pairs, rest):
             keys["unpaired"] = "skip"
         splits = _inner_splits(images, masks, image_names)
         return Candidate(keys, splits or listed_splits(files, before, image_names))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import PurePosixPath
 
-from factory.data.files import pairing
+from factory.data.files import numbering, pairing
 from factory.data.files.listing import Listing
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.recognizing import mask_forms, name_words
@@ -231,9 +231,10 @@ def tried(
         return None
     used = {*of_images, *chain.from_iterable(of_masks)}
     others = [*map(images.path, images.read), *map(masks.path, masks.read)]
-    if matches.stray or len(masks_of) < len(matches.images.read):
-        keys = {**keys, "unpaired": "skip"}
     left = [path for path in dict.fromkeys(others) if path not in used]
+    lacks = bool(matches.stray) or len(masks_of) < len(matches.images.read)
+    if lacks and not numbering.shift([*zip(of_images, map(min, of_masks), strict=True)], left):
+        keys = {**keys, "unpaired": "skip"}
     beside = filter(lambda path: path not in used, map(masks.path, below))
     unused = [path for path in beside if path not in left]
     return Hint(keys, of_images, of_masks, parts, left, unused)

@@ -10,7 +10,7 @@ from typing import Any
 from factory.data.files import numbering
 from factory.data.files.listing import Listing
 from factory.data.files.patterns import parse_images
-from factory.data.recognizing import mask_looks, name_words, pairing_hints
+from factory.data.recognizing import copies, mask_looks, name_words, pairing_hints
 from factory.data.recognizing.candidates import SPLITS, Candidate, Files
 from factory.data.recognizing.pairing_hints import Hint
 from factory.data.recognizing.split_folders import by_split, narrowed, translated
@@ -77,7 +77,7 @@ def _same_pictures(files: Files) -> frozenset[str]:
 
 def _found_in(files: Files) -> list[Candidate]:
     """The same, without masks that are known to be no labels."""
-    found = list(_in_folders(files))
+    found = copies.without_copies(files, list(_in_folders(files)))
     if len(found) == 1 and found[0].splits:
         return found
     if len(found) > 1:

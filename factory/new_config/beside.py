@@ -11,6 +11,7 @@ from factory.data.files import listing, numbering
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.items import ImageFile, Item
 from factory.data.recognizing import mask_forms, metadata_tables, name_words, stray_masks
+from factory.data.recognizing.candidates import SPLITS
 from factory.new_config.looking import Place
 
 _LAST_WORD = re.compile("[^0-9A-Za-z/][A-Za-z]+$")
@@ -94,7 +95,10 @@ def left_over(place: Place) -> list[str]:
     return sorted(
         top
         for top, own in stems.items()
-        if known and top not in known and 2 * len(own & of_section) < len(own)
+        if known
+        and top not in known
+        # Images of another split may be called as those of this one are.
+        and (top.lower() in SPLITS or 2 * len(own & of_section) < len(own))
     )
 
 
@@ -123,10 +127,11 @@ def images_of_folder(place: Place, folder: str) -> dict[str, Any]:
 
 
 def unused_folders(place: Place) -> list[str]:
-    """The folders below a place with pictures of which its section reads none."""
+    """The folders below a place with pictures of which its section reads none, and the names of
+    such pictures that lie in no folder."""
     used = tuple(f"{folder}/" for folder in _used_folders(place))
     rest = [name for name in _pictures(place) if used and not name.startswith(used)]
-    return sorted({name.rpartition("/")[0] or "." for name in rest})
+    return sorted({name.rpartition("/")[0] or name for name in rest})
 
 
 def unused_splits(place: Place, sections: Sequence[Mapping[str, Any]]) -> list[str]:

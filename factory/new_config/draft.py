@@ -92,8 +92,9 @@ def _doubt_unused_folders(made: Draft) -> None:
     place = made.roles.places["labelled"]
     if question := place.candidate.question:
         made.doubts.append(question)
-    taken = {section["url"] for section in made.sections.values()}
-    unused = [f for f in beside.unused_folders(place) if storage.join(place.url, f) not in taken]
+    taken = tuple(f"{s['url']}/" for s in made.sections.values() if s["kind"] == "folder")
+    every = beside.unused_folders(place)
+    unused = [name for name in every if not f"{storage.join(place.url, name)}/".startswith(taken)]
     if unused:
         made.doubts.append(f"whether pictures below {place.url} are needed, too: {some(unused)}")
     if rest := beside.unused_splits(place, list(made.sections.values())):

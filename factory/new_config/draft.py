@@ -135,7 +135,7 @@ def _add_classes(made: Draft, problems: Problems) -> None:
     keys = made.classes.keys
     for other in made.sections.values():
         if other["kind"] != "folder":
-            other |= keys
+            other |= resolving.keys_of_kind(other["kind"], keys)
     if made.classes.is_guess:
         made.doubts.append("the names of the classes, and what the masks have for each")
     made.doubts += made.classes.doubts

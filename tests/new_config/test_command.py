@@ -74,6 +74,27 @@ def test_a_folder_of_pairs_becomes_three_sections_that_share_no_test_image(
     assert "factory inspect --config my.yaml" in said and "please check:" in said
 
 
+def test_crowds_of_coco_are_drawn_where_a_category_has_no_other_regions(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    runs = {"counts": [8, 8], "size": [4, 4]}
+    about = {
+        "images": [{"id": i, "file_name": f"u{i}.png"} for i in range(4)],
+        "annotations": [
+            {"image_id": i, "category_id": 1, "segmentation": runs, "iscrowd": 1} for i in range(4)
+        ],
+        "categories": [{"id": 1, "name": "cell"}],
+    }
+    for i in range(4):
+        put_picture(tmp_path / f"data/images/u{i}.png", photograph(i)[:4, :4])
+    (tmp_path / "data/cells.json").write_text(json.dumps(about))
+    assert "they are drawn like others" in init("data")
+    labelled = load_config("my.yaml").data.labelled
+    assert labelled is not None
+    read = loading.read_labelled(labelled, 4)
+    assert read.classes.names == ("background", "cell") and (read.masks[:, :, 2:] == 1).all()
+
+
 def test_every_stage_has_a_place_of_its_own_and_none_is_the_toy_domain_s(
     init: Callable[..., str], tmp_path: Path
 ) -> None:

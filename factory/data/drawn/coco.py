@@ -51,6 +51,9 @@ class Instances:
     """Why, and which annotations are of no image: the ends of sentences."""
     are_panoptic: bool = False
     """True if an annotation is that of all segments of an image, whose pixels are in a PNG."""
+    crowds: Mapping[str, int] = field(default_factory=dict)
+    """Name of a category -> number of its annotations that are of crowds (`iscrowd`), and of this
+    category alone: a region that several have is one to ignore."""
 
     def label(self, category_id: object) -> str:
         """The name of a category; one that the JSON does not list is called by its id."""
@@ -70,6 +73,8 @@ class _Read:
     boxes: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     """By id of a category."""
+    crowds: dict[tuple[str, int], set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Image and region of each annotation of a crowd -> the ids of its categories."""
     wrong: list[str] = field(default_factory=list)
     are_panoptic: bool = False
 
@@ -91,6 +96,9 @@ class _Read:
             self.starts[image].append(start)
             self.boxes[image] += not has_outline(value)
             self.counts[str(value["category_id"])] += 1
+            if value.get("iscrowd"):
+                region = hash(str(value.get("segmentation")))
+                self.crowds[image, region].add(str(value["category_id"]))
 
     def _add_segments(self, value: dict[str, Any], start: int) -> None:
         """Adds an annotation of all segments of an image."""
@@ -100,6 +108,9 @@ class _Read:
         for segment in segments if isinstance(segments, list) else [segments]:
             if self._has(segment, "a segment", id=int, category_id=(int, str)):
                 self.counts[str(segment["category_id"])] += 1
+                if segment.get("iscrowd"):
+                    crowd = str(value["image_id"]), segment["id"]
+                    self.crowds[crowd].add(str(segment["category_id"]))
         self.starts[str(value["image_id"])].append(start)
         self.are_panoptic = True
 
@@ -149,7 +160,9 @@ def read(text: str, url: str) -> Instances:
     counts: Counter[str] = Counter()
     for category, num in read.counts.items():
         counts[instances.label(category)] += num
-    return replace(instances, counts=counts)
+    of_crowds = [few for few in read.crowds.values() if len(few) == 1]
+    crowds = Counter(instances.label(category) for few in of_crowds for category in few)
+    return replace(instances, counts=counts, crowds=crowds)
 
 
 def has_outline(annotation: Mapping[str, Any]) -> bool:
@@ -167,6 +180,8 @@ class CocoDrawing:
     about: CocoImage
     id_of: Mapping[str, int]
     """Name of a category -> class id."""
+    draws_crowds: bool
+    """True if regions of crowds are drawn like others; otherwise they are ignored."""
 
     @property
     def url(self) -> str:
@@ -174,7 +189,7 @@ class CocoDrawing:
         return f"{self.file_url}#{self.about.file_name}"
 
     def draw(self, size: Size) -> UInt8:
-        """Regions by their size, the larger ones below; those of crowds are ignored."""
+        """Regions by their size, the larger ones below."""
         size = self.about.size or size
         check_size(size)
         return regions.paint([self._region(start, size) for start in self.about.starts], size)
@@ -183,7 +198,7 @@ class CocoDrawing:
         """An annotation's region. Raises UnreadableImage."""
         annotation = json_parts.value_at(self.instances.text, start)
         class_id = self.id_of[self.instances.label(annotation["category_id"])]
-        if annotation.get("iscrowd"):
+        if annotation.get("iscrowd") and not self.draws_crowds:
             class_id = IGNORE_ID
         try:
             if not has_outline(annotation):

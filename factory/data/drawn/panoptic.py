@@ -30,6 +30,8 @@ class PanopticDrawing:
     about: CocoImage
     id_of: Mapping[str, int]
     """Name of a category -> class id."""
+    draws_crowds: bool
+    """True if segments of crowds are drawn like others; otherwise they are ignored."""
     files: Tree
     """The PNGs of all images."""
 
@@ -39,7 +41,7 @@ class PanopticDrawing:
         return f"{self.file_url}#{self.about.file_name}"
 
     def draw(self, size: Size) -> UInt8:
-        """The class of each segment; of no segment, and of crowds, it is ignored."""
+        """The class of each segment; what is of no segment is ignored."""
         if len(self.about.starts) != 1:
             raise UnreadableImage(
                 f"has {len(self.about.starts)} annotations instead of one. Mend the file, or leave "
@@ -78,6 +80,6 @@ class PanopticDrawing:
 
     def _class_of(self, segment: Mapping[str, Any]) -> tuple[int, int]:
         """The number of a segment and its class id."""
-        if segment.get("iscrowd"):
+        if segment.get("iscrowd") and not self.draws_crowds:
             return segment["id"], IGNORE_ID
         return segment["id"], self.id_of[self.instances.label(segment["category_id"])]

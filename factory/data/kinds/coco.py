@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from factory import storage
+from factory.classes import IGNORE_ID
 from factory.data.drawn.section import DrawnSection
 from factory.data.files import listing
 from factory.errors import Problems, UserError, counted, some
@@ -15,6 +16,7 @@ from factory.values import Url
 
 if TYPE_CHECKING:
     from factory.data.drawn.coco import CocoImage, Instances
+    from factory.data.drawn.items import Drawing
     from factory.data.files.trees import Tree
     from factory.data.items import Found
 
@@ -25,8 +27,8 @@ _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 class CocoSource(DrawnSection):
     """Images, and COCO's JSON of instances. Outlines and runs of pixels are drawn as pycocotools
-    does, larger regions below smaller ones; regions of crowds are ignored. Or its JSON of panoptic
-    segments, and the PNGs that show them."""
+    does, larger regions below smaller ones. Or its JSON of panoptic segments, and
+    their PNGs."""
 
     purpose: ClassVar[str] = "COCO's JSON of instances"
 
@@ -49,12 +51,14 @@ class CocoSource(DrawnSection):
     boxes: Literal["refuse", "ignore"] = "refuse"
     """What to do with annotations that have a box and no outline: ignore makes the pixels of the
     box ignored."""
+    crowds: Literal["draw", "ignore"] | None = None
+    """What to do with regions of crowds (`iscrowd: 1`): draw them like others, or ignore them, as
+    COCO does. Absent: ignored, and refused where a category has no other regions, as in exports of
+    programs that mark all runs of pixels so."""
 
     def find(self, labelled: bool, problems: Problems) -> "Found":
         """The images of the JSON. See `factory.data.items.Source`."""
-        from factory.data.drawn.coco import CocoDrawing
-        from factory.data.drawn.items import Drawing, DrawnItem
-        from factory.data.drawn.panoptic import PanopticDrawing
+        from factory.data.drawn.items import DrawnItem
         from factory.data.items import Found
 
         tree = listing.open_tree(self.url, problems)
@@ -83,20 +87,36 @@ class CocoSource(DrawnSection):
         chosen = self._chosen(files, tree, problems)
         if self._has_boxes(files, chosen, url, problems):
             return Found(rules=labels.rules)
+        crowds = self._crowds(instances, labels.id_of, url, problems)
+        if crowds is None:
+            return Found(rules=labels.rules)
         segments = self._segments(url, problems) if instances.are_panoptic else None
         if instances.are_panoptic and segments is None:
             return Found(rules=labels.rules)
-        drawings: list[Drawing] = [
-            CocoDrawing(url, instances, files[name], labels.id_of)
-            if segments is None
-            else PanopticDrawing(url, instances, files[name], labels.id_of, segments)
-            for name in chosen
-        ]
+        about = [files[name] for name in chosen]
+        drawings = self._drawings(url, instances, about, labels.id_of, segments)
         items = [
             DrawnItem(name, tree, name, self.reading, drawing)
             for name, drawing in zip(chosen, drawings, strict=True)
         ]
-        return self.found(items, (*doubts, *notes), problems, labels.rules)
+        return self.found(items, (*doubts, *notes, *crowds), problems, labels.rules)
+
+    def _drawings(
+        self,
+        url: str,
+        instances: "Instances",
+        images: "Sequence[CocoImage]",
+        id_of: Mapping[str, int],
+        segments: "Tree | None",
+    ) -> "list[Drawing]":
+        """What draws the mask of each image: its regions, or its segments if there are such."""
+        from factory.data.drawn.coco import CocoDrawing
+        from factory.data.drawn.panoptic import PanopticDrawing
+
+        draws = self.crowds == "draw"
+        if segments is None:
+            return [CocoDrawing(url, instances, image, id_of, draws) for image in images]
+        return [PanopticDrawing(url, instances, image, id_of, draws, segments) for image in images]
 
     def _segments(self, url: str, problems: Problems) -> "Tree | None":
         """The PNGs of the segments; None after a problem."""
@@ -148,6 +168,32 @@ class CocoSource(DrawnSection):
             "with `boxes: ignore`."
         )
         return True
+
+    def _crowds(
+        self,
+        instances: "Instances",
+        id_of: Mapping[str, int],
+        url: str,
+        problems: Problems,
+    ) -> tuple[str, ...] | None:
+        """Notes on regions of crowds; None where a category has no others and nothing says what to
+        do with them, which is a problem."""
+        crowds = {n: num for n, num in instances.crowds.items() if id_of[n] != IGNORE_ID}
+        if not crowds:
+            return ()
+        are = counted(sum(crowds.values()), "annotation is of a crowd", "annotations are of crowds")
+        told = f"{url}: {are} (iscrowd: 1), of {some(sorted(crowds))}"
+        alone = [name for name, num in crowds.items() if num == instances.counts[name]]
+        if alone and self.crowds is None:
+            problems.add(
+                f"{told}, and {some(sorted(alone))} has no others, so that nothing of it would be "
+                "learned. If they are objects, as where a program marks all runs of pixels so, set "
+                "`crowds: draw`; to ignore what they cover, `crowds: ignore`."
+            )
+            return None
+        if self.crowds == "draw":
+            return (f"{told}: they are drawn like others. `crowds: ignore` ignores them.",)
+        return (f"{told}: they are ignored. If they are objects, set `crowds: draw`.",)
 
     def _read(self, tree: "Tree", problems: Problems) -> "tuple[str, Instances] | None":
         """The place and the content of the JSON; None after a problem."""

@@ -46,6 +46,8 @@ _SECTIONS: dict[str, type[Recognised]] = {
 """The kinds that are recognised."""
 DRAWN = ("coco", "yolo", "labelme")
 """Kinds whose masks are drawn, so that no values are looked into."""
+_DRAWING_CROWDS = {"crowds": "draw"}
+"""The key without which COCO's JSON is refused where a category has regions of crowds alone."""
 _MAX_TEXTS = 1000
 """The most text files that are looked into for numbers of classes, evenly spread."""
 _ANY_CLASSES = ["0", "1"]
@@ -57,7 +59,8 @@ class ClassKeys:
     """The keys of a section that say its classes."""
 
     keys: Mapping[str, Any]
-    """`classes_url`, or `classes` and perhaps `ignore`; empty if the section brings its own."""
+    """`classes_url`, or `classes` and perhaps `ignore`; empty if the section brings its own, or
+    what it needs to do so."""
     source: str
     """Where they are from, in a few words."""
     is_guess: bool = False
@@ -70,10 +73,15 @@ def section(keys: Mapping[str, Any], with_any_classes: bool = False) -> Recognis
     """The section of these keys. with_any_classes: where it is not asked for masks that mean
     something. Raises ValidationError."""
     kind = _SECTIONS[keys["kind"]]
-    own = {key: value for key, value in keys.items() if key in kind.model_fields}
+    own = keys_of_kind(keys["kind"], keys)
     if with_any_classes and "classes" in kind.model_fields:
         own = {**own, "classes": _ANY_CLASSES, "ignore": None, "classes_url": None}
     return kind.model_validate(own)
+
+
+def keys_of_kind(kind: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the keys that sections of a kind have."""
+    return {key: value for key, value in keys.items() if key in _SECTIONS[kind].model_fields}
 
 
 def classes_of(
@@ -107,6 +115,10 @@ def _classes_of(
         return ClassKeys({}, "of the layout", names=_names_of_layout(keys))
     if keys["kind"] != "pairs" and (rules := _rules_of(keys)):
         return _of_the_files(keys, rules.classes.names, others)
+    if keys["kind"] == "coco" and _rules_of({**keys, **_DRAWING_CROWDS}) is not None:
+        drawn = [{**other, **_DRAWING_CROWDS} for other in others]
+        found = _classes_of({**keys, **_DRAWING_CROWDS}, tree, problems, drawn)
+        return found and replace(found, keys={**found.keys, **_DRAWING_CROWDS})
     files = class_finding.class_files_in(tree, *_folders_of(keys, tree))
     if keys["kind"] in DRAWN:
         return _of_drawn(keys, files, problems, others)
@@ -128,7 +140,7 @@ def _classes_of(
     names = files[0].names if files else ()
     proposal = class_proposals.propose(sample, names)
     if proposal is None:
-        problems.add(_one_class(keys, sample))
+        problems.add(f"{keys['url']}: {class_proposals.why_none(sample)}")
         return None
     return _guessed(proposal, files)
 
@@ -337,11 +349,3 @@ def _guessed(proposal: "Proposal", files: "Sequence[ClassFile]") -> ClassKeys:
     if files and names == files[0].names:
         source += f", with the names of {files[0].url}"
     return ClassKeys(keys, source, True, proposal.doubts, names)
-
-
-def _one_class(keys: Mapping[str, Any], sample: "MaskSample") -> str:
-    values = ", ".join(map(str, list(sample.pixels)[:8]))
-    return (
-        f"{keys['url']}: its masks hold {values}, of which no two classes can be made. Write what "
-        "they mean, such as `classes: [background, thing]`."
-    )

@@ -67,6 +67,15 @@ def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
     return _named(found, names)
 
 
+def why_none(sample: MaskSample) -> str:
+    """Why no classes are proposed, and what to do: the rest of a sentence after a place."""
+    values = ", ".join(map(str, list(sample.pixels)[:8]))
+    return (
+        f"its masks hold {values}, of which no two classes can be made. Write what they mean, such "
+        "as `classes: [background, thing]`."
+    )
+
+
 def _named(found: Proposal, names: Sequence[str]) -> Proposal:
     """The proposal with the names of the classes, if they are as many."""
     if not names:

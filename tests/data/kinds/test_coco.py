@@ -92,6 +92,38 @@ def test_smaller_regions_lie_on_larger_ones_and_crowds_are_ignored(tmp_path: Pat
     assert mask[8, 8] == 2 and mask[0, 0] == 1 and (mask[:, 20:] == 255).all()
 
 
+def test_a_category_of_crowds_alone_is_refused_with_the_settings_that_draw_or_ignore_it(
+    tmp_path: Path,
+) -> None:
+    runs = {"counts": [SIDE * 20, SIDE * 4], "size": [SIDE, SIDE]}
+    write(tmp_path, [annotation(7, 9, runs, iscrowd=1), annotation(7, 2, SQUARE)])
+    problem = only_problem(source(tmp_path))
+    assert "1 annotation is of a crowd (iscrowd: 1), of car, and car has no others" in problem
+    assert "`crowds: draw`" in problem and "`crowds: ignore`" in problem
+    assert (masks_of(tmp_path, crowds="draw")[0, :, 20:] == 2).all()
+    assert (masks_of(tmp_path, crowds="ignore")[0, :, 20:] == 255).all()
+    ignored = source(tmp_path, ignore={"labels": ["car"]})
+    assert (np.asarray(loading.read_labelled(ignored, SIDE).masks)[0, :, 20:] == 255).all()
+
+
+def test_crowds_beside_objects_are_told_with_the_setting_that_draws_them(tmp_path: Path) -> None:
+    runs = {"counts": [SIDE * 20, SIDE * 4], "size": [SIDE, SIDE]}
+    write(tmp_path, [annotation(7, 9, runs, iscrowd=1), annotation(7, 9, SQUARE)])
+    (note,) = loading.load(source(tmp_path), SIDE, labelled=True).notes[:1]
+    assert "of car: they are ignored. If they are objects, set `crowds: draw`" in note
+    (note,) = loading.load(source(tmp_path, crowds="draw"), SIDE, labelled=True).notes[:1]
+    assert "of car: they are drawn like others" in note
+
+
+def test_a_region_that_is_a_crowd_of_every_category_is_ignored_without_a_word(
+    tmp_path: Path,
+) -> None:
+    runs = {"counts": [SIDE * 20, SIDE * 4], "size": [SIDE, SIDE]}
+    crowds = [annotation(7, category, runs, iscrowd=1) for category in (9, 2)]
+    write(tmp_path, [*crowds, annotation(7, 9, SQUARE)])
+    assert (masks_of(tmp_path)[0, :, 20:] == 255).all()
+
+
 def test_an_image_without_annotations_is_background_unless_it_is_skipped(tmp_path: Path) -> None:
     write(tmp_path, [annotation(7, 9, SQUARE)])
     assert not masks_of(tmp_path)[1].any()

@@ -259,6 +259,8 @@ def whole_mask(item: Item, mask: Mask, picture: Picture) -> WholeMask:
         mask.is_inverted,
         mask.num_missing,
         mask.is_transparent,
+        sum(mask.nearest.values()),
+        ids.size,
     )
     turned_as_image = item.reading.exif == "apply" and orientation != mask.info.orientation
     return WholeMask(ids, facts, turned_as_image, mask.is_scaled or is_scaled)

@@ -86,11 +86,15 @@ class LabelledSection(SourceSection):
 
     ignore: Ignored | None = None
     """Values of masks, or labels of shapes, that are of no class."""
+    nearest_colors: bool = False
+    """Where masks are read by colours: a colour that no class names is of the class of the nearest
+    one, as at smoothed edges, or in JPEG."""
     classes: ClassForm | None = None
     """The classes, as classes_url has them: [name, ...], {id: name, ...}, or [{name, ids}, ...],
-    where `ids`, `colors` or `above` tell which values of a mask are the class; where masks are
-    drawn of shapes, `labels` do, or the class's name is their label; where a mask has a file for
-    each part, `parts` do, and later classes are drawn over earlier ones."""
+    where `ids`, `colors` or `above` tell which values of a mask are the class, and `colors: others`
+    are all that no class names; where masks are drawn of shapes, `labels` do, or the class's name
+    is their label; where a mask has a file for each part, `parts` do, and later classes are drawn
+    over earlier ones."""
     classes_url: Url | None = Field(
         default=None,
         validate_default=True,
@@ -161,7 +165,7 @@ class LabelledSection(SourceSection):
                 f"{location}: parts are files of a mask of kind pairs, and masks of kind "
                 f"{self.kind} have none. Leave parts out."
             )
-        return rules
+        return rules.with_nearest_colors(location) if self.nearest_colors else rules
 
 
 class FileSection(SourceSection):

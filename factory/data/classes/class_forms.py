@@ -30,6 +30,8 @@ _IGNORED_NAMES = {
     *("ignore", "ignored", "void", "unlabelled", "unlabeled", "notlabelled", "notlabeled"),
     *("dontcare", "nolabel", "nodata"),
 }
+_OTHERS = "others"
+"""Stands for all colours that no class names."""
 _T = TypeVar("_T", bound=Section)
 _HEX = re.compile("#[0-9a-fA-F]{6}")
 
@@ -91,6 +93,7 @@ class _Entry(Section):
     name: Annotated[str, Field(strict=True)]
     ids: Values = ()
     colors: Rgbs = ()
+    other_colors: bool = False
     above: Annotated[float, Field(ge=0, lt=MAX_VALUE)] | None = None
     labels: Labels = ()
     parts: Parts = ()
@@ -98,7 +101,7 @@ class _Entry(Section):
 
     @property
     def rule(self) -> Rule:
-        return Rule(self.ids, self.colors, self.above, self.labels, self.parts)
+        return Rule(self.ids, self.colors, self.above, self.other_colors, self.labels, self.parts)
 
 
 def means_ignored(name: str) -> bool:
@@ -190,6 +193,8 @@ def _entry(entry: str | Mapping[str, Any], location: str) -> _Entry:
     found = {str(key): value for key, value in entry.items() if value is not None}
     if "id" in found and "ids" not in found:
         found["ids"] = found.pop("id")
+    if found.get("colors") == _OTHERS:
+        found["colors"], found["other_colors"] = (), True
     return _parsed(_Entry, found, location)
 
 

@@ -4,7 +4,7 @@ Shapes: H height, W width.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -22,6 +22,9 @@ Packed = npt.NDArray[np.uint32]
 Value = int | Color
 """A value, or a colour where masks are read by colour."""
 _T = TypeVar("_T", int, Value)
+_MAX_AWAY, _MAX_OF_EDGES = 64, 0.05
+"""A colour that is further from all that are named, and has a larger share of a mask, is no edge's,
+and of no class."""
 MAX_KEPT = 256
 """As many different values of a mask are counted, the most frequent ones."""
 
@@ -41,6 +44,8 @@ class ClassIds:
     """True if values are no whole numbers; `values` has those below them."""
     num_missing: int = 0
     """The number of pixels that are no numbers, and ignored."""
+    nearest: Mapping[Value, int] = field(default_factory=dict)
+    """The number of pixels of each colour that is of the class of the nearest one."""
 
 
 def ids_of_values(rules: ClassRules, values: Values) -> ClassIds:
@@ -61,8 +66,35 @@ def ids_of_colors(rules: ClassRules, packed: Packed) -> ClassIds:
     assert rules.by_color, rules
     ids = _color_table(rules)[packed]
     others = packed[ids == IGNORE_ID]
-    ignored = [pack(color) for color in rules.ignored.colors]
-    return ClassIds(ids, {}, count_colors(others[~np.isin(others, ignored)]))
+    known = np.array([pack(color) for color in rules.class_of_color], np.uint32)
+    others = others[~np.isin(others, known)]
+    if rules.nearest_colors and others.size:
+        return _with_nearest(rules, ids, packed, known)
+    return ClassIds(ids, {}, count_colors(others))
+
+
+def _with_nearest(rules: ClassRules, ids: UInt8, packed: Packed, known: Packed) -> ClassIds:
+    """The class ids of a mask in which colours that no rule names are those of the nearest ones,
+    but for flat areas of a colour that is far from all of them."""
+    is_other = ~np.isin(packed, known)
+    others, inverse, nums = np.unique(packed[is_other], return_inverse=True, return_counts=True)
+    found = np.full(len(others), IGNORE_ID, np.uint8)
+    away = np.full(len(others), np.inf)
+    for color, class_id in rules.class_of_color.items():
+        distance = np.linalg.norm(_channels(others) - color, axis=1)
+        found[distance < away] = class_id
+        away = np.minimum(away, distance)
+    is_flat = (away > _MAX_AWAY) & (nums > _MAX_OF_EDGES * packed.size)
+    found[is_flat] = IGNORE_ID
+    ids[is_other] = found[inverse]
+    others_of = packed[is_other]
+    uncovered, nearest = (count_colors(others_of[f[inverse]]) for f in (is_flat, ~is_flat))
+    return ClassIds(ids, {}, uncovered, nearest=nearest)
+
+
+def _channels(packed: Packed) -> npt.NDArray[np.int64]:
+    """(N, 3) the channels of colours (N,)."""
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.int64)
 
 
 def no_ids_of_colors(packed: Packed) -> ClassIds:
@@ -131,7 +163,7 @@ def _table(rules: ClassRules) -> tuple[UInt8, npt.NDArray[np.bool_]]:
 @lru_cache(maxsize=4)
 def _color_table(rules: ClassRules) -> UInt8:
     """(2^24,) the class id of each packed colour, 255 where none has it."""
-    classes = np.full(2**24, IGNORE_ID, np.uint8)
+    classes = np.full(2**24, rules.class_of_other_colors, np.uint8)
     for color, class_id in rules.class_of_color.items():
         classes[pack(color)] = class_id
     return classes

@@ -5,17 +5,18 @@ colours. By values: exact `ids` go before `above`; of several `above`, the large
 the value wins. Where a class has `above`, one class without a rule takes all other values that are
 not above the lowest of them. Where none has, a class without a rule is its own position, as all are
 in masks of class ids. 255 is ignored unless a rule covers it. By colours: every class has `colors`,
-and nothing is ignored but what `ignored` names. `factory.data.masks.mask_values` applies the rules.
+or one has all others, and nothing is ignored but what `ignored`
+names. `factory.data.masks.mask_values` applies the rules.
 Where classes have `parts`, each file of a mask is of one class: `factory.data.masks.part_masks`
 draws them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from factory.classes import IGNORE_ID, Classes, Color
-from factory.errors import some
+from factory.errors import UserError, some
 
 MIN_VALUE, MAX_VALUE = -32768, 65535
 """The values that rules name: those of 16 bits, with a sign or without."""
@@ -32,6 +33,8 @@ class Rule:
     """Colours, 0..255 a channel."""
     above: float | None = None
     """All values above this one, 0 or more, belong, too."""
+    other_colors: bool = False
+    """All colours that no rule names belong, too."""
     labels: tuple[str, ...] = ()
     """Labels of shapes of which masks are drawn: no values of a mask."""
     parts: tuple[str, ...] = ()
@@ -41,7 +44,14 @@ class Rule:
     @property
     def is_empty(self) -> bool:
         """True if it names no value."""
-        return not self.ids and not self.colors and self.above is None and not self.parts
+        return self.above is None and not (
+            self.ids or self.colors or self.other_colors or self.parts
+        )
+
+    @property
+    def has_colors(self) -> bool:
+        """True if it names colours, or means all others."""
+        return bool(self.colors) or self.other_colors
 
 
 NO_RULE = Rule()
@@ -56,6 +66,8 @@ class ClassRules:
     """One for each class; `NO_RULE` where nothing is said of it."""
     ignored: Rule = NO_RULE
     """The ids or colours that are of no class; it has no `above`."""
+    nearest_colors: bool = False
+    """True if a colour that no rule names is of the class of the nearest one."""
 
     def __post_init__(self) -> None:
         assert len(self.rules) == len(self.classes), (self.rules, self.classes)
@@ -74,7 +86,26 @@ class ClassRules:
     @cached_property
     def by_color(self) -> bool:
         """True if masks are read by their colours, not by their values."""
-        return bool(self.ignored.colors) or any(rule.colors for rule in self.rules)
+        return any(rule.has_colors for rule in (*self.rules, self.ignored))
+
+    def with_nearest_colors(self, location: str) -> "ClassRules":
+        """These rules, by which a colour that none names is of the class of the nearest one.
+
+        location: where they are from. Raises UserError that begins with it where no colours are
+        named, or a class has all others.
+        """
+        if not self.by_color or self.class_of_other_colors != IGNORE_ID:
+            raise UserError(
+                f"{location}: nearest_colors is for masks whose classes have colors, and none has "
+                "all others. Leave it out, or name the colors of each class."
+            )
+        return replace(self, nearest_colors=True)
+
+    @property
+    def class_of_other_colors(self) -> int:
+        """The id of the class that takes all colours that no rule names; 255 if none does."""
+        others = [i for i, rule in enumerate(self.rules) if rule.other_colors]
+        return others[0] if others else IGNORE_ID
 
     @property
     def by_part(self) -> bool:
@@ -103,7 +134,7 @@ class ClassRules:
     @property
     def only_thresholds(self) -> bool:
         """True if no value by itself is a class or ignored, so that values need not be exact."""
-        named = any(rule.ids or rule.colors for rule in (*self.rules, self.ignored))
+        named = any(rule.ids or rule.has_colors for rule in (*self.rules, self.ignored))
         return self.has_thresholds and not named
 
     @property
@@ -176,7 +207,7 @@ class ClassRules:
         return [*named, ("ignore", self.ignored)]
 
     def _mixed(self) -> str | None:
-        colored = [owner for owner, rule in self._owners() if rule.colors]
+        colored = [owner for owner, rule in self._owners() if rule.has_colors]
         valued = [owner for owner, r in self._owners() if r.ids or r.above is not None]
         parted = [owner for owner, rule in self._owners() if rule.parts]
         if parted and (others := colored or valued):
@@ -198,7 +229,8 @@ class ClassRules:
             ids, colors = [("id", i) for i in rule.ids], [("colour", c) for c in rule.colors]
             labels = [("label", label) for label in rule.labels]
             parts = [("part", part) for part in rule.parts]
-            for kind, value in [*ids, *colors, *thresholds, *labels, *parts]:
+            others = [("colours", "others")] if rule.other_colors else []
+            for kind, value in [*ids, *colors, *others, *thresholds, *labels, *parts]:
                 first = owner_of.setdefault((kind, value), owner)
                 if first != owner:
                     yield f"{kind} {value} is claimed by {first} and by {owner}. Keep it in one."

@@ -123,6 +123,8 @@ def _values(rule: Rule) -> str:
         parts.append(f"ids: {list(rule.ids)}")
     if rule.colors:
         parts.append(f"colors: {list(map(list, rule.colors))}")
+    if rule.other_colors:
+        parts.append("colors: others")
     if rule.above is not None:
         parts.append(f"above: {rule.above:g}")
     if rule.parts:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from factory.data.classes.class_rules import ClassRules, Rule
     from factory.data.files.trees import Tree
     from factory.data.recognizing.class_finding import ClassFile
-    from factory.data.surveying.class_proposals import Proposal
     from factory.data.surveying.mask_sampling import MaskSample
+    from factory.data.surveying.proposal import Proposal
 
 Recognised = (
     FolderSource
@@ -344,6 +344,8 @@ def _guessed(proposal: "Proposal", files: "Sequence[ClassFile]") -> ClassKeys:
     keys: dict[str, Any] = {"classes": list(proposal.classes)}
     if proposal.ignore:
         keys["ignore"] = dict(proposal.ignore)
+    if proposal.nearest_colors:
+        keys["nearest_colors"] = True
     names = tuple(e if isinstance(e, str) else str(e["name"]) for e in proposal.classes)
     source = f"by {proposal.seen} of the masks"
     if files and names == files[0].names:

@@ -5,7 +5,7 @@ the reason and the remedy, as the end of a sentence that starts with the file's 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from factory.data.classes.class_lookup import ClassIds, Value
 from factory.data.classes.class_rules import ClassRules
 from factory.data.masks import mask_values, wide_values
 from factory.data.masks.mask_values import MASK_REMEDY
-from factory.data.pixels import coverage
+from factory.data.pixels import coverage, deep_colors
 from factory.data.pixels.decoding import (
     UPRIGHT,
     FileInfo,
@@ -35,7 +35,9 @@ from factory.images import UInt8
 DRAWN = "drawn"
 """The format of masks that are drawn of shapes."""
 _BLACK = (0, 0, 0)
-_MIN_LOSSY = 32
+_STEP_OF_16_BITS = 257
+"""A value of 8 bits is so many times as large in 16."""
+_MIN_LOSSY, _HALF = 32, 127
 """Black that was saved with loss is darker than this."""
 
 
@@ -66,6 +68,8 @@ class Mask:
     """The number of its pixels that are no numbers (NaN), and ignored."""
     is_transparent: bool = False
     """True if pixels of its file are transparent, which are read as black."""
+    nearest: Mapping[Value, int] = field(default_factory=dict)
+    """The number of pixels of each colour that is of the class of the nearest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,9 @@ class MaskFacts:
     """The number of its pixels that are no numbers, and ignored."""
     is_transparent: bool = False
     """True if pixels of its file are transparent, which are read as black."""
+    num_nearest: int = 0
+    """The number of its pixels whose colour is of the class of the nearest one."""
+    num_pixels: int = 0
 
 
 def decode_mask(data: bytes, rules: ClassRules) -> Mask:
@@ -94,15 +101,19 @@ def decode_mask(data: bytes, rules: ClassRules) -> Mask:
 
     Reads every file whose values are exact: grey of 1 to 16 bits, indices of palettes, colours of
     equal channels, and where the rules name colours those of all of these. Files whose compression
-    changes values are read where all rules are thresholds, and fractions where some are. Raises
-    UnreadableImage for all else, and for palettes that number colours rather than classes.
+    changes values are read where all rules are thresholds or a colour is that of the nearest, and
+    fractions where some are thresholds. Raises UnreadableImage for all else, and for palettes that
+    number colours rather than classes.
     """
     image = open_file(data)
     lossy = mask_values.is_lossy(image, data)
-    if lossy and not (rules.only_thresholds and rules.thresholds[0][0] >= _MIN_LOSSY):
-        raise UnreadableImage(_why_not_lossy(image.format or "", rules))
-    if lossy:
+    are_far = rules.only_thresholds and rules.thresholds[0][0] >= _MIN_LOSSY
+    if lossy and not (are_far or rules.nearest_colors):
+        raise UnreadableImage(_why_not_lossy(image, rules))
+    if lossy and not rules.nearest_colors:
         read = class_lookup.ids_of_values(rules, mask_values.blurred_values(image))
+    elif deep_colors.are_in(image, data) and not mask_values.is_transparent(image):
+        read = _ids_of_deep_colors(deep_colors.read(data), rules)
     else:
         read = _exact_ids(image, mask_values.num_bits(image, data), rules)
     used: dict[int, Color] = {}
@@ -143,6 +154,20 @@ def mask_of_array(values: npt.NDArray[np.integer[Any]], rules: ClassRules, forma
     return _mask(class_lookup.no_ids_of_colors(class_lookup.packed(first, *others)), {}, info)
 
 
+def _ids_of_deep_colors(colors: npt.NDArray[np.uint16], rules: ClassRules) -> ClassIds:
+    """The class ids of colours (H, W, 3) of 16 bits: of grey if all channels are equal, else of the
+    colours in 8 bits. Raises UnreadableImage."""
+    red, green, blue = np.moveaxis(colors, -1, 0)
+    are_grey = np.array_equal(red, green) and np.array_equal(green, blue)
+    if are_grey and not rules.by_color:
+        return wide_values.class_ids(red, rules)
+    in_8_bits = colors if colors.max() <= IGNORE_ID else colors // _STEP_OF_16_BITS
+    packed = class_lookup.packed(*np.moveaxis(in_8_bits.astype(np.uint8), -1, 0))
+    if rules.by_color:
+        return class_lookup.ids_of_colors(rules, packed)
+    return class_lookup.no_ids_of_colors(packed)
+
+
 def _exact_ids(image: Image.Image, num_bits: int, rules: ClassRules) -> ClassIds:
     """The class ids of an image whose values are exact. Raises UnreadableImage."""
     if rules.by_color:
@@ -169,15 +194,29 @@ def _mask(read: ClassIds, colors: Mapping[int, Color], info: FileInfo, data: byt
         data=data,
         has_fractions=read.has_fractions,
         num_missing=read.num_missing,
+        nearest=read.nearest,
     )
 
 
-def _why_not_lossy(form: str, rules: ClassRules) -> str:
+def _why_not_lossy(image: Image.Image, rules: ClassRules) -> str:
     """What is wrong with a mask whose compression changes values, and the rule that reads it."""
+    form, (_, brightest) = image.format or "", image.convert("L").getextrema()
+    if not rules.by_color and brightest <= _HALF:
+        return (
+            f"a mask must be exact, and {form} blurs its values, of which none is above "
+            f"{brightest}, so that they cannot be told apart. Save it anew from what it was made "
+            "of, as PNG."
+        )
     key = rule_yaml.with_thresholds(rules.classes.names, 255)
+    nearest = ""
+    if rules.by_color:
+        nearest = (
+            " Or set `nearest_colors: true`, by which each colour is of the class of the nearest "
+            "one that is named."
+        )
     return (
         f"a mask must be exact, and {form} blurs its values. {MASK_REMEDY} Or let every class be "
-        f"what is above a value that is not low: `{key}`."
+        f"what is above a value that is not low: `{key}`.{nearest}"
     )
 
 

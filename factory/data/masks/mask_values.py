@@ -76,7 +76,7 @@ def blurred_values(image: Image.Image) -> Values:
     if any(np.abs(first - other).max() > _MAX_TINT for other in others):
         raise UnreadableImage(
             f"a mask in colours that {image.format or 'compression'} has blurred: none of them is "
-            "exact. Save masks as PNG."
+            "exact. Name the colors of each class, and set `nearest_colors: true`."
         )
     return np.asarray(image.convert("L"))
 

@@ -167,6 +167,10 @@ def to_image(array: Values) -> Image.Image:
     try:
         image = Image.fromarray(array)
     except (TypeError, ValueError):
-        raise UnreadableImage(f"an array of {array.dtype}, shape {array.shape}") from None
+        raise UnreadableImage(
+            f"an array of {array.dtype} of {'x'.join(map(str, array.shape[1::-1]))} pixels and "
+            f"{array.shape[-1]} channels, which are neither ids nor colours. Of scores of classes "
+            "save the number of the highest, `scores.argmax(axis)` along the axis of the classes"
+        ) from None
     image.format = "NPY"
     return image

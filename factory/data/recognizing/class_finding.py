@@ -161,7 +161,7 @@ def border_of(rules: ClassRules, sample: MaskSample) -> Color | None:
 
 def _is_covered(rules: ClassRules, value: Value) -> bool:
     if isinstance(value, tuple):
-        return value in rules.class_of_color
+        return value in rules.class_of_color or rules.class_of_other_colors != IGNORE_ID
     known = value in rules.class_of_id or value == IGNORE_ID
     above = any(value > threshold for threshold, _ in rules.thresholds)
     return known or above or (rules.rest is not None)

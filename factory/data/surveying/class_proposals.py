@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,15 +10,20 @@ from factory.classes import IGNORE_ID
 from factory.data.classes import rule_yaml
 from factory.data.classes.class_lookup import Value
 from factory.data.classes.class_rules import MAX_VALUE, NO_RULE, Rule
-from factory.data.surveying import object_ids
+from factory.data.surveying import color_proposals, object_ids
 from factory.data.surveying.mask_sampling import MaskSample
+from factory.data.surveying.proposal import Proposal, name_of
 
-_BLACK = (0, 0, 0)
-_VOC_BORDER = (224, 224, 192)
 _MAX_IDS = 64
 """More values than these are objects, or edges that were smoothed."""
 _MIN_OBJECTS, _MIN_DOUBTED = 6, 3
 """Values that masks begin anew, so many in one and fewer in another, are objects, or may be."""
+_MAX_DEEP_LEVELS = 16
+"""More values of 16 bits than these are no grey levels."""
+_OF_CUT = (
+    "whether numbers above 65535 tell classes, too: they are all read as one. Then save the masks "
+    "as class ids of 8 bits"
+)
 _MIN_STEP = 8
 """Values that lie further apart are grey levels."""
 MIN_BLURRED = 32
@@ -31,21 +36,6 @@ _SMOOTHED_SHARE = 0.9
 """The least share of pixels at both ends of the values where the others are smoothed edges."""
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """Classes, and which values or colours are which."""
-
-    classes: tuple[str | Mapping[str, Any], ...]
-    """The key `classes` of a section."""
-    ignore: Mapping[str, Any]
-    """The key `ignore`; empty if nothing is."""
-    seen: str
-    """What was found, in a few words: the values 0 and 255."""
-    doubts: tuple[str, ...] = ()
-    """What people should look at, each the end of a sentence and perhaps what to write instead;
-    empty if there is hardly another meaning."""
-
-
 def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
     """The likeliest meaning of a sample; None if the masks have no two classes.
 
@@ -56,10 +46,10 @@ def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
     found: Proposal | None
     if sample.are_fractions:
         found = _fractions(pixels)
+    elif sample.is_colored:
+        found = color_proposals.propose(sample)
     elif sample.is_blurred:
         found = _blurred(sample)
-    elif sample.is_colored:
-        found = _colors(pixels, sample.palettes_differ)
     else:
         found = _ids(sample, names)
     if found is None or len(found.classes) < 2:
@@ -70,6 +60,12 @@ def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
 def why_none(sample: MaskSample) -> str:
     """Why no classes are proposed, and what to do: the rest of a sentence after a place."""
     values = ", ".join(map(str, list(sample.pixels)[:8]))
+    if sample.is_blurred and not sample.is_colored:
+        return (
+            f"its masks are stored with loss, as JPEG does, and hold {values}: ids so close to "
+            "each other cannot be told apart any more. Save them anew from what they were made of, "
+            "as PNG."
+        )
     return (
         f"its masks hold {values}, of which no two classes can be made. Write what they mean, such "
         "as `classes: [background, thing]`."
@@ -108,14 +104,14 @@ def _blurred(sample: MaskSample) -> Proposal | None:
     doubt = f"whether dark is the background{of_levels}"
     if len(steps) == 1:
         return _of_threshold(sample, steps[0], seen, doubt)
-    classes = [{"name": _name(i + 1), "above": step} for i, step in enumerate(steps)]
+    classes = [{"name": name_of(i + 1), "above": step} for i, step in enumerate(steps)]
     return Proposal(("background", *classes), {}, seen, (doubt,))
 
 
 def _fractions(pixels: Counter[Value]) -> Proposal:
     """Two classes, of which one is all above the half of the range."""
     brightest = max(value for value in pixels if isinstance(value, int))
-    classes = ("background", {"name": _name(1), "above": max(brightest, 1) / 2})
+    classes = ("background", {"name": name_of(1), "above": max(brightest, 1) / 2})
     doubt = "whether fractions above the half are class_1"
     return Proposal(classes, {}, f"fractions from 0 to {max(brightest, 1)}", (doubt,))
 
@@ -135,24 +131,6 @@ def _levels(pixels: Counter[Value]) -> list[int]:
     return sorted(levels)
 
 
-def _colors(pixels: Counter[Value], palettes_differ: bool) -> Proposal | None:
-    """Classes of colours: black is the background, the others in the order of their areas."""
-    if len(pixels) > _MAX_IDS:
-        return None
-    ignored = [color for color in pixels if color == _VOC_BORDER]
-    colors = [color for color, _ in pixels.most_common() if color not in ignored]
-    colors.sort(key=lambda color: color != _BLACK)
-    classes = tuple(
-        {"name": _name(i, has_background=_BLACK in colors), "colors": [list(color)]}
-        for i, color in enumerate(colors)
-        if isinstance(color, tuple)
-    )
-    ignore = {"colors": [list(_VOC_BORDER)]} if ignored else {}
-    palettes = " of palettes whose indices are no classes" if palettes_differ else ""
-    seen = f"{len(pixels)} colours{palettes}"
-    return Proposal(classes, ignore, seen, ("the names of the classes",))
-
-
 def _ids(sample: MaskSample, names: Sequence[str]) -> Proposal | None:
     every = sorted(value for value in sample.pixels if isinstance(value, int))
     negative = [value for value in every if value < 0]
@@ -162,27 +140,30 @@ def _ids(sample: MaskSample, names: Sequence[str]) -> Proposal | None:
     if len(values) < 2:
         return None
     seen = f"the values {_listed(values)}"
+    is_white = values in ([0, IGNORE_ID], [0, 1, IGNORE_ID]) and is_255_a_class(sample)
+    if is_white or (len(values) == 2 and values[0] == 0 and values[1] > IGNORE_ID):
+        doubt = _OF_CUT if sample.are_cut else ""
+        return _of_threshold(sample, 0, seen, doubt)
     if len(names) != 2 and (classes := object_ids.classes_in(sample.files)):
         return _of_thousands(values, classes, seen)
-    if (two := of_two(sample)) is not None and (len(names) == 2 or _must_be_two(sample)):
+    if (
+        (two := of_two(sample)) is not None
+        and not _are_deep_levels(values)
+        and (len(names) == 2 or _must_be_two(sample))
+    ):
         meaning, above = two
         found = _of_threshold(sample, above, seen, f"whether {meaning}")
-        return found if above else replace(found, doubts=(*found.doubts, _of_objects(values)))
-    if values in ([0, IGNORE_ID], [0, 1, IGNORE_ID]) and is_255_a_class(sample):
-        return _of_threshold(sample, 0, seen)
+        objects = _OF_CUT if sample.are_cut else _of_objects(values)
+        return found if above else replace(found, doubts=(*found.doubts, objects))
+    if values == [0, 1] and sample.is_bright_around and not names:
+        return _of_white_ground(seen)
     if len(values) > _MAX_IDS:
         return None
-    found = _distinct(values, seen, names)
+    found = _distinct(sample, values, seen, names)
     more = []
     if object_ids.most_numbered_anew(sample.files) >= _MIN_DOUBTED and not names:
         key = rule_yaml.with_thresholds(("background", "class_1"), 0)
         more.append(f"whether values are classes: if they number the objects of one, write `{key}`")
-    if values == [0, 1] and sample.is_bright_around:
-        key = rule_yaml.with_ids(("background", "class_1"), (1, 0))
-        more.append(
-            "whether 0 is the background: 1 is most of the masks, and lies along their borders. If "
-            f"0 is the object, write `{key}`"
-        )
     return replace(found, doubts=(*found.doubts, *more))
 
 
@@ -215,13 +196,19 @@ def _of_thousands(values: Sequence[int], classes: Sequence[int], seen: str) -> P
     return Proposal(tuple(entries), {}, seen, (doubt,))
 
 
+def _of_white_ground(seen: str) -> Proposal:
+    """Two classes of masks of 0 and 1, of which 1 lies around the other."""
+    key = rule_yaml.with_ids(("background", "class_1"), (0, 1))
+    doubt = (
+        "whether 0 is the object: 1 is most of the masks, and lies along their borders. If 1 is "
+        f"the object, write `{key}`"
+    )
+    classes = ({"name": "background", "ids": [1]}, {"name": "class_1", "ids": [0]})
+    return Proposal(classes, {}, seen, (doubt,))
+
+
 def _of_objects(values: Sequence[int]) -> str:
     """What to write if values that are taken for objects of one class are of several."""
-    if values[-1] >= MAX_VALUE:
-        return (
-            "whether numbers above 65535 tell classes, too: they are all read as one. Then save "
-            "the masks as class ids of 8 bits"
-        )
     names = ("background", "class_1", "class_2")
     steps = [NO_RULE, *(Rule(above=value - 1) for value in (values[1], values[-1]))]
     return (
@@ -260,6 +247,13 @@ def of_two(sample: MaskSample) -> tuple[str, int] | None:
     return None
 
 
+def _are_deep_levels(values: Sequence[int]) -> bool:
+    """True of few values of 16 bits that lie as far apart as no numbers of objects do: grey levels,
+    such as 0, 32767 and 65535."""
+    is_few = 2 < len(values) <= _MAX_DEEP_LEVELS and values[-1] >= MAX_VALUE // 2
+    return is_few and min(b - a for a, b in pairwise(values)) >= values[-1] // (2 * len(values))
+
+
 def _must_be_two(sample: MaskSample) -> bool:
     """True if values are too many for classes, or numbered anew in each mask, as objects are."""
     pixels = sample.pixels
@@ -281,8 +275,21 @@ def is_255_a_class(sample: MaskSample) -> bool:
     return bool(others) and not any(others)
 
 
-def _distinct(values: Sequence[int], seen: str, names: Sequence[str]) -> Proposal:
+def _inverted(values: Sequence[int], seen: str) -> Proposal:
+    """Classes of files that store white as 0, where 0, 1, 2 are shown as 255, 254, 253."""
+    classes = tuple({"name": name_of(i), "ids": [v]} for i, v in enumerate(reversed(values)))
+    doubt = (
+        f"whether {IGNORE_ID} is the background: files store white as 0, and ids as what is left"
+    )
+    return Proposal(classes, {}, seen, (doubt,))
+
+
+def _distinct(
+    sample: MaskSample, values: Sequence[int], seen: str, names: Sequence[str]
+) -> Proposal:
     """Classes that are one value each."""
+    if sample.is_inverted and values[-1] == IGNORE_ID and values[0] > IGNORE_ID // 2:
+        return _inverted(values, seen)
     are_levels = min(b - a for a, b in pairwise(values)) >= _MIN_STEP
     ignored = [IGNORE_ID] if IGNORE_ID in values and not are_levels else []
     meant = [value for value in values if value not in ignored]
@@ -292,16 +299,16 @@ def _distinct(values: Sequence[int], seen: str, names: Sequence[str]) -> Proposa
     elif names and meant[0] in (0, 1) and meant[-1] == len(names):
         return _from_1(names, meant[0] == 0, seen, doubts)
     elif meant[0] == 0 and len(meant) > 2 and not names:
-        key = rule_yaml.with_ids([_name(i) for i in range(1, len(meant))], meant[1:])
+        key = rule_yaml.with_ids([name_of(i) for i in range(1, len(meant))], meant[1:])
         doubts.append(
             "whether 0 is the background: if it means not labelled, write "
             f"`{key}` and `{rule_yaml.ignore_key([0])}`"
         )
     if meant == list(range(len(meant))):
-        return Proposal(tuple(_name(i) for i in meant), {}, seen, tuple(doubts))
+        return Proposal(tuple(name_of(i) for i in meant), {}, seen, tuple(doubts))
     has_background = 0 in meant
     classes = tuple(
-        {"name": _name(i, has_background), "ids": [value]} for i, value in enumerate(meant)
+        {"name": name_of(i, has_background), "ids": [value]} for i, value in enumerate(meant)
     )
     return Proposal(classes, {}, seen, tuple(doubts))
 
@@ -314,12 +321,6 @@ def _from_1(names: Sequence[str], has_0: bool, seen: str, doubts: Sequence[str])
     key = rule_yaml.classes_key(("background", *names), (NO_RULE,) * (len(names) + 1))
     doubt = f"whether 0 is of no class: if it is the background, write `{key}` and no `ignore`"
     return Proposal(classes, {"ids": [0]}, seen, (*doubts, doubt))
-
-
-def _name(position: int, has_background: bool = True) -> str:
-    if has_background:
-        return f"class_{position}" if position else "background"
-    return f"class_{position + 1}"
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -153,7 +153,7 @@ def _check_palettes(masks: Sequence[MaskFacts], classes: Classes, problems: Prob
 
 
 def _unseen_notes(masks: Sequence[MaskFacts]) -> list[str]:
-    """Notes on pixels that are no numbers, and on those that are transparent."""
+    """Notes on pixels that are no numbers, that are transparent, or of no colour that is named."""
     missing = [mask for mask in masks if mask.num_missing]
     found = []
     if missing:
@@ -168,5 +168,13 @@ def _unseen_notes(masks: Sequence[MaskFacts]) -> list[str]:
         found.append(
             f"{have} transparent pixels ({some(list(map(storage.name_of, transparent)))}): they "
             "are read as black; a mask that shows black alone is read as white on black."
+        )
+    if nearest := [mask for mask in masks if mask.num_nearest]:
+        num = sum(mask.num_nearest for mask in nearest)
+        share = num / sum(mask.num_pixels for mask in masks)
+        have = counted(len(nearest), "mask has", "masks have")
+        found.append(
+            f"{have} colours that no class names, and each is of the class of the nearest one "
+            f"({num:,} pixels, {share:.1%} of all)."
         )
     return found

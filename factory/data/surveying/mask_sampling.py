@@ -31,8 +31,15 @@ _NAMED: tuple[Color, ...] = ((0, 0, 0), (255, 255, 255))
 _COLORS = ClassRules(
     Classes.named(["black", "white"]), tuple(Rule(colors=(color,)) for color in _NAMED)
 )
+_NEAREST = replace(
+    ClassRules(
+        Classes.named(["one", "other"]), (Rule(colors=((1, 2, 3),)), Rule(colors=((3, 2, 1),)))
+    ),
+    nearest_colors=True,
+)
 _LEVELS = ClassRules(Classes.named(["low", "high"]), (NO_RULE, Rule(above=127)))
-"""Rules by which any mask can be looked into: by values, by colours, and where they are blurred."""
+"""Rules by which any mask can be looked into: by values, by colours, and where these or greys are
+blurred."""
 
 
 class _Looked(NamedTuple):
@@ -48,6 +55,10 @@ class _Looked(NamedTuple):
     """True if most of it, and nearly all of its border, is not 0."""
     has_fractions: bool = False
     """True if its values are no whole numbers."""
+    is_inverted: bool = False
+    """True if its file stores white as 0."""
+    is_cut: bool = False
+    """True if it may hold values beyond 16 bits, which are read as the highest of these."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,10 @@ class MaskSample:
     """True if the masks have palettes of which an index is not the same colour everywhere."""
     is_bright_around: bool = False
     """True if most of nearly each mask, and nearly all of its border, is not 0."""
+    is_inverted: bool = False
+    """True if all files store white as 0."""
+    are_cut: bool = False
+    """True if some may hold values beyond 16 bits, which are read as the highest of these."""
     problems: tuple[str, ...] = ()
     """A line for each mask that could not be read."""
 
@@ -124,9 +139,10 @@ def sample(*sources: Sequence[Item]) -> MaskSample:
     # What is above all values of 16 bits is no grey that compression has blurred.
     is_blurred = not levels.are_fractions and MAX_VALUE not in levels.pixels
     levels = replace(levels, is_blurred=is_blurred)
-    if not any((values.files, colors.files)):
+    blurred = replace(_sampled(_all(chosen, _NEAREST), len(items)), is_blurred=True)
+    if not any((values.files, colors.files, levels.files)) and not blurred.files:
         return levels  # of which the problems say whether a threshold would do
-    return max(values, colors, levels, key=lambda sample: len(sample.files))
+    return max(values, colors, levels, blurred, key=lambda sample: len(sample.files))
 
 
 def _sampled(looked: Sequence[_Looked], num_masks: int) -> MaskSample:
@@ -138,6 +154,8 @@ def _sampled(looked: Sequence[_Looked], num_masks: int) -> MaskSample:
         num_masks,
         are_fractions=any(mask.has_fractions for mask in looked),
         is_bright_around=bool(files) and num_bright >= _MIN_ALIKE * len(files),
+        is_inverted=bool(files) and all(mask.is_inverted for mask in looked),
+        are_cut=any(mask.is_cut for mask in looked),
         problems=problems,
     )
 
@@ -159,11 +177,13 @@ def _values(item: Item, rules: ClassRules) -> _Looked:
         return _Looked(None, {}, f"{url}: {error}")
     found: dict[Value, int] = {value: num for value, num in mask.values.items()}
     found.update(mask.uncovered)
-    if rules.by_color:
+    found.update(mask.nearest)
+    if rules.by_color and not rules.nearest_colors:
         counts = mask.ids.histogram()
         found |= {color: counts[i] for i, color in enumerate(_NAMED) if counts[i]}
     around = _is_bright_around(np.asarray(mask.ids))
-    return _Looked(found, mask.colors, None, around, mask.has_fractions)
+    is_cut = MAX_VALUE in found and not mask.info.mode.startswith("I;16")
+    return _Looked(found, mask.colors, None, around, mask.has_fractions, mask.is_inverted, is_cut)
 
 
 def _is_bright_around(ids: UInt8) -> bool:

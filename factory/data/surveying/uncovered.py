@@ -18,6 +18,7 @@ _NUM_SHOWN, _NUM_NAMES = 8, 3
 """Of more values and of more masks than these, the first are named."""
 _MAX_IGNORED = 12
 """More values than these are not proposed to be ignored: they mean something."""
+_NEAREST = ", or take each for the nearest colour that is named: `nearest_colors: true`"
 _MIN_GREY = 100
 """Values from this one on look like grey levels."""
 
@@ -106,7 +107,7 @@ def _colors(masks: Sequence[MaskFacts], num_masks: int) -> str:
     ignore = f", or ignore them: `{rule_yaml.ignore_key(colors=colors)}`" if few else ""
     return (
         f"colours {_listed(colors)} are of no class ({_extent(masks, num_masks, pixels)}). Add "
-        f"them to the colors of their classes{ignore}."
+        f"them to the colors of their classes{ignore}{'' if few else _NEAREST}."
     )
 
 
@@ -117,11 +118,12 @@ def _colors_without_rules(masks: Sequence[MaskFacts], num_masks: int, rules: Cla
     smoothed = " (were the edges smoothed?)" if len(pixels) > len(rules.classes) + 1 else ""
     names = some([storage.name_of(mask.url) for mask in masks], _NUM_NAMES)
     palette = rules.classes.palette
+    edges = ", and set `nearest_colors: true` for those of edges" if smoothed else ""
     key = rule_yaml.with_colors(rules.classes.names, palette if set(pixels) <= set(palette) else ())
     return (
         f"a mask of mode {modes} has no class ids, but colours, in {len(masks):,} of "
         f"{num_masks:,} masks: {names}: {counts}{smoothed}. {MASK_REMEDY} Or name the colours of "
-        f"each class: `{key}`."
+        f"each class: `{key}`{edges}."
     )
 
 

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from factory.classes import Color
 from factory.data.classes.class_forms import parse_rules
 from factory.data.classes.class_lookup import (
     MAX_KEPT,
+    ClassIds,
     Values,
     count_values,
     ids_of_colors,
@@ -16,6 +18,7 @@ from factory.data.classes.class_lookup import (
     unpack,
 )
 from factory.data.classes.class_rules import ClassRules
+from factory.errors import UserError
 
 UNCOVERED = object()
 
@@ -128,3 +131,40 @@ def test_rules_of_other_values_are_not_mixed_up_where_the_number_of_classes_is_t
     by_id = [{"name": "a", "ids": [5]}, {"name": "b", "ids": [0, 1]}]
     for content, ids in ((["a", "b"], [0, 1, 255]), (by_id, [1, 1, 0]), (["c", "d"], [0, 1, 255])):
         assert ids_of_values(parse_rules(content, "classes"), values).ids.tolist() == [ids]
+
+
+def read_colors(classes: list[Any], *rows: list[Color], nearest: bool = False) -> ClassIds:
+    """The class ids of rows of colours."""
+    rules = parse_rules(classes, "classes")
+    rules = rules.with_nearest_colors("classes") if nearest else rules
+    channels = np.moveaxis(np.array(rows, np.uint8), -1, 0)
+    return ids_of_colors(rules, packed(*channels))
+
+
+def test_a_class_may_have_all_colours_that_no_class_names() -> None:
+    ground, cell = {"name": "ground", "colors": [[0, 0, 9]]}, {"name": "cell", "colors": "others"}
+    found = read_colors([ground, cell], [(0, 0, 9), (0, 0, 0), (7, 8, 9)])
+    assert found.ids.tolist() == [[0, 1, 1]] and not found.uncovered
+    with pytest.raises(UserError, match="colours others is claimed by class a and by class cell"):
+        parse_rules([{"name": "a", "colors": "others"}, cell], "classes")
+
+
+def test_colours_that_no_class_names_are_of_the_nearest_where_that_is_asked_for() -> None:
+    classes = [{"name": "a", "colors": [[0, 0, 0]]}, {"name": "b", "colors": [[200, 0, 0]]}]
+    row = [(0, 0, 0)] * 50 + [(90, 0, 0), (110, 5, 0)] + [(200, 0, 0)] * 48
+    assert read_colors(classes, row).uncovered == {(90, 0, 0): 1, (110, 5, 0): 1}
+    found = read_colors(classes, row, nearest=True)
+    assert found.ids[0, 49:53].tolist() == [0, 0, 1, 1] and not found.uncovered
+    assert found.nearest == {(90, 0, 0): 1, (110, 5, 0): 1}
+
+
+def test_a_flat_area_far_from_all_colours_is_of_none_of_them() -> None:
+    classes = [{"name": "a", "colors": [[0, 0, 0]]}, {"name": "b", "colors": [[200, 0, 0]]}]
+    row = [(0, 0, 0)] * 50 + [(0, 200, 0)] * 20 + [(190, 0, 0)] * 20
+    found = read_colors(classes, row, nearest=True)
+    assert found.uncovered == {(0, 200, 0): 20} and found.nearest == {(190, 0, 0): 20}
+
+
+def test_nearest_colours_need_classes_of_colours() -> None:
+    with pytest.raises(UserError, match="classes: nearest_colors is for masks whose classes have"):
+        parse_rules(["a", "b"], "classes").with_nearest_colors("classes")

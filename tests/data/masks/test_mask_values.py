@@ -1,6 +1,8 @@
 """Claims about factory.data.masks.mask_values: masks as people save them, read exactly."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -279,3 +281,45 @@ def test_masks_that_store_white_as_0_are_read_as_they_are_shown_and_told(form: s
     (note,) = check_masks([facts], rules, Problems())
     assert note.startswith("1 mask stores white as 0 (0.x): read is what is shown")
     assert not decode_mask(encoded(255 - stored), rules).is_inverted
+
+
+def deep_png(pixels: npt.NDArray[np.uint16]) -> bytes:
+    """A PNG of 16 bits a channel: of two channels grey with alpha, of three colours."""
+    height, width, num = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2}[num], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def test_colours_of_16_bits_are_ids_where_channels_are_equal_and_else_colours_of_8() -> None:
+    grey = IDS.astype(np.uint16)
+    for pixels in (np.dstack([grey] * 3), np.dstack([grey, np.full_like(grey, 65535)])):
+        assert np.array_equal(np.asarray(decoded(deep_png(pixels)).ids), IDS)
+    for factor in (257, 1):
+        pixels = COLORS.astype(np.uint16)[IDS] * np.uint16(factor)
+        assert np.array_equal(np.asarray(decoded(deep_png(pixels), BY_COLOR).ids), IDS)
+
+
+def test_colours_that_compression_has_blurred_are_those_of_the_nearest_if_asked_for() -> None:
+    blocks = np.kron(IDS, np.ones((16, 16), np.uint8))
+    data = encoded(COLORS[blocks], "JPEG", quality=95, subsampling=0)
+    with pytest.raises(UnreadableImage, match=r"JPEG blurs its values.*`nearest_colors: true`"):
+        decoded(data, BY_COLOR)
+    mask = decode_mask(data, parse_rules(BY_COLOR, "classes").with_nearest_colors("classes"))
+    assert np.array_equal(np.asarray(mask.ids), blocks) and sum(mask.nearest.values()) > 0
+
+
+def test_ids_that_compression_has_blurred_have_no_threshold_that_mends_them() -> None:
+    with pytest.raises(UnreadableImage, match=r"none is above 2.*as PNG") as refusal:
+        decoded(encoded(np.full((8, 8), 2, np.uint8), "JPEG"))
+    assert "above: 127" not in str(refusal.value)
+
+
+def test_scores_of_classes_are_refused_with_what_makes_ids_of_them() -> None:
+    scores = np.full((3, 4, 5), 0.3, np.float32)
+    with pytest.raises(UnreadableImage, match=r"5x4 pixels and 3 channels.*scores\.argmax"):
+        decoded(saved(scores))

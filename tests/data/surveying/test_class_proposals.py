@@ -124,9 +124,25 @@ def test_thousands_of_values_that_number_objects_are_classes() -> None:
 
 
 def test_numbers_above_16_bits_are_read_as_one_and_that_is_told() -> None:
-    found = propose(sample([0, 65535]))
+    found = propose(sample([0, 65535], are_cut=True))
     assert found is not None and found.classes == (BACKGROUND, ABOVE_0)
-    assert "above 65535" in found.doubts[1]
+    assert "above 65535" in found.doubts[0]
+    found = propose(sample([0, 65535]))
+    assert found is not None and found.classes == (BACKGROUND, ABOVE_0) and not found.doubts
+
+
+def test_few_values_far_apart_in_16_bits_are_classes_and_many_are_objects() -> None:
+    found = propose(sample([0, 32767, 65535], [0, 65535]))
+    assert found is not None
+    assert [entry["ids"] for entry in found.classes] == [[0], [32767], [65535]]
+    found = propose(sample([0, 300, 301, 40_000]))
+    assert found is not None and found.classes == (BACKGROUND, ABOVE_0)
+
+
+def test_ids_in_files_that_store_white_as_0_count_down_from_255() -> None:
+    found = propose(sample([255, 254, 253], is_inverted=True))
+    assert found is not None and not found.ignore
+    assert [entry["ids"] for entry in found.classes] == [[255], [254], [253]]
 
 
 @pytest.mark.parametrize(
@@ -142,10 +158,11 @@ def test_white_around_black_is_the_background(values: list[int], blurred: bool, 
     assert white in found.doubts[-1]
 
 
-def test_1_around_0_is_asked_about() -> None:
+def test_1_around_0_is_the_background_and_asked_about() -> None:
     found = propose(sample([0, 1], is_bright_around=True))
-    assert found is not None and found.classes == (BACKGROUND, "class_1")
-    assert "[{name: background, ids: [1]}, {name: class_1, ids: [0]}]" in found.doubts[0]
+    assert found is not None
+    assert [entry["ids"] for entry in found.classes] == [[1], [0]]
+    assert "[{name: background, ids: [0]}, {name: class_1, ids: [1]}]" in found.doubts[0]
 
 
 def test_names_of_another_number_are_not_dealt_out() -> None:

@@ -1,0 +1,29 @@
+"""Classes that are proposed for masks whose values nobody has explained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Classes, and which values or colours are which."""
+
+    classes: tuple[str | Mapping[str, Any], ...]
+    """The key `classes` of a section."""
+    ignore: Mapping[str, Any]
+    """The key `ignore`; empty if nothing is."""
+    seen: str
+    """What was found, in a few words: the values 0 and 255."""
+    doubts: tuple[str, ...] = ()
+    """What people should look at, each the end of a sentence and perhaps what to write instead;
+    empty if there is hardly another meaning."""
+    nearest_colors: bool = False
+    """The key `nearest_colors`."""
+
+
+def name_of(position: int, has_background: bool = True) -> str:
+    """The name of a class that has none."""
+    if has_background:
+        return f"class_{position}" if position else "background"
+    return f"class_{position + 1}"

@@ -249,18 +249,24 @@ def repair(args: Namespace) -> int:
 
 def _report_findings(found: "Verification", args: Namespace) -> int:
     """Prints what was found; the exit code for it."""
+    from factory.shards.verification import FOREIGN
+
     for finding in found.findings:
         print(f"{finding.name}: {finding.what}")
-    bad = counted(
-        len(found.findings), "file is not as it was written", "files are not as they were written"
-    )
+    num_foreign = sum(finding.what == FOREIGN for finding in found.findings)
+    num_bad = len(found.findings) - num_foreign
+    bad = counted(num_bad, "file is not as it was written", "files are not as they were written")
+    foreign = counted(num_foreign, "file of other origin", "files of other origin")
+    parts = [*([bad] if num_bad else []), *([foreign] if num_foreign else [])]
     print(
         f"{counted(found.num_shards, 'shard')}, {counted(found.num_bytes, 'byte')} looked at "
-        f"({args.level}): {bad if found.findings else 'whole'}"
+        f"({args.level}): {', '.join(parts) or 'whole'}"
     )
     if found.findings:
-        if args.command == "verify":
-            print(f"`factory repair {args.url}` makes them again; foreign files it leaves alone")
+        if num_bad and args.command == "verify":
+            print(f"`factory repair {args.url}` makes again what is not as it was written")
+        if num_foreign:
+            print("files of other origin are never touched: move or delete them yourself")
         return 1
     if not found.finished:
         if found.unproven:

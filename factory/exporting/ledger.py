@@ -16,9 +16,10 @@ from typing import Any
 
 from factory import faults
 from factory.differences import differences
-from factory.errors import UserError, some
+from factory.errors import UserError
 from factory.exporting.format import HUB_SPLITS, Summary
 from factory.exporting.options import ExportSplit
+from factory.shards.free_place import check_free
 from factory.shards.layout import to_json
 from factory.storage import TEMPORARY, Folder, is_local, remove_abandoned, to_user_error
 
@@ -28,8 +29,6 @@ SHARDS = f"{LEDGER}/shards"
 COMPLETE = f"{LEDGER}/complete.json"
 DATA = "data"
 """The folder of files of many pairs."""
-_OF_STORES = (".gitattributes",)
-"""Files that a new repository of the Hugging Face Hub has."""
 
 
 @dataclass
@@ -81,11 +80,7 @@ class ExportLedger:
         if IDENTITY in names:
             # Another command has just begun.
             return self._read(IDENTITY)
-        if found := [n for n in names if not TEMPORARY.search(n) and n not in _OF_STORES]:
-            raise UserError(
-                f"{self.url}: is not empty ({some(found)}), and holds no export. Choose "
-                "another --out."
-            )
+        check_free(self.url, names)
         return None
 
     def claim(self) -> None:

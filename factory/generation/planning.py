@@ -14,8 +14,8 @@ from factory.generation.relabelled_images import dataset_to_relabel, manifest_to
 from factory.progress import tell
 from factory.shards import mask_files
 from factory.shards.columns import SCORE_COLUMNS
+from factory.shards.free_place import plan_at
 from factory.shards.plan import Plan
-from factory.shards.reading import find_plan
 from factory.shards.source_listing import SourceListing, find_listing, keep_listing
 
 Stage = Literal["generate", "label"]
@@ -47,9 +47,10 @@ def planned(config: Config, stage: Stage, models: Models, anew: bool = False) ->
     if (url := dataset_to_relabel(config)) is not None:
         return Planned(_plan_to_relabel(config, models, url))
     check_place(config)
-    existing = _existing_plan(config.label.url)
+    # Before all images are read, for which there may be no place.
+    existing = plan_at(config.label.url)
     known, was_scored = None, None
-    if existing is not None:
+    if existing is not None and existing.lists_source:
         digest = existing.recipe["source_sha256"]
         known = None if anew else find_listing(config.label.url, digest)
         was_scored = existing.is_scored
@@ -129,13 +130,3 @@ def _keys_for_files(config: Config) -> list[str]:
         for key, field in fields.items()
         if key not in ("kind", "url") and getattr(source, key) != field.default
     ]
-
-
-def _existing_plan(url: str) -> Plan | None:
-    """The plan of the dataset that lies at url; None if there is none of labels for images of one's
-    own."""
-    try:
-        existing = find_plan(url)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return existing if existing.lists_source else None

@@ -15,7 +15,6 @@ import torch
 
 from factory import png, storage
 from factory.config import Config, check_section
-from factory.data.files.trees import is_junk
 from factory.differences import differences
 from factory.diffusion.checkpoints import Model
 from factory.errors import CannotCompile, GenerationFailed, UnreadableImage, UserError, counted
@@ -27,6 +26,7 @@ from factory.labeling.commands import load_ddpm
 from factory.labeling.fitting import places_of_features
 from factory.pictures import tile
 from factory.progress import bar, tell
+from factory.shards.free_place import check_free
 from factory.shards.schema import sample_key
 
 RECIPE, SHEET = "samples.recipe.json", "samples.sheet.png"
@@ -140,13 +140,7 @@ def _told(config: Config, recipe: ImageRecipe) -> bytes:
 def _check_same(folder: storage.Folder, told: bytes, existing: Any) -> None:
     """Raises UserError where other images, or anything else, lie in the folder."""
     if RECIPE not in existing:
-        # Of systems, and of a process that was killed at its first file.
-        others = [n for n in existing if not is_junk(n) and not storage.TEMPORARY.search(n)]
-        if others:
-            raise UserError(
-                f"{folder.url}: holds other files, such as {min(others)}. Name a new folder with "
-                "--out."
-            )
+        check_free(folder.url, existing)
         return
     try:
         known = json.loads(folder.read_bytes(RECIPE))

@@ -16,13 +16,12 @@ from dataclasses import asdict, dataclass
 from factory import faults
 from factory.errors import Incomplete, ShardConflict, UserError, counted
 from factory.shards.conflicts import agreed_plan, receipt_conflict, shard_conflict
+from factory.shards.free_place import plan_at
 from factory.shards.layout import (
     CONFIG,
-    DESCRIPTIONS,
     ENVIRONMENT,
     HARDWARE,
     MANIFEST,
-    RUN,
     SOURCE,
     SUCCESS,
     plan_files,
@@ -39,7 +38,7 @@ from factory.shards.manifest import (
     sha256,
     success_content,
 )
-from factory.shards.plan import DATA, METADATA, Plan, ShardSpec
+from factory.shards.plan import Plan, ShardSpec
 from factory.shards.reading import (
     find_plan,
     last_receipt,
@@ -77,18 +76,11 @@ class Ledger:
         """The ledger with the plan as the dataset at url will hold it, its extensions included.
 
         Writes nothing. Raises UserError if another plan is there, telling each difference; if it
-        holds more samples, or fewer and extend is not given; if the ledger is damaged; and if
-        files of unknown origin lie among the shards.
+        holds more samples, or fewer and extend is not given; if the ledger is damaged; and if the
+        place is not free, as `plan_at` does.
         """
-        folder = Folder(url)
-        # Data first: a run writes its plan before its data, so data without a plan is foreign.
-        shards = folder.names_in(DATA, recursive=True)
-        if plan.has_metadata:
-            shards += folder.names_in(METADATA, recursive=True)
-        try:
-            existing = find_plan(url)
-        except FileNotFoundError:
-            _check_free(folder, shards)
+        existing = plan_at(url)
+        if existing is None:
             return cls(url, plan)
         return cls(url, agreed_plan(url, existing, plan, extend))
 
@@ -295,22 +287,3 @@ class Ledger:
         if plan_files(later) != plan_files(self.plan):
             with suppress(Incomplete):
                 Ledger(self.url, later).finish(description, license, proven)
-
-
-def _check_free(folder: Folder, shards: Sequence[str]) -> None:
-    """Raises UserError if a URL without a plan holds files of a dataset, ours or foreign."""
-    if folder.exists(MANIFEST):
-        raise UserError(
-            f"{folder.url}: {RUN} is lost. `factory repair {folder.url}` restores it."
-        ) from None
-    if shards:
-        raise UserError(
-            f"{folder.url}: holds {counted(len(shards), 'file')} of shards (such as {shards[0]}) "
-            f"but no {RUN}: not made by this factory. "
-            "Choose another --out."
-        ) from None
-    if foreign := [name for name in (*DESCRIPTIONS, SUCCESS) if folder.exists(name)]:
-        raise UserError(
-            f"{folder.url}: holds {', '.join(foreign)} but no {RUN}: not made by this factory, "
-            "which would write over them. Choose another --out."
-        ) from None

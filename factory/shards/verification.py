@@ -45,6 +45,8 @@ from factory.shards.reading import NUM_READERS, all_files, read_plan, receipt_of
 from factory.shards.receipts import Receipt, measure
 from factory.storage import TEMPORARY, Entry, Folder
 
+FOREIGN = "foreign: not of this dataset"
+"""What is wrong with a file that no run of the plan writes, and no repair touches."""
 Level = Literal["size", "hash", "decode"]
 T = TypeVar("T")
 
@@ -245,9 +247,8 @@ class _Dataset:
         Of several files their hashes tell which one is altered; of one, what it holds tells more.
         """
         found, read = {}, {}
-        is_hashed = level == "hash"
         for file in receipt.files:
-            what = self._fault(file.path, file.bytes, file.sha256 if is_hashed else None)
+            what = self._fault(file.path, file.bytes, file.sha256 if level == "hash" else None)
             if what is None and level == "decode":
                 data = self._read(file.path)
                 if isinstance(data, Finding):
@@ -270,9 +271,7 @@ class _Dataset:
         if wanted is None:
             return None
         digest = self._sha256(name)
-        if isinstance(digest, Finding):
-            return digest.what
-        return _unlike(digest, wanted)
+        return digest.what if isinstance(digest, Finding) else _unlike(digest, wanted)
 
     def unknown_files(
         self, plan: Plan, manifest: Manifest | None, receipts: Collection[Receipt]
@@ -287,7 +286,7 @@ class _Dataset:
             ours |= {*spec.paths, receipt_name(spec.shard)}
         ours |= self._masks(plan, receipts)
         return [
-            Finding(name, "foreign: not of this dataset")
+            Finding(name, FOREIGN)
             for name in self.listing
             if name not in ours and not TEMPORARY.search(name) and not _BESIDE.search(name)
         ]

@@ -24,7 +24,14 @@ from factory.storage.files import (
 )
 from factory.storage.folders import Folder
 from factory.storage.hub_access import check_hub_dataset
-from factory.storage.listings import Entry, entries, list_files, list_names, versions
+from factory.storage.listings import (
+    Entry,
+    entries,
+    is_of_system,
+    list_files,
+    list_names,
+    versions,
+)
 from factory.storage.local_writing import TEMPORARY, remove_abandoned
 from factory.storage.probing import check_outlives, check_writable, clock_of
 from factory.storage.ranged import RangedFile
@@ -51,6 +58,7 @@ __all__ = [
     "filesystem",
     "is_file",
     "is_local",
+    "is_of_system",
     "is_transient",
     "join",
     "lack_of_credentials",

@@ -23,6 +23,15 @@ class Entry:
     """The time of writing by the store's clock, POSIX seconds; None if the store does not tell."""
 
 
+_OF_SYSTEMS = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
+"""Folders and files that macOS, NAS boxes and Windows put among people's files."""
+
+
+def is_of_system(name: str) -> bool:
+    """True for hidden files, and for those that systems put among people's."""
+    return any(part.startswith(".") or part in _OF_SYSTEMS for part in name.split("/"))
+
+
 def list_files(
     url: str, suffixes: Iterable[str] = (), recursive: bool = False, depth: int = 1
 ) -> list[str]:

@@ -23,7 +23,7 @@ def under_a_file(folder: Path) -> None:
 
 CANNOT = "cannot be written"
 REMEDY = "Name a place that you may write to"
-TAKEN = "not made by this factory"
+TAKEN = "holds other files"
 TOY = "--set=data.unlabelled={kind: toy, num: 1}", "--set=models.ddpm_url=toy"
 OUTPUTS: dict[str, tuple[str, Callable[[Path], object], Problem]] = {
     "generate into a file": ("", under_a_file, ("/out", CANNOT, REMEDY)),

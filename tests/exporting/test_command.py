@@ -173,7 +173,7 @@ def test_a_folder_that_holds_anything_else_is_refused(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     told = refused(dataset, "--to", "folder", "--out", str(tmp_path / "mine"))
-    assert "is not empty (notes.txt), and holds no export" in told
+    assert "holds other files (notes.txt)" in told
     inside = refused(dataset, "--to", "folder", "--out", f"{dataset}/export")
     assert "lies in the dataset" in inside
     taken = refused(dataset, "--to", "folder", "--out", str(tmp_path / "mine" / "notes.txt"))

@@ -350,6 +350,7 @@ def test_a_mask_that_another_program_put_there_fails_the_shard_and_stays(
     label_config: LabelConfig,
 ) -> None:
     config = label_config(format="png")
+    check(config, "label").start(dump_config(config), {})
     foreign = Path(config.label.url) / "masks" / "p1.png"
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"foreign")

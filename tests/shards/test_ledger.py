@@ -212,16 +212,17 @@ def test_a_damaged_plan_is_refused_and_kept(url, plan, content):
 
 def test_foreign_data_is_never_mixed_with_ours(url, plan):
     storage.write(f"{url}/data/train-00000-of-00001.parquet", b"precious")
-    with pytest.raises(UserError, match="not made by this factory"):
+    with pytest.raises(UserError, match="holds other files"):
         start(url, plan)
     assert len(files(url)) == 1
 
 
-def test_files_of_other_people_that_a_dataset_would_replace_are_refused_and_kept(url, plan):
-    storage.write(f"{url}/README.md", b"precious")
-    with pytest.raises(UserError, match=r"holds README\.md but no .*would write over them"):
+@pytest.mark.parametrize("name", ["README.md", "photo.jpg", "sub/photo.jpg"])
+def test_a_dataset_is_not_begun_among_files_of_other_people(url, plan, name):
+    storage.write(f"{url}/{name}", b"precious")
+    with pytest.raises(UserError, match=rf"holds other files \({name}\).*Choose another --out"):
         start(url, plan)
-    assert files(url) == {"/README.md": b"precious"}
+    assert files(url) == {f"/{name}": b"precious"}
 
 
 @pytest.mark.parametrize(

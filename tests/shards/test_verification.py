@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from factory import storage
+from factory.cli import main
 from factory.errors import UserError
 from factory.shards.ledger import Ledger
 from factory.shards.leftovers import leftovers, remove_leftovers
@@ -41,6 +42,22 @@ def test_a_report_and_hidden_files_are_nobodys_business(url, make_plan, write_da
     for name in ("report/index.html", ".gitattributes", ".cache/x", "data/.x.parquet.swp"):
         storage.write(f"{url}/{name}", b"x")
     assert named(url) == {}
+
+
+def test_repair_is_advised_only_where_it_mends_something(
+    tmp_path, make_plan, write_dataset, capsys
+):
+    write_dataset(str(tmp_path), make_plan())
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["verify", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert ": 1 file of other origin\n" in told and "move or delete" in told
+    assert "factory repair" not in told
+    (tmp_path / "README.md").write_text("altered")
+    assert main(["verify", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "1 file is not as it was written, 1 file of other origin" in told
+    assert f"`factory repair {tmp_path}`" in told
 
 
 @pytest.mark.slow

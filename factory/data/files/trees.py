@@ -20,8 +20,6 @@ from factory.errors import UnreadableImage, UserError, some
 
 MAX_BYTES = 8 * images.MAX_PIXELS
 """Files may be as large as the pixels that we accept, stored plainly in 16-bit RGBA."""
-_JUNK = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
-"""Folders and files that macOS, NAS boxes and Windows put among people's files."""
 _OURS = (".inspect.png", ".sheet.png", ".recipe.json")
 """Endings of what `factory inspect` writes beside configs, and `factory sample` beside images."""
 
@@ -264,9 +262,7 @@ def _by_name(stored: Iterable[str], url: str) -> dict[str, str]:
 def is_junk(name: str) -> bool:
     """True for hidden files, and for those that systems and programs put among people's, our own
     among them."""
-    return name.endswith(_OURS) or any(
-        part.startswith(".") or part in _JUNK for part in name.split("/")
-    )
+    return name.endswith(_OURS) or storage.is_of_system(name)
 
 
 def _parts(name: str) -> list[str]:

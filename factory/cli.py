@@ -85,6 +85,9 @@ def _run(command: str, args: argparse.Namespace) -> int:
         return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     except BrokenPipeError as error:
         return _unsaid(error)
+    except storage.NEVER_ANSWERED as error:  # So nothing was begun.
+        print(f"error: {_line(error)}", file=sys.stderr)
+        return 2
     except _failures() as error:
         return failed(_line(error), resumable=command in _RESUMABLE and not _only_looks(args))
 

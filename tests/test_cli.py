@@ -14,6 +14,7 @@ import pytest
 import ray
 import torch
 import yaml
+from botocore.exceptions import NoCredentialsError
 from PIL import Image
 
 import factory
@@ -496,11 +497,25 @@ def test_a_storage_that_fails_while_generate_is_checked_leaves_it_resumable(
 ):
     (tmp_path / "config.yaml").write_text(dump_config(tiny_config()))
     denied = PermissionError(errno.EACCES, "Permission denied", "/folder/file")
-    fail_calls(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("/data"))
+    fail_calls(monkeypatch, times=99, error=denied, at=lambda url: url.endswith("/run.json"))
     arguments = ["generate", "--config", str(tmp_path / "config.yaml"), "--workers=here"]
     assert failed(capsys, arguments, 3) == "error: /folder/file: Permission denied"
     message = failed(capsys, [*arguments, "--dry-run"], 1)
     assert message == "error: /folder/file: Permission denied", "nothing is there to be resumed"
+
+
+@pytest.mark.parametrize("command", ["export", "label", "status"])
+def test_a_store_that_never_answered_is_a_wrong_place_and_nothing_is_said_to_be_kept(
+    command, tiny_config, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "config.yaml").write_text(dump_config(tiny_config()))
+    out, config = ["--out", str(tmp_path / "out")], ["--config", str(tmp_path / "config.yaml")]
+    more = {"export": ["--to", "coco", *out], "label": ["--workers=here", *out, *config]}
+    url = f"memory://never-{command}"
+    fail_calls(monkeypatch, 99, NoCredentialsError(), at=lambda at: at.startswith(url))
+    message = failed(capsys, [command, f"{url}/x", *more.get(command, [])], 2)
+    assert f"{url}/x" in message and "Unable to locate credentials. Give credentials" in message
+    assert "same command" not in message and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ from factory.storage.local_writing import TEMPORARY, remove_abandoned
 from factory.storage.probing import check_outlives, check_writable, clock_of
 from factory.storage.ranged import RangedFile
 from factory.storage.store_errors import (
+    NEVER_ANSWERED,
     describe,
     is_transient,
     lack_of_credentials,
@@ -44,6 +45,7 @@ from factory.storage.store_errors import (
 from factory.storage.urls import is_local, join, lies_in, name_of, normalize, parent, path_in
 
 __all__ = [
+    "NEVER_ANSWERED",
     "TEMPORARY",
     "Entry",
     "Folder",

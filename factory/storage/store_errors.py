@@ -9,6 +9,10 @@ from factory.errors import UserError
 from factory.storage.urls import is_local
 
 _RENEW = "If the credentials have expired, renew them and run the same command again."
+_GIVE = (
+    "Give credentials that may use it in the environment or in the store's own profile files, and "
+    "renew them if they have expired; or name another place."
+)
 _NO_CREDENTIALS = {
     *("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"),
     *("TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"),
@@ -50,11 +54,20 @@ class UnreachableHost(OSError):
     may be wrong, or there is no network. Of one that was, the same is an outage."""
 
 
+class NotAdmitted(PermissionError):
+    """A store rejects a call, and never answered one of this process: credentials are missing or
+    wrong, or the place is that of somebody else. Where it has answered, they may have expired."""
+
+
+NEVER_ANSWERED = (UnreachableHost, NotAdmitted)
+"""The errors of places of which nothing was ever read or written by this process."""
+
+
 @contextmanager
 def as_os_errors(url: str) -> Iterator[None]:
     """Turns every error of a store's package into an OSError that names the URL: a PermissionError
-    if the store rejects the call or no credentials are found, an UnreachableHost if nothing at all
-    answers."""
+    if the store rejects the call or no credentials are found, NotAdmitted if it never did
+    otherwise, an UnreachableHost if nothing at all answers."""
     place = "/".join(url.split("/")[:3])
     try:
         yield
@@ -67,6 +80,8 @@ def as_os_errors(url: str) -> Iterator[None]:
             raise
         if _is_rejection(error):
             why = describe(error).rstrip(".")
+            if place not in _answered:
+                raise NotAdmitted(errno.EACCES, f"{why}. {_GIVE}", url) from error
             raise PermissionError(errno.EACCES, f"{why}. {_RENEW}", url) from error
         if place not in _answered and _has_no_connection(error):
             why = f"{type(error).__name__}: {describe(error)}".rstrip(".")

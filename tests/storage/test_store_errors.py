@@ -29,6 +29,19 @@ def test_what_a_store_refuses_is_told_at_once_with_what_to_do(
     assert not clock.now
 
 
+def test_a_store_that_never_answered_asks_for_credentials_and_one_that_did_for_new_ones(
+    store: type[Store],
+) -> None:
+    store.errors[:] = [REFUSALS[0]]
+    with pytest.raises(storage.NEVER_ANSWERED, match=r"Give credentials .*or name another place"):
+        storage.list_names("memory://unanswered/x")
+    storage.write("memory://unanswered/x", b"x")
+    store.errors[:] = [REFUSALS[0]]
+    with pytest.raises(PermissionError, match="renew them and run the same command") as raised:
+        storage.list_names("memory://unanswered/x")
+    assert not isinstance(raised.value, storage.NEVER_ANSWERED)
+
+
 @pytest.mark.parametrize("error", [e for e in REFUSALS if isinstance(e, OSError)], ids=kind)
 def test_s3s_own_refusals_are_permanent(error: OSError) -> None:
     assert not storage.is_transient(error)

@@ -32,8 +32,9 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     certain ones; `min_expected_iou`, in place of `keep`, that of the masks that are exported;
     `split`, the only one that is; `samples_per_shard` or `shard_megabytes`, the size of files of
     many pairs; `polygons`, `instances`, `background`, `jpeg` and `mask_column`, as the formats take
-    them. Returns the number of pairs of each split. Raises UserError, with nothing written; OSError
-    from the storage, after which the same call goes on.
+    them. Returns the number of pairs of each split, `train` and `val` whatever the format calls
+    them. Raises UserError, with nothing written; OSError from the storage, after which the same
+    call goes on.
     """
     takes = {name: kind.takes for name, kind in FORMATS.items()}
     chosen = read_options(to, takes, options)

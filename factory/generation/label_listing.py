@@ -1,5 +1,6 @@
 """Lists the images that are labelled: reads all of them once, so that bad ones are known first."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,6 +62,11 @@ def list_source(
     found, files = _find(config, was_scored)
     check_texts(files)
     check_files(config, [file.name for file in files])
+    if num := sum(_is_composed(file) for file in files):
+        tell(
+            f"label | the names of {counted(num, 'image')} are written with combining accents; "
+            "`source` and mask files have them composed (NFC)"
+        )
     for note in found.notes:
         tell(f"label | {shown(note)}")
     if found.rules is not None:
@@ -83,6 +89,13 @@ def list_source(
     if config.label.at == "original":
         rows = [file.name for file in of_rows]
     return Listed(listing, reading, rows)
+
+
+def _is_composed(file: SourceFile) -> bool:
+    """True if an image's name is not the one of its file, but that with composed accents."""
+    if file.name.isascii() or file.image_url.endswith(file.name):
+        return False
+    return unicodedata.normalize("NFC", file.image_url).endswith(file.name)
 
 
 def _find(config: Config, was_scored: bool | None) -> tuple[Found, Sequence[SourceFile]]:

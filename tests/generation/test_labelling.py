@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import struct
+import unicodedata
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -692,6 +693,27 @@ def test_the_command_takes_a_folder_and_says_what_it_did(
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("label | ")]
     assert "complete | 2 pairs" in told[-1]
     assert [sample.source for sample in samples_of(str(tmp_path / "out"))] == ["a.png", "b.png"]
+
+
+def test_names_with_combining_accents_are_told_to_be_composed_in_what_is_written(
+    label_config: LabelConfig, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = (
+        photos / "sub" / unicodedata.normalize("NFD", "\N{LATIN SMALL LETTER E WITH ACUTE}.png")
+    )
+    (photos / "p0.png").rename(stored)
+    config = label_config()
+    label(config)
+    assert "names of 1 image are written with combining accents" in capsys.readouterr().out
+    composed = unicodedata.normalize("NFC", f"sub/{stored.name}")
+    assert composed in [sample.source for sample in samples_of(config.label.url)]
+    assert (
+        str(stored)
+        in read_listing(config.label.url, read_plan(config.label.url).recipe["source_sha256"]).urls
+    )
+    stored.rename(photos / composed)
+    check(config, "label")
+    assert "combining" not in capsys.readouterr().out
 
 
 def test_a_dry_run_writes_nothing(

@@ -46,7 +46,7 @@ data.cache.*
 cluster
 diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox
 diffusion.tensors diffusion.pickled
-diffusion.timesteps diffusion.prediction
+diffusion.timesteps diffusion.prediction diffusion.held_out
 diffusion.samplers
 diffusion.folders
 diffusion.fields

@@ -12,6 +12,7 @@ from factory import storage
 from factory.config import Config
 from factory.data.kinds.known import all_keys
 from factory.differences import differences
+from factory.diffusion.held_out import MOST_IMAGES
 from factory.diffusion.run_checkpoints import checkpoints_url, has_checkpoints, saving
 from factory.errors import UserError
 from factory.progress import tell
@@ -44,6 +45,8 @@ _RESUMED, _BEFORE = "resumed", "before"
 _IMAGES, _DECODING, _FIRST_DECODING = "images", "decoding", "version 1"
 """The keys of what a worker found: the images' pixels, and how they were decoded; and the way of a
 run that did not note it."""
+_HELD_OUT = "held_out"
+"""The key of run.json that says how many images the run leaves out of its training."""
 _LOST = "run.json was lost, and with it what the checkpoints until then were made with"
 _REMEDY = (
     "Copy it back, or name another --out. Or, without it, go on from the newest checkpoint with "
@@ -89,7 +92,13 @@ def begin_run(config: Config) -> None:
     Where it was lost, the worker that can go on from the checkpoints writes it anew.
     """
     if _read(config) is None and not has_checkpoints(checkpoints_url(config)):
-        _write(config, identity(config))
+        _write(config, {**identity(config), _HELD_OUT: MOST_IMAGES})
+
+
+def most_held_out(config: Config) -> int:
+    """The most images that the run leaves out; none if an older version began it."""
+    most: int = (_read(config) or {}).get(_HELD_OUT, 0)
+    return most
 
 
 def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:

@@ -32,7 +32,8 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     step: int = 0
     history: tuple[dict[str, float], ...] = ()
-    """One entry per log line: step, loss, images_per_second."""
+    """One entry per log line: step, loss, images_per_second; and one per checkpoint: step, and the
+    errors on images that are left out."""
 
 
 def new_state(

@@ -39,7 +39,7 @@ from factory.data.cache.entries import Cached
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.families.unet2d import UNet
-from factory.diffusion.run_identity import begin_run, check_run
+from factory.diffusion.run_identity import begin_run, check_run, most_held_out
 from factory.diffusion.training_worker import model_url, train_worker
 from factory.errors import TrainingFailed, UserError, counted
 from factory.progress import bar, heard, tell
@@ -116,6 +116,7 @@ def _trainer(config: Config, images: Cached) -> ray_train.Trainer:
         train_loop_config={
             "config": config_tree(config),
             "images": {"key": images.key, "summary": images.summary},
+            "most_held_out": most_held_out(config),
         },
         scaling_config=_scaling(config, use_gpu),
         run_config=_run_config(config, use_gpu),

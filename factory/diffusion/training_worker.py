@@ -23,6 +23,7 @@ from factory.config import Config, parse_config, required
 from factory.data.cache.decoded import DECODING, cached_images
 from factory.data.cache.entries import Cached
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
+from factory.diffusion.held_out import errors, parted
 from factory.diffusion.noise import normal_noise, sample_seed, step_noise
 from factory.diffusion.prediction import epsilon_fn
 from factory.diffusion.run_checkpoints import (
@@ -34,7 +35,7 @@ from factory.diffusion.run_checkpoints import (
 )
 from factory.diffusion.run_identity import departures, note_beginning
 from factory.diffusion.samplers import ddim
-from factory.diffusion.schedule import linear_schedule
+from factory.diffusion.schedule import Schedule, linear_schedule
 from factory.diffusion.timesteps import uniform_timesteps
 from factory.diffusion.train_state import TrainState, is_finite, load_state, new_state
 from factory.diffusion.train_step import (
@@ -45,7 +46,7 @@ from factory.diffusion.train_step import (
     train_step,
 )
 from factory.errors import NotFinite, UserError, counted, is_out_of_memory
-from factory.images import UInt8, to_channels_last_arrays
+from factory.images import UInt8, to_channels_last_arrays, to_signed
 from factory.pictures import tile
 from factory.png import encode_png
 from factory.precision import in_bf16
@@ -89,7 +90,8 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
         if rank == 0 and state.step:
             tell(f"train | going on from step {state.step:,}")
         if state.step < config.train.num_steps:
-            _train_on(config, state, images.images, rank, context.get_world_size(), device)
+            parts = parted(len(images.images), worker_config["most_held_out"], config.train.seed)
+            _train_on(config, state, images.images, parts, rank, context.get_world_size(), device)
         _on_rank_0(rank, lambda: _write_result(config, state))
     except _Stopped as stopped:
         return str(stopped)
@@ -159,19 +161,24 @@ def _train_on(
     config: Config,
     state: TrainState,
     pixels: UInt8,
+    parts: tuple[torch.Tensor, torch.Tensor],
     rank: int,
     num_ranks: int,
     device: torch.device,
 ) -> None:
-    """Steps to train.num_steps, telling, drawing and saving on the way."""
-    images = resident_images(pixels, device)
+    """Steps to train.num_steps, telling, drawing and saving on the way.
+
+    parts: the ids of the images to learn from, and of those that are left out.
+    """
+    images, (learned, left_out) = resident_images(pixels, device), parts
+    held_out = to_signed(read_batch(images, left_out, device))
     network = fast_network(state.unet, config.train, ray.train.torch.prepare_model)
     schedule = linear_schedule(config.train.diffusion).to(device)
     progress = _Progress(config, state)
     while state.step < config.train.num_steps:
         with progress.waiting():
-            chosen = batch_indices(len(images), config.train, state.step, rank, num_ranks)
-            batch = read_batch(images, chosen, device)
+            chosen = batch_indices(len(learned), config.train, state.step, rank, num_ranks)
+            batch = read_batch(images, learned[chosen], device)
         progress.loss += train_step(state, network, schedule, batch, config.train, rank)
         if _due(config, state.step, config.train.log_steps):
             loss = progress.mean_loss(state, num_ranks)
@@ -182,6 +189,8 @@ def _train_on(
         if rank == 0 and state.step % config.train.sample_steps == 0:
             _write_sheet(config, state, device)
         if _due(config, state.step, config.train.checkpoint_steps):
+            if rank == 0 and len(held_out):
+                _tell_health(config, state, schedule, held_out)
             _on_rank_0(rank, lambda: _save(config, state))
 
 
@@ -224,6 +233,22 @@ def _stop_diverged(config: Config, state: TrainState, what: str) -> NoReturn:
         + (", or set train.precision=fp32" if bf16 else "")
         + (", and go on from there with --resume-anyway." if good else ", at another --out.")
     )
+
+
+def _tell_health(
+    config: Config, state: TrainState, schedule: Schedule, held_out: torch.Tensor
+) -> None:
+    """A line on how the averaged network does on images (N, C, S, S) that it has not seen."""
+    kind, unet = config.train.diffusion.prediction_type, state.ema.eval()
+    found = errors(epsilon_fn(kind, schedule, unet), schedule, held_out, config.train.seed)
+    unet.train()
+    # Weights that are not finite are refused when they are saved.
+    if found.are_finite:
+        tell(
+            f"train | step {state.step:,} | error on {counted(len(held_out), 'held-out image')} by "
+            f"share of noise: {found} | {found.verdict(state.history)}"
+        )
+        state.history += ({"step": state.step, **found.entry()},)
 
 
 def _save(config: Config, state: TrainState) -> None:

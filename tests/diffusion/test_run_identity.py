@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from factory.config import Config, parse_config
-from factory.diffusion.run_identity import begin_run, check_run, departures, note_beginning
+from factory.diffusion.held_out import MOST_IMAGES
+from factory.diffusion.run_identity import (
+    begin_run,
+    check_run,
+    departures,
+    most_held_out,
+    note_beginning,
+)
 from factory.errors import UserError
 
 
@@ -111,6 +118,17 @@ def test_a_run_of_a_version_that_knew_the_noise_alone_goes_on_with_it(folder) ->
     of_v = {"train": {"diffusion": {"prediction_type": "v_prediction"}}}
     told = refusal(config_at(folder, of_v, resume_anyway=True))
     assert 'train.diffusion.prediction_type: there "epsilon", here "v_prediction"' in told
+
+
+def test_a_run_leaves_out_images_from_its_beginning_or_not_at_all(folder) -> None:
+    assert most_held_out(config_at(folder)) == MOST_IMAGES
+    file = folder / "run" / "run.json"
+    content = json.loads(file.read_text())
+    del content["held_out"]
+    file.write_text(json.dumps(content))
+    check_run(config_at(folder), {})
+    note_beginning(config_at(folder), {"train.precision": "bf16", "images": "4 images"}, 6)
+    assert most_held_out(config_at(folder)) == 0
 
 
 def test_each_time_that_something_changes_is_noted_once(folder, capsys) -> None:

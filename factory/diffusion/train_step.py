@@ -20,11 +20,13 @@ from factory.config import PredictionType, TrainConfig
 from factory.diffusion.compilation import CompiledOrNot
 from factory.diffusion.noise import sample_seed
 from factory.diffusion.prediction import OutputFn, target
-from factory.diffusion.schedule import Schedule, q_sample
+from factory.diffusion.schedule import Schedule, alpha_sigma, q_sample
 from factory.diffusion.train_state import TrainState
 from factory.images import UInt8, to_signed
 from factory.precision import autocast, in_bf16
 
+_MOST_SNR = 5.0
+"""The signal-to-noise ratio above which the weight of an error of v falls again."""
 _COPIED_BYTES = 2**26
 """The bytes of images that are copied to a GPU at once, so that memory holds few on the way."""
 
@@ -158,6 +160,16 @@ def denoising_loss(
     epsilon: torch.Tensor,
 ) -> torch.Tensor:
     """Mean squared error of what is predicted (for the noise Ho et al. 2020, equation 14), a
-    scalar."""
-    output = network(q_sample(schedule, x_0, t, epsilon), t)
-    return F.mse_loss(output.float(), target(kind, schedule, x_0, t, epsilon))
+    scalar.
+
+    The noise is wrong by alpha times what v is wrong by, so alpha^2 weights an error of v as that
+    of the noise. Where there is little noise it weighs less: min-SNR weighting (Hang et al. 2023,
+    section 3.4), whose features and samples were the best of v (docs/measurements/results.md).
+    """
+    output = network(q_sample(schedule, x_0, t, epsilon), t).float()
+    wanted = target(kind, schedule, x_0, t, epsilon)
+    if kind == "epsilon":
+        return F.mse_loss(output, wanted)
+    alpha, sigma = alpha_sigma(schedule, t, x_0.device)
+    weight = torch.minimum(alpha**2, _MOST_SNR * sigma**2)
+    return (weight * (output - wanted) ** 2).mean()

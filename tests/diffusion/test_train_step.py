@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from factory.config import Config, DiffusionConfig, parse_config
 from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.families.unet2d_config import Convention
-from factory.diffusion.prediction import OutputFn
+from factory.diffusion.prediction import OutputFn, target
 from factory.diffusion.schedule import Schedule, linear_schedule
 from factory.diffusion.train_state import (
     CHECKPOINT_FILES,
@@ -316,6 +316,20 @@ def test_the_loss_of_a_perfect_network_is_zero_and_of_a_blind_one_is_one() -> No
 
     assert loss(perfect) < 1e-6
     assert loss(lambda x_t, t: torch.zeros_like(x_t)) == pytest.approx(1.0, abs=0.03)
+
+
+def test_an_error_of_v_counts_as_one_of_the_noise_but_less_where_there_is_little() -> None:
+    schedule = Schedule(torch.tensor([0.99, 0.5, 0.25], dtype=torch.float64))
+    torch.manual_seed(0)
+    x_0, epsilon = torch.rand(1, 3, 8, 8) * 2 - 1, torch.randn(1, 3, 8, 8)
+
+    def loss(t: int) -> float:
+        at = torch.tensor([t])
+        wrong = target("v_prediction", schedule, x_0, at, epsilon) + 2
+        found = denoising_loss("v_prediction", lambda *_: wrong, schedule, x_0, at, epsilon)
+        return float(found)
+
+    assert [loss(0), loss(1), loss(2)] == pytest.approx([4 * 0.05, 4 * 0.5, 4 * 0.25], rel=1e-4)
 
 
 def test_the_network_sees_the_noised_images_and_their_timesteps() -> None:

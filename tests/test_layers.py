@@ -55,7 +55,7 @@ diffusion.families.*
 diffusion.train_state
 diffusion.train_step
 diffusion.checkpoints
-diffusion.run_checkpoints
+diffusion.run_checkpoints diffusion.run_health
 diffusion.run_identity
 diffusion.training_worker
 diffusion.training

@@ -23,7 +23,7 @@ from factory.config import Config, parse_config, required
 from factory.data.cache.decoded import DECODING, cached_images
 from factory.data.cache.entries import Cached
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
-from factory.diffusion.held_out import errors, parted
+from factory.diffusion.held_out import parted
 from factory.diffusion.noise import normal_noise, sample_seed, step_noise
 from factory.diffusion.prediction import epsilon_fn
 from factory.diffusion.run_checkpoints import (
@@ -33,9 +33,10 @@ from factory.diffusion.run_checkpoints import (
     save_checkpoint,
     saving,
 )
+from factory.diffusion.run_health import tell_health
 from factory.diffusion.run_identity import departures, note_beginning
 from factory.diffusion.samplers import ddim
-from factory.diffusion.schedule import Schedule, linear_schedule
+from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.timesteps import uniform_timesteps
 from factory.diffusion.train_state import TrainState, is_finite, load_state, new_state
 from factory.diffusion.train_step import (
@@ -190,7 +191,7 @@ def _train_on(
             _write_sheet(config, state, device)
         if _due(config, state.step, config.train.checkpoint_steps):
             if rank == 0 and len(held_out):
-                _tell_health(config, state, schedule, held_out)
+                tell_health(config, state, schedule, held_out)
             _on_rank_0(rank, lambda: _save(config, state))
 
 
@@ -233,22 +234,6 @@ def _stop_diverged(config: Config, state: TrainState, what: str) -> NoReturn:
         + (", or set train.precision=fp32" if bf16 else "")
         + (", and go on from there with --resume-anyway." if good else ", at another --out.")
     )
-
-
-def _tell_health(
-    config: Config, state: TrainState, schedule: Schedule, held_out: torch.Tensor
-) -> None:
-    """A line on how the averaged network does on images (N, C, S, S) that it has not seen."""
-    kind, unet = config.train.diffusion.prediction_type, state.ema.eval()
-    found = errors(epsilon_fn(kind, schedule, unet), schedule, held_out, config.train.seed)
-    unet.train()
-    # Weights that are not finite are refused when they are saved.
-    if found.are_finite:
-        tell(
-            f"train | step {state.step:,} | error on {counted(len(held_out), 'held-out image')} by "
-            f"share of noise: {found} | {found.verdict(state.history)}"
-        )
-        state.history += ({"step": state.step, **found.entry()},)
 
 
 def _save(config: Config, state: TrainState) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from factory.config import Config, parse_config
 from factory.data.cache.decoded import cached_images
-from factory.diffusion import run_checkpoints, training_worker
+from factory.diffusion import run_checkpoints, run_health, training_worker
 from factory.diffusion.run_checkpoints import checkpoints_url, save_checkpoint
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import TrainState, new_state
@@ -89,13 +89,13 @@ def test_how_it_does_on_images_that_are_left_out_is_told_and_kept(config, told) 
     state, schedule = new_state(config, CPU), linear_schedule(config.train.diffusion)
     held_out = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     state.step = 4
-    training_worker._tell_health(config, state, schedule, held_out)
+    run_health.tell_health(config, state, schedule, held_out)
     (line,) = told
     assert line.startswith("train | step 4 | error on 2 held-out images by share of noise: 5 %: ")
     assert "not healthy yet: " in line and "colours are guessed no better than from" in line
     (entry,) = state.history
     assert entry["step"] == 4 and entry["held_out_error_99"] > 1
-    training_worker._tell_health(config, with_nan(state), schedule, held_out)
+    run_health.tell_health(config, with_nan(state), schedule, held_out)
     assert len(told) == len(state.history) == 2, "the averaged weights are what counts"
 
 

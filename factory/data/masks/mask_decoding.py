@@ -200,7 +200,7 @@ def _mask(read: ClassIds, colors: Mapping[int, Color], info: FileInfo, data: byt
 
 def _why_not_lossy(image: Image.Image, rules: ClassRules) -> str:
     """What is wrong with a mask whose compression changes values, and the rule that reads it."""
-    form, (_, brightest) = image.format or "", image.convert("L").getextrema()
+    form, brightest = image.format or "", int(np.asarray(image.convert("L")).max())
     if not rules.by_color and brightest <= _HALF:
         return (
             f"a mask must be exact, and {form} blurs its values, of which none is above "

@@ -224,9 +224,15 @@ def oddities(images: Listing) -> list[str]:
 
 
 def by_ending(names: Iterable[str]) -> str:
-    """Counts the files of each ending: 3 .tif, 1 .gif."""
-    endings = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
+    """Counts the files of each ending: 3 .tif, 1 .tar.gz."""
+    endings = Counter(_ending(name) or "without ending" for name in names)
     return some([f"{count:,} {ending}" for ending, count in endings.most_common()])
+
+
+def _ending(name: str) -> str:
+    """The ending of a file's name, both of them where an archive is packed."""
+    path = PurePosixPath(name.lower())
+    return f".tar{path.suffix}" if path.stem.endswith(".tar") else path.suffix
 
 
 def stem(name: str) -> str:

@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from factory import storage
 from factory.data import loading
-from factory.data.files import trees
+from factory.data.files import listing, trees
 from factory.data.kinds import choosing
 from factory.errors import Problems, UnreadableImage, UserError
 from factory.png import encode_png
@@ -317,6 +317,10 @@ def test_another_file_is_no_tree(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)))
     problem = only_problem(folder(tmp_path / "a.png"), labelled=False)
     assert "a.png: is a file. Name the folder that holds it, or a .zip archive." in problem
+
+
+def test_endings_of_packed_archives_are_counted_whole() -> None:
+    assert listing.by_ending(["a.tar.gz", "b.TAR.GZ", "c.gz"]) == "2 .tar.gz, 1 .gz"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from factory.config.schema import Config
 from factory.values import Section
 
 WORDS = {
-    "PredictionType": "`epsilon` or `v_prediction`",
     "Count": "whole number, 1 or more",
     "Width": "whole number, 1 to 16,384",
     "Ordinal": "whole number, 0 or more",

@@ -341,13 +341,8 @@ def _layout_covers(keys: Mapping[str, Any], sample: "MaskSample") -> bool:
 
 def _guessed(proposal: "Proposal", files: "Sequence[ClassFile]") -> ClassKeys:
     """The keys of a proposal."""
-    keys: dict[str, Any] = {"classes": list(proposal.classes)}
-    if proposal.ignore:
-        keys["ignore"] = dict(proposal.ignore)
-    if proposal.nearest_colors:
-        keys["nearest_colors"] = True
     names = tuple(e if isinstance(e, str) else str(e["name"]) for e in proposal.classes)
     source = f"by {proposal.seen} of the masks"
     if files and names == files[0].names:
         source += f", with the names of {files[0].url}"
-    return ClassKeys(keys, source, True, proposal.doubts, names)
+    return ClassKeys(proposal.keys, source, True, proposal.doubts, names)

@@ -111,7 +111,7 @@ def why_apart(sample: MaskSample, other: MaskSample) -> str:
 
 def _form(sample: MaskSample) -> str:
     """What the masks hold, in a word or two."""
-    if sample.is_blurred:
+    if sample.is_blurred and not sample.is_colored:
         return "greys that compression has blurred"
     if sample.are_fractions:
         return "fractions"
@@ -139,7 +139,7 @@ def sample(*sources: Sequence[Item]) -> MaskSample:
     # What is above all values of 16 bits is no grey that compression has blurred.
     is_blurred = not levels.are_fractions and MAX_VALUE not in levels.pixels
     levels = replace(levels, is_blurred=is_blurred)
-    blurred = replace(_sampled(_all(chosen, _NEAREST), len(items)), is_blurred=True)
+    blurred = replace(_sampled(_all(chosen, _NEAREST), num_masks), is_blurred=True)
     if not any((values.files, colors.files, levels.files)) and not blurred.files:
         return levels  # of which the problems say whether a threshold would do
     return max(values, colors, levels, blurred, key=lambda sample: len(sample.files))

@@ -21,6 +21,16 @@ class Proposal:
     nearest_colors: bool = False
     """The key `nearest_colors`."""
 
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of a section that say so."""
+        keys: dict[str, Any] = {"classes": list(self.classes)}
+        if self.ignore:
+            keys["ignore"] = dict(self.ignore)
+        if self.nearest_colors:
+            keys["nearest_colors"] = True
+        return keys
+
 
 def name_of(position: int, has_background: bool = True) -> str:
     """The name of a class that has none."""

@@ -35,7 +35,8 @@ def test_colours_that_differ_from_mask_to_mask_are_objects_of_one_class() -> Non
 
 
 def test_colours_that_masks_share_are_a_class_each() -> None:
-    found = proposed(*[{BLACK: 500, RED: 40, (i, i, 99): 1} for i in range(6)])
+    masks: list[Mapping[Value, int]] = [{BLACK: 500, RED: 40, (i, i, 99): 1} for i in range(6)]
+    found = proposed(*masks)
     assert len(found.classes) == 8 and "others" not in colors_of(found)
 
 

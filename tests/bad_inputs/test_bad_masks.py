@@ -21,6 +21,7 @@ from tests.bad_inputs.cases import (
 )
 
 REMEDY = "Save masks as 8-bit grey (L) or palette PNG, value = class id."
+OF_BLURRED = "Save it anew from what it was made of, as PNG."
 CLASSES = ["background", "thing"]
 GREY = Image.fromarray(ids())
 DEEP = np.full((16, 16), 256, np.uint16)
@@ -76,8 +77,8 @@ MASKS = [
     bad("an empty mask", b"", "empty file", "Replace or remove"),
     bad("a web page", b"<html>", "not a PNG", "Replace or remove"),
     bad("a cut mask", encoded(noise(64, 64))[:2000], "damaged image", "Replace or remove"),
-    bad("a JPEG", encoded(GREY, "JPEG"), "must be exact, and JPEG blurs"),
-    bad("a WebP", encoded(GREY, "WEBP"), "must be exact, and WEBP blurs"),
+    bad("a JPEG", encoded(GREY, "JPEG"), "must be exact, and JPEG blurs", OF_BLURRED),
+    bad("a WebP", encoded(GREY, "WEBP"), "must be exact, and WEBP blurs", OF_BLURRED),
     bad("colours", encoded(noise()), "mode RGB has no class ids"),
     bad("half transparent grey", encoded(Image.new("LA", (16, 16), (1, 99))), "half transparent"),
     bad("black shown on nothing", shown_black(), "black is shown in it", "8-bit grey"),
@@ -142,7 +143,7 @@ SETS = [
         "five bad masks at once",
         five_bad,
         ("/masks/a.png", "empty", "Replace"),
-        ("/masks/b.png", "JPEG", REMEDY),
+        ("/masks/b.png", "JPEG", OF_BLURRED),
         ("/masks/c.png", "mode RGB", REMEDY),
         ("/masks/d.png", "7x5", "at its image's"),
         ("/masks/e.png", "ids 9", "Renumber"),

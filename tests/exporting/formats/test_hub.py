@@ -267,7 +267,7 @@ def test_a_token_that_may_only_read_is_refused_and_nothing_is_written(
 
 def test_a_repository_that_holds_something_is_refused(dataset: str, hub: Hub) -> None:
     hub.pipe_file(f"{OUT}/README.md", b"mine")
-    with pytest.raises(UserError, match=r"is not empty \(README.md\)"):
+    with pytest.raises(UserError, match=r"holds other files \(README.md\)"):
         factory.export(dataset, "hub", OUT)
 
 

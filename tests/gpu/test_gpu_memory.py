@@ -102,7 +102,8 @@ def test_the_plan_has_the_automatic_batch(tiny_config: Callable[..., Config]) ->
     )
     models = load_models(config)
     ensemble_config, unet = models.ensemble.config, models.ddpm.unet
-    batch = automatic_batch(unet, 16, ensemble_config.timesteps, ensemble_config.blocks, bf16=False)
+    num_passes = ensemble_config.num_views * len(ensemble_config.timesteps)
+    batch = automatic_batch(unet, 16, num_passes, ensemble_config.blocks, bf16=False)
     assert make_plan(config, models).recipe["batch_size"] == batch == 2**21 // 16**2
 
 

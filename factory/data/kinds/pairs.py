@@ -110,7 +110,9 @@ class PairsSource(LabelledSection, FileSection):
         notes = self.notes(images)
         if self.layout is None:
             notes += tuple(pairing.neither_note(matches))
-        shift = numbering.shift(*pairing.paths(matches, paired, missing, stray))
+        shift = ""
+        if missing and stray:  # Else there is no need to look at all names once more.
+            shift = numbering.shift(*pairing.paths(matches, paired, missing, stray))
         if skip:
             notes += tuple(pairing.left_out(matches, missing, stray))
             notes += (shift,) if shift else ()

@@ -9,7 +9,6 @@ import json
 import posixpath
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import takewhile
 from typing import Any, NamedTuple
 
 from factory.data.files.listing import IMAGE_SUFFIXES
@@ -41,9 +40,11 @@ class _Pictures:
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = set(names)
-        self._of_file: dict[str, list[str]] = defaultdict(list)
+        self._of_end: dict[str, list[str]] = defaultdict(list)
+        """The last parts of a path -> the pictures whose paths end so."""
         for name in names:
-            self._of_file[posixpath.basename(name)].append(name)
+            for end in _ends(name):
+                self._of_end[end].append(name)
 
     def named(self, cell: object, folder: str) -> str | None:
         """The picture that a cell of a table in a folder names: counted from there or from the top,
@@ -54,16 +55,15 @@ class _Pictures:
         for name in (posixpath.normpath(posixpath.join(folder, text)), text):
             if name in self._names:
                 return name
-        alike = self._of_file.get(posixpath.basename(text), [])
-        shared = {name: _num_shared(name, text) for name in alike}
-        most = [name for name in alike if shared[name] == max(shared.values())]
-        return most[0] if len(most) == 1 else None
+        longest = next((end for end in _ends(text) if end in self._of_end), None)
+        alike = [] if longest is None else self._of_end[longest]
+        return alike[0] if len(alike) == 1 else None
 
 
-def _num_shared(one: str, other: str) -> int:
-    """The number of the last parts that two paths have in common."""
-    pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+def _ends(path: str) -> list[str]:
+    """The last parts of a path, the longest end first: a/b/c.png, b/c.png, c.png."""
+    parts = path.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]
 
 
 def masks_said(tree: Tree, pictures: Collection[str]) -> dict[str, Said]:
@@ -71,9 +71,9 @@ def masks_said(tree: Tree, pictures: Collection[str]) -> dict[str, Said]:
 
     pictures: names of the tree. Raises OSError.
     """
-    known = _Pictures(pictures)
     found: dict[str, Said] = {}
     tables = [name for name in tree.names() if name.lower().endswith(_ENDINGS)]
+    known = _Pictures(pictures if tables else ())
     for table in sorted(tables, key=_is_no_hub_table)[:_MAX_TABLES]:
         folder = posixpath.dirname(table)
         for row in _rows(tree, table):

@@ -137,8 +137,8 @@ def _likeness(url: str, manifest: Manifest, source: Source) -> Likeness:
             f"data.unlabelled: {len(training)} images beside {len(rows)} of the dataset are too "
             f"few to compare; it takes {_FEWEST} of both. Write the report without --config."
         )
-    some = features(row.decoded().image for row in rows)
-    mirrored = features(np.flip(row.decoded().image, axis=1) for row in rows)
+    views = features(_with_mirrored(rows))
+    some, mirrored = views[0::2], views[1::2]
     found = nearest(some.layout, mirrored.layout, training.layout)
     distance, usual = _distances(some, training)
     return Likeness(
@@ -163,6 +163,14 @@ def _rows(url: str, manifest: Manifest) -> list[StoredRow]:
         found = list(read_rows(url, plan, manifest.receipts[shard], images))
         rows += [found[i] for i in evenly(len(found), min(len(found), NUM_COMPARED // num_shards))]
     return rows
+
+
+def _with_mirrored(rows: Sequence[StoredRow]) -> Iterator[UInt8]:
+    """Yields each image, and its mirror image behind it; each is decoded once."""
+    for row in rows:
+        image = row.decoded().image
+        yield image
+        yield np.flip(image, axis=1)
 
 
 def _side(image: UInt8) -> int:

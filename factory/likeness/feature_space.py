@@ -40,6 +40,10 @@ class Features:
     def __len__(self) -> int:
         return len(self.layout)
 
+    def __getitem__(self, images: slice) -> "Features":
+        """The features of some of the images."""
+        return Features(self.statistics[images], self.layout[images])
+
 
 def features(images: Iterable[UInt8]) -> Features:
     """The features of images, each (H, W, 3) or (H, W, 1) in 0..255, read a few at a time."""

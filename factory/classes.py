@@ -54,3 +54,8 @@ def distinct_colors(num: int) -> tuple[Color, ...]:
         return round(red * 255), round(green * 255), round(blue * 255)
 
     return ((28, 30, 38), *(wheel(i) for i in range(num - 1)))[:num]
+
+
+def css_color(color: Color) -> str:
+    """A colour in CSS: #rrggbb."""
+    return "#" + bytes(color).hex()

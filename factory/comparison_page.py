@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from factory.classes import Classes
+from factory.classes import Classes, css_color
 from factory.comparison import NEARLY_SAME, Closest, Colours, Comparison, Likeness
 from factory.page_parts import percentages, picture
 from factory.shards.plan import Plan
@@ -29,7 +29,7 @@ def shares_of_classes(
     if comparison.labelled_pixels is None:
         return None
     both = zip(percentages(counts), percentages(comparison.labelled_pixels), strict=True)
-    colors = ["#" + bytes(color).hex() for color in classes.palette]
+    colors = [css_color(color) for color in classes.palette]
     return [
         SharesOfClass(i, classes.names[i], colors[i], share, labelled)
         for i, (share, labelled) in enumerate(both)

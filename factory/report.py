@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from factory import storage
 from factory.certainty_page import certainty_section, expected_note, iou_of
-from factory.classes import Classes
+from factory.classes import Classes, css_color
 from factory.comparison import Comparison, compare, evenly
 from factory.comparison_page import closest_figures, likeness_rows, shares_of_classes
 from factory.config import Config
@@ -246,7 +246,7 @@ def _classes(classes: Classes, counts: Sequence[int]) -> list[_Class]:
 
 
 def _class(classes: Classes, i: int, share: float, width: float) -> _Class:
-    return _Class(i, classes.names[i], "#" + bytes(classes.palette[i]).hex(), share, width)
+    return _Class(i, classes.names[i], css_color(classes.palette[i]), share, width)
 
 
 @dataclass(frozen=True)

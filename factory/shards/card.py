@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from factory.classes import Classes
+from factory.classes import Classes, css_color
 from factory.shards.columns import COLUMNS, Column, pictures_of
 from factory.shards.snippets import loading_snippets
 from factory.shards.splits import TRAIN, Split, SplitSize
@@ -65,7 +65,7 @@ def dataset_card(
         columns=meanings(columns),
         loading="\n".join(loading_snippets(format, mask_column, has_splits, has_metadata).values()),
         classes=[
-            (name, "#" + bytes(color).hex())
+            (name, css_color(color))
             for name, color in zip(classes.names, classes.palette, strict=True)
         ],
         run=run,

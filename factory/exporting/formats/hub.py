@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from factory.classes import css_color
 from factory.exporting.format import HUB_SPLITS, Summary
 from factory.exporting.formats.parquet import ParquetFormat
 from factory.shards import card
@@ -28,7 +29,7 @@ class HubFormat(ParquetFormat):
             is_drawn=self.source.manifest.plan.is_drawn,
             mask_column=self.source.mask_column,
             classes=[
-                (name, "#" + bytes(color).hex())
+                (name, css_color(color))
                 for name, color in zip(classes.names, classes.palette, strict=True)
             ],
             run=self.source.manifest.plan.run,

@@ -380,7 +380,7 @@ def test_inspect_says_which_test_images_are_training_images(capsys, pairs):
     assert (
         "note: 3 of the 3 images of data.test are also in data.labelled, training images" in output
     )
-    assert "(0.png, 1.png, 2.png)" in output
+    assert "Name another place in data.test" in output and "(0.png, 1.png, 2.png)" in output
     assert "also in data.unlabelled, among the images that the DDPM learns from" in output
 
 

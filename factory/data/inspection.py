@@ -165,13 +165,14 @@ def between(found: Mapping[str, Inspection]) -> tuple[list[str], list[str]]:
 
 def _shared(test: Inspection, other: Inspection, name: str) -> Iterator[str]:
     """Sentences on images of the test section that another one has, too, or nearly."""
-    what = (
-        "training images: `factory evaluate` refuses them. Leave them out of one"
-        if name == "labelled"
-        else "among the images that the DDPM learns from, without their masks"
-    )
     of_test = f"{counted(test.num_images, 'image')} of data.test"
     if shared := duplicates.equal(test.prints, other.prints):
+        what = "among the images that the DDPM learns from, without their masks"
+        if name == "labelled":
+            remedy = "Leave them out of one"
+            if len(shared) == test.num_images:
+                remedy = "Name another place in data.test, or list the images of each in names_url"
+            what = f"training images: `factory evaluate` refuses them. {remedy}"
         yield f"{len(shared)} of the {of_test} are also in data.{name}, {what} ({some(shared)})."
     known = set(shared)
     rest = [one for one in test.prints if one.name not in known]
@@ -235,16 +236,31 @@ def write_sheet(found: Mapping[str, Inspection], config: str) -> str | None:
 
 
 def check_disjoint(train: Labelled, test: Labelled) -> None:
-    """Raises UserError naming each test image that has the pixels of a training image, unless it is
-    of one colour, as empty tiles are."""
+    """Raises UserError naming the test images that have the pixels of a training image, unless they
+    are of one colour, as empty tiles are."""
     known = {image.tobytes(): name for image, name in zip(train.images, train.names, strict=True)}
     shared = [
-        f"test image {name}: is the training image {known[image.tobytes()]}. Leave one of them out."
+        (name, known[image.tobytes()])
         for image, name in zip(test.images, test.names, strict=True)
         if image.tobytes() in known and not duplicates.is_blank(image)
     ]
     if shared:
-        raise UserError(loading.first_lines(shared))
+        names = [name if name == other else f"{name} as {other}" for name, other in shared]
+        raise UserError(_learned_from(len(shared), len(test), names))
+
+
+def _learned_from(num: int, num_test: int, names: Sequence[str]) -> str:
+    """The problem of test images that are training images, too."""
+    if num == num_test:
+        return (
+            f"data.test: all of its {counted(num_test, 'image')} are images of data.labelled, too "
+            f"({some(names)}): what is measured on images that were learned from says nothing. "
+            "Name another place, or list the images to use of each in names_url."
+        )
+    return (
+        f"data.test: {num:,} of its {counted(num_test, 'image')} are images of data.labelled, too "
+        f"({some(names)}). Leave them out of one."
+    )
 
 
 def _histogram(values: Iterable[T]) -> dict[T, int]:

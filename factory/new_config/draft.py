@@ -66,6 +66,8 @@ def draft(roles: Roles, lists_url: str, preset: str | None, problems: Problems) 
     if problems.found:
         return made
     urls = {role: _urls(made, role, problems) for role in made.sections}
+    if not problems.found and {"labelled", "test"} <= urls.keys():
+        _check_apart(made, urls["labelled"], urls["test"], problems)
     if problems.found:
         return made
     _add_intensities(made)
@@ -142,8 +144,9 @@ def _add_classes(made: Draft, problems: Problems) -> None:
 
 
 def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
-    """The place of each of a section's images, by its name, all that have a mask where masks are
-    meant; how they are stored is kept. Images without a mask are left out, which is said."""
+    """The place of each of a section's images, by its name, with links followed; all that have a
+    mask where masks are meant. How they are stored is kept. Images without a mask are left out,
+    which is said."""
     section, labelled = made.roles.sections[role], role != "unlabelled"
     place, found = made.roles.places[role], Problems()
     items = looking.stands_for(section, labelled, found)
@@ -167,7 +170,24 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
         f"data.{role}: {section['url']}: taken as {made.roles.words[role]}: "
         f"{what if labelled else plain}"
     )
-    return {item.name: item.image_url for item in items}
+    return {item.name: storage.resolved(item.image_url) for item in items}
+
+
+def _check_apart(
+    made: Draft, labelled: Mapping[str, str], test: Mapping[str, str], problems: Problems
+) -> None:
+    """Refuses places to measure on that hold images that are learned from, under whatever name."""
+    known = set(labelled.values())
+    shared = [name for name, url in test.items() if url in known]
+    if not shared:
+        return
+    one, other = (made.roles.places[role].url for role in ("labelled", "test"))
+    num = f"all {len(test):,}" if len(shared) == len(test) else f"{len(shared):,} of {len(test):,}"
+    problems.add(
+        f"{other}: {num} images of test are images of labelled, {one}, too ({some(shared)}): what "
+        "is measured on images that were learned from says nothing. Name one place, of which a "
+        "part is then measured on, or two that share no image, with --labelled and --test."
+    )
 
 
 def _tell_unpaired(

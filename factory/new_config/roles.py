@@ -40,7 +40,7 @@ def assign(folders: Sequence[str], named: Mapping[Role, str], problems: Problems
         place = _looked_at(url, problems)
         if place is not None:
             _take(roles, role, place, problems)
-    for url in folders:
+    for url in _each_once(folders, problems):
         place = _looked_at(url, problems)
         if place is None:
             continue
@@ -55,6 +55,20 @@ def assign(folders: Sequence[str], named: Mapping[Role, str], problems: Problems
     if "unlabelled" not in roles.sections and "labelled" in roles.sections:
         _take_images_of_labelled(roles)
     return roles
+
+
+def _each_once(folders: Sequence[str], problems: Problems) -> list[str]:
+    """The places without those that are named again, which is a problem."""
+    first: dict[str, str] = {}
+    again: dict[str, list[str]] = {}
+    for url in folders:
+        known = first.setdefault(storage.resolved(storage.normalize(url)), url)
+        again.setdefault(known, []).append(url)
+    for known, urls in again.items():
+        if others := urls[1:]:
+            more = "twice" if others == [known] else f"as {some(others)}, too"
+            problems.add(f"{known}: is named {more}. Name each place once.")
+    return [*again]
 
 
 def _looked_at(url: str, problems: Problems) -> Place | None:

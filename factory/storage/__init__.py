@@ -42,7 +42,16 @@ from factory.storage.store_errors import (
     lack_of_credentials,
     to_user_error,
 )
-from factory.storage.urls import is_local, join, lies_in, name_of, normalize, parent, path_in
+from factory.storage.urls import (
+    is_local,
+    join,
+    lies_in,
+    name_of,
+    normalize,
+    parent,
+    path_in,
+    resolved,
+)
 
 __all__ = [
     "NEVER_ANSWERED",
@@ -78,6 +87,7 @@ __all__ = [
     "read_text",
     "remove",
     "remove_abandoned",
+    "resolved",
     "sha256_of",
     "size_of",
     "to_user_error",

@@ -128,9 +128,14 @@ def path_in(url: str, folder: str) -> str | None:
     """The path of a URL below that of a folder, empty if it is that one; None if it does not lie
     there. Links of this machine are followed."""
     if is_local(url) and is_local(folder):
-        url, folder = os.path.realpath(url), os.path.realpath(folder)
+        url, folder = resolved(url), resolved(folder)
     above, inside = f"{folder.rstrip('/')}/", f"{url}/"
     return inside.removeprefix(above).rstrip("/") if inside.startswith(above) else None
+
+
+def resolved(url: str) -> str:
+    """The URL by which a place is known however it is named: links of this machine are followed."""
+    return os.path.realpath(url) if is_local(url) else url
 
 
 def join(url: str, *names: str) -> str:

@@ -284,8 +284,8 @@ def test_test_images_among_the_training_images_stop_an_evaluation(
         "--set=data.labelled={kind: toy, num: 3, seed: 3}",
         "--set=data.test={kind: toy, num: 2, seed: 3}",
     )
-    words = [(f"test image toy-3-00000{i}", "is the training image", "Leave one") for i in range(2)]
-    refused(case("overlap", pairs, *words), "evaluate", "--dry-run", "--out", "scores", *same)
+    words = "data.test: all of its 2 images", "of data.labelled, too (toy-3-0", "Name another place"
+    refused(case("overlap", pairs, words), "evaluate", "--dry-run", "--out", "scores", *same)
 
 
 def test_a_folder_cannot_label(refused: Callable[..., None], folder: Path) -> None:

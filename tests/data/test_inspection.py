@@ -196,7 +196,8 @@ def test_a_test_image_among_the_training_images_is_named() -> None:
     train, test = labelled(1, 2), labelled(3, 2)
     renamed = Labelled(test.images, test.masks, ("x.png", "y.png"), CLASSES)
     with pytest.raises(
-        UserError, match=r"test image y.png: is the training image 2.png"
+        UserError,
+        match=r"data.test: 1 of its 2 images are images of data.labelled, too \(y.png as 2.png\)",
     ) as refusal:
         inspection.check_disjoint(train, renamed)
     assert len(refusal.value.problems) == 1

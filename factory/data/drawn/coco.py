@@ -80,6 +80,8 @@ class _Read:
 
     def add(self, key: str, value: Any, start: int) -> None:
         """Adds an element of a list of the JSON, which begins there."""
+        if key == "images":
+            value = _with_file_name(value)
         if key == "images" and self._has(value, "an image", id=(int, str), file_name=str):
             found = self.names[str(value["id"])]
             if value["file_name"] not in found:
@@ -126,6 +128,14 @@ class _Read:
                 else f"{what} without {some(lacking)}: {value!r:.120}. Export it again."
             )
         return not lacking
+
+
+def _with_file_name(image: Any) -> Any:
+    """An image of the JSON whose file is called as in its URL where it has no file_name, as in
+    LVIS (Gupta et al. 2019)."""
+    if isinstance(image, dict) and "file_name" not in image and "coco_url" in image:
+        return {**image, "file_name": image["coco_url"]}
+    return image
 
 
 def read(text: str, url: str) -> Instances:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from factory.data.files import listing
-from factory.data.recognizing.candidates import split_name
+from factory import storage
+from factory.data.files import archives, listing
+from factory.data.recognizing.candidates import SHARD_ENDINGS, split_name
 from factory.errors import Problems, some
 from factory.yaml_writing import as_yaml
 
@@ -17,10 +18,12 @@ def recognise(url: str, problems: Problems) -> "tuple[Tree, list[Candidate]] | N
     """The tree of a url, and the sections that may read it; None after a problem."""
     from factory.data.recognizing import recognition
 
-    tree = listing.open_tree(url, problems)
-    if tree is None:
-        return None
     try:
+        if shard := _shard(url):
+            return shard
+        tree = listing.open_tree(url, problems)
+        if tree is None:
+            return None
         with problems.collected():
             found = recognition.candidates(tree, url)
             if found:
@@ -28,6 +31,19 @@ def recognise(url: str, problems: Problems) -> "tuple[Tree, list[Candidate]] | N
             problems.add(_nothing_known(tree, url))
     except OSError as error:
         problems.add(listing.cannot_list(url, error))
+    return None
+
+
+def _shard(url: str) -> "tuple[Tree, list[Candidate]] | None":
+    """The folder of a single file of shards, and the section that reads this file alone; None of
+    any other url. Raises OSError."""
+    from factory.data.files.trees import FolderTree
+    from factory.data.recognizing.candidates import Candidate
+
+    folder, _, name = url.rpartition("/")
+    for kind, ending in SHARD_ENDINGS.items():
+        if name.lower().endswith(ending) and not archives.split(url) and storage.is_file(url):
+            return FolderTree(folder), [Candidate({"kind": kind, "url": url})]
     return None
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 TRAIN_SPLITS = ("train", "training", "trainval", "labelled", "labeled", "tr")
 TEST_SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
 SPLITS = (*TRAIN_SPLITS, *TEST_SPLITS)
+SHARD_ENDINGS = {"parquet": ".parquet", "webdataset": ".tar"}
+"""The kinds of source that read shards -> the ending of their files."""
 _NAMES = {
     **dict.fromkeys(TRAIN_SPLITS, "train"),
     "trainval": "trainval",

@@ -17,7 +17,7 @@ from factory.data.recognizing import (
     name_words,
     pair_candidates,
 )
-from factory.data.recognizing.candidates import Candidate, Files, split_of
+from factory.data.recognizing.candidates import SHARD_ENDINGS, Candidate, Files, split_of
 from factory.errors import UnreadableImage, counted
 
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {
@@ -99,7 +99,7 @@ def _shards(files: Files) -> Iterator[Candidate]:
     if RUN in names:
         # Our own datasets have tables beside their shards.
         names = [name for name in names if name.startswith(DATA)]
-    for kind, ending in (("parquet", ".parquet"), ("webdataset", ".tar")):
+    for kind, ending in SHARD_ENDINGS.items():
         shards = [name for name in names if name.lower().endswith(ending)]
         if not shards:
             continue

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -172,6 +174,16 @@ def test_a_split_is_asked_for_where_images_are_of_several(tmp_path: Path) -> Non
     assert "has no split val" in only_problem(auto(tmp_path, split="val"))
     keys = {"split": "train", "classes": ["a", "b"]}
     assert len(loading.read_labelled(auto(tmp_path, **keys), 16)) == 1
+
+
+def test_a_single_file_of_shards_is_read_by_itself(tmp_path: Path) -> None:
+    put(tmp_path, one_tar=tar({"a.png": encode_png(photograph(1))}))
+    put(tmp_path, two_tar=tar({"b.png": encode_png(photograph(2))}))
+    read = loading.read_images(auto(tmp_path / "one.tar"), 16)
+    assert len(read) == 1
+    table = pa.table({"image": [encode_png(photograph(3)), encode_png(photograph(4))]})
+    pq.write_table(table, tmp_path / "three.parquet")
+    assert len(loading.read_images(auto(tmp_path / "three.parquet"), 16)) == 2
 
 
 def test_a_split_of_shards_may_be_called_as_their_files_are(tmp_path: Path) -> None:

@@ -244,6 +244,16 @@ def test_file_names_count_from_the_json(tmp_path: Path) -> None:
     assert masks_of(tmp_path / "valid")[0, 8, 8] == 2
 
 
+def test_an_image_without_a_file_name_is_called_as_in_its_coco_url(tmp_path: Path) -> None:
+    named = [
+        {"id": id, "coco_url": f"http://images.example.org/train/{name}"}
+        for id, name in ((7, "a.png"), (3, "b.png"))
+    ]
+    where = write(tmp_path, [annotation(7, 9, SQUARE)], images=named)
+    masks = masks_of(where)
+    assert masks[0].any() and not masks[1].any()
+
+
 def test_a_url_as_a_file_name_means_its_path(tmp_path: Path) -> None:
     names = ("http://images.cocodataset.org/train2017/a.png?v=1", "https://host/x/b%2Epng")
     images = [{"id": i, "file_name": name} for i, name in zip((7, 3), names, strict=True)]

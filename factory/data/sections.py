@@ -100,8 +100,9 @@ class LabelledSection(SourceSection):
         validate_default=True,
         description="a file of class names (or classes: the same, here)",
     )
-    """A file of the classes: JSON or YAML of the forms of classes, a name a line, a table, CVAT's
-    labelmap.txt, or what another tool has: data.yaml of ultralytics, dataset.json of nnU-Net."""
+    """A file of the classes: JSON or YAML of the forms of classes, a name a line, a table of names
+    with values or colours, CVAT's labelmap.txt or labels as JSON, or what another tool has:
+    data.yaml of ultralytics, dataset.json of nnU-Net, meta.json of Supervisely."""
 
     @field_validator("classes", mode="before")
     @classmethod

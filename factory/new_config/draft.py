@@ -6,7 +6,7 @@ from typing import Any
 
 from factory import storage
 from factory.data.kinds import resolving
-from factory.data.kinds.resolving import ClassKeys
+from factory.data.kinds.class_keys import ClassKeys
 from factory.data.recognizing import split_lists
 from factory.data.recognizing.candidates import Files
 from factory.errors import Problems, counted, some

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from factory.data.classes import class_exports, class_tables
+from factory.data.classes import class_exports, class_lines, class_tables
 from factory.data.classes.class_forms import FORM, Ignored, parse_rules
 from factory.data.classes.class_rules import ClassRules
 from factory.errors import UserError
@@ -38,17 +38,17 @@ def _content(text: str, location: str) -> object:
         raise UserError(f"{location}: is empty. {FORM}")
     if lines[0][0] in "[{":
         return _json_or_yaml(text, location)
-    told = [line for line in lines if not line.startswith("#")] or lines
+    told = [line for line in lines if not class_lines.is_comment(line)] or lines
     if all(map(_LABELMAP.fullmatch, told)):
         return _of_labelmap(told, location)
     if not location.lower().endswith(_STRUCTURED):
         if table := class_tables.of_header(told, location):
             return table
         if location.lower().endswith(_PLAIN):
-            return class_tables.of_lines(told, location)
+            return class_lines.of_lines(told, location)
     content = _yaml(text, location)
     if isinstance(content, str) and not location.lower().endswith(_STRUCTURED):
-        return class_tables.of_lines(told, location)
+        return class_lines.of_lines(told, location)
     return content
 
 

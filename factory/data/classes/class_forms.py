@@ -1,8 +1,9 @@
 """The forms in which classes are written, in a file or in a config, to `ClassRules`.
 
 Of names: [name, ...]. Of ids: {"0": name, ...}, {name: 0, ...}, also below `id2label` or
-`label2id`, as a model's config has them. With rules: [{name, ids | colors | above | parts,
-color}, ...], names among them, also as {classes: [...], ignore: {ids, colors, parts}}.
+`label2id`, as a model's config has them. Of colours: {"#ff8000": name, ...}, {name: "#ff8000",
+...}. With rules: [{name, ids | colors | above | parts, color}, ...], names among them, also as
+{classes: [...], ignore: {ids, colors, parts}}.
 `factory.data.classes.class_files` makes them of other files.
 """
 
@@ -15,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from factory.classes import IGNORE_ID, MAX_CLASSES, Classes, Color, distinct_colors
 from factory.data.classes.class_rules import MAX_VALUE, MIN_VALUE, ClassRules, Rule
+from factory.data.classes.written_colors import color_of, colors_of
 from factory.errors import UserError, nearest, some
 from factory.values import Section
 
@@ -33,7 +35,6 @@ _IGNORED_NAMES = {
 _OTHERS = "others"
 """Stands for all colours that no class names."""
 _T = TypeVar("_T", bound=Section)
-_HEX = re.compile("#[0-9a-fA-F]{6}")
 
 
 def _values(value: object) -> object:
@@ -47,10 +48,8 @@ def _texts(value: object) -> object:
 
 
 def _color(value: object) -> object:
-    """A colour as three numbers; #RRGGBB is one, too."""
-    if isinstance(value, str) and _HEX.fullmatch(value):
-        return tuple(bytes.fromhex(value[1:]))
-    return value
+    """A colour as three numbers, however it is written."""
+    return color_of(value, is_color=True) or value
 
 
 def _colors(value: object) -> object:
@@ -104,6 +103,10 @@ class _Entry(Section):
         return Rule(self.ids, self.colors, self.above, self.other_colors, self.labels, self.parts)
 
 
+ENTRY_KEYS = (*_Entry.model_fields, "id")
+"""The keys of a class."""
+
+
 def means_ignored(name: str) -> bool:
     """True of names that people give to what is of no class."""
     return re.sub("[^a-z]", "", name.lower()) in _IGNORED_NAMES
@@ -129,6 +132,7 @@ def parse_rules(content: object, location: str, ignored: Ignored | None = None) 
             labels=tuple(dict.fromkeys(label for rule in both for label in rule.labels)),
             parts=tuple(dict.fromkeys(part for rule in both for part in rule.parts)),
         ),
+        shown=_shown(entries),
     )
     if problems := [f"{location}: {problem}" for problem in rules.problems()]:
         raise UserError(problems)
@@ -142,6 +146,13 @@ def _palette(entries: Sequence[_Entry]) -> tuple[Color, ...]:
         entry.color or next(iter(entry.colors), other)
         for entry, other in zip(entries, others, strict=True)
     )
+
+
+def _shown(entries: Sequence[_Entry]) -> tuple[Color, ...]:
+    """The colours that show the classes, if each has one of its own and no class is read by
+    colours."""
+    colors = [entry.color for entry in entries if entry.color and not entry.rule.has_colors]
+    return tuple(colors) if len(set(colors)) == len(entries) else ()
 
 
 def _name_problems(names: Sequence[str]) -> list[str]:
@@ -199,8 +210,11 @@ def _entry(entry: str | Mapping[str, Any], location: str) -> _Entry:
 
 
 def _by_id(content: Mapping[Any, Any], location: str) -> list[_Entry]:
-    """The classes of {id: name} or {name: id}, in the order of the ids. Raises UserError."""
+    """The classes of {id: name} or {name: id}, in the order of the ids, or of {colour: name} or
+    {name: colour}. Raises UserError."""
     by_id = {str(key): value for key, value in content.items()}
+    if by_color := _by_color(by_id, location):
+        return by_color
     if all(isinstance(value, str) for value in by_id.values()) and all(map(_is_id, by_id)):
         pairs = [(int(key), name) for key, name in by_id.items()]
     elif all(type(value) is int for value in by_id.values()) and not any(map(_is_id, by_id)):
@@ -220,6 +234,26 @@ def _by_id(content: Mapping[Any, Any], location: str) -> list[_Entry]:
     return [
         _parsed(_Entry, {"name": name, "ids": [i]}, f"{location}: class {name}")
         for i, name in sorted(pairs)
+    ]
+
+
+def _by_color(content: Mapping[str, Any], location: str) -> list[_Entry]:
+    """The classes of {colour: name} or {name: colour}; none of others. Raises UserError for colours
+    without names."""
+    keys, values = colors_of([*content]), colors_of([*content.values()])
+    if not keys and not values:
+        return []
+    are_names = all(isinstance(value, str) for value in content.values()) and not values
+    if (keys and not are_names) or (values and all(map(_is_id, content))):
+        raise UserError(
+            f"{location}: has colours beside {some([str(v) for v in content.values()])} and no "
+            'names. Write {"#ff8000": "cat", ...}, or [{"name": "cat", "ids": [1], "color": '
+            '"#ff8000"}, ...].'
+        )
+    names = [*content] if values else [*content.values()]
+    return [
+        _Entry(name=name, colors=(color,))
+        for name, color in zip(names, values or keys or (), strict=True)
     ]
 
 

@@ -68,6 +68,9 @@ class ClassRules:
     """The ids or colours that are of no class; it has no `above`."""
     nearest_colors: bool = False
     """True if a colour that no rule names is of the class of the nearest one."""
+    shown: tuple[Color, ...] = ()
+    """The colours that are named to show the classes, which are read otherwise; empty unless each
+    has one of its own."""
 
     def __post_init__(self) -> None:
         assert len(self.rules) == len(self.classes), (self.rules, self.classes)
@@ -100,6 +103,13 @@ class ClassRules:
                 "all others. Leave it out, or name the colors of each class."
             )
         return replace(self, nearest_colors=True)
+
+    @property
+    def by_shown_colors(self) -> "ClassRules | None":
+        """The same classes in masks of the colours that show them; None if these are not named."""
+        if not self.shown:
+            return None
+        return ClassRules(self.classes, tuple(Rule(colors=(color,)) for color in self.shown))
 
     @property
     def class_of_other_colors(self) -> int:

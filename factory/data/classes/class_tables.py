@@ -1,155 +1,188 @@
-"""Classes as lines of text: names alone, or beside numbers that are the values or the colours of
-masks, in columns that a comma, a semicolon, a tab, spaces, a colon or an equals sign parts.
+"""Classes as tables whose header says which column is what: names, values, colours; and as lists of
+objects, whose keys say the same.
 
-All become forms of `factory.data.classes.class_forms`.
+All become forms of `factory.data.classes.class_forms`. `factory.data.classes.class_lines` reads
+tables without a header.
 """
 
 import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from factory.classes import Color
+from factory.data.classes.written_colors import color_of, colors_of
 from factory.errors import UserError, some
 
-_NAMES = ("name", "class", "label", "class_name", "label_name", "category", "title")
-_IDS = ("id", "value", "index", "idx", "pixel value", "class_id", "label_id", "class", "label")
-_COLORS = ("color", "colour", "hex", "rgb", "color_rgb")
-_CHANNELS = (("r", "red"), ("g", "green"), ("b", "blue"))
+_NAMES = (
+    *("name", "classname", "labelname", "class", "label", "category", "categoryname", "title"),
+    *("value", "names", "classes", "labels"),
+)
+_IDS = (
+    *("id", "value", "index", "idx", "pixelvalue", "maskvalue", "classid", "labelid", "categoryid"),
+    *("classindex", "classvalue", "labelvalue", "grayvalue", "greyvalue"),
+)
+_PERHAPS_IDS = ("pixel", "gray", "grey", "code", "class", "label")
+"""The words of ids; the second ones mean something else where their column holds no numbers."""
+_COLORS = (
+    *("color", "colour", "colors", "colours", "hex", "rgb", "colorrgb", "rgbcolor", "hexcolor"),
+    *("colorhex", "hexcode", "rgbvalue", "rgbvalues", "colorcode", "background"),
+)
+_CHANNELS = (
+    ("r", "red", "colorr", "rgbr"),
+    ("g", "green", "colorg", "rgbg"),
+    ("b", "blue", "colorb", "rgbb"),
+)
+"""Words of headers and keys, in lower case and without what parts words, the likeliest ones
+first."""
 _DELIMITERS = ",;\t"
-_NUMBER = re.compile(r"\d+(?:\.0+)?")
-_HEX = re.compile("#[0-9a-fA-F]{6}")
-_APART = r"\s*[\s,;:=]\s*"
-_RGB = rf"(\d+){_APART}(\d+){_APART}(\d+)"
-_NAMED = r"([^\d\s,;:=].*?)"
-_COLOR_FIRST = re.compile(rf"{_RGB}{_APART}{_NAMED}")
-_COLOR_LAST = re.compile(rf"{_NAMED}{_APART}{_RGB}")
-_BOTH = re.compile(rf"(\d+){_APART}{_NAMED}{_APART}{_RGB}")
-_ID_FIRST = re.compile(rf"(\d+){_APART}(.*\S)")
-_ID_LAST = re.compile(rf"{_NAMED}{_APART}(\d+)")
+_NUMBER = re.compile(r"-?\d+(?:\.0+)?")
+_PICTURE = re.compile(r".*\.(?:png|jpe?g|tiff?|bmp|webp)", re.IGNORECASE)
+Row = Sequence[Any]
 
 
-def of_header(lines: Sequence[str], location: str) -> list[dict[str, Any]] | None:
+def of_header(lines: Sequence[str], location: str) -> list[Any] | None:
     """The classes of a table with a header; None if the lines are none.
 
-    Raises UserError for a table with numbers of whose header nothing is known.
+    Raises UserError for a table with numbers or colours of whose header nothing is known, and for
+    one of which two columns may be the values.
     """
-    for delimiter in _DELIMITERS:
-        rows = [list(map(str.strip, row)) for row in csv.reader(lines, delimiter=delimiter)]
-        width = len(rows[0])
-        if width < 2 or len(rows) < 2 or any(len(row) > width for row in rows):
+    for header, *rows in tables(lines):
+        if not rows:
             continue
-        header, *rows = ([*row, *[""] * (width - len(row))] for row in rows)
-        found = _of_columns([column.lower() for column in header], rows)
-        if found is not None:
+        if (found := of_columns(header, rows, location)) is not None:
             return found
-        if not any(map(_NUMBER.fullmatch, header)) and any(
-            all(_NUMBER.fullmatch(row[i]) for row in rows) for i in range(width)
-        ):
+        columns = list(zip(*rows, strict=True))
+        is_header = not any(_is_number(cell) or colors_of([cell]) for cell in header)
+        if is_header and any(all(map(_is_number, c)) or colors_of(c) for c in columns):
             raise UserError(
                 f"{location}: is a table of the columns {some(header)}, which do not say what is "
                 "a name and what is a value. Call its columns name and id, or name, r, g and b."
             )
+    words = [line.split() for line in lines]
+    if len(words) > 1 and len({len(row) for row in words}) == 1:
+        found = of_columns(words[0], words[1:], location)
+        return found if found and isinstance(found[0], dict) else None
     return None
 
 
-def of_lines(lines: Sequence[str], location: str) -> list[Any]:
-    """The classes of lines: names, or in each line a name and its value, or its colour.
-
-    Numbers behind names are part of them where two would be the same: `zone 1`, `zone 2`. Raises
-    UserError for names with tabs in them.
-    """
-    for expression, make in _FORMS:
-        found = [match.groups() for line in lines if (match := expression.fullmatch(line))]
-        if len(found) < len(lines):
-            continue
-        classes = [make(*groups) for groups in found]
-        values = [str(entry.get("ids") or entry.get("colors")) for entry in classes]
-        names = {entry["name"] for entry in classes}
-        if expression is _ID_FIRST or len(set(values)) == len(values) == len(names):
-            if any("\t" in name for name in names):
-                break
-            return classes if "colors" in classes[0] else sorted(classes, key=lambda e: e["ids"])
-    if any("\t" in line for line in lines):
-        raise UserError(
-            f"{location}: has columns, of which nothing says which is which. Put a header above "
-            "them, such as id and name, or write names alone, one a line."
-        )
-    bullets = all(line.startswith("- ") for line in lines)
-    return [_unquoted(line.removeprefix("- ") if bullets else line) for line in lines]
+def tables(lines: Sequence[str]) -> Iterator[list[list[str]]]:
+    """Yields the rows of lines for each character that parts them into two columns or more, as many
+    of each row as the first has."""
+    for delimiter in _DELIMITERS:
+        rows = [list(map(str.strip, row)) for row in csv.reader(lines, delimiter=delimiter)]
+        width = len(rows[0])
+        if width >= 2 and all(len(row) <= width for row in rows):
+            yield [[*row, *[""] * (width - len(row))] for row in rows]
 
 
-def _of_columns(
-    header: Sequence[str], rows: Sequence[Sequence[str]]
-) -> list[dict[str, Any]] | None:
-    """The classes of a table whose header has a name, and a value or a colour."""
+def knows(word: str) -> bool:
+    """True of words that say what a column or key is."""
+    return any(_squeezed(word) in words for words in (_NAMES, _IDS, _PERHAPS_IDS, _COLORS))
 
-    def column(known: Sequence[str], fits: Callable[[str], object]) -> int | None:
-        """The column of a known name whose cells fit, else one whose cells do not."""
-        named = sorted((known.index(name), i) for i, name in enumerate(header) if name in known)
-        fitting = [i for _, i in named if all(fits(row[i]) for row in rows)]
-        return next(iter([*fitting, *(i for _, i in named)]), None)
 
-    name = column(_NAMES, lambda cell: not _NUMBER.fullmatch(cell))
-    value = column(
-        [known for known in _IDS if name is None or header[name] != known], _NUMBER.fullmatch
-    )
-    channels = [column(names, _NUMBER.fullmatch) for names in _CHANNELS]
-    color = column(_COLORS, _color)
-    has_color = None not in channels or color is not None
-    if name is None or (value is None and not has_color):
+def is_header_of_one(line: str) -> bool:
+    """True of the header of a table of one column, that of the names."""
+    return _squeezed(line) in _NAMES
+
+
+def of_objects(entries: Sequence[object], location: str) -> list[Any] | None:
+    """The classes of a list of objects whose keys say what is a name, a value and a colour; None if
+    they are none, or are names alone. Raises UserError as `of_header` does."""
+    rows = [entry for entry in entries if isinstance(entry, Mapping)]
+    if not rows or len(rows) < len(entries):
         return None
-    classes = []
-    for row in rows:
-        entry: dict[str, Any] = {"name": _unquoted(row[name])}
-        shown: Any = [_number(row[i]) for i in channels if i is not None]
-        if None in channels and color is not None:
-            shown = _color(row[color]) or row[color]
-        if value is None:
-            entry["colors"] = [shown]
-        else:
-            entry["ids"] = [_number(row[value])]
-            entry["color"] = shown if has_color else None
-        classes.append(entry)
-    if value is not None:
-        classes.sort(key=lambda entry: (isinstance(entry["ids"][0], str), entry["ids"][0]))
-    return classes
+    keys = list(dict.fromkeys(str(key) for row in rows for key in row))
+    found = of_columns(keys, [[row.get(key) for key in keys] for row in rows], location)
+    return found if found and isinstance(found[0], dict) else None
 
 
-def _with_color(red: str, green: str, blue: str, name: str) -> dict[str, Any]:
-    return {"name": _unquoted(name), "colors": [[int(red), int(green), int(blue)]]}
+def of_columns(header: Sequence[str], rows: Sequence[Row], location: str) -> list[Any] | None:
+    """The classes of a table of which a column holds names, and others values, colours or neither.
+
+    Where there are both, masks are read by the values, and the colours show the classes. None if
+    the header has no names, or nothing says what columns of numbers or colours are. Raises
+    UserError where two columns may be the values.
+    """
+    words = [_squeezed(cell) for cell in header]
+
+    def fitting(known: Sequence[str], fits: Callable[[Any], object]) -> list[int]:
+        """The columns of known words whose cells all fit, the likeliest ones first."""
+        named = sorted((known.index(word), i) for i, word in enumerate(words) if word in known)
+        return [i for _, i in named if all(fits(row[i]) for row in rows)]
+
+    names = fitting(_NAMES, _is_name)
+    if not names:
+        return None
+    values = [i for i in fitting((*_IDS, *_PERHAPS_IDS), _is_number) if i != names[0]]
+    if len({tuple(int(float(row[i])) for row in rows) for i in values}) > 1:
+        raise UserError(
+            f"{location}: has values in the columns {some([header[i] for i in values])}, which "
+            "differ. Leave out those that are not the values of masks."
+        )
+    # What is called an id, or a colour, and is none, is refused as such.
+    values = values or [i for i in fitting(_IDS[:1], bool) if i != names[0]]
+    channels = [i for known in _CHANNELS for i in fitting(known, _is_number)[:1]]
+    colors = fitting(_COLORS, _color) or fitting(_COLORS[:4], bool)
+    own = [unquoted(row[names[0]]) for row in rows]
+    ids = [_number(row[values[0]]) for row in rows] if values else []
+    shown: list[Any] = []
+    if len(channels) == len(_CHANNELS):
+        shown = [[_number(row[i]) for i in channels] for row in rows]
+    elif colors:
+        shown = [_color(row[colors[0]]) or row[colors[0]] for row in rows]
+    if ids or shown:
+        return entries_of(own, ids, shown)
+    return None if _hold_more(rows) else own
 
 
-def _with_id(number: str, name: str) -> dict[str, Any]:
-    return {"name": _unquoted(name), "ids": [int(number)]}
+def _hold_more(rows: Sequence[Row]) -> bool:
+    """True of rows with a column of numbers, colours or pictures, of which nothing is known."""
+    columns = [column for column in zip(*rows, strict=True) if any(column)]
+    return any(
+        all(map(_is_number, cells)) or colors_of(cells) or any(map(_is_picture, cells))
+        for cells in columns
+    )
 
 
-def _with_both(number: str, name: str, *color: str) -> dict[str, Any]:
-    return {**_with_id(number, name), "color": [int(part) for part in color]}
+def entries_of(names: Sequence[str], ids: Sequence[Any], colors: Sequence[Any]) -> list[Any]:
+    """The classes of these names, by their ids, if there are any, or else by their colours."""
+    if not ids:
+        return [{"name": n, "colors": [color]} for n, color in zip(names, colors, strict=True)]
+    shown = colors or [None] * len(ids)
+    classes = [
+        {"name": name, "ids": [value], "color": color}
+        for name, value, color in zip(names, ids, shown, strict=True)
+    ]
+    return sorted(classes, key=lambda entry: (isinstance(entry["ids"][0], str), entry["ids"][0]))
 
 
-_FORMS: Sequence[tuple[re.Pattern[str], Callable[..., dict[str, Any]]]] = (
-    (_COLOR_FIRST, _with_color),
-    (_BOTH, _with_both),
-    (_COLOR_LAST, lambda name, red, green, blue: _with_color(red, green, blue, name)),
-    (_ID_FIRST, _with_id),
-    (_ID_LAST, lambda name, number: _with_id(number, name)),
-)
-"""The forms of a line, the most telling first, and the class that its groups are."""
+def _squeezed(word: object) -> str:
+    """A word of a header in lower case, without what parts words."""
+    return re.sub(r"[\s_.-]", "", str(word)).lower()
 
 
-def _color(text: str) -> str | list[int] | None:
-    """The colour of a cell: #RRGGBB, or three numbers; None if it is none."""
-    if _HEX.fullmatch(text):
-        return text
-    numbers = re.findall(r"\d+", text)
-    return [int(number) for number in numbers] if len(numbers) == 3 else None
+def _color(cell: object) -> Color | None:
+    return color_of(cell, is_color=True)
 
 
-def _number(text: str) -> int | str:
-    return int(float(text)) if _NUMBER.fullmatch(text) else text
+def _is_number(cell: object) -> bool:
+    return type(cell) is int or (isinstance(cell, str) and bool(_NUMBER.fullmatch(cell)))
 
 
-def _unquoted(text: str) -> str:
+def _is_name(cell: object) -> bool:
+    return isinstance(cell, str) and not _NUMBER.fullmatch(cell)
+
+
+def _is_picture(cell: object) -> bool:
+    return isinstance(cell, str) and bool(_PICTURE.fullmatch(cell))
+
+
+def _number(cell: Any) -> Any:
+    return int(float(cell)) if _is_number(cell) else cell
+
+
+def unquoted(text: str) -> str:
     """A name without the quotes around it."""
     quoted = len(text) > 2 and text[0] == text[-1] and text[0] in "\"'"
     return text[1:-1] if quoted else text

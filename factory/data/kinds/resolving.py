@@ -1,11 +1,13 @@
 """The section of some keys, and its classes, for `auto` and `factory init`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from factory.classes import MAX_CLASSES
 from factory.data.files.patterns import parse_images, parse_masks
+from factory.data.kinds import class_keys
+from factory.data.kinds.class_keys import ClassKeys
 from factory.data.kinds.coco import CocoSource
 from factory.data.kinds.folder import FolderSource
 from factory.data.kinds.labelme import LabelmeSource
@@ -18,11 +20,10 @@ from factory.errors import Problems
 
 if TYPE_CHECKING:
     from factory.data.classes.class_lookup import Value
-    from factory.data.classes.class_rules import ClassRules, Rule
+    from factory.data.classes.class_rules import ClassRules
     from factory.data.files.trees import Tree
     from factory.data.recognizing.class_finding import ClassFile
     from factory.data.surveying.mask_sampling import MaskSample
-    from factory.data.surveying.proposal import Proposal
 
 Recognised = (
     FolderSource
@@ -54,21 +55,6 @@ _ANY_CLASSES = ["0", "1"]
 """Stand for classes where masks are not read."""
 
 
-@dataclass(frozen=True)
-class ClassKeys:
-    """The keys of a section that say its classes."""
-
-    keys: Mapping[str, Any]
-    """`classes_url`, or `classes` and perhaps `ignore`; empty if the section brings its own, or
-    what it needs to do so."""
-    source: str
-    """Where they are from, in a few words."""
-    is_guess: bool = False
-    doubts: tuple[str, ...] = ()
-    """What people should look at, each the end of a sentence and perhaps what to write instead."""
-    names: Sequence[str] = ()
-
-
 def section(keys: Mapping[str, Any], with_any_classes: bool = False) -> Recognised:
     """The section of these keys. with_any_classes: where it is not asked for masks that mean
     something. Raises ValidationError."""
@@ -97,7 +83,7 @@ def classes_of(
     found = _classes_of(keys, tree, problems, others)
     if found is None or not found.is_guess:
         return found
-    unread = class_finding.not_utf_8(tree, *_folders_of(keys, tree))
+    unread = class_finding.not_read(tree, *_folders_of(keys, tree))
     return replace(found, doubts=(*found.doubts, *unread))
 
 
@@ -109,7 +95,6 @@ def _classes_of(
 ) -> ClassKeys | None:
     """The same, without what files say that cannot be read."""
     from factory.data.recognizing import class_finding
-    from factory.data.surveying import class_proposals
 
     if keys.get("layout") and "{part}" in LAYOUTS[keys["layout"]].masks:
         return ClassKeys({}, "of the layout", names=_names_of_layout(keys))
@@ -127,22 +112,13 @@ def _classes_of(
     sample = masks_of(keys, problems, others)
     if sample is None:
         return None
-    if file := class_finding.that_fits(files, sample):
-        return _of_file(file, class_finding.ignored_beside(file.rules, sample))
+    if found := class_keys.of_file_that_fits(files, sample):
+        return found
     if keys.get("layout") and _layout_covers(keys, sample):
         names = tuple(_names_of_layout(keys))
         doubt = f"whether the classes are those of {keys['layout']}, such as {names[1]}"
         return ClassKeys({}, "of the layout", doubts=(doubt,), names=names)
-    if file := class_finding.that_fits_but_for_0(files, sample):
-        doubt = f"whether 0, which {file.url} does not name, is of no class"
-        with_0 = {"classes_url": file.url, "ignore": {"ids": [0]}}
-        return ClassKeys(with_0, f"of {file.url}", doubts=(doubt,), names=file.names)
-    names = files[0].names if files else ()
-    proposal = class_proposals.propose(sample, names)
-    if proposal is None:
-        problems.add(f"{keys['url']}: {class_proposals.why_none(sample)}")
-        return None
-    return _guessed(proposal, files)
+    return class_keys.by_what_masks_hold(files, sample, keys["url"], problems)
 
 
 def _of_the_files(
@@ -190,31 +166,6 @@ def _of_parts(
     order = "the order of the classes: later ones are drawn over earlier ones"
     doubts = (order,) if len(names) > 2 else ()
     return ClassKeys({"classes": classes}, "by the names of the parts", True, doubts, names)
-
-
-def _of_file(file: "ClassFile", ignored_beside: "Rule") -> ClassKeys:
-    """The keys of a file of classes; a class that it calls ignored is none, and neither is what
-    the masks hold beside them."""
-    from factory.data.classes.class_forms import means_ignored
-
-    rules = file.rules
-    ignored = [name for name in file.names if means_ignored(name)]
-    key = "colors" if rules.by_color else "ids"
-    others = [list(v) if rules.by_color else v for v in getattr(ignored_beside, key)]
-    if not ignored or rules.has_thresholds:
-        url_keys: dict[str, Any] = {"classes_url": file.url}
-        if others:
-            url_keys["ignore"] = {key: others}
-        return ClassKeys(url_keys, f"of {file.url}", names=file.names)
-    values = {
-        name: [list(v) if rules.by_color else v for v in getattr(rule, key)]
-        for name, rule in zip(file.names, rules.spelt_out, strict=True)
-    }
-    classes = [{"name": name, key: v} for name, v in values.items() if name not in ignored]
-    left_out = [*(v for name in ignored for v in values[name]), *others]
-    keys = {"classes": classes, "ignore": {key: left_out}}
-    names = [name for name in file.names if name not in ignored]
-    return ClassKeys(keys, f"of {file.url}, without {', '.join(ignored)}", names=names)
 
 
 def masks_of(
@@ -337,12 +288,3 @@ def _layout_covers(keys: Mapping[str, Any], sample: "MaskSample") -> bool:
     pixels = sample.pixels
     values: list[Value] = [*rules.ignored.ids, *rules.ignored.colors]
     return 2 * sum(pixels[value] for value in values) < pixels.total()
-
-
-def _guessed(proposal: "Proposal", files: "Sequence[ClassFile]") -> ClassKeys:
-    """The keys of a proposal."""
-    names = tuple(e if isinstance(e, str) else str(e["name"]) for e in proposal.classes)
-    source = f"by {proposal.seen} of the masks"
-    if files and names == files[0].names:
-        source += f", with the names of {files[0].url}"
-    return ClassKeys(proposal.keys, source, True, proposal.doubts, names)

@@ -6,22 +6,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+import numpy as np
+
 from factory.classes import IGNORE_ID, Color
 from factory.data.classes import class_files
 from factory.data.classes.class_lookup import Value
 from factory.data.classes.class_rules import NO_RULE, ClassRules, Rule
 from factory.data.files.trees import Tree
-from factory.data.surveying import class_proposals
+from factory.data.surveying import class_proposals, color_proposals
 from factory.data.surveying.mask_sampling import MaskSample
+from factory.data.surveying.proposal import Proposal
 from factory.errors import UnreadableImage, UserError
 
 _FILE = re.compile(
-    r"(?:labelmap|label_?colors|class_?dict|_?classes(?:\.names)?|class_?names|label_?names|labels"
-    r"|id2label|label2id|names|codes|obj_class_to_machine_color|objectinfo[0-9]*)\.(?:txt|json|ya?ml|csv)"
-    r"|dataset\.json|data\.ya?ml"
-    r"|(?:.*[_.-])?classes\.(?:txt|json|ya?ml|csv)"
+    r"(?:_?classes\.names|labels|categories|id2label|label2id|names|codes|legend|palette|colou?rs"
+    r"|(?:class|label|colou?r)_?(?:map|colou?rs|dict|names|list|table|ids|info)|color_?classes"
+    r"|obj_class_to_machine_color|objectinfo[0-9]*)\.(?:txt|json|ya?ml|csv|tsv)"
+    r"|(?:dataset|meta|metainfo)\.json|data\.ya?ml"
+    r"|(?:.*[_.-])?classes\.(?:txt|json|ya?ml|csv|tsv)"
 )
+_OF_CLASSES = re.compile("class|label|colou?r")
 _MAX_BYTES = 2**18
+_BLACK: Color = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class ClassFile:
 
     url: str
     rules: ClassRules
+    is_by_shown: bool = False
+    """True if its rules are the colours that it shows the classes in, in place of their values."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,18 +60,24 @@ def class_files_in(tree: Tree, *folders: str) -> list[ClassFile]:
     return found
 
 
-def not_utf_8(tree: Tree, *folders: str) -> Iterator[str]:
+def not_read(tree: Tree, *folders: str) -> Iterator[str]:
     """Yields what people should look at where a file in these places is called as classes are and
-    is no text in UTF-8, each the end of a sentence. Raises OSError."""
+    is not read as such, each the end of a sentence. Raises OSError."""
     for name, data in _small_files(tree, folders):
+        told = f"whether {tree.url_of(name)} names the classes: it is not read"
         try:
-            data.decode("utf-8-sig")
+            class_files.read_rules(data.decode("utf-8-sig"), name)
         except UnicodeDecodeError:
             known = "utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin-1"
             yield (
-                f"whether {tree.url_of(name)} names the classes: it is not read, as it is no text "
-                f"in UTF-8. Save it so, as `iconv -f {known} -t utf-8` does, and run this again"
+                f"{told}, as it is no text in UTF-8. Save it so, as `iconv -f {known} -t utf-8` "
+                "does, and run this again"
             )
+        except UserError as error:
+            if _OF_CLASSES.search(PurePosixPath(name).stem.lower()):
+                yield f"{told} ({error.problems[0].removeprefix(f'{name}: ').rstrip('.')})"
+        except RecursionError:
+            continue  # Another file of such a name.
 
 
 def _small_files(tree: Tree, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -97,17 +111,62 @@ def _directly_in(tree: Tree, folder: str) -> list[str]:
 
 def that_fits(files: Sequence[ClassFile], sample: MaskSample) -> ClassFile | None:
     """The file whose classes cover all values of the masks, or all colours; those that name their
-    values first."""
-    fitting = [file for file in files if covers(file.rules, sample)]
-    fitting.sort(key=lambda file: file.rules.are_positions)
+    values first, and those that show their classes in these colours last."""
+    fitting = [file for file in _read_each_way(files) if covers(file.rules, sample)]
+    fitting.sort(key=lambda file: (file.is_by_shown, file.rules.are_positions))
     return fitting[0] if fitting else None
 
 
 def that_fits_but_for_0(files: Sequence[ClassFile], sample: MaskSample) -> ClassFile | None:
-    """The first file that names the values of its classes, which are all of the masks but 0."""
-    rest = replace(sample, files=[{v: n for v, n in f.items() if v != 0} for f in sample.files])
-    of_values = [f for f in files if not f.rules.are_positions and 0 not in f.rules.class_of_id]
-    return next((file for file in of_values if covers(file.rules, rest)), None)
+    """The first file that names the values of its classes, which are all of the masks but 0, or
+    their colours, which are all but black."""
+    left_out: Value = _BLACK if sample.is_colored else 0
+    rest = class_proposals.without([left_out], sample)
+    of_values = [
+        file
+        for file in _read_each_way(files)
+        if not file.rules.are_positions
+        and left_out not in (*file.rules.class_of_id, *file.rules.class_of_color)
+    ]
+    return next((file for file in of_values if rest.pixels and covers(file.rules, rest)), None)
+
+
+def _read_each_way(files: Sequence[ClassFile]) -> list[ClassFile]:
+    """The files, each by its values and by the colours that it shows its classes in, too."""
+    both = [(f, f.rules.by_shown_colors) for f in files]
+    shown = [replace(f, rules=rules, is_by_shown=True) for f, rules in both if rules]
+    return [*files, *shown]
+
+
+def names_of_colors(files: Sequence[ClassFile]) -> dict[Color, str]:
+    """The names that the first file of colours has for them; empty if there is none."""
+    colored = [file for file in _read_each_way(files) if file.rules.by_color]
+    if not colored:
+        return {}
+    names = colored[0].names
+    found = colored[0].rules.class_of_color.items()
+    return {color: names[i] for color, i in found if i != IGNORE_ID}
+
+
+def are_in_order(rules: ClassRules) -> bool:
+    """True of classes that are named in an order that may be that of values: without values of
+    their own, or with those that count up from 0."""
+    return rules.are_positions or rules.by_color or not rules.class_of_id
+
+
+def that_is_nearest(files: Sequence[ClassFile], proposal: Proposal) -> ClassFile | None:
+    """The first file of colours of which each colour of the proposed classes nearly is one, where
+    others lie between them; None if there is none."""
+    if not proposal.nearest_colors:
+        return None
+    wanted = [entry["colors"][0] for entry in proposal.classes if not isinstance(entry, str)]
+    for file in _read_each_way(files):
+        known = np.array([*file.rules.class_of_color], np.float64)
+        if file.rules.by_color and all(
+            np.linalg.norm(known - color, axis=1).min() <= color_proposals.NEAR for color in wanted
+        ):
+            return file
+    return None
 
 
 def covers(rules: ClassRules, sample: MaskSample) -> bool:

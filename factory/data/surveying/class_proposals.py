@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from factory.classes import IGNORE_ID
+from factory.classes import IGNORE_ID, Color
 from factory.data.classes import rule_yaml
 from factory.data.classes.class_lookup import Value
 from factory.data.classes.class_rules import MAX_VALUE, NO_RULE, Rule
-from factory.data.surveying import color_proposals, object_ids
+from factory.data.surveying import class_names, color_proposals, object_ids
 from factory.data.surveying.mask_sampling import MaskSample
 from factory.data.surveying.proposal import Proposal, name_of
 
@@ -36,11 +36,15 @@ _SMOOTHED_SHARE = 0.9
 """The least share of pixels at both ends of the values where the others are smoothed edges."""
 
 
-def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
+def propose(
+    sample: MaskSample,
+    names: Sequence[str] = (),
+    of_colors: Mapping[Color, str] | None = None,
+) -> Proposal | None:
     """The likeliest meaning of a sample; None if the masks have no two classes.
 
     names: the names of the classes, if they are known and only their values are not; they are used
-    if they are as many as the classes.
+    if they are as many as the classes. of_colors: the names of colours that are known.
     """
     pixels = sample.pixels
     found: Proposal | None
@@ -54,7 +58,7 @@ def propose(sample: MaskSample, names: Sequence[str] = ()) -> Proposal | None:
         found = _ids(sample, names)
     if found is None or len(found.classes) < 2:
         return None
-    return _named(found, names)
+    return class_names.named(found, names, of_colors)
 
 
 def why_none(sample: MaskSample) -> str:
@@ -70,22 +74,6 @@ def why_none(sample: MaskSample) -> str:
         f"its masks hold {values}, of which no two classes can be made. Write what they mean, such "
         "as `classes: [background, thing]`."
     )
-
-
-def _named(found: Proposal, names: Sequence[str]) -> Proposal:
-    """The proposal with the names of the classes, if they are as many."""
-    if not names:
-        return found
-    if len(names) != len(found.classes):
-        doubt = f"whether {len(names)} names of classes go with {found.seen}"
-        return replace(found, doubts=(*found.doubts, doubt))
-    plain = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in found.classes]
-    entries = [{**entry, "name": name} for entry, name in zip(plain, names, strict=True)]
-    short = tuple(entry["name"] if len(entry) == 1 else entry for entry in entries)
-    doubts = found.doubts
-    if any("colors" in entry for entry in entries):
-        doubts = ("which colour belongs to which name of a class",)
-    return replace(found, classes=short, doubts=doubts)
 
 
 def _blurred(sample: MaskSample) -> Proposal | None:
@@ -228,7 +216,7 @@ def _ignoring(negative: Sequence[int], found: Proposal | None) -> Proposal | Non
     return replace(found, ignore={**found.ignore, "ids": ids}, seen=seen, doubts=doubts)
 
 
-def without(values: Collection[int], sample: MaskSample) -> MaskSample:
+def without(values: Collection[Value], sample: MaskSample) -> MaskSample:
     """The sample without these values."""
     files = [{v: num for v, num in file.items() if v not in values} for file in sample.files]
     return replace(sample, files=files)

@@ -21,7 +21,7 @@ _MIN_OWN = 0.8
 """The least share of the pixels of objects whose colours are in one mask alone."""
 _MIN_WITH_GROUND = 0.9
 """The least share of masks that have the colour of the ground."""
-_NEAR, _APART = 24, 48
+NEAR, _APART = 24, 48
 """Compression changes most colours by less than the first; those of classes differ by more than the
 second."""
 _MIN_FLAT, _MIN_FLAT_BETWEEN, _MIN_OF_REST = 0.005, 0.08, 0.15
@@ -101,7 +101,7 @@ def _flat(pixels: Counter[Color]) -> list[Color]:
     for color, _ in pixels.most_common(2 * _MAX_COLORS):
         if any(np.linalg.norm(np.subtract(color, other)) < _APART for other in found):
             continue
-        near = np.linalg.norm(every - color, axis=1) <= _NEAR
+        near = np.linalg.norm(every - color, axis=1) <= NEAR
         is_between = _are_between(np.array([color], np.float64), np.array(found, np.float64))
         least = _MIN_FLAT_BETWEEN if is_between.any() else _MIN_FLAT
         if rest[near].sum() >= max(least * nums.sum(), _MIN_OF_REST * rest.sum()):
@@ -117,7 +117,7 @@ def _are_edges_beside(flat: Sequence[Color], pixels: Mapping[Color, int], is_blu
     if not 2 <= len(flat) <= _MAX_COLORS or len(others) <= 2 * len(flat):
         return False
     known, rest = np.array(flat, np.float64), np.array(others, np.float64)
-    near = np.linalg.norm(rest[:, None] - known, axis=2).min(axis=1) <= _NEAR
+    near = np.linalg.norm(rest[:, None] - known, axis=2).min(axis=1) <= NEAR
     nums = np.array([pixels[color] for color in others])
     total = sum(pixels.values())
     num_flat = sum(pixels[color] for color in flat)

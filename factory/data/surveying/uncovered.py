@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from factory import storage
-from factory.classes import IGNORE_ID
+from factory.classes import IGNORE_ID, Color
 from factory.data.classes import rule_yaml
 from factory.data.classes.class_lookup import Value
 from factory.data.classes.class_rules import NO_RULE, ClassRules, Rule
@@ -30,7 +30,7 @@ def uncovered_problems(every: Sequence[MaskFacts], rules: ClassRules) -> Iterato
     if values:
         yield f"{_where(values)}: {_values(values, len(every), rules)}"
     if colors and rules.by_color:
-        yield f"{_where(colors)}: {_colors(colors, len(every))}"
+        yield f"{_where(colors)}: {_colors(colors, len(every), rules)}"
     elif colors:
         yield f"{_where(colors)}: {_colors_without_rules(colors, len(every), rules)}"
 
@@ -100,15 +100,27 @@ def _set(names: Sequence[str], values: Sequence[int]) -> str:
     return f"set `{rule_yaml.with_ids(names[: len(values)], values)}`"
 
 
-def _colors(masks: Sequence[MaskFacts], num_masks: int) -> str:
+def _colors(masks: Sequence[MaskFacts], num_masks: int, rules: ClassRules) -> str:
     pixels = _pixels(masks)
     colors = [color for color in pixels if isinstance(color, tuple)]
     few = len(colors) <= _MAX_IGNORED
     ignore = f", or ignore them: `{rule_yaml.ignore_key(colors=colors)}`" if few else ""
+    others = f"{ignore}{'' if few else _NEAREST}"
     return (
         f"colours {_listed(colors)} are of no class ({_extent(masks, num_masks, pixels)}). Add "
-        f"them to the colors of their classes{ignore}{'' if few else _NEAREST}."
+        f"them to the colors of their classes{others}.{_greys(colors, rules)}"
     )
+
+
+def _greys(colors: Sequence[Color], rules: ClassRules) -> str:
+    """What greys may be meant as beside classes of other colours; begins with a space, or is
+    empty."""
+    have_tones = any(len(set(color)) > 1 for color in rules.class_of_color)
+    if not have_tones or any(len(set(color)) > 1 for color in colors):
+        return ""
+    names = rules.classes.names
+    key = rule_yaml.with_ids(names, range(len(names)))
+    return f" If these greys are values, name that of each class, such as `{key}`."
 
 
 def _colors_without_rules(masks: Sequence[MaskFacts], num_masks: int, rules: ClassRules) -> str:

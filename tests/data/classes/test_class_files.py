@@ -174,6 +174,58 @@ FORMS = {
         ' "id2label": {"1": "ground", "7": "disc", "300": "bar"}, "depths": [1]}',
         GAPS,
     ),
+    "a table of #RGB": ("c.csv", "name,hex\nground,#000\ndisc,#fa3253\nbar,#33ddff\n", COLORS),
+    "a table without a header": (
+        "c.csv", "ground,000000\ndisc,fa3253\nbar,33ddff\n", COLORS,
+    ),
+    "a table of colours that begin with #, without a header": (
+        "c.csv", "#000000,ground\n#fa3253,disc\n#33ddff,bar\n", COLORS,
+    ),
+    "a table of 0x": ("c.txt", "0x000000 ground\n0xfa3253 disc\n0x33ddff bar\n", COLORS),
+    "a table with spaces": (
+        "c.txt", "name r g b\nground 0 0 0\ndisc 250 50 83\nbar 51 221 255\n", COLORS,
+    ),
+    "colours in brackets": (
+        "c.csv", "ground,(0,0,0)\ndisc,(250,50,83)\nbar,(51,221,255)\n", COLORS,
+    ),
+    "a table of names": ("c.csv", "name,note\nground,a\ndisc,b\nbar,a\n", POSITIONS),
+    "a column of names": ("c.csv", "label\nground\ndisc\nbar\n", POSITIONS),
+    "a category beside each name": (
+        "c.csv", "300,bar,thing\n1,ground,stuff\n7,disc,thing\n", GAPS,
+    ),
+    "colours as keys": (
+        "c.json", '{"#000000": "ground", "#fa3253": "disc", "#33ddff": "bar"}', COLORS,
+    ),
+    "colours as keys without a mark": (
+        "c.json", '{"000000": "ground", "fa3253": "disc", "33ddff": "bar"}', COLORS,
+    ),
+    "colours as values": (
+        "c.yaml", "ground: '0x000000'\ndisc: '0xfa3253'\nbar: '#33DDFF'\n", COLORS,
+    ),
+    "numbers that begin with zeros": (
+        "c.json", '{"000001": "ground", "000007": "disc", "000300": "bar"}', GAPS,
+    ),
+    "objects by their names": (
+        "c.json",
+        '{"ground": {"id": 1}, "disc": {"id": 7, "color": "#ff8000"}, "bar": {"id": 300}}',
+        GAPS,
+    ),
+    "objects by their ids": (
+        "c.json", '{"1": {"name": "ground"}, "7": {"name": "disc"}, "300": {"name": "bar"}}', GAPS,
+    ),
+    "objects of other keys": (
+        "c.json",
+        '[{"label": "ground", "value": 1, "note": "x"}, {"label": "disc", "value": 7},'
+        ' {"label": "bar", "value": 300, "hex": "ff8000"}]',
+        GAPS,
+    ),
+    "CVAT's labels": (
+        "labels.json",
+        '[{"name": "ground", "id": 31, "color": "#000000", "type": "any", "attributes": []},'
+        ' {"name": "disc", "id": 32, "color": "#fa3253", "type": "mask", "attributes": []},'
+        ' {"name": "bar", "id": 33, "color": "#33ddff", "type": "mask", "attributes": []}]',
+        COLORS,
+    ),
     "a table of values": (
         "_classes.csv", "Pixel Value, Class\n7, disc\n1, ground\n300, bar\n", GAPS,
     ),
@@ -214,7 +266,7 @@ def test_the_colours_of_other_tools_show_the_classes() -> None:
     [
         ('{"labels": {"ground": 0, "whole": [1, 2], "core": [2]}}',
          "id 2 is claimed by class whole"),
-        ('{"classes": [{"title": "cat", "color": "#ff0000"}], "tags": []}',
+        ('{"classes": [{"title": "cat", "shape": "bitmap"}], "tags": []}',
          'what values they have.*such as {"0": "background", "1": "cat"}'),
         ("names: [cell]\nnc: 1\n", "needs 2 to 255 classes, the background among them, got 1"),
     ],
@@ -222,6 +274,58 @@ def test_the_colours_of_other_tools_show_the_classes() -> None:
 def test_files_of_other_tools_that_do_not_tell_values_are_refused(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         read_rules(text, "x.json" if text.startswith("{") else "data.yaml")
+
+
+BLACK = '{"name": "background", "color": "#000000", "attributes": []}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"name": "cat", "color": "#ff6037", "attributes": []}]',
+        f'[{BLACK}, {{"name": "cat", "color": "#ff6037", "attributes": []}}]',
+        '{"labels": [{"name": "cat", "id": 7, "color": "#ff6037", "attributes": []}]}',
+        '{"classes": [{"title": "cat", "shape": "polygon", "color": "#FF6037"}], "tags": []}',
+        '[{"value": "cat", "background": "#ff6037"}]',
+    ],
+)
+def test_tools_that_draw_on_black_have_a_background_of_it(text: str) -> None:
+    found = read_rules(text, "labels.json")
+    assert found.classes.names == ("background", "cat")
+    assert found.rules == (Rule(colors=((0, 0, 0),)), Rule(colors=((255, 96, 55),)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,name,color\n4,cat,#ff8000\n2,sky,#000009\n",
+        "color,name,id\n#ff8000,cat,4\n#000009,sky,2\n",
+        "r;g;b;id;name\n255;128;0;4;cat\n0;0;9;2;sky\n",
+        "4,cat,255,128,0\n2,sky,0,0,9\n",
+        "cat,255,128,0,4\nsky,0,0,9,5\n",
+        "4,cat,0xff8000\n2,sky,0x000009\n",
+        "label_id\tclass\trgb\n4\tcat\t255 128 0\n2\tsky\t0 0 9\n",
+    ],
+)
+def test_columns_of_values_and_colours_may_stand_in_any_order(text: str) -> None:
+    found = read_rules(text, "c.csv")
+    colors = dict(zip(found.classes.names, found.shown, strict=True))
+    assert colors == {"cat": (255, 128, 0), "sky": (0, 0, 9)}
+    assert {rule.ids for rule in found.rules} in ({(2,), (4,)}, {(4,), (5,)})
+    by_color = found.by_shown_colors
+    assert by_color is not None and by_color.classes == found.classes
+    assert by_color.class_of_color == {color: i for i, color in enumerate(found.shown)}
+
+
+def test_colours_that_two_classes_are_shown_in_say_nothing_of_masks() -> None:
+    found = read_rules("id,name,color\n0,sky,#00f\n1,cat,#00f\n", "c.csv")
+    assert found.by_shown_colors is None
+
+
+def test_words_of_six_letters_of_hexadecimal_numbers_are_names() -> None:
+    found = read_rules('{"0": "facade", "1": "decade"}', "c.json")
+    assert found.classes.names == ("facade", "decade")
+    assert read_rules('{"facade": 1, "decade": 0}', "c.json").are_positions
 
 
 def test_numbers_of_which_two_are_the_same_are_part_of_names() -> None:
@@ -244,6 +348,11 @@ def test_a_colour_beside_a_value_is_what_shows_the_class() -> None:
         ("nr,what\n0,ground\n1,disc\n", "is a table of the columns nr, what.*name and id"),
         ("1\t0.5\tground\n2\t0.1\tdisc\n", "has columns, of which nothing says which is which"),
         ("ground\tearth\ndisc\tround\n", "has columns, of which nothing says which is which"),
+        ("0,ground,0,1\n1,disc,0,2\n", "has columns, of which nothing says which is which"),
+        ("0,ground,earth\n1,disc,round\n", "has columns, of which nothing says which is which"),
+        ("0,1,2,3,ground\n4,5,6,7,disc\n", "has columns, of which nothing says which is which"),
+        ("id,name,value\n0,ground,3\n1,disc,9\n", "values in the columns id, value, which differ"),
+        ("what,tone\nground,#000000\ndisc,#fa3253\n", "is a table of the columns what, tone"),
     ],
 )
 def test_columns_of_which_nothing_is_known_are_no_names(text: str, message: str) -> None:
@@ -300,6 +409,8 @@ CONTRADICTIONS: list[tuple[object, str]] = [
     ({"0": "a", "b": "c"}, "ids must be whole numbers"),
     ({"0": "a", "1": 2}, "ids must be whole numbers"),
     ({"a": ["x"], "b": ["y"]}, "If a, b holds the classes"),
+    ({"0": "#ff0000", "1": "#00ff00"}, "has colours beside #ff0000, #00ff00 and no names"),
+    ({"#ff0000": 0, "#00ff00": 1}, "has colours beside 0, 1 and no names"),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from factory import storage
 from factory.data.files.patterns import parse_images
 from factory.data.kinds import choosing
+from factory.data.recognizing.candidates import split_of
 from factory.errors import Problems, some
 from factory.new_config import beside, looking
 from factory.new_config.looking import Place
@@ -40,7 +41,7 @@ def assign(folders: Sequence[str], named: Mapping[Role, str], problems: Problems
         place = _looked_at(url, problems)
         if place is not None:
             _take(roles, role, place, problems)
-    for url in _each_once(folders, problems):
+    for url in sorted(_each_once(folders, problems), key=_is_called_test):
         place = _looked_at(url, problems)
         if place is None:
             continue
@@ -69,6 +70,11 @@ def _each_once(folders: Sequence[str], problems: Problems) -> list[str]:
             more = "twice" if others == [known] else f"as {some(others)}, too"
             problems.add(f"{known}: is named {more}. Name each place once.")
     return [*again]
+
+
+def _is_called_test(url: str) -> bool:
+    """True if a place's name is that of what is measured on, in whatever order it was named."""
+    return split_of(storage.name_of(storage.normalize(url))) in ("test", "validation")
 
 
 def _looked_at(url: str, problems: Problems) -> Place | None:

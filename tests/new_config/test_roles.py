@@ -74,3 +74,15 @@ def test_images_of_test_are_not_learned_from_under_another_name(
     init("data", "--unlabelled", "photos")
     found = names(load_config("my.yaml"))
     assert len(found["unlabelled"]) == 8 and not found["unlabelled"] & found["test"]
+
+
+def test_a_folder_that_is_called_test_is_measured_on_in_whatever_order_it_is_named(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    for name in ("test", "train"):
+        pairs_of(tmp_path / name, mask(0, 1), mask(1, 0))
+    init("test", "train")
+    data = load_config("my.yaml").data
+    assert [str(source.url) for source in (data.labelled, data.test)] == [
+        str(tmp_path / name) for name in ("train", "test")
+    ]

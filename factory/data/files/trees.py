@@ -23,6 +23,9 @@ MAX_BYTES = 8 * images.MAX_PIXELS
 _OURS = (".inspect.png", ".sheet.png", ".recipe.json")
 """Endings of what `factory inspect` writes beside configs, and `factory sample` beside images."""
 
+_TEXTS = (".json", ".txt", ".csv", ".tsv", ".xml", ".yaml", ".yml")
+"""Endings of files that tell of images which lie beside them, or in other folders."""
+
 
 class Tree(Protocol):
     """The files of a source; several threads may read them at once."""
@@ -75,7 +78,8 @@ def open_tree(url: str) -> Tree:
             f"{of_tars if url.lower().endswith('.tar') else ''}"
         )
     if storage.is_local(url) and os.path.isfile(url):
-        raise UserError(f"{url}: is a file. Name the folder that holds it, or a .zip archive.")
+        what = "it and the images" if url.lower().endswith(_TEXTS) else "it"
+        raise UserError(f"{url}: is a file. Name the folder that holds {what}, or a .zip archive.")
     return FolderTree(url)
 
 

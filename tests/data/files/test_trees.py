@@ -317,6 +317,9 @@ def test_another_file_is_no_tree(tmp_path: Path) -> None:
     put(tmp_path, a_png=encode_png(flat(1)))
     problem = only_problem(folder(tmp_path / "a.png"), labelled=False)
     assert "a.png: is a file. Name the folder that holds it, or a .zip archive." in problem
+    put(tmp_path, instances_json=b"{}")
+    problem = only_problem(folder(tmp_path / "instances.json"), labelled=False)
+    assert "Name the folder that holds it and the images, or a .zip archive." in problem
 
 
 def test_endings_of_packed_archives_are_counted_whole() -> None:

@@ -39,6 +39,8 @@ _T = TypeVar("_T", bound=Section)
 
 def _values(value: object) -> object:
     """A value by itself stands for a list of one."""
+    if isinstance(value, str):
+        raise ValueError("is a text: write a number, or a list of numbers")
     return [value] if isinstance(value, int) else value
 
 
@@ -49,7 +51,11 @@ def _texts(value: object) -> object:
 
 def _color(value: object) -> object:
     """A colour as three numbers, however it is written."""
-    return color_of(value, is_color=True) or value
+    if color := color_of(value, is_color=True):
+        return color
+    if isinstance(value, list | tuple) and len(value) == len("RGB"):
+        return value  # A number of the three that is wrong is named by itself.
+    raise ValueError('is no color: write [R, G, B], each 0..255, or "#RRGGBB"')
 
 
 def _colors(value: object) -> object:
@@ -278,4 +284,5 @@ def _told(problem: Any, section: type[Section], location: str) -> str:
         return f"{location}: unknown key {key}. {nearest(key, section.model_fields)}"
     if problem["type"] == "missing":
         return f"{location}: has no {key}. {FORM}"
-    return f"{location}: {key}: {problem['msg'].lower()}, got {problem['input']!r}."
+    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    return f"{location}: {key}: {message[:1].lower()}{message[1:]}, got {problem['input']!r}."

@@ -1,6 +1,7 @@
 """Claims about factory.data.classes.class_files and class_forms: how people write classes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -466,3 +467,20 @@ def test_ids_in_their_order_are_masks_of_class_ids() -> None:
     assert read_rules('{"0": "a", "1": "b"}', "c.json").are_positions
     assert ClassRules.of_positions(read_rules("a\nb", "c.txt").classes).are_positions
     assert not read_rules('{"1": "a", "2": "b"}', "c.json").are_positions
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"colors": ["blackish"]}, "colors: is no color: write [R, G, B], each 0..255, or"),
+        ({"color": [1, 2]}, "color: is no color: write [R, G, B], each 0..255, or"),
+        ({"colors": [[1, 2, 300]]}, "colors: input should be less than or equal to 255, got 300"),
+        ({"colors": 5}, "colors: input should be a list, got 5"),
+        ({"ids": "200"}, "ids: is a text: write a number, or a list of numbers, got '200'"),
+    ],
+)
+def test_a_rule_that_is_no_color_or_number_is_told_as_it_should_be_written(
+    rule: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        parse_rules([{"name": "ground"}, {"name": "cat", **rule}], "classes.json")

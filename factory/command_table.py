@@ -115,6 +115,13 @@ _LIST = [
         commands.check_train,
     ),
     Command(
+        "fingerprint",
+        "keep in a DDPM's folder how its training images look, for generate to find copies",
+        commands.fingerprint,
+        {"--ddpm": _DDPM},
+        commands.check_fingerprint,
+    ),
+    Command(
         "probe",
         "find the timesteps and blocks of the DDPM that carry the labels, for fit",
         commands.probe,

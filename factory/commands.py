@@ -92,6 +92,19 @@ def check_train(config: Config) -> None:
     check(config)
 
 
+def fingerprint(config: Config) -> int:
+    from factory.likeness import command
+
+    print(command.fingerprint(config))
+    return 0
+
+
+def check_fingerprint(config: Config) -> None:
+    from factory.likeness.command import check
+
+    check(config)
+
+
 def probe(config: Config) -> int:
     from factory.labeling import commands
 

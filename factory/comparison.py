@@ -22,7 +22,13 @@ from factory.generation.row_images import RowImages
 from factory.images import UInt8
 from factory.likeness.feature_space import SIDE, Features, features
 from factory.likeness.frechet import frechet_distance
-from factory.likeness.nearest import Nearest, nearest
+from factory.likeness.nearest import (
+    NEARLY_SAME,
+    Nearest,
+    nearest,
+    own_distances,
+    usual_distance,
+)
 from factory.progress import tracked
 from factory.shards.manifest import Manifest
 from factory.shards.plan import StoredRow
@@ -30,9 +36,6 @@ from factory.shards.reading import read_rows
 
 NUM_COMPARED = 1000
 """The images of a dataset that are compared; their distances need no more."""
-NEARLY_SAME = 0.5
-"""Images closer than this share of what is usual between training images nearly repeat one: JPEG of
-quality 50 and noise of 8 of 255 leave a copy at 0.2; of 3,000 faces none is so close to another."""
 _NUM_SHARDS = 8
 _NUM_CLOSEST = 8
 _FEWEST = 8
@@ -139,7 +142,8 @@ def _likeness(url: str, manifest: Manifest, source: Source) -> Likeness:
         )
     views = features(_with_mirrored(rows))
     some, mirrored = views[0::2], views[1::2]
-    found = nearest(some.layout, mirrored.layout, training.layout)
+    unit = usual_distance(own_distances(training.layout))
+    found = nearest(some.layout, mirrored.layout, training.layout, unit)
     distance, usual = _distances(some, training)
     return Likeness(
         num_compared=len(rows),

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factory.classes import Classes, css_color
-from factory.comparison import NEARLY_SAME, Closest, Colours, Comparison, Likeness
+from factory.comparison import Closest, Colours, Comparison, Likeness
+from factory.likeness.nearest import NEARLY_SAME
 from factory.page_parts import percentages, picture
 from factory.shards.plan import Plan
 

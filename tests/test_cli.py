@@ -106,6 +106,7 @@ def test_a_validation_split_of_labels_is_what_export_makes(refused):
     [
         ("inspect", ("data.unlabelled", "data.labelled", "data.test")),
         ("train", ("data.unlabelled",)),
+        ("fingerprint", ("data.unlabelled", "models.ddpm_url")),
         ("probe", ("data.labelled", "models.ddpm_url")),
         ("fit", ("data.labelled", "models.ddpm_url", "models.ensemble_url")),
         ("evaluate", ("data.test", "models.ddpm_url", "models.ensemble_url")),

@@ -55,12 +55,12 @@ diffusion.families.*
 diffusion.train_state
 diffusion.train_step
 diffusion.checkpoints
+likeness.*
 diffusion.run_checkpoints diffusion.run_health
 diffusion.run_identity
 diffusion.training_worker
 diffusion.training
 labeling.*
-likeness.*
 shards.*
 generation.hardware generation.gpu_memory generation.deadlines generation.failures generation.job
 generation.dispatcher

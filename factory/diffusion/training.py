@@ -39,10 +39,12 @@ from factory.data.cache.entries import Cached
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.run_checkpoints import saving
 from factory.diffusion.run_identity import begin_run, check_run, most_held_out
 from factory.diffusion.training_worker import model_url, train_worker
 from factory.errors import TrainingFailed, UserError, counted
-from factory.progress import bar, heard, tell
+from factory.likeness.training_images import kept, write_training_images
+from factory.progress import bar, heard, tell, tracked
 from factory.ray_internals import environment
 from factory.ray_internals import train as ray_train
 
@@ -83,7 +85,21 @@ def train_checked(config: Config) -> str:
         raise TrainingFailed(ray_train.problem(error)) from error
     if problem is not None:
         raise TrainingFailed(problem)
+    _keep_training_images(config, images)
     return model_url(config)
+
+
+def _keep_training_images(config: Config, images: Cached) -> None:
+    """Adds to the model what tells how near an image is to those that it learned from. Raises
+    TrainingFailed where it cannot be written."""
+    url, pixels = model_url(config), images.images
+    numbers = kept(len(pixels))
+    shown = tracked(numbers, "train", len(numbers), "training images looked at")
+    try:
+        with saving("what is kept of the training images", url):
+            write_training_images(url, (pixels[i] for i in shown), len(pixels))
+    except UserError as error:
+        raise TrainingFailed(str(error)) from None
 
 
 _STEP = re.compile(r"train \| step ([\d,]+)/")

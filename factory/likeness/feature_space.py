@@ -61,11 +61,17 @@ def _batches(images: Iterable[UInt8]) -> Iterator[Sequence[UInt8]]:
         yield batch
 
 
-@torch.no_grad()
 def _features(images: Sequence[UInt8]) -> Features:
-    x = torch.cat([_scaled(image) for image in images])
+    pixels = [to_signed(torch.from_numpy(np.array(image))).permute(2, 0, 1) for image in images]
+    return features_of(torch.cat([_scaled(each[None]) for each in pixels]))
+
+
+@torch.no_grad()
+def features_of(x: torch.Tensor) -> Features:
+    """The features of images (B, C, H, W) in [-1, 1], on their device."""
+    x = _scaled(x)
     statistics = _mean_and_deviation(x)
-    *kernels, last = _weights()
+    *kernels, last = _weights(x.device)
     for kernel in kernels:
         x = F.conv2d(x, kernel, stride=2, padding=kernel.shape[-1] // 2)
         x = F.leaky_relu(x, _SLOPE)
@@ -74,9 +80,8 @@ def _features(images: Sequence[UInt8]) -> Features:
     return Features(torch.cat(statistics, dim=1), layout.flatten(1))
 
 
-def _scaled(image: UInt8) -> torch.Tensor:
-    """(1, 3, SIDE, SIDE) in [-1, 1]."""
-    pixels = to_signed(torch.from_numpy(np.array(image))).permute(2, 0, 1)[None]
+def _scaled(pixels: torch.Tensor) -> torch.Tensor:
+    """(B, 3, SIDE, SIDE) of images (B, C, H, W)."""
     pixels = pixels.expand(-1, 3, -1, -1)
     if pixels.shape[-2:] == (SIDE, SIDE):
         return pixels
@@ -88,7 +93,7 @@ def _mean_and_deviation(x: torch.Tensor) -> list[torch.Tensor]:
 
 
 @cache
-def _weights() -> tuple[torch.Tensor, ...]:
+def _weights(device: torch.device) -> tuple[torch.Tensor, ...]:
     """The kernels of all layers (He et al. 2015), and of the combinations for the layout.
 
     Half of the first layer's sum to zero for each channel: they see edges and grain alone, which
@@ -104,4 +109,4 @@ def _weights() -> tuple[torch.Tensor, ...]:
         layers.append(numbers * (2 / np.prod(shape[1:])) ** 0.5)
     first = layers[0][: _WIDTHS[1] // 2]
     first -= first.mean(dim=(2, 3), keepdim=True)
-    return tuple(layers)
+    return tuple(layer.to(device) for layer in layers)

@@ -26,6 +26,7 @@ from factory.diffusion.run_identity import note_beginning
 from factory.diffusion.training import check, train
 from factory.diffusion.training_worker import model_url
 from factory.errors import UserError
+from factory.likeness.training_images import read_training_images
 from factory.precision import in_bf16
 from tests.folders import contents
 from tests.ray_processes import TRAIN_WORKER
@@ -336,6 +337,8 @@ def test_more_steps_go_on_from_where_a_finished_run_ended(ray_session, tmp_path,
     assert_equal(continued, load_model(model_url(longer)).unet.state_dict())
     assert any(not torch.equal(continued[key], model_of_three[key]) for key in continued)
 
+    kept = read_training_images(model_url(longer))
+    assert kept is not None and (len(kept.layout), kept.total) == (12, 12)
     url = Path(longer.train.url)
     assert (url / "samples" / "step-0000004.png").stat().st_size > 0
     assert list((url / "tensorboard").glob("events.*"))

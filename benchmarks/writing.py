@@ -33,8 +33,8 @@ from factory.classes import IGNORE_ID
 from factory.data.toy import drawing
 from factory.images import UInt8, open_image
 from factory.png import decode_png, encode_png
+from factory.shards.measuring import measure
 from factory.shards.plan import Plan
-from factory.shards.receipts import measure
 from factory.shards.schema import Sample, sample_key, to_fields
 
 SIZES = (64, 256)

@@ -33,6 +33,7 @@ from factory.progress import tracked
 from factory.shards.manifest import Manifest
 from factory.shards.plan import StoredRow
 from factory.shards.reading import read_rows
+from factory.shards.receipts import closest_of
 
 NUM_COMPARED = 1000
 """The images of a dataset that are compared; their distances need no more."""
@@ -140,10 +141,9 @@ def _likeness(url: str, manifest: Manifest, source: Source) -> Likeness:
             f"data.unlabelled: {len(training)} images beside {len(rows)} of the dataset are too "
             f"few to compare; it takes {_FEWEST} of both. Write the report without --config."
         )
-    views = features(_with_mirrored(rows))
-    some, mirrored = views[0::2], views[1::2]
-    unit = usual_distance(own_distances(training.layout))
-    found = nearest(some.layout, mirrored.layout, training.layout, unit)
+    some, found = _nearest(rows, training)
+    told = closest_rows(url, manifest)
+    closest = (told, _nearest(told, training)[1]) if told else (rows, found)
     distance, usual = _distances(some, training)
     return Likeness(
         num_compared=len(rows),
@@ -153,8 +153,28 @@ def _likeness(url: str, manifest: Manifest, source: Source) -> Likeness:
         colours=_colours(some),
         training_colours=_colours(training),
         num_nearly_same=int((found.distances < NEARLY_SAME).sum()),
-        closest=_closest(found, rows, reading, names, side),
+        closest=_closest(*closest, reading, names, side),
     )
+
+
+def closest_rows(url: str, manifest: Manifest) -> list[StoredRow]:
+    """The rows that are nearest to a training image, the nearest one first, as receipts tell them;
+    none of a dataset whose samples do not tell it. Raises as `read_rows` does."""
+    closest, found = closest_of(manifest.receipts), dict[str, StoredRow]()
+    keys = {each.key for each in closest}
+    for receipt in manifest.receipts:
+        if keys & {each.key for each in receipt.closest or ()}:
+            rows = read_rows(url, manifest.plan, receipt)
+            found |= {row.fields["key"]: row for row in rows if row.fields["key"] in keys}
+    return [found[each.key] for each in closest]
+
+
+def _nearest(rows: Sequence[StoredRow], training: Features) -> tuple[Features, Nearest]:
+    """The features of rows, and the training images that are nearest to them."""
+    views = features(_with_mirrored(rows))
+    some, mirrored = views[0::2], views[1::2]
+    unit = usual_distance(own_distances(training.layout))
+    return some, nearest(some.layout, mirrored.layout, training.layout, unit)
 
 
 def _rows(url: str, manifest: Manifest) -> list[StoredRow]:
@@ -210,8 +230,8 @@ def _colours(found: Features) -> Colours:
 
 
 def _closest(
-    found: Nearest,
     rows: Sequence[StoredRow],
+    found: Nearest,
     reading: Pass,
     names: Sequence[str],
     side: int,

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factory.classes import Classes, css_color
-from factory.comparison import Closest, Colours, Comparison, Likeness
+from factory.comparison import Closest, Colours, Comparison, Likeness, closest_rows
 from factory.likeness.nearest import NEARLY_SAME
 from factory.page_parts import percentages, picture
-from factory.shards.plan import Plan
+from factory.shards.manifest import Manifest
+from factory.shards.schema import Sample
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,38 @@ class ClosestFigure:
     distance: float
 
 
-def closest_figures(plan: Plan, comparison: Comparison | None) -> list[ClosestFigure]:
-    """Of drawn images alone: those of a source may well be the training images themselves."""
-    if comparison is None or comparison.likeness is None or not plan.is_drawn:
+def closest_figures(
+    url: str, manifest: Manifest, comparison: Comparison | None
+) -> list[ClosestFigure]:
+    """Of drawn images alone: those of a source may well be the training images themselves. Without
+    a comparison those that receipts tell, and not the training images. Raises as `read_rows`."""
+    if not manifest.plan.is_drawn:
         return []
-    return [_closest_figure(each) for each in comparison.likeness.closest]
+    if comparison is not None and comparison.likeness is not None:
+        return [_beside(each) for each in comparison.likeness.closest]
+    return [_alone(row.decoded()) for row in closest_rows(url, manifest)]
 
 
-def _closest_figure(closest: Closest) -> ClosestFigure:
+def _beside(closest: Closest) -> ClosestFigure:
     panes = [closest.image, closest.training_image]
     return ClosestFigure(*picture(panes), closest.key, closest.name, closest.distance)
+
+
+def _alone(sample: Sample) -> ClosestFigure:
+    name = f"training image {sample.nearest_training_image}"
+    distance = sample.nearest_training_distance
+    assert distance is not None, "receipts tell it of samples that do"
+    return ClosestFigure(*picture([sample.image]), sample.key, name, distance)
+
+
+def closest_note(comparison: Comparison | None) -> str:
+    """What the figures show."""
+    if comparison is not None and comparison.likeness is not None:
+        return (
+            "Left the dataset's image, right the training image that is nearest to it, or its "
+            "mirror image."
+        )
+    return (
+        "The images that are nearest to a training image, or its mirror image. With --config FILE "
+        "the page shows these, too."
+    )

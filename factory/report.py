@@ -17,7 +17,7 @@ from factory import storage
 from factory.certainty_page import certainty_section, expected_note, iou_of
 from factory.classes import Classes, css_color
 from factory.comparison import Comparison, compare, evenly
-from factory.comparison_page import closest_figures, likeness_rows, shares_of_classes
+from factory.comparison_page import closest_figures, closest_note, likeness_rows, shares_of_classes
 from factory.config import Config
 from factory.differences import flatten
 from factory.errors import DamagedShard, UserError, counted
@@ -144,7 +144,8 @@ def _page(
         classes=_classes(plan.classes, counts),
         shares=comparison and shares_of_classes(plan.classes, counts, comparison),
         likeness=comparison and comparison.likeness and likeness_rows(comparison.likeness),
-        closest=closest_figures(plan, comparison),
+        closest=closest_figures(url, manifest, comparison),
+        closest_note=closest_note(comparison),
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
         scores=_scores(plan, manifest),

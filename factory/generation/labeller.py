@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ class Labeller(FrozenModels):
             **self._compared(image.truth, mask),
         )
 
-    def _compared(self, truth: UInt8 | None, mask: UInt8) -> dict[str, tuple[int, ...]]:
+    def _compared(self, truth: UInt8 | None, mask: UInt8) -> dict[str, Any]:
         """The fields of a sample that tell how its mask compares to the source's own."""
         if truth is None:
             return {}

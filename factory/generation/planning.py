@@ -43,7 +43,9 @@ def planned(config: Config, stage: Stage, models: Models, anew: bool = False) ->
     anew: all images are read, whatever a listing that the dataset has says of them.
     """
     if stage == "generate":
-        return Planned(make_plan(config, models))
+        existing = plan_at(config.generate.url)
+        knows_none = existing is not None and existing.least_distance is None
+        return Planned(make_plan(config, models, tells_distances=not knows_none))
     if (url := dataset_to_relabel(config)) is not None:
         return Planned(_plan_to_relabel(config, models, url))
     check_place(config)

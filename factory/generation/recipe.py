@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,6 +15,7 @@ from pydantic import (
     model_serializer,
 )
 
+from factory import embedded
 from factory.calibration import Calibration
 from factory.config import Config, GenerateConfig, ShardsConfig
 from factory.diffusion import philox
@@ -24,12 +26,16 @@ from factory.errors import UserError, nearest
 from factory.generation.gpu_memory import automatic_batch
 from factory.labeling import commands
 from factory.labeling.head import Head, HeadConfig
+from factory.likeness.training_images import TrainingImages, read_training_images
 from factory.precision import in_bf16
 from factory.progress import tell
 from factory.shards.plan import MAX_SHARDS, Plan
 from factory.shards.splits import split_problem
 
-_LATER = "mask_column", "val_fraction", "metadata_files", "calibration", "ignored_above"
+_LATER = (
+    *("mask_column", "val_fraction", "metadata_files", "calibration", "ignored_above"),
+    *("training_images_sha256",),
+)
 """The keys that recipes of older versions do not have."""
 RECIPE_VERSION = 3
 """Increment when identical settings produce different bytes, so that an older dataset is rejected
@@ -108,8 +114,9 @@ class Execution(Computation, frozen=True):
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Plans of older versions do not have these keys, and stay as they are.
         told: dict[str, Any] = handler(self)
-        for name in _LATER:
-            if told[name] == Execution.model_fields[name].default:
+        fields = type(self).model_fields
+        for name in told.keys() & set(_LATER):
+            if told[name] == fields[name].default:
                 del told[name]
         return told
 
@@ -119,6 +126,9 @@ class Recipe(Execution, ImageRecipe, frozen=True):
 
     feature_source: Literal["renoise", "trajectory"]
     """The source of the maps; see `GenerateConfig.feature_source`."""
+    training_images_sha256: str | None = None
+    """The hash of what the DDPM's folder keeps of its training images, by which each sample tells
+    how near it is to one; None if samples do not."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +145,24 @@ class Models:
         joined = self.ddpm.model_hash + self.ensemble_hash
         return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
+    @cached_property
+    def training_images(self) -> TrainingImages | None:
+        """What the DDPM's folder keeps of its training images. Raises UserError where that is
+        damaged."""
+        return read_training_images(self.ddpm.url) if self.ddpm.url else None
+
 
 def load_models(config: Config) -> Models:
     """Loads both models of a config. Raises UserError."""
     return Models(*commands.load_models(config))
 
 
-def make_plan(config: Config, models: Models) -> Plan:
-    """Returns everything that decides the bytes of the dataset. Raises UserError."""
+def make_plan(config: Config, models: Models, tells_distances: bool = True) -> Plan:
+    """Returns everything that decides the bytes of the dataset. Raises UserError.
+
+    tells_distances: False for a dataset that was begun when nothing was known of the DDPM's
+    training images.
+    """
     generate, ensemble = config.generate, models.ensemble.config
     images = image_recipe(
         generate, models.ddpm, ensemble.timesteps, ensemble.blocks, ensemble.num_views
@@ -153,6 +173,7 @@ def make_plan(config: Config, models: Models) -> Plan:
         feature_source=_feature_source(generate),
         val_fraction=generate.val_fraction,
         metadata_files=generate.format == "webdataset",
+        training_images_sha256=_training_images(models) if tells_distances else None,
     )
     if problem := split_problem(generate.num, generate.val_fraction):
         raise UserError(f"generate.val_fraction: {problem}")
@@ -164,6 +185,18 @@ def make_plan(config: Config, models: Models) -> Plan:
         palette=ensemble.palette,
         recipe=recipe.model_dump(mode="json"),
     )
+
+
+def _training_images(models: Models) -> str | None:
+    """The hash of what is known of the training images; tells where nothing is."""
+    if models.training_images is not None:
+        return models.training_images.sha256
+    if models.ddpm.url not in ("", embedded.DDPM_URL):
+        tell(
+            "generate | pairs will not tell how near they are to training images, which the DDPM's "
+            "folder does not keep. `factory fingerprint` adds that, before a dataset is begun"
+        )
+    return None
 
 
 def image_recipe(

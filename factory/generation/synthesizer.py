@@ -8,16 +8,20 @@ Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 
 import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
 from factory.diffusion import philox
 from factory.diffusion.compilation import compiled_alike, one_first
+from factory.errors import UserError
 from factory.generation.drawing import Drawing, Draws
 from factory.generation.frozen_models import FrozenModels, SampledBatch
 from factory.generation.recipe import Models, Recipe
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
 from factory.labeling.features import FeatureTap
+from factory.likeness.training_images import FILE, TrainingImages
+from factory.shards.columns import NEAREST_COLUMNS
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
 
@@ -33,6 +37,7 @@ class Synthesizer(Drawing[Sample], FrozenModels):
 
     def __init__(self, models: Models, plan: Plan) -> None:
         super().__init__(models, Recipe.model_validate(plan.recipe), plan.command)
+        self.training_images = _training_images(models, self.recipe, self.device)
         self.draw = philox.normal
         if self.recipe.compiled:
             self._compile()
@@ -93,7 +98,8 @@ class Synthesizer(Drawing[Sample], FrozenModels):
         self, draws: Draws, x_0: torch.Tensor, maps: Sequence[torch.Tensor]
     ) -> list[Sample | None]:
         """Labels images by their maps; returns samples, None for those that are not finite."""
-        labels = self.labels(maps, _as_stored(x_0))
+        stored = _as_stored(x_0)
+        labels, nearest = self.labels(maps, stored), self._nearest(stored)
         scores = labels.image_uncertainty()
         finite = (x_0.flatten(1).isfinite().all(dim=1) & scores.isfinite()).tolist()
         images = to_channels_last_arrays(x_0)
@@ -108,10 +114,22 @@ class Synthesizer(Drawing[Sample], FrozenModels):
                 score,
                 self.model_id,
                 expected_iou=self.expected_iou(score),
+                **near,
             )
             if fit
             else None
-            for index, image, mask, seed, score, fit in zip(*columns, strict=True)
+            for index, image, mask, seed, score, fit, near in zip(*columns, nearest, strict=True)
+        ]
+
+    def _nearest(self, stored: torch.Tensor) -> list[dict[str, Any]]:
+        """The fields of each sample's image that tell of the nearest training image, if the plan
+        has them."""
+        if self.training_images is None:
+            return [{} for _ in stored]
+        found = self.training_images.nearest(stored)
+        return [
+            dict(zip(NEAREST_COLUMNS, each, strict=True))
+            for each in zip(found.distances.tolist(), found.indices.tolist(), strict=True)
         ]
 
     @torch.inference_mode()
@@ -128,6 +146,20 @@ class Synthesizer(Drawing[Sample], FrozenModels):
         # The maps of one timestep stand for those of all: their kernels are the same.
         samples = self._labelled(draws, x_0, maps * len(timesteps))
         return x_0.cpu().contiguous(), [sample for sample in samples if sample is not None]
+
+
+def _training_images(models: Models, recipe: Recipe, device: torch.device) -> TrainingImages | None:
+    """What is known of the training images, if samples tell how near they are to them. Raises
+    UserError where it is not what the plan was made with."""
+    if recipe.training_images_sha256 is None:
+        return None
+    found = models.training_images
+    if found is None or found.sha256 != recipe.training_images_sha256:
+        raise UserError(
+            f"{models.ddpm.url}: {FILE} is not the one that the dataset was begun with. Copy that "
+            "back, or start a dataset at another --out."
+        )
+    return found.to(device)
 
 
 def _as_stored(x_0: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,9 @@ MASK_COLUMNS = ("mask", "label", "annotation")
 EXPECTED_IOU = "expected_iou"
 """The name of the column of datasets whose ensemble knows what uncertainty means."""
 
+NEAREST_COLUMNS = ("nearest_training_distance", "nearest_training_image")
+"""The names of the columns of datasets whose DDPM's folder keeps how its training images look."""
+
 NO_CLASS = -1
 """The value that fills `labels` up to the number of classes; `datasets` knows it as no class."""
 
@@ -159,6 +162,19 @@ MORE_COLUMNS = (
         "float32",
         "mean IoU over its classes that is expected of the mask, by its uncertainty and the line "
         "of `recipe.calibration`, which was learned from labelled images",
+        is_later=True,
+    ),
+    Column(
+        "nearest_training_distance",
+        "float32",
+        "distance of the image, or of its mirror image, to the nearest image that the DDPM learned "
+        "from, in a fixed space of features; 1 is what is usual between two of these",
+        is_later=True,
+    ),
+    Column(
+        "nearest_training_image",
+        "int64",
+        "place of that image in the listing of the training images, from 0",
         is_later=True,
     ),
 )

@@ -38,6 +38,7 @@ from factory.shards.manifest import (
     sha256,
     success_content,
 )
+from factory.shards.measuring import measure
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.reading import (
     find_plan,
@@ -50,7 +51,7 @@ from factory.shards.reading import (
     receipt_of,
     receipts_of,
 )
-from factory.shards.receipts import Circumstances, Hardware, MadeWith, Receipt, measure
+from factory.shards.receipts import Circumstances, Hardware, MadeWith, Receipt
 from factory.storage import Folder
 
 _NUM_HASHERS = 4

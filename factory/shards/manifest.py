@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+from factory.shards.canonical import canonical
 from factory.shards.card import dataset_card
 from factory.shards.layout import (
     CARD,
@@ -18,8 +19,16 @@ from factory.shards.layout import (
     receipt_name,
     to_json,
 )
-from factory.shards.plan import Plan, canonical
-from factory.shards.receipts import Receipt, Written, fits, kinds, score_of, sizes_of_splits
+from factory.shards.plan import Plan
+from factory.shards.receipts import (
+    Receipt,
+    Written,
+    closest_of,
+    fits,
+    kinds,
+    score_of,
+    sizes_of_splits,
+)
 
 
 class Manifest(Written, frozen=True):
@@ -148,6 +157,10 @@ def describe(
     """The files for people and other programs, by name: the card, the classes, their colours."""
     labels = plan.classes.id2label
     facts = {"num": str(plan.num), **plan.run, "made with": "; ".join(kinds(receipts))}
+    if closest := closest_of(receipts):
+        facts["nearest to a training image"] = (
+            f"{closest[0].distance:.2f} of what is usual between two of these ({closest[0].key})"
+        )
     scores: dict[str, bytes] = {}
     if (score := score_of(receipts)) is not None:
         facts |= {

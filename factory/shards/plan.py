@@ -1,7 +1,6 @@
 """The plan of a dataset: everything that decides its bytes, and which shard holds which samples."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +15,14 @@ from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
 from factory.errors import counted
 from factory.shards import mask_files, parquet, webdataset
-from factory.shards.columns import EXPECTED_IOU, SCORE_COLUMNS, Column, with_columns
+from factory.shards.canonical import canonical, plain
+from factory.shards.columns import (
+    EXPECTED_IOU,
+    NEAREST_COLUMNS,
+    SCORE_COLUMNS,
+    Column,
+    with_columns,
+)
 from factory.shards.mask_files import FileRow, Read, RowImages
 from factory.shards.schema import EncodedSample, Sample, encode_sample
 from factory.shards.splits import SPLITS, TRAIN, Split, splits_of_range
@@ -42,19 +48,6 @@ _FORMATS: dict[str, ModuleType] = {
 _METADATA_KEY = "metadata_files"
 _ENDINGS = {"parquet": ".parquet", "webdataset": ".tar", "png": ".parquet"}
 """Endings of the names of shards."""
-
-
-def canonical(content: object) -> str:
-    """JSON in one spelling. Raises ValueError for nan and infinities, TypeError for no JSON."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _plain(recipe: object) -> object:
-    try:
-        # Tuples become lists, so that a plan equals itself after a trip through a file.
-        return json.loads(canonical(recipe))
-    except TypeError as error:
-        raise ValueError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -111,7 +104,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     class_names: tuple[str, ...]
     palette: tuple[Color, ...]
     """The colour of each class."""
-    recipe: Annotated[dict[str, Any], BeforeValidator(_plain)]
+    recipe: Annotated[dict[str, Any], BeforeValidator(plain)]
     """Everything else that decides the bytes, as JSON: seed, sampler, hashes of the models."""
 
     @model_validator(mode="after")
@@ -196,6 +189,14 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return None if told is None else Calibration.model_validate(told)
 
     @property
+    def least_distance(self) -> float | None:
+        """The distance that images have at least to the nearest one that the DDPM learned from;
+        None if samples do not tell it."""
+        if self.recipe.get("training_images_sha256") is None:
+            return None
+        return float(self.recipe.get("min_training_distance", 0.0))
+
+    @property
     def channels(self) -> int:
         """The channels of the images: 3 for RGB, 1 for grey."""
         return 1 if self.recipe.get("channels") == 1 else 3
@@ -236,6 +237,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         names = list(self.recipe.get("columns", ()))
         if self.calibration is not None:
             names.append(EXPECTED_IOU)
+        if self.least_distance is not None:
+            names += NEAREST_COLUMNS
         return with_columns(names, self.mask_column, self.channels)
 
     @property

@@ -1,15 +1,13 @@
 """Receipts: what was published of a shard, as its bytes themselves tell it."""
 
 import hashlib
-import math
+import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import (
     BaseModel,
     SerializerFunctionWrapHandler,
@@ -18,18 +16,15 @@ from pydantic import (
     model_validator,
 )
 
-from factory.errors import DamagedShard, counted
+from factory.errors import counted
 from factory.scores import Score
-from factory.shards import tar_metadata
-from factory.shards.columns import SCORE_COLUMNS
-from factory.shards.mask_files import Read
-from factory.shards.plan import DATA, Plan, ShardSpec, canonical
-from factory.shards.schema import check_sample, sample_key
-from factory.shards.splits import SPLITS, TRAIN, Split, SplitSize, indices_of
+from factory.shards.canonical import canonical
+from factory.shards.plan import DATA, Plan
+from factory.shards.schema import sample_key
+from factory.shards.splits import SPLITS, TRAIN, Split, SplitSize
 
-NUM_QUANTILES = 20
-"""A receipt keeps at most so many quantiles of uncertainty, so that readers know the range and the
-shares of a dataset without reading its shards."""
+NUM_CLOSEST = 8
+"""A receipt tells of so many samples which are nearest to a training image."""
 
 MadeWith = dict[str, str]
 """Hardware and versions of libraries by short names, such as {"cpu": ..., "torch": ...}."""
@@ -74,6 +69,16 @@ class ShardFile(BaseModel, frozen=True):
     sha256: str
 
 
+class Closest(BaseModel, frozen=True):
+    """A sample that is nearer to a training image than others are."""
+
+    key: str
+    distance: float
+    """1 is what is usual between training images."""
+    training_image: int
+    """The place of the nearest one in the listing of the training images, from 0."""
+
+
 class Part(Written, frozen=True):
     """The samples of a shard that are of one split; see `Receipt` for the fields."""
 
@@ -88,6 +93,7 @@ class Part(Written, frozen=True):
     hit_pixels: list[int] | None = None
     truth_pixels: list[int] | None = None
     predicted_pixels: list[int] | None = None
+    closest: list[Closest] | None = None
 
 
 class Receipt(Written, frozen=True):
@@ -123,6 +129,9 @@ class Receipt(Written, frozen=True):
     """The compared pixels per class id of the source's masks."""
     predicted_pixels: list[int] | None = None
     """The compared pixels per class id of the masks."""
+    closest: list[Closest] | None = None
+    """The samples that are nearest to a training image, the nearest one first; None where nothing
+    tells it."""
     redrawn: int = 0
     """The number of samples that were drawn again because a first draw was not finite."""
     seconds: float
@@ -210,6 +219,13 @@ def kinds(receipts: Iterable[Receipt]) -> list[str]:
     return [f"{num:,} of {total}: {kind}" for kind, num in nums.most_common()]
 
 
+def closest_of(receipts: Iterable[Receipt]) -> list[Closest]:
+    """The samples of all receipts that are nearest to a training image, the nearest one first; none
+    where nothing tells it."""
+    told = chain.from_iterable(receipt.closest or () for receipt in receipts)
+    return heapq.nsmallest(NUM_CLOSEST, told, key=lambda each: (each.distance, each.key))
+
+
 def sizes_of_splits(plan: Plan, receipts: Sequence[Receipt]) -> dict[Split, SplitSize]:
     """How much there is of each split of the plan."""
     found = {}
@@ -218,102 +234,6 @@ def sizes_of_splits(plan: Plan, receipts: Sequence[Receipt]) -> dict[Split, Spli
         files = [file for part in parts for file in part.data_files]
         found[split] = SplitSize(sum(p.rows for p in parts), sum(file.bytes for file in files))
     return found
-
-
-def measure(
-    plan: Plan, spec: ShardSpec, files: Mapping[str, bytes], read: Read | None = None
-) -> dict[str, Any]:
-    """The fields of a receipt's content that follow from the bytes of the shard's files.
-
-    files: by name, those of `ShardSpec.paths` at least. read: as for `Plan.iterate`. Raises
-    DamagedShard if they do not decode, or if rows, keys, ids or uncertainties are not those of the
-    plan.
-    """
-    found = {
-        split: _measured(plan, spec, split, files[path], read)
-        for split, path in zip(spec.splits, spec.data_paths, strict=True)
-    }
-    for path, tar in spec.tables.items():
-        tar_metadata.check(files[path], files[tar], tar, plan.classes, plan.run, plan.columns)
-    rows = [len(each) for each in found.values()]
-    nums = [*rows, *rows] if spec.tables else rows
-    first, *others = (
-        ShardFile(
-            path=path, rows=num, bytes=len(files[path]), sha256=_sha256(files[path])
-        ).model_dump()
-        for path, num in zip(spec.paths, nums, strict=True)
-    )
-    everything = sorted(chain.from_iterable(found.values()), key=lambda each: each.index)
-    content = {"run_id": plan.run_id, "shard": spec.shard, **first, **_summed(everything)}
-    if others:
-        content["others"] = others
-    if plan.val_fraction is not None:
-        content["splits"] = {split: _summed(each) for split, each in found.items()}
-    return content
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """What a receipt takes of a sample."""
-
-    index: int
-    uncertainty: float
-    class_pixels: npt.NDArray[np.int64]
-    scores: dict[str, tuple[int, ...]]
-    """The values of SCORE_COLUMNS; none where masks are not compared."""
-
-
-def _measured(
-    plan: Plan, spec: ShardSpec, split: Split, data: bytes, read: Read | None
-) -> list[_Measured]:
-    """The samples of a file, which must be those of a split. Raises DamagedShard."""
-    num_classes, keys, found = len(plan.class_names), [], []
-    wanted = indices_of(spec.start, spec.stop, split, plan.val_fraction)
-    for index, sample in zip_longest(wanted, plan.iterate(data, read)):
-        if sample is None:
-            break
-        check_sample(sample, num_classes, plan.channels, plan.is_scored, plan.calibration)
-        keys.append(sample.key)
-        scores = {name: getattr(sample, name) for name in SCORE_COLUMNS if plan.is_scored}
-        pixels = sample.class_pixels(num_classes)
-        found.append(_Measured(index, sample.uncertainty, pixels, scores))
-    if keys != [sample_key(i) for i in wanted]:
-        path = dict(zip(spec.splits, spec.data_paths, strict=True))[split]
-        raise DamagedShard(
-            f"{path}: {counted(len(keys), 'sample')} {keys[:1]}..{keys[-1:]}, expected "
-            f"{len(wanted)} from {sample_key(wanted[0])}"
-        )
-    return found
-
-
-def _summed(samples: Sequence[_Measured]) -> dict[str, Any]:
-    """The fields of a `Part`; samples are in order."""
-    uncertainties = [sample.uncertainty for sample in samples]
-    return {
-        "rows": len(samples),
-        "first_key": sample_key(samples[0].index),
-        "last_key": sample_key(samples[-1].index),
-        "class_pixels": np.sum([sample.class_pixels for sample in samples], axis=0).tolist(),
-        "uncertainty_mean": math.fsum(uncertainties) / len(samples),
-        "uncertainty_max": max(uncertainties),
-        "uncertainty_min": min(uncertainties),
-        "uncertainty_quantiles": quantiles(uncertainties),
-        **{
-            name: np.sum([sample.scores[name] for sample in samples], axis=0).tolist()
-            for name in samples[0].scores
-        },
-    }
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def quantiles(values: Sequence[float]) -> list[float]:
-    """The middles of up to NUM_QUANTILES equal parts of the sorted values, each of which stands for
-    its part; all values if they are no more than that."""
-    ordered, num = sorted(values), min(len(values), NUM_QUANTILES)
-    return [ordered[(2 * i + 1) * len(ordered) // (2 * num)] for i in range(num)]
 
 
 def fits(receipt: Receipt, plan: Plan) -> bool:
@@ -334,6 +254,7 @@ def fits(receipt: Receipt, plan: Plan) -> bool:
         and (receipt.first_key, receipt.last_key) == keys
         and len(receipt.class_pixels) == len(plan.class_names)
         and (receipt.hit_pixels is not None) == plan.is_scored
+        and (receipt.closest is not None) == (plan.least_distance is not None)
     )
 
 

@@ -57,6 +57,11 @@ class Sample:
     """Pixels per class id of the mask; empty where there is no true one."""
     expected_iou: float | None = None
     """The mean IoU that is expected of the mask; None where nothing tells it."""
+    nearest_training_distance: float | None = None
+    """The distance to the nearest image that the DDPM learned from, where 1 is what is usual
+    between two of these; None where nothing tells it."""
+    nearest_training_image: int | None = None
+    """The place of that image in the listing of the training images, from 0."""
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -145,6 +150,18 @@ def check_sample(
         if len(getattr(sample, name)) != num_classes * is_scored:
             raise DamagedShard(f"sample {sample.key}: {name} is not of {num_classes} classes")
     sample.class_pixels(num_classes)
+
+
+def check_distance(sample: Sample, least: float | None) -> None:
+    """Raises DamagedShard if the sample is nearer to a training image than least, or does not tell
+    how near it is; with None, which is of datasets that do not tell it, if it does."""
+    distance, number = sample.nearest_training_distance, sample.nearest_training_image
+    is_told = distance is not None and number is not None and number >= 0
+    if is_told != (least is not None) or (distance is not None and not distance >= (least or 0)):
+        raise DamagedShard(
+            f"sample {sample.key}: the distance to the nearest training image, {number}, is "
+            f"{distance}, where the dataset has {'none' if least is None else f'{least:g} or more'}"
+        )
 
 
 def to_fields(

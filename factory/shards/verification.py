@@ -40,9 +40,10 @@ from factory.shards.manifest import (
     success_content,
 )
 from factory.shards.mask_files import MaskFile, Read
+from factory.shards.measuring import measure
 from factory.shards.plan import Plan
 from factory.shards.reading import NUM_READERS, all_files, read_plan, receipt_of
-from factory.shards.receipts import Receipt, measure
+from factory.shards.receipts import Receipt
 from factory.storage import TEMPORARY, Entry, Folder
 
 FOREIGN = "foreign: not of this dataset"

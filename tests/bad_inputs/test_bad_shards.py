@@ -23,8 +23,8 @@ import pytest
 from PIL import Image
 
 from factory.errors import DamagedShard
+from factory.shards.measuring import measure
 from factory.shards.plan import Plan
-from factory.shards.receipts import measure
 from factory.shards.schema import Sample, sample_key
 from tests.bad_inputs.cases import END, encoded, header, ids, noise, png
 

@@ -41,8 +41,9 @@ from factory.generation.synthesizer import Synthesizer
 from factory.shards import layout, manifest, reading
 from factory.shards.ledger import Ledger
 from factory.shards.leftovers import remove_leftovers
+from factory.shards.measuring import measure
 from factory.shards.plan import Plan, ShardSpec
-from factory.shards.receipts import Circumstances, Receipt, measure
+from factory.shards.receipts import Circumstances, Receipt
 from factory.shards.schema import Sample
 from factory.shards.status import status
 from factory.shards.verification import Verification, verify

@@ -8,9 +8,10 @@ import pytest
 from factory.errors import UserError
 from factory.shards import filtering
 from factory.shards.filtering import Uncertainties, limit_of
+from factory.shards.measuring import NUM_QUANTILES, quantiles
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_manifest, read_plan
-from factory.shards.receipts import NUM_QUANTILES, Receipt, quantiles
+from factory.shards.receipts import Receipt
 
 
 def receipt(shard: int, values) -> Receipt:

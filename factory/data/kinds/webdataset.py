@@ -60,7 +60,7 @@ class WebdatasetSource(LabelledSection, FileSection):
         if labelled and not self.names_classes:
             rules = self._own_rules(shards, problems)
         tars = self._indexed(shards, problems)
-        if self._has_folders_of_masks(tars, problems):
+        if self._has_other_masks(tars, problems):
             return Found(rules=rules)
         endings = self._endings(tars, labelled, problems) if tars else None
         items, notes = self._items(shards, tars, endings, problems) if endings else ([], ())
@@ -130,19 +130,24 @@ class WebdatasetSource(LabelledSection, FileSection):
         found = looked(tar_samples.index, shards.tree, shards.names, problems)
         return [] if None in found else [tar for tar in found if tar is not None]
 
-    def _has_folders_of_masks(self, tars: Sequence["TarIndex"], problems: Problems) -> bool:
-        """True after a problem: masks that folders tell from images, and not endings."""
+    def _has_other_masks(self, tars: Sequence["TarIndex"], problems: Problems) -> bool:
+        """True after a problem: masks that folders or words tell from images, and not endings."""
         from factory.data.sharded import tar_samples
 
-        if not (folders := tar_samples.folders_of_masks(tars)):
-            return False
-        problems.add(
-            f"{self.url}: by the names, {some(folders)} {'holds' if len(folders) == 1 else 'hold'} "
-            "masks of the images in other folders, but in tars only the endings of a sample's "
-            "files tell masks from images. Unpack them (`tar xf`) or pack them as a .zip, and name "
-            "that with kind: pairs."
-        )
-        return True
+        told = ""
+        if folders := tar_samples.folders_of_masks(tars):
+            holds = "holds" if len(folders) == 1 else "hold"
+            told = f"{some(folders)} {holds} masks of the images in other folders"
+        elif self.names_url is None and (keys := tar_samples.keys_of_masks(tars)):
+            are = "is a mask" if len(keys) == 1 else "are masks"
+            told = f"{some(keys)} {are} of images that are called alike"
+        if told:
+            problems.add(
+                f"{self.url}: by the names, {told}, but in tars only the endings of a sample's "
+                "files tell masks from images. Unpack them (`tar xf`) or pack them as a .zip, and "
+                "name that with kind: pairs."
+            )
+        return bool(told)
 
     def _endings(
         self, tars: Sequence["TarIndex"], labelled: bool, problems: Problems

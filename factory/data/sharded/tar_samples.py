@@ -1,5 +1,6 @@
 """The samples of tars: an image each, and its mask if it was asked for."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from factory.data.sharded import tar_files
 from factory.data.sharded.tar_endings import Endings, split_name
 from factory.data.sharded.tar_files import Member, TarFiles
 from factory.errors import UserError, some
+
+_WORD_AT_AN_END = re.compile("^[A-Za-z]+[-_ ]|[-_ ][A-Za-z]+$")
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,23 @@ def folders_of_masks(tars: Sequence[TarIndex]) -> list[str]:
     called_so = {folder for folder in stems if mask_word(_last_part(folder))}
     others = set().union(*(own for folder, own in stems.items() if folder not in called_so))
     return [f for f in sorted(called_so) if 2 * len(stems[f] & others) >= len(stems[f])]
+
+
+def keys_of_masks(tars: Sequence[TarIndex]) -> list[str]:
+    """The keys that differ from those of other samples in a first or a last word that says mask, as
+    in `7_img.png` and `7_mask.png`: masks that endings do not tell from images."""
+    plain, masks = set[str](), dict[str, set[str]]()
+    for key in dict.fromkeys(key for tar in tars for key in tar.samples):
+        folder, _, stem = key.rpartition("/")
+        found = list(_WORD_AT_AN_END.finditer(stem))
+        cores = {f"{folder}/{stem[: m.start()]}{stem[m.end() :]}" for m in found if mask_word(m[0])}
+        if cores:
+            masks[key] = cores
+            continue
+        plain.add(f"{folder}/{stem}")
+        plain.update(f"{folder}/{stem[: m.start()]}{stem[m.end() :]}" for m in found)
+    paired = [key for key, cores in masks.items() if cores & plain]
+    return paired if 2 * len(paired) >= len(masks) else []
 
 
 def _last_part(folder: str) -> str:

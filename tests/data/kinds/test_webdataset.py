@@ -367,6 +367,19 @@ def test_masks_in_a_folder_of_their_own_are_not_read_as_images(
     assert "masks of the images in other folders" in problem and "kind: pairs" in problem
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("of_image", ["{}_img", "{}", "image-{}"])
+@pytest.mark.parametrize("of_mask", ["{}_mask", "gt-{}"])
+def test_masks_that_a_word_tells_from_images_are_not_read_as_images(
+    tmp_path: Path, labelled: bool, of_image: str, of_mask: str
+) -> None:
+    members = {f"{of_image.format(i)}.png": png(i) for i in range(3)}
+    members |= {f"{of_mask.format(i)}.png": mask(i) for i in range(3)}
+    (tmp_path / "data.tar").write_bytes(tar(members))
+    problem = only_problem(WebdatasetSource(url=str(tmp_path), classes=NAMES), labelled=labelled)
+    assert "masks of images that are called alike" in problem and "kind: pairs" in problem
+
+
 def test_masks_may_lie_in_folders_that_say_so_if_their_images_do_too(tmp_path: Path) -> None:
     members = {f"segmentation/{i}.png": png(i) for i in range(3)}
     members |= {f"segmentation/{i}.seg.png": mask(i) for i in range(3)}

@@ -16,8 +16,16 @@ from factory.data.recognizing import (
     mask_looks,
     name_words,
     pair_candidates,
+    split_lists,
 )
-from factory.data.recognizing.candidates import SHARD_ENDINGS, Candidate, Files, split_of
+from factory.data.recognizing.candidates import (
+    SHARD_ENDINGS,
+    TEST_SPLITS,
+    TRAIN_SPLITS,
+    Candidate,
+    Files,
+    split_of,
+)
 from factory.errors import UnreadableImage, counted
 
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {
@@ -117,9 +125,21 @@ def _layouts(files: Files) -> Iterator[Candidate]:
         for root in sorted(roots - seen):
             seen.add(root)
             keys = {"kind": "pairs", "url": files.below(root), "layout": layout}
-            there = _roots_of_splits(files, layout, root)
-            splits = {split: {"split": split} for split in there}
-            yield Candidate(keys, splits)
+            yield Candidate(keys, _splits_of_layout(files, layout, root))
+
+
+def _splits_of_layout(files: Files, layout: str, root: str) -> Mapping[str, Mapping[str, str]]:
+    """The splits of a layout that are there; where its own are not both to learn from and to
+    measure on, those of lists of people's own in their place, as CVAT writes them."""
+    own = {split: {"split": split} for split in _roots_of_splits(files, layout, root)}
+    row = layouts.LAYOUTS[layout]
+    has_both = not own.keys().isdisjoint(TRAIN_SPLITS) and not own.keys().isdisjoint(TEST_SPLITS)
+    if has_both or not row.list_of_split:
+        return own
+    prefix = f"{root}/" if root else ""
+    masks = [name for name in files.pictures if name.startswith(f"{prefix}{row.masks}/")]
+    folder = f"{prefix}{row.list_of_split.rpartition('/')[0]}"
+    return split_lists.listed_splits(files, folder, masks) or own
 
 
 def _roots(names: Iterable[str], pattern: str) -> set[str]:

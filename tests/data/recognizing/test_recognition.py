@@ -12,7 +12,7 @@ from factory.data.recognizing.candidates import Candidate
 from factory.images import UInt8
 from factory.png import encode_png
 from tests.data.inputs import encoded
-from tests.data.recognizing.test_layouts import FOLDERS, TREES
+from tests.data.recognizing.test_layouts import FOLDERS, TREES, voc
 
 SPLITS = {
     "voc": {"train", "val", "trainval"},
@@ -324,3 +324,19 @@ def test_masks_of_one_class_are_no_images_of_those_of_another(tmp_path: Path) ->
     for folder in ("scans", "m/left_mask", "m/right_mask"):
         put(tmp_path, *(f"{folder}/{i}.png" for i in range(3)))
     assert not any("mask" in str(found.keys.get("images")) for found in candidates(tmp_path))
+
+
+def test_lists_of_peoples_own_split_a_layout_that_has_no_split_to_measure_on(
+    tmp_path: Path,
+) -> None:
+    voc(tmp_path)
+    lists = tmp_path / "ImageSets/Segmentation"
+    for name in ("train", "val", "trainval"):
+        (lists / f"{name}.txt").unlink()
+    (lists / "Train.txt").write_text("0\n2\n")
+    (lists / "Test.txt").write_text("1\n")
+    (found,) = candidates(tmp_path)
+    assert found.splits == {
+        "train": {"names_url": str(lists / "Train.txt")},
+        "test": {"names_url": str(lists / "Test.txt")},
+    }

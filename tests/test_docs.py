@@ -218,4 +218,4 @@ def test_all_classes_on_the_page_of_masks_are_read() -> None:
     rules = [read_rules(form, "classes.json") for form in forms.splitlines()]
     assert [len(each.classes) for each in rules] == [3, 3, 3, 2, 2, 3, 2]
     keys = [yaml.safe_load(key) for key in re.findall("`(classes: .*?)`", page.read_text())]
-    assert len(keys) == 10 and all(parse_rules(key["classes"], "classes") for key in keys)
+    assert len(keys) == 11 and all(parse_rules(key["classes"], "classes") for key in keys)

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from factory import storage
 from factory.data.classes import class_files, class_forms
-from factory.data.classes.class_forms import Ignored
+from factory.data.classes.class_forms import Division, Ignored
 from factory.data.classes.class_rules import ClassRules
 from factory.data.files import listing, name_lists
 from factory.data.files.listing import Listing
@@ -74,7 +74,7 @@ class SourceSection(Section):
         return ()
 
 
-class LabelledSection(SourceSection):
+class LabelledSection(Division, SourceSection):
     """A source whose masks hold values that its classes give a meaning."""
 
     brings_classes: ClassVar[bool] = False
@@ -100,9 +100,8 @@ class LabelledSection(SourceSection):
         validate_default=True,
         description="a file of class names (or classes: the same, here)",
     )
-    """A file of the classes: JSON or YAML of the forms of classes, a name a line, a table of names
-    with values or colours, CVAT's labelmap.txt or labels as JSON, or what another tool has:
-    data.yaml of ultralytics, dataset.json of nnU-Net, meta.json of Supervisely."""
+    """A file of the classes: JSON or YAML of the forms of classes, a name a line, a table, CVAT's
+    labelmap.txt, or what another tool has, such as data.yaml of ultralytics."""
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -166,6 +165,12 @@ class LabelledSection(SourceSection):
                 f"{location}: parts are files of a mask of kind pairs, and masks of kind "
                 f"{self.kind} have none. Leave parts out."
             )
+        if self.ids_divided_by or self.smaller_ids:
+            if self.draws_labels:
+                raise UserError(
+                    f"{location}: ids_divided_by is for values. Leave it out of shapes."
+                )
+            rules = rules.divided(self.ids_divided_by or rules.divisor, self.smaller_ids, location)
         return rules.with_nearest_colors(location) if self.nearest_colors else rules
 
 

@@ -250,6 +250,20 @@ REFUSALS: dict[str, Refused] = {
     "masks of objects in 16 bits": Refused(
         pairs(levels(0, 1001, 1002)), ("classes ignore=1", "classes=1"), num=1
     ),
+    "masks of classes and objects as KITTI has them": Refused(
+        pairs(levels(0, 257), levels(513, 514)), ("ids_divided_by",), {"classes": ["a", "b", "c"]}
+    ),
+    "masks of classes and objects as Cityscapes has them": Refused(
+        pairs(levels(1, 2000), levels(2001, 3000)), ("ids_divided_by smaller_ids",),
+        {"classes": ["a", "b", "c", "d"]},
+    ),
+    "values below what divides them": Refused(
+        pairs(levels(1, 512)), ("smaller_ids", "smaller_ids=1"),
+        {"classes": ["a", "b", "c"], "ids_divided_by": 256}, num=1,
+    ),
+    "divided values of no class": Refused(
+        pairs(levels(0, 512)), ("ignore",), {"ids_divided_by": 256}, num=1
+    ),
     "masks of a border": Refused(
         pairs(levels(0, 1, 7)), ("ignore",), {"classes": ["a", "b", "c", "d"]}, num=1
     ),

@@ -160,3 +160,33 @@ def test_colours_that_show_classes_are_what_inspect_proposes_and_init_writes(
     problem = loading.load(source, 16, labelled=True).problems[0]
     key = ", ".join(f"{{name: {c['name']}, colors: {c['colors']}}}" for c in written)
     assert f"`classes: [{key}]`" in problem
+
+
+@pytest.mark.parametrize(
+    ("values", "divisor", "smaller"),
+    [
+        ((0, 7 * 256, 26 * 256 + 1, 26 * 256 + 2), 256, None),
+        ((0, 7, 26000, 26001), 1000, "classes"),
+    ],
+)
+def test_a_file_names_the_classes_of_values_that_number_objects_too(
+    values: tuple[int, ...],
+    divisor: int,
+    smaller: str | None,
+    init: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0)] * 4)
+    of_cars = np.array(values)
+    for i in range(4):
+        of_people = np.where(of_cars < 26 * divisor, of_cars, of_cars - 2 * divisor)
+        stored = (of_people if i == 0 else of_cars).astype(np.uint16)[mask(0, 1, 2, 3)]
+        (tmp_path / f"data/masks/{i}.png").write_bytes(encoded(Image.fromarray(stored)))
+    classes = {"0": "ground", "7": "road", "24": "person", "26": "car"}
+    (tmp_path / "data/id2label.json").write_text(json.dumps(classes))
+    said = init("data")
+    names, source, first = read()
+    assert names == tuple(classes.values())
+    assert (source.ids_divided_by, source.smaller_ids) == (divisor, smaller)
+    assert set(np.unique(first)) <= {0, 1, 2, 3}
+    assert f"whether values are {divisor} times a class and the number of an object" in said

@@ -3,7 +3,7 @@
 Of names: [name, ...]. Of ids: {"0": name, ...}, {name: 0, ...}, also below `id2label` or
 `label2id`, as a model's config has them. Of colours: {"#ff8000": name, ...}, {name: "#ff8000",
 ...}. With rules: [{name, ids | colors | above | parts, color}, ...], names among them, also as
-{classes: [...], ignore: {ids, colors, parts}}.
+{classes: [...], ignore: {ids, colors, parts}, ids_divided_by, smaller_ids}.
 `factory.data.classes.class_files` makes them of other files.
 """
 
@@ -15,7 +15,13 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError
 
 from factory.classes import IGNORE_ID, MAX_CLASSES, Classes, Color, distinct_colors
-from factory.data.classes.class_rules import MAX_VALUE, MIN_VALUE, ClassRules, Rule
+from factory.data.classes.class_rules import (
+    MAX_VALUE,
+    MIN_VALUE,
+    ClassRules,
+    Rule,
+    SmallerIds,
+)
 from factory.data.classes.written_colors import color_of, colors_of
 from factory.errors import UserError, nearest, some
 from factory.values import Section
@@ -65,6 +71,7 @@ def _colors(value: object) -> object:
 
 
 Value = Annotated[int, Field(strict=True, ge=MIN_VALUE, le=MAX_VALUE)]
+Divisor = Annotated[int, Field(ge=2, le=MAX_VALUE)]
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Rgb = Annotated[tuple[Channel, Channel, Channel], BeforeValidator(_color)]
 Values = Annotated[tuple[Value, ...], BeforeValidator(_values)]
@@ -80,7 +87,7 @@ class Ignored(Section):
     """Values of such pixels, -32768..65535; 255 is ignored without being named, unless a class has
     it."""
     colors: Rgbs = ()
-    """Colours of such pixels, each [R, G, B] or "#RRGGBB", where the classes have colours."""
+    """Colours of such pixels, each [R, G, B] or "#ff8000", where the classes have colours."""
     labels: Labels = ()
     """Labels of such shapes, where masks are drawn of shapes."""
     parts: Parts = ()
@@ -90,6 +97,21 @@ class Ignored(Section):
     def rule(self) -> Rule:
         """The values as a rule."""
         return Rule(self.ids, self.colors, labels=self.labels, parts=self.parts)
+
+
+class Division(Section):
+    """How values that tell a class and an object in one number become ids of classes."""
+
+    ids_divided_by: Divisor | None = None
+    """Values of masks are divided by this number to be ids of classes, and what is left over
+    numbers objects: 256 where values are 256 times the class and the object, as in KITTI."""
+    smaller_ids: SmallerIds | None = None
+    """What values below ids_divided_by are, other than 0: `classes` where they are ids by
+    themselves, as in Cityscapes' instanceIds, `objects` where they number objects of class 0.
+    Absent: they are refused."""
+
+
+_DIVISION = tuple(Division.model_fields)
 
 
 class _Entry(Section):
@@ -142,7 +164,9 @@ def parse_rules(content: object, location: str, ignored: Ignored | None = None) 
     )
     if problems := [f"{location}: {problem}" for problem in rules.problems()]:
         raise UserError(problems)
-    return rules
+    division = content if isinstance(content, Mapping) and _CLASSES in content else {}
+    of_file = _parsed(Division, {k: v for k, v in division.items() if k in _DIVISION}, location)
+    return rules.divided(of_file.ids_divided_by, of_file.smaller_ids, location)
 
 
 def _palette(entries: Sequence[_Entry]) -> tuple[Color, ...]:
@@ -186,10 +210,11 @@ def _entries(content: object, location: str) -> tuple[list[_Entry], Ignored | No
                 return _by_id(content[key], location), None
         if _CLASSES not in content:
             return _by_id(content, location), None
-        if unknown := [str(key) for key in content if key not in (_CLASSES, _IGNORE)]:
+        known = (_CLASSES, _IGNORE, *_DIVISION)
+        if unknown := [str(key) for key in content if key not in known]:
             raise UserError(
-                f"{location}: has {some(unknown)} beside {_CLASSES}. Leave all out but {_CLASSES} "
-                f"and {_IGNORE}."
+                f"{location}: has {some(unknown)} beside {_CLASSES}. Leave all out but "
+                f"{some(known)}."
             )
         ignored = _parsed(Ignored, content.get(_IGNORE) or {}, f"{location}: {_IGNORE}")
         content = content[_CLASSES]

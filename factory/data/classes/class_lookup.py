@@ -157,7 +157,22 @@ def _table(rules: ClassRules) -> tuple[UInt8, npt.NDArray[np.bool_]]:
         cover(every > above, class_id)
     for value, class_id in rules.class_of_id.items():
         cover(value, class_id)  # A negative one counts from the end, as it is stored in 16 bits.
-    return classes, covered
+    return (classes, covered) if rules.divisor is None else _divided(rules, classes, covered)
+
+
+def _divided(
+    rules: ClassRules, classes: UInt8, covered: npt.NDArray[np.bool_]
+) -> tuple[UInt8, npt.NDArray[np.bool_]]:
+    """The same for values that are divided to be ids."""
+    assert rules.divisor is not None
+    every = np.arange(len(classes))
+    is_small = every < rules.divisor
+    ids = np.where(is_small & (rules.smaller == "classes"), every, every // rules.divisor)
+    is_meant = ~is_small | (every == 0) | (rules.smaller is not None)
+    negative = [value for value in rules.class_of_id if value < 0]
+    ids[negative] = negative
+    are_covered = covered[ids] & is_meant
+    return np.where(are_covered, classes[ids], np.uint8(IGNORE_ID)), are_covered
 
 
 @lru_cache(maxsize=4)

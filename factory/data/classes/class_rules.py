@@ -5,8 +5,8 @@ colours. By values: exact `ids` go before `above`; of several `above`, the large
 the value wins. Where a class has `above`, one class without a rule takes all other values that are
 not above the lowest of them. Where none has, a class without a rule is its own position, as all are
 in masks of class ids. 255 is ignored unless a rule covers it. By colours: every class has `colors`,
-or one has all others, and nothing is ignored but what `ignored`
-names. `factory.data.masks.mask_values` applies the rules.
+or one has all others, and nothing is ignored but what `ignored` names. Where there is a `divisor`,
+ids are values that are divided by it. `factory.data.masks.mask_values` applies the rules.
 Where classes have `parts`, each file of a mask is of one class: `factory.data.masks.part_masks`
 draws them.
 """
@@ -14,6 +14,7 @@ draws them.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from factory.classes import IGNORE_ID, Classes, Color
 from factory.errors import UserError, some
@@ -21,6 +22,7 @@ from factory.errors import UserError, some
 MIN_VALUE, MAX_VALUE = -32768, 65535
 """The values that rules name: those of 16 bits, with a sign or without."""
 ANY_PART = "*"
+SmallerIds = Literal["classes", "objects"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class ClassRules:
     """The ids or colours that are of no class; it has no `above`."""
     nearest_colors: bool = False
     """True if a colour that no rule names is of the class of the nearest one."""
+    divisor: int | None = None
+    """Values are divided by it, what is left over numbers objects, and ids are the quotients; None
+    where values are ids themselves."""
+    smaller: SmallerIds | None = None
+    """What values from 1 up to the divisor are: ids themselves, or objects of class 0; None where
+    there must not be any."""
     shown: tuple[Color, ...] = ()
     """The colours that are named to show the classes, which are read otherwise; empty unless each
     has one of its own."""
@@ -103,6 +111,32 @@ class ClassRules:
                 "all others. Leave it out, or name the colors of each class."
             )
         return replace(self, nearest_colors=True)
+
+    def divided(
+        self, divisor: int | None, smaller: SmallerIds | None, location: str
+    ) -> "ClassRules":
+        """These rules, whose ids are values that are divided.
+
+        location: where they are from. Raises UserError that begins with it where classes are not
+        read by ids, or nothing is divided.
+        """
+        if divisor is None and smaller is not None:
+            raise UserError(
+                f"{location}: smaller_ids is for values that are divided. Set ids_divided_by, or "
+                "leave it out."
+            )
+        if divisor is not None and (self.by_color or self.by_part or self.has_thresholds):
+            raise UserError(
+                f"{location}: ids_divided_by is for masks whose classes have ids alone. Leave it "
+                "out, or name the ids of each class."
+            )
+        return self if divisor is None else replace(self, divisor=divisor, smaller=smaller)
+
+    def id_of(self, value: int) -> int:
+        """The id that a value stands for."""
+        if self.divisor is None or (value < self.divisor and self.smaller == "classes"):
+            return value
+        return value // self.divisor
 
     @property
     def by_shown_colors(self) -> "ClassRules | None":
@@ -155,7 +189,7 @@ class ClassRules:
     @property
     def are_positions(self) -> bool:
         """True if masks hold class ids: each class is its position, and only 255 is ignored."""
-        if self.by_color or self.has_thresholds or self.by_part:
+        if self.by_color or self.has_thresholds or self.by_part or self.divisor:
             return False
         return {IGNORE_ID: IGNORE_ID, **self.class_of_id} == {
             **{i: i for i in range(len(self.classes))},

@@ -69,6 +69,9 @@ def sentence(rules: ClassRules) -> str:
     if rules.by_part:
         return _sentence_of_parts(rules)
     kind = "colours" if rules.by_color else "values"
+    if rules.divisor is not None:
+        small = " and those below it" if rules.smaller == "classes" else ""
+        kind = f"of values divided by {rules.divisor}{small},"
     names, words = rules.classes.names, [_in_words(rule) for rule in rules.spelt_out]
     if all(_num_named(rule) == 1 for rule in rules.spelt_out):
         told = f"{kind} {_list(words)} are classes {_list(names)}"

@@ -53,6 +53,8 @@ def by_what_masks_hold(
         ground = "black" if sample.is_colored else "0"
         doubt = f"whether {ground}, which {file.url} does not name, is of no class"
         return replace(found, doubts=(doubt,))
+    if divided := _of_divided(files, sample):
+        return divided
     are_ordered = bool(files) and (sample.is_colored or class_finding.are_in_order(files[0].rules))
     names = files[0].names if are_ordered else ()
     of_colors = class_finding.names_of_colors(files)
@@ -73,6 +75,23 @@ def by_what_masks_hold(
         "are not those of the masks"
     )
     return replace(found, doubts=(*found.doubts, doubt))
+
+
+def _of_divided(files: "Sequence[ClassFile]", sample: "MaskSample") -> ClassKeys | None:
+    """The keys of the file whose classes cover the ids of values that tell an object, too."""
+    from factory.data.recognizing import class_finding
+    from factory.data.surveying import class_proposals, object_ids
+
+    division = object_ids.division_of(sample.files)
+    if division is None:
+        return None
+    ids = [{division.id_of(value): num for value, num in file.items()} for file in sample.files]
+    file = class_finding.that_fits(files, replace(sample, files=ids))
+    if file is None or file.rules.by_color:
+        return None
+    found = _of_file(file, [])
+    doubts = (class_proposals.about_division(division),)
+    return replace(found, keys={**found.keys, **division.keys}, doubts=doubts)
 
 
 def _of_file(file: "ClassFile", others: Sequence[Any]) -> ClassKeys:

@@ -132,8 +132,8 @@ def _ids(sample: MaskSample, names: Sequence[str]) -> Proposal | None:
     if is_white or (len(values) == 2 and values[0] == 0 and values[1] > IGNORE_ID):
         doubt = _OF_CUT if sample.are_cut else ""
         return _of_threshold(sample, 0, seen, doubt)
-    if len(names) != 2 and (classes := object_ids.classes_in(sample.files)):
-        return _of_thousands(values, classes, seen)
+    if len(names) != 2 and (division := object_ids.division_of(sample.files)):
+        return _divided(division, seen)
     if (
         (two := of_two(sample)) is not None
         and not _are_deep_levels(values)
@@ -169,19 +169,24 @@ def _of_threshold(sample: MaskSample, above: int, seen: str, doubt: str = "") ->
     return Proposal(({"name": "background", "above": above}, "class_1"), {}, seen, (*doubts, white))
 
 
-def _of_thousands(values: Sequence[int], classes: Sequence[int], seen: str) -> Proposal:
-    """Classes that are all values from 1000 times a number on, and those that are one value."""
-    alone = [value for value in values if value < object_ids.PER_CLASS and value != IGNORE_ID]
-    entries: list[str | Mapping[str, Any]] = [
-        {"name": f"class_{value}", "ids": [value]} if value else "background" for value in alone
-    ]
-    entries += [{"name": f"class_{c}", "above": c * object_ids.PER_CLASS - 1} for c in classes]
+def _divided(division: object_ids.Division, seen: str) -> Proposal:
+    """Classes whose values tell an object, too."""
+    entries = [{"name": f"class_{i}", "ids": [i]} for i in division.classes]
+    ground = [{"name": name_of(0), "ids": [0]}] if division.has_0 else []
+    doubts = (about_division(division),)
+    return Proposal((*ground, *entries), {}, seen, doubts, division_keys=division.keys)
+
+
+def about_division(division: object_ids.Division) -> str:
+    """What people should look at where values are taken for a class and an object in one number."""
     key = rule_yaml.with_thresholds(("background", "class_1"), 0)
-    doubt = (
-        "whether values are 1000 times a class and the number of an object, as Cityscapes writes "
-        f"them: if all are objects of one class, write `{key}`"
+    small = ""
+    if division.smaller == "classes":
+        small = f", and those below {division.divisor} classes by themselves"
+    return (
+        f"whether values are {division.divisor} times a class and the number of an object{small}: "
+        f"if all are objects of one class, write `{key}` alone"
     )
-    return Proposal(tuple(entries), {}, seen, (doubt,))
 
 
 def _of_white_ground(seen: str) -> Proposal:

@@ -41,7 +41,7 @@ def _check_white(masks: Sequence[MaskFacts], rules: ClassRules, problems: Proble
     Where at least as many masks have 255 beside a class other than 0, it is meant as ignored: that
     is noted.
     """
-    if rules.by_color or rules.has_thresholds or IGNORE_ID in rules.class_of_id:
+    if rules.by_color or rules.has_thresholds or IGNORE_ID in rules.class_of_id or rules.divisor:
         return []  # The rules say what 255 means.
     ids = [set(mask.values) for mask in masks]
     white = [

@@ -1,7 +1,7 @@
 """Classes that are proposed for masks whose values nobody has explained."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -20,6 +20,8 @@ class Proposal:
     empty if there is hardly another meaning."""
     nearest_colors: bool = False
     """The key `nearest_colors`."""
+    division_keys: Mapping[str, Any] = field(default_factory=dict)
+    """The keys `ids_divided_by` and `smaller_ids`; empty if values are ids."""
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -29,7 +31,7 @@ class Proposal:
             keys["ignore"] = dict(self.ignore)
         if self.nearest_colors:
             keys["nearest_colors"] = True
-        return keys
+        return {**keys, **self.division_keys}
 
 
 def name_of(position: int, has_background: bool = True) -> str:

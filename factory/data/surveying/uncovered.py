@@ -10,7 +10,7 @@ from factory.data.classes.class_lookup import Value
 from factory.data.classes.class_rules import NO_RULE, ClassRules, Rule
 from factory.data.masks.mask_decoding import MaskFacts
 from factory.data.masks.mask_values import MASK_REMEDY
-from factory.data.surveying import class_proposals
+from factory.data.surveying import class_proposals, object_ids
 from factory.data.surveying.mask_sampling import MaskSample
 from factory.errors import some
 
@@ -27,7 +27,9 @@ def uncovered_problems(every: Sequence[MaskFacts], rules: ClassRules) -> Iterato
     """At most a line on values and a line on colours of all masks of a source."""
     values = [mask for mask in every if any(isinstance(v, int) for v in mask.uncovered)]
     colors = [mask for mask in every if any(isinstance(v, tuple) for v in mask.uncovered)]
-    if values:
+    if values and rules.divisor is not None:
+        yield from (f"{_where(values)}: {told}" for told in _divided(values, len(every), rules))
+    elif values:
         yield f"{_where(values)}: {_values(values, len(every), rules)}"
     if colors and rules.by_color:
         yield f"{_where(colors)}: {_colors(colors, len(every), rules)}"
@@ -56,6 +58,27 @@ def _values(masks: Sequence[MaskFacts], num_masks: int, rules: ClassRules) -> st
     )
 
 
+def _divided(masks: Sequence[MaskFacts], num_masks: int, rules: ClassRules) -> Iterator[str]:
+    """What is wrong with values that are divided, and what to do."""
+    assert rules.divisor is not None
+    pixels = _pixels(masks)
+    found = sorted(value for value in pixels if isinstance(value, int))
+    extent = _extent(masks, num_masks, pixels)
+    small = [v for v in found if 0 < v < rules.divisor] if rules.smaller is None else []
+    if small:
+        yield (
+            f"values {_listed(small)} are below `ids_divided_by: {rules.divisor}` ({extent}). Set "
+            "`smaller_ids: classes` if they are ids by themselves, as in Cityscapes' instanceIds, "
+            "or `smaller_ids: objects` if they number objects of class 0."
+        )
+    if ids := sorted({rules.id_of(value) for value in found if value not in small}):
+        ignore = f": `{rule_yaml.ignore_key(ids)}`" if len(ids) <= _MAX_IGNORED else ""
+        yield (
+            f"ids {_listed(ids)}, of values divided by {rules.divisor}, are not classes "
+            f"({extent}). Name these classes, too, or ignore them{ignore}."
+        )
+
+
 def _hint(masks: Sequence[MaskFacts], found: Sequence[int], rules: ClassRules) -> str:
     """What the values may be meant as; begins with a space, or is empty."""
     names = rules.classes.names
@@ -65,6 +88,9 @@ def _hint(masks: Sequence[MaskFacts], found: Sequence[int], rules: ClassRules) -
             "colours instead of classes? Then name the colour of each class: "
             f"`{rule_yaml.with_colors(names)}`."
         )
+    if division := object_ids.division_of([mask.values for mask in masks]):
+        keys = " and ".join(f"`{key}: {value}`" for key, value in division.keys.items())
+        return f" If they tell a class and the number of an object in one, set {keys}."
     present = sorted({value for mask in masks for value in mask.values})
     if not rules.are_positions or len(present) < 2:
         return ""

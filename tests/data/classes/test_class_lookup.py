@@ -74,6 +74,23 @@ def test_each_value_becomes_what_the_rules_say(rules: str, dtype: type) -> None:
     assert set(found.uncovered.values()) <= {1}
 
 
+@pytest.mark.parametrize(
+    ("smaller", "small"),
+    [(None, [0, UNCOVERED, UNCOVERED]), ("classes", [0, 1, 2]), ("objects", [0, 0, 0])],
+)
+def test_values_are_divided_to_be_ids_and_smaller_ones_are_what_is_said(
+    smaller: str | None, small: list[object]
+) -> None:
+    content: dict[str, Any] = {"classes": {0: "a", 1: "b", 2: "c"}, "ids_divided_by": 256}
+    content |= {"smaller_ids": smaller, "ignore": {"ids": [3, -1]}}
+    values = [0, 1, 2, 256, 300, 511, 512, 767, 768, 1023, 1024, 65279, 65280, 65535]
+    told = [*small, 1, 1, 1, 2, 2, 255, 255, UNCOVERED, UNCOVERED, 255, 255]
+    found = ids_of_values(parse_rules(content, "classes"), np.array([values], np.uint16))
+    assert found.ids.ravel().tolist() == [255 if each is UNCOVERED else each for each in told]
+    uncovered = [v for v, each in zip(values, told, strict=True) if each is UNCOVERED]
+    assert sorted(found.uncovered) == uncovered
+
+
 def test_pixels_of_values_that_no_rule_covers_are_counted_the_most_frequent_first() -> None:
     values = np.array([[7, 9, 9], [0, 1, 65535]], np.uint16)
     found = ids_of_values(parse_rules(["a", "b"], "classes"), values)

@@ -117,16 +117,41 @@ def test_few_numbers_that_each_mask_begins_anew_may_be_objects() -> None:
     assert any("number the objects of one, write `classes: [" in doubt for doubt in found.doubts)
 
 
-def test_thousands_of_values_that_number_objects_are_classes() -> None:
-    found = propose(sample([0, 7, 24000, 24001, 26000], [0, 26000, 26002]))
-    assert found is not None
-    assert found.classes == (
-        BACKGROUND,
-        {"name": "class_7", "ids": [7]},
-        {"name": "class_24", "above": 23999},
-        {"name": "class_26", "above": 25999},
-    )
+CITYSCAPES = [[0, 7, 24, 24000, 24001, 26000], [0, 26000, 26002]]
+KITTI = [[0, 7 * 256, 8 * 256, 26 * 256 + 1, 26 * 256 + 2], [7 * 256, 26 * 256 + 1]]
+
+
+@pytest.mark.parametrize(
+    ("files", "ids", "keys"),
+    [
+        (CITYSCAPES, [0, 7, 24, 26], {"ids_divided_by": 1000, "smaller_ids": "classes"}),
+        ([[0, 24001, 24002, 26001], [0, 26001]], [0, 24, 26], {"ids_divided_by": 1000}),
+        (KITTI, [0, 7, 8, 26], {"ids_divided_by": 256}),
+        ([[0, 1, 2, 257, 258, 512, 65280]], [0, 1, 2],
+         {"ids_divided_by": 256, "smaller_ids": "objects"}),
+    ],
+)  # fmt: skip
+def test_values_that_tell_a_class_and_an_object_are_divided(
+    files: list[list[Value]], ids: list[int], keys: dict[str, Any]
+) -> None:
+    found = propose(sample(*files))
+    assert found is not None and found.keys.items() >= keys.items()
+    assert ids_of(found) == [[i] for i in ids]
     assert "objects of one class, write" in found.doubts[0]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [[0, 256, 512, 1024]],  # Levels.
+        [[0, 300, 301, 40_000]],
+        [[0, 1001, 1002]],  # Objects of one class.
+        [[0, 7 * 256 + 90, 8 * 256 + 3]],
+    ],
+)
+def test_other_values_of_16_bits_are_not_divided(files: list[list[Value]]) -> None:
+    found = propose(sample(*files))
+    assert found is not None and "ids_divided_by" not in found.keys
 
 
 def test_numbers_above_16_bits_are_read_as_one_and_that_is_told() -> None:

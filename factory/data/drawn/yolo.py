@@ -6,6 +6,7 @@ points x, y as shares of the image's width and height.
 
 import posixpath
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,24 +108,54 @@ def images_of(
 def note_on_corners(items: Sequence[Item]) -> Iterator[str]:
     """A sentence on outlines that all have four corners, as oriented boxes have: nothing in the
     files tells these from outlines. A few files are looked into. Raises OSError."""
+    texts = _few(items)
+    outlines = [words for words in _lines_of(texts) if len(words) != _NUM_OF_BOX]
+    if len(outlines) > 1 and all(len(words) == _NUM_OF_CORNERS for words in outlines):
+        yield (
+            f"all {len(outlines):,} outlines of {counted(len(texts), 'text file')} that were "
+            "looked into have four corners: if they are oriented boxes (OBB), all that lies in a "
+            "box is taken for its object. Export segments in their place."
+        )
+
+
+def are_poses(items: Sequence[Item]) -> bool:
+    """True if all lines of a few text files are a box and keypoints inside of it, as many in each:
+    their numbers could be taken for outlines. Raises OSError."""
+    lines = _lines_of(_few(items))
+    return len({len(words) for words in lines}) == 1 and all(map(_is_pose, lines))
+
+
+def _is_pose(words: Sequence[str]) -> bool:
+    """True of a class, a box, and keypoints x, y, or x, y and visibility, inside of the box."""
+    try:
+        _, *numbers = map(float, words)
+    except ValueError:
+        return False
+    center, extent = np.array(numbers[:2]), np.array(numbers[2:4])
+    for num in (2, 3):
+        if len(rest := numbers[4:]) >= num and len(rest) % num == 0:
+            points = np.array(rest).reshape(-1, num)
+            shown = points[points[:, :2].any(axis=1), :2]
+            if len(shown) and (abs(shown - center) <= extent / 2 + _TOLERANCE).all():
+                return True
+    return False
+
+
+def _few(items: Sequence[Item]) -> "list[YoloDrawing]":
+    """Some of the text files of images, evenly from all."""
     drawings = [item.drawing for item in items if isinstance(item, DrawnItem)]
     texts = [each for each in drawings if isinstance(each, YoloDrawing) and each.path is not None]
-    texts = texts[:: max(1, -(-len(texts) // _MAX_LOOKED_INTO))]
-    num = 0
-    for drawing in texts:
-        try:
-            outlines = [words for _, words in drawing.lines() if len(words) != _NUM_OF_BOX]
-        except UnreadableImage:
-            continue  # It is told where it is drawn.
-        if any(len(words) != _NUM_OF_CORNERS for words in outlines):
-            return
-        num += len(outlines)
-    if num > 1:
-        yield (
-            f"all {num:,} outlines of {counted(len(texts), 'text file')} that were looked into "
-            "have four corners: if they are oriented boxes (OBB), all that lies in a box is taken "
-            "for its object. Export segments in their place."
-        )
+    return texts[:: max(1, -(-len(texts) // _MAX_LOOKED_INTO))]
+
+
+def _lines_of(texts: "Sequence[YoloDrawing]") -> list[list[str]]:
+    """The words of all lines of text files, but for those that cannot be read: these are told where
+    they are drawn. Raises OSError."""
+    found = []
+    for text in texts:
+        with suppress(UnreadableImage):
+            found += [words for _, words in text.lines()]
+    return found
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,12 @@ class YoloSource(DrawnSection):
             )
             for name in chosen
         ]
+        if description.has_keypoints or yolo.are_poses(items):
+            raise UserError(
+                f"{description.url}: its labels are of poses, a box and keypoints a line, which "
+                "have no outlines. Export segments in their place, or use the images alone, with "
+                "`kind: folder`."
+            )
         notes = tuple(yolo.note_on_corners(items))
         return self.found(items, notes, problems, labels.rules)
 

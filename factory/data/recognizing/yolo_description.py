@@ -28,6 +28,8 @@ class Description:
     path: str = ""
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Split -> folders of images, or text files that list images."""
+    has_keypoints: bool = False
+    """True if it is of poses: boxes and keypoints, which have no outlines."""
 
 
 def read_description(text: str, url: str, folder: str) -> Description:
@@ -43,7 +45,14 @@ def read_description(text: str, url: str, folder: str) -> Description:
         for split in SPLITS
         if (found := content.get(split))
     }
-    return Description(url, folder, _names(content, url), str(content.get("path") or ""), splits)
+    return Description(
+        url,
+        folder,
+        _names(content, url),
+        str(content.get("path") or ""),
+        splits,
+        has_keypoints="kpt_shape" in content,
+    )
 
 
 def descriptions_among(tree: Tree, names: Sequence[str]) -> list[str]:

@@ -89,6 +89,22 @@ def test_outlines_that_may_all_be_oriented_boxes_are_told(
     assert not told or found.notes[0].startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("yaml", "line"),
+    [
+        ("names: [car, bus]\nkpt_shape: [4, 2]", f"0 {SQUARE} 0.3 0.3 0.5 0.5"),
+        ("names: [car, bus]", "0 0.5 0.5 0.4 0.2 0.31 0.41 0.69 0.59 0.5 0.5 0 0"),
+        ("names: [car, bus]", "0 0.5 0.5 0.4 0.2 0.31 0.41 2 0.69 0.59 1 0 0 0"),
+    ],
+)
+def test_boxes_with_keypoints_are_not_taken_for_outlines(
+    tmp_path: Path, yaml: str, line: str
+) -> None:
+    write(tmp_path, yaml, a=f"{line}\n{line}", b=line)
+    assert "its labels are of poses" in only_problem(source(tmp_path))
+    assert len(loading.read_images(source(tmp_path), SIDE)) == 2
+
+
 def test_images_without_a_text_file_are_skipped_if_asked(tmp_path: Path) -> None:
     write(tmp_path, a=f"0 {SQUARE}")
     put(tmp_path / "images", c_png=encode_png(flat(1, SIDE, SIDE)))

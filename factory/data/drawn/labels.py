@@ -40,7 +40,8 @@ def of_labels(
     counts: Mapping[str, int] = MappingProxyType({}),
     ignored: Rule = NO_RULE,
 ) -> LabelIds:
-    """Each label a class, in this order, behind the background, but for those that are ignored.
+    """Each label a class, in this order, behind the background, but for those that are ignored and
+    other names of a background, such as labelme's.
 
     counts: label -> number of its shapes. Raises UserError.
     """
@@ -51,7 +52,8 @@ def of_labels(
             f"{location}: `ignore` names the labels {some(absent)}, but there are "
             f"{some(sorted(known - {_IGNORED}), 12)}. Name those."
         )
-    out = {background, _IGNORED, *ignored.labels}
+    same = {label for label in labels if is_background(label) and is_background(background)}
+    out = {background, _IGNORED, *ignored.labels, *same}
     names = [background, *(label for label in dict.fromkeys(labels) if label not in out)]
     if not 2 <= len(names) <= MAX_CLASSES:
         raise UserError(
@@ -60,6 +62,7 @@ def of_labels(
             "each with its `labels`."
         )
     ids = {name: i for i, name in enumerate(names)}
+    ids |= dict.fromkeys(same, 0)
     ids |= dict.fromkeys((*ignored.labels, _IGNORED), IGNORE_ID)
     _check_all_known(counts, ids, location)
     return LabelIds(Classes.named(names), ids)

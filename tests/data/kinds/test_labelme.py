@@ -133,6 +133,16 @@ def test_later_shapes_lie_on_earlier_ones_and_labels_are_sorted(tmp_path: Path) 
     assert read.masks[0, 12, [12, 18]].tolist() == [1, 2]
 
 
+def test_a_shape_that_is_called_background_in_labelmes_way_is_of_the_background(
+    tmp_path: Path,
+) -> None:
+    hole = {**SQUARE, "label": "_background_"}
+    write(tmp_path, "a", POLYGON, hole)
+    read = loading.read_labelled(source(tmp_path), SIDE)
+    assert read.classes.names == ("background", "cat")
+    assert read.masks[0, 15, 15] == 0 and read.masks[0, 25, 12] == 1
+
+
 def test_labelmes_list_of_labels_names_the_classes(tmp_path: Path) -> None:
     write(tmp_path, "a", POLYGON, {**SQUARE, "label": "__ignore__"})
     (tmp_path / "labels.txt").write_text("__ignore__\n_background_\ndog\ncat\n")

@@ -98,7 +98,9 @@ def _doubt_unused_folders(made: Draft) -> None:
     every = beside.unused_folders(place)
     unused = [name for name in every if not f"{storage.join(place.url, name)}/".startswith(taken)]
     if unused:
-        made.doubts.append(f"whether pictures below {place.url} are needed, too: {some(unused)}")
+        of_same = beside.of_same_images(place, made.roles.sections["labelled"], unused)
+        listed = f"{some(unused)}{of_same}"
+        made.doubts.append(f"whether pictures below {place.url} are needed, too: {listed}")
     if rest := beside.unused_splits(place, list(made.sections.values())):
         made.doubts.append(f"whether other splits of {place.url} are needed, too: {some(rest)}")
 

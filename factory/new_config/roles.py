@@ -14,7 +14,6 @@ from factory.new_config.looking import Place
 
 Role = Literal["unlabelled", "labelled", "test"]
 ROLES: tuple[Role, ...] = ("unlabelled", "labelled", "test")
-_UNLABELLED = ("unlabelled", "unlabeled")
 
 
 @dataclass
@@ -124,7 +123,7 @@ def _take_labelled(roles: Roles, place: Place, problems: Problems) -> None:
     if place.test_split and place.train_split and "test" not in roles.sections:
         _take(roles, "test", place, problems)
     rest = beside.left_over(place)
-    known = [name for name in rest if name.lower() in _UNLABELLED] or rest
+    known = [name for name in rest if name.lower() in beside.UNLABELLED] or rest
     if len(known) == 1 and "unlabelled" not in roles.sections:
         section = beside.images_of_folder(place, known[0])
         roles.add("unlabelled", place, section, f"kind folder, {known[0]}")

@@ -147,6 +147,21 @@ def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[H
     return [*(hint for hint in more if hint), *hints]
 
 
+def corresponding(images: Listing, paths: Sequence[str]) -> Hint | None:
+    """The keys by which most of some pictures are called like images; None if no pattern does.
+
+    images: all below a folder, of which those pictures may show a part. paths: the pictures, as
+    names of the tree.
+    """
+    for before, behind in name_words.decorations(images.read):
+        for form in mask_forms.forms(images, paths, before, behind):
+            for keys in _keys(images, form, True, before, behind):
+                hint = tried(images, paths, keys, says_mask=True)
+                if hint and len(hint.masks) > _MIN_PAIRED * len(paths):
+                    return hint
+    return None
+
+
 def _with_numbered(images: Listing, paths: Sequence[str], hint: Hint) -> Hint | None:
     """The keys by which images have several masks, the first without a number, if these pair all
     that others leave out: x_mask.png, x_mask_1.png."""

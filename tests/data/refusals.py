@@ -115,6 +115,11 @@ COCO = {
     "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0,
                      "segmentation": [[2, 2, 12, 2, 12, 12]]}],
 }  # fmt: skip
+CROWDS = {**COCO, "annotations": [{**COCO["annotations"][0], "iscrowd": 1}]}
+BOXES = {
+    **COCO,
+    "annotations": [{**COCO["annotations"][0], "segmentation": [], "bbox": [2, 2, 5, 5]}],
+}
 CITY = "aachen/aachen_00000{}_000019"
 CITIES = files(
     *[f"leftImg8bit/train/{CITY.format(i)}_leftImg8bit.png" for i in range(2)],
@@ -298,6 +303,14 @@ REFUSALS: dict[str, Refused] = {
         pairs(MASK), ("tile_size",), {"fit": "tile", "tile_size": 99}, num=1
     ),
     "tiles of images that are not cut": Refused(pairs(MASK), ("fit",), {"tile_size": 8}, num=4),
+    "crowds in what kind auto takes for COCO": Refused(
+        files("images/a.png", objects_json=json.dumps(CROWDS).encode()),
+        ("kind crowds", "kind crowds=1"), {"kind": "auto"}, num=1,
+    ),
+    "boxes in what kind auto takes for COCO": Refused(
+        files("images/a.png", objects_json=json.dumps(BOXES).encode()), ("kind boxes",),
+        {"kind": "auto", "classes": None}, num=1,
+    ),
     "masks that nothing explains": Refused(
         pairs(levels(0, 255), levels(0, 255)), ("classes",), {"kind": "auto", "classes": None}
     ),

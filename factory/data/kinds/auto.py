@@ -1,12 +1,13 @@
 """The source `kind: auto`: whatever lies at its url, of the kind that it is taken for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from factory.data.kinds import choosing, resolving
 from factory.data.sections import FileSection, HasMasks, LabelledSection
-from factory.errors import Problems, counted
+from factory.errors import Problems, counted, some
+from factory.values import Section
 from factory.yaml_writing import value_as_yaml
 
 if TYPE_CHECKING:
@@ -38,11 +39,17 @@ class AutoSource(LabelledSection, FileSection):
         if resolved is None:
             return Found()
         section, words = resolved
-        found = section.find(labelled, problems)
+        of_kind = Problems()
+        found = section.find(labelled, of_kind)
+        keys = section.model_dump(exclude_unset=True, exclude_none=True)
+        problems.found.extend(
+            self._with_kind(problem, type(section), keys) for problem in of_kind.found
+        )
         what = "image with a mask" if labelled else "image"
         more = "images with masks" if labelled else "images"
         note = f"taken as {words}: {counted(len(found.items), what, more)}"
-        return replace(found, notes=(f"{note}.", *found.notes))
+        told = [self._with_kind(note, type(section), keys) for note in found.notes]
+        return replace(found, notes=(f"{note}.", *told))
 
     def may_read(self, name: str) -> bool:
         """True: whatever lies there may change what it is taken for."""
@@ -78,6 +85,24 @@ class AutoSource(LabelledSection, FileSection):
         classes = {} if self.names_classes else self._classes(keys, tree, problems)
         return None if classes is None else (resolving.section({**keys, **own, **classes}), words)
 
+    def _with_kind(self, sentence: str, kind: type[Section], keys: Mapping[str, Any]) -> str:
+        """A sentence on what was recognised, with the section to write where it names a setting
+        that only that kind has.
+
+        keys: of that section.
+        """
+        others = [key for key in kind.model_fields if key not in type(self).model_fields]
+        if not (missing := [key for key in others if f"`{key}:" in sentence]):
+            return sentence
+        known = {**self._own_keys(), **dict.fromkeys(missing)}
+        more = {key: value for key, value in keys.items() if key not in known}
+        written = [
+            f"`{key}: {value_as_yaml(value)}`"
+            for key, value in more.items()
+            if (key, value) != ("url", self.url)
+        ]
+        return f"{sentence} Kind auto has no {some(missing)}: set {some(written)} for that."
+
     def _none_meant(self, candidates: "Sequence[Candidate]", labelled: bool) -> str:
         """Why none of the sections can be meant; empty if one can."""
         if doubt := candidates[0].doubt:
@@ -102,7 +127,10 @@ class AutoSource(LabelledSection, FileSection):
         self, keys: dict[str, Any], tree: "Tree", problems: Problems
     ) -> dict[str, Any] | None:
         """The keys of the classes; None after a problem: nothing says what values mean."""
-        found = resolving.classes_of(keys, tree, problems)
+        of_kind = Problems()
+        found = resolving.classes_of(keys, tree, of_kind)
+        kind = type(resolving.section(keys, with_any_classes=True))
+        problems.found.extend(self._with_kind(problem, kind, keys) for problem in of_kind.found)
         if found is None:
             return None
         if not found.is_guess:

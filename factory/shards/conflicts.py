@@ -66,9 +66,11 @@ def _extended(url: str, existing: Plan, num: int) -> Plan:
 
 
 def _differences(existing: Plan, wanted: Plan) -> list[str]:
+    """A line for each value that differs, those of colours last: other classes change many."""
     found = differences(
         *(plan.model_dump(mode="json", exclude={"extended_from"}) for plan in (existing, wanted))
     )
+    found.sort(key=lambda line: line.startswith("palette."))
     more = len(found) - MAX_DIFFERENCES
     return found[:MAX_DIFFERENCES] + ([f"... and {more} more"] if more > 0 else [])
 

@@ -79,6 +79,9 @@ def _run(command: str, args: argparse.Namespace) -> int:
             print(f"error: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        # CPython remembers an interrupt that passed through exec(), as while modules are imported,
+        # and would end the process by SIGINT whatever code it exits with. The next exec() forgets.
+        exec("")
         terminated = signal.SIGTERM in signalled
         word = "terminated" if terminated else "interrupted"
         print(f"{word}; run the same command again to go on", file=sys.stderr)

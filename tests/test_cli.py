@@ -678,6 +678,35 @@ def test_a_second_signal_ends_the_process_at_once(number, tmp_path):
         assert "Traceback" not in process.stderr.read()
 
 
+INTERRUPTED = """
+import sys
+from dataclasses import replace
+from factory import cli
+
+def interrupted(args):
+    exec("raise KeyboardInterrupt")  # As in the middle of an import that makes a dataclass.
+
+cli.COMMANDS["gc"] = replace(cli.COMMANDS["gc"], run=interrupted)
+sys.exit(cli.main(["gc", "nowhere"]) - 100)
+"""
+
+
+def test_an_interrupt_while_modules_are_imported_ends_with_the_exit_code_that_was_chosen(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, "-m", "script"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 128 + signal.SIGINT - 100, done.stderr
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--version"])

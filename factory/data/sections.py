@@ -186,8 +186,8 @@ class FileSection(SourceSection):
     `.csv`. Names are paths, file names, either without ending, or what the `*` of a pattern stand
     for. All images if absent."""
     names_key: Annotated[str | None, BeforeValidator(_number_as_text)] = None
-    """The key of that list, if a JSON file is an object of several; its column in a `.csv` file; 1,
-    0 or -1 in VOC's lists of a class, whose second column is one of these."""
+    """The key of that list, if a JSON file is an object of several; its column in a `.csv` file, or
+    a split that a column has; 1, 0 or -1 in VOC's lists of a class, which end with these."""
     intensity: Annotated[Intensity | None, AfterValidator(check_intensity)] = None
     """The stored values that become black and white, `[low, high]`; those between are mapped to
     0..255 in proportion, those outside are clipped. `percentiles` takes the 0.5th and the 99.5th

@@ -10,9 +10,9 @@ from typing import Any
 from factory import storage
 from factory.data.files import listing, numbering
 from factory.data.files.patterns import parse_images, parse_masks
+from factory.data.files.split_words import SPLITS
 from factory.data.items import ImageFile, Item
 from factory.data.recognizing import mask_forms, metadata_tables, name_words, stray_masks
-from factory.data.recognizing.candidates import SPLITS
 from factory.errors import some
 from factory.new_config import renderings
 from factory.new_config.looking import Place

@@ -11,6 +11,7 @@ from PIL import Image
 from factory import images, storage
 from factory.data.classes.class_rules import ClassRules
 from factory.data.drawn.items import DrawnItem
+from factory.data.files.split_words import TEST_SPLITS, TRAIN_SPLITS
 from factory.data.files.trees import Tree
 from factory.data.items import ImageFile, Item
 from factory.data.kinds import choosing, resolving
@@ -18,7 +19,7 @@ from factory.data.masks import mask_decoding
 from factory.data.pixels import decoding, deep_colors
 from factory.data.pixels.intensity import Range
 from factory.data.pixels.reading import Frames, Reading
-from factory.data.recognizing.candidates import TEST_SPLITS, TRAIN_SPLITS, Candidate
+from factory.data.recognizing.candidates import Candidate
 from factory.errors import Problems, SeveralFrames, UnreadableImage
 from factory.new_config.intensities import Values, most_of
 from factory.threads import NUM_THREADS

@@ -673,6 +673,23 @@ LISTS: dict[str, dict[str, Any]] = {
         "train.txt": "".join(f"/x/images/{i}.png /x/masks/{i}.png\n" for i in range(3)),
         "test.txt": "images/4.png masks/4.png\nimages/5.png masks/5.png\n",
     },
+    "tables of more columns": {
+        "train.csv": "image,mask,width,height\n"
+        + "".join(f"images/{i}.png,masks/{i}.png,32,32\n" for i in range(3)),
+        "test.csv": "id;width;name\n9;16;4.png\n8;16;5.png\n",
+    },
+    "texts of more columns": {
+        "train.txt": "".join(f"{i} images/{i}.png masks/{i}.png\n" for i in range(3)),
+        "test.txt": "7\timages/4.png\t16\n8\timages/5.png\t16\n",
+    },
+    "a column of splits": {
+        "all.csv": "id,image,mask,split\n"
+        + "".join(f"a{i},{i}.png,{i}.png,Train\n" for i in range(3))
+        + "a4,4.png,4.png,Test\na5,5.png,5.png,Test\n"
+    },
+    "a column of splits without a header": {
+        "all.txt": "train 0\ntrain 1\nval 3\ntest 5.png\ntrain 2\ntest 4\n"
+    },
     "tables in a folder": {"splits/train.csv": "name\n0\n1\n2\n", "splits/test.csv": "4\n5\n"},
     "one file": {"splits.json": {"train": ["0", "1", "2"], "test": ["images/4.png", "5.png"]}},
     "validation alone": {"trainval.txt": "0\n1\n2\n", "val.txt": "4\n5\n"},

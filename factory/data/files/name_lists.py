@@ -12,8 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from factory import storage
-from factory.data.files import listing
+from factory.data.files import listing, name_tables
 from factory.data.files.listing import Listing
+from factory.data.files.name_tables import NameTable
 from factory.data.files.patterns import ImagePattern
 from factory.errors import Problems, UserError, some
 
@@ -40,6 +41,9 @@ class NameList:
     """The first line of a CSV file of one column: its header, or the first name."""
     masks: Mapping[str, str] = field(default_factory=dict)
     """The mask that stands beside each name, in lists of images and masks."""
+    table: NameTable | None = None
+    """The columns that lines have, of which one may name the images; then names are whole lines, or
+    empty where these cannot be names."""
 
 
 def read_list(url: str, key: str | None, problems: Problems) -> NameList:
@@ -54,10 +58,7 @@ def read_list(url: str, key: str | None, problems: Problems) -> NameList:
                 return NameList(url, _of_json(json.loads(text), url, key))
             if ending in _DELIMITERS:
                 return _of_csv(text, _DELIMITERS[ending], url, key)
-            names = _of_lines(text, url, key)
-            both = images_and_masks(names)
-            masks = {unicodedata.normalize("NFC", image): mask for image, mask in both}
-            return NameList(url, [image for image, _ in both] or names, masks=masks)
+            return _of_lines(text, url, key)
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         wanted = "a JSON list of image file names" if ending == ".json" else FORMS
         problems.add(
@@ -83,6 +84,11 @@ def resolve(
     another file for it is a problem.
     """
     find = _finder(images, pattern)
+    before = len(problems.found)
+    with problems.collected():
+        names = _with_column(names, find)
+    if len(problems.found) > before:
+        return []
     wanted = [unicodedata.normalize("NFC", name) for name in names.names]
     if names.header is not None and find(first := unicodedata.normalize("NFC", names.header)):
         wanted.insert(0, first)
@@ -108,13 +114,7 @@ def resolve(
             )
     meant = [files[0] for files in found.values() if len(files) == 1]
     _check_once(names.url, wanted[:num], found, problems)
-    for name, files in found.items():
-        other, own = names.masks.get(name, ""), (masks or {}).get(files[0]) if files else None
-        if other and own and _file(other) != _file(own):
-            problems.add(
-                f"{names.url}: names {other} as the mask of {name}, and `masks` pairs it with "
-                f"{own}. Set masks to a pattern of the files that the list names."
-            )
+    _check_masks(names, found, masks or {}, problems)
     return list(dict.fromkeys(meant))
 
 
@@ -127,6 +127,22 @@ def _advice(lines: Sequence[str]) -> str:
             'as names_key: "1".'
         )
     return "Write names alone, one a line."
+
+
+def _check_masks(
+    names: NameList,
+    found: Mapping[str, Sequence[str]],
+    masks: Mapping[str, str],
+    problems: Problems,
+) -> None:
+    """Refuses lists that name another mask of an image than the one that is paired with it."""
+    for name, files in found.items():
+        other, own = names.masks.get(name, ""), masks.get(files[0]) if files else None
+        if other and own and _file(other) != _file(own):
+            problems.add(
+                f"{names.url}: names {other} as the mask of {name}, and `masks` pairs it with "
+                f"{own}. Set masks to a pattern of the files that the list names."
+            )
 
 
 def _check_once(
@@ -237,21 +253,46 @@ def _file(path: str) -> str:
     return unicodedata.normalize("NFC", path.replace("\\", "/").rpartition("/")[2])
 
 
-def _of_lines(text: str, url: str, key: str | None) -> list[str]:
+def _of_lines(text: str, url: str, key: str | None) -> NameList:
     names = lines_of(text)
     if not names:
         raise UserError(f"{url}: expected one or more file names, one a line.")
-    if key is None:
-        return names
     rows = [row for line in names if (row := _VOC.fullmatch(line))]
-    if len(rows) < len(names):
+    are_flagged = len(rows) == len(names)
+    table = None if are_flagged else name_tables.of_lines(names)
+    if key is None:
+        both = images_and_masks(names)
+        masks = {unicodedata.normalize("NFC", image): mask for image, mask in both}
+        return NameList(url, [image for image, _ in both] or names, masks=masks, table=table)
+    if table is not None and (of_split := table.of_split(key)):
+        return NameList(url, (), table=of_split)
+    if not are_flagged:
         raise _no_keys(url, key)
     if key not in (known := sorted({row["flag"] for row in rows})):
         raise UserError(
             f"{url}: has {some(known)} in its second column. Set names_key to one of them, not "
             f"{key!r}."
         )
-    return [row["name"] for row in rows if row["flag"] == key]
+    return NameList(url, [row["name"] for row in rows if row["flag"] == key])
+
+
+def _with_column(names: NameList, find: Callable[[str], Sequence[str]]) -> NameList:
+    """The list whose names are those of the column that names images, if it is a table of which
+    no line as a whole is a name. Raises UserError as `name_tables.listed_images` does."""
+    if (table := names.table) is None or any(find(_composed(name)) for name in names.names):
+        return names
+    listed = name_tables.listed_images(table, lambda name: find(_composed(name)), names.url)
+    if listed is None and not names.names:
+        raise name_tables.no_column(table, names.url)
+    if listed is None or (names.names and listed.has_text):
+        return names
+    pairs = zip(map(_composed, listed.names), listed.masks, strict=False)
+    return NameList(names.url, listed.names, masks=dict(pairs))
+
+
+def _composed(name: str) -> str:
+    """A name as all are compared, in NFC."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _of_csv(text: str, delimiter: str, url: str, key: str | None) -> NameList:
@@ -263,8 +304,11 @@ def _of_csv(text: str, delimiter: str, url: str, key: str | None) -> NameList:
     header = [column.strip() for column in numbered[0][1]] if numbered else []
     if not header:
         raise UserError(f"{url}: expected one or more file names in a column.")
+    table = name_tables.of_rows([row for _, row in numbered])
     if key is None and len(header) > 1:
-        raise UserError(f"{url}: has the columns {some(header)}. Set names_key to one of them.")
+        return NameList(url, (), table=table)
+    if key is not None and (of_split := table.of_split(key)):
+        return NameList(url, (), table=of_split)
     if key is not None and key not in header:
         raise UserError(
             f"{url}: has the columns {some(header)}. Set names_key to one of them, not {key!r}."

@@ -7,13 +7,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from factory import storage
+from factory.data.files.split_words import TRAIN_SPLITS
 
 if TYPE_CHECKING:
     from factory.data.files.trees import Tree
 
-TRAIN_SPLITS = ("train", "training", "trainval", "labelled", "labeled", "tr")
-TEST_SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
-SPLITS = (*TRAIN_SPLITS, *TEST_SPLITS)
 SHARD_ENDINGS = {"parquet": ".parquet", "webdataset": ".tar"}
 """The kinds of source that read shards -> the ending of their files."""
 _NAMES = {

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from factory.data.files.split_words import SPLITS
 from factory.data.files.trees import Tree
 from factory.data.recognizing import yolo_description
-from factory.data.recognizing.candidates import SPLITS, Candidate, Files
+from factory.data.recognizing.candidates import Candidate, Files
 from factory.errors import UnreadableImage, UserError, counted, some
 
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')

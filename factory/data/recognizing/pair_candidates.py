@@ -10,8 +10,9 @@ from typing import Any
 from factory.data.files import numbering
 from factory.data.files.listing import Listing
 from factory.data.files.patterns import parse_images
+from factory.data.files.split_words import SPLITS
 from factory.data.recognizing import copies, mask_looks, name_words, pairing_hints
-from factory.data.recognizing.candidates import SPLITS, Candidate, Files
+from factory.data.recognizing.candidates import Candidate, Files
 from factory.data.recognizing.pairing_hints import Hint
 from factory.data.recognizing.split_folders import by_split, narrowed, translated
 from factory.data.recognizing.split_lists import listed_splits

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from factory.data.files.listing import DATA, IMAGE_SUFFIXES, PICTURE_SUFFIXES, RUN, by_ending
+from factory.data.files.split_words import TEST_SPLITS, TRAIN_SPLITS
 from factory.data.files.trees import Tree
 from factory.data.recognizing import (
     drawn_candidates,
@@ -18,14 +19,7 @@ from factory.data.recognizing import (
     pair_candidates,
     split_lists,
 )
-from factory.data.recognizing.candidates import (
-    SHARD_ENDINGS,
-    TEST_SPLITS,
-    TRAIN_SPLITS,
-    Candidate,
-    Files,
-    split_of,
-)
+from factory.data.recognizing.candidates import SHARD_ENDINGS, Candidate, Files, split_of
 from factory.errors import UnreadableImage, counted
 
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from factory.data.files.patterns import parse_images, parse_masks
-from factory.data.recognizing.candidates import SPLITS, words_in
+from factory.data.files.split_words import SPLITS
+from factory.data.recognizing.candidates import words_in
 
 _STARTS = re.compile(r"(training|train|testing|test|validation|valid|val)(.*)", re.IGNORECASE)
 

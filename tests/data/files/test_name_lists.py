@@ -89,6 +89,7 @@ def test_accents_are_the_same_however_a_list_writes_them(images: Path) -> None:
         ("file\n", ".csv", None, "holds no names below its header file"),
         ("n,id\n1,b/1\n2,\n3,a/1\n", ".csv", "id", "has no name in column id at line 3, and"),
         ("n,id\n1\n2,a/1\n", ".csv", "id", "has no name in column id at line 2, and"),
+        ("n,id\n7,a/1\n8,b/1\n9,\n", ".csv", None, "has no name of an image in 1 row"),
     ],
 )
 def test_a_list_that_cannot_be_meant_is_refused(
@@ -102,6 +103,60 @@ def test_a_column_may_end_before_others_do(images: Path) -> None:
     columns = "train,val\na/1,b/1\n2.jpeg,\n\n"
     assert listed(images, columns, ".csv", names_key="val") == ["b/1.png"]
     assert listed(images, columns, ".csv", names_key="train") == ["a/1.png", "a/2.jpeg.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "ending"),
+    [
+        ("image,mask,width,height\nb/3 (x).PNG,m/3.png,8,8\na/2.jpeg.png,m/2.png,8,8\n", ".csv"),
+        ("b/3 (x).PNG,m/3.png,8,8\na/2.jpeg.png,m/2.png,8,8\n", ".csv"),
+        ("id;city;file\n7;Ulm;3 (x)\n8;Bonn;2.jpeg\n", ".csv"),
+        ("id\tmask\timage\n7\tm/3.png\t3 (x)\n8\tm/2.png\t2.jpeg\n", ".tsv"),
+        ("7\tm/3.png\tb/3 (x).PNG\n8\tm/2.png\ta/2.jpeg.png\n", ".txt"),
+        ("m/3.png, b/3 (x).PNG, 8, 8\nm/2.png, a/2.jpeg.png, 8, 8\n", ".txt"),
+    ],
+)
+def test_the_column_of_the_images_is_the_one_that_names_them(
+    images: Path, content: str, ending: str
+) -> None:
+    assert listed(images, content, ending) == ["a/2.jpeg.png", "b/3 (x).PNG"]
+
+
+def test_a_header_decides_between_columns_that_name_images(images: Path) -> None:
+    both = "{},before\na/1.png,b/1.png\n2.jpeg,é\n"
+    assert listed(images, both.format("image"), ".csv") == ["a/1.png", "a/2.jpeg.png"]
+    said = "has the columns now, before. Set names_key to one of them"
+    assert said in refusal(images, both.format("now"), ".csv")
+    assert listed(images, both.format("now"), ".csv", names_key="before") == ["b/1.png", "b/é.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "ending"),
+    [
+        ("name,split\na/1.png,train\nb/1.png,val\n2.jpeg,train\n", ".csv"),
+        ("a/1.png,train\nb/1.png,val\n2.jpeg,train\n", ".csv"),
+        ("train a/1.png\nval b/1.png\ntrain 2.jpeg\n", ".txt"),
+    ],
+)
+def test_a_split_is_named_as_the_column_of_splits_has_it(
+    images: Path, content: str, ending: str
+) -> None:
+    assert listed(images, content, ending, names_key="train") == ["a/1.png", "a/2.jpeg.png"]
+    assert listed(images, content, ending, names_key="val") == ["b/1.png"]
+    problem = refusal(images, content, ending)
+    assert "holds the splits train, val in a column. Set names_key to one" in problem
+
+
+def test_masks_of_a_table_must_be_those_that_are_paired(tmp_path: Path) -> None:
+    for name in ("images/1.png", "masks/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(encode_png(flat(1) if "im" in name else flat(1)[..., 0]))
+    table = tmp_path / "names.csv"
+    source = pairs(tmp_path, names_url=str(table))
+    table.write_text("id,image,mask,size\n7,1.png,1.png,8\n")
+    assert loading.read_labelled(source, 8).names == ("1.png",)
+    table.write_text("id,image,mask,size\n7,1.png,2.png,8\n")
+    assert "names 2.png as the mask of 1.png" in only_problem(source)
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])

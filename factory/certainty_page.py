@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.certainty import certainty_of
+from factory.certainty import Known, certainty_of
 from factory.certainty_picture import picture
 from factory.errors import counted
 from factory.scores import Score
-from factory.shards.columns import SCORE_COLUMNS
+from factory.shards.columns import EXPECTED_CLASS_IOU, EXPECTED_IOU, SCORE_COLUMNS
 from factory.shards.plan import Plan, StoredRow
 
 _EXPECTED_IOUS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -22,28 +22,36 @@ class CertaintySection:
 
     summary: str
     picture: str
-    """An SVG of numbers and words of our own."""
+    """An SVG of numbers and words of our own, and of names of classes, which are escaped."""
 
 
-def iou_of(row: StoredRow) -> float:
-    """The mean IoU of the mask of a row with that of the source; nan where nothing is compared."""
-    return Score(*(np.array(row.fields[name]) for name in SCORE_COLUMNS)).mean_iou
+def known_of(row: StoredRow, is_scored: bool) -> Known:
+    """What is known of the mask of a row; is_scored: True if it is compared with the source's."""
+    iou, class_ious = float("nan"), list[float]()
+    if is_scored:
+        score = Score(*(np.array(row.fields[name]) for name in SCORE_COLUMNS))
+        iou, class_ious = score.mean_iou, score.iou.tolist()
+    return Known(
+        row.uncertainty,
+        iou,
+        row.fields.get(EXPECTED_IOU),
+        class_ious,
+        row.fields.get(EXPECTED_CLASS_IOU, ()),
+    )
 
 
-def certainty_section(
-    plan: Plan, uncertainties: Sequence[float], ious: Sequence[float]
-) -> CertaintySection | None:
-    """None where masks are not compared, and there are no ious."""
-    if not ious or (found := certainty_of(uncertainties, ious, plan.calibration)) is None:
+def certainty_section(plan: Plan, pairs: Sequence[Known]) -> CertaintySection | None:
+    """None where masks are not compared."""
+    if (found := certainty_of(pairs)) is None:
         return None
-    return CertaintySection("; ".join(found.lines()), picture(found, in_page=True))
+    return CertaintySection("; ".join(found.lines()), picture(found, plan.classes, in_page=True))
 
 
-def expected_note(plan: Plan, uncertainties: Sequence[float]) -> str:
+def expected_note(plan: Plan, pairs: Sequence[Known]) -> str:
     """The IoU that is expected of masks, in words; empty where nothing tells it."""
     if (calibration := plan.calibration) is None:
         return ""
-    ious = sorted(calibration.expected_iou(each) for each in uncertainties)
+    ious = sorted(pair.expected for pair in pairs if pair.expected is not None)
     shares = (
         f"{sum(iou >= least for iou in ious) / len(ious):.0%} have {least:.1f} or more"
         for least in _EXPECTED_IOUS

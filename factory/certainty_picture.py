@@ -1,16 +1,17 @@
 """A picture of a certainty: expected IoU against measured IoU, and that of the most certain.
 
-It is an SVG of two panels, made by `assets/certainty.svg.j2`.
+It is an SVG of up to three panels, made by `assets/certainty.svg.j2`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from factory.certainty import Certainty
+from factory.certainty import Certainty, Part
+from factory.classes import Classes
 from factory.errors import counted
 
 _WIDTH, _HEIGHT = 280, 220
@@ -36,13 +37,17 @@ class _Panel:
     y_ends: tuple[str, str]
     has_diagonal: bool
     """True if expected and measured are the same along the diagonal."""
+    is_curve: bool = True
+    """True if the dots follow each other."""
 
 
-def picture(certainty: Certainty, in_page: bool) -> str:
+def picture(certainty: Certainty, classes: Classes, in_page: bool) -> str:
     """The SVG; in_page: as an element of an HTML page, else as a file of its own."""
     panels = [_coverage(certainty)]
-    if certainty.calibration is not None:
+    if certainty.is_expected:
         panels = [_reliability(certainty), *panels]
+    if of_classes := certainty.of_classes():
+        panels.append(_classes(of_classes, classes))
     size = {"width": _WIDTH, "height": _HEIGHT}
     return _template().render(panels=panels, in_page=in_page, **size)
 
@@ -56,18 +61,30 @@ def _template() -> Template:
 
 
 def _reliability(certainty: Certainty) -> _Panel:
-    parts = certainty.reliability()
-    low, high = _ends([each for part in parts for each in (part.expected, part.measured)])
+    parts = [(counted(part.num, "image"), part) for part in certainty.reliability()]
+    return _expected_and_measured("expected IoU (across) and IoU (up)", parts, is_curve=True)
+
+
+def _classes(found: Mapping[int, Part], classes: Classes) -> _Panel:
+    parts = [
+        (f"{classes.names[i]} in {counted(part.num, 'image')}", part) for i, part in found.items()
+    ]
+    title = "the same of each class, over the masks that have it"
+    return _expected_and_measured(title, parts, is_curve=False)
+
+
+def _expected_and_measured(title: str, parts: Sequence[tuple[str, Part]], is_curve: bool) -> _Panel:
+    low, high = _ends([each for _, part in parts for each in (part.expected, part.measured)])
     dots = [
         _Dot(
             _WIDTH * (part.expected - low) / (high - low),
             _HEIGHT * (high - part.measured) / (high - low),
-            f"{counted(part.num, 'image')}: expected {part.expected:.3f}, is {part.measured:.3f}",
+            f"{name}: expected {part.expected:.3f}, is {part.measured:.3f}",
         )
-        for part in parts
+        for name, part in parts
     ]
     ends = f"{low:.1f}", f"{high:.1f}"
-    return _Panel("expected IoU (across) and IoU (up)", dots, ends, ends, True)
+    return _Panel(title, dots, ends, ends, True, is_curve)
 
 
 def _coverage(certainty: Certainty) -> _Panel:

@@ -14,7 +14,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from factory import storage
-from factory.certainty_page import certainty_section, expected_note, iou_of
+from factory.certainty import Known
+from factory.certainty_page import certainty_section, expected_note, known_of
 from factory.classes import Classes, css_color
 from factory.comparison import Comparison, compare, evenly
 from factory.comparison_page import closest_figures, closest_note, likeness_rows, shares_of_classes
@@ -67,11 +68,8 @@ class _Seen:
 
     samples: list[Sample]
     """The samples that the page shows, the most certain first."""
-    uncertainties: list[float]
-    """The uncertainty of every pair in the shards that were read."""
-    ious: list[float]
-    """The mean IoU of each of their masks with that of the source; none if these are not
-    compared."""
+    pairs: list[Known]
+    """What is known of every pair in the shards that were read."""
     num_shards: int
     lacking: dict[str, str]
     """The keys of shown samples whose images lie elsewhere and cannot be read -> the reason."""
@@ -84,14 +82,12 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
     specs = [plan.shard(i) for i in evenly(plan.num_shards, num_shards)]
     indices = [i for spec in specs for i in range(spec.start, spec.stop)]
     wanted = {indices[i] for i in evenly(len(indices), min(num_samples, len(indices)))}
-    samples, uncertainties, ious, lacking = [], [], [], dict[str, str]()
+    samples, pairs, lacking = [], list[Known](), dict[str, str]()
     for spec in tracked(specs, "report", len(specs), "shards"):
         try:
             rows = read_rows(url, plan, manifest.receipts[spec.shard], images)
             for index, row in enumerate(rows, start=spec.start):
-                uncertainties.append(row.uncertainty)
-                if plan.is_scored:
-                    ious.append(iou_of(row))
+                pairs.append(known_of(row, plan.is_scored))
                 if index in wanted:
                     samples.append(_decoded(row, lacking))
         except DamagedShard as error:
@@ -99,8 +95,8 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
                 f"{storage.join(url, spec.path)}: {error}. Run `factory verify --level decode` on "
                 "the dataset."
             ) from None
-    samples.sort(key=lambda sample: (sample.uncertainty, sample.key))
-    return _Seen(samples, uncertainties, ious, num_shards, lacking)
+    samples.sort(key=lambda each: (-(each.expected_iou or 0.0), each.uncertainty, each.key))
+    return _Seen(samples, pairs, num_shards, lacking)
 
 
 def _decoded(row: StoredRow, lacking: dict[str, str]) -> Sample:
@@ -149,9 +145,11 @@ def _page(
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
         scores=_scores(plan, manifest),
-        certainty=certainty_section(plan, seen.uncertainties, seen.ious),
-        expected_note=expected_note(plan, seen.uncertainties),
-        histogram=histogram(seen.uncertainties, _largest_uncertainty(manifest)),
+        certainty=certainty_section(plan, seen.pairs),
+        expected_note=expected_note(plan, seen.pairs),
+        histogram=histogram(
+            [pair.uncertainty for pair in seen.pairs], _largest_uncertainty(manifest)
+        ),
         making=_making(url, manifest),
         recipe=flatten(plan.recipe),
         config=_note(url, CONFIG),
@@ -190,8 +188,10 @@ def _which_samples(plan: Plan, seen: _Seen) -> str:
             f"{shown:,} of {counted(plan.num, 'pair')}, taken evenly from {seen.num_shards:,} of "
             f"{counted(plan.num_shards, 'shard')}"
         )
-    which += ", most certain first. Each shows image, mask and overlay, above its key and "
-    which += "uncertainty in nats."
+    below = "key and uncertainty in nats"
+    if plan.expects_by_votes:
+        below = "key, uncertainty in nats and the IoU that is expected of the mask"
+    which += f", most certain first. Each shows image, mask and overlay, above its {below}."
     if not seen.lacking:
         return which
     # One reason may be that of all of them.
@@ -214,7 +214,8 @@ class _Figure:
     width: int
     height: int
     """Pixels on the page: small pictures are enlarged by whole pixels."""
-    uncertainty: float
+    certainty: str
+    """Its uncertainty, and the IoU that is expected of it where votes tell that."""
 
 
 def _figure(sample: Sample, classes: Classes, lacks_image: bool) -> _Figure:
@@ -223,7 +224,10 @@ def _figure(sample: Sample, classes: Classes, lacks_image: bool) -> _Figure:
         shown = "image, mask, overlay"
         image = np.broadcast_to(sample.image, panes[0].shape)
         panes = [image, *panes, overlay(sample.image, sample.mask, classes)]
-    return _Figure(sample.key, shown, *picture(panes), sample.uncertainty)
+    certainty = f"{sample.uncertainty:.4f}"
+    if sample.expected_class_iou:
+        certainty += f", IoU {sample.expected_iou:.2f}"
+    return _Figure(sample.key, shown, *picture(panes), certainty)
 
 
 @dataclass(frozen=True)
@@ -269,7 +273,7 @@ def _scores(plan: Plan, manifest: Manifest) -> _Scores | None:
 
 
 def _uncertainty_note(plan: Plan, manifest: Manifest, seen: _Seen) -> str:
-    read = len(seen.uncertainties)
+    read = len(seen.pairs)
     which = f"All {counted(read, 'pair')}"
     if read < plan.num:
         which = (

@@ -16,7 +16,7 @@ import yaml
 
 import factory
 from factory import cli
-from factory.calibration import Calibration
+from factory.calibration import Calibration, ClassLines
 from factory.config.loading import load_config, parse_override
 from factory.data.classes.class_files import read_rules
 from factory.data.classes.class_forms import parse_rules
@@ -199,8 +199,11 @@ def test_the_lines_of_python_on_the_pages_run(
     (Path("my") / "labelled" / "classes.json").rename("my/classes.json")
     few = {"num_sampling_steps": 4, "batch_size": 2, "samples_per_shard": 10}
     toy = factory.load_segmenter("toy")
-    line = Calibration(intercept=0.9, slope=-0.3, error=0.1, wrong_above=None, num_images=20)
-    calibrated = factory.Segmenter(toy.ddpm, with_calibration(toy.ensemble, line))
+    lines = ClassLines(slope=0.8, intercepts=(0.2,) * len(toy.classes), error=0.1)
+    calibration = Calibration(
+        intercept=0, slope=1, error=0.1, wrong_above=None, num_images=20, classes=lines
+    )
+    calibrated = factory.Segmenter(toy.ddpm, with_calibration(toy.ensemble, calibration))
     calibrated.save("out/calibrated")
     for name, more in (("pairs", {}), ("tars", {"format": "webdataset", "val_fraction": 0.1})):
         factory.generate(calibrated, 20, f"out/{name}", workers="here", **few, **more)

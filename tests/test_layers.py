@@ -19,7 +19,8 @@ processes
 storage.*
 storage
 classes differences yaml_reading yaml_writing
-histogram images scores calibration
+histogram images scores
+calibration
 certainty
 certainty_picture
 png pictures

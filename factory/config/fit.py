@@ -52,9 +52,10 @@ class FitConfig(Section):
     """Members vote on mirrored images too, where they learned from them: labels cost twice as many
     passes and votes, and are better."""
     calibration_folds: Ordinal = 0
-    """The parts into which labelled images are split to learn what uncertainty means: each is
-    labelled by classifiers that are fitted on the others, so that each takes as long as the fit
-    itself. Pairs then have a column `expected_iou`. 3, or 5 for few images; 0: none is learned."""
+    """The parts into which labelled images are split to learn what votes mean: each is labelled by
+    classifiers that are fitted on the others, so that each takes as long as the fit itself. Pairs
+    then have columns `expected_iou` and `expected_class_iou`. 3, or 5 for few images; 0: none is
+    learned."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """The type of the weights in the ensemble's folder; bf16 halves its size."""
     seed: Seed = 0

@@ -15,7 +15,7 @@ from factory.exporting.table import FORMATS
 from factory.exporting.writing import write_pairs, write_resized, write_shards
 from factory.generation.row_images import RowImages
 from factory.progress import tell
-from factory.shards.filtering import Uncertainties, limit_of
+from factory.shards.filtering import Pairs, bound_of
 from factory.shards.manifest import Manifest
 from factory.shards.reading import read_manifest
 from factory.shards.splits import split_problem
@@ -53,9 +53,9 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
         check_whole(url, manifest)
         images = _images_of(url, manifest)
         # That of all splits, so that splits exported one by one are those of one export.
-        pairs = Uncertainties(url, manifest.plan, manifest.receipts)
-        limit = limit_of(pairs, None, chosen.keep, chosen.min_expected_iou)
-        dataset = Dataset(url, manifest, chosen, limit, images)
+        pairs = Pairs(url, manifest.plan, manifest.receipts)
+        bound = bound_of(pairs, None, chosen.keep, chosen.min_expected_iou)
+        dataset = Dataset(url, manifest, chosen, bound, images)
         summary = _write(dataset, form, chosen, ledger)
         completed = ledger.complete(summary.num, _notes(form, summary))
         tell(f"{_in_words(completed['num'])} -> {out}")

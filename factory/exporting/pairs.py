@@ -13,6 +13,7 @@ from factory.errors import DamagedShard, UnreadableImage, UserError, counted
 from factory.exporting.options import ExportSplit, Options
 from factory.generation.row_images import RowImages
 from factory.images import UInt8
+from factory.shards.filtering import Bound
 from factory.shards.manifest import Manifest
 from factory.shards.packing import merged_rows
 from factory.shards.plan import ShardSpec, StoredRow
@@ -90,8 +91,8 @@ class Dataset:
     url: str
     manifest: Manifest
     options: Options
-    max_uncertainty: float | None
-    """In nats; None for all pairs."""
+    bound: Bound | None
+    """That of the pairs that are exported; None for all pairs."""
     images: RowImages | None = None
     """The images that were labelled, of a dataset of mask files; None of all others."""
 
@@ -157,8 +158,8 @@ class Shard:
             if row.fields["key"] != sample_key(index) or index >= self.spec.stop:
                 raise self._other_keys()
             num += 1
-            own_split, limit = dataset.options.split_of(sample_key(index)), dataset.max_uncertainty
-            is_kept = limit is None or row.uncertainty <= limit
+            own_split = dataset.options.split_of(sample_key(index))
+            is_kept = dataset.bound is None or dataset.bound.keeps(row)
             splits = dataset.options.splits if split is None else (split,)
             if is_kept and index >= start and own_split in splits:
                 yield index, row

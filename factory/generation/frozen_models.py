@@ -5,7 +5,7 @@ Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -19,6 +19,8 @@ from factory.generation.recipe import Computation, Execution, Models
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.head import Labels, Maps
 from factory.precision import autocast, gpu_is_made_for_bf16
+from factory.scores import Counts
+from factory.shards.columns import EXPECTED_CLASS_IOU, EXPECTED_IOU
 from factory.shards.plan import ShardSpec
 from factory.shards.schema import Sample
 
@@ -110,24 +112,27 @@ class FrozenModels(FrozenDDPM):
             size = min(size, max(1, PROBE_PIXELS // self.recipe.image_size**2))
         return size
 
-    def labels(self, maps: Maps, x_0: torch.Tensor) -> Labels:
+    def labels(self, maps: Maps, x_0: torch.Tensor, within: torch.Tensor | None = None) -> Labels:
         """Returns the labels of images (B, C, S, S) by their maps, and, where the head asks for
-        them, by those of the mirrored images."""
+        them, by those of the mirrored images. within: see `Head.label`."""
         mirrored = None
         if self.ensemble_config.mirrored:
             flipped = x_0.flip(-1).contiguous(memory_format=self.layout)
             mirrored = self.renoised_maps(flipped, self.ensemble_config.timesteps)
-        return self.ensemble.label(maps, self.recipe.image_size, mirrored)
+        return self.ensemble.label(maps, self.recipe.image_size, mirrored, within)
 
     def masks(self, labels: Labels) -> torch.Tensor:
         """(B, S, S) uint8 class ids, by the plan's vote; pixels that are too uncertain are 255."""
         masks, limit = labels.masks(self.recipe.vote), self.recipe.ignored_above
         return masks if limit is None else masks.masked_fill(labels.uncertainty > limit, IGNORE_ID)
 
-    def expected_iou(self, uncertainty: float) -> float | None:
-        """The IoU that is expected of a mask; None where the plan does not tell it."""
-        calibration = self.recipe.calibration
-        return None if calibration is None else calibration.expected_iou(uncertainty)
+    def expected(self, uncertainty: float, overlap: Counts) -> dict[str, Any]:
+        """The fields of a sample that tell what is expected of its mask; none where the plan does
+        not tell it. overlap: see `Calibration.expected`."""
+        if (calibration := self.recipe.calibration) is None:
+            return {}
+        expected = calibration.expected(uncertainty, overlap)
+        return {EXPECTED_IOU: expected.iou, EXPECTED_CLASS_IOU: expected.class_ious}
 
     def renoised_maps(self, x_0: torch.Tensor, timesteps: Sequence[int]) -> list[torch.Tensor]:
         """Returns the maps of images (B, C, S, S), in the descriptor's order."""

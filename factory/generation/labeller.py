@@ -27,7 +27,7 @@ from factory.generation.recipe import Models
 from factory.generation.source_images import Images, SourceImage
 from factory.images import UInt8, to_channels_last_arrays, to_signed
 from factory.labeling.head import image_uncertainty
-from factory.scores import Score, confusion_matrix
+from factory.scores import Counts, Score, confusion_matrix
 from factory.shards.columns import SCORE_COLUMNS
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
@@ -79,16 +79,22 @@ class Labeller(FrozenModels):
             yield SampledBatch(samples)
 
     @torch.inference_mode()
-    def _labelled(self, images: Sequence[UInt8], batch_size: int) -> list["_Square"]:
-        """The labels of images (S, S, C), which go through the network with as many black ones as a
-        batch lacks."""
+    def _labelled(
+        self, squares: Sequence[tuple[UInt8, Placement]], batch_size: int
+    ) -> list["_Square"]:
+        """The labels of squares, which go through the network with as many black ones as a batch
+        lacks."""
         size, channels = self.recipe.image_size, self.recipe.channels
         pixels = np.zeros((batch_size, size, size, channels), np.uint8)
-        pixels[: len(images)] = images
+        within = np.zeros((batch_size, size, size), np.bool_)
+        for i, (square, place) in enumerate(squares):
+            pixels[i] = square
+            within[i][place.target.slices] = True
         x_0 = to_signed(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)).contiguous()
-        labels = self.labels(self._maps(x_0), x_0)
-        found = (each[: len(images)].cpu() for each in (self.masks(labels), labels.uncertainty))
-        return [_Square(m.numpy(), u) for m, u in zip(*found, strict=True)]
+        labels = self.labels(self._maps(x_0), x_0, torch.from_numpy(within).to(self.device))
+        parts = self.masks(labels), labels.uncertainty, labels.overlaps(self.recipe.vote)
+        found = (each[: len(squares)].cpu() for each in parts)
+        return [_Square(m.numpy(), u, o.numpy()) for m, u, o in zip(*found, strict=True)]
 
     def _maps(self, x_0: torch.Tensor) -> list[torch.Tensor]:
         x_0 = x_0.to(memory_format=self.layout)
@@ -120,7 +126,7 @@ class Labeller(FrozenModels):
             uncertainty=score,
             model_id=self.model_id,
             source=image.name,
-            expected_iou=self.expected_iou(score),
+            **self.expected(score, np.sum([part.overlap for part in parts], axis=0)),
             **self._compared(image.truth, mask),
         )
 
@@ -138,9 +144,9 @@ class Labeller(FrozenModels):
         """Labels a batch of noise: the uncertainty of its pixels (B, S, S), and its samples."""
         seeds = [sample_seed(0, i) for i in range(self.probe_size)]
         squares = list(to_channels_last_arrays(normal_noise(seeds, self.shape, stream=0)))
-        found = self._labelled(squares, len(squares))
         all_of_it = Box(0, 0, self.recipe.image_size, self.recipe.image_size)
         place = Placement(all_of_it, all_of_it)
+        found = self._labelled([(square, place) for square in squares], len(squares))
         samples = [
             self._sample(i, SourceImage("", [square], [place]), [part])
             for i, (square, part) in enumerate(zip(squares, found, strict=True))
@@ -156,10 +162,15 @@ class _Square:
     """(S, S) class ids."""
     uncertainty: torch.Tensor
     """(S, S) nats, on the CPU."""
+    overlap: Counts
+    """(3, C) how far the mask is expected to overlap with the true one, at its place."""
 
 
-def _squares(images: Iterable[SourceImage], begun: deque[SourceImage]) -> Iterator[UInt8]:
-    """Yields the squares of all images; each image is added to begun before its first one."""
+def _squares(
+    images: Iterable[SourceImage], begun: deque[SourceImage]
+) -> Iterator[tuple[UInt8, Placement]]:
+    """Yields the squares of all images, and their places; each image is added to begun before its
+    first one."""
     for image in images:
         begun.append(image)
-        yield from image.squares
+        yield from zip(image.squares, image.places, strict=True)

@@ -106,7 +106,7 @@ class Execution(Computation, frozen=True):
     metadata_files: bool = False
     """True if a table lies beside each tar."""
     calibration: Calibration | None = None
-    """What uncertainty means, as the ensemble's folder tells it; None if it does not."""
+    """What votes and uncertainty mean, as the ensemble's folder tells it; None if it does not."""
     ignored_above: float | None = None
     """Pixels of larger uncertainty, in nats, are ignored in masks; None: none is."""
 

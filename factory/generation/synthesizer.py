@@ -104,7 +104,8 @@ class Synthesizer(Drawing[Sample], FrozenModels):
         finite = (x_0.flatten(1).isfinite().all(dim=1) & scores.isfinite()).tolist()
         images = to_channels_last_arrays(x_0)
         masks = self.masks(labels).cpu().numpy()
-        columns = (draws.indices, images, masks, draws.seeds, scores.tolist(), finite)
+        overlaps = labels.overlaps(self.recipe.vote).cpu().numpy()
+        columns = (draws.indices, images, masks, draws.seeds, scores.tolist(), overlaps, finite)
         return [
             Sample(
                 sample_key(index),
@@ -113,12 +114,14 @@ class Synthesizer(Drawing[Sample], FrozenModels):
                 seed,
                 score,
                 self.model_id,
-                expected_iou=self.expected_iou(score),
+                **self.expected(score, overlap),
                 **near,
             )
             if fit
             else None
-            for index, image, mask, seed, score, fit, near in zip(*columns, nearest, strict=True)
+            for index, image, mask, seed, score, overlap, fit, near in zip(
+                *columns, nearest, strict=True
+            )
         ]
 
     def _nearest(self, stored: torch.Tensor) -> list[dict[str, Any]]:

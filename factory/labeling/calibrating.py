@@ -1,4 +1,4 @@
-"""Measures what the uncertainty of a head means, on labelled images that it has not seen.
+"""Measures what votes and uncertainty of a head mean, on labelled images that it has not seen.
 
 The images are split into folds, and each fold is labelled by a head that was fitted, in the very
 same way, on all others.
@@ -6,7 +6,6 @@ same way, on all others.
 Shapes: N images, S image size.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from factory.labeling.fitting import fit_head, label_in_batches
 from factory.labeling.folds import folds_of, part_of, with_labels
 from factory.labeling.head import Head
 from factory.progress import tell
-from factory.scores import Score, confusion_matrix
+from factory.scores import Counts, Score, confusion_matrix
 
 _BATCH_PIXELS = 2**16
 """The pixels of the images that are labelled together."""
@@ -41,14 +40,14 @@ def check_calibration(labelled: Labelled, num_folds: int) -> None:
     if (num := int(with_labels(labelled).sum())) < MIN_IMAGES:
         raise UserError(
             f"fit.calibration_folds: data.labelled has {counted(num, 'image')} with pixels that "
-            f"are not ignored, and what uncertainty means is learned from {MIN_IMAGES} at least. "
+            f"are not ignored, and what votes mean is learned from {MIN_IMAGES} at least. "
             "Label more, or set it to 0 for no calibration."
         )
 
 
 def calibrate(model: Model, labelled: Labelled, config: Config) -> Calibration:
-    """What uncertainty means for heads of this config. Raises UserError as `check_calibration`
-    does, and where all pixels of the images to fit on are ignored."""
+    """What votes and uncertainty mean for heads of this config. Raises UserError as
+    `check_calibration` does, and where all pixels of the images to fit on are ignored."""
     check_calibration(labelled, config.fit.calibration_folds)
     folds = folds_of(labelled, config.fit.calibration_folds, config.fit.seed).numpy()
     num_folds, found = int(folds.max()) + 1, list[_Compared]()
@@ -59,8 +58,8 @@ def calibrate(model: Model, labelled: Labelled, config: Config) -> Calibration:
         head = fit_head(model, part_of(labelled, folds != fold), config)
         found += _compared(model, head, held_out)
     return fit_calibration(
-        [image.uncertainty for image in found],
-        [image.iou for image in found],
+        [image.overlap for image in found],
+        [image.ious for image in found],
         np.concatenate([image.pixel_uncertainties for image in found]),
         np.concatenate([image.pixels_are_right for image in found]),
     )
@@ -68,26 +67,26 @@ def calibrate(model: Model, labelled: Labelled, config: Config) -> Calibration:
 
 @dataclass(frozen=True)
 class _Compared:
-    """An image that was labelled: how certain its labels are, and how right."""
+    """An image that was labelled: how right its labels are expected to be, and are."""
 
-    uncertainty: float
-    iou: float
+    overlap: Counts
+    """(3, C); see `Calibration.expected`."""
+    ious: npt.NDArray[np.float64]
+    """(C,) that of each class; see `Score.iou`."""
     pixel_uncertainties: npt.NDArray[np.float32]
     """Those of its pixels that are not ignored."""
     pixels_are_right: npt.NDArray[np.bool_]
 
 
 def _compared(model: Model, head: Head, held_out: Labelled) -> Iterator[_Compared]:
-    """Labels images, and compares the soft vote with their masks, unless all of these is
-    ignored."""
+    """Labels images, and compares the soft vote with their masks, where these are not ignored."""
     batch_size = max(1, _BATCH_PIXELS // model.image_size**2)
-    truths = iter(held_out.masks)
-    for labels in label_in_batches(model, head, held_out.images, batch_size):
-        uncertainties = labels.image_uncertainty().tolist()
-        masks, pixels = labels.soft.cpu().numpy(), labels.uncertainty.cpu().numpy()
-        for uncertainty, mask, of_pixels in zip(uncertainties, masks, pixels, strict=True):
-            truth = next(truths)
-            iou = Score.of(confusion_matrix(truth, mask, len(held_out.classes))).mean_iou
-            if not math.isnan(iou):
-                known = truth != IGNORE_ID
-                yield _Compared(uncertainty, iou, of_pixels[known], (truth == mask)[known])
+    known = held_out.masks != IGNORE_ID
+    truths = zip(held_out.masks, known, strict=True)
+    for labels in label_in_batches(model, head, held_out.images, batch_size, known):
+        parts = labels.soft, labels.uncertainty, labels.soft_overlaps
+        for mask, pixels, overlap in zip(*(part.cpu().numpy() for part in parts), strict=True):
+            truth, is_known = next(truths)
+            if is_known.any():
+                ious = Score.of(confusion_matrix(truth, mask, len(held_out.classes))).iou
+                yield _Compared(overlap, ious, pixels[is_known], (truth == mask)[is_known])

@@ -77,15 +77,21 @@ class Ensemble(nn.Module):
             layers += [scale[:, :, None] * weight, bias + shift[:, None] @ weight]
         return FoldedEnsemble(self.linear_1.weight, self.linear_1.bias, *layers)
 
-    def label(self, maps: Maps, image_size: int, mirrored: Maps | None = None) -> Labels:
+    def label(
+        self,
+        maps: Maps,
+        image_size: int,
+        mirrored: Maps | None = None,
+        within: torch.Tensor | None = None,
+    ) -> Labels:
         """Labels B images (S, S) from their maps, in the descriptor's order; in eval mode.
 
-        mirrored: see `Head.label`.
+        mirrored, within: see `Head.label`.
         """
         views = [View(maps)]
         if mirrored is not None:
             views.append(View(mirrored, partners(self.config.classes)))
-        return label_maps(self.folded(), views, image_size)
+        return label_maps(self.folded(), views, image_size, within)
 
     def stored_tensors(self) -> dict[str, torch.Tensor]:
         """The tensors that its folder holds, by name."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from factory import storage
-from factory.certainty import Certainty, certainty_of
+from factory.certainty import Certainty, Known, certainty_of
 from factory.certainty_picture import picture
+from factory.classes import IGNORE_ID
 from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
@@ -19,7 +20,7 @@ from factory.labeling.head import Head
 from factory.pictures import captioned, colorize, heat, tile
 from factory.png import encode_png
 from factory.progress import tracked
-from factory.scores import Score, confusion_matrix
+from factory.scores import Counts, Score, confusion_matrix
 
 SHEET_COLUMNS = ("image", "truth", "prediction", "uncertainty")
 
@@ -48,19 +49,18 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
     num_classes = len(test.classes)
     soft = hard = np.zeros((num_classes, num_classes), np.int64)
     rows: list[Sequence[UInt8]] = []
-    uncertainties, ious = list[float](), list[float]()
+    images = list[Known]()
     size, step = ensemble.config.image_size, config.evaluate.batch_size
-    batches = label_in_batches(model, ensemble, test.images, step)
+    batches = label_in_batches(model, ensemble, test.images, step, test.masks != IGNORE_ID)
     known = zip(test.images, test.masks, strict=True)
     for labels in tracked(batches, "evaluate", -(-len(test) // step), "batches"):
-        uncertainties += labels.image_uncertainty().tolist()
-        parts = (labels.soft, labels.hard, labels.uncertainty)
-        found = (part.cpu().numpy() for part in parts)
-        for by_soft, by_hard, uncertainty in zip(*found, strict=True):
+        parts = (labels.soft, labels.hard, labels.uncertainty, labels.soft_overlaps)
+        found = (part.cpu().numpy() for part in (labels.image_uncertainty(), *parts))
+        for of_image, by_soft, by_hard, uncertainty, overlap in zip(*found, strict=True):
             image, mask = next(known)
-            of_image = confusion_matrix(mask, by_soft, num_classes)
-            ious.append(Score.of(of_image).mean_iou)
-            soft = soft + of_image
+            confusion = confusion_matrix(mask, by_soft, num_classes)
+            images.append(_known(float(of_image), overlap, confusion, ensemble))
+            soft = soft + confusion
             hard = hard + confusion_matrix(mask, by_hard, num_classes)
             if len(rows) < config.evaluate.num_pictures:
                 shown = by_soft if config.evaluate.vote == "soft" else by_hard
@@ -68,8 +68,18 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
                 rows.append([image, *pictures, heat(uncertainty, float(np.log(2)))])
     occurring = tuple(int((test.masks == i).any(axis=(1, 2)).sum()) for i in range(num_classes))
     sheet = captioned(tile(rows, scale=max(1, 128 // size)), list(SHEET_COLUMNS))
-    certainty = certainty_of(uncertainties, ious, ensemble.config.calibration)
+    certainty = certainty_of(images)
     return Evaluation(Score.of(soft), Score.of(hard), sheet, len(test), occurring, certainty)
+
+
+def _known(uncertainty: float, overlap: Counts, confusion: Counts, ensemble: Head) -> Known:
+    """What is known of an image; overlap: see `Calibration.expected`."""
+    score, calibration = Score.of(confusion), ensemble.config.calibration
+    if calibration is None:
+        return Known(uncertainty, score.mean_iou)
+    expected = calibration.expected(uncertainty, overlap)
+    class_ious = score.iou.tolist()
+    return Known(uncertainty, score.mean_iou, expected.iou, class_ious, expected.class_ious)
 
 
 def check_classes(ensemble: Head, test: Labelled, name: str = "data.test") -> None:
@@ -95,7 +105,7 @@ def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> 
         "images_with_class": occurring,
         "confusion_soft": _rows(evaluation.soft),
         "confusion_hard": _rows(evaluation.hard),
-        "certainty": evaluation.certainty and evaluation.certainty.as_json(),
+        "certainty": evaluation.certainty and evaluation.certainty.as_json(test.classes),
     }
     url = config.evaluate.url
     storage.write(
@@ -103,7 +113,7 @@ def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> 
     )
     storage.write(storage.join(url, "sheet.png"), encode_png(evaluation.sheet))
     if evaluation.certainty is not None:
-        drawn = picture(evaluation.certainty, in_page=False)
+        drawn = picture(evaluation.certainty, test.classes, in_page=False)
         storage.write(storage.join(url, "certainty.svg"), drawn.encode())
 
 

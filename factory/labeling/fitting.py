@@ -9,6 +9,7 @@ Shapes: N images of C channels, S image size, C_m channels of map m.
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from factory.classes import Classes
@@ -105,14 +106,26 @@ def image_maps(model: Model, head_config: HeadConfig, images: UInt8) -> list[tor
     return [torch.cat(maps) for maps in zip(*passes, strict=True)]
 
 
-def label_in_batches(model: Model, head: Head, images: UInt8, batch_size: int) -> Iterator[Labels]:
-    """The labels of images (N, S, S, C) uint8, so many at once, from maps in float32."""
+def label_in_batches(
+    model: Model,
+    head: Head,
+    images: UInt8,
+    batch_size: int,
+    within: npt.NDArray[np.bool_] | None = None,
+) -> Iterator[Labels]:
+    """The labels of images (N, S, S, C) uint8, so many at once, from maps in float32.
+
+    within: (N, S, S) the pixels that count for overlaps; None if all do.
+    """
     for start in range(0, len(images), batch_size):
         few = images[start : start + batch_size]
         maps = image_maps(model, head.config, few)
         mirrored = image_maps(model, head.config, few[:, :, ::-1]) if head.config.mirrored else None
+        counted = None
+        if within is not None:
+            counted = torch.from_numpy(within[start : start + batch_size]).to(maps[0].device)
         with torch.inference_mode():
-            yield head.label(maps, head.config.image_size, mirrored)
+            yield head.label(maps, head.config.image_size, mirrored, counted)
 
 
 def map_passes(

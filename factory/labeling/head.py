@@ -41,10 +41,19 @@ class Labels:
     """(B, S, S) uint8 class ids: the majority of the members, ties to the smallest id."""
     uncertainty: torch.Tensor
     """(B, S, S) float32: Jensen-Shannon divergence of the members, nats, 0 to ln(C)."""
+    soft_overlaps: torch.Tensor
+    """(B, 3, C) int64: how far `soft` is expected to overlap with the true masks; see
+    `expected_overlaps`."""
+    hard_overlaps: torch.Tensor
+    """(B, 3, C) int64: the same of `hard`."""
 
     def masks(self, vote: Literal["soft", "hard"]) -> torch.Tensor:
         """(B, S, S) uint8 class ids, by the vote asked for."""
         return self.soft if vote == "soft" else self.hard
+
+    def overlaps(self, vote: Literal["soft", "hard"]) -> torch.Tensor:
+        """(B, 3, C) how far these masks are expected to overlap with the true ones."""
+        return self.soft_overlaps if vote == "soft" else self.hard_overlaps
 
     def image_uncertainty(self) -> torch.Tensor:
         """(B,): mean over the most uncertain tenth of the pixels (the paper's image score)."""
@@ -73,7 +82,7 @@ class HeadConfig(BaseModel):
     ddpm_hash: str
     """The hash of the DDPM whose features the weights belong to."""
     calibration: Calibration | None = None
-    """What the uncertainty of its labels means; None if that was not measured."""
+    """What its votes and their uncertainty mean; None if that was not measured."""
     mirrored: bool = False
     """True if its members vote on the mirrored image, too."""
 
@@ -82,6 +91,10 @@ class HeadConfig(BaseModel):
         if len(self.palette) != len(self.class_names):
             names, colours = len(self.class_names), len(self.palette)
             raise ValueError(f"{counted(names, 'name')}, {counted(colours, 'colour')}")
+        lines = self.calibration and self.calibration.classes
+        if lines and len(lines.intercepts) != len(self.class_names):
+            lines_told = counted(len(lines.intercepts), "line")
+            raise ValueError(f"{counted(len(self.class_names), 'name')}, {lines_told} of classes")
         return self
 
     @model_serializer(mode="wrap")
@@ -115,11 +128,18 @@ class Head(Protocol):
     def config(self) -> HeadConfig:
         """The meaning of its weights."""
 
-    def label(self, maps: Maps, image_size: int, mirrored: Maps | None = None) -> Labels:
+    def label(
+        self,
+        maps: Maps,
+        image_size: int,
+        mirrored: Maps | None = None,
+        within: torch.Tensor | None = None,
+    ) -> Labels:
         """Labels B images (S, S) from their maps, in the descriptor's order.
 
         mirrored: the maps of the mirrored images, which members vote on, too; None where the
-        config does not ask for them.
+        config does not ask for them. within: (B, S, S) bool, the pixels that count for overlaps;
+        None if all do.
         """
 
     def stored_tensors(self) -> Mapping[str, torch.Tensor]:

@@ -40,7 +40,7 @@ def save_head(head: Head, url: str, dtype: torch.dtype = torch.float32) -> None:
 
 
 def with_calibration(head: Head, calibration: Calibration) -> Head:
-    """The same head, whose config tells what the uncertainty of its labels means."""
+    """The same head, whose config tells what its votes and their uncertainty mean."""
     config = head.config.model_copy(update={"calibration": calibration})
     kind = next(kind for kind in HEADS.values() if kind.config is type(config))
     return kind.load(config, head.stored_tensors(), WEIGHTS)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from factory.labeling.features import neighbours
 from factory.labeling.folded import FoldedEnsemble
 from factory.labeling.head import Labels
+from factory.labeling.overlaps import expected_overlaps
 from factory.precision import products_in_tf32
 
 _CELL_BYTES = {"cpu": 3 * 2**24, "cuda": 2**30}
@@ -73,6 +74,20 @@ class Votes:
         """The votes of both, on the same pixels."""
         return Votes(*(a + b for a, b in zip(self._parts, other._parts, strict=True)))
 
+    def labels(
+        self, num_members: int, image_size: int, within: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """The fields of `Labels` of the images (S, S) that the pixels are of.
+
+        within: see `Head.label`.
+        """
+        soft, hard, disagreement = self.result(num_members)
+        mean = (self.probabilities / num_members).unflatten(0, (-1, image_size**2))
+        masks = soft.view(len(mean), -1), hard.view(len(mean), -1)
+        overlaps = expected_overlaps(mean, masks, None if within is None else within.flatten(1))
+        shape = (-1, image_size, image_size)
+        return soft.view(shape), hard.view(shape), disagreement.view(shape), *overlaps
+
     def result(self, num_members: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(P,) soft vote, hard vote, both uint8, and disagreement: see `Labels`."""
         num_classes = self.counts.shape[-1]
@@ -95,10 +110,15 @@ class View:
     """Of mirrored images, the id of each class in the images themselves; None of these."""
 
 
-def label_maps(ensemble: FoldedEnsemble, views: Sequence[View], image_size: int) -> Labels:
+def label_maps(
+    ensemble: FoldedEnsemble,
+    views: Sequence[View],
+    image_size: int,
+    within: torch.Tensor | None = None,
+) -> Labels:
     """Labels B images from their views, on each of which all members vote.
 
-    Beside maps and labels, memory stays below 100 MB on the CPU for
+    within: see `Head.label`. Beside maps and labels, memory stays below 100 MB on the CPU for
     any number of images of up to 256 px at the paper's widths.
     """
     maps = views[0].maps
@@ -116,9 +136,10 @@ def label_maps(ensemble: FoldedEnsemble, views: Sequence[View], image_size: int)
             if view.partners is not None:
                 votes = votes.mirrored(image_size, view.partners)
             given.append(votes)
-        parts.append(reduce(add, given).result(ensemble.num_members * len(views)))
-    shape = (-1, image_size, image_size)
-    return Labels(*(torch.cat(part).view(shape) for part in zip(*parts, strict=True)))
+        counted = None if within is None else within[start : start + images]
+        num_votes = ensemble.num_members * len(views)
+        parts.append(reduce(add, given).labels(num_votes, image_size, counted))
+    return Labels(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def _votes(

@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from factory.classes import Classes, css_color
-from factory.shards.columns import COLUMNS, Column, pictures_of
+from factory.shards.columns import COLUMNS, EXPECTED_IOU, Column, pictures_of
 from factory.shards.snippets import loading_snippets
 from factory.shards.splits import TRAIN, Split, SplitSize
 
@@ -69,6 +69,7 @@ def dataset_card(
             for name, color in zip(classes.names, classes.palette, strict=True)
         ],
         run=run,
+        is_expected=any(column.name == EXPECTED_IOU for column in columns),
     )
 
 

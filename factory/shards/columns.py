@@ -6,7 +6,7 @@ Shapes: C classes.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,15 @@ PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 MASK_COLUMNS = ("mask", "label", "annotation")
 """The names that the column of masks may have."""
 
-EXPECTED_IOU = "expected_iou"
-"""The name of the column of datasets whose ensemble knows what uncertainty means."""
+EXPECTED_IOU: Final = "expected_iou"
+"""The name of the column of datasets whose ensemble knows what its votes, or their uncertainty,
+mean."""
+
+EXPECTED_CLASS_IOU = "expected_class_iou"
+"""The name of the column of datasets whose ensemble knows that for each class."""
+
+EXPECTED_COLUMNS = (EXPECTED_IOU, EXPECTED_CLASS_IOU)
+"""Both."""
 
 NEAREST_COLUMNS = ("nearest_training_distance", "nearest_training_image")
 """The names of the columns of datasets whose DDPM's folder keeps how its training images look."""
@@ -160,8 +167,15 @@ MORE_COLUMNS = (
     Column(
         EXPECTED_IOU,
         "float32",
-        "mean IoU over its classes that is expected of the mask, by its uncertainty and the line "
-        "of `recipe.calibration`, which was learned from labelled images",
+        "mean IoU over its classes that is expected of the mask, by `recipe.calibration`, which "
+        "was learned from labelled images",
+        is_later=True,
+    ),
+    Column(
+        EXPECTED_CLASS_IOU,
+        "float32",
+        "IoU that is expected of each class id; -1 if the mask does not have it",
+        is_list=True,
         is_later=True,
     ),
     Column(

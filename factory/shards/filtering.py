@@ -1,22 +1,25 @@
-"""Filters pairs by their uncertainty: a reader keeps those within a bound in nats, or a share.
+"""Filters pairs by how certain they are: a reader keeps those within a bound, or a share.
 
-Receipts hold quantiles of uncertainty, so that no shard is read for a filter. Receipts of version
+Receipts hold quantiles of uncertainty, and of the expected IoU where votes tell it, so that no
+shard is read for a filter. Receipts of version
 0.1 have none, and their shards are read once.
 """
 
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from factory.errors import UserError, counted
 from factory.progress import tell
+from factory.shards.columns import EXPECTED_IOU
 from factory.shards.packing import merged_rows
-from factory.shards.plan import Plan
+from factory.shards.plan import Plan, StoredRow
 from factory.shards.reading import NUM_READERS, read_shard
 from factory.shards.receipts import Receipt
 
@@ -24,8 +27,26 @@ _SLACK = 1e-6
 """The rounding error that sums and logarithms may have."""
 
 
-class Uncertainties:
-    """The distribution of the uncertainty of some shards' pairs, in nats."""
+@dataclass(frozen=True)
+class Bound:
+    """The bound of a column of numbers, within which pairs are kept."""
+
+    column: Literal["uncertainty", "expected_iou"]
+    value: float
+
+    def keeps(self, row: StoredRow) -> bool:
+        """True if the pair is within the bound."""
+        number = float(row.fields[self.column])
+        return number >= self.value if self.column == EXPECTED_IOU else number <= self.value
+
+    def __str__(self) -> str:
+        if self.column == EXPECTED_IOU:
+            return f"{EXPECTED_IOU} of at least {self.value:.4g}"
+        return f"at most {self.value:.4g} nats"
+
+
+class Pairs:
+    """How certain the pairs of some shards are."""
 
     def __init__(self, url: str, plan: Plan, receipts: Sequence[Receipt]) -> None:
         self.url = url
@@ -37,28 +58,82 @@ class Uncertainties:
         """The number of pairs."""
         return sum(receipt.rows for receipt in self.receipts)
 
+    @cached_property
+    def uncertainty(self) -> "Spread":
+        """The distribution of their uncertainty, in nats."""
+        return Spread(self.url, self.plan, self.receipts, "uncertainty")
+
+    @cached_property
+    def expected_iou(self) -> "Spread":
+        """The distribution of the IoU that is expected of their masks, of a dataset whose votes
+        tell it."""
+        return Spread(self.url, self.plan, self.receipts, EXPECTED_IOU)
+
     @property
-    def range(self) -> tuple[float, float]:
-        """The smallest and the largest uncertainty."""
-        least = [receipt.uncertainty_min for receipt in self.receipts]
-        known = [value for value in least if value is not None]
-        largest = max(receipt.uncertainty_max for receipt in self.receipts)
-        return (min(known) if len(known) == len(least) else float(self._values[0])), largest
+    def certainty(self) -> "Spread":
+        """The distribution by which they are the most certain ones: that of the expected IoU where
+        votes tell it, else of the uncertainty."""
+        return self.expected_iou if self.plan.expects_by_votes else self.uncertainty
+
+    def num_within(self, bound: Bound) -> int:
+        """The approximate number of pairs that are kept."""
+        spread = self.uncertainty if bound.column == "uncertainty" else self.expected_iou
+        return spread.num_within(bound.value)
+
+
+class Spread:
+    """The distribution of a column over the pairs of some shards, the most certain ones first."""
+
+    def __init__(
+        self,
+        url: str,
+        plan: Plan,
+        receipts: Sequence[Receipt],
+        column: Literal["uncertainty", "expected_iou"],
+    ) -> None:
+        self.url = url
+        self.plan = plan
+        self.receipts = receipts
+        self.column = column
+        self._sign = -1 if column == EXPECTED_IOU else 1
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The number of the most certain pair, and of the least certain one."""
+        of_shards = [self._ends_of(receipt) for receipt in self.receipts]
+        known = [most for most, _ in of_shards if most is not None]
+        most = min(known) if len(known) == len(of_shards) else float(self._values[0])
+        return self._sign * most, self._sign * max(least for _, least in of_shards)
+
+    def _ends_of(self, receipt: Receipt) -> tuple[float | None, float]:
+        """Those of a shard, to be sorted; the first is None where its receipt does not tell it."""
+        if self.column == EXPECTED_IOU:
+            least, most = receipt.expected_iou_min, receipt.expected_iou_max
+            assert least is not None and most is not None, "datasets with the column tell both"
+            return -most, -least
+        return receipt.uncertainty_min, receipt.uncertainty_max
 
     def reaches(self, limit: float) -> bool:
-        """True if at least one pair is no more uncertain than the limit."""
-        # Some pair is no more uncertain than the mean: nothing need be read to know it.
-        within_mean = limit >= min(receipt.uncertainty_mean for receipt in self.receipts)
-        return within_mean or limit >= self.range[0]
+        """True if at least one pair is within the limit."""
+        means = [receipt.uncertainty_mean for receipt in self.receipts]
+        if self.column == "uncertainty" and limit >= min(means):
+            # Some pair is no more uncertain than the mean: nothing need be read to know it.
+            return True
+        return self._sign * limit >= self._sign * self.ends[0]
 
-    def quantile(self, share: float) -> float:
+    def leaves_out(self, limit: float) -> bool:
+        """True if at least one pair is not within the limit."""
+        return self._sign * limit < self._sign * self.ends[1]
+
+    def bound(self, share: float) -> Bound:
         """The bound within which about this share of the pairs lies, above 0; at least one does."""
-        reached = np.searchsorted(self._num_within, share * self.num - _SLACK)
-        return float(self._values[min(int(reached), len(self._values) - 1)])
+        reached = np.searchsorted(self._num_within, share * self._num_within[-1] - _SLACK)
+        value = float(self._values[min(int(reached), len(self._values) - 1)])
+        return Bound(self.column, self._sign * value)
 
     def num_within(self, limit: float) -> int:
-        """The approximate number of pairs that are no more uncertain than the limit."""
-        reached = int(np.searchsorted(self._values, limit, side="right"))
+        """The approximate number of pairs that are within the limit."""
+        reached = int(np.searchsorted(self._values, self._sign * limit, side="right"))
         return round(float(self._num_within[reached - 1])) if reached else 0
 
     @property
@@ -71,10 +146,11 @@ class Uncertainties:
 
     @cached_property
     def _distribution(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Values in ascending order, and how many pairs each one and all before it stand for."""
+        """Values in ascending order, those of the most certain pairs first, and how many pairs each
+        one and all before it stand for."""
         with ThreadPoolExecutor(NUM_READERS) as pool:
             known = list(pool.map(self._known, self.receipts))
-        values = np.concatenate(known)
+        values = self._sign * np.concatenate(known)
         stands_for = np.repeat(
             [receipt.rows / len(each) for receipt, each in zip(self.receipts, known, strict=True)],
             [len(each) for each in known],
@@ -83,19 +159,22 @@ class Uncertainties:
         return values[order], np.cumsum(stands_for[order])
 
     def _known(self, receipt: Receipt) -> npt.NDArray[np.float64]:
-        if receipt.uncertainty_quantiles is not None:
-            return np.array(receipt.uncertainty_quantiles)
+        told = receipt.uncertainty_quantiles
+        if self.column == EXPECTED_IOU:
+            told = receipt.expected_iou_quantiles
+        if told is not None:
+            return np.array(told)
         rows = merged_rows(self.plan, read_shard(self.url, receipt))
-        return np.array([row.uncertainty for row in rows])
+        return np.array([row.fields[self.column] for row in rows], np.float64)
 
 
-def limit_of(
-    pairs: Uncertainties,
+def bound_of(
+    pairs: Pairs,
     max_uncertainty: float | None,
     keep: float | None,
     min_expected_iou: float | None = None,
-) -> float | None:
-    """The largest uncertainty, in nats, that a reader keeps; None: all are kept.
+) -> Bound | None:
+    """The bound within which a reader keeps pairs; None: all are kept.
 
     max_uncertainty: nats; keep: a share of all pairs, 0..1; min_expected_iou: above 0 and at most
     1; what it keeps is told. Raises UserError if several are given, one is out of range, or nothing
@@ -106,31 +185,30 @@ def limit_of(
         number = {2: "two", 3: "three"}[len(given)]
         raise UserError(f"{' and '.join(given)} are {number} ways to say what is kept: give one.")
     if min_expected_iou is not None:
-        return _limit_of_iou(pairs, min_expected_iou)
+        return _bound_of_iou(pairs, min_expected_iou)
     if keep is not None:
         if not _is_number(keep) or not 0 < keep <= 1:
             raise UserError(
                 f"keep = {keep!r}: must be a share above 0 and at most 1, such as 0.8 for the most "
                 "certain 80 %."
             )
-        return None if keep == 1 else pairs.quantile(keep)
-    if max_uncertainty is not None:
-        _check_nats(pairs, max_uncertainty)
-    return max_uncertainty
+        return None if keep == 1 else pairs.certainty.bound(keep)
+    if max_uncertainty is None:
+        return None
+    _check_nats(pairs, max_uncertainty)
+    return Bound("uncertainty", max_uncertainty)
 
 
-def _kept_in_words(pairs: Uncertainties, limit: float | None) -> str:
-    """The number of pairs within a limit, and their share of all, in words."""
-    if limit is None:
+def _kept_in_words(pairs: Pairs, bound: Bound | None) -> str:
+    """The number of pairs within a bound, and their share of all, in words."""
+    if bound is None:
         return f"all of {counted(pairs.num, 'pair')}"
-    num = pairs.num_within(limit)
-    return (
-        f"about {num:,} of {counted(pairs.num, 'pair')}, {100 * num / pairs.num:.0f} %, those of "
-        f"at most {limit:.4g} nats"
-    )
+    num = pairs.num_within(bound)
+    kept = f"about {num:,} of {counted(pairs.num, 'pair')}, {100 * num / pairs.num:.0f} %"
+    return kept if bound.column == EXPECTED_IOU else f"{kept}, those of {bound}"
 
 
-def _limit_of_iou(pairs: Uncertainties, min_expected_iou: float) -> float | None:
+def _bound_of_iou(pairs: Pairs, min_expected_iou: float) -> Bound | None:
     if not _is_number(min_expected_iou) or not 0 < min_expected_iou <= 1:
         raise UserError(
             f"min_expected_iou = {min_expected_iou!r}: must be above 0 and at most 1, such as 0.8."
@@ -138,24 +216,27 @@ def _limit_of_iou(pairs: Uncertainties, min_expected_iou: float) -> float | None
     if (calibration := pairs.plan.calibration) is None:
         raise UserError(
             f"{pairs.url}: has no expected_iou, by which min_expected_iou chooses: the ensemble "
-            "that labelled it does not know what uncertainty means. Fit one with --set "
+            "that labelled it does not know what its votes mean. Fit one with --set "
             "fit.calibration_folds=3, and make another dataset with it. Or keep a share, such as "
             "the most certain 80 %, with keep=0.8."
         )
-    limit = calibration.largest_uncertainty(min_expected_iou)
-    if not pairs.reaches(limit):
-        most, least = (calibration.expected_iou(each) for each in pairs.range)
+    spread, bound = pairs.certainty, Bound(EXPECTED_IOU, min_expected_iou)
+    most, least = spread.ends
+    if not pairs.plan.expects_by_votes:
+        bound = Bound("uncertainty", calibration.largest_uncertainty(min_expected_iou))
+        most, least = map(calibration.iou_of_uncertainty, spread.ends)
+    if not spread.reaches(bound.value):
         raise UserError(
             f"{pairs.url}: min_expected_iou = {min_expected_iou:g} keeps none of "
             f"{counted(pairs.num, 'pair')}: of these {least:.3f} to {most:.3f} is expected. Lower "
             "it."
         )
-    kept = None if limit >= pairs.range[1] else limit
+    kept = bound if spread.leaves_out(bound.value) else None
     tell(f"min_expected_iou = {min_expected_iou:g} keeps {_kept_in_words(pairs, kept)}")
     return kept
 
 
-def _check_nats(pairs: Uncertainties, max_uncertainty: float) -> None:
+def _check_nats(pairs: Pairs, max_uncertainty: float) -> None:
     url, most = pairs.url, math.log(len(pairs.plan.class_names))
     remedy = "To keep a share, such as the most certain 80 %, give keep=0.8 instead."
     if not _is_number(max_uncertainty) or not 0 <= max_uncertainty <= most + _SLACK:
@@ -163,8 +244,8 @@ def _check_nats(pairs: Uncertainties, max_uncertainty: float) -> None:
             f"max_uncertainty = {max_uncertainty!r}: must be nats, 0 to {most:.3g} for the "
             f"{len(pairs.plan.class_names)} classes of {url}. {remedy}"
         )
-    if not pairs.reaches(max_uncertainty):
-        least, largest = pairs.range
+    if not pairs.uncertainty.reaches(max_uncertainty):
+        least, largest = pairs.uncertainty.ends
         raise UserError(
             f"{url}: max_uncertainty = {max_uncertainty:g} keeps none of "
             f"{counted(pairs.num, 'pair')}: they have {least:.4g} to {largest:.4g} nats. Raise it. "

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from factory.errors import DamagedShard, counted
 from factory.shards import tar_metadata
-from factory.shards.columns import SCORE_COLUMNS
+from factory.shards.columns import EXPECTED_IOU, SCORE_COLUMNS
 from factory.shards.mask_files import Read
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.receipts import NUM_CLOSEST, ShardFile
@@ -21,8 +21,8 @@ from factory.shards.schema import Sample, check_distance, check_sample, sample_k
 from factory.shards.splits import Split, indices_of
 
 NUM_QUANTILES = 20
-"""A receipt keeps at most so many quantiles of uncertainty, so that readers know the range and the
-shares of a dataset without reading its shards."""
+"""A receipt keeps at most so many quantiles of uncertainty, and of expected IoU, so that readers
+know the range and the shares of a dataset without reading its shards."""
 
 
 def measure(
@@ -63,6 +63,8 @@ class _Measured:
 
     index: int
     uncertainty: float
+    expected_iou: float | None
+    """None where votes do not tell it."""
     class_pixels: npt.NDArray[np.int64]
     scores: dict[str, tuple[int, ...]]
     """The values of SCORE_COLUMNS; none where masks are not compared."""
@@ -84,7 +86,8 @@ def _measured(
         keys.append(sample.key)
         scores = {name: getattr(sample, name) for name in SCORE_COLUMNS if plan.is_scored}
         pixels = sample.class_pixels(num_classes)
-        found.append(_Measured(index, sample.uncertainty, pixels, scores, _nearest(sample)))
+        expected, near = sample.expected_iou if plan.expects_by_votes else None, _nearest(sample)
+        found.append(_Measured(index, sample.uncertainty, expected, pixels, scores, near))
     if keys != [sample_key(i) for i in wanted]:
         path = dict(zip(spec.splits, spec.data_paths, strict=True))[split]
         raise DamagedShard(
@@ -102,15 +105,14 @@ def _nearest(sample: Sample) -> tuple[float, int] | None:
 def _summed(samples: Sequence[_Measured]) -> dict[str, Any]:
     """The fields of a `Part`; samples are in order."""
     uncertainties = [sample.uncertainty for sample in samples]
+    expected = [each.expected_iou for each in samples if each.expected_iou is not None]
     return {
         "rows": len(samples),
         "first_key": sample_key(samples[0].index),
         "last_key": sample_key(samples[-1].index),
         "class_pixels": np.sum([sample.class_pixels for sample in samples], axis=0).tolist(),
-        "uncertainty_mean": math.fsum(uncertainties) / len(samples),
-        "uncertainty_max": max(uncertainties),
-        "uncertainty_min": min(uncertainties),
-        "uncertainty_quantiles": quantiles(uncertainties),
+        **_spread("uncertainty", uncertainties),
+        **(_spread(EXPECTED_IOU, expected) if expected else {}),
         **{
             name: np.sum([sample.scores[name] for sample in samples], axis=0).tolist()
             for name in samples[0].scores
@@ -129,6 +131,16 @@ def _closest(samples: Sequence[_Measured]) -> dict[str, Any]:
         )
     ]
     return {"closest": found} if found else {}
+
+
+def _spread(name: str, values: Sequence[float]) -> dict[str, Any]:
+    """The fields that tell how numbers of this name are distributed."""
+    return {
+        f"{name}_mean": math.fsum(values) / len(values),
+        f"{name}_max": max(values),
+        f"{name}_min": min(values),
+        f"{name}_quantiles": quantiles(values),
+    }
 
 
 def _sha256(data: bytes) -> str:

@@ -17,7 +17,7 @@ from factory.errors import counted
 from factory.shards import mask_files, parquet, webdataset
 from factory.shards.canonical import canonical, plain
 from factory.shards.columns import (
-    EXPECTED_IOU,
+    EXPECTED_COLUMNS,
     NEAREST_COLUMNS,
     SCORE_COLUMNS,
     Column,
@@ -184,7 +184,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """What the uncertainty of the samples means; None if their ensemble does not know."""
+        """What is expected of the samples' masks; None if their ensemble does not know."""
         told = self.recipe.get("calibration")
         return None if told is None else Calibration.model_validate(told)
 
@@ -195,6 +195,11 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         if self.recipe.get("training_images_sha256") is None:
             return None
         return float(self.recipe.get("min_training_distance", 0.0))
+
+    @property
+    def expects_by_votes(self) -> bool:
+        """True if votes tell the expected IoU; False if uncertainty does, or nothing."""
+        return self.calibration is not None and self.calibration.classes is not None
 
     @property
     def channels(self) -> int:
@@ -236,9 +241,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         files."""
         names = list(self.recipe.get("columns", ()))
         if self.calibration is not None:
-            names.append(EXPECTED_IOU)
-        if self.least_distance is not None:
-            names += NEAREST_COLUMNS
+            names += EXPECTED_COLUMNS if self.expects_by_votes else EXPECTED_COLUMNS[:1]
+        names += NEAREST_COLUMNS if self.least_distance is not None else ()
         return with_columns(names, self.mask_column, self.channels)
 
     @property

@@ -19,7 +19,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from factory import storage
 from factory.errors import DamagedShard, UserError, counted
 from factory.scores import Score
-from factory.shards.filtering import Uncertainties, limit_of
+from factory.shards.filtering import Bound, Pairs, bound_of
 from factory.shards.mask_files import RowImages
 from factory.shards.plan import Plan, StoredRow
 from factory.shards.random_access import ShardIndex
@@ -110,12 +110,12 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         check_has_images(url, self.plan, images)
         self.form = TensorForm(url, self.plan, columns, mask_dtype, transform)
         self.receipts = receipts_to_read(url, self.plan, partial, split)
-        pairs = Uncertainties(url, self.plan, self.receipts)
+        pairs = Pairs(url, self.plan, self.receipts)
         self.num = pairs.num
-        self.limit = limit_of(pairs, max_uncertainty, keep, min_expected_iou)
+        self.bound = bound_of(pairs, max_uncertainty, keep, min_expected_iou)
         self.num_per_rank: int | None = None
         if equal_ranks and self.world_size > 1:
-            kept = self.num if self.limit is None else pairs.num_within(self.limit)
+            kept = self.num if self.bound is None else pairs.num_within(self.bound)
             self.num_per_rank = _equal_part(kept, self.world_size, url)
         self.shuffle = shuffle
         self.shuffle_buffer = shuffle_buffer
@@ -140,12 +140,12 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         """
         if self.num_per_rank is not None:
             return self.num_per_rank
-        if self.limit is None:
+        if self.bound is None:
             return len(_parts(self.num, self.world_size)[self.rank])
         # A TypeError tells `list` and DataLoader that there is no length, and they go on without.
         raise TypeError(
-            f"{self.url}: how many samples are no more uncertain than {self.limit:.4g} nats is "
-            "only known when all were read. Leave the filter out, or count them."
+            f"{self.url}: how many samples have {self.bound} is only known when all were read. "
+            "Leave the filter out, or count them."
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -195,20 +195,20 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
             return self._kept(receipts, mine)
         size = self.num // self.world_size
         start = self.rank * size + _parts(size, num_workers)[worker].start
-        # After the last sample comes the first, again and again: some pass the limit.
+        # After the last sample comes the first, again and again: some are within the bound.
         laps = (self._kept(receipts, range(self.num)) for _ in repeat(None))
         endless = chain(self._kept(receipts, range(start, self.num)), chain.from_iterable(laps))
         return islice(endless, len(_parts(self.num_per_rank, num_workers)[worker]))
 
     def _kept(self, receipts: Sequence[Receipt], wanted: range) -> _Rows:
-        """The wanted samples of the given shards that are within the limit."""
+        """The wanted samples of the given shards that are within the bound."""
         end = 0
         for receipt in receipts:
             start, end = end, end + receipt.rows
             if start < wanted.stop and wanted.start < end:
                 first, last = max(0, wanted.start - start), wanted.stop - start
                 rows = islice(read_rows(self.url, self.plan, receipt, self.images), first, last)
-                yield from _within(self.limit, rows)
+                yield from _within(self.bound, rows)
 
 
 def read_dataset(
@@ -232,19 +232,19 @@ def read_dataset(
     plan = read_plan(url)
     check_has_images(url, plan)
     receipts = receipts_to_read(url, plan, partial=False, split=split)
-    pairs = Uncertainties(url, plan, receipts)
-    limit = limit_of(pairs, max_uncertainty, keep, min_expected_iou)
+    pairs = Pairs(url, plan, receipts)
+    bound = bound_of(pairs, max_uncertainty, keep, min_expected_iou)
     import ray.data
 
     shards = ray.data.from_items(
         [{"receipt": receipt.model_dump_json()} for receipt in receipts],
         override_num_blocks=len(receipts),
     )
-    return shards.flat_map(partial(_arrays, url, plan, limit))
+    return shards.flat_map(partial(_arrays, url, plan, bound))
 
 
 def _arrays(
-    url: str, plan: Plan, limit: float | None, row: dict[str, str]
+    url: str, plan: Plan, bound: Bound | None, row: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     receipt = Receipt.model_validate_json(row["receipt"])
     dtypes: dict[str, str] = {
@@ -252,16 +252,16 @@ def _arrays(
     }
     if plan.is_of_version_0_1:
         dtypes["seed"] = "uint64"
-    for encoded in _within(limit, read_rows(url, plan, receipt)):
+    for encoded in _within(bound, read_rows(url, plan, receipt)):
         sample = encoded.decoded()
         fields = to_fields(sample, len(plan.class_names), plan.columns)
         numbers = {name: np.array(fields[name], dtype)[()] for name, dtype in dtypes.items()}
         yield {"index": np.int64(sample.key), "image": sample.image, "mask": sample.mask, **numbers}
 
 
-def _within(limit: float | None, rows: _Rows) -> _Rows:
-    """The samples that are within a limit, still encoded."""
-    return (row for row in rows if limit is None or row.uncertainty <= limit)
+def _within(bound: Bound | None, rows: _Rows) -> _Rows:
+    """The samples that are within a bound, still encoded."""
+    return (row for row in rows if bound is None or bound.keeps(row))
 
 
 def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:

@@ -90,6 +90,10 @@ class Part(Written, frozen=True):
     uncertainty_max: float
     uncertainty_min: float | None = None
     uncertainty_quantiles: list[float] | None = None
+    expected_iou_mean: float | None = None
+    expected_iou_min: float | None = None
+    expected_iou_max: float | None = None
+    expected_iou_quantiles: list[float] | None = None
     hit_pixels: list[int] | None = None
     truth_pixels: list[int] | None = None
     predicted_pixels: list[int] | None = None
@@ -122,6 +126,12 @@ class Receipt(Written, frozen=True):
     uncertainty_quantiles: list[float] | None = None
     """The quantiles of the uncertainty, as `quantiles` returns them; None in receipts of version
     0.1."""
+    expected_iou_mean: float | None = None
+    """The mean of the IoU that is expected of the masks; as the next three, None where votes do not
+    tell it."""
+    expected_iou_min: float | None = None
+    expected_iou_max: float | None = None
+    expected_iou_quantiles: list[float] | None = None
     hit_pixels: list[int] | None = None
     """Pixels per class id on which masks and those of the source agree; as the next two, None where
     they are not compared."""
@@ -255,6 +265,7 @@ def fits(receipt: Receipt, plan: Plan) -> bool:
         and len(receipt.class_pixels) == len(plan.class_names)
         and (receipt.hit_pixels is not None) == plan.is_scored
         and (receipt.closest is not None) == (plan.least_distance is not None)
+        and (receipt.expected_iou_quantiles is not None) == plan.expects_by_votes
     )
 
 

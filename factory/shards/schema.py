@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from factory import png
-from factory.calibration import Calibration
+from factory.calibration import NOT_THERE, Calibration
 from factory.classes import IGNORE_ID
 from factory.errors import DamagedShard, UnreadableImage, counted
 from factory.images import UInt8
 from factory.shards.columns import (
     COLUMNS,
+    EXPECTED_CLASS_IOU,
     EXPECTED_IOU,
     FIELDS,
     MORE_COLUMNS,
@@ -57,6 +58,9 @@ class Sample:
     """Pixels per class id of the mask; empty where there is no true one."""
     expected_iou: float | None = None
     """The mean IoU that is expected of the mask; None where nothing tells it."""
+    expected_class_iou: tuple[float, ...] = ()
+    """The IoU that is expected of each class id, float32, and -1 of those that the mask does not
+    have; empty where nothing tells it."""
     nearest_training_distance: float | None = None
     """The distance to the nearest image that the DDPM learned from, where 1 is what is usual
     between two of these; None where nothing tells it."""
@@ -127,7 +131,7 @@ def check_sample(
     calibration: Calibration | None = None,
 ) -> None:
     """Raises DamagedShard if shapes disagree, ids are unknown, the uncertainty is not finite or the
-    expected IoU is not what it means.
+    expected IoU is not what the calibration says.
 
     channels: those of the dataset's images. is_scored: True if it has SCORE_COLUMNS. calibration:
     that of the dataset's ensemble.
@@ -140,12 +144,7 @@ def check_sample(
         )
     if not math.isfinite(sample.uncertainty):
         raise DamagedShard(f"sample {sample.key}: uncertainty is {sample.uncertainty}")
-    wanted = None if calibration is None else calibration.expected_iou(sample.uncertainty)
-    if sample.expected_iou != (None if wanted is None else float(np.float32(wanted))):
-        raise DamagedShard(
-            f"sample {sample.key}: {EXPECTED_IOU} is {sample.expected_iou}, where its uncertainty "
-            f"means {wanted}"
-        )
+    _check_expected(sample, num_classes, calibration)
     for name in SCORE_COLUMNS:
         if len(getattr(sample, name)) != num_classes * is_scored:
             raise DamagedShard(f"sample {sample.key}: {name} is not of {num_classes} classes")
@@ -161,6 +160,28 @@ def check_distance(sample: Sample, least: float | None) -> None:
         raise DamagedShard(
             f"sample {sample.key}: the distance to the nearest training image, {number}, is "
             f"{distance}, where the dataset has {'none' if least is None else f'{least:g} or more'}"
+        )
+
+
+def _check_expected(sample: Sample, num_classes: int, calibration: Calibration | None) -> None:
+    """Raises DamagedShard if what is expected of a sample is not what a calibration says."""
+    of_classes = sample.expected_class_iou
+    wanted, by = None, "nothing"
+    if calibration is not None and calibration.classes is None:
+        wanted, by = calibration.iou_of_uncertainty(sample.uncertainty), "its uncertainty"
+    elif calibration is not None:
+        wanted, by = calibration.iou_of_classes(of_classes), EXPECTED_CLASS_IOU
+    if sample.expected_iou != (None if wanted is None else float(np.float32(wanted))):
+        raise DamagedShard(
+            f"sample {sample.key}: {EXPECTED_IOU} is {sample.expected_iou}, where {by} means "
+            f"{wanted}"
+        )
+    has_classes = calibration is not None and calibration.classes is not None
+    are_ious = all(iou == NOT_THERE or 0 <= iou <= 1 for iou in of_classes)
+    lacks = any(of_classes[i] == NOT_THERE for i in sample.labels if i < len(of_classes))
+    if len(of_classes) != num_classes * has_classes or not are_ious or lacks:
+        raise DamagedShard(
+            f"sample {sample.key}: {EXPECTED_CLASS_IOU} is not the IoU of {num_classes} classes"
         )
 
 

@@ -26,7 +26,7 @@ from factory.exporting import pairs
 from factory.exporting.ledger import ExportLedger
 from factory.exporting.table import FORMATS
 from factory.shards import parquet, reading
-from factory.shards.filtering import Uncertainties
+from factory.shards.filtering import Pairs
 from factory.shards.plan import Plan
 from factory.shards.reading import read_manifest
 from factory.shards.schema import Sample
@@ -286,7 +286,7 @@ def test_keep_is_the_share_that_readers_keep(
     dataset: str, samples: list[Sample], tmp_path: Path
 ) -> None:
     manifest = read_manifest(dataset)
-    limit = Uncertainties(dataset, manifest.plan, manifest.receipts).quantile(0.5)
+    limit = Pairs(dataset, manifest.plan, manifest.receipts).certainty.bound(0.5).value
     kept = [sample.key for sample in samples if sample.uncertainty <= limit]
     assert factory.export(dataset, "folder", tmp_path / "out", keep=0.5) == {"train": len(kept)}
     assert sorted(path.stem for path in (tmp_path / "out" / "masks").iterdir()) == kept

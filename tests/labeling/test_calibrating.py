@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factory.calibration import Calibration
+from factory.calibration import Calibration, ClassLines
 from factory.classes import IGNORE_ID, Classes
 from factory.data.loading import Labelled
 from factory.data.toy import faces
@@ -17,10 +17,14 @@ from factory.labeling.calibrating import calibrate, check_calibration
 from factory.labeling.fitting import fit_head
 from factory.labeling.folds import part_of
 from factory.labeling.heads import head_hash, load_head, save_head, with_calibration
+from factory.labeling.overlaps import PARTS
 from tests.drawings import draw_many
 
 QUICK = {"num_members": 2, "hidden": [8, 4], "num_steps": 3, "pixels_per_step": 64}
-CALIBRATION = Calibration(intercept=0.9, slope=-0.5, error=0.1, wrong_above=0.4, num_images=10)
+OLD = Calibration(intercept=0.9, slope=-0.5, error=0.1, wrong_above=0.4, num_images=10)
+"""As an older version learned it, over the uncertainty."""
+LINES = ClassLines(slope=0.5, intercepts=(0.1,) * 11, error=0.1)
+CALIBRATION = OLD.model_copy(update={"slope": 0.5, "classes": LINES})
 
 
 @pytest.fixture
@@ -63,6 +67,7 @@ def test_no_image_is_labelled_by_a_head_that_has_seen_it(
     found = calibrate(model, labelled, config)
     assert len(fitted) == 2
     assert found.num_images == 11, "one image is all ignored"
+    assert found.classes is not None and len(found.classes.intercepts) == 11
 
 
 def test_calibrated_weights_are_those_of_the_same_fit_without(model, config, labelled) -> None:
@@ -76,15 +81,37 @@ def test_calibrated_weights_are_those_of_the_same_fit_without(model, config, lab
     assert heads[1].config.calibration is None
 
 
+@pytest.mark.parametrize("calibration", [CALIBRATION, OLD], ids=["votes", "uncertainty"])
 def test_a_calibration_survives_its_folder_and_changes_the_hash(
-    tiny_models, model, tmp_path
+    tiny_models, model, tmp_path, calibration: Calibration
 ) -> None:
     head, plain_hash = load_head(tiny_models["ensemble_url"], model.model_hash)
-    save_head(with_calibration(head, CALIBRATION), str(tmp_path))
+    save_head(with_calibration(head, calibration), str(tmp_path))
     loaded, loaded_hash = load_head(str(tmp_path), model.model_hash)
-    assert loaded.config.calibration == CALIBRATION
-    assert loaded_hash == head_hash(with_calibration(head, CALIBRATION)) != plain_hash
+    assert loaded.config.calibration == calibration
+    assert loaded_hash == head_hash(with_calibration(head, calibration)) != plain_hash
     assert list(json.loads((tmp_path / "config.json").read_bytes()))[-1] == "calibration"
+
+
+def test_lines_of_other_classes_than_the_heads_are_refused(tiny_models, model, tmp_path) -> None:
+    head, _ = load_head(tiny_models["ensemble_url"], model.model_hash)
+    few = LINES.model_copy(update={"intercepts": (0.1,) * 3})
+    save_head(
+        with_calibration(head, CALIBRATION.model_copy(update={"classes": few})), str(tmp_path)
+    )
+    with pytest.raises(UserError, match="11 names, 3 lines of classes"):
+        load_head(str(tmp_path), model.model_hash)
+
+
+def test_ignored_pixels_count_neither_for_what_is_expected_nor_for_what_is_right(
+    model, config, labelled
+) -> None:
+    part = part_of(labelled, np.arange(12) < 5)
+    head = fit_head(model, part, config)
+    for found, mask in zip(calibrating._compared(model, head, part), part.masks, strict=True):
+        num = int((mask != IGNORE_ID).sum())
+        assert len(found.pixels_are_right) == num == found.overlap[2].sum() // PARTS
+        assert ((found.overlap[2] > 0) <= ~np.isnan(found.ious)).all()
 
 
 def test_a_folder_without_calibration_does_not_tell_it(tiny_models) -> None:

@@ -75,6 +75,7 @@ def test_the_rounds_that_memory_asks_for_change_nothing(
         split = ensemble.label(maps, SIZE)
     assert (split.soft == whole.soft).all() and (split.hard == whole.hard).all()
     torch.testing.assert_close(split.uncertainty, whole.uncertainty, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(split.soft_overlaps, whole.soft_overlaps, rtol=1e-4, atol=SIZE**2)
 
 
 def test_the_hard_vote_is_the_majority_with_ties_to_the_smallest_id() -> None:
@@ -133,7 +134,8 @@ def test_an_images_uncertainty_is_the_mean_of_its_most_uncertain_tenth() -> None
     pixels = torch.randperm(200, generator=torch.Generator().manual_seed(9)).float()
     both = torch.stack([pixels.view(20, 10), 3 * pixels.view(20, 10)])
     masks = torch.zeros(2, 20, 10, dtype=torch.uint8)
-    labels = Labels(masks, masks, both)
+    none = torch.zeros(2, 3, 5, dtype=torch.int64)
+    labels = Labels(masks, masks, both, none, none)
     wanted = float(np.mean(range(180, 200)))
     assert labels.image_uncertainty().tolist() == pytest.approx([wanted, 3 * wanted])
 

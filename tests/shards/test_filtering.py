@@ -7,7 +7,7 @@ import pytest
 
 from factory.errors import UserError
 from factory.shards import filtering
-from factory.shards.filtering import Uncertainties, limit_of
+from factory.shards.filtering import Pairs, bound_of
 from factory.shards.measuring import NUM_QUANTILES, quantiles
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_manifest, read_plan
@@ -36,29 +36,31 @@ def receipt(shard: int, values) -> Receipt:
 
 
 @pytest.fixture
-def pairs(make_plan, monkeypatch) -> Uncertainties:
+def pairs(make_plan, monkeypatch) -> Pairs:
     """30 shards of 200 pairs each, the later ones the more uncertain; none can be read."""
     rng = np.random.default_rng(0)
     values = [(rng.beta(2, 6, 200) * 0.5 + shard / 100).tolist() for shard in range(30)]
     monkeypatch.setattr(filtering, "read_shard", None)
-    made: Any = Uncertainties("there", make_plan(), [receipt(i, v) for i, v in enumerate(values)])
+    made: Any = Pairs("there", make_plan(), [receipt(i, v) for i, v in enumerate(values)])
     made.truth = np.sort(np.concatenate(values))
     return made
 
 
 @pytest.mark.parametrize("keep", [0.001, 0.05, 0.37, 0.8, 0.99])
 def test_a_share_is_kept_to_a_hundredth_by_receipts_alone(pairs, keep):
-    limit = limit_of(pairs, None, keep)
-    assert np.mean(pairs.truth <= limit) == pytest.approx(keep, abs=0.01)
-    assert pairs.num_within(limit) == pytest.approx(keep * 6000, abs=60)
-    assert (pairs.truth <= limit).any()
+    bound = bound_of(pairs, None, keep)
+    assert bound is not None and bound.column == "uncertainty"
+    assert np.mean(pairs.truth <= bound.value) == pytest.approx(keep, abs=0.01)
+    assert pairs.num_within(bound) == pytest.approx(keep * 6000, abs=60)
+    assert (pairs.truth <= bound.value).any()
 
 
 def test_the_range_is_told_exactly_by_receipts_alone(pairs):
-    assert pairs.range == (pairs.truth[0], pairs.truth[-1])
-    assert pairs.reaches(pairs.truth[0]) and not pairs.reaches(pairs.truth[0] * 0.99)
+    spread = pairs.uncertainty
+    assert spread.ends == (pairs.truth[0], pairs.truth[-1])
+    assert spread.reaches(pairs.truth[0]) and not spread.reaches(pairs.truth[0] * 0.99)
     with pytest.raises(UserError, match=f"none of 6,000.*{pairs.truth[0]:.4g} to"):
-        limit_of(pairs, pairs.truth[0] * 0.99, None)
+        bound_of(pairs, pairs.truth[0] * 0.99, None)
 
 
 def test_a_receipt_tells_few_pairs_all_and_many_by_their_middles():
@@ -70,18 +72,18 @@ def test_a_receipt_tells_few_pairs_all_and_many_by_their_middles():
 @pytest.mark.parametrize("keep", [0, -0.5, 1.01, 80, float("nan"), "0.8", True])
 def test_a_share_that_is_none_is_refused(pairs, keep):
     with pytest.raises(UserError, match=r"keep = .*such as 0\.8 for the most certain 80 %"):
-        limit_of(pairs, None, keep)
+        bound_of(pairs, None, keep)
 
 
 @pytest.mark.parametrize("nats", [80, 1.2, -1, float("inf"), float("nan"), "0.1", True])
 def test_a_bound_that_cannot_be_nats_is_refused_naming_the_share(pairs, nats):
     with pytest.raises(UserError, match=r"must be nats, 0 to 1\.1 .*keep=0\.8"):
-        limit_of(pairs, nats, None)
+        bound_of(pairs, nats, None)
 
 
 def test_two_bounds_at_once_are_refused(pairs):
     with pytest.raises(UserError, match="give one"):
-        limit_of(pairs, 0.5, 0.5)
+        bound_of(pairs, 0.5, 0.5)
 
 
 @pytest.fixture(params=["parquet", "webdataset"])

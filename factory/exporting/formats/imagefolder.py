@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from factory.exporting.format import HUB_SPLITS, PairFiles, PairFormat, Summary
 from factory.exporting.pairs import Pair
-from factory.shards.columns import EXPECTED_IOU
+from factory.shards.columns import EXPECTED_CLASS_IOU, EXPECTED_IOU
 from factory.shards.layout import ID_TO_LABEL, to_json
 
 
@@ -14,7 +14,8 @@ class ImageFolderFormat(PairFormat):
     """`SPLIT/images/KEY.png` and `SPLIT/masks/KEY.png`, and `SPLIT/metadata.jsonl`.
 
     Its rows name both files, so that the columns are `image`, and `mask` or how it is asked for;
-    the key and the uncertainty of a pair, and its expected IoU if that is known, are columns, too.
+    the key and the uncertainty of a pair, and what IoU is expected of it and of its classes if that
+    is known, are columns, too.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("mask_column",)
@@ -29,8 +30,8 @@ class ImageFolderFormat(PairFormat):
             "key": pair.key,
             "uncertainty": pair.encoded.uncertainty,
         }
-        if EXPECTED_IOU in pair.encoded.fields:
-            row[EXPECTED_IOU] = pair.encoded.fields[EXPECTED_IOU]
+        known = pair.encoded.fields
+        row |= {name: known[name] for name in (EXPECTED_IOU, EXPECTED_CLASS_IOU) if name in known}
         files = [(f"{folder}/{image}", pair.image_png), (f"{folder}/{mask}", pair.mask_png)]
         return PairFiles(files, {pair.split: [json.dumps(row)]})
 

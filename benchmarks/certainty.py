@@ -6,6 +6,7 @@ Ensembles are fitted on drawn faces, one a seed, and calibrated on them as `fit.
 does. Then 500 other drawings are labelled, whose masks are known. `ours` is the expected IoU by
 votes; `other` is a line of least squares over the uncertainty, through the same held-out images.
 Tenths are of the 500 in the order of their expected IoU.
+`--set` names other images and another DDPM: `data.labelled`, `data.test`, `models.ddpm_url`.
 
 `--cost` measures instead what counting the votes adds to labelling, in processor time: `other` does
 not count them.
@@ -22,19 +23,20 @@ import numpy as np
 import torch
 from measuring import Row
 
-from factory import embedded
 from factory.calibration import MIN_IMAGES, Floats, fit_calibration
 from factory.certainty import Certainty, Known
 from factory.classes import IGNORE_ID
 from factory.config import Config, load_config, required
 from factory.data.loading import Labelled, read_labelled
-from factory.diffusion.checkpoints import Model, load_model
+from factory.diffusion.checkpoints import Model
 from factory.labeling import labels as labels_module
+from factory.labeling.commands import load_ddpm
 from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.fitting import fit_head, label_in_batches
 from factory.labeling.folds import folds_of, part_of
 from factory.labeling.head import Head
 from factory.scores import Counts, Score, confusion_matrix
+from factory.values import TOY
 
 BATCH_SIZE = 64
 COST = {"one 64 px image of 19 classes": (64, 19), "one 256 px image of 34 classes": (256, 34)}
@@ -60,16 +62,17 @@ def main() -> None:
         if arguments.cost:
             rows += [cost(name, *shape, arguments.runs) for name, shape in COST.items()]
             return
-        model = load_model(embedded.DDPM_URL)
         for seed in arguments.seeds:
-            rows += rows_of(model, config_of(arguments, seed), arguments.folds, f"seed {seed}")
-        notes.append(f"{arguments.labelled} labelled drawings, {arguments.folds} folds.")
+            rows += rows_of(config_of(arguments, seed), arguments.folds, f"seed {seed}")
+        notes.append(f"{arguments.labelled} labelled drawings unless --set names others.")
+        notes.append(f"{arguments.folds} folds.")
 
 
 def config_of(arguments: argparse.Namespace, seed: int) -> Config:
     """The defaults but for the widths of the toy's own ensemble."""
     drawn = {"kind": "toy", "num": arguments.labelled, "seed": seed}
     keys = [
+        ("models.ddpm_url", TOY),
         ("data.labelled", drawn),
         ("data.test", {**drawn, "num": arguments.test, "seed": 3}),
         ("fit.hidden", [64, 32]),
@@ -103,8 +106,9 @@ class Seen:
         return means
 
 
-def rows_of(model: Model, config: Config, num_folds: int, name: str) -> list[Row]:
+def rows_of(config: Config, num_folds: int, name: str) -> list[Row]:
     """The measures of an ensemble on images that it and its calibration have not seen."""
+    model = load_ddpm(config)
     labelled, test = (
         read_labelled(required(config, key), model.image_size, model.channels)
         for key in ("data.labelled", "data.test")

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from factory import storage
+from factory.data.items import ImageFile
 from factory.data.kinds import resolving
 from factory.data.kinds.class_keys import ClassKeys
 from factory.data.recognizing import split_lists
 from factory.data.recognizing.candidates import Files
 from factory.errors import Problems, counted, some
-from factory.new_config import beside, intensities, looking, splitting
+from factory.new_config import beside, drawn_again, intensities, looking, splitting
 from factory.new_config.looking import Images
 from factory.new_config.roles import ROLES, Role, Roles
 from factory.new_config.shape import Shape, fit_of, shape_of
@@ -97,7 +98,11 @@ def _doubt_unused_folders(made: Draft) -> None:
     taken = tuple(f"{s['url']}/" for s in made.sections.values() if s["kind"] == "folder")
     every = beside.unused_folders(place)
     unused = [name for name in every if not f"{storage.join(place.url, name)}/".startswith(taken)]
-    if unused:
+    items = [one.item for one in made.images["labelled"].values]
+    files = [item for item in items if isinstance(item, ImageFile) and len(item.mask_paths) == 1]
+    if shown := drawn_again.told(place, unused, files):
+        made.said.append(drawn_again.sentence(place.url, shown))
+    if unused := [folder for folder in unused if folder not in shown]:
         of_same = beside.of_same_images(place, made.roles.sections["labelled"], unused)
         listed = f"{some(unused)}{of_same}"
         made.doubts.append(f"whether pictures below {place.url} are needed, too: {listed}")

@@ -654,6 +654,8 @@ def test_masks_of_each_class_in_a_folder_of_its_own_are_not_learned_from_but_nam
     (tmp_path / "data/masks").rename(tmp_path / "cat")
     for name in ("cat", "dog"):
         shutil.copytree(tmp_path / "cat", tmp_path / "data/masks" / name)
+    for i in range(2):
+        put_picture(tmp_path / f"data/masks/dog/{i}.png", mask(0, 0, 1))
     assert "are needed, too: masks/dog" in init("data")
     assert load_config("my.yaml").data.unlabelled.images.startswith("images/")
 

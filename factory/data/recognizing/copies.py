@@ -2,7 +2,6 @@
 SegmentationClass/, and pictures in SegmentationClassPNG/."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -18,20 +17,15 @@ _ARRAYS = (".npy", ".npz")
 
 def without_copies(files: Files, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates, of which one is left where they read the same masks of the same images from
-    two folders: that of pictures, which have colours, with a question that names the other."""
+    two folders: that of pictures, which have colours."""
     if len(candidates) != 2 or any(c.splits or "masks" not in c.keys for c in candidates):
         return [*candidates]
     one, other = (_masks_of(files, candidate) for candidate in candidates)
     images = [{**candidate.keys, "masks": ""} for candidate in candidates]
     if images[0] != images[1] or one.keys() != other.keys() or not _are_same(files, one, other):
         return [*candidates]
-    first, second = candidates
-    if next(iter(one.values())).lower().endswith(_ARRAYS):
-        first, second = second, first
-    told = (
-        f"whether masks of {second.keys['masks']} are meant, which hold the same and are not used"
-    )
-    return [replace(first, question=told)]
+    is_second = next(iter(one.values())).lower().endswith(_ARRAYS)
+    return [candidates[1 if is_second else 0]]
 
 
 def _masks_of(files: Files, candidate: Candidate) -> dict[str, str]:

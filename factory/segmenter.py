@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from factory import storage
 from factory.arguments import Images, Location, check_type, config_of, path_of, pixels_of, refuse
+from factory.calibration import Expected
 from factory.classes import Classes
 from factory.config import EvaluateConfig
 from factory.data.loading import Labelled
@@ -32,6 +33,9 @@ class Segmentation:
     """(N, S, S) class ids."""
     uncertainty: npt.NDArray[np.float32]
     """(N, S, S): Jensen-Shannon divergence of the ensemble's members, nats."""
+    expected: tuple[Expected, ...] = ()
+    """The IoU that is expected of each mask and of its classes; empty where the ensemble was fitted
+    without calibration."""
 
     def __repr__(self) -> str:
         num, size, _ = self.masks.shape
@@ -74,11 +78,16 @@ class Segmenter:
         if vote not in ("soft", "hard"):
             raise UserError(f"vote: must be 'soft' or 'hard', got {vote!r}.")
         self._use_available_device()
-        masks, uncertainty, step = [], [], EvaluateConfig().batch_size
+        calibration = self.ensemble.config.calibration
+        masks, uncertainty, expected, step = [], [], list[Expected](), EvaluateConfig().batch_size
         for labels in label_in_batches(self.ddpm, self.ensemble, pixels, step):
             masks.append(labels.masks(vote).cpu().numpy())
             uncertainty.append(labels.uncertainty.cpu().numpy())
-        return Segmentation(np.concatenate(masks), np.concatenate(uncertainty))
+            if calibration is not None:
+                scores = labels.image_uncertainty().tolist()
+                overlaps = labels.overlaps(vote).cpu().numpy()
+                expected += map(calibration.expected, scores, overlaps)
+        return Segmentation(np.concatenate(masks), np.concatenate(uncertainty), tuple(expected))
 
     def evaluate(self, labelled: Labelled, **settings: Any) -> Evaluation:
         """Scores on labelled images of the DDPM's size, on the GPU if there is one.

@@ -127,6 +127,21 @@ def test_the_iou_is_that_of_the_ensembles_votes_on_the_image(config) -> None:
     assert len({sample.expected_class_iou for sample in samples}) == 12
 
 
+def test_a_segmenter_tells_it_where_its_ensemble_is_calibrated(
+    tiny_models: dict[str, str], calibrated_models
+) -> None:
+    ddpm = factory.load_ddpm(tiny_models["ddpm_url"])
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    calibrated = factory.load_segmenter(calibrated_models()["ensemble_url"], ddpm)
+    found = calibrated.segment(images, "hard")
+    for mask, expected in zip(found.masks, found.expected, strict=True):
+        there = [i for i, iou in enumerate(expected.class_ious) if iou != NOT_THERE]
+        assert there == np.unique(mask).tolist()
+        assert expected.iou == CALIBRATION.iou_of_classes(expected.class_ious)
+    plain = factory.load_segmenter(tiny_models["ensemble_url"], ddpm)
+    assert plain.segment(images).expected == ()
+
+
 @pytest.mark.slow
 def test_an_ensemble_of_an_older_version_goes_on_to_tell_it_by_uncertainty(config) -> None:
     made = config(OLD)
@@ -255,6 +270,23 @@ def test_only_pixels_of_the_image_count_not_what_a_square_has_around_it(
     assert (padded.mask == IGNORE_ID).any() and not (stretched.mask == IGNORE_ID).any()
     there = [i for i, iou in enumerate(padded.expected_class_iou) if iou != NOT_THERE]
     assert there == padded.labels, "classes that only the padding has are none"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["model", "original"])
+def test_an_image_of_several_tiles_has_what_all_of_them_have(
+    label_config: LabelConfig, calibrated_models, tmp_path: Path, at: str
+) -> None:
+    put_images(tmp_path / "wide", "a.png", "b.png")
+    tiles = {"kind": "folder", "url": str(tmp_path / "wide"), "fit": "tile", "tile_size": 16}
+    made = label_config(source=tiles, at=at)
+    label(made.model_copy(update={"models": made.models.model_copy(update=calibrated_models())}))
+    samples = samples_of(made.label.url)
+    assert len(samples) == (8 if at == "model" else 2)
+    for sample in samples:
+        there = {i for i, iou in enumerate(sample.expected_class_iou) if iou != NOT_THERE}
+        assert there >= set(sample.labels) and sample.expected_iou is not None
+    assert verify(made.label.url, "decode").findings == []
 
 
 @pytest.mark.slow

@@ -220,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_config(sub: argparse.ArgumentParser) -> None:
     """Adds what all commands have that read a config."""
     source = sub.add_mutually_exclusive_group()
-    source.add_argument("--config", metavar="FILE", help="a YAML file; absent: the toy domain")
+    source.add_argument("--config", metavar="FILE", help="a YAML file; absent: the defaults")
     source.add_argument(
         "--recipe",
         metavar="NAME",

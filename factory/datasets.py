@@ -55,6 +55,7 @@ def sample(model: Segmenter | Model, num: int, **settings: Any) -> list[Sample] 
     """
     check_type("model", model, Segmenter, Model)
     refuse(settings, "sample", **NOT_OF_SAMPLE)
+    num = config_of("sample", generate={"num": num}).generate.num
     own = {"num": num, "samples_per_shard": num}
     if isinstance(model, Model):
         return _images(model, {**settings, **own})
@@ -168,7 +169,15 @@ def open_dataset(
     kind = ShardIndex if random_access else ShardDataset
     known = [name for name in inspect.signature(kind).parameters if name not in ("url", "images")]
     if unknown := sorted(set(options) - {*known}):
-        raise UserError([f"{name}: is no option. {nearest(name, known)}" for name in unknown])
+        of_streams = inspect.signature(ShardDataset).parameters
+        raise UserError(
+            [
+                f"{name}: is an option of a stream alone. Leave random_access out."
+                if name in of_streams
+                else f"{name}: is no option. {nearest(name, known)}"
+                for name in unknown
+            ]
+        )
     place = storage.normalize(path_of(url, "url"))
     images = RowImages(place) if read_plan(place).format == "png" else None
     return kind(place, images=images, **options)

@@ -401,6 +401,9 @@ def test_values_of_another_type_are_refused_by_the_name_of_the_argument(
     for message, call in refused.items():
         with pytest.raises(UserError, match=re.escape(message)):
             call()
+    for model in (segmenter, ddpm):
+        with pytest.raises(UserError, match=r"^factory.sample: generate.num: [^\n]*$"):
+            factory.sample(model, 0)
     for size in (0, -3, 10**6, 32.5, None):
         with pytest.raises(UserError, match=r"^factory.read_images: image_size: "):
             factory.read_images(files, untyped(size))

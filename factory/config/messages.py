@@ -90,7 +90,7 @@ def _message(problem: Any, where: _Location, root: type[Section]) -> tuple[str, 
         *most, final = [repr(_kind(section)) for section in where.sections]
         value = problem["input"].get("kind")
         return f"{path}.kind", f"input should be {', '.join(most)} or {final}, got {value!r}"
-    message: str = problem["msg"].removeprefix("Value error, ")
+    message: str = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     if not path or problem["type"] == "url":
         return path, message
     if problem["type"] in ("model_type", "model_attributes_type"):

@@ -72,7 +72,7 @@ def test_it_is_offered_by_name_and_by_opening_a_dataset(url):
     opened = factory.open_dataset(url, random_access=True, columns=["seed"])
     assert isinstance(opened, factory.ShardIndex)
     assert set(opened[1]) == {"image", "mask", "seed"}
-    with pytest.raises(UserError, match="keep: is no option"):
+    with pytest.raises(UserError, match="keep: is an option of a stream alone"):
         factory.open_dataset(url, random_access=True, keep=0.8)
 
 

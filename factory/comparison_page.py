@@ -1,13 +1,19 @@
 """What the page of a dataset shows of its comparison with the images that it learned from."""
 
+import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from factory import storage
 from factory.classes import Classes, css_color
 from factory.comparison import Closest, Colours, Comparison, Likeness, closest_rows
+from factory.config import Config
+from factory.labeling.evaluation import ENSEMBLE, METRICS, MISTAKES
 from factory.likeness.nearest import NEARLY_SAME
 from factory.page_parts import percentages, picture
 from factory.shards.manifest import Manifest
+from factory.shards.plan import Plan
 from factory.shards.schema import Sample
 
 
@@ -58,6 +64,19 @@ def _colours(colours: Colours) -> str:
     return ", ".join(
         f"{mean:+.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}" for mean, deviation in parts
     )
+
+
+def picture_of_mistakes(config: Config, plan: Plan) -> str | None:
+    """What the ensemble has wrong in test images, a PNG in base64; None unless `factory evaluate`
+    wrote it of this ensemble to evaluate.url. Raises OSError."""
+    url = config.evaluate.url
+    try:
+        metrics = json.loads(storage.read_bytes(storage.join(url, METRICS)))
+        if metrics[ENSEMBLE] != plan.recipe[ENSEMBLE]:
+            return None
+        return base64.b64encode(storage.read_bytes(storage.join(url, MISTAKES))).decode()
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,13 @@ from factory.certainty import Known
 from factory.certainty_page import certainty_section, expected_note, known_of
 from factory.classes import Classes, css_color
 from factory.comparison import Comparison, compare, evenly
-from factory.comparison_page import closest_figures, closest_note, likeness_rows, shares_of_classes
+from factory.comparison_page import (
+    closest_figures,
+    closest_note,
+    likeness_rows,
+    picture_of_mistakes,
+    shares_of_classes,
+)
 from factory.config import Config
 from factory.differences import flatten
 from factory.errors import DamagedShard, UserError, counted
@@ -56,7 +62,9 @@ def write_report(url: str, num_samples: int = 64, config: Config | None = None) 
     manifest = read_manifest(url)
     plan = manifest.plan
     comparison = None if config is None else compare(url, manifest, config)
-    page = _page(url, plan, manifest, _look(url, plan, manifest, num_samples), comparison)
+    mistakes = None if config is None else picture_of_mistakes(config, plan)
+    seen = _look(url, plan, manifest, num_samples)
+    page = _page(url, plan, manifest, seen, comparison, mistakes)
     page_url = storage.join(url, REPORT)
     storage.write(page_url, page.encode())
     return page_url
@@ -125,7 +133,12 @@ def _template() -> Template:
 
 
 def _page(
-    url: str, plan: Plan, manifest: Manifest, seen: _Seen, comparison: Comparison | None
+    url: str,
+    plan: Plan,
+    manifest: Manifest,
+    seen: _Seen,
+    comparison: Comparison | None,
+    mistakes: str | None,
 ) -> str:
     counts = [
         sum(column) for column in zip(*(r.class_pixels for r in manifest.receipts), strict=True)
@@ -142,6 +155,7 @@ def _page(
         likeness=comparison and comparison.likeness and likeness_rows(comparison.likeness),
         closest=closest_figures(url, manifest, comparison),
         closest_note=closest_note(comparison),
+        mistakes=mistakes,
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
         scores=_scores(plan, manifest),

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from factory.config import Config, load_config
 from factory.data.toy import drawing, faces
 from factory.errors import UserError
 from factory.images import UInt8
+from factory.png import encode_png
 from factory.report import write_report
 from factory.shards.ledger import Ledger
 from factory.shards.plan import Plan
@@ -41,7 +43,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
         format="parquet",
         class_names=CLASSES.names,
         palette=CLASSES.palette,
-        recipe={"seed": 0},
+        recipe={"seed": 0, "ensemble_sha256": "0a1b"},
     )
     Ledger(url, plan).start("", {})
     for spec in plan.shards():
@@ -104,6 +106,18 @@ def test_the_page_tells_what_was_compared(dataset: str, images: Path) -> None:
     assert "Beside the labelled images" in page and "7.png" in page
     alone = Path(write_report(dataset, 4)).read_text()
     assert "Beside the" not in alone and "7.png" not in alone
+
+
+@pytest.mark.parametrize(("measured", "is_shown"), [("0a1b", True), ("another", False)])
+def test_the_page_shows_mistakes_of_the_ensemble_that_labelled_it_alone(
+    dataset: str, images: Path, tmp_path: Path, measured: str, is_shown: bool
+) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"ensemble_sha256": measured}))
+    (tmp_path / "mistakes.png").write_bytes(encode_png(training_image(3)))
+    seen = config(images)
+    evaluate = seen.evaluate.model_copy(update={"url": str(tmp_path)})
+    page = write_report(dataset, 4, seen.model_copy(update={"evaluate": evaluate}))
+    assert ("Mistakes in test images" in Path(page).read_text()) == is_shown
 
 
 def test_shares_of_the_labelled_images_are_of_all_their_pixels(dataset: str, images: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -171,32 +172,45 @@ def _absent(labelled: Labelled) -> list[str]:
     return [name for i, name in enumerate(labelled.classes.names) if i not in present]
 
 
-def check_evaluate(config: Config) -> tuple[Model, Head, Labelled]:
-    """Models and test images; raises UserError, also where training images are among them."""
-    model, ensemble, _ = load_models(config, "data.test")
+@dataclass(frozen=True)
+class Examination:
+    """All that an evaluation needs."""
+
+    model: Model
+    ensemble: Head
+    ensemble_hash: str
+    test: Labelled
+    labelled: Labelled | None
+    """The images that the ensemble learned from; None where they are not set."""
+
+
+def check_evaluate(config: Config) -> Examination:
+    """Models and images; raises UserError, also where training images are among the test images."""
+    model, ensemble, ensemble_hash = load_models(config, "data.test")
     test = read_labelled(required(config, "data.test"), model.image_size, model.channels)
     evaluation.check_classes(ensemble, test)
+    known = None
     if config.data.labelled is None:
         tell("evaluate | data.labelled is not set: training images among data.test go unseen")
     else:
         known = read_labelled(config.data.labelled, model.image_size, model.channels)
         check_disjoint(known, test)
     storage.check_writable(config.evaluate.url)
-    return model, ensemble, test
+    return Examination(model, ensemble, ensemble_hash, test, known)
 
 
 def evaluate(config: Config) -> list[str]:
-    """Measures on data.test, writes metrics.json and sheet.png; returns the scores as lines.
+    """Measures on data.test, writes scores and pictures; returns the scores as lines.
 
     Raises UserError; OSError while writing.
     """
-    model, ensemble, test = check_evaluate(config)
+    given = check_evaluate(config)
+    test, device = given.test, available_device()
     _tell_reading("evaluate | data.test", test, config)
-    device = available_device()
     with _room_on(device, "evaluate.batch_size"):
-        model.unet.to(device)
-        ensemble.to(device)
-        found = evaluation.evaluate(model, ensemble, test, config)
-    evaluation.write_evaluation(found, test, config)
+        given.model.unet.to(device)
+        given.ensemble.to(device)
+        found = evaluation.evaluate(given.model, given.ensemble, test, config)
+    evaluation.write_evaluation(found, given.ensemble_hash, test, given.labelled, config)
     certainty = found.certainty.lines() if found.certainty else []
     return [*evaluation.table(found, test), *certainty, config.evaluate.url]

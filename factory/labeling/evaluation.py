@@ -5,23 +5,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from factory import storage
 from factory.certainty import Certainty, Known, certainty_of
 from factory.certainty_picture import picture
-from factory.classes import IGNORE_ID
+from factory.classes import IGNORE_ID, Classes
 from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import UserError, counted
 from factory.images import UInt8
+from factory.labeling import mistakes
 from factory.labeling.fitting import label_in_batches
 from factory.labeling.head import Head
+from factory.labeling.mistakes import Mistake, mistakes_in, most_costly, most_similar
 from factory.pictures import captioned, colorize, heat, tile
 from factory.png import encode_png
 from factory.progress import tracked
 from factory.scores import Counts, Score, confusion_matrix
 
+METRICS, MISTAKES = "metrics.json", "mistakes.png"
+"""Files of an evaluation."""
+ENSEMBLE = "ensemble_sha256"
+"""The key of the metrics that tells which ensemble was measured."""
 SHEET_COLUMNS = ("image", "truth", "prediction", "uncertainty")
 
 
@@ -37,6 +44,8 @@ class Evaluation:
     """The number of test images in which each class occurs."""
     certainty: Certainty | None = None
     """Whether the soft vote is as right as it is certain; None if every pixel is ignored."""
+    mistakes: tuple[Mistake, ...] = ()
+    """For each class with wrong pixels the test image that has most of them."""
 
     def __repr__(self) -> str:
         return (
@@ -49,7 +58,7 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
     num_classes = len(test.classes)
     soft = hard = np.zeros((num_classes, num_classes), np.int64)
     rows: list[Sequence[UInt8]] = []
-    images = list[Known]()
+    images, worst = list[Known](), list[Mistake]()
     size, step = ensemble.config.image_size, config.evaluate.batch_size
     batches = label_in_batches(model, ensemble, test.images, step, test.masks != IGNORE_ID)
     known = zip(test.images, test.masks, strict=True)
@@ -62,14 +71,17 @@ def evaluate(model: Model, ensemble: Head, test: Labelled, config: Config) -> Ev
             images.append(_known(float(of_image), overlap, confusion, ensemble))
             soft = soft + confusion
             hard = hard + confusion_matrix(mask, by_hard, num_classes)
+            mistaken = mistakes_in(len(images) - 1, confusion, by_soft, uncertainty)
+            worst = most_costly([*worst, *mistaken])
             if len(rows) < config.evaluate.num_pictures:
                 shown = by_soft if config.evaluate.vote == "soft" else by_hard
-                pictures = [colorize(each, test.classes) for each in (mask, shown)]
-                rows.append([image, *pictures, heat(uncertainty, float(np.log(2)))])
+                rows.append(_row(image, mask, shown, uncertainty, test.classes))
     occurring = tuple(int((test.masks == i).any(axis=(1, 2)).sum()) for i in range(num_classes))
     sheet = captioned(tile(rows, scale=max(1, 128 // size)), list(SHEET_COLUMNS))
     certainty = certainty_of(images)
-    return Evaluation(Score.of(soft), Score.of(hard), sheet, len(test), occurring, certainty)
+    return Evaluation(
+        Score.of(soft), Score.of(hard), sheet, len(test), occurring, certainty, tuple(worst)
+    )
 
 
 def _known(uncertainty: float, overlap: Counts, confusion: Counts, ensemble: Head) -> Known:
@@ -80,6 +92,18 @@ def _known(uncertainty: float, overlap: Counts, confusion: Counts, ensemble: Hea
     expected = calibration.expected(uncertainty, overlap)
     class_ious = score.iou.tolist()
     return Known(uncertainty, score.mean_iou, expected.iou, class_ious, expected.class_ious)
+
+
+def _row(
+    image: UInt8,
+    truth: UInt8,
+    prediction: UInt8,
+    uncertainty: npt.NDArray[np.float32],
+    classes: Classes,
+) -> list[UInt8]:
+    """The pictures of `SHEET_COLUMNS`."""
+    masks = [colorize(mask, classes) for mask in (truth, prediction)]
+    return [image, *masks, heat(uncertainty, float(np.log(2)))]
 
 
 def check_classes(ensemble: Head, test: Labelled, name: str = "data.test") -> None:
@@ -94,10 +118,22 @@ def check_classes(ensemble: Head, test: Labelled, name: str = "data.test") -> No
         )
 
 
-def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> None:
-    """Writes metrics.json, sheet.png and, where it is known, certainty.svg to evaluate.url."""
+def write_evaluation(
+    evaluation: Evaluation,
+    ensemble_hash: str,
+    test: Labelled,
+    labelled: Labelled | None,
+    config: Config,
+) -> None:
+    """Writes metrics.json, sheet.png and, where there is anything to show, certainty.svg and
+    mistakes.png to evaluate.url.
+
+    labelled: the images that the ensemble learned from, if they are known.
+    """
+    similar = most_similar(evaluation.mistakes, test, labelled)
     occurring = dict(zip(test.classes.names, evaluation.images_with_class, strict=True))
     metrics = {
+        ENSEMBLE: ensemble_hash,
         "num_images": evaluation.num_images,
         "vote": config.evaluate.vote,
         "soft": evaluation.soft.as_json(test.classes),
@@ -106,15 +142,17 @@ def write_evaluation(evaluation: Evaluation, test: Labelled, config: Config) -> 
         "confusion_soft": _rows(evaluation.soft),
         "confusion_hard": _rows(evaluation.hard),
         "certainty": evaluation.certainty and evaluation.certainty.as_json(test.classes),
+        "mistakes": mistakes.as_json(evaluation.mistakes, similar, test, labelled),
     }
     url = config.evaluate.url
-    storage.write(
-        storage.join(url, "metrics.json"), (json.dumps(metrics, indent=1) + "\n").encode()
-    )
+    storage.write(storage.join(url, METRICS), (json.dumps(metrics, indent=1) + "\n").encode())
     storage.write(storage.join(url, "sheet.png"), encode_png(evaluation.sheet))
     if evaluation.certainty is not None:
         drawn = picture(evaluation.certainty, test.classes, in_page=False)
         storage.write(storage.join(url, "certainty.svg"), drawn.encode())
+    shown = mistakes.picture(evaluation.mistakes, similar, evaluation.soft, test, labelled)
+    if shown is not None:
+        storage.write(storage.join(url, MISTAKES), encode_png(shown))
 
 
 def _rows(score: Score) -> list[list[int]]:

@@ -72,15 +72,20 @@ def test_it_writes_the_metrics_and_a_sheet(
     url = tmp_path / "evaluation"
     config = tiny_config(evaluate={"url": str(url), "num_pictures": 3})
     found = evaluate(model, ensemble, test_set, config)
-    write_evaluation(found, test_set, config)
-    assert {p.name for p in url.iterdir()} == {"metrics.json", "sheet.png", "certainty.svg"}
+    write_evaluation(found, "0a1b", test_set, None, config)
+    files = {"metrics.json", "sheet.png", "certainty.svg", "mistakes.png"}
+    assert {p.name for p in url.iterdir()} == files
 
     metrics = json.loads((url / "metrics.json").read_text())
+    assert metrics["ensemble_sha256"] == "0a1b"
     assert metrics["num_images"] == 5 and metrics["vote"] == "soft"
     assert metrics["soft"]["mean_iou"] == round(found.soft.mean_iou, 4)
     assert metrics["hard"]["pixel_accuracy"] == round(found.hard.pixel_accuracy, 4)
     assert list(metrics["soft"]["iou"]) == list(faces.CLASSES) == list(metrics["images_with_class"])
     assert metrics["confusion_soft"] == found.soft.confusion.tolist()
+    worst = {m["class"]: m for m in metrics["mistakes"]}
+    assert worst and all(m["image"] in "abcde" and m["num_wrong"] > 0 for m in worst.values())
+    assert {m["most_similar_labelled"] for m in worst.values()} == {None}
 
     # Pictures of 16 pixels at scale 8, gaps of 2, captions of 16.
     picture = Image.open(io.BytesIO((url / "sheet.png").read_bytes()))

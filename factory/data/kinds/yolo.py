@@ -1,6 +1,6 @@
 """The source `kind: yolo`: images, and text files of outlines of which their masks are drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from factory.errors import Problems, UnreadableImage, UserError, counted, some
 from factory.values import Url
 
 if TYPE_CHECKING:
+    from factory.data.drawn.items import DrawnItem
     from factory.data.drawn.labels import LabelIds
     from factory.data.files.trees import Tree
     from factory.data.items import Found
@@ -74,32 +75,18 @@ class YoloSource(DrawnSection):
             return Found()
         labels, ids = found
         files = set(every)
-        paths = {name: yolo_description.labels_name(name) for name in chosen}
-        with_file = [name for name in chosen if paths[name] in files]
+        expected = {name: yolo_description.labels_name(name) for name in chosen}
+        paths = {name: path if path in files else None for name, path in expected.items()}
+        with_file = [name for name in chosen if paths[name] is not None]
         if chosen and not with_file:
             raise UserError(
                 f"{self.url}: none of {counted(len(chosen), 'image')} has labels: those of "
-                f"{chosen[0]} would be {paths[chosen[0]]}. Name the folder above images/ and "
+                f"{chosen[0]} would be {expected[chosen[0]]}. Name the folder above images/ and "
                 "labels/ in `url:`."
             )
         if self.unannotated == "skip":
             chosen = with_file
-        items = [
-            DrawnItem(
-                name,
-                tree,
-                name,
-                self.reading,
-                yolo.YoloDrawing(
-                    tree,
-                    paths[name] if paths[name] in files else None,
-                    name,
-                    ids,
-                    self.boxes == "ignore",
-                ),
-            )
-            for name in chosen
-        ]
+        items = self._items(tree, chosen, paths, ids)
         if description.has_keypoints or yolo.are_poses(items):
             raise UserError(
                 f"{description.url}: its labels are of poses, a box and keypoints a line, which "
@@ -108,6 +95,29 @@ class YoloSource(DrawnSection):
             )
         notes = tuple(yolo.note_on_corners(items))
         return self.found(items, notes, problems, labels.rules)
+
+    def _items(
+        self,
+        tree: "Tree",
+        chosen: Sequence[str],
+        paths: Mapping[str, str | None],
+        ids: Sequence[int],
+    ) -> "list[DrawnItem]":
+        """The chosen images with what is drawn on them; paths: image -> its text file."""
+        from factory.data.drawn.items import DrawnItem
+        from factory.data.drawn.yolo import YoloDrawing
+
+        ignores_boxes = self.boxes == "ignore"
+        return [
+            DrawnItem(
+                name,
+                tree,
+                name,
+                self.reading,
+                YoloDrawing(tree, paths[name], name, ids, ignores_boxes),
+            )
+            for name in chosen
+        ]
 
     def _description(self, tree: "Tree", every: Sequence[str]) -> "Description":
         """The data.yaml of the tree, or what stands for it without one. Raises UserError,

@@ -9,6 +9,8 @@ from factory.data.pixels.intensity import OF_16_BITS, OF_FLOATS, Range
 from factory.data.pixels.reading import Fit
 from factory.errors import counted
 
+_FAR = 4
+"""A range of values is far larger than what is kept of it if it is so many times as wide."""
 _DARK = 128
 """An image is dark below this value: the lower 14 of 16 bits come to 64, the lower 15 to 127."""
 CONVERSIONS = {
@@ -88,7 +90,28 @@ def _windows(infos: Sequence[FileInfo]) -> Iterator[str]:
         windows = {info.window for info in alike if info.window}
         low, high = min(lows for lows, _ in stored), max(highs for _, highs in stored)
         hold = counted(len(alike), f"image of mode {mode} holds", f"images of mode {mode} hold")
-        yield (f"{hold} values of {low:g}..{high:g}: {_what_was_done(windows)}.")
+        beyond = _beyond(alike) if len(alike) > len(windows) == 1 else ""
+        yield (f"{hold} values of {low:g}..{high:g}: {_what_was_done(windows)}.{beyond}")
+
+
+def _beyond(alike: Sequence[FileInfo]) -> str:
+    """A sentence on images of which most of the range lies beyond what an intensity keeps; begins
+    with a space, or is empty."""
+    far = [
+        info.stored
+        for info in alike
+        if info.stored
+        and info.window
+        and info.stored[1] - info.stored[0] > _FAR * (info.window[1] - info.window[0])
+    ]
+    if not far:
+        return ""
+    low, high = min(low for low, _ in far), max(high for _, high in far)
+    hold = counted(len(far), "of them holds", "of them hold")
+    return (
+        f" {hold} values far outside, {low:g}..{high:g}, which become black or white: if these are "
+        "no single bright pixels, set intensity to more values, or to percentiles."
+    )
 
 
 def _what_was_done(windows: Set[Range]) -> str:

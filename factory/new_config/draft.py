@@ -177,6 +177,8 @@ def _urls(made: Draft, role: Role, problems: Problems) -> dict[str, str]:
         f"data.{role}: {section['url']}: taken as {made.roles.words[role]}: "
         f"{what if labelled else plain}"
     )
+    if images.num_looked < images.num:
+        made.said[-1] += f", of which {images.num_looked:,} were looked into"
     return {item.name: storage.resolved(item.image_url) for item in items}
 
 
@@ -238,12 +240,23 @@ def _add_intensities(made: Draft) -> None:
             made.roles.sections[role]["intensity"] = intensity
             made.doubts.append(
                 f"intensity of {role}: percentiles of each image, as no range of values is good "
-                "for all of them: name one if a value means the same in all"
+                f"for all of them: name one if a value means the same in all{_by_some(made, role)}"
             )
         else:
             low, high = intensity
             made.roles.sections[role]["intensity"] = [low, high]
-            made.doubts.append(f"intensity of {role}: {low:g} becomes black, {high:g} white")
+            made.doubts.append(
+                f"intensity of {role}: {low:g} becomes black, {high:g} white{_by_some(made, role)}"
+            )
+
+
+def _by_some(made: Draft, role: Role) -> str:
+    """The end of what is told of a section of which not all images were looked into; empty of
+    others."""
+    images = made.images[role]
+    if images.num_looked >= images.num:
+        return ""
+    return f" (by {images.num_looked:,} of its {images.num:,} images; `factory inspect` reads all)"
 
 
 def _add_masks(made: Draft, section: dict[str, Any], role: Role, items: Sequence[Any]) -> None:

@@ -12,7 +12,7 @@ from factory import images, storage
 from factory.data.classes.class_rules import ClassRules
 from factory.data.drawn.items import DrawnItem
 from factory.data.files.split_words import TEST_SPLITS, TRAIN_SPLITS
-from factory.data.files.trees import Tree
+from factory.data.files.trees import FolderTree, Tree
 from factory.data.items import ImageFile, Item
 from factory.data.kinds import choosing, resolving
 from factory.data.masks import mask_decoding
@@ -26,6 +26,8 @@ from factory.threads import NUM_THREADS
 
 NUM_IMAGES = 200
 """The most images of a place that are looked into."""
+_MAX_OF_OTHER_BITS = 24
+"""The most further images that are looked into, as they have other bits."""
 _NUM_COLORS = 24
 """The most of them whose pixels are compared, of those that are not stored as grey."""
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
@@ -62,6 +64,8 @@ class Images:
     num: int
     sizes: Sequence[tuple[int, int]]
     """Width and height of each that was looked into."""
+    num_looked: int = 0
+    """The number of images that were looked into."""
     values: Sequence[Values] = ()
     """The stored values of each of them."""
     are_grey: bool = False
@@ -104,6 +108,7 @@ def images_of(items: Sequence[Item]) -> Images:
     """How the images of a section are stored. Raises OSError."""
     chosen = items[:: max(1, -(-len(items) // NUM_IMAGES))]
     with ThreadPoolExecutor(NUM_THREADS) as pool:
+        chosen = [*chosen, *_of_other_bits(items, chosen, pool)]
         looked = list(pool.map(_stored, chosen))
         found = [stored for stored in looked if stored is not None]
         pairs = zip(chosen, looked, strict=True)
@@ -117,7 +122,43 @@ def images_of(items: Sequence[Item]) -> Images:
         for item, stored in zip(chosen, looked, strict=True)
         if stored is not None
     ]
-    return Images(len(items), [one.size for one in found], values, are_grey, have_frames)
+    sizes = [one.size for one in found]
+    return Images(len(items), sizes, len(chosen), values, are_grey, have_frames)
+
+
+def _of_other_bits(
+    items: Sequence[Item], chosen: Sequence[Item], pool: ThreadPoolExecutor
+) -> list[Item]:
+    """A few PNG files of this machine that have another number of bits than those that were chosen:
+    one of them decides how all are read, and their first bytes tell it. Raises OSError."""
+    if len(chosen) == len(items):
+        return []
+    files: list[ImageFile] = [
+        item
+        for item in items
+        if isinstance(item, ImageFile)
+        and item.path.lower().endswith(".png")
+        and isinstance(item.tree, FolderTree)
+        and storage.is_local(item.image_url)
+    ]
+    bits = dict(zip((item.name for item in files), pool.map(_bits, files), strict=True))
+    known = {bits.get(item.name) for item in chosen} | {None}
+    others: list[Item] = [item for item in files if bits[item.name] not in known]
+    return others[:_MAX_OF_OTHER_BITS]
+
+
+def _bits(file: ImageFile) -> int | None:
+    """The bits of a channel of a PNG file; None of what is none, or cannot be read."""
+    try:
+        start = file.tree.read_start(file.path, deep_colors.DEPTH_AT + 1)
+    except UnreadableImage:
+        return None
+    except OSError as error:
+        if storage.is_transient(error):
+            raise
+        return None
+    is_png = len(start) > deep_colors.DEPTH_AT and start[1:4] == b"PNG"
+    return start[deep_colors.DEPTH_AT] if is_png else None
 
 
 class _Stored(NamedTuple):

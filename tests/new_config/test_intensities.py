@@ -12,7 +12,7 @@ from PIL import Image
 
 from factory.cli import main
 from factory.config import load_config
-from factory.data import loading
+from factory.data import inspection, loading
 from factory.data.pixels.reading import Intensity
 from factory.png import encode_png
 from tests.data.inputs import encoded
@@ -141,3 +141,48 @@ def test_sections_of_similar_values_share_a_range_and_others_have_their_own(
     for i in range(3):
         (tmp_path / f"more/{i}.png").write_bytes(grey(ramp(0, top)))
     assert intensities("labelled", "more") == expected
+
+
+EIGHT = encode_png(np.resize(np.arange(256, dtype=np.uint8), (16, 16)))
+
+
+@pytest.mark.parametrize(
+    ("one", "others"), [(grey(ramp(100, 3000)), EIGHT), (EIGHT, grey(ramp(100, 3000)))]
+)
+def test_one_image_of_other_bits_among_many_decides_too(
+    init: Callable[..., str], tmp_path: Path, one: bytes, others: bytes
+) -> None:
+    (tmp_path / "many").mkdir()
+    for i in range(250):
+        (tmp_path / f"many/{i:03}.png").write_bytes(one if i == 101 else others)
+    said = init("many")
+    source = load_config("my.yaml").data.unlabelled
+    assert source is not None and source.intensity == "percentiles"
+    assert loading.load(source, 16, labelled=False).problems == ()
+    assert "250 images, of which 126 were looked into" in said
+    assert "(by 126 of its 250 images; `factory inspect` reads all)" in said
+
+
+def test_a_range_that_not_all_images_have_told_is_said_to_be_of_some(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "many").mkdir()
+    bright = grey(ramp(100, 40_000))
+    for i in range(250):
+        picture = bright if i == 101 else grey(ramp(100, 3000))
+        (tmp_path / f"many/{i:03}.png").write_bytes(picture)
+    said = init("many")
+    assert "100 becomes black, 3000 white (by 125 of its 250 images; `factory" in said
+    source = load_config("my.yaml").data.unlabelled
+    assert source is not None
+    notes = inspection.inspect(source, 16, labelled=False).notes
+    (told,) = [note for note in notes if "are mapped to 0..255" in note]
+    assert "1 of them holds values far outside, 100..40000, which become black or white" in told
+
+
+def test_all_of_few_images_are_looked_into_and_nothing_more_is_said(
+    init: Callable[..., str], tmp_path: Path
+) -> None:
+    in_folders(tmp_path / "few", {str(i): grey(ramp(100, 3000 + i)) for i in range(4)})
+    said = init("few")
+    assert "100 becomes black, 3003 white\n" in said and "looked into" not in said

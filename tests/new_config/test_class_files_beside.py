@@ -84,6 +84,23 @@ def test_a_table_of_values_and_colours_reads_masks_of_either(
     assert source.classes_url.endswith("data/classes.csv")
 
 
+@pytest.mark.parametrize("is_other", [True, False])
+def test_palettes_in_which_values_have_the_colours_of_other_classes_are_asked_about(
+    is_other: bool, init: Callable[..., str], tmp_path: Path
+) -> None:
+    pairs_of(tmp_path / "data", *[mask(0)] * 4)
+    for i in range(4):
+        picture = Image.fromarray(mask(*CAR_MOST))
+        picture.putpalette((COLORS[[0, 2, 1]] if is_other else COLORS).ravel().tolist())
+        (tmp_path / f"data/masks/{i}.png").write_bytes(encoded(picture))
+    (tmp_path / "data/classes.csv").write_text(FILES["classes.csv"])
+    said = init("data")
+    assert (
+        "whether the indices of palettes are the values of data/classes.csv" in said
+    ) == is_other
+    assert read()[0] == ("sky", "road", "car")
+
+
 def test_names_alone_are_not_dealt_out_to_colours(init: Callable[..., str], tmp_path: Path) -> None:
     put_colors(tmp_path / "data")
     (tmp_path / "data/classes.txt").write_text("sky\nroad\ncar\n")

@@ -37,7 +37,14 @@ def of_file_that_fits(files: "Sequence[ClassFile]", sample: "MaskSample") -> Cla
         return None
     beside = class_finding.ignored_beside(file.rules, sample)
     key = "colors" if file.rules.by_color else "ids"
-    return _of_file(file, [_plain(value) for value in getattr(beside, key)])
+    found = _of_file(file, [_plain(value) for value in getattr(beside, key)])
+    if not class_finding.palettes_contradict(file.rules, sample):
+        return found
+    doubt = (
+        f"whether the indices of palettes are the values of {file.url}: they have colours that it "
+        "gives to other classes. If the colours are right, name the `colors` of each class"
+    )
+    return replace(found, doubts=(*found.doubts, doubt))
 
 
 def by_what_masks_hold(

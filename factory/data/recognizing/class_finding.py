@@ -148,6 +148,20 @@ def names_of_colors(files: Sequence[ClassFile]) -> dict[Color, str]:
     return {color: names[i] for color, i in found if i != IGNORE_ID}
 
 
+def palettes_contradict(rules: ClassRules, sample: MaskSample) -> bool:
+    """True if masks have palettes in which the values of classes have colours that show other
+    ones."""
+    if (by_shown := rules.by_shown_colors) is None:
+        return False
+    by_value, by_color = rules.class_of_id, by_shown.class_of_color
+    both = [
+        (by_value[value], by_color[color])
+        for value, color in sample.palette.items()
+        if value in by_value and color in by_color
+    ]
+    return any(one != other for one, other in both)
+
+
 def are_in_order(rules: ClassRules) -> bool:
     """True of classes that are named in an order that may be that of values: without values of
     their own, or with those that count up from 0."""

@@ -39,17 +39,29 @@ def of_lines(lines: Sequence[str], location: str) -> list[Any]:
     Numbers behind names are part of them where two would be the same: `zone 1`, `zone 2`. Raises
     UserError for columns of which nothing says which is which.
     """
+    is_csv = location.lower().endswith((".csv", ".tsv"))
+    problem: UserError | None = None
     for rows in class_tables.tables(lines):
         full = [[_plain(cell) for cell in row if cell] for row in rows]
-        if len({len(row) for row in full}) == 1 and len(full[0]) > 1:
+        if len({len(row) for row in full}) > 1 or len(full[0]) < 2:
+            continue
+        try:
             found = _of_columns(list(zip(*full, strict=True)), location)
-            if found is not None:
-                return found
-    if (found := _of_tokens(lines, location)) is not None:
+        except UserError as error:
+            problem = error
+            continue
+        if found is not None:
+            return found
+        problem = _unclear(location) if is_csv else problem
+    if (found := _of_tokens(lines, location)) is not None and not (
+        problem and any(set(entry["name"]) & set(",;\t") for entry in found)
+    ):
         return found
+    if problem is not None:
+        raise problem
     if any("\t" in line for line in lines):
         raise _unclear(location)
-    if location.lower().endswith((".csv", ".tsv")) and class_tables.is_header_of_one(lines[0]):
+    if is_csv and class_tables.is_header_of_one(lines[0]):
         lines = lines[1:]
     bullets = all(line.startswith("- ") for line in lines)
     return [class_tables.unquoted(line.removeprefix("- ") if bullets else line) for line in lines]

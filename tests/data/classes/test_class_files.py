@@ -186,6 +186,9 @@ FORMS = {
     "a table with spaces": (
         "c.txt", "name r g b\nground 0 0 0\ndisc 250 50 83\nbar 51 221 255\n", COLORS,
     ),
+    "colours behind equals signs": (
+        "c.txt", "ground = 0,0,0\ndisc = 250,50,83\nbar = 51,221,255\n", COLORS,
+    ),
     "colours in brackets": (
         "c.csv", "ground,(0,0,0)\ndisc,(250,50,83)\nbar,(51,221,255)\n", COLORS,
     ),
@@ -349,6 +352,10 @@ def test_a_colour_beside_a_value_is_what_shows_the_class() -> None:
         ("nr,what\n0,ground\n1,disc\n", "is a table of the columns nr, what.*name and id"),
         ("1\t0.5\tground\n2\t0.1\tdisc\n", "has columns, of which nothing says which is which"),
         ("ground\tearth\ndisc\tround\n", "has columns, of which nothing says which is which"),
+        (
+            "image,label\na.png,cat\nb.png,dog\n",
+            "has columns, of which nothing says which is which",
+        ),
         ("0,ground,0,1\n1,disc,0,2\n", "has columns, of which nothing says which is which"),
         ("0,ground,earth\n1,disc,round\n", "has columns, of which nothing says which is which"),
         ("0,1,2,3,ground\n4,5,6,7,disc\n", "has columns, of which nothing says which is which"),
@@ -358,7 +365,7 @@ def test_a_colour_beside_a_value_is_what_shows_the_class() -> None:
 )
 def test_columns_of_which_nothing_is_known_are_no_names(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_rules(text, "c.txt")
+        read_rules(text, "c.csv" if text.startswith("image") else "c.txt")
 
 
 def test_ids_and_colours_to_ignore_come_with_the_file_and_with_the_section() -> None:

@@ -20,6 +20,7 @@ from factory.data.passes import Pass, read_square
 from factory.errors import Problems, UserError
 from factory.generation.row_images import RowImages
 from factory.images import UInt8
+from factory.likeness.colours import Colours, colours_of
 from factory.likeness.feature_space import SIDE, Features, features
 from factory.likeness.frechet import frechet_distance
 from factory.likeness.nearest import (
@@ -56,14 +57,6 @@ class Closest:
     """(H, W, C)."""
     training_image: UInt8
     """(H, W, C), of the same size."""
-
-
-@dataclass(frozen=True)
-class Colours:
-    """The channels of images less their grey: means and deviations over images, of 255."""
-
-    means: tuple[float, ...]
-    deviations: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -150,8 +143,8 @@ def _likeness(url: str, manifest: Manifest, source: Source) -> Likeness:
         num_training=len(training),
         distance=distance,
         usual_distance=usual,
-        colours=_colours(some),
-        training_colours=_colours(training),
+        colours=colours_of(some),
+        training_colours=colours_of(training),
         num_nearly_same=int((found.distances < NEARLY_SAME).sum()),
         closest=_closest(*closest, reading, names, side),
     )
@@ -219,14 +212,6 @@ def _distances(some: Features, training: Features) -> tuple[float, float]:
         rows[torch.tensor(evenly(len(rows), num))] for rows in (some.statistics, *halves)
     )
     return frechet_distance(few, reference), frechet_distance(others, reference)
-
-
-def _colours(found: Features) -> Colours:
-    """Of the first statistics, which are the means of the channels in [-1, 1]."""
-    means = found.statistics[:, :3] * 127.5
-    apart = means - means.mean(dim=1, keepdim=True)
-    deviations = apart.std(dim=0, correction=0)
-    return Colours(tuple(apart.mean(dim=0).tolist()), tuple(deviations.tolist()))
 
 
 def _closest(

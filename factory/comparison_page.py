@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from factory import storage
 from factory.classes import Classes, css_color
-from factory.comparison import Closest, Colours, Comparison, Likeness, closest_rows
+from factory.comparison import Closest, Comparison, Likeness, closest_rows
 from factory.config import Config
 from factory.labeling.evaluation import ENSEMBLE, METRICS, MISTAKES
 from factory.likeness.nearest import NEARLY_SAME
@@ -52,18 +52,11 @@ def likeness_rows(found: Likeness) -> dict[str, str]:
         "training images",
         "Frechet distance": f"{found.distance:.4f} per feature; {found.usual_distance:.4f} between "
         f"two parts of the training images, each of as many: {times:.1f} times that",
-        "Red, green and blue less grey, of 255": f"{_colours(found.colours)}; training images "
-        f"{_colours(found.training_colours)}",
+        "Red, green and blue less grey, of 255": f"{found.colours}; training images "
+        f"{found.training_colours}",
         "Nearly a training image": f"{found.num_nearly_same:,} of {found.num_compared:,}: closer "
         f"to one, or its mirror image, than {NEARLY_SAME:g} of what is usual between two of these",
     }
-
-
-def _colours(colours: Colours) -> str:
-    parts = zip(colours.means, colours.deviations, strict=True)
-    return ", ".join(
-        f"{mean:+.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}" for mean, deviation in parts
-    )
 
 
 def picture_of_mistakes(config: Config, plan: Plan) -> str | None:

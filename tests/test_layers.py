@@ -57,7 +57,7 @@ diffusion.train_state
 diffusion.train_step
 diffusion.checkpoints
 likeness.*
-diffusion.run_checkpoints diffusion.run_health
+diffusion.run_checkpoints diffusion.run_health diffusion.run_sheet
 diffusion.run_identity
 diffusion.training_worker
 diffusion.training

@@ -24,8 +24,6 @@ from factory.data.cache.decoded import DECODING, cached_images
 from factory.data.cache.entries import Cached
 from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
 from factory.diffusion.held_out import parted
-from factory.diffusion.noise import normal_noise, sample_seed, step_noise
-from factory.diffusion.prediction import epsilon_fn
 from factory.diffusion.run_checkpoints import (
     checkpoints_url,
     newest_checkpoint,
@@ -35,9 +33,8 @@ from factory.diffusion.run_checkpoints import (
 )
 from factory.diffusion.run_health import tell_health
 from factory.diffusion.run_identity import departures, note_beginning
-from factory.diffusion.samplers import ddim
+from factory.diffusion.run_sheet import draw_sheet
 from factory.diffusion.schedule import linear_schedule
-from factory.diffusion.timesteps import uniform_timesteps
 from factory.diffusion.train_state import TrainState, is_finite, load_state, new_state
 from factory.diffusion.train_step import (
     batch_indices,
@@ -47,15 +44,11 @@ from factory.diffusion.train_step import (
     train_step,
 )
 from factory.errors import NotFinite, UserError, counted, is_out_of_memory
-from factory.images import UInt8, to_channels_last_arrays, to_signed
-from factory.pictures import tile
-from factory.png import encode_png
+from factory.images import UInt8, to_signed
 from factory.precision import in_bf16
 from factory.progress import duration, print_lines, tell
 
 T = TypeVar("T")
-
-_SHEET_ROWS = 6
 
 
 def model_url(config: Config) -> str:
@@ -188,7 +181,7 @@ def _train_on(
             if rank == 0:
                 progress.tell(state, loss)
         if rank == 0 and state.step % config.train.sample_steps == 0:
-            _write_sheet(config, state, device)
+            draw_sheet(config, state, pixels, device)
         if _due(config, state.step, config.train.checkpoint_steps):
             if rank == 0 and len(held_out):
                 tell_health(config, state, schedule, held_out)
@@ -303,28 +296,6 @@ def _tensorboard(config: Config) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(storage.join(config.train.url, "tensorboard"))
-
-
-def _write_sheet(config: Config, state: TrainState, device: torch.device) -> None:
-    """A sheet of samples of the averaged network, always from the same noise."""
-    schedule = linear_schedule(config.train.diffusion)
-    shape = (config.data.num_channels, config.data.side, config.data.side)
-    seeds = [sample_seed(config.train.seed, index) for index in range(_SHEET_ROWS**2)]
-    noise = step_noise(seeds, shape, device)
-    steps = uniform_timesteps(schedule, min(20, schedule.num_timesteps))
-    unet = state.ema.eval()
-    with torch.inference_mode():
-        x_t = normal_noise(seeds, shape, stream=0).to(device)
-        network = epsilon_fn(config.train.diffusion.prediction_type, schedule, unet)
-        pictures = to_channels_last_arrays(ddim(network, schedule, x_t, steps, 1.0, noise))
-    unet.train()
-    rows = [pictures[i : i + _SHEET_ROWS] for i in range(0, len(pictures), _SHEET_ROWS)]
-    sheet_url = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")
-    try:
-        storage.write(sheet_url, encode_png(tile(rows, scale=2)))
-    except OSError as error:
-        # Nobody needs it to go on; the next checkpoint may find room again.
-        tell(f"train | {sheet_url}: not written ({storage.describe(error)})")
 
 
 def _write_result(config: Config, state: TrainState) -> None:

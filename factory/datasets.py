@@ -63,12 +63,14 @@ def sample(model: Segmenter | Model, num: int, **settings: Any) -> list[Sample] 
     models = Models(model.ddpm, model.ensemble, head_hash(model.ensemble))
     plan = make_plan(config, models)
     with threads_of_an_actor(config.generate):
-        return list(Synthesizer(models, plan).samples(plan.shard(0)))
+        maker = Synthesizer(models, plan, config.generate.max_draws)
+        return list(maker.samples(plan.shard(0)))
 
 
 def _images(ddpm: Model, settings: dict[str, Any]) -> UInt8:
     nothing = "no masks are made of a DDPM alone"
-    refuse(settings, "sample", vote=nothing, feature_source=nothing)
+    chosen = dict.fromkeys(("select", "min_training_distance", "max_draws"), nothing)
+    refuse(settings, "sample", vote=nothing, feature_source=nothing, **chosen)
     fit = {"timesteps": settings.pop("timesteps")} if "timesteps" in settings else {}
     config = config_of("sample", generate=settings, fit=fit)
     recipe = sampling.recipe_of(config, ddpm)

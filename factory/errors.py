@@ -9,6 +9,7 @@ FactoryError
 |- ShardConflict       A shard's file holds other bytes than a run made.
 |- UnlikeHardware      This process would make other bytes than those before it.
 |- CannotCompile       The machine lacks what compiling needs.
+|- CannotChoose        Too few of a shard's draws are what its plan asks for.
 |- ChangedSource       An image is not the one that a dataset's plan is for, or is gone.
 |- NotFinite           A training's state holds numbers that are not finite.
 |- UnreadableImage     Bytes are no image that is read; also a ValueError.
@@ -96,6 +97,10 @@ class CannotCompile(FactoryError):
 
     def __reduce__(self) -> tuple[type["CannotCompile"], tuple[str, str]]:
         return CannotCompile, (self.reason, self.section)
+
+
+class CannotChoose(FactoryError):
+    """Too few of the images that were drawn for a shard are what its plan asks for."""
 
 
 class ChangedSource(FactoryError):

@@ -39,7 +39,7 @@ from factory.shards.manifest import Manifest
 from factory.shards.mask_files import FileRow
 from factory.shards.plan import Plan, StoredRow
 from factory.shards.reading import read_manifest, read_rows
-from factory.shards.receipts import kinds, score_of, sizes_of_splits
+from factory.shards.receipts import kinds, left_out, score_of, sizes_of_splits
 from factory.shards.schema import Sample
 from factory.shards.snippets import loading_snippets
 
@@ -318,6 +318,7 @@ def _making(url: str, manifest: Manifest) -> dict[str, str]:
         else "unknown",
         "Actor time": f"{seconds:,.1f} s on {counted(hosts, 'host')}",
         "Drawn again by rule": counted(redrawn, "pair"),
+        **({"Drawn and left out": words} if (words := left_out(manifest.receipts)) else {}),
         "Made with": "; ".join(kinds(manifest.receipts)),
         "Driver": _versions(url),
     }

@@ -67,11 +67,12 @@ generation.hardware generation.gpu_memory generation.deadlines generation.failur
 generation.dispatcher
 generation.pool
 generation.watching
+generation.choice_settings
 generation.recipe
 generation.label_recipe generation.label_place generation.source_images
 generation.label_listing generation.relabelled_images
 generation.frozen_models
-generation.drawing
+generation.drawing generation.choosing
 generation.synthesizer generation.labeller generation.image_sampler
 generation.stages
 generation.row_images

@@ -166,6 +166,8 @@ def words(annotation: ast.expr, module: str) -> str:
             return " or ".join(filter(None, [inner(left), inner(right)]))
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
             return " or ".join(map(inner, getattr(values, "elts", [values])))
+        case ast.Subscript(value=ast.Name(id="Mapping"), slice=ast.Tuple(elts=[_, value])):
+            return f"names, each with a {inner(value)}"
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[first, *rest])):
             many = any(isinstance(each, ast.Constant) for each in rest)
             return f"{'list' if many else f'list of {len(rest) + 1}'}: {inner(first)}"

@@ -1,11 +1,27 @@
 """The section `generate`: what decides a dataset's bytes beside the models, and how it is made."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from factory.config.shards import ShardsConfig
-from factory.values import Count, Seed, Share, Url
+from factory.values import Count, Section, Seed, Share, Url
+
+
+class SelectConfig(Section):
+    """Which of the pairs that are drawn are kept; each shard chooses among its own. Part of the
+    plan."""
+
+    keep: Share | None = None
+    """The share of the drawn pairs that is kept, the most certain ones: with 0.5 twice as many are
+    drawn."""
+    min_expected_iou: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Only masks of which such an IoU is expected, by an ensemble fitted with
+    fit.calibration_folds."""
+    at_least: Mapping[str, Count] = Field(default_factory=dict)
+    """How many pairs show a class at least, such as {hat: 500}; all numbers together are at most
+    generate.num. Where a dataset is extended, it goes on at this rate."""
 
 
 class GenerateConfig(ShardsConfig):
@@ -25,6 +41,15 @@ class GenerateConfig(ShardsConfig):
     split when the dataset grows, or is made anew. Absent: all are for training."""
     extend: bool = False
     """True if a dataset of fewer pairs that lies at url may grow to num."""
+    min_training_distance: Annotated[float, Field(gt=0)] | Literal["unusual"] | None = None
+    """Pairs whose image is nearer to a training image are replaced by others; 1 is what is usual
+    between two training images. unusual: nearer than 99 in 100 training images are to another one.
+    Part of the plan."""
+    select: SelectConfig = SelectConfig()
+    """Which of the pairs that are drawn are kept; all of them if absent."""
+    max_draws: Annotated[Count, Field(le=1000)] = 10
+    """At most so many images are drawn for each pair of a shard to find those that select and
+    min_training_distance ask for; the shard fails where that does not do."""
     seed: Seed = 0
     """The seed is, with the index, a sample's identity: the same pair always comes out the same."""
     sampler: str = "sde_dpm_solver"

@@ -7,10 +7,11 @@ Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Generic, TypeVar
 
 import torch
@@ -32,7 +33,7 @@ MAX_REDRAWS = 3
 class Draws:
     """The samples that a batch draws, and the noise that they are drawn from."""
 
-    indices: range
+    indices: Sequence[int]
     seeds: tuple[int, ...]
     """A seed for each sample; see `sample_seed`."""
 
@@ -59,25 +60,46 @@ class Drawing(FrozenDDPM, ABC, Generic[T]):
         # The last batch is padded with images past its end, which are dropped.
         batches = [self.draws(first, size) for first in range(start, stop, size)]
         with ExitStack() as stack:
-            for draws, x_t in zip(batches, self._noise_ahead(batches, stack), strict=True):
+            for draws, x_t in self._noise_ahead(iter(batches), stack):
                 yield self._finite(draws, x_t, min(size, stop - draws.indices[0]))
+
+    def offered(self, start: int, stop: int) -> Generator[list[T | None]]:
+        """Yields what is made of one draw of the images start..stop-1 after the other, batch by
+        batch, then of the second ones, and so on without end; None for those that are not finite.
+        """
+        rows, size = stop - start, self.recipe.batch_size
+        batches = (
+            self._draws_of([(start + i % rows, i // rows) for i in range(first, first + size)])
+            for first in count(0, size)
+        )
+        with ExitStack() as stack:
+            for draws, x_t in self._noise_ahead(batches, stack):
+                yield self.made(draws, x_t)
 
     def draws(self, start: int, num: int) -> Draws:
         """The draws of num images from index start on."""
-        indices = range(start, start + num)
-        return Draws(indices, tuple(sample_seed(self.recipe.seed, i) for i in indices))
+        return self._draws_of([(i, 0) for i in range(start, start + num)])
 
-    def _noise_ahead(self, batches: Sequence[Draws], stack: ExitStack) -> Iterator[torch.Tensor]:
-        """Yields x_T of each batch; a CPU's thread draws it while the batch before is sampled."""
+    def _draws_of(self, each: Sequence[tuple[int, int]]) -> Draws:
+        """The draws of images, by index and retry."""
+        seeds = (sample_seed(self.recipe.seed, index, retry) for index, retry in each)
+        return Draws([index for index, _ in each], tuple(seeds))
+
+    def _noise_ahead(
+        self, batches: Iterator[Draws], stack: ExitStack
+    ) -> Iterator[tuple[Draws, torch.Tensor]]:
+        """Yields each batch with its x_T; a CPU's thread draws it while another is sampled."""
         if self.recipe.device_draws_noise:
-            yield from map(self.first_noise, batches)
+            yield from ((draws, self.first_noise(draws)) for draws in batches)
             return
         ahead = stack.enter_context(ThreadPoolExecutor(1, "noise"))
-        following = ahead.submit(self.first_noise, batches[0])
-        for draws in batches[1:]:
-            x_t, following = following.result(), ahead.submit(self.first_noise, draws)
-            yield x_t
-        yield following.result()
+        draws = next(batches)
+        coming = ahead.submit(self.first_noise, draws)
+        for following in batches:
+            x_t, coming = coming.result(), ahead.submit(self.first_noise, following)
+            yield draws, x_t
+            draws = following
+        yield draws, coming.result()
 
     @torch.inference_mode()
     def first_noise(self, draws: Draws) -> torch.Tensor:

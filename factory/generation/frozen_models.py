@@ -22,6 +22,7 @@ from factory.precision import autocast, gpu_is_made_for_bf16
 from factory.scores import Counts
 from factory.shards.columns import EXPECTED_CLASS_IOU, EXPECTED_IOU
 from factory.shards.plan import ShardSpec
+from factory.shards.receipts import Drawn
 from factory.shards.schema import Sample
 
 PROBE_PIXELS = 2**14
@@ -36,6 +37,8 @@ class SampledBatch:
     samples: list[Sample]
     num_redrawn: int = 0
     """The number of draws that were not finite."""
+    drawn: Drawn | None = None
+    """Of samples that are chosen: what they are chosen from. None of others."""
 
 
 class BatchMaker(Protocol):

@@ -44,7 +44,7 @@ def planned(config: Config, stage: Stage, models: Models, anew: bool = False) ->
     """
     if stage == "generate":
         existing = plan_at(config.generate.url)
-        knows_none = existing is not None and existing.least_distance is None
+        knows_none = existing is not None and not existing.tells_distances
         return Planned(make_plan(config, models, tells_distances=not knows_none))
     if (url := dataset_to_relabel(config)) is not None:
         return Planned(_plan_to_relabel(config, models, url))

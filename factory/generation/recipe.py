@@ -23,18 +23,20 @@ from factory.diffusion.checkpoints import Model
 from factory.diffusion.samplers import SAMPLERS
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError, nearest
+from factory.generation.choice_settings import choice_of
 from factory.generation.gpu_memory import automatic_batch
 from factory.labeling import commands
 from factory.labeling.head import Head, HeadConfig
 from factory.likeness.training_images import TrainingImages, read_training_images
 from factory.precision import in_bf16
 from factory.progress import tell
+from factory.shards.choice import Choice
 from factory.shards.plan import MAX_SHARDS, Plan
 from factory.shards.splits import split_problem
 
 _LATER = (
     *("mask_column", "val_fraction", "metadata_files", "calibration", "ignored_above"),
-    *("training_images_sha256",),
+    *("training_images_sha256", "choice"),
 )
 """The keys that recipes of older versions do not have."""
 RECIPE_VERSION = 3
@@ -129,6 +131,8 @@ class Recipe(Execution, ImageRecipe, frozen=True):
     training_images_sha256: str | None = None
     """The hash of what the DDPM's folder keeps of its training images, by which each sample tells
     how near it is to one; None if samples do not."""
+    choice: Choice | None = None
+    """What samples are chosen by; None if all that is drawn is taken."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,7 @@ def make_plan(config: Config, models: Models, tells_distances: bool = True) -> P
         val_fraction=generate.val_fraction,
         metadata_files=generate.format == "webdataset",
         training_images_sha256=_training_images(models) if tells_distances else None,
+        choice=choice_of(generate, ensemble, models.training_images if tells_distances else None),
     )
     if problem := split_problem(generate.num, generate.val_fraction):
         raise UserError(f"generate.val_fraction: {problem}")

@@ -17,6 +17,7 @@ import torch
 
 from factory import faults
 from factory.errors import (
+    CannotChoose,
     ChangedSource,
     DamagedShard,
     ShardConflict,
@@ -29,7 +30,7 @@ from factory.generation.probe import join
 from factory.shards.ledger import Ledger
 from factory.shards.packing import pack
 from factory.shards.plan import Plan, ShardSpec
-from factory.shards.receipts import Circumstances, Receipt
+from factory.shards.receipts import Circumstances, Drawn, Receipt
 from factory.shards.schema import EncodedSample
 
 NUM_SLOTS = 2
@@ -42,6 +43,7 @@ SHARD_FAILURES = (
     MemoryError,
     torch.OutOfMemoryError,
     DamagedShard,
+    CannotChoose,
     ShardConflict,
     ChangedSource,
     UnreadableImage,
@@ -123,6 +125,7 @@ class ShardInMaking:
         self._device = device
         self._encoded: list[Future[EncodedSample]] = []
         self._num_redrawn = 0
+        self._drawn: Drawn | None = None
         self._started = time.monotonic()
 
     def batches(self) -> Iterator[int]:
@@ -138,6 +141,7 @@ class ShardInMaking:
                     for sample in batch.samples
                 ]
                 self._num_redrawn += batch.num_redrawn
+                self._drawn = batch.drawn or self._drawn
                 # Pixels of large images fill the memory where the network is faster than PNG.
                 wait(self._encoded[: -2 * max(1, len(batch.samples))])
                 yield len(batch.samples)
@@ -158,5 +162,6 @@ class ShardInMaking:
             host=socket.gethostname(),
             made_with=maker.joined.made_with,
             redrawn=self._num_redrawn,
+            drawn=self._drawn,
         )
         return maker.ledger.publish(self._spec, files, circumstances, maker.replace)

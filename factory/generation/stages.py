@@ -27,7 +27,7 @@ def batch_maker(config: Config, plan: Plan, models: Models) -> BatchMaker:
     cannot be found.
     """
     if plan.command != "label":
-        return Synthesizer(models, plan)
+        return Synthesizer(models, plan, config.generate.max_draws)
     recipe = LabelRecipe.model_validate(plan.recipe)
     return Labeller(models, plan, images_of(config, recipe))
 

@@ -8,6 +8,7 @@ Shapes: B batch, C channels (3 for RGB, 1 for grey), S image size.
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ import torch
 from factory.diffusion import philox
 from factory.diffusion.compilation import compiled_alike, one_first
 from factory.errors import UserError
+from factory.generation.choosing import Choosing
 from factory.generation.drawing import Drawing, Draws
 from factory.generation.frozen_models import FrozenModels, SampledBatch
 from factory.generation.recipe import Models, Recipe
 from factory.images import to_channels_last_arrays, to_signed, to_uint8
 from factory.labeling.features import FeatureTap
 from factory.likeness.training_images import FILE, TrainingImages
+from factory.shards.choice import Choice
 from factory.shards.columns import NEAREST_COLUMNS
 from factory.shards.plan import Plan, ShardSpec
 from factory.shards.schema import Sample, sample_key
@@ -29,14 +32,17 @@ from factory.shards.schema import Sample, sample_key
 class Synthesizer(Drawing[Sample], FrozenModels):
     """Makes the samples of a plan's shards; see `BatchMaker`.
 
+    max_draws: how many images may be drawn for each sample where samples are chosen.
+
     Where the plan says that the network is compiled, making one takes a minute, once on a machine;
     raises CannotCompile, and UserError where the GPU is not made for the plan's precision.
     """
 
     recipe: Recipe
 
-    def __init__(self, models: Models, plan: Plan) -> None:
+    def __init__(self, models: Models, plan: Plan, max_draws: int = 10) -> None:
         super().__init__(models, Recipe.model_validate(plan.recipe), plan.command)
+        self.choice, self.max_draws = plan.choice, max_draws
         self.training_images = _training_images(models, self.recipe, self.device)
         self.draw = philox.normal
         if self.recipe.compiled:
@@ -63,8 +69,21 @@ class Synthesizer(Drawing[Sample], FrozenModels):
 
     def batches(self, spec: ShardSpec) -> Iterator[SampledBatch]:
         """Yields the shard's samples in order, batch by batch; raises as `drawn` does."""
+        if self.choice is not None:
+            yield from self._chosen(spec, self.choice)
+            return
         for samples, num_redrawn in self.drawn(spec.start, spec.stop):
             yield SampledBatch(samples, num_redrawn)
+
+    def _chosen(self, spec: ShardSpec, choice: Choice) -> Iterator[SampledBatch]:
+        """Yields the shard's samples in the end, and nothing with each batch that is drawn before.
+        Raises CannotChoose."""
+        choosing = Choosing(spec, choice, self.max_draws)
+        with closing(self.offered(spec.start, spec.stop)) as offered:
+            while not choosing.is_complete:
+                yield SampledBatch([])
+                choosing.take(next(offered))
+        yield SampledBatch(choosing.chosen(), drawn=choosing.drawn())
 
     def samples(self, spec: ShardSpec) -> Iterator[Sample]:
         """Yields the samples of `batches`, one by one."""

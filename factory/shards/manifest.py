@@ -26,6 +26,7 @@ from factory.shards.receipts import (
     closest_of,
     fits,
     kinds,
+    left_out,
     score_of,
     sizes_of_splits,
 )
@@ -161,6 +162,8 @@ def describe(
         facts["nearest to a training image"] = (
             f"{closest[0].distance:.2f} of what is usual between two of these ({closest[0].key})"
         )
+    if words := left_out(receipts):
+        facts["drawn and left out"] = words
     scores: dict[str, bytes] = {}
     if (score := score_of(receipts)) is not None:
         facts |= {

@@ -16,8 +16,9 @@ from factory.shards import tar_metadata
 from factory.shards.columns import EXPECTED_IOU, SCORE_COLUMNS
 from factory.shards.mask_files import Read
 from factory.shards.plan import Plan, ShardSpec
+from factory.shards.quotas import quotas_of
 from factory.shards.receipts import NUM_CLOSEST, ShardFile
-from factory.shards.schema import Sample, check_distance, check_sample, sample_key
+from factory.shards.schema import Sample, check_choice, check_sample, sample_key
 from factory.shards.splits import Split, indices_of
 
 NUM_QUANTILES = 20
@@ -49,12 +50,25 @@ def measure(
         for path, num in zip(spec.paths, nums, strict=True)
     )
     everything = sorted(chain.from_iterable(found.values()), key=lambda each: each.index)
+    _check_quotas(plan, spec, everything)
     content = {"run_id": plan.run_id, "shard": spec.shard, **first, **_summed(everything)}
     if others:
         content["others"] = others
     if plan.val_fraction is not None:
         content["splits"] = {split: _summed(each) for split, each in found.items()}
     return content
+
+
+def _check_quotas(plan: Plan, spec: ShardSpec, samples: Sequence["_Measured"]) -> None:
+    """Raises DamagedShard if too few samples show a class."""
+    for name, num in quotas_of(plan, spec).items():
+        i = plan.class_names.index(name)
+        showing = sum(bool(sample.class_pixels[i]) for sample in samples)
+        if showing < num:
+            raise DamagedShard(
+                f"{spec.path}: {counted(showing, 'sample')} of {len(samples)} show {name}, where "
+                f"the plan has {num}"
+            )
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ def _measured(
         if sample is None:
             break
         check_sample(sample, num_classes, plan.channels, plan.is_scored, plan.calibration)
-        check_distance(sample, plan.least_distance)
+        check_choice(sample, plan.tells_distances, plan.choice)
         keys.append(sample.key)
         scores = {name: getattr(sample, name) for name in SCORE_COLUMNS if plan.is_scored}
         pixels = sample.class_pixels(num_classes)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from types import ModuleType
 from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
@@ -14,8 +13,9 @@ from factory.calibration import Calibration
 from factory.classes import MAX_CLASSES, Classes, Color
 from factory.differences import flatten
 from factory.errors import counted
-from factory.shards import mask_files, parquet, webdataset
+from factory.shards import mask_files
 from factory.shards.canonical import canonical, plain
+from factory.shards.choice import Choice
 from factory.shards.columns import (
     EXPECTED_COLUMNS,
     NEAREST_COLUMNS,
@@ -23,6 +23,7 @@ from factory.shards.columns import (
     Column,
     with_columns,
 )
+from factory.shards.formats import ENDINGS, FORMATS
 from factory.shards.mask_files import FileRow, Read, RowImages
 from factory.shards.schema import EncodedSample, Sample, encode_sample
 from factory.shards.splits import SPLITS, TRAIN, Split, splits_of_range
@@ -40,14 +41,7 @@ JSON for a million."""
 _FEW_SHARDS = 100_000
 """The names of up to so many shards have five digits; those of more have six, so that they sort."""
 
-_FORMATS: dict[str, ModuleType] = {
-    "parquet": parquet,
-    "webdataset": webdataset,
-    "png": mask_files,
-}
 _METADATA_KEY = "metadata_files"
-_ENDINGS = {"parquet": ".parquet", "webdataset": ".tar", "png": ".parquet"}
-"""Endings of the names of shards."""
 
 
 @dataclass(frozen=True)
@@ -189,12 +183,15 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return None if told is None else Calibration.model_validate(told)
 
     @property
-    def least_distance(self) -> float | None:
-        """The distance that images have at least to the nearest one that the DDPM learned from;
-        None if samples do not tell it."""
-        if self.recipe.get("training_images_sha256") is None:
-            return None
-        return float(self.recipe.get("min_training_distance", 0.0))
+    def tells_distances(self) -> bool:
+        """True if samples tell how near they are to an image that the DDPM learned from."""
+        return self.recipe.get("training_images_sha256") is not None
+
+    @cached_property
+    def choice(self) -> Choice | None:
+        """What samples are chosen by among all that is drawn; None if all of it is taken."""
+        told = self.recipe.get("choice")
+        return None if told is None else Choice.model_validate(told)
 
     @property
     def expects_by_votes(self) -> bool:
@@ -242,7 +239,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         names = list(self.recipe.get("columns", ()))
         if self.calibration is not None:
             names += EXPECTED_COLUMNS if self.expects_by_votes else EXPECTED_COLUMNS[:1]
-        names += NEAREST_COLUMNS if self.least_distance is not None else ()
+        names += NEAREST_COLUMNS if self.tells_distances else ()
         return with_columns(names, self.mask_column, self.channels)
 
     @property
@@ -297,7 +294,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """The files of a shard whose samples are of these splits; see `ShardSpec.paths`."""
         begin = {TRAIN: "labels"} if self.format == "png" else {}
         names = [f"{begin.get(split, split)}-{shard:0{self.num_digits}d}" for split in splits]
-        paths = [f"{DATA}/{name}{_ENDINGS[self.format]}" for name in names]
+        paths = [f"{DATA}/{name}{ENDINGS[self.format]}" for name in names]
         if self.has_metadata:
             paths += [f"{METADATA}/{name}.parquet" for name in names]
         return tuple(paths)
@@ -319,7 +316,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     def pack(self, samples: Sequence[EncodedSample]) -> bytes:
         """Packs encoded samples into the bytes of a file, in the plan's format."""
-        data: bytes = _FORMATS[self.format].encode(samples, self.classes, self.run, self.columns)
+        data: bytes = FORMATS[self.format].encode(samples, self.classes, self.run, self.columns)
         return data
 
     def encode(self, samples: Sequence[Sample]) -> bytes:
@@ -339,7 +336,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             assert read is not None, "masks lie beside the shard"
             table = shard if isinstance(shard, bytes) else shard.read()
             return mask_files.rows(table, self.channels, read, images)
-        rows: Iterator[StoredRow] = _FORMATS[self.format].rows(shard)
+        rows: Iterator[StoredRow] = FORMATS[self.format].rows(shard)
         return rows
 
     def iterate(self, data: bytes, read: Read | None = None) -> Iterator[Sample]:

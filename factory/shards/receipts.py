@@ -47,6 +47,22 @@ class Written(BaseModel, frozen=True, extra="forbid"):
         return {name: value for name, value in handler(self).items() if value is not None}
 
 
+class Drawn(Written, frozen=True, extra="forbid"):
+    """What was drawn for a shard whose samples are chosen, and what of it was left out, why."""
+
+    drawn: int
+    """All images that were drawn, those among them that became samples."""
+    not_finite: int = 0
+    near_copies: int = 0
+    """Those that are too near to a training image."""
+    uncertain: int = 0
+    """Those of whose masks too little is expected."""
+    not_chosen: int = 0
+    """Those that were fit, and more than is needed."""
+    showing: dict[str, int] | None = None
+    """How many of those that were fit show a class, of which there has to be a number."""
+
+
 @dataclass(frozen=True)
 class Circumstances:
     """The part of a receipt that a shard's bytes do not tell."""
@@ -57,6 +73,8 @@ class Circumstances:
     made_with: MadeWith | None = None
     redrawn: int = 0
     """The number of samples that were drawn again because a first draw was not finite."""
+    drawn: Drawn | None = None
+    """What was drawn for them; None if samples are not chosen."""
 
 
 class ShardFile(BaseModel, frozen=True):
@@ -144,6 +162,8 @@ class Receipt(Written, frozen=True):
     tells it."""
     redrawn: int = 0
     """The number of samples that were drawn again because a first draw was not finite."""
+    drawn: Drawn | None = None
+    """What was drawn for the shard; None if its samples are not chosen."""
     seconds: float
     host: str
     made_with: MadeWith | None = None
@@ -236,6 +256,22 @@ def closest_of(receipts: Iterable[Receipt]) -> list[Closest]:
     return heapq.nsmallest(NUM_CLOSEST, told, key=lambda each: (each.distance, each.key))
 
 
+def left_out(receipts: Iterable[Receipt]) -> str:
+    """What was drawn for samples that are chosen, and what of it was left out, in words; empty of
+    others."""
+    told = [receipt.drawn for receipt in receipts if receipt.drawn is not None]
+    if not told:
+        return ""
+    reasons = {
+        "not chosen": sum(each.not_chosen for each in told),
+        "too near to a training image": sum(each.near_copies for each in told),
+        "of too little expected IoU": sum(each.uncertain for each in told),
+        "not finite": sum(each.not_finite for each in told),
+    }
+    parts = ", ".join(f"{num:,} {reason}" for reason, num in reasons.items() if num)
+    return f"{sum(each.drawn for each in told):,} drawn; left out: {parts or 'none'}"
+
+
 def sizes_of_splits(plan: Plan, receipts: Sequence[Receipt]) -> dict[Split, SplitSize]:
     """How much there is of each split of the plan."""
     found = {}
@@ -264,7 +300,8 @@ def fits(receipt: Receipt, plan: Plan) -> bool:
         and (receipt.first_key, receipt.last_key) == keys
         and len(receipt.class_pixels) == len(plan.class_names)
         and (receipt.hit_pixels is not None) == plan.is_scored
-        and (receipt.closest is not None) == (plan.least_distance is not None)
+        and (receipt.drawn is not None) == (plan.choice is not None)
+        and (receipt.closest is not None) == (plan.tells_distances)
         and (receipt.expected_iou_quantiles is not None) == plan.expects_by_votes
     )
 

@@ -18,6 +18,7 @@ from factory.calibration import NOT_THERE, Calibration
 from factory.classes import IGNORE_ID
 from factory.errors import DamagedShard, UnreadableImage, counted
 from factory.images import UInt8
+from factory.shards.choice import Choice
 from factory.shards.columns import (
     COLUMNS,
     EXPECTED_CLASS_IOU,
@@ -151,15 +152,25 @@ def check_sample(
     sample.class_pixels(num_classes)
 
 
-def check_distance(sample: Sample, least: float | None) -> None:
-    """Raises DamagedShard if the sample is nearer to a training image than least, or does not tell
-    how near it is; with None, which is of datasets that do not tell it, if it does."""
+def check_choice(sample: Sample, tells_distances: bool, choice: Choice | None) -> None:
+    """Raises DamagedShard if the sample is none that would have been chosen.
+
+    tells_distances: True if the samples of its dataset tell how near they are to a training image.
+    """
     distance, number = sample.nearest_training_distance, sample.nearest_training_image
     is_told = distance is not None and number is not None and number >= 0
-    if is_told != (least is not None) or (distance is not None and not distance >= (least or 0)):
+    least, iou = (choice.min_distance, choice.min_expected_iou) if choice else (None, None)
+    if is_told != tells_distances or (distance is not None and not distance >= (least or 0)):
+        wanted = f"{least or 0:g} or more" if tells_distances else "none"
         raise DamagedShard(
             f"sample {sample.key}: the distance to the nearest training image, {number}, is "
-            f"{distance}, where the dataset has {'none' if least is None else f'{least:g} or more'}"
+            f"{distance}, where the dataset has {wanted}"
+        )
+    expected = sample.expected_iou
+    if iou is not None and (expected is None or expected < np.float32(iou)):
+        raise DamagedShard(
+            f"sample {sample.key}: {EXPECTED_IOU} is {expected}, where the dataset has {iou:g} or "
+            "more"
         )
 
 

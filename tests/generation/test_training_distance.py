@@ -24,10 +24,11 @@ from factory.likeness.training_images import (
     write_training_images,
 )
 from factory.report import write_report
+from factory.shards.choice import Choice
 from factory.shards.columns import NEAREST_COLUMNS
 from factory.shards.reading import read_manifest
 from factory.shards.receipts import closest_of
-from factory.shards.schema import Sample, check_distance
+from factory.shards.schema import Sample, check_choice
 from factory.shards.verification import verify
 from tests import tiny
 from tests.folders import contents
@@ -166,9 +167,9 @@ def test_a_sample_must_tell_its_distance_where_its_dataset_does() -> None:
         nearest_training_distance=0.5,
         nearest_training_image=3,
     )
-    check_distance(sample, None)
-    check_distance(near, 0.0)
-    check_distance(near, 0.5)
-    for wrong, least in ((sample, 0.0), (near, None), (near, 0.6)):
+    half, more = Choice(min_distance=0.5), Choice(min_distance=0.6)
+    for right in ((sample, False, None), (near, True, None), (near, True, half)):
+        check_choice(*right)
+    for wrong in ((sample, True, None), (near, False, None), (near, True, more)):
         with pytest.raises(DamagedShard, match="nearest training image"):
-            check_distance(wrong, least)
+            check_choice(*wrong)

@@ -114,11 +114,12 @@ def _are_other_images(
 ) -> bool:
     """True if the pictures of a folder are neither masks nor called like the images of a place,
     unless the folder says what they are."""
+    # Images of another split, or without masks, may be called as those of this one are.
+    if folder.lower() in (*SPLITS, *UNLABELLED):
+        return True
     if renderings.look_like_masks(place, images, names):
         return False
-    # Images of another split, or without masks, may be called as those of this one are.
-    is_known = folder.lower() in (*SPLITS, *UNLABELLED)
-    return is_known or renderings.keys_that_pair(place, images, names) is None
+    return renderings.keys_that_pair(place, images, names) is None
 
 
 def of_same_images(place: Place, section: Mapping[str, Any], folders: Sequence[str]) -> str:

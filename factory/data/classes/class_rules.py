@@ -8,7 +8,7 @@ in masks of class ids. 255 is ignored unless a rule covers it. By colours: every
 or one has all others, and nothing is ignored but what `ignored` names. Where there is a `divisor`,
 ids are values that are divided by it. `factory.data.masks.mask_values` applies the rules.
 Where classes have `parts`, each file of a mask is of one class: `factory.data.masks.part_masks`
-draws them.
+draws them, and `above` says which values in the files of a part are its pixels.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Rule:
     colors: tuple[Color, ...] = ()
     """Colours, 0..255 a channel."""
     above: float | None = None
-    """All values above this one, 0 or more, belong, too."""
+    """All values above this one, 0 or more, belong, too; of parts, their pixels above it."""
     other_colors: bool = False
     """All colours that no rule names belong, too."""
     labels: tuple[str, ...] = ()
@@ -172,8 +172,8 @@ class ClassRules:
 
     @property
     def has_thresholds(self) -> bool:
-        """True if a class is all values above a number."""
-        return any(rule.above is not None for rule in self.rules)
+        """True if a class is all values above a number, which of parts tells their pixels alone."""
+        return any(rule.above is not None and not rule.parts for rule in self.rules)
 
     @property
     def only_thresholds(self) -> bool:
@@ -229,8 +229,9 @@ class ClassRules:
 
     @property
     def thresholds(self) -> list[tuple[float, int]]:
-        """(above, class id) of the classes that have one, the lowest first."""
-        return sorted((r.above, i) for i, r in enumerate(self.rules) if r.above is not None)
+        """(above, class id) of the classes without parts that have one, the lowest first."""
+        above = ((r.above, i) for i, r in enumerate(self.rules) if not r.parts)
+        return sorted((value, i) for value, i in above if value is not None)
 
     def problems(self) -> list[str]:
         """Sentences on what cannot stand together in the rules; empty if they can be applied."""
@@ -252,7 +253,8 @@ class ClassRules:
 
     def _mixed(self) -> str | None:
         colored = [owner for owner, rule in self._owners() if rule.has_colors]
-        valued = [owner for owner, r in self._owners() if r.ids or r.above is not None]
+        thresholds = [owner for owner, r in self._owners() if r.above is not None and not r.parts]
+        valued = [*(owner for owner, r in self._owners() if r.ids), *thresholds]
         parted = [owner for owner, rule in self._owners() if rule.parts]
         if parted and (others := colored or valued):
             return (
@@ -269,7 +271,7 @@ class ClassRules:
     def _claimed_twice(self) -> Iterator[str]:
         owner_of: dict[tuple[str, object], str] = {}
         for owner, rule in self._owners():
-            thresholds = [] if rule.above is None else [("above", rule.above)]
+            thresholds = [] if rule.above is None or rule.parts else [("above", rule.above)]
             ids, colors = [("id", i) for i in rule.ids], [("colour", c) for c in rule.colors]
             labels = [("label", label) for label in rule.labels]
             parts = [("part", part) for part in rule.parts]

@@ -1,11 +1,13 @@
 """Masks of which each file is a part: a class, or one object, drawn over each other.
 
-A pixel above 0 in the file of a part is of its class. Classes are drawn in their order, so that a
-later one covers earlier ones; what is ignored is drawn before all of them. Shapes: H height, W
-width.
+A pixel that is not black in the file of a part is of its class. Files of several values are read
+only where the class says above which its pixels are: the values may be classes, too. Classes are
+drawn in their order, so that a later one covers earlier ones; what is ignored is drawn before all
+of them. Shapes: H height, W width.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ from factory.data.masks.parts import Part
 from factory.data.pixels.decoding import FileInfo, open_file, orientation_of
 from factory.errors import UnreadableImage
 
+_MAX_SHOWN = 4
 _HALF = 127
 """Pixels of files whose compression blurs them are of a part above this value."""
 
@@ -32,8 +35,9 @@ def draw(parts: Sequence[Part], read: Callable[[str], bytes], rules: ClassRules)
     ids: npt.NDArray[np.uint8] | None = None
     info: FileInfo | None = None
     for part, class_id in in_order(parts, rules):
+        above = 0.0 if class_id == IGNORE_ID else rules.rules[class_id].above
         try:
-            area, found = decode_part(read(part.path))
+            area, found = decode_part(read(part.path), above)
         except UnreadableImage as error:
             raise UnreadableImage(f"part {part.name} ({part.path}) {error}") from None
         if ids is None or info is None:
@@ -56,13 +60,41 @@ def in_order(parts: Sequence[Part], rules: ClassRules) -> list[tuple[Part, int]]
     return sorted(meant, key=lambda pair: -1 if pair[1] == IGNORE_ID else pair[1])
 
 
-def decode_part(data: bytes) -> tuple[npt.NDArray[np.bool_], FileInfo]:
-    """(H, W) the pixels above 0 of the file of a part, as it is stored. Raises UnreadableImage."""
+def decode_part(data: bytes, above: float | None) -> tuple[npt.NDArray[np.bool_], FileInfo]:
+    """(H, W) the pixels of the file of a part, as it is stored.
+
+    above: the value above which they are; None where all that is not black is one value, or one
+    colour. Raises UnreadableImage, for files of several values without it, too.
+    """
     image = open_file(data)
     info = FileInfo(image.size, image.mode, image.format or "unknown", orientation_of(image))
     if mask_values.is_lossy(image, data):
-        return mask_values.blurred_values(image) > _HALF, info
+        return mask_values.blurred_values(image) > (above or _HALF), info
     if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
-        return np.asarray(image) > 0, info
-    # Of a palette, the colours: whether black is its first or its last index says nothing.
-    return mask_values.packed_colors(image, mask_values.num_bits(image, data)) > 0, info
+        values = np.asarray(image)
+    else:
+        # Of a palette, the colours: whether black is its first or its last index says nothing.
+        values = mask_values.packed_colors(image, mask_values.num_bits(image, data))
+    if above is None:
+        area = values > 0
+        _check_one_value(image, values[area])
+        return area, info
+    if above and image.mode not in ("1", "L", "F") and not image.mode.startswith("I"):
+        values = np.asarray(image.convert("L"))
+    return values > above, info
+
+
+def _check_one_value(image: Image.Image, values: npt.NDArray[Any]) -> None:
+    """Raises UnreadableImage for the file of a part that has several values beside black."""
+    if values.size == 0 or (values == values[0]).all():
+        return
+    several = np.unique(values)
+    are_colors = image.mode not in ("1", "L", "F") and not image.mode.startswith("I")
+    shown = ", ".join(f"#{v:06x}" if are_colors else f"{v:g}" for v in several[:_MAX_SHOWN])
+    more = f" and {len(several) - _MAX_SHOWN} more" if len(several) > _MAX_SHOWN else ""
+    raise UnreadableImage(
+        f"has several {'colours' if are_colors else 'values'} beside black ({shown}{more}), and "
+        "the file of a part is of one class. If they are classes, say in `masks:` which files are "
+        "the masks, without {part}; if they are objects of one class, give it `above: 0` beside "
+        "its `parts`; if they are soft edges, `above: 127`."
+    )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +24,6 @@ _NAMES = {
 """What people call a split -> the name that it has for us."""
 _NUMBERED = re.compile(r"(\w+)-\d+-of-\d+\..*")
 """The name of a shard as the Hugging Face Hub has it: SPLIT-00000-of-00004.parquet."""
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
-
-def words_in(name: str) -> list[str]:
-    """The words of a name, which its signs, its numbers and its capitals tell apart.
-
-    >>> words_in("TrainingImages_gtFine2")
-    ['Training', 'Images', 'gt', 'Fine']
-    """
-    return _WORD.findall(name)
 
 
 def split_name(word: str) -> str:
@@ -99,6 +90,13 @@ class Files:
     """Those of them that look like masks and are known to be none."""
     cellpose: int = 0
     """The number of Cellpose's own files beside them, which are not read."""
+
+    @cached_property
+    def photographs(self) -> frozenset[str]:
+        """Those of the pictures that look like photographs, not like masks."""
+        from factory.data.recognizing import photographs
+
+        return photographs.among(self.tree, self.pictures)
 
     def below(self, folder: str) -> str:
         """The url of a folder of the tree."""

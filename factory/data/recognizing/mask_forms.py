@@ -13,7 +13,13 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from factory.data.files.listing import Listing
-from factory.data.recognizing.name_words import any_number, common_start, mask_word
+from factory.data.recognizing.name_words import (
+    any_number,
+    common_start,
+    mask_word,
+    preference,
+    words_in,
+)
 
 _MAX_COMPARED, _MAX_TRIED, _MAX_ALIKE = 2000, 8, 50
 """The most names that are compared, forms that are returned, and images of one core looked at."""
@@ -22,9 +28,12 @@ _MAX_OF_ONE = 4
 LABEL_STUDIO = re.compile("task-[0-9]+-annotation-[0-9]+-by-[0-9]+-tag-")
 """How Label Studio calls masks: of their numbers that of the task alone may be that of an image."""
 _NUMBER = re.compile("[0-9]+")
+_WORDS_AND_NUMBERS = re.compile(r"(?:[^0-9A-Za-z*]+(?:[A-Za-z]+|\*))*[^0-9A-Za-z*]+")
+"""What parts of masks have in common before their names: words and numbers, each by itself."""
 _BEFORE_WORD = re.compile(r".*\*.*[^A-Za-z](?=[A-Za-z])")
 
 _KINDS = {
+    *("category", "categories", "ids", "edge", "edges"),
     *("semantic", "class", "classes", "label", "labels", "labelids", "trainids", "labeltrainids"),
     *("instance", "instances", "instanceids", "object", "objects", "panoptic"),
     *("color", "colors", "colormap", "colormaps", "rgb"),
@@ -51,11 +60,11 @@ class Form(NamedTuple):
         return f"{self.folder}/{name}" if self.folder else name
 
     @property
-    def rank(self) -> int:
-        """Lower where its last folder, or what stands behind the core, says mask, of classes rather
-        than of objects."""
+    def rank(self) -> tuple[int, bool]:
+        """Lower where its words say masks of classes rather than of objects or edges, then where
+        its last folder, or what stands behind the core, says mask."""
         word = mask_word(self.folder.rpartition("/")[2]) or mask_word(self.behind)
-        return 2 if not word else int(word.startswith("instance"))
+        return -preference(self.text), not word
 
     @property
     def is_general(self) -> bool:
@@ -74,6 +83,9 @@ class _Image(NamedTuple):
 class _Images:
     """Images by what a mask may have of their names."""
 
+    before: str
+    """What stands before the core in their names."""
+    behind: str
     paths: set[str] = field(default_factory=set)
     by_core: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
     by_file: dict[str, list[_Image]] = field(default_factory=lambda: defaultdict(list))
@@ -92,7 +104,7 @@ def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> li
 
     before, behind: what stands around the core in the images' names. paths: names of the tree.
     """
-    known = _Images()
+    known = _Images(before, behind)
     for name in images.read:
         folder, _, file = name.rpartition("/")
         stem = os.path.splitext(file)[0]
@@ -108,7 +120,7 @@ def forms(images: Listing, paths: Sequence[str], before: str, behind: str) -> li
     votes: Counter[Form] = Counter()
     for path in paths[:: max(1, len(paths) // _MAX_COMPARED)]:
         votes.update(dict.fromkeys(_forms_of(path, known), 1))
-    often = sorted(votes, key=lambda form: (-votes[form], form.rank))[:_MAX_TRIED]
+    often = sorted(votes, key=lambda form: (-votes[form], *form.rank))[:_MAX_TRIED]
     return [*_with_parts(votes), *often, *_general(votes)]
 
 
@@ -136,20 +148,20 @@ def _with_parts(votes: Counter[Form]) -> list[Form]:
 
 def _differ(forms: set[Form]) -> bool:
     """True if forms are several, which may be parts, and are not called like kinds of masks."""
-    return len(forms) > 1 and sum(map(_says_kind, forms)) < 2
+    return len(forms) > 1 and len({*map(_kinds_in, forms)} - {frozenset()}) < 2
 
 
-def _says_kind(form: Form) -> bool:
-    """True if what is behind the core, or the last folder, says a kind of mask."""
+def _kinds_in(form: Form) -> frozenset[str]:
+    """The words for kinds of masks in what is behind the core, or in the last folder."""
     names = (form.behind, form.folder.rpartition("/")[2])
-    return any(name.strip("_-. ").lower() in _KINDS for name in names)
+    return frozenset(word.lower() for name in names for word in words_in(name)) & _KINDS
 
 
 def _of_parts(general: Form, forms: set[Form]) -> Form:
     """The form of parts, with all that these forms have in common."""
     behinds, befores = ({getattr(f, key) for f in forms} for key in ("behind", "before"))
     folders = {form.folder for form in forms}
-    start = _numbers_before_words(behinds) or common_start(sorted(behinds))
+    start = _numbers_before_words(behinds) or _uncut_start(sorted(behinds))
     if "{part}" in general.folder:
         general = general._replace(folder=_common_around(general.folder, folders))
     if general.behind == "{part}":
@@ -181,13 +193,21 @@ def _whole_words(start: str) -> str:
     return re.sub("[^_. -]+$", "", start)
 
 
+def _uncut_start(texts: Sequence[str]) -> str:
+    """The start of all texts, without a word or a number of which the texts go on with more."""
+    start = common_start(texts)
+    rest = [text[len(start) :] for text in texts]
+    is_cut = any(_cuts_a_number(start, text) or _cuts_a_word(start, text) for text in rest)
+    return _whole_words(start) if is_cut else start
+
+
 def _numbers_before_words(behinds: set[str]) -> str:
     """What stands behind the core of all before their last words, with a `*` for each number in it:
     _annotation_*_by_*_ of _annotation_7_by_1_eye and _annotation_8_by_1_ear; empty without any.
     """
     found = [_BEFORE_WORD.match(any_number(behind)) for behind in behinds]
     start = common_start(sorted(match[0] if match else "" for match in found))
-    return start if "*" in start else ""
+    return start if "*" in start and _WORDS_AND_NUMBERS.fullmatch(start) else ""
 
 
 def _general(votes: Counter[Form]) -> list[Form]:
@@ -229,12 +249,15 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
             if is_of_task and (before, behind[:1]) != ("task-", "-"):
                 continue
             for images, placeholder in _readings(text, known):
-                for image in images[:_MAX_ALIKE]:
-                    if image.path != path:
-                        place = _with_dir(folder, image.folder)
-                        yield Form(place, before, placeholder, behind, ending)
-                        # Its own name in another folder does not say that it is a mask.
-                        found = found or not is_image or image.file != file
+                others = [image for image in images[:_MAX_ALIKE] if image.path != path]
+                deepest = max((len(_shared(folder, image.folder)) for image in others), default=0)
+                for image in others:
+                    yield Form(_with_dir(folder, image.folder), before, placeholder, behind, ending)
+                    if mirrored := _mirrored(folder, image, deepest, known):
+                        place, of_images = mirrored
+                        yield Form(place, before, placeholder, behind, ending, of_images)
+                    # Its own name in another folder does not say that it is a mask.
+                    found = found or not is_image or image.file != file
         if found and not _NUMBER.fullmatch(stem):
             return  # A number alone may be that of an object, and the folder be of the image.
     parts = folder.split("/")
@@ -243,6 +266,27 @@ def _forms_of(path: str, known: _Images) -> Iterator[Form]:
             if any(image.path != path for image in images):
                 place = "/".join([*parts[:i], placeholder, *parts[i + 1 :]])
                 yield Form(place, stem, "", "", ending)
+
+
+def _shared(folder: str, other: str) -> str:
+    """The last folders that two folders have in common."""
+    return common_start([f"/{folder}"[::-1], f"/{other}"[::-1]])[::-1].partition("/")[2]
+
+
+def _mirrored(folder: str, image: _Image, deepest: int, known: _Images) -> tuple[str, str] | None:
+    """The folder of masks that lie as their images do below another folder, and the pattern of the
+    images: gt/{dir} and rgb/** of gt/city/1.png and rgb/city/1.png. None where they do not, and
+    where more folders are those of an image of the same name.
+
+    deepest: the length of the most folders that one of these has in common with the mask.
+    """
+    inner = _shared(folder, image.folder)
+    is_plain = _with_dir(folder, image.folder) != folder or inner == image.folder
+    if is_plain or not inner or len(inner) < deepest:
+        return None
+    above = image.folder.removesuffix(inner)
+    own = f"{known.before}*{known.behind}{PurePosixPath(image.file).suffix}"
+    return f"{folder.removesuffix(inner)}{{dir}}", f"{above}**/{own}"
 
 
 def _beside(path: str, folder: str, stem: str, ending: str, known: _Images) -> Iterator[Form]:

@@ -1,6 +1,8 @@
 """Which pictures look like masks: those of few flat colours."""
 
+import random
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +19,14 @@ _MAX_OF_DRAWINGS = 16
 """With no more colours it need not be flat, as where pixels are classified one by one."""
 _NUM_TOP, _TOP_SHARE = 4, 0.95
 _NUM_LOOKED_INTO = 6
+_MAX_GROUPS, _NUM_A_GROUP = 32, 3
+"""The most groups of files of which some are looked into, and how many of each."""
 _SAME_SHARE = 0.8
 """The least share of an area, and of what is around it, that two pictures have in common to be the
 same: small objects that lie elsewhere have none."""
 _MAX_OVERLAP = 0.02
 """The largest share of what parts cover that is of two of them: borders, drawn on both sides."""
+T = TypeVar("T")
 Bools = npt.NDArray[np.bool_]
 
 
@@ -60,15 +65,22 @@ def _is_flat(image: Image.Image) -> bool:
     return bool(equal.size == 0 or 2 * np.count_nonzero(equal) >= equal.size)
 
 
-def share_of_masks(tree: Tree, names: Sequence[str]) -> float:
-    """The share of a few files that look like masks; those that cannot be read do not."""
-    few = _few(names)
+def share_of_masks(tree: Tree, names: Sequence[str], num: int = _NUM_LOOKED_INTO) -> float:
+    """The share of a few files, num at most, that look like masks; those that cannot be read do
+    not."""
+    few = _few(names, num)
     return sum(_looks(tree, name) for name in few) / max(1, len(few))
 
 
-def are_binary(tree: Tree, names: Sequence[str]) -> bool:
-    """True if a few files hold two colours at most each, as the files of parts do."""
-    return all(_num_colors(tree, name) <= 2 for name in _few(names))
+def are_binary(tree: Tree, groups: Sequence[Sequence[str]]) -> bool:
+    """True if a few files of each of some groups hold two colours at most, as those of parts do."""
+    names = [name for group in _few(groups, _MAX_GROUPS) for name in _few(group, _NUM_A_GROUP)]
+    return all(_num_colors(tree, name) <= 2 for name in names)
+
+
+def are_of_one_channel(tree: Tree, names: Sequence[str]) -> bool:
+    """True if a few files hold no colours but those of a palette, as those of class ids do."""
+    return all(_num_channels(tree, name) <= 1 for name in _few(names))
 
 
 def are_apart(tree: Tree, groups: Sequence[Sequence[str]]) -> bool:
@@ -118,18 +130,30 @@ def _agree(one: Bools, other: Bools) -> bool:
 
 
 def _num_colors(tree: Tree, name: str) -> int:
-    """The number of colours of a file, of those that are told apart in spite of compression."""
+    """The number of colours of a file, of those that are told apart in spite of compression; one
+    more than `MAX_COLORS` stands for all that are more."""
     try:
         image = decoding.open_file(tree.read(name))
     except (OSError, UnreadableImage):
         return 0  # which its reader tells
     if image.format == "JPEG":
         return len(np.unique(np.asarray(decoding.to_rgb(image).convert("L")) // 128))
-    return len(np.unique(np.asarray(image)))
+    if len(image.getbands()) == 1:
+        return len(np.unique(np.asarray(image)))
+    return len(image.getcolors(MAX_COLORS) or range(MAX_COLORS + 1))
 
 
-def _few(names: Sequence[str]) -> Sequence[str]:
-    return names[:: max(1, len(names) // _NUM_LOOKED_INTO)]
+def _num_channels(tree: Tree, name: str) -> int:
+    try:
+        return len(decoding.open_file(tree.read(name)).getbands())
+    except (OSError, UnreadableImage):
+        return 0  # which its reader tells
+
+
+def _few(names: Sequence[T], num: int = _NUM_LOOKED_INTO) -> list[T]:
+    """A few of many, always the same, at no even steps: every sixth may be of one kind."""
+    chosen = random.Random(len(names)).sample(range(len(names)), min(num, len(names)))
+    return [names[i] for i in sorted(chosen)]
 
 
 def _looks(tree: Tree, name: str) -> bool:

@@ -9,12 +9,20 @@ from typing import Any
 
 from factory.data.files import numbering
 from factory.data.files.listing import Listing
-from factory.data.files.patterns import parse_images
 from factory.data.files.split_words import SPLITS
-from factory.data.recognizing import copies, mask_looks, name_words, pairing_hints
+from factory.data.recognizing import (
+    copies,
+    mask_looks,
+    name_words,
+    pairing_choice,
+    pairing_hints,
+)
 from factory.data.recognizing.candidates import Candidate, Files
 from factory.data.recognizing.pairing_hints import Hint
-from factory.data.recognizing.split_folders import by_split, narrowed, translated
+from factory.data.recognizing.split_folders import (
+    by_split,
+    translated,
+)
 from factory.data.recognizing.split_lists import listed_splits
 
 _IMAGES = (
@@ -40,8 +48,6 @@ _MASKS = (
 """Usual names of folders, in lower case, the likeliest ones first."""
 _MIN_SAME, _MAX_GROUPS = 3, 64
 """The least number of pictures that are compared, and the most groups of them."""
-_MAX_TRIED = 6
-"""The most ways of pairing whose masks are looked into."""
 
 
 def found_in(files: Files) -> list[Candidate]:
@@ -93,6 +99,8 @@ def _found_in(files: Files) -> list[Candidate]:
     if len(found) == 1 and found[0].splits:
         return found
     of_splits = _by_split(files)
+    if of_splits is None and not found:
+        return list(_of_photographs(files))
     if of_splits is None or (found and not of_splits.splits and _is_whole(found[0])):
         return found
     return [of_splits]
@@ -151,20 +159,11 @@ def _first_that_pairs(
     known: keys to try before those that the names suggest.
     """
     listing = Listing(files.tree, "", tuple(pictures))
-    likely = [hint for keys in known if (hint := _tried(files, pictures, keys))]
-    for hint in [*likely, *pairing_hints.find_all(listing, True, pictures)][:_MAX_TRIED]:
-        found = _tried(files, files.pictures, narrowed(hint.keys, hint.paired, hint.masks))
-        if found and {*found.paired} == {*hint.paired} and _are_masks(files, found):
-            return {**found.keys}
-    return None
-
-
-def _tried(files: Files, pictures: Sequence[str], keys: Mapping[str, str]) -> Hint | None:
-    """What keys pair of pictures; None if that is too little."""
-    below = parse_images(keys["images"]).below
-    start = f"{below}/" if below else ""
-    names = tuple(name[len(start) :] for name in pictures if name.startswith(start))
-    return pairing_hints.tried(Listing(files.tree, below, names), pictures, keys)
+    likely = [hint for keys in known if (hint := pairing_choice.tried_on(files, pictures, keys))]
+    hints = [*likely, *pairing_hints.find_all(listing, True, pictures)][: pairing_choice.MAX_TRIED]
+    inner = [each for hint in hints if (each := pairing_choice.narrowed_to(files, hint))]
+    found = pairing_choice.first_of(files, inner) or pairing_choice.of_known_images(files, pictures)
+    return {**found.keys} if found else None
 
 
 def _in_folders(files: Files) -> Iterator[Candidate]:
@@ -241,7 +240,7 @@ def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | No
         return Candidate(keys, splits or listed_splits(files, before, image_names))
     listing = Listing(files.tree, f"{prefix}{images}", tuple(image_names))
     hints = pairing_hints.find_all(listing, True, _within(files, before, (images, masks)))
-    hint = next((hint for hint in hints if _may_be_parts(files, hint)), None)
+    hint = next((hint for hint in hints if pairing_choice.may_be_parts(files, hint)), None)
     if hint is None:
         return None
     keys = {**keys, "url": files.url, **hint.keys}
@@ -271,27 +270,38 @@ def _beside(files: Files) -> Iterator[Candidate]:
     if len(pictures) < 2:
         return
     listing = Listing(files.tree, "", tuple(pictures))
-    hints = pairing_hints.find_all(listing, True, pictures)[:_MAX_TRIED]
-    hint = next((hint for hint in hints if _are_masks(files, hint)), None)
+    hints = pairing_hints.find_all(listing, True, pictures)[: pairing_choice.MAX_TRIED]
+    hint = pairing_choice.or_better(
+        pairing_choice.first_of(files, hints), pairing_choice.of_known_images(files, pictures)
+    )
     if hint is None:
         return
     if files.no_labels or not hint.is_whole:
-        inner = _tried(files, files.pictures, narrowed(hint.keys, hint.paired, hint.masks))
-        hint = inner if inner and inner.is_whole and {*inner.paired} == {*hint.paired} else hint
+        inner = pairing_choice.narrowed_to(files, hint)
+        hint = inner if inner and inner.is_whole else hint
     hint = _of_all_numbers(files, hint)
     keys = {"kind": "pairs", "url": files.url, **hint.keys}
     splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(hint)
     yield Candidate(keys, splits)
 
 
+def _of_photographs(files: Files) -> Iterator[Candidate]:
+    """Masks of the pictures that look like photographs, where names alone do not tell which are the
+    images."""
+    hint = pairing_choice.of_known_images(files, files.pictures)
+    if hint is not None:
+        splits = listed_splits(files, "", files.pictures) or _splits_of_patterns(hint)
+        yield Candidate({"kind": "pairs", "url": files.url, **hint.keys}, splits)
+
+
 def _of_all_numbers(files: Files, hint: Hint) -> Hint:
     """The keys for all folders that are called alike but for a number, as parts of a dataset are
     (01_images, 01_labels, 02_images, ...), if they pair more and leave nothing out."""
     keys = {key: _with_any_number(text) for key, text in hint.keys.items() if key != "unpaired"}
-    wider = _tried(files, files.pictures, keys)
+    wider = pairing_choice.tried_on(files, files.pictures, keys)
     if wider is None or not wider.is_whole or not {*hint.paired} < {*wider.paired}:
         return hint
-    return wider if _are_masks(files, wider) else hint
+    return wider if pairing_choice.are_masks(files, wider) else hint
 
 
 def _with_any_number(text: str) -> str:
@@ -317,32 +327,3 @@ def _splits_of_patterns(hint: Hint) -> dict[str, dict[str, str]]:
         else {"images": f"{top}/{images[3:]}", "masks": masks.replace("{dir}", top, 1)}
         for top in tops
     }
-
-
-def _are_masks(files: Files, hint: Hint) -> bool:
-    """True if most of what is taken for masks looks like such, and not rather the images of other
-    pictures that are left out: then masks of one class were paired with those of another."""
-    if files.no_labels.issuperset(hint.masks) or not _may_be_parts(files, hint):
-        return False
-    if not _look_like_masks(files, sorted(hint.masks)):
-        return False
-    if not _look_like_masks(files, hint.paired):
-        return True
-    rest = sorted({*files.pictures} - {*hint.paired, *hint.masks})
-    says_mask = any(map(name_words.mask_word, hint.keys["masks"].split("/")))
-    return mask_looks.share_of_masks(files.tree, rest) == 1 if rest else says_mask
-
-
-def _may_be_parts(files: Files, hint: Hint) -> bool:
-    """True of parts that hold two colours and, where they are few, do not overlap, and where masks
-    have no parts: others are masks of several kinds, one of which is meant."""
-    if "{part}" not in hint.keys["masks"]:
-        return True
-    if not mask_looks.are_binary(files.tree, hint.masks):
-        return False
-    return hint.has_many_parts or mask_looks.are_apart(files.tree, hint.masks_of)
-
-
-def _look_like_masks(files: Files, names: Sequence[str]) -> bool:
-    """True if most of a few files have few colours."""
-    return mask_looks.share_of_masks(files.tree, names) > 0.5

@@ -7,14 +7,15 @@ another folder, or with leading zeros. Which it is follows from the names alone
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePosixPath
 
 from factory.data.files import numbering, pairing
 from factory.data.files.listing import Listing
-from factory.data.files.patterns import parse_images, parse_masks
+from factory.data.files.patterns import ImagePattern, parse_images, parse_masks
 from factory.data.recognizing import mask_forms, name_words
 from factory.data.recognizing.mask_forms import Form
 from factory.errors import counted, some
@@ -35,10 +36,6 @@ _LIKELY = (
 
 _NUMBERED = re.compile("(?:[^0-9A-Za-z][0-9]+)?")
 """What is behind the name of a first mask, and of more of the same image: _mask, _mask_1."""
-_OF_CLASSES = {"semantic", "class", "classes", "trainids", "labelids"}
-_OF_OBJECTS = {"instance", "instances", "instanceids", "object", "objects", "panoptic"}
-_TO_LOOK_AT = {"color", "colors", "colormap", "colormaps", "rgb", "human", "overlay", "overlays"}
-"""Words in the names of folders and files of masks of one image, of which one kind is used."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ class Hint:
     """Images with a mask, as names of the tree."""
     masks_of: Sequence[Sequence[str]]
     """The masks of each, several where they have parts."""
-    parts: frozenset[str] = frozenset()
-    """What stands for `{part}` in their names."""
+    part_of: Mapping[str, str] = field(default_factory=dict)
+    """What stands for `{part}` in the name of each mask."""
     left: Sequence[str] = ()
     """Images without a mask, masks without an image, and other pictures of the images' folder, as
     names of the tree."""
@@ -63,6 +60,19 @@ class Hint:
     def masks(self) -> list[str]:
         """All of their masks."""
         return [*chain.from_iterable(self.masks_of)]
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """What stands for `{part}` in their names."""
+        return frozenset(self.part_of.values())
+
+    @property
+    def masks_of_parts(self) -> list[list[str]]:
+        """The masks of each part, those that differ in their numbers together."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in self.masks:
+            found[name_words.any_number(self.part_of.get(name, ""))].append(name)
+        return [*found.values()]
 
     @property
     def has_many_parts(self) -> bool:
@@ -115,11 +125,13 @@ def find(images: Listing, with_images: bool, paths: Sequence[str]) -> Hint | Non
     return None
 
 
-def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[Hint]:
+def find_all(
+    images: Listing, with_images: bool, paths: Sequence[str], are_sure: bool = False
+) -> list[Hint]:
     """The keys that would pair images with masks, the likeliest ones first.
 
-    images: all below a folder; masks may be among them. with_images: whether the key for the images
-    is needed in any case. paths: names of all pictures of the tree.
+    images: all below a folder; masks may be among them, unless are_sure. with_images: whether the
+    key for the images is needed in any case. paths: names of all pictures of the tree.
     """
     found: list[tuple[tuple[float, bool, int, int, int], Hint]] = []
     is_sure = False  # One pairs all, and says which are the masks.
@@ -128,7 +140,7 @@ def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[H
             says_mask = any(word in form.text.lower() for word in _LIKELY)
             if is_sure and form.is_general:
                 continue  # A plainer one pairs all.
-            if form.images and not says_mask:
+            if form.images and not (says_mask or are_sure):
                 continue  # Nothing tells which of the two is the mask.
             kind = next((i for i, w in enumerate(_LIKELY) if w in form.behind.lower()), 99)
             for keys in _keys(images, form, with_images, before, behind):
@@ -136,7 +148,13 @@ def find_all(images: Listing, with_images: bool, paths: Sequence[str]) -> list[H
                     continue
                 if hint := tried(images, paths, keys, says_mask):
                     share = hint.num_paired / (hint.num_paired + len(hint.left))
-                    rank = (share, says_mask, _preference(form.text), -kind, len(hint.masks))
+                    rank = (
+                        share,
+                        says_mask,
+                        name_words.preference(form.text),
+                        -kind,
+                        len(hint.masks),
+                    )
                     found.append((rank, hint))
                     is_sure = is_sure or (share, says_mask) == (1, True)
         if is_sure:
@@ -171,12 +189,6 @@ def _with_numbered(images: Listing, paths: Sequence[str], hint: Hint) -> Hint | 
     keys = {"images": hint.keys.get("images", ""), "masks": f"{before}{{part}}{dot}{ending}"}
     found = tried(images, paths, {k: v for k, v in keys.items() if v}, says_mask=True)
     return found if found and found.is_whole and len(found.masks) > len(found.paired) else None
-
-
-def _preference(text: str) -> int:
-    """Higher for masks of classes than for those of objects, or of colours to look at."""
-    words = {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", text)}
-    return len(words & _OF_CLASSES) - bool(words & _OF_OBJECTS) - bool(words & _TO_LOOK_AT)
 
 
 def _keys(
@@ -217,10 +229,10 @@ def tried(
         mask_pattern = parse_masks(keys["masks"])
     except ValueError:  # A name has characters that mean something in a pattern.
         return None
-    prefix = f"{mask_pattern.below}/" if mask_pattern.below else ""
-    below = tuple(path[len(prefix) :] for path in paths if path.startswith(prefix))
+    below = _below(mask_pattern.below, paths)
+    meant = _meant(images, image_pattern)
     matches = pairing.match(
-        replace(images, read=tuple(filter(image_pattern.match, images.read))),
+        meant,
         Listing(images.tree, mask_pattern.below, below),
         image_pattern,
         mask_pattern,
@@ -233,14 +245,15 @@ def tried(
         and all(len(matches.images_of[mask.name]) == 1 for mask in own)
         and not pairing.is_own_mask(matches, name)
     ]
-    of_images = [images.path(name) for name in paired]
+    of_images = [meant.path(name) for name in paired]
     of_masks = [[masks.path(mask.name) for mask in masks_of[name]] for name in paired]
     num, of, num_masks = len(paired), len(matches.images.read), sum(map(len, of_masks))
     if says_mask:
         num, of = num_masks, len(masks.read)
     if num < max(1, _MIN_PAIRED * of):
         return None
-    parts = frozenset(mask.part for name in paired for mask in masks_of[name])
+    part_of = {masks.path(mask.name): mask.part for name in paired for mask in masks_of[name]}
+    parts = frozenset(part_of.values())
     too_few = num_masks < _MIN_PARTS * len(paired)
     if mask_pattern.has_parts and ((too_few and not _are_numbered(parts)) or _repeat_a_name(parts)):
         return None
@@ -252,7 +265,19 @@ def tried(
         keys = {**keys, "unpaired": "skip"}
     beside = filter(lambda path: path not in used, map(masks.path, below))
     unused = [path for path in beside if path not in left]
-    return Hint(keys, of_images, of_masks, parts, left, unused)
+    return Hint(keys, of_images, of_masks, part_of, left, unused)
+
+
+def _meant(images: Listing, pattern: ImagePattern) -> Listing:
+    """The images that a pattern means, of the folder that is above all of them."""
+    every = _below(pattern.below, [*map(images.path, images.read)])
+    return Listing(images.tree, pattern.below, tuple(filter(pattern.match, every)))
+
+
+def _below(folder: str, paths: Sequence[str]) -> tuple[str, ...]:
+    """Those of some files that lie below a folder, as names below it."""
+    prefix = f"{folder}/" if folder else ""
+    return tuple(path[len(prefix) :] for path in paths if path.startswith(prefix))
 
 
 def _are_numbered(parts: Set[str]) -> bool:

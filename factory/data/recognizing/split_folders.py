@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.files.split_words import SPLITS
-from factory.data.recognizing.candidates import words_in
+from factory.data.recognizing.name_words import words_in
 
 _STARTS = re.compile(r"(training|train|testing|test|validation|valid|val)(.*)", re.IGNORECASE)
 
@@ -77,6 +77,19 @@ def narrowed(
         found["masks"] = found["masks"].replace("{dir}", place, 1)
     found["images"] = "/".join(filter(None, (inner, "**" if is_deeper else "", rest)))
     return found
+
+
+def within_shared_folder(keys: Mapping[str, str], of_images: Sequence[str]) -> dict[str, str]:
+    """The same of files that share a folder further down, as train/ in fog/train/1.png and
+    night/train/1.png: `images` begin with a `*` for each folder above it."""
+    below = parse_images(keys["images"]).below
+    above = f"{below}/" if below else ""
+    rest = keys["images"].removeprefix(above)
+    folders = [name.removeprefix(above).split("/")[:-1] for name in of_images]
+    for i, names in enumerate(zip(*folders, strict=False)):
+        if i and len(set(names)) == 1 and rest.startswith("**/"):
+            return {"images": f"{above}{'*/' * i}{names[0]}/{rest}", "masks": keys["masks"]}
+    return {key: keys[key] for key in ("images", "masks")}
 
 
 def _folder_of(names: Sequence[str]) -> str:

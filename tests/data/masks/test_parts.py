@@ -237,6 +237,31 @@ def test_files_of_parts_that_do_not_fit_are_refused_by_their_names(tmp_path: Pat
     assert "masks/right/007_right.png: are all part right of" in problem
 
 
+@pytest.mark.parametrize("form", ["values", "colours"])
+def test_a_part_of_several_values_is_refused_and_read_by_the_setting_that_is_told(
+    tmp_path: Path, form: str
+) -> None:
+    source = parts_of(tmp_path, **classes("none", LEFT_CLASS, MIDDLE_CLASS, RIGHT_CLASS))
+    several = np.repeat(ids([0, 0, 60, 60, 200, 200, 0, 0]), 8, axis=0)
+    if form == "colours":
+        several = np.stack([several, several, np.where(several, 255 - several, 0)], axis=-1)
+    put(tmp_path, "masks/middle/007_middle.png", encode_png(several.astype(np.uint8)))
+    problem = only_problem(source)
+    assert "part middle (masks/middle/007_middle.png) has several" in problem
+    assert "`above: 0` beside its `parts`" in problem and "`above: 127`" in problem
+    for above, row in ((0, [1, 1, 2, 2, 2, 2, 3, 3]), (127, [1, 1, 1, 1, 2, 2, 3, 3])):
+        middle = {**MIDDLE_CLASS, "above": above}
+        mended = parts_of(tmp_path, **classes("none", LEFT_CLASS, middle, RIGHT_CLASS))
+        put(tmp_path, "masks/middle/007_middle.png", encode_png(several.astype(np.uint8)))
+        assert loading.read_labelled(mended, 8).masks[0, 0].tolist() == row
+
+
+def test_classes_of_parts_may_have_the_same_above_and_others_none(tmp_path: Path) -> None:
+    each = [{**entry, "above": 0} for entry in (LEFT_CLASS, MIDDLE_CLASS)]
+    source = parts_of(tmp_path, **classes("none", *each, RIGHT_CLASS))
+    assert loading.read_labelled(source, 8).masks[0, 0].tolist() == [1, 1, 2, 2, 2, 2, 3, 3]
+
+
 def test_a_file_that_may_be_a_part_of_two_images_is_refused(tmp_path: Path) -> None:
     for name in ("a", "a_1"):
         put(tmp_path, f"images/{name}.png", encode_png(flat(1)))

@@ -247,6 +247,85 @@ SHAPES = {
 }  # fmt: skip
 
 
+SHAPES |= {
+    "two observers": Shape(
+        ["images/#.png"], ["manual1/#.png", "manual2/#.png"],
+        {"": ("images/*.png", "manual1/{stem}.png")},
+    ),
+    "DRIVE": Shape(
+        ["DRIVE/training/images/2#_training.tif", "DRIVE/test/images/0#_test.tif"],
+        ["DRIVE/training/1st_manual/2#_manual1.gif",
+         "DRIVE/test/1st_manual/0#_manual1.gif", "DRIVE/test/2nd_manual/0#_manual2.gif"],
+        {"training": ("DRIVE/training/images/*_training.tif",
+                      "DRIVE/training/1st_manual/{stem}_manual1.gif"),
+         "test": ("DRIVE/test/images/*_test.tif", "DRIVE/test/1st_manual/{stem}_manual1.gif")},
+    ),
+    "BDD100K and its objects": Shape(
+        of_splits("images/10k/%/b#-x.jpg", splits=("train", "val", "test")),
+        of_splits("labels/ins_seg/bitmasks/%/b#-x.png", "labels/sem_seg/colormaps/%/b#-x.png",
+                  "labels/sem_seg/masks/%/b#-x.png"),
+        {s: (f"images/10k/{s}/*.jpg", f"labels/sem_seg/masks/{s}/{{stem}}.png")
+         for s in ("train", "val")},
+    ),
+    "CIHP": Shape(
+        of_splits("instance-level_human_parsing/%/Images/00#.jpg",
+                  splits=("Training", "Validation")),
+        of_splits("instance-level_human_parsing/%/Category_ids/00#.png",
+                  "instance-level_human_parsing/%/Human_ids/00#.png",
+                  "instance-level_human_parsing/%/Instance_ids/00#.png",
+                  splits=("Training", "Validation")),
+        {s.lower(): (f"instance-level_human_parsing/{s}/Images/*.jpg",
+                     f"instance-level_human_parsing/{s}/Category_ids/{{stem}}.png")
+         for s in ("Training", "Validation")},
+    ),
+    "ACDC": Shape(
+        [*of_splits("ACDC/rgb_anon/fog/%/GP1/a_00#_rgb_anon.png",
+                    "ACDC/rgb_anon/night/%/GP2/a_00#_rgb_anon.png"),
+         *of_splits("ACDC/rgb_anon/fog/%_ref/GP1/a_00#_rgb_ref_anon.png")],
+        of_splits("ACDC/gt/fog/%/GP1/a_00#_gt_labelIds.png",
+                  "ACDC/gt/night/%/GP2/a_00#_gt_labelIds.png",
+                  "ACDC/gt/fog/%/GP1/a_00#_gt_invIds.png",
+                  "ACDC/gt/night/%/GP2/a_00#_gt_invIds.png"),
+        {s: (f"ACDC/rgb_anon/*/{s}/**/*_rgb_anon.png", "ACDC/gt/{dir}/{stem}_gt_labelIds.png")
+         for s in ("train", "val")},
+    ),
+    "MVTec": Shape(
+        ["bottle/train/good/00#.png", "bottle/test/good/00#.png", "bottle/test/broken/00#.png",
+         "bottle/test/dirt/00#.png"],
+        ["bottle/ground_truth/broken/00#_mask.png", "bottle/ground_truth/dirt/00#_mask.png"],
+        {"": ("bottle/test/**/*.png", "bottle/ground_truth/{dir}/{stem}_mask.png")},
+    ),
+    "segments.ai": Shape(
+        ["my_set/img#.jpg"],
+        ["my_set/img#_label_ground-truth.png", "my_set/img#_label_ground-truth_semantic.png"],
+        {"": ("my_set/*.jpg", "my_set/{stem}_label_ground-truth_semantic.png")},
+    ),
+    "SOLO": Shape(
+        ["solo/sequence.#/step0.camera.png"],
+        ["solo/sequence.#/step0.camera.semantic segmentation.png",
+         "solo/sequence.#/step0.camera.instance segmentation.png"],
+        {"": ("**/*.camera.png", "{dir}/{stem}.camera.semantic segmentation.png")},
+    ),
+    "PhenoBench": Shape(
+        of_splits("PB/%/images/05-0#.png"),
+        of_splits("PB/%/leaf_instances/05-0#.png", "PB/%/plant_visibility/05-0#.png",
+                  "PB/%/semantics/05-0#.png"),
+        {s: (f"PB/{s}/images/*.png", f"PB/{s}/semantics/{{stem}}.png") for s in ("train", "val")},
+    ),
+    "overlays that are no images": Shape(
+        ["organ1/tissue images/o_#.png", "organ1/overlay/o_#.png"],
+        ["organ1/label masks/o_#.tif"],
+        {"": ("organ1/tissue images/*.png", "organ1/label masks/{stem}.tif")},
+    ),
+    "Open Images": Shape(
+        ["train/b#.jpg"],
+        [f"train-masks/b#_{code}_{number}{i}ae.png" for code, number in (("m04hgtk", "7f"),
+         ("m01g317", "44"), ("m02jx8", "9c")) for i in (1, 2)],
+        {"": ("**/*.jpg", "{dir}-masks/{stem}_{part}.png")},
+    ),
+}  # fmt: skip
+
+
 def put(root: Path, shape: Shape) -> None:
     """Files of other pixels each."""
     for forms, is_mask in ((shape.images, False), (shape.masks, True)):
@@ -293,6 +372,32 @@ def test_masks_of_several_kinds_are_no_parts(tmp_path: Path) -> None:
         for kind in ("objects", "depth"):
             (tmp_path / f"gt/{i}_{kind}.png").write_bytes(encoded(grey))
     assert "{part}" not in only(tmp_path).keys["masks"]
+
+
+def test_masks_of_several_colours_are_no_parts(tmp_path: Path) -> None:
+    put(tmp_path, Shape(["#.jpg"], ["#_parts_1.png"], {}))
+    colors = np.zeros((16, 16, 3), np.uint8)
+    colors[4:8], colors[8:12] = (255, 0, 0), (0, 255, 0)
+    for i in range(NUM):
+        (tmp_path / f"{i}_seg.png").write_bytes(encoded(colors))
+    assert only(tmp_path).keys["masks"] == "{stem}_seg.png"
+
+
+def test_of_masks_of_an_image_those_of_one_channel_are_taken(tmp_path: Path) -> None:
+    put(tmp_path, Shape(["a/Image/#.jpg", "b/Image/1#.jpg"], [], {}))
+    area = np.zeros((16, 16), np.uint8)
+    for place, start in (("a", ""), ("b", "1")):
+        for i in range(NUM):
+            area[4 : 8 + i] = 255
+            for kind, values in (
+                ("GT_Edge", area),
+                ("GT_Instance", np.stack([area, area // 2, area], axis=-1)),
+                ("GT_Object", area),
+            ):
+                path = tmp_path / f"{place}/{kind}/{start}{i}.png"
+                path.parent.mkdir(exist_ok=True, parents=True)
+                path.write_bytes(encoded(values))
+    assert only(tmp_path).keys["masks"] == "{dir}/GT_Object/{stem}.png"
 
 
 def test_an_image_with_no_word_for_mask_is_told_from_its_mask_by_what_they_show(

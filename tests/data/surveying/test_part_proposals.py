@@ -15,10 +15,14 @@ from factory.data.surveying.part_proposals import propose
         ([["1", "2"], ["1"]], {"class_1": ["*"]}),
         ([["a3f", "b07c"], ["9d1", "77e"], ["c2a"]], {"class_1": ["*"]}),
         ([["", "_1"], [""]], {"class_1": ["*"]}),
+        (
+            [["m04h_2f", "m01g_7a"], ["m04h_9c"], ["m01g_b0"]],
+            {"m01g": ["m01g_*"], "m04h": ["m04h_*"]},
+        ),
         ([["hair", "nose"]], {"hair": ["hair"], "nose": ["nose"]}),
     ],
 )
-def test_parts_that_are_alike_but_for_a_number_are_objects_of_one_class(
+def test_parts_that_are_alike_but_for_numbers_or_more_words_are_objects_of_one_class(
     parts: list[list[str]], classes: dict[str, list[str]]
 ) -> None:
     background, *found = propose(parts)

@@ -51,7 +51,8 @@ def sample(model: Segmenter | Model, num: int, **settings: Any) -> list[Sample] 
 
     They are those of a dataset of the same settings, whose batch size is part of what decides
     them. Of a DDPM, `timesteps` are those of the features of the ensemble that labels it, as for
-    `fit`: sampling passes them. Raises UserError.
+    `fit`: sampling passes them. Raises UserError; CannotChoose where too few draws are what
+    `select` and `min_training_distance` ask for.
     """
     check_type("model", model, Segmenter, Model)
     refuse(settings, "sample", **NOT_OF_SAMPLE)

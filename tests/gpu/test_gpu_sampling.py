@@ -1,15 +1,19 @@
 """Claims about stage 3 on a GPU, on one made of Python."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from factory.config import Config, DiffusionConfig
+from factory.data.toy import drawing
 from factory.diffusion.schedule import linear_schedule
 from factory.generation import frozen_models
 from factory.generation.recipe import load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
+from factory.likeness.training_images import read_training_images, write_training_images
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample
 from tests.gpu.standin import StandIn
@@ -72,6 +76,19 @@ def assert_alike(some: Sequence[Sample], others: Sequence[Sample]) -> None:
         assert np.abs(one.image.astype(int) - other.image).max() <= 1
         assert (one.mask == other.mask).mean() > 0.99
         assert one.uncertainty == pytest.approx(other.uncertainty, rel=0.01)
+
+
+def test_the_nearest_training_images_are_those_that_a_cpu_finds(
+    gpu: StandIn, tmp_path: Path
+) -> None:
+    images = [drawing.draw(5, index, 16)[0] for index in range(20)]
+    write_training_images(str(tmp_path), images, 20)
+    kept, x_0 = read_training_images(str(tmp_path)), torch.rand(4, 3, 16, 16) * 2 - 1
+    assert kept is not None
+    found = kept.nearest(x_0)
+    on_gpu = kept.to(torch.device("cuda")).nearest(x_0.to("cuda"))
+    assert on_gpu.indices.tolist() == found.indices.tolist()
+    assert on_gpu.distances.tolist() == pytest.approx(found.distances.tolist(), rel=1e-4)
 
 
 @pytest.mark.slow

@@ -24,6 +24,8 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+from factory.alike import Alike, Span, each_kind_once, of_file
+
 MAX_LENGTH = 600
 """A longer line is shown without its middle; people do not read it to its end."""
 
@@ -35,16 +37,16 @@ class FactoryError(Exception):
 class UserError(FactoryError):
     """A mistake that a user can mend: in a config, a folder, a model, an output URL.
 
-    Carries every problem found, each a sentence that says what, where and what to do. The command
-    line prints them, one a line, and exits with code 2. Names and values come from outside:
-    problems are kept as `shown`, line by line.
+    Carries every problem found, each a sentence that says what, where and what to do; those of one
+    kind that many files have are one. The command line prints them, one a line, and exits with code
+    2. Names and values come from outside: problems are kept as `shown`, line by line.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems: tuple[str, ...] = (
             (_shown_lines(problems),)
             if isinstance(problems, str)
-            else tuple(map(_shown_lines, problems))
+            else tuple(map(_shown_lines, each_kind_once(problems)))
         )
         assert self.problems, "a UserError names at least one problem"
         super().__init__("\n".join(self.problems))
@@ -112,7 +114,23 @@ class NotFinite(FactoryError):
 
 
 class UnreadableImage(FactoryError, ValueError):
-    """Bytes are no image that can be read; the message says why."""
+    """Bytes are no image that can be read; the message says why.
+
+    own: the part of the message, besides numbers, that is of this file alone. span: the values that
+    it proposes, as `factory.alike.span_text` has them.
+    """
+
+    def __init__(self, message: str, own: str = "", span: Span | None = None) -> None:
+        self.own, self.span = own, span
+        super().__init__(message)
+
+    def of(self, url: str) -> Alike:
+        """The problem of the file of this url."""
+        return of_file(url, str(self), self.own, span=self.span)
+
+    def within(self, message: str, own: str = "") -> "UnreadableImage":
+        """The same error with a message that holds this one."""
+        return type(self)(message, own or self.own, self.span)
 
 
 class SeveralFrames(UnreadableImage):

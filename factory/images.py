@@ -107,8 +107,9 @@ def open_image(
         if data.startswith(_SIGNATURES) or _is_avif(data):
             other = ", or a kind of TIFF that is not read" if data[:2] in (b"II", b"MM") else ""
             raise UnreadableImage(f"damaged image (in its header{other}){_lacking()}") from None
+        start = f"starts with {data[:12]!r}"
         raise UnreadableImage(
-            f"not a {'/'.join(formats)} image (starts with {data[:12]!r}){_lacking()}"
+            f"not a {'/'.join(formats)} image ({start}){_lacking()}", start
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(f"more than {MAX_PIXELS} pixels") from None

@@ -14,6 +14,7 @@ from tests.sources import ROOT, trees
 # Later lines import from earlier ones; a line's modules do not import each other, but those of a
 # package (data.*) may, without a cycle.
 LAYERS = """
+alike
 errors faults threads
 processes
 storage.*

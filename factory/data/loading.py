@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from factory.alike import each_kind_once
 from factory.classes import Classes
 from factory.data.items import Source
 from factory.data.passes import Pass
@@ -87,9 +88,11 @@ def read_labelled(source: Source, size: int, channels: int = 3) -> Labelled:
 
 
 def first_lines(problems: Sequence[str]) -> list[str]:
-    """Returns as many problems as people read at once, and how many more there are."""
-    rest = len(problems) - MAX_LINES
-    lines = [*problems[:MAX_LINES], *([f"... and {rest} more."] if rest > 0 else [])]
+    """Returns as many problems as people read at once, those of one kind as one, and how many more
+    there are."""
+    kinds = each_kind_once(problems)
+    rest = len(kinds) - MAX_LINES
+    lines = [*kinds[:MAX_LINES], *([f"... and {rest} more."] if rest > 0 else [])]
     # File names need not be text that a terminal can show, and may have line ends.
     return [shown(line) for line in lines]
 

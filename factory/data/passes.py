@@ -14,6 +14,7 @@ from factory import storage
 from factory.classes import MAX_CLASSES, Classes
 from factory.data.classes import rule_yaml
 from factory.data.classes.class_rules import ClassRules
+from factory.data.files import listing
 from factory.data.items import Item, Source
 from factory.data.masks import losses
 from factory.data.masks.losses import Losses
@@ -290,6 +291,6 @@ def _adding(problems: Problems, url: str) -> Iterator[None]:
     try:
         yield
     except UnreadableImage as error:
-        problems.add(f"{url}: {error}")
+        problems.add(error.of(url))
     except OSError as error:
-        problems.add(f"{url}: cannot be read ({storage.describe(error)}). Restore or remove it.")
+        problems.add(listing.cannot_read(url, error))

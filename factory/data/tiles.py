@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
+from factory.alike import of_file
 from factory.data.classes.class_rules import ClassRules
 from factory.data.items import ImageFile, Item
 from factory.data.masks.mask_decoding import Mask
@@ -115,11 +116,12 @@ def wholes(items: Sequence[Item]) -> list[Item]:
 def _tiles_of(item: Item, size: tuple[int, int], problems: Problems) -> list[Tile]:
     side = item.reading.tile_size or min(size)
     if side > min(size):
-        problems.add(
-            f"{item.image_url}: has {size[0]}x{size[1]} pixels, which no tile of {side}x{side} "
-            f"fits into. Set tile_size: {min(size)} or less, or leave it out for tiles as high or "
-            "wide as each image."
+        own = f"{size[0]}x{size[1]} pixels"
+        told = (
+            f"has {own}, which no tile of {side}x{side} fits into. Set tile_size: {min(size)} or "
+            "less, or leave it out for tiles as high or wide as each image."
         )
+        problems.add(of_file(item.image_url, told, own))
         return []
     boxes = geometry.tiles(size, side)
     pictures, masks = _Shared[Picture](len(boxes)), _Shared[Mask](len(boxes))

@@ -9,6 +9,7 @@ from functools import partial
 from factory import storage
 from factory.config import Config, required
 from factory.data.classes.class_rules import ClassRules
+from factory.data.files.listing import cannot_read
 from factory.data.items import Found, Item, StoredSource
 from factory.data.loading import first_lines
 from factory.data.masks.mask_decoding import MaskFacts
@@ -158,7 +159,6 @@ class _Looked:
 
 _NUM_THREADS_FAR = 32
 """Threads that read images of a store, most of whose time is waiting for it."""
-_RESTORE = "Restore or remove it."
 _Look = Callable[[SourceFile], _Looked]
 
 
@@ -192,9 +192,9 @@ def _look(file: SourceFile, found: Found, size: int) -> _Looked:
         mask = whole_mask(item, item.mask(size, found.rules), picture)
         return _Looked(sha256, sha256_of_ids(mask.ids), mask.facts)
     except UnreadableImage as error:
-        return _Looked(sha256 or _sha256_of_content(item), unreadable=f"{url}: {error}")
+        return _Looked(sha256 or _sha256_of_content(item), unreadable=error.of(url))
     except OSError as error:
-        return _Looked(unreachable=f"{url}: cannot be read ({storage.describe(error)}). {_RESTORE}")
+        return _Looked(unreachable=cannot_read(url, error))
 
 
 def _sha256_of_content(item: Item) -> str:

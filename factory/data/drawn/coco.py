@@ -226,7 +226,8 @@ class CocoDrawing:
                 raise UnreadableImage(f"runs of size {found} in an image of [{height}, {width}].")
             return regions.of_runs(shape.get("counts"), found, class_id)
         except UnreadableImage as error:
-            raise UnreadableImage(f"annotation {annotation.get('id')}: {error}") from None
+            about = f"annotation {annotation.get('id')}"
+            raise error.within(f"{about}: {error}", about) from None
 
 
 def _order(category: tuple[str, str]) -> tuple[bool, int, str]:

@@ -107,7 +107,8 @@ class LabelmeDrawing:
             try:
                 _draw(canvas, shape, self.id_of[shape["label"]])
             except UnreadableImage as error:
-                raise UnreadableImage(f"shape {i} ({shape['label']}): {error}") from None
+                about = f"shape {i} ({shape['label']})"
+                raise error.within(f"{about}: {error}", about) from None
         return np.asarray(canvas)
 
 

@@ -54,7 +54,8 @@ class PanopticDrawing:
         if unknown := [str(number) for number in found.tolist() if number not in class_of]:
             raise UnreadableImage(
                 f"its PNG {annotation['file_name']} shows the segments {some(unknown)}, which the "
-                "JSON does not list for it. Use the JSON that belongs to the PNGs."
+                "JSON does not list for it. Use the JSON that belongs to the PNGs.",
+                annotation["file_name"],
             )
         table = np.array([class_of[number] for number in found.tolist()], np.uint8)
         ids: UInt8 = table[positions.reshape(numbers.shape)]
@@ -67,12 +68,14 @@ class PanopticDrawing:
         except FileNotFoundError:
             raise UnreadableImage(
                 f"its segments are in {self.files.url_of(name)}, which is not there. Name the "
-                "folder of the PNGs in `segments_url:`."
+                "folder of the PNGs in `segments_url:`.",
+                self.files.url_of(name),
             ) from None
         if image.format != "PNG" or image.mode != "RGB":
             raise UnreadableImage(
                 f"its segments are in {self.files.url_of(name)}, of format {image.format} and mode "
-                f"{image.mode}, not a PNG in colours. Export it again."
+                f"{image.mode}, not a PNG in colours. Export it again.",
+                self.files.url_of(name),
             )
         red, green, blue = np.moveaxis(np.asarray(image).astype(np.int64), -1, 0)
         numbers: npt.NDArray[np.int64] = red + 256 * green + 65536 * blue

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from factory import storage
+from factory.alike import of_file
 from factory.data.files import archives
 from factory.data.files.patterns import ImagePattern, parse_images
 from factory.errors import Problems, some
@@ -146,7 +147,7 @@ def cannot_list(folder: str, error: OSError) -> str:
 
 def cannot_read(url: str, error: OSError) -> str:
     """The problem of a file that cannot be read."""
-    return f"{url}: cannot be read ({storage.describe(error)}). Restore or remove it."
+    return of_file(url, f"cannot be read ({storage.describe(error)}). Restore or remove it.")
 
 
 def no_folder(url: str, part: str) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from factory.alike import of_file
 from factory.data.files import listing
 from factory.data.files.trees import Tree
-from factory.errors import Problems, UnreadableImage
+from factory.errors import Problems, UnreadableImage, UserError
 from factory.threads import NUM_THREADS
 
 T = TypeVar("T")
@@ -34,12 +35,12 @@ def looked(
 
 def _looked(look: Callable[[Tree, str], T], tree: Tree, name: str) -> tuple[T | None, list[str]]:
     """What a look into a file gives, or what is wrong with it."""
-    own, seen = Problems(), None
+    url = tree.url_of(name)
     try:
-        with own.collected():
-            seen = look(tree, name)
+        return look(tree, name), []
+    except UserError as error:
+        return None, [of_file(url, problem.removeprefix(f"{url}: ")) for problem in error.problems]
     except UnreadableImage as error:
-        own.add(f"{tree.url_of(name)}: {error}")
+        return None, [error.of(url)]
     except OSError as error:
-        own.add(listing.cannot_read(tree.url_of(name), error))
-    return seen, own.found
+        return None, [listing.cannot_read(url, error)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from factory.alike import of_file
 from factory.data.files import listing
 from factory.data.files.listing import Listing
 from factory.data.files.patterns import ImagePattern, Key, MaskPattern, Names
@@ -210,10 +211,11 @@ def check_missing(matches: Matches, names: Sequence[str], problems: Problems) ->
     for i, name in enumerate(names):
         wanted = matches.wanted(name)
         similar = listing.suggestion(wanted, candidates) if i < listing.MAX_SUGGESTIONS else ""
-        problems.add(
-            f"{images.url_of(name)}: has no mask {wanted} in {masks.folder}.{similar} Add it, list "
-            "the images to use in names_url, or set unpaired: skip."
+        told = (
+            f"has no mask {wanted} in {masks.folder}.{similar} Add it, list the images to use in "
+            "names_url, or set unpaired: skip."
         )
+        problems.add(of_file(images.url_of(name), told, kind=f"no mask in {masks.folder}"))
 
 
 def check_stray(matches: Matches, names: Sequence[str], problems: Problems) -> None:
@@ -222,10 +224,11 @@ def check_stray(matches: Matches, names: Sequence[str], problems: Problems) -> N
     for name in names:
         other = unread.get(listing.stem(name))
         hint = f" There is {other}, whose ending is not read." if other else ""
-        problems.add(
-            f"{matches.masks.url_of(name)}: mask without an image.{hint} Add the image, remove the "
-            "mask, or set unpaired: skip."
+        told = (
+            f"mask without an image.{hint} Add the image, remove the mask, or set unpaired: skip."
         )
+        url = matches.masks.url_of(name)
+        problems.add(of_file(url, told, kind=f"mask without an image in {matches.masks.folder}"))
 
 
 def neither_note(matches: Matches) -> Iterator[str]:

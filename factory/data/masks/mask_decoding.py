@@ -250,17 +250,21 @@ def match_size(mask: Mask, picture: Picture, orientation: int) -> tuple[UInt8, b
     if not _fits(ids.size, image.size):
         alike = mask.info.orientation == picture.info.orientation
         if mask.info.format == DRAWN:
-            raise UnreadableImage(
-                f"its shapes were drawn for an image of {ids.width}x{ids.height} pixels, and the "
-                f"image has {image.width}x{image.height}, which are other proportions. Use the "
-                "image that they were drawn for."
+            sizes = (
+                f"{ids.width}x{ids.height} pixels, and the image has {image.width}x{image.height}"
             )
+            raise UnreadableImage(
+                f"its shapes were drawn for an image of {sizes}, which are other proportions. Use "
+                "the image that they were drawn for.",
+                sizes,
+            )
+        sizes = f"{ids.width}x{ids.height} pixels, its image {image.width}x{image.height}"
         raise UnreadableImage(
-            f"the mask has {ids.width}x{ids.height} pixels, its image {image.width}x"
-            f"{image.height}: they must be equal, or one 2, 3, ... times as large as the other in "
-            "both directions. "
+            f"the mask has {sizes}: they must be equal, or one 2, 3, ... times as large as the "
+            "other in both directions. "
             + ("" if alike else f"Both are turned upright: {_orientations(mask, picture)}. ")
-            + "Save the mask at its image's size, without smoothing."
+            + "Save the mask at its image's size, without smoothing.",
+            sizes,
         )
     if ids.size == image.size:
         return np.asarray(ids), False

@@ -39,18 +39,24 @@ def draw(parts: Sequence[Part], read: Callable[[str], bytes], rules: ClassRules)
         try:
             area, found = decode_part(read(part.path), above)
         except UnreadableImage as error:
-            raise UnreadableImage(f"part {part.name} ({part.path}) {error}") from None
+            raise error.within(f"{_named(part)} {error}", _named(part)) from None
         if ids is None or info is None:
             ids, info = np.full(area.shape, background, np.uint8), found
         if found.size != info.size or found.orientation != info.orientation:
             raise UnreadableImage(
-                f"part {part.name} ({part.path}) has {found.size[0]}x{found.size[1]} pixels and "
-                f"the EXIF orientation {found.orientation}, others {info.size[0]}x{info.size[1]} "
-                f"and {info.orientation}. Save all parts of an image alike."
+                f"{_named(part)} has {found.size[0]}x{found.size[1]} pixels and the EXIF "
+                f"orientation {found.orientation}, others {info.size[0]}x{info.size[1]} and "
+                f"{info.orientation}. Save all parts of an image alike.",
+                _named(part),
             )
         ids[area] = class_id
     assert ids is not None and info is not None, "an image has at least one part"
     return Mask(Image.fromarray(ids), values={}, uncovered={}, colors={}, info=info)
+
+
+def _named(part: Part) -> str:
+    """A part as messages name it."""
+    return f"part {part.name} ({part.path})"
 
 
 def in_order(parts: Sequence[Part], rules: ClassRules) -> list[tuple[Part, int]]:

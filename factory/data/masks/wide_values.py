@@ -54,11 +54,13 @@ def _of_whole_numbers(values: npt.NDArray[Any], rules: ClassRules) -> ClassIds:
     low, high = values.min(), values.max()
     if high > MAX_VALUE and not rules.has_thresholds:
         raise UnreadableImage(
-            f"{_range(values)}: class ids are whole numbers from 0 to {MAX_VALUE}. {MASK_REMEDY} "
-            "If they number objects of one class, let that be what is `above: 0`."
+            f"a mask whose {_range(values)}: class ids are whole numbers from 0 to {MAX_VALUE}. "
+            f"{MASK_REMEDY} If they number objects of one class, let that be what is `above: 0`.",
+            _range(values),
         )
     if low < 0 and high > MAX_VALUE + low:
-        raise UnreadableImage(f"{_range(values)}, which are too far apart. {MASK_REMEDY}")
+        told = f"a mask whose {_range(values)}, which are too far apart. {MASK_REMEDY}"
+        raise UnreadableImage(told, _range(values))
     whole = np.minimum(values, MAX_VALUE).astype(np.int64).astype(np.uint16)
     found = class_lookup.ids_of_values(rules, whole)
     if low >= 0:
@@ -76,8 +78,9 @@ def _of_fractions(values: npt.NDArray[Any], rules: ClassRules) -> ClassIds:
     """
     if rules.rest is None:
         raise UnreadableImage(
-            f"{_range(values)}, with fractions: class ids are whole numbers from 0 to {MAX_VALUE}. "
-            f"{MASK_REMEDY}{_threshold(rules.classes.names)}"
+            f"a mask whose {_range(values)}, with fractions: class ids are whole numbers from 0 to "
+            f"{MAX_VALUE}. {MASK_REMEDY}{_threshold(rules.classes.names)}",
+            _range(values),
         )
     thresholds = rules.thresholds
     classes = np.array([rules.rest, *(i for _, i in thresholds)], np.uint8)
@@ -113,8 +116,9 @@ def _check_negative(values: npt.NDArray[Any], rules: ClassRules) -> None:
             f"If that means not labelled, set `{_ignoring(unnamed, rules)}`; of a class, add it to "
             "its ids."
         )
+    listed = some([f"{value:g}" for value in unnamed])
     raise UnreadableImage(
-        f"{_range(values)}: of no class are {some([f'{value:g}' for value in unnamed])}. {advice}"
+        f"a mask whose {_range(values)}: of no class are {listed}. {advice}", listed
     )
 
 
@@ -125,4 +129,4 @@ def _ignoring(values: Sequence[Any], rules: ClassRules) -> str:
 
 
 def _range(values: npt.NDArray[Any]) -> str:
-    return f"a mask whose values lie in {values.min():g}..{values.max():g}"
+    return f"values lie in {values.min():g}..{values.max():g}"

@@ -92,7 +92,8 @@ def decode_image(data: bytes, way: Reading = DEFAULT_READING) -> Picture:
     try:
         stored = _stored(data, way)
     except SeveralFrames as error:
-        raise UnreadableImage(f"{error} Or set frames: first, to use the first alone.") from None
+        told = f"{error} Or set frames: first, to use the first alone."
+        raise UnreadableImage(told, error.own) from None
     info, image, values = stored.info, stored.image, stored.values
     if values is None and way.intensity is not None:
         values = np.asarray(to_rgb(image))
@@ -185,7 +186,7 @@ def _replaced() -> Iterator[None]:
     try:
         yield
     except UnreadableImage as error:
-        raise type(error)(f"{error}. Replace or remove this file.") from None
+        raise error.within(f"{error}. Replace or remove this file.") from None
 
 
 def _array_of(data: bytes, first: bool = False) -> _Array | None:

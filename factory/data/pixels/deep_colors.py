@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from factory import images
-from factory.data.pixels.intensity import MIN_LEVELS, remedy
+from factory.data.pixels.intensity import MIN_LEVELS, lacking_intensity
 from factory.errors import UnreadableImage
 
 DEPTH_AT = 24
@@ -58,8 +58,11 @@ def brightest(image: Image.Image) -> int:
     top = int(np.max(colors.getextrema()))
     if top < MIN_LEVELS:
         below = (top + 1) * 256
-        raise UnreadableImage(
-            f"16-bit colours that all lie below {below} of 65535: of their levels at most "
-            f"{top + 1} would be left. {remedy(0, below - 1)}"
+        own = f"below {below}"
+        raise lacking_intensity(
+            f"16-bit colours that all lie {own} of 65535: of their levels at most {top + 1} would "
+            "be left.",
+            (0, below - 1),
+            own,
         )
     return top

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from factory.alike import span_text
 from factory.data.pixels.npy import Values
 from factory.data.pixels.reading import Intensity
 from factory.errors import UnreadableImage
@@ -58,12 +59,16 @@ def to_8_bit(values: Values, intensity: Intensity | None) -> Mapped:
     return Mapped(pixels, stored, window)
 
 
-def remedy(low: float, high: float) -> str:
-    """The sentence that names the setting for values of this range."""
-    return (
-        f"Set intensity: [{low:g}, {high:g}], the values that become black and white, or "
+def lacking_intensity(why: str, window: Range, own: str = "") -> UnreadableImage:
+    """The error of an image that is not read without an intensity, with the one to set.
+
+    own: the part of why that is of this image alone.
+    """
+    remedy = (
+        f"Set intensity: {span_text(window)}, the values that become black and white, or "
         "intensity: percentiles."
     )
+    return UnreadableImage(f"{why} {remedy}", own, window)
 
 
 def _default_window(values: Values, stored: Range) -> Range:
@@ -71,16 +76,19 @@ def _default_window(values: Values, stored: Range) -> Range:
     whole = values.dtype.kind in "iu"
     window = OF_16_BITS if whole else OF_FLOATS
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise UnreadableImage(
+        raise lacking_intensity(
             f"{values.dtype} of which some are no finite numbers. With an intensity they become "
-            f"black. {remedy(*stored)}"
+            "black.",
+            stored,
         )
     if stored[0] < window[0] or stored[1] > window[1]:
         usual = (w for w in _USUAL if w[0] <= stored[0] and stored[1] <= w[1])
-        raise UnreadableImage(
-            f"{values.dtype} of {stored[0]:g}..{stored[1]:g}: only {window[0]:g}..{window[1]:g} is "
-            "read without being told what is black and what is white. "
-            f"{remedy(*next(usual, stored))}"
+        own = f"of {stored[0]:g}..{stored[1]:g}"
+        raise lacking_intensity(
+            f"{values.dtype} {own}: only {window[0]:g}..{window[1]:g} is read without being told "
+            "what is black and what is white.",
+            next(usual, stored),
+            own,
         )
     return window
 
@@ -127,27 +135,34 @@ def _check_levels(values: Values, pixels: UInt8, window: Range) -> None:
     what = "16-bit grey" if window == OF_16_BITS else f"an image of {levels.dtype}"
     low, high = window
     if not used.size:
-        raise UnreadableImage(
-            f"{what} whose values, {levels[0]:g}..{levels[-1]:g}, all lie outside of "
-            f"{low:g}..{high:g}: it would be of one colour. {remedy(*_proposal(levels))}"
+        own = f"{levels[0]:g}..{levels[-1]:g}"
+        raise lacking_intensity(
+            f"{what} whose values, {own}, all lie outside of {low:g}..{high:g}: it would be of one "
+            "colour.",
+            _proposal(levels),
+            own,
         )
     num_left = _num_levels(pixels)
     if num_left < len(used):
-        raise UnreadableImage(
-            f"{what} that uses {used[0]:g}..{used[-1]:g} of {low:g}..{high:g}: of its {len(used)} "
-            f"levels {num_left} would be left. {_better_remedy(used, window)}"
+        own = f"uses {used[0]:g}..{used[-1]:g}"
+        raise _losing_levels(
+            f"{what} that {own} of {low:g}..{high:g}: of its {len(used)} levels {num_left} would "
+            "be left.",
+            _proposal(used),
+            window,
+            own,
         )
 
 
-def _better_remedy(used: Values, window: Range) -> str:
-    """The sentence that names a setting for these levels, of which the window leaves too few."""
-    proposal = _proposal(used)
+def _losing_levels(why: str, proposal: Range, window: Range, own: str) -> UnreadableImage:
+    """The error of an image of whose levels the window leaves too few."""
     if proposal != window:
-        return remedy(*proposal)
-    return (
+        return lacking_intensity(why, proposal, own)
+    remedy = (
         "Set intensity: [low, high], the range that most of its values are in, or intensity: "
         "percentiles."
     )
+    return UnreadableImage(f"{why} {remedy}", own)
 
 
 def _proposal(used: Values) -> Range:

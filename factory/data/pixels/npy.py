@@ -71,7 +71,8 @@ def only_array(data: bytes) -> bytes:
             if len(names) != 1 or not names[0].endswith(".npy"):
                 raise UnreadableImage(
                     f"an archive of {some(names)}, not of one array. Save each array as a .npy of "
-                    "its own"
+                    "its own",
+                    some(names),
                 )
             info = archive.getinfo(names[0])
             if info.file_size > _MAX_BYTES or info.compress_type not in _METHODS:
@@ -144,7 +145,7 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     known = ((), (1,), (3,), (4,))
     if len(shape) not in (2, 3) or shape[2:] not in known or min(shape) < 1:
         stack = ": save each image of a stack as a file of its own" if len(shape) > 2 else ""
-        raise UnreadableImage(f"an array of shape {shape}, not {_SHAPES}{stack}")
+        raise UnreadableImage(f"an array of shape {shape}, not {_SHAPES}{stack}", f"shape {shape}")
     if shape[2:] == (4,) and dtype != np.uint8:
         raise UnreadableImage(
             f"an array of shape {shape} of {dtype}, whose last channel may be anything. Save "
@@ -167,10 +168,12 @@ def to_image(array: Values) -> Image.Image:
     try:
         image = Image.fromarray(array)
     except (TypeError, ValueError):
+        size = f"{'x'.join(map(str, array.shape[1::-1]))} pixels and {array.shape[-1]} channels"
         raise UnreadableImage(
-            f"an array of {array.dtype} of {'x'.join(map(str, array.shape[1::-1]))} pixels and "
-            f"{array.shape[-1]} channels, which are neither ids nor colours. Of scores of classes "
-            "save the number of the highest, `scores.argmax(axis)` along the axis of the classes"
+            f"an array of {array.dtype} of {size}, which are neither ids nor colours. Of scores of "
+            "classes save the number of the highest, `scores.argmax(axis)` along the axis of the "
+            "classes",
+            size,
         ) from None
     image.format = "NPY"
     return image

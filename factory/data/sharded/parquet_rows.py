@@ -73,7 +73,8 @@ class Rows:
             except FileNotFoundError:
                 raise UnreadableImage(
                     f"holds no bytes, but the path {path}, where no file is. Put it there, or save "
-                    "the pictures' bytes in the table."
+                    "the pictures' bytes in the table.",
+                    str(path),
                 ) from None
         if not data:
             raise UnreadableImage(
@@ -202,6 +203,7 @@ def _beside(file: str, path: str) -> str:
     if below.startswith("/") or found == ".." or found.startswith("../"):
         raise UnreadableImage(
             f"holds no bytes, but the path {path}, which leaves the folder. Save the pictures' "
-            "bytes in the table, or put the file below `url:`."
+            "bytes in the table, or put the file below `url:`.",
+            path,
         )
     return found

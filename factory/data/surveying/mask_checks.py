@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from factory import storage
+from factory.alike import of_file
 from factory.classes import IGNORE_ID, Classes, Color
 from factory.data.classes import rule_yaml
 from factory.data.classes.class_forms import means_ignored
@@ -144,12 +145,12 @@ def _check_palettes(masks: Sequence[MaskFacts], classes: Classes, problems: Prob
                 break
         else:
             continue
-        problems.add(
-            f"{mask.url}: the palettes of these masks differ: {problem}, so the indices number "
-            "colours, not classes. Renumber the masks by class ids. "
-            f"{MASK_REMEDY} Or name the colour of each class: "
-            f"`{rule_yaml.with_colors(classes.names)}`."
+        told = (
+            f"the palettes of these masks differ: {problem}, so the indices number colours, not "
+            f"classes. Renumber the masks by class ids. {MASK_REMEDY} Or name the colour of each "
+            f"class: `{rule_yaml.with_colors(classes.names)}`."
         )
+        problems.add(of_file(mask.url, told, kind="palettes differ"))
 
 
 def _unseen_notes(masks: Sequence[MaskFacts]) -> list[str]:

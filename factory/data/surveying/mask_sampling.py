@@ -174,7 +174,7 @@ def _values(item: Item, rules: ClassRules) -> _Looked:
         url = str(item.mask_url)
         mask = item.mask(_SIZE, rules)
     except UnreadableImage as error:
-        return _Looked(None, {}, f"{url}: {error}")
+        return _Looked(None, {}, error.of(url))
     found: dict[Value, int] = {value: num for value, num in mask.values.items()}
     found.update(mask.uncovered)
     found.update(mask.nearest)

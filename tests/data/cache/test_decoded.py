@@ -154,9 +154,8 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_key(tmp_path, work) -
 def test_every_image_that_cannot_be_used_is_named_and_nothing_is_kept(data, photos, work) -> None:
     for name in ("007.png", "100.png"):
         next(Path(photos.url).rglob(name)).write_bytes(b"no image")
-    lines = refusal(work, data, photos).splitlines()
-    assert len(lines) == 2 and "007.png: " in lines[0] + lines[1]
-    assert "100.png: " in lines[0] + lines[1]
+    (line,) = refusal(work, data, photos).splitlines()
+    assert "007.png" in line and "100.png" in line
     assert entries(data) == []
 
 

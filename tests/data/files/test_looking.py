@@ -22,7 +22,11 @@ def test_problems_come_in_the_order_of_the_files_whichever_thread_is_first(tmp_p
     tree, problems = trees.open_tree(str(tmp_path)), Problems()
     found = looked(look, tree, names, problems)
     assert found == [name if int(name) % 4 == 3 else None for name in names]
-    few = ["a: b", f"{tmp_path}/001: is bad", f"{tmp_path}/002: cannot be read (broken)."]
+    few = [
+        f"{tmp_path}/000: a: b",
+        f"{tmp_path}/001: is bad",
+        f"{tmp_path}/002: cannot be read (broken).",
+    ]
     assert [told.startswith(few[i % 3]) for i, told in enumerate(problems.found[:3])] == [True] * 3
     of_images = [told for told in problems.found if told.endswith(": is bad")]
     assert of_images == sorted(of_images) and len(problems.found) == 150

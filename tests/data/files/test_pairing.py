@@ -155,7 +155,8 @@ def test_patterns_that_cannot_be_meant_are_problems_of_their_keys(tmp_path: Path
 
 def test_what_has_no_partner_is_told_and_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
     put(tmp_path, "images/1.png", "images/2.png", "images/4.png", "masks/2.png", "masks/3.png")
-    assert len(problems_of(pairs(tmp_path))) == 3
+    missing, stray = problems_of(pairs(tmp_path))
+    assert "1 other: 4.png." in missing and "masks/3.png: mask without an image" in stray
     source = pairs(tmp_path, unpaired="skip")
     read = loading.read_labelled(source, 8)
     assert read.names == ("2.png",) and len(loading.read_images(source, 8)) == 3

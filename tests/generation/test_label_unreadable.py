@@ -94,7 +94,8 @@ def test_where_none_can_be_read_skip_is_refused(label_config: LabelConfig, photo
         (photos / name).write_bytes(b"no image")
     with pytest.raises(UserError) as refused:
         label(label_config(unreadable="skip"))
-    assert len(refused.value.problems) == len(NAMES)
+    (line,) = refused.value.problems
+    assert all(name in line for name in NAMES)
 
 
 def test_a_dataset_goes_on_without_what_was_left_out_even_if_that_is_gone(
@@ -188,9 +189,8 @@ def test_jpegs_whose_pixels_are_damaged_are_known_before_anything_starts(
         put_jpeg(photos / f"j{i}.jpg", damaged=f"j{i}.jpg" in bad)
     with pytest.raises(UserError, match=r"label\.unreadable: skip") as refused:
         label(label_config())
-    assert {line.split(": ")[0] for line in refused.value.problems[:-1]} == {
-        f"{photos}/{name}" for name in bad
-    }
+    (line,) = refused.value.problems[:-1]
+    assert line.startswith(f"{photos}/j1.jpg: ") and "The same is true of 1 other: j4.jpg." in line
     assert not Path(label_config().label.url).exists()
     config = label_config(unreadable="skip")
     assert label(config).rows == 11

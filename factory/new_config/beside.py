@@ -211,7 +211,9 @@ def _used_folders(place: Place) -> list[str]:
     for keys in map(place.candidate.of_split, splits):
         inner = keys["url"].removeprefix(place.url).strip("/")
         if keys["kind"] != "pairs":
-            used.append(inner)
+            # PNGs of panoptic segments lie in a folder that is called like their JSON.
+            json_url = str(keys.get("annotations_url") or "").rpartition(".")[0]
+            used += [inner, *([json_url.removeprefix(place.url).strip("/")] if json_url else [])]
             continue
         below = [parse_images(keys.get("images", "images")).below]
         below.append(parse_masks(keys.get("masks", "masks")).below)

@@ -4,8 +4,13 @@ both."""
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from factory.config import load_config
+from factory.png import encode_png
 from tests.data.kinds.test_auto import mask, pairs_of
+from tests.data.recognizing.test_recognition import photograph
 from tests.new_config.test_command import images, names
 
 
@@ -30,3 +35,25 @@ def test_pictures_in_no_folder_are_named_themselves(
     pairs_of(tmp_path / "data", *[mask(0, 1)] * 4)
     images(tmp_path / "data", 1)
     assert "whether pictures below data are needed, too: u0.png" in init("data")
+
+
+def test_masks_that_are_half_transparent_are_refused_by_their_names_and_as_such(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    for i in range(3):
+        for folder in ("images", "masks"):
+            (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"data/images/{i}.png").write_bytes(encode_png(photograph(i)))
+        numbered = np.zeros((16, 16, 4), np.uint8)
+        numbered[4 : 8 + i] = (13, 0, 0, 1)
+        Image.fromarray(numbered).save(tmp_path / f"data/masks/{i}.png")
+    said = refused("data", "--out", "my.yaml")
+    assert "half transparent (" in said and "masks/0.png" in said and "JPEG" not in said
+
+
+def test_volumes_that_are_packed_are_told_by_both_endings(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/brain.nii.gz").write_bytes(b"x")
+    assert "holds 1 .nii.gz, and no images" in refused("data", "--out", "my.yaml")

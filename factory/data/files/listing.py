@@ -33,6 +33,8 @@ PICTURE_SUFFIXES = (
 """Endings of pictures that are not read: such files are reported, all others are noise."""
 RUN, DATA = "_factory/run.json", "data/"
 """What datasets of this factory have beside other files: their plan, and the folder of shards."""
+_PACKED = (".tar", ".nii")
+"""Endings that another one follows where a file is compressed."""
 ENDINGS = " ".join(IMAGE_SUFFIXES)
 """The endings that are read, as messages list them."""
 MAX_SUGGESTIONS = 5
@@ -225,15 +227,16 @@ def oddities(images: Listing) -> list[str]:
 
 
 def by_ending(names: Iterable[str]) -> str:
-    """Counts the files of each ending: 3 .tif, 1 .tar.gz."""
+    """Counts the files of each ending: 3 .tif, 1 .tar.gz, 2 .nii.gz."""
     endings = Counter(_ending(name) or "without ending" for name in names)
     return some([f"{count:,} {ending}" for ending, count in endings.most_common()])
 
 
 def _ending(name: str) -> str:
-    """The ending of a file's name, both of them where an archive is packed."""
+    """The ending of a file's name, both of them where an archive or a volume is packed."""
     path = PurePosixPath(name.lower())
-    return f".tar{path.suffix}" if path.stem.endswith(".tar") else path.suffix
+    inner = PurePosixPath(path.stem).suffix
+    return f"{inner}{path.suffix}" if inner in _PACKED else path.suffix
 
 
 def stem(name: str) -> str:

@@ -13,6 +13,7 @@ from factory.data.classes.class_rules import MAX_VALUE, NO_RULE, Rule
 from factory.data.surveying import class_names, color_proposals, object_ids
 from factory.data.surveying.mask_sampling import MaskSample
 from factory.data.surveying.proposal import Proposal, name_of
+from factory.errors import some
 
 _MAX_IDS = 64
 """More values than these are objects, or edges that were smoothed."""
@@ -64,6 +65,13 @@ def propose(
 def why_none(sample: MaskSample) -> str:
     """Why no classes are proposed, and what to do: the rest of a sentence after a place."""
     values = ", ".join(map(str, list(sample.pixels)[:8]))
+    if sample.is_blurred and not sample.is_colored and sample.transparent:
+        return (
+            f"pixels of its masks are half transparent ({some(sample.transparent, 3)}), and shown "
+            f"on black they hold {values}, of which no two classes can be made: alpha may number "
+            "objects there. Name other masks in `masks:`, or save these without alpha, value = "
+            "class id."
+        )
     if sample.is_blurred and not sample.is_colored:
         return (
             f"its masks are stored with loss, as JPEG does, and hold {values}: ids so close to "
@@ -79,7 +87,12 @@ def why_none(sample: MaskSample) -> str:
 def _blurred(sample: MaskSample) -> Proposal | None:
     """Classes that are steps of grey, between the levels that most pixels are near to; None if
     these are too close to black to be told apart."""
-    seen, pixels = "greys, which compression has blurred,", sample.pixels
+    why = (
+        "of which some are half transparent"
+        if sample.transparent
+        else "which compression has blurred"
+    )
+    seen, pixels = f"greys, {why},", sample.pixels
     levels = _levels(pixels)
     if len(levels) > 2:
         steps = [(low + high) // 2 for low, high in pairwise(levels)]

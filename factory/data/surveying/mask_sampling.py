@@ -59,6 +59,8 @@ class _Looked(NamedTuple):
     """True if its file stores white as 0."""
     is_cut: bool = False
     """True if it may hold values beyond 16 bits, which are read as the highest of these."""
+    transparent: str = ""
+    """Its file, if pixels of it are transparent."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class MaskSample:
     """True if all files store white as 0."""
     are_cut: bool = False
     """True if some may hold values beyond 16 bits, which are read as the highest of these."""
+    transparent: tuple[str, ...] = ()
+    """The masks of which pixels are transparent, wholly or in part."""
     problems: tuple[str, ...] = ()
     """A line for each mask that could not be read."""
 
@@ -156,6 +160,7 @@ def _sampled(looked: Sequence[_Looked], num_masks: int) -> MaskSample:
         is_bright_around=bool(files) and num_bright >= _MIN_ALIKE * len(files),
         is_inverted=bool(files) and all(mask.is_inverted for mask in looked),
         are_cut=any(mask.is_cut for mask in looked),
+        transparent=tuple(mask.transparent for mask in looked if mask.transparent),
         problems=problems,
     )
 
@@ -183,7 +188,16 @@ def _values(item: Item, rules: ClassRules) -> _Looked:
         found |= {color: counts[i] for i, color in enumerate(_NAMED) if counts[i]}
     around = _is_bright_around(np.asarray(mask.ids))
     is_cut = MAX_VALUE in found and not mask.info.mode.startswith("I;16")
-    return _Looked(found, mask.colors, None, around, mask.has_fractions, mask.is_inverted, is_cut)
+    return _Looked(
+        found,
+        mask.colors,
+        None,
+        around,
+        mask.has_fractions,
+        mask.is_inverted,
+        is_cut,
+        url if mask.is_transparent else "",
+    )
 
 
 def _is_bright_around(ids: UInt8) -> bool:

@@ -45,7 +45,15 @@ def assign(folders: Sequence[str], named: Mapping[Role, str], problems: Problems
         if place is None:
             continue
         if doubt := place.candidate.doubt:
-            problems.add(f"{url}: {doubt} If they are images, name the folder with --unlabelled.")
+            beside_it = [other for other in folders if other != url]
+            both = (
+                f" If {some(beside_it)} has their images, name the folder that holds both in place "
+                "of each."
+                if beside_it
+                else ""
+            )
+            told = f"{url}: {doubt}{both}"
+            problems.add(f"{told} If they are images, name the folder with --unlabelled.")
         elif place.candidate.has_masks:
             _take_labelled(roles, place, problems)
         elif "unlabelled" not in roles.sections:

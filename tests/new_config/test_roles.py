@@ -86,3 +86,11 @@ def test_a_folder_that_is_called_test_is_measured_on_in_whatever_order_it_is_nam
     assert [str(source.url) for source in (data.labelled, data.test)] == [
         str(tmp_path / name) for name in ("train", "test")
     ]
+
+
+def test_images_and_masks_that_are_named_apart_are_refused_with_what_to_name(
+    refused: Callable[..., str], init: Callable[..., str], data: Path
+) -> None:
+    said = refused("data/images", "data/masks", "--out", "my.yaml")
+    assert "If data/images has their images, name the folder that holds both" in said
+    init("data")

@@ -71,7 +71,7 @@ def load_segmenter(url: Location = TOY, ddpm: Model | None = None) -> Segmenter:
     return Segmenter(ddpm, ensemble, folder)
 
 
-def read_images(
+def load_images(
     url: Location, image_size: int, num: int | None = None, *, channels: int = 3, **keys: Any
 ) -> UInt8:
     """The images below a folder or URL, or the first num of them, as (N, S, S, C) uint8.
@@ -81,7 +81,7 @@ def read_images(
     Raises UserError with a line per bad file.
     """
     named = {"kind": "folder", "url": path_of(url, "url"), "num": num}
-    return loading.read_images(*_source("read_images", {**named, **keys}, image_size, channels))
+    return loading.read_images(*_source("load_images", {**named, **keys}, image_size, channels))
 
 
 def read_labelled(
@@ -126,7 +126,7 @@ def train(
     (N, S, S), uint8.
 
     out: where the run lies; the same call goes on from its newest checkpoint. Arrays are written
-    there first. image_size, channels: the network's; those of arrays if absent, else 64 and 3.
+    there first. image_size, channels: the network's, 64 and 3 if absent; arrays must have them.
     settings: section `train`. Raises UserError, TrainingFailed.
     """
     from factory.diffusion import training
@@ -152,6 +152,7 @@ def train(
     storage.check_outlives("out", config.train.url)
     training.check_settings(config)
     if pixels is not None:
+        pixels_of(pixels, config.data.side, config.data.num_channels)
         _write_images(pixels, url, begun=storage.exists(storage.join(config.train.url, "run.json")))
     return load_ddpm(training.train_checked(config))
 

@@ -98,7 +98,7 @@ def pixels_of(images: Images, image_size: int | None = None, channels: int | Non
     if pixels.dtype != np.uint8 or stacked.shape[1:] not in [(size, size, c) for c in allowed]:
         raise UserError(
             f"images: must be uint8 of shape {' or '.join(forms[c] for c in allowed)}, got "
-            f"{pixels.dtype} of shape {pixels.shape}. `factory.read_images` crops and scales files."
+            f"{pixels.dtype} of shape {pixels.shape}. `factory.load_images` crops and scales files."
         )
     return stacked
 

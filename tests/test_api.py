@@ -234,6 +234,9 @@ def test_arrays_are_written_only_where_settings_fit_and_no_other_images_lie(
         factory.train(images, tmp_path / "run", num_stepps=2)
     with pytest.raises(UserError, match=r"data.image_size: .* got .0"):
         factory.train(images, tmp_path / "run", image_size=0)
+    for other in ({"image_size": 64}, {"channels": 1}):
+        with pytest.raises(UserError, match=r"images: must be uint8 of shape .*load_images"):
+            factory.train(images, tmp_path / "run", **other)
     with pytest.raises(UserError, match="none: no model folder"):
         factory.train(images, tmp_path / "run", initial_model_url=tmp_path / "none")
     with pytest.raises(UserError, match="out: memory://a/b: memory:// is gone"):
@@ -273,7 +276,7 @@ def test_what_does_not_fit_is_refused_with_what_is_wanted(
     images, masks = labelled.images, labelled.masks
     with pytest.raises(UserError, match=r"shape \(N, 16, 16, 3\), got float64"):
         segmenter.segment(images / 255)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"got uint8 of shape \(4, 8, 8, 3\). `factory.read_images"):
+    with pytest.raises(UserError, match=r"got uint8 of shape \(4, 8, 8, 3\). `factory.load_images"):
         segmenter.segment(images[:, :8, :8])
     with pytest.raises(UserError, match=r"must be uint8 or uint16 of shape \(4, 16, 16\)"):
         factory.labelled_arrays(images, masks[:3], faces.CLASSES)
@@ -405,9 +408,9 @@ def test_values_of_another_type_are_refused_by_the_name_of_the_argument(
         with pytest.raises(UserError, match=r"^factory.sample: generate.num: [^\n]*$"):
             factory.sample(model, 0)
     for size in (0, -3, 10**6, 32.5, None):
-        with pytest.raises(UserError, match=r"^factory.read_images: image_size: "):
-            factory.read_images(files, untyped(size))
-    assert factory.read_images(files, 17).shape == (4, 17, 17, 3)
+        with pytest.raises(UserError, match=r"^factory.load_images: image_size: "):
+            factory.load_images(files, untyped(size))
+    assert factory.load_images(files, 17).shape == (4, 17, 17, 3)
 
 
 def untyped(value: Any) -> Any:
@@ -457,16 +460,16 @@ def test_folders_are_read_at_the_size_that_is_asked_for(labelled: Labelled, tmp_
     found = factory.read_labelled(tmp_path, tmp_path / "classes.json", 16, num=3)
     assert np.array_equal(found.images, labelled.images[:3])
     assert np.array_equal(found.masks, labelled.masks[:3])
-    assert factory.read_images(tmp_path / "images", 8, num=2).shape == (2, 8, 8, 3)
+    assert factory.load_images(tmp_path / "images", 8, num=2).shape == (2, 8, 8, 3)
 
 
 def test_images_are_read_by_the_keys_of_a_source(tmp_path: Path) -> None:
     pixels = np.full((8, 16, 3), 100, np.uint8)
     (tmp_path / "a.png").write_bytes(encode_png(pixels))
-    assert (factory.read_images(tmp_path, 8) == 100).all()
-    padded = factory.read_images(tmp_path, 8, fit="pad", intensity=[0, 200])
+    assert (factory.load_images(tmp_path, 8) == 100).all()
+    padded = factory.load_images(tmp_path, 8, fit="pad", intensity=[0, 200])
     assert set(np.unique(padded)) == {0, 128} or set(np.unique(padded)) == {0, 127}
-    with pytest.raises(UserError, match=r"read_images: fit: input should be"):
-        factory.read_images(tmp_path, 8, fit="shrink")
+    with pytest.raises(UserError, match=r"load_images: fit: input should be"):
+        factory.load_images(tmp_path, 8, fit="shrink")
     with pytest.raises(UserError, match="masks"):
-        factory.read_images(tmp_path, 8, masks="x")
+        factory.load_images(tmp_path, 8, masks="x")

@@ -362,7 +362,7 @@ GIVEN_BY_USERS: dict[str, Callable[[str], object]] = {
     "report.write_report": report.write_report,
     "factory.load_ddpm": factory.load_ddpm,
     "factory.load_segmenter": lambda url: factory.load_segmenter(url, _toy()),
-    "factory.read_images": lambda url: factory.read_images(url, 16),
+    "factory.load_images": lambda url: factory.load_images(url, 16),
     "factory.read_labelled": lambda url: factory.read_labelled("/x", url, 16),
     "factory.open_dataset": factory.open_dataset,
     "factory.export, url": lambda url: factory.export(url, "folder", "/x"),

@@ -27,6 +27,8 @@ from factory.images import UInt8
 
 _NUM_OF_BOX = 5
 """The words of a line that is a box: class, middle, width and height."""
+_VISIBILITIES = {f"{number}{zeros}" for number in (0, 1, 2) for zeros in ("", ".0", ".000000")}
+"""How programs write whether a keypoint is there and seen."""
 _NUM_OF_CORNERS = 9
 """The words of a line that is an outline of four corners, or an oriented box: class and corners."""
 _MAX_LOOKED_INTO = 32
@@ -119,26 +121,19 @@ def note_on_corners(items: Sequence[Item]) -> Iterator[str]:
 
 
 def are_poses(items: Sequence[Item]) -> bool:
-    """True if all lines of a few text files are a box and keypoints inside of it, as many in each:
-    their numbers could be taken for outlines. Raises OSError."""
+    """True if all lines of a few text files are a box and keypoints with their visibility: their
+    numbers could be taken for outlines. Raises OSError.
+
+    Keypoints without visibility look as outlines do; a data.yaml tells those (`kpt_shape`).
+    """
     lines = _lines_of(_few(items))
     return len({len(words) for words in lines}) == 1 and all(map(_is_pose, lines))
 
 
 def _is_pose(words: Sequence[str]) -> bool:
-    """True of a class, a box, and keypoints x, y, or x, y and visibility, inside of the box."""
-    try:
-        _, *numbers = map(float, words)
-    except ValueError:
-        return False
-    center, extent = np.array(numbers[:2]), np.array(numbers[2:4])
-    for num in (2, 3):
-        if len(rest := numbers[4:]) >= num and len(rest) % num == 0:
-            points = np.array(rest).reshape(-1, num)
-            shown = points[points[:, :2].any(axis=1), :2]
-            if len(shown) and (abs(shown - center) <= extent / 2 + _TOLERANCE).all():
-                return True
-    return False
+    """True of a class, a box, and keypoints x, y and visibility, which is 0, 1 or 2."""
+    seen = words[_NUM_OF_BOX + 2 :: 3]
+    return (len(words) - _NUM_OF_BOX) % 3 == 0 and bool(seen) and set(seen) <= _VISIBILITIES
 
 
 def _few(items: Sequence[Item]) -> "list[YoloDrawing]":

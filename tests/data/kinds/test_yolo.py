@@ -93,7 +93,7 @@ def test_outlines_that_may_all_be_oriented_boxes_are_told(
     ("yaml", "line"),
     [
         ("names: [car, bus]\nkpt_shape: [4, 2]", f"0 {SQUARE} 0.3 0.3 0.5 0.5"),
-        ("names: [car, bus]", "0 0.5 0.5 0.4 0.2 0.31 0.41 0.69 0.59 0.5 0.5 0 0"),
+        ("names: [car, bus]", "0 0.5 0.5 0.4 0.2 0.31 0.41 2.000000 0.69 0.59 0.000000"),
         ("names: [car, bus]", "0 0.5 0.5 0.4 0.2 0.31 0.41 2 0.69 0.59 1 0 0 0"),
     ],
 )
@@ -103,6 +103,14 @@ def test_boxes_with_keypoints_are_not_taken_for_outlines(
     write(tmp_path, yaml, a=f"{line}\n{line}", b=line)
     assert "its labels are of poses" in only_problem(source(tmp_path))
     assert len(loading.read_images(source(tmp_path), SIDE)) == 2
+
+
+def test_outlines_of_as_many_points_each_are_no_poses(tmp_path: Path) -> None:
+    circle = " ".join(
+        f"{0.5 + 0.1 * np.cos(a):.4f} {0.5 + 0.1 * np.sin(a):.4f}" for a in np.linspace(0, 6, 38)
+    )
+    write(tmp_path, a=f"0 {circle}\n1 {circle}", b=f"1 {circle}")
+    assert len(loading.read_labelled(source(tmp_path), SIDE)) == 2
 
 
 def test_images_without_a_text_file_are_skipped_if_asked(tmp_path: Path) -> None:

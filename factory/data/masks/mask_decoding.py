@@ -200,23 +200,33 @@ def _mask(read: ClassIds, colors: Mapping[int, Color], info: FileInfo, data: byt
 
 def _why_not_lossy(image: Image.Image, rules: ClassRules) -> str:
     """What is wrong with a mask whose compression changes values, and the rule that reads it."""
-    form, brightest = image.format or "", int(np.asarray(image.convert("L")).max())
-    if not rules.by_color and brightest <= _HALF:
+    form = image.format or ""
+    if rules.by_color:
+        return f"a mask must be exact, and {form} blurs its values. {_advice_on_blurred(rules)}"
+    brightest = int(np.asarray(image.convert("L")).max())
+    if brightest <= _HALF:
         return (
             f"a mask must be exact, and {form} blurs its values, of which none is above "
             f"{brightest}, so that they cannot be told apart. Save it anew from what it was made "
             "of, as PNG."
         )
     key = rule_yaml.with_thresholds(rules.classes.names, 255)
-    nearest = ""
-    if rules.by_color:
-        nearest = (
-            " Or set `nearest_colors: true`, by which each colour is of the class of the nearest "
-            "one that is named."
-        )
     return (
         f"a mask must be exact, and {form} blurs its values. {MASK_REMEDY} Or let every class be "
-        f"what is above a value that is not low: `{key}`.{nearest}"
+        f"what is above a value that is not low: `{key}`."
+    )
+
+
+def _advice_on_blurred(rules: ClassRules) -> str:
+    """What to do with masks whose colours, by which they are read, compression has changed."""
+    if rules.class_of_other_colors != IGNORE_ID:
+        return (
+            "Where a class has `colors: others`, each blurred colour would be of that class. Save "
+            "masks anew from what they were made of, as PNG."
+        )
+    return (
+        "Save masks anew from what they were made of, as PNG. Or set `nearest_colors: true`, by "
+        "which each colour is of the class of the nearest one that is named."
     )
 
 

@@ -161,7 +161,7 @@ def test_masks_of_lossy_compression_are_read_by_thresholds_alone(form: str, mode
     mask = decoded(data, ["a", {"name": "b", "above": 127}])
     assert np.array_equal(np.asarray(mask.ids), blurred() // 255)
     for rules in (["a", "b"], [{"name": "a", "ids": [0]}, {"name": "b", "above": 127}],
-                  ["a", {"name": "b", "above": 0}], BY_COLOR):  # fmt: skip
+                  ["a", {"name": "b", "above": 0}]):  # fmt: skip
         with pytest.raises(UnreadableImage, match=f"{form} blurs its values.*above: "):
             decoded(data, rules)
 
@@ -307,10 +307,21 @@ def test_colours_of_16_bits_are_ids_where_channels_are_equal_and_else_colours_of
 def test_colours_that_compression_has_blurred_are_those_of_the_nearest_if_asked_for() -> None:
     blocks = np.kron(IDS, np.ones((16, 16), np.uint8))
     data = encoded(COLORS[blocks], "JPEG", quality=95, subsampling=0)
-    with pytest.raises(UnreadableImage, match=r"JPEG blurs its values.*`nearest_colors: true`"):
+    with pytest.raises(
+        UnreadableImage, match=r"JPEG blurs its values.*as PNG.*`nearest_colors: true`"
+    ) as refusal:
         decoded(data, BY_COLOR)
+    assert "above" not in str(refusal.value)
     mask = decode_mask(data, parse_rules(BY_COLOR, "classes").with_nearest_colors("classes"))
     assert np.array_equal(np.asarray(mask.ids), blocks) and sum(mask.nearest.values()) > 0
+
+
+def test_colours_that_compression_has_blurred_are_not_read_where_a_class_has_all_others() -> None:
+    data = encoded(COLORS[np.kron(IDS, np.ones((16, 16), np.uint8))], "JPEG", quality=95)
+    rules = [{"name": "ground", "colors": [[0, 0, 0]]}, {"name": "thing", "colors": "others"}]
+    with pytest.raises(UnreadableImage, match=r"blurs its values.*others.*as PNG\.$") as refusal:
+        decoded(data, rules)
+    assert "nearest_colors" not in str(refusal.value) and "above" not in str(refusal.value)
 
 
 def test_ids_that_compression_has_blurred_have_no_threshold_that_mends_them() -> None:

@@ -191,7 +191,7 @@ NAMES_FILES = [
     names(
         "three strangers",
         ["x", "y", "a.png", "z"],
-        *((NAMES_FILE, f"names {n},", "file names") for n in "xyz"),
+        (NAMES_FILE, "names x,", "file names", "The same is true of 2 others: y, z"),
     ),
 ]
 

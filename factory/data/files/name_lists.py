@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from factory import storage
+from factory.alike import Alike
 from factory.data.files import listing, name_tables
 from factory.data.files.listing import Listing
 from factory.data.files.name_tables import NameTable
@@ -99,23 +100,30 @@ def resolve(
     columns = [n for n in missing if find(_first_column(n))]
     if columns:
         problems.add(f"{names.url}: has a second column ({some(columns, 2)}). {_advice(columns)}")
-    for i, name in enumerate(n for n in missing if n not in set(columns)):
-        similar = listing.suggestion(name, images.read) if i < listing.MAX_SUGGESTIONS else ""
-        problems.add(
-            f"{names.url}: names {name}, which is not in {images.folder}.{similar} Names are file "
-            "names or paths, with or without ending, or what the `*` of a pattern stand for. Take "
-            "out what is not meant."
-        )
+    _tell_missing(names.url, [n for n in missing if n not in set(columns)], images, problems)
     for name, files in found.items():
         if len(files) > 1:
-            problems.add(
+            line = (
                 f"{names.url}: names {name}, which may be {some(files)}. Write it with its folder "
                 "and its ending."
             )
+            problems.add(Alike(line, name, kind=f"{names.url} names what may be several"))
     meant = [files[0] for files in found.values() if len(files) == 1]
     _check_once(names.url, wanted[:num], found, problems)
     _check_masks(names, found, masks or {}, problems)
     return list(dict.fromkeys(meant))
+
+
+def _tell_missing(url: str, missing: Sequence[str], images: Listing, problems: Problems) -> None:
+    """Adds a problem for each name that means no image."""
+    for i, name in enumerate(missing):
+        similar = listing.suggestion(name, images.read) if i < listing.MAX_SUGGESTIONS else ""
+        line = (
+            f"{url}: names {name}, which is not in {images.folder}.{similar} Names are file "
+            "names or paths, with or without ending, or what the `*` of a pattern stand for. Take "
+            "out what is not meant."
+        )
+        problems.add(Alike(line, name, kind=f"{url} names what is not there"))
 
 
 def _advice(lines: Sequence[str]) -> str:
@@ -139,10 +147,11 @@ def _check_masks(
     for name, files in found.items():
         other, own = names.masks.get(name, ""), masks.get(files[0]) if files else None
         if other and own and _file(other) != _file(own):
-            problems.add(
+            line = (
                 f"{names.url}: names {other} as the mask of {name}, and `masks` pairs it with "
                 f"{own}. Set masks to a pattern of the files that the list names."
             )
+            problems.add(Alike(line, name, kind=f"{names.url} names other masks"))
 
 
 def _check_once(
@@ -156,10 +165,12 @@ def _check_once(
     counts = Counter(wanted)
     for name, count in counts.items():
         if count > 1:
-            problems.add(f"{url}: names {name} {count} times. Name it once.")
+            line = f"{url}: names {name} {count} times. Name it once."
+            problems.add(Alike(line, name, kind=f"{url} names one several times"))
     for file, names in ways.items():
         if len(names) > 1:
-            problems.add(f"{url}: names {file} {len(names)} times, as {some(names)}. Name it once.")
+            line = f"{url}: names {file} {len(names)} times, as {some(names)}. Name it once."
+            problems.add(Alike(line, file, kind=f"{url} names one in several ways"))
 
 
 def _finder(images: Listing, pattern: ImagePattern | None) -> Callable[[str], list[str]]:

@@ -55,6 +55,8 @@ ClassForm = list[Any] | dict[str, Any]
 """Classes in one of the forms of `factory.data.classes.class_forms`."""
 
 
+OF_VALUES = ("nearest_colors", *Division.model_fields)
+"""The settings on the values of masks, which masks that are drawn do not have."""
 HasMasks = Literal["never", "perhaps", "always"]
 
 
@@ -139,13 +141,13 @@ class LabelledSection(Division, SourceSection):
         with problems.collected():
             if self.classes is not None:
                 rules = class_forms.parse_rules(self.classes, "classes", self.ignore)
-                return self._of_kind(rules, "classes")
+                return self.of_kind(rules, "classes")
             if (url := self.classes_url) is None:
                 return None
             try:
                 text = trees.read_file(url).decode()
                 rules = class_files.read_rules(text, url, self.ignore)
-                return self._of_kind(rules, url)
+                return self.of_kind(rules, url)
             except (OSError, UnicodeDecodeError, RecursionError) as error:
                 problems.add(
                     f"{url}: cannot be read ({storage.describe(error)}). It must be a file of "
@@ -153,7 +155,7 @@ class LabelledSection(Division, SourceSection):
                 )
         return None
 
-    def _of_kind(self, rules: ClassRules, location: str) -> ClassRules:
+    def of_kind(self, rules: ClassRules, location: str) -> ClassRules:
         """The rules, if masks of this kind follow them. Raises UserError."""
         if any(rule.labels for rule in (*rules.rules, rules.ignored)) and not self.draws_labels:
             raise UserError(
@@ -166,10 +168,6 @@ class LabelledSection(Division, SourceSection):
                 f"{self.kind} have none. Leave parts out."
             )
         if self.ids_divided_by or self.smaller_ids:
-            if self.draws_labels:
-                raise UserError(
-                    f"{location}: ids_divided_by is for values. Leave it out of shapes."
-                )
             rules = rules.divided(self.ids_divided_by or rules.divisor, self.smaller_ids, location)
         return rules.with_nearest_colors(location) if self.nearest_colors else rules
 

@@ -1,11 +1,14 @@
 """The base of the sections of sources whose masks are drawn of shapes with labels."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import field_validator
 
 from factory.data.classes.class_rules import NO_RULE
-from factory.data.sections import FileSection, LabelledSection
+from factory.data.sections import OF_VALUES, FileSection, LabelledSection
 from factory.errors import Problems
+from factory.values import unquoted
 
 if TYPE_CHECKING:
     from factory.data.drawn.labels import LabelIds
@@ -21,6 +24,14 @@ class DrawnSection(LabelledSection, FileSection):
     background: str = "background"
     """The name of class 0, which takes all pixels without a shape, unless `classes` or
     `classes_url` name the classes, of which the first does."""
+
+    @field_validator(*OF_VALUES)
+    @classmethod
+    def _check_has_no_values(cls, value: Any) -> Any:
+        if value:
+            kind = cls.model_fields["kind"].default
+            raise unquoted(f"has no effect on kind {kind}, whose masks are drawn. Leave it out.")
+        return value
 
     def versions(self, items: Sequence["Item"]) -> list[str]:
         """Size and time of the file of each image; empty if masks were asked for. Raises

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from factory.data.kinds import choosing, resolving
-from factory.data.sections import FileSection, HasMasks, LabelledSection
+from factory.data.sections import OF_VALUES, FileSection, HasMasks, LabelledSection
 from factory.errors import Problems, counted, some
 from factory.values import Section
 from factory.yaml_writing import value_as_yaml
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from factory.data.items import Found, Item
     from factory.data.recognizing.candidates import Candidate
 
-_CLASSES = ("classes", "classes_url", "ignore")
+_CLASSES = ("classes", "classes_url", "ignore", *OF_VALUES)
+"""The settings on masks, which say nothing where only images are read."""
 
 
 class AutoSource(LabelledSection, FileSection):
@@ -82,6 +83,9 @@ class AutoSource(LabelledSection, FileSection):
         own = {k: v for k, v in self._own_keys().items() if labelled or k not in _CLASSES}
         if not labelled:
             return resolving.section({**keys, **own}, with_any_classes=True), words
+        if problem := self._without_effect(keys["kind"], own, words):
+            problems.add(problem)
+            return None
         classes = {} if self.names_classes else self._classes(keys, tree, problems)
         return None if classes is None else (resolving.section({**keys, **own, **classes}), words)
 
@@ -117,6 +121,16 @@ class AutoSource(LabelledSection, FileSection):
                 "`images:` and `masks:`."
             )
         return ""
+
+    def _without_effect(self, kind: str, own: Mapping[str, Any], words: str) -> str:
+        """What is set and does nothing to masks of a kind; empty if nothing is. own: the keys."""
+        unused = [key for key in OF_VALUES if own.get(key) and kind in resolving.DRAWN]
+        if not unused:
+            return ""
+        return (
+            f"{self.url}: taken as {words}, and {some(unused)} has no effect there, as masks are "
+            "drawn. Leave it out."
+        )
 
     def _own_keys(self) -> dict[str, Any]:
         """The keys that a config names, without those that this kind alone has."""

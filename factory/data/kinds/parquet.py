@@ -165,7 +165,7 @@ class ParquetSource(LabelledSection, FileSection):
             form = parquet_schema.named_classes(schema, columns.mask)
             if form is not None:
                 ignored = _IGNORED if parquet_schema.is_ours(schema) else None
-                return class_forms.parse_rules(form, url, self.ignore or ignored)
+                return self.of_kind(class_forms.parse_rules(form, url, self.ignore or ignored), url)
             beside = [name for name in shards.tree.names() if name.endswith("id2label.json")]
             hint = f" {some(list(map(shards.tree.url_of, beside)))} may be one." if beside else ""
             raise UserError(

@@ -16,6 +16,7 @@ from factory.data.kinds.parquet import ParquetSource
 from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.kinds.yolo import YoloSource
 from factory.data.recognizing.layouts import LAYOUTS
+from factory.data.sections import OF_VALUES
 from factory.errors import Problems
 
 if TYPE_CHECKING:
@@ -66,8 +67,10 @@ def section(keys: Mapping[str, Any], with_any_classes: bool = False) -> Recognis
 
 
 def keys_of_kind(kind: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the keys that sections of a kind have."""
-    return {key: value for key, value in keys.items() if key in _SECTIONS[kind].model_fields}
+    """Those of the keys that sections of a kind have, and that have an effect there."""
+    unread = OF_VALUES if kind in DRAWN else ()
+    fields = _SECTIONS[kind].model_fields
+    return {key: value for key, value in keys.items() if key in fields and key not in unread}
 
 
 def classes_of(

@@ -113,8 +113,9 @@ class WebdatasetSource(LabelledSection, FileSection):
         url = shards.tree.url_of(shards.classes)
         try:
             with problems.collected():
-                return class_files.read_rules(
-                    storage.read_text(url), url, self.ignore or Ignored(ids=(IGNORE_ID,))
+                ignored = self.ignore or Ignored(ids=(IGNORE_ID,))
+                return self.of_kind(
+                    class_files.read_rules(storage.read_text(url), url, ignored), url
                 )
         except UnicodeDecodeError:
             problems.add(f"{url}: is no text in UTF-8. Restore it, or set `classes:`.")

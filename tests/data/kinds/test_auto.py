@@ -200,6 +200,19 @@ def test_a_place_without_images_is_refused(tmp_path: Path) -> None:
     assert "no such folder" in problems_of(auto(tmp_path / "missing"))[0]
 
 
+def test_settings_on_values_reach_the_kind_or_are_refused_where_masks_are_drawn(
+    tmp_path: Path,
+) -> None:
+    colors = {"classes": [{"name": n, "colors": [[v] * 3]} for n, v in (("a", 0), ("b", 200))]}
+    source = auto(pairs_of(tmp_path / "pairs", mask(0, 190)), **colors, nearest_colors=True)
+    assert set(loading.read_labelled(source, 16).masks.flat) == {0, 1}
+    put(tmp_path / "drawn", a_jpg=encode_png(photograph(0)), a_txt=b"0 0.1 0.1 0.9 0.1 0.5 0.9")
+    keys = {"classes": ["ground", "thing"], "nearest_colors": True}
+    problem = only_problem(auto(tmp_path / "drawn", **keys))
+    assert "nearest_colors has no effect there, as masks are drawn. Leave it out." in problem
+    assert len(loading.read_images(auto(tmp_path / "drawn", **keys), 16)) == 1
+
+
 def test_images_have_versions_as_those_of_their_kind(tmp_path: Path) -> None:
     from factory.errors import Problems
 

@@ -111,3 +111,17 @@ def test_items_are_sorted_by_name_and_change_their_version_with_their_image(
         put(tmp_path / "images", a_png=encode_png(flat(2, 9)))
         assert (source.versions(found.items) == versions) == (source.kind == "toy")
         put(tmp_path / "images", a_png=encode_png(flat(1)))
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo", "labelme"])
+@pytest.mark.parametrize("classes", [{}, {"classes": ["a", "b"]}])
+def test_a_setting_on_values_is_refused_where_masks_are_drawn(
+    kind: str, classes: dict[str, Any]
+) -> None:
+    of_values = {"nearest_colors": True, "ids_divided_by": 256, "smaller_ids": "objects"}
+    told = problems_of({"kind": kind, "url": "/a", **classes, **of_values})
+    assert sorted(told) == [
+        f"config: data.test.{key}: has no effect on kind {kind}, whose masks are drawn. Leave it out."
+        for key in sorted(of_values)
+    ]
+    assert parsed({"kind": kind, "url": "/a", "nearest_colors": False}).kind == kind

@@ -13,6 +13,7 @@ import pytest
 from factory import storage
 from factory.data import loading, tiles
 from factory.data.kinds.parquet import ParquetSource
+from factory.data.kinds.webdataset import WebdatasetSource
 from factory.data.sharded import parquet_rows
 from factory.errors import Problems
 from factory.png import encode_png
@@ -114,6 +115,17 @@ def test_in_our_own_masks_255_is_ignored_whatever_else_is_there(tmp_path: Path) 
     assert "255 means ignore" in only_problem(ParquetSource(url=str(other)))
     ours = write(tmp_path / "b.parquet", {**about, "factory": {}}, **rows)
     assert loading.read_labelled(ParquetSource(url=str(ours)), 8).masks[0, 0, 0] == 255
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_settings_on_values_hold_for_classes_that_the_files_name(tmp_path: Path, form: str) -> None:
+    url = str(tmp_path / "out")
+    made.write(url, num=2, size=(12, 12), format=form)
+    kind = ParquetSource if form == "parquet" else WebdatasetSource
+    assert "nearest_colors is for" in only_problem(kind(url=url, nearest_colors=True))
+    problems = Problems()
+    rules = kind(url=url, ids_divided_by=256).find(True, problems).rules
+    assert not problems.found and rules is not None and rules.divisor == 256
 
 
 def test_columns_are_found_by_name_and_type(tmp_path: Path) -> None:

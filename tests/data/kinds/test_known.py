@@ -121,7 +121,8 @@ def test_a_setting_on_values_is_refused_where_masks_are_drawn(
     of_values = {"nearest_colors": True, "ids_divided_by": 256, "smaller_ids": "objects"}
     told = problems_of({"kind": kind, "url": "/a", **classes, **of_values})
     assert sorted(told) == [
-        f"config: data.test.{key}: has no effect on kind {kind}, whose masks are drawn. Leave it out."
+        f"config: data.test.{key}: has no effect on kind {kind}, whose masks are drawn. "
+        "Leave it out."
         for key in sorted(of_values)
     ]
     assert parsed({"kind": kind, "url": "/a", "nearest_colors": False}).kind == kind

@@ -16,10 +16,13 @@ from factory.shards import mask_files
 from factory.shards.columns import SCORE_COLUMNS
 from factory.shards.free_place import plan_at
 from factory.shards.plan import Plan
+from factory.shards.random_access import ShardIndex
 from factory.shards.source_listing import SourceListing, find_listing, keep_listing
 
 Stage = Literal["generate", "label"]
 """The commands that write datasets."""
+_RENAME = "Rename it, or label with --as parquet."
+_AS_ROWS = "The dataset keeps its names: label with --as parquet."
 
 
 @dataclass(frozen=True)
@@ -77,46 +80,52 @@ def _keep_endings(config: Config, names: Sequence[str]) -> bool:
     these names."""
     if config.label.format != "png":
         return False
-    found = mask_files.shared(_mask_paths(names, with_ending=False))
+    found = mask_files.shared(_mask_paths(names, _RENAME, with_ending=False))
     if not found:
         return False
-    if still := mask_files.shared(_mask_paths(names, with_ending=True)):
-        raise UserError(
-            f"label.source: {some(still)} would be a mask and a folder of masks. Rename the image "
-            "or the folder, or label with --as parquet."
-        )
+    _check_apart(names, _RENAME)
     tell(f"label | {counted(len(found), 'name')} would be shared without endings: all are kept")
     return True
 
 
-def _mask_paths(names: Sequence[str], with_ending: bool) -> list[str]:
+def _check_apart(names: Sequence[str], remedy: str) -> None:
+    """Raises UserError where masks that keep the endings of images of these names cannot all be
+    files."""
+    if shared := mask_files.shared(_mask_paths(names, remedy, with_ending=True)):
+        raise UserError(
+            f"label.source: {some(shared)} would be several masks, or a mask and a folder of "
+            f"masks. {remedy}"
+        )
+
+
+def _mask_paths(names: Sequence[str], remedy: str, with_ending: bool) -> list[str]:
     """The files of the masks of images of these names. Raises UserError with all problems."""
     problems, paths = Problems(), []
     for name in names:
         try:
             paths.append(mask_files.path_of(name, with_ending))
         except DamagedShard as error:
-            problems.add(
-                f"label.source: {error}, so that its mask cannot have it. Rename it, or label with "
-                "--as parquet."
-            )
+            problems.add(f"label.source: {error}, so that its mask cannot have it. {remedy}")
     problems.raise_if_any()
     return paths
 
 
 def _plan_to_relabel(config: Config, models: Models, url: str) -> Plan:
-    """The plan of new labels for the images of the dataset at url."""
+    """The plan of new labels for the images of the dataset at url. Raises UserError."""
     manifest = manifest_to_relabel(url)
     tell(f"label | new labels for the images of run {manifest.run_id} | {url}")
     if unused := _keys_for_files(config):
         tell(f"label | {', '.join(unused)} of label.source not used: rows are taken as they are")
+    has_files = config.label.format == "png" and not manifest.plan.is_drawn
+    if has_files:
+        _check_apart(ShardIndex(url).image_names(), _AS_ROWS)
     return make_label_plan(
         config,
         models,
         manifest.rows,
         columns=() if manifest.plan.is_drawn else ("source",),
         source_sha256=manifest.root,
-        masks_keep_endings=config.label.format == "png" and not manifest.plan.is_drawn,
+        masks_keep_endings=has_files,
         relabels=manifest.run_id,
         val_fraction=None if config.label.format == "png" else manifest.plan.val_fraction,
     )

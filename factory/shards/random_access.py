@@ -129,10 +129,24 @@ class ShardIndex(Dataset[dict[str, Any]]):
                 raise DamagedShard(f"it has {stored.fields['key']} in place of {key}")
             return stored.decoded()
         except DamagedShard as error:
-            raise UserError(
-                f"{storage.join(self.url, receipt.path)}: is damaged: {error}. Run `factory "
-                "repair` on the dataset."
-            ) from None
+            raise self._damaged(receipt, error) from None
+
+    def image_names(self) -> list[str]:
+        """The names of the images of all samples, shard by shard, in a dataset of labels; pictures
+        are not read. Raises UserError."""
+        names = []
+        for receipt in self.receipts:
+            try:
+                names += [name for file in self._rows_of(receipt) for name in file.image_names()]
+            except DamagedShard as error:
+                raise self._damaged(receipt, error) from None
+        return names
+
+    def _damaged(self, receipt: Receipt, error: DamagedShard) -> UserError:
+        return UserError(
+            f"{storage.join(self.url, receipt.path)}: is damaged: {error}. Run `factory repair` on "
+            "the dataset."
+        )
 
     def _shard(self, shard: int) -> "_Shard":
         """What is known of the shard-th receipt's shard; threads may call it at once."""

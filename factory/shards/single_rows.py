@@ -28,6 +28,10 @@ class SingleRows(Protocol):
         """The sample of a row, 0 for the shard's first. Raises DamagedShard."""
         ...
 
+    def image_names(self) -> list[str]:
+        """The names of the images of all rows, in a dataset of labels. Raises DamagedShard."""
+        ...
+
 
 @dataclass(frozen=True)
 class TableRows:
@@ -38,6 +42,10 @@ class TableRows:
     def row(self, row: int) -> StoredRow:
         """See `SingleRows`."""
         return self.rows[row]
+
+    def image_names(self) -> list[str]:
+        """See `SingleRows`."""
+        return [row.fields["source"] for row in self.rows]
 
 
 class ParquetRows:
@@ -64,6 +72,11 @@ class ParquetRows:
         within = row - self._starts[group]
         image_png, mask_png = (self._picture(group, name, within) for name in self._pictures)
         return EncodedSample(self._fields_of(group)[within], image_png, mask_png)
+
+    def image_names(self) -> list[str]:
+        """See `SingleRows`."""
+        groups = range(len(self._starts))
+        return [fields["source"] for group in groups for fields in self._fields_of(group)]
 
     def _picture(self, group: int, name: str, row: int) -> bytes:
         key = group, f"{name}.bytes"
@@ -149,6 +162,10 @@ class TarRows:
         place = self._places[row]
         return webdataset.sample_of(self._file.range(place.start, place.stop))
 
+    def image_names(self) -> list[str]:
+        """See `SingleRows`."""
+        return [self.row(row).fields["source"] for row in range(len(self._places))]
+
 
 class ListedTarRows:
     """Samples of a tar with a table beside it, which has their fields and says where pictures
@@ -167,3 +184,8 @@ class ListedTarRows:
         places = tar_metadata.picture_places(fields)
         image_png, mask_png = webdataset.pictures_at(self._file.range, fields["key"], *places)
         return EncodedSample(fields, image_png, mask_png)
+
+    def image_names(self) -> list[str]:
+        """See `SingleRows`."""
+        names: list[str] = self._table.column("source").to_pylist()
+        return names

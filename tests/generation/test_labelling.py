@@ -445,6 +445,25 @@ def test_labels_of_labels_keep_the_names_of_the_images(
     assert "drew" not in (tmp_path / "again" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_names_that_no_mask_files_can_have_are_refused_before_a_dataset_is_labelled_anew(
+    label_config: LabelConfig, photos: Path, tmp_path: Path, form: str
+) -> None:
+    (photos / "p0.png").rename(photos / "p0.jpg")
+    (photos / "sub").rename(photos / "p0.jpg.png")
+    config = label_config(format=form)
+    label(config)
+    again = relabelling(label_config, config.label.url, url=str(tmp_path / "again"), format="png")
+    (problem,) = refusal(again)
+    assert "masks/p0.jpg.png would be several masks, or a mask and a folder" in problem
+    assert "label with --as parquet" in problem and not Path(again.label.url).exists()
+    shutil.copy(photos / "p1.png", photos / f"{'n' * 251}.png")
+    longer = label_config(format=form, url=str(tmp_path / "longer"))
+    label(longer)
+    again = relabelling(label_config, longer.label.url, url=str(tmp_path / "again"), format="png")
+    assert "more than 255 bytes" in refusal(again)[0] and not Path(again.label.url).exists()
+
+
 def test_a_dataset_keeps_its_own_labels(label_config: LabelConfig, pairs: str) -> None:
     before = contents(Path(pairs))
     for url in (pairs, f"{pairs}/labels"):

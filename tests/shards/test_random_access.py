@@ -19,6 +19,7 @@ from factory.shards.reader import ShardDataset
 from factory.shards.receipts import Circumstances
 from factory.shards.schema import Sample, sample_key
 from factory.shards.single_rows import SingleRows
+from tests.exporting import made
 
 NUM, PER_SHARD = 8, 3
 KEYS = [sample_key(i) for i in range(NUM)]
@@ -42,6 +43,20 @@ def test_a_sample_by_its_number_is_what_streaming_gives(url):
     assert len(index) == NUM
     for i in random.Random(0).sample(range(NUM), NUM):
         assert same(index[i], streamed[i]) and same(index[i - NUM], streamed[i])
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset", "without tables"])
+def test_names_of_images_are_read_without_their_pictures(tmp_path, form):
+    dataset = str(tmp_path / "named")
+    names = [f"sub/{i}.png" for i in range(NUM)]
+    recipe = {"seed": 0, "columns": ["source"], "metadata_files": form == "webdataset"}
+    form = "parquet" if form == "parquet" else "webdataset"
+    made.write(dataset, num=NUM, sources=names, recipe=recipe, format=form)
+    assert ShardIndex(dataset).image_names() == names
+    shard = next((tmp_path / "named" / "data").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(UserError, match=shard.name):
+        ShardIndex(dataset).image_names()
 
 
 def test_negative_numbers_count_from_the_end_and_slices_are_lists(url):

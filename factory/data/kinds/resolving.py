@@ -187,7 +187,8 @@ def masks_of(
                 "`images:` and `masks:`."
             )
         return None
-    sample = mask_sampling.sample(found.items)
+    samples = mask_sampling.Samples()
+    sample = samples.of(found.items)
     if not sample.files:
         problems.found.extend(sample.problems)
         return None
@@ -197,7 +198,7 @@ def masks_of(
             continue
         # What is wrong with them is told where their images are listed.
         items = section(other, with_any_classes=True).find(True, Problems()).items
-        if items and (why := mask_sampling.why_apart(sample, mask_sampling.sample(items))):
+        if items and (why := mask_sampling.why_apart(sample, samples.of(items))):
             problems.add(
                 f"{other['url']} and {keys['url']}: {why}, so that no classes are those of both. "
                 "Save both alike, or leave one of them out: a part of the labelled images is then "
@@ -205,7 +206,7 @@ def masks_of(
             )
             return None
         sources += [items] if items else []
-    return mask_sampling.sample(*sources) if len(sources) > 1 else sample
+    return samples.of(*sources) if len(sources) > 1 else sample
 
 
 def _of_drawn(

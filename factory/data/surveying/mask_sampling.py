@@ -122,31 +122,55 @@ def _form(sample: MaskSample) -> str:
     return "colours" if sample.is_colored else "values"
 
 
-def sample(*sources: Sequence[Item]) -> MaskSample:
-    """Looks into some of the masks of sources of the same classes, evenly spread, as many of each.
-    Raises OSError."""
-    most = NUM_MASKS // len(sources)
-    chosen = [item for items in sources for item in items[:: max(1, -(-len(items) // most))]]
-    num_masks = sum(map(len, sources))
-    by_values = _all(chosen, _IDS)
-    differ = _differ([mask.colors for mask in by_values])
-    palette = {i: color for mask in by_values for i, color in mask.colors.items()}
-    values = replace(_sampled(by_values, num_masks), palette=palette)
-    if not (differ or values.problems or values.is_colored):
-        return values
-    colors = replace(
-        _sampled(_all(chosen, _COLORS), num_masks), palettes_differ=differ or bool(values.problems)
-    )
-    if not colors.problems:
-        return colors
-    levels = _sampled(_all(chosen, _LEVELS), num_masks)
-    # What is above all values of 16 bits is no grey that compression has blurred.
-    is_blurred = not levels.are_fractions and MAX_VALUE not in levels.pixels
-    levels = replace(levels, is_blurred=is_blurred)
-    blurred = replace(_sampled(_all(chosen, _NEAREST), num_masks), is_blurred=True)
-    if not any((values.files, colors.files, levels.files)) and not blurred.files:
-        return levels  # of which the problems say whether a threshold would do
-    return max(values, colors, levels, blurred, key=lambda sample: len(sample.files))
+class Samples:
+    """Looks into some of the masks of sources; each of them is decoded once in the same way."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, int], tuple[Item, _Looked]] = {}
+        """What is known of an item by rules, each by its id; it is kept, as its id would be free
+        for another one."""
+
+    def of(self, *sources: Sequence[Item]) -> MaskSample:
+        """What some of the masks of sources of the same classes hold, evenly spread, as many of
+        each. Raises OSError."""
+        most = NUM_MASKS // len(sources)
+        # Of those that are chosen of one source alone, so that what is known of them is of use.
+        chosen = [item for items in sources for item in _spread(_spread(items, NUM_MASKS), most)]
+        num_masks = sum(map(len, sources))
+        by_values = self._all(chosen, _IDS)
+        differ = _differ([mask.colors for mask in by_values])
+        palette = {i: color for mask in by_values for i, color in mask.colors.items()}
+        values = replace(_sampled(by_values, num_masks), palette=palette)
+        if not (differ or values.problems or values.is_colored):
+            return values
+        colors = replace(
+            _sampled(self._all(chosen, _COLORS), num_masks),
+            palettes_differ=differ or bool(values.problems),
+        )
+        if not colors.problems:
+            return colors
+        levels = _sampled(self._all(chosen, _LEVELS), num_masks)
+        # What is above all values of 16 bits is no grey that compression has blurred.
+        is_blurred = not levels.are_fractions and MAX_VALUE not in levels.pixels
+        levels = replace(levels, is_blurred=is_blurred)
+        blurred = replace(_sampled(self._all(chosen, _NEAREST), num_masks), is_blurred=True)
+        if not any((values.files, colors.files, levels.files)) and not blurred.files:
+            return levels  # of which the problems say whether a threshold would do
+        return max(values, colors, levels, blurred, key=lambda sample: len(sample.files))
+
+    def _all(self, items: Sequence[Item], rules: ClassRules) -> list[_Looked]:
+        """What masks hold by rules that may not fit them."""
+        new = [item for item in items if (id(item), id(rules)) not in self._seen]
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
+            looked = pool.map(lambda item: _values(item, rules), new)
+            for item, each in zip(new, looked, strict=True):
+                self._seen[id(item), id(rules)] = item, each
+        return [self._seen[id(item), id(rules)][1] for item in items]
+
+
+def _spread(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """So many of the items at most, evenly spread."""
+    return items[:: max(1, -(-len(items) // most))]
 
 
 def _sampled(looked: Sequence[_Looked], num_masks: int) -> MaskSample:
@@ -163,12 +187,6 @@ def _sampled(looked: Sequence[_Looked], num_masks: int) -> MaskSample:
         transparent=tuple(mask.transparent for mask in looked if mask.transparent),
         problems=problems,
     )
-
-
-def _all(items: Sequence[Item], rules: ClassRules) -> list[_Looked]:
-    """What masks hold by rules that may not fit them."""
-    with ThreadPoolExecutor(NUM_THREADS) as pool:
-        return list(pool.map(lambda item: _values(item, rules), items))
 
 
 def _values(item: Item, rules: ClassRules) -> _Looked:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from factory.data.classes.class_rules import ClassRules
+from factory.data.items import ImageFile
 from factory.data.kinds.pairs import PairsSource
-from factory.data.surveying import mask_sampling
-from factory.data.surveying.mask_sampling import MaskSample
+from factory.data.masks.mask_decoding import Mask
+from factory.data.surveying.mask_sampling import MaskSample, Samples
 from factory.errors import Problems
 from factory.png import encode_png
 from tests.data.inputs import encoded, flat, ids
@@ -22,7 +24,7 @@ def sample_of(root: Path, *masks: bytes, ending: str = "png") -> MaskSample:
         (root / f"images/{i}.png").write_bytes(encode_png(flat(i)))
         (root / f"masks/{i}.{ending}").write_bytes(data)
     source = PairsSource(url=str(root), classes=["a", "b"])
-    return mask_sampling.sample(source.find(True, Problems()).items)
+    return Samples().of(source.find(True, Problems()).items)
 
 
 def palette(first: list[int], second: list[int]) -> bytes:
@@ -106,3 +108,28 @@ def test_fractions_are_told_and_counted_by_the_whole_numbers_below(tmp_path: Pat
     whole, fractions = saved([[0, 1, 1]], np.float32), saved([[0, 0.5, 1]], np.float32)
     found = sample_of(tmp_path, fractions, whole, ending="npy")
     assert found.are_fractions and not found.is_blurred and found.pixels == {0: 3, 1: 3}
+
+
+def test_masks_that_are_looked_into_alone_and_together_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = []
+    for name, num in (("one", 3), ("other", 250)):
+        (tmp_path / name).mkdir()
+        sample_of(tmp_path / name, *(encode_png(ids([0, i % 5])) for i in range(num)))
+        source = PairsSource(url=str(tmp_path / name), classes=["a", "b"])
+        sources.append(source.find(True, Problems()).items)
+    decoded: list[str] = []
+    decode = ImageFile.mask
+
+    def counted(item: ImageFile, size: int, rules: ClassRules) -> Mask:
+        decoded.append(str(item.mask_url))
+        return decode(item, size, rules)
+
+    monkeypatch.setattr(ImageFile, "mask", counted)
+    samples = Samples()
+    alone = [samples.of(items) for items in sources]
+    assert [len(sample.files) for sample in alone] == [3, 125]
+    together = samples.of(*sources)
+    assert together.num_masks == 253 and len(together.files) == 3 + 63
+    assert len(decoded) == len(set(decoded)) == 3 + 125

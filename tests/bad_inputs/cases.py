@@ -15,8 +15,8 @@ from PIL import Image
 from factory.images import UInt8
 from factory.png import encode_png
 
-Problem = tuple[str, str, str]
-"""Words of one line: which file or key, what is wrong with it, what to do."""
+Problem = tuple[str, ...]
+"""Words of one line: which file or key, what is wrong with it, what to do; and more."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,19 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bad_inputs.cases import IMAGE, MASK, Case, case, encoded, files, ids, noise, put, table
+from tests.bad_inputs.cases import (
+    IMAGE,
+    MASK,
+    Case,
+    Problem,
+    case,
+    encoded,
+    files,
+    ids,
+    noise,
+    put,
+    table,
+)
 
 CLASSES = ["background", "thing"]
 DEEP = "[" * 100_000
@@ -169,7 +181,7 @@ CLASSES_FILES = [
 ]
 
 
-def names(name: str, content: object, *words: tuple[str, str, str]) -> Case:
+def names(name: str, content: object, *words: Problem) -> Case:
     return case(f"names: {name}", lambda folder: put(pairs(folder), "names.json", content), *words)
 
 

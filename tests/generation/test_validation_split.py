@@ -188,9 +188,9 @@ def test_a_source_of_its_shards_asks_for_a_split(url, config, tiny_config, split
     assert read_manifest(out).rows == len(OF[split])
 
 
-def older_plan(*given: Any) -> Plan:
+def older_plan(*given: Any, **more: Any) -> Plan:
     """A plan as the version before made it."""
-    return make_plan(*given).without_metadata()
+    return make_plan(*given, **more).without_metadata()
 
 
 @pytest.mark.slow

@@ -134,9 +134,10 @@ def _likeness(url: str, manifest: Manifest, source: Source) -> Likeness:
             f"data.unlabelled: {len(training)} images beside {len(rows)} of the dataset are too "
             f"few to compare; it takes {_FEWEST} of both. Write the report without --config."
         )
-    some, found = _nearest(rows, training)
+    unit = usual_distance(own_distances(training.layout))
+    some, found = _nearest(rows, training, unit)
     told = closest_rows(url, manifest)
-    closest = (told, _nearest(told, training)[1]) if told else (rows, found)
+    closest = (told, _nearest(told, training, unit)[1]) if told else (rows, found)
     distance, usual = _distances(some, training)
     return Likeness(
         num_compared=len(rows),
@@ -162,11 +163,13 @@ def closest_rows(url: str, manifest: Manifest) -> list[StoredRow]:
     return [found[each.key] for each in closest]
 
 
-def _nearest(rows: Sequence[StoredRow], training: Features) -> tuple[Features, Nearest]:
-    """The features of rows, and the training images that are nearest to them."""
+def _nearest(
+    rows: Sequence[StoredRow], training: Features, unit: float
+) -> tuple[Features, Nearest]:
+    """The features of rows, and the training images that are nearest to them; unit: the distance
+    that is called 1."""
     views = features(_with_mirrored(rows))
     some, mirrored = views[0::2], views[1::2]
-    unit = usual_distance(own_distances(training.layout))
     return some, nearest(some.layout, mirrored.layout, training.layout, unit)
 
 

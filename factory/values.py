@@ -2,10 +2,11 @@
 
 import math
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from os import PathLike
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -37,6 +38,12 @@ def parse_count(value: object) -> int:
     if number != number.to_integral_value() or not 1 <= number <= MAX_COUNT:
         raise ValueError(refusal)
     return int(number)
+
+
+def what_is_wrong(problem: Mapping[str, Any]) -> str:
+    """The message of a problem that pydantic found, in words that people who write YAML know."""
+    message: str = problem["msg"]
+    return message.removeprefix("Value error, ").replace("valid tuple", "list")
 
 
 def parse_url(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from factory.config.older import is_moved, new_names
-from factory.values import Section
+from factory.values import Section, what_is_wrong
 
 _MAX_OTHERS = 3
 """A key that more sections have is not looked for there."""
@@ -90,7 +90,7 @@ def _message(problem: Any, where: _Location, root: type[Section]) -> tuple[str, 
         *most, final = [repr(_kind(section)) for section in where.sections]
         value = problem["input"].get("kind")
         return f"{path}.kind", f"input should be {', '.join(most)} or {final}, got {value!r}"
-    message: str = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    message = what_is_wrong(problem)
     if not path or problem["type"] == "url":
         return path, message
     if problem["type"] in ("model_type", "model_attributes_type"):

@@ -3,6 +3,9 @@
 Shapes: N images of the sheet, M training images, S image size, C channels.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import torch
 
@@ -16,7 +19,7 @@ from factory.diffusion.timesteps import uniform_timesteps
 from factory.diffusion.train_state import TrainState
 from factory.images import UInt8, to_channels_last_arrays
 from factory.likeness.colours import colours_of
-from factory.likeness.feature_space import features
+from factory.likeness.feature_space import Features, features
 from factory.likeness.frechet import frechet_distance
 from factory.pictures import tile
 from factory.png import encode_png
@@ -28,9 +31,26 @@ _MAX_COMPARED = 1000
 """The training images that samples are compared with; more say nothing else."""
 
 
-def draw_sheet(config: Config, state: TrainState, pixels: UInt8, device: torch.device) -> None:
+@dataclass(frozen=True)
+class Reference:
+    """The training images that samples are compared with."""
+
+    pixels: UInt8
+    """(M, S, S, C), all of them."""
+
+    @cached_property
+    def features(self) -> Features:
+        """Those of some of the images, evenly from all; reckoned once."""
+        num = min(_MAX_COMPARED, len(self.pixels))
+        chosen = np.linspace(0, len(self.pixels) - 1, num).astype(np.int64)
+        return features(self.pixels[i] for i in chosen)
+
+
+def draw_sheet(
+    config: Config, state: TrainState, reference: Reference, device: torch.device
+) -> None:
     """Writes a sheet of the averaged network's samples, always from the same noise, and tells how
-    far they are from the training images (M, S, S, C) in the fixed feature space."""
+    far they are from training images in the fixed feature space."""
     pictures = _samples(config, state, device)
     rows = [pictures[i : i + _ROWS] for i in range(0, len(pictures), _ROWS)]
     sheet_url = storage.join(config.train.url, "samples", f"step-{state.step:07d}.png")
@@ -39,7 +59,7 @@ def draw_sheet(config: Config, state: TrainState, pixels: UInt8, device: torch.d
     except OSError as error:
         # Nobody needs it to go on; the next checkpoint may find room again.
         tell(f"train | {sheet_url}: not written ({storage.describe(error)})")
-    _tell_distance(state, pictures, pixels)
+    _tell_distance(state, pictures, reference)
 
 
 def _samples(config: Config, state: TrainState, device: torch.device) -> UInt8:
@@ -58,22 +78,21 @@ def _samples(config: Config, state: TrainState, device: torch.device) -> UInt8:
     return pictures
 
 
-def _tell_distance(state: TrainState, pictures: UInt8, pixels: UInt8) -> None:
+def _tell_distance(state: TrainState, pictures: UInt8, reference: Reference) -> None:
     """A line and an entry of the history: the Frechet distance of the samples, and of as many
     training images, to the others; nothing where these are too few."""
-    num, num_compared = len(pictures), min(_MAX_COMPARED, len(pixels))
-    if num_compared < 2 * num:
+    num = len(pictures)
+    if len(reference.pixels) < 2 * num:
         return
-    chosen = np.linspace(0, len(pixels) - 1, num_compared).astype(np.int64)
-    real, drawn = features(pixels[i] for i in chosen), features(pictures)
-    apart = torch.zeros(num_compared, dtype=torch.bool)
-    apart[:: num_compared // num][:num] = True
+    real, drawn = reference.features, features(pictures)
+    apart = torch.zeros(len(real), dtype=torch.bool)
+    apart[:: len(real) // num][:num] = True
     others = real.statistics[~apart]
     distance, usual = (
         frechet_distance(some, others) for some in (drawn.statistics, real.statistics[apart])
     )
     colours = ""
-    if pixels.shape[-1] == len("RGB"):
+    if pictures.shape[-1] == len("RGB"):
         colours = (
             f" | red, green and blue less grey, of 255: {colours_of(drawn)}; training images "
             f"{colours_of(real)}"

@@ -33,7 +33,7 @@ from factory.diffusion.run_checkpoints import (
 )
 from factory.diffusion.run_health import tell_health
 from factory.diffusion.run_identity import departures, note_beginning
-from factory.diffusion.run_sheet import draw_sheet
+from factory.diffusion.run_sheet import Reference, draw_sheet
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import TrainState, is_finite, load_state, new_state
 from factory.diffusion.train_step import (
@@ -168,7 +168,7 @@ def _train_on(
     held_out = to_signed(read_batch(images, left_out, device))
     network = fast_network(state.unet, config.train, ray.train.torch.prepare_model)
     schedule = linear_schedule(config.train.diffusion).to(device)
-    progress = _Progress(config, state)
+    progress, reference = _Progress(config, state), Reference(pixels)
     while state.step < config.train.num_steps:
         with progress.waiting():
             chosen = batch_indices(len(learned), config.train, state.step, rank, num_ranks)
@@ -181,7 +181,7 @@ def _train_on(
             if rank == 0:
                 progress.tell(state, loss)
         if rank == 0 and state.step % config.train.sample_steps == 0:
-            draw_sheet(config, state, pixels, device)
+            draw_sheet(config, state, reference, device)
         if _due(config, state.step, config.train.checkpoint_steps):
             if rank == 0 and len(held_out):
                 tell_health(config, state, schedule, held_out)

@@ -29,13 +29,19 @@ class Nearest:
 
 
 def nearest(
-    some: torch.Tensor, mirrored: torch.Tensor, training: torch.Tensor, usual: float
+    some: torch.Tensor,
+    mirrored: torch.Tensor,
+    training: torch.Tensor,
+    usual: float,
+    lengths: torch.Tensor | None = None,
 ) -> Nearest:
     """The nearest training images (M, F) of images (N, F), or of their mirror images (N, F).
 
-    usual: as `usual_distance` tells it of the training images.
+    usual: as `usual_distance` tells it of the training images. lengths: as `squared_lengths` tells
+    them, where that is known already.
     """
-    indices = _closest(torch.cat([some, mirrored]), training).reshape(2, len(some))
+    lengths = squared_lengths(training) if lengths is None else lengths
+    indices = _closest(torch.cat([some, mirrored]), training, lengths).reshape(2, len(some))
     both = torch.stack([some, mirrored])
     # Products of matrices round too much to tell how far a copy is: that is reckoned anew.
     distances, views = (both - training[indices]).norm(dim=2).min(dim=0)
@@ -43,9 +49,13 @@ def nearest(
     return Nearest(found, distances / usual)
 
 
-def _closest(some: torch.Tensor, training: torch.Tensor) -> torch.Tensor:
+def squared_lengths(training: torch.Tensor) -> torch.Tensor:
+    """(M,) the squares of the lengths of training images (M, F)."""
+    return training.square().sum(dim=1)
+
+
+def _closest(some: torch.Tensor, training: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """The indices (N,) of the nearest rows."""
-    lengths = training.square().sum(dim=1)
     parts = [(lengths - 2 * part @ training.T).argmin(dim=1) for part in some.split(_QUERIES)]
     return torch.cat(parts)
 

@@ -21,7 +21,13 @@ from factory.diffusion.tensors import checked_tensors, read_safetensors
 from factory.errors import UserError
 from factory.images import UInt8
 from factory.likeness.feature_space import features, features_of
-from factory.likeness.nearest import Nearest, nearest, own_distances, usual_distance
+from factory.likeness.nearest import (
+    Nearest,
+    nearest,
+    own_distances,
+    squared_lengths,
+    usual_distance,
+)
 
 FILE = "training_images.safetensors"
 """The name of the file in a DDPM's folder."""
@@ -50,12 +56,17 @@ class TrainingImages:
         """The distance that is called 1."""
         return usual_distance(self.own)
 
+    @cached_property
+    def lengths(self) -> torch.Tensor:
+        """(M,) the squares of the lengths of layout's rows."""
+        return squared_lengths(self.layout)
+
     def nearest(self, x_0: torch.Tensor) -> Nearest:
         """The training images that are nearest to images (B, C, S, S) in [-1, 1], or to their
         mirror images; `indices` are numbers in the listing of their source. On the images' device.
         """
         some, mirrored = (features_of(x).layout for x in (x_0, x_0.flip(-1)))
-        found = nearest(some, mirrored, self.layout, self.usual)
+        found = nearest(some, mirrored, self.layout, self.usual, self.lengths)
         return Nearest(self.numbers[found.indices], found.distances)
 
     def to(self, device: torch.device) -> "TrainingImages":

@@ -1,8 +1,9 @@
 """What lies at one of the places that a new config is written for."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -149,16 +150,24 @@ def _of_other_bits(
 
 def _bits(file: ImageFile) -> int | None:
     """The bits of a channel of a PNG file; None of what is none, or cannot be read."""
-    try:
+    start = b""
+    with _left_to_inspect():
         start = file.tree.read_start(file.path, deep_colors.DEPTH_AT + 1)
+    is_png = len(start) > deep_colors.DEPTH_AT and start[1:4] == b"PNG"
+    return start[deep_colors.DEPTH_AT] if is_png else None
+
+
+@contextmanager
+def _left_to_inspect() -> Iterator[None]:
+    """Passes over what cannot be read, which `factory inspect` tells; raises OSError of what may be
+    read later."""
+    try:
+        yield
     except UnreadableImage:
-        return None
+        pass
     except OSError as error:
         if storage.is_transient(error):
             raise
-        return None
-    is_png = len(start) > deep_colors.DEPTH_AT and start[1:4] == b"PNG"
-    return start[deep_colors.DEPTH_AT] if is_png else None
 
 
 class _Stored(NamedTuple):
@@ -180,14 +189,10 @@ class _Stored(NamedTuple):
 
 def _stored(item: Item) -> _Stored | None:
     """How an image is stored; None if it cannot be read, which `factory inspect` tells."""
-    try:
-        return _of_file(item.content())
-    except UnreadableImage:
-        return None
-    except OSError as error:
-        if storage.is_transient(error):
-            raise
-        return None
+    stored = None
+    with _left_to_inspect():
+        stored = _of_file(item.content())
+    return stored
 
 
 def _of_file(data: bytes) -> _Stored:

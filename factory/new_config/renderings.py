@@ -4,11 +4,10 @@ They are called like the images, and mostly a word more. Nothing is to be learne
 images, and whether they are masks only people know.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 
 from factory.data.files import listing
-from factory.data.files.listing import Listing
+from factory.data.files.listing import names_below, of_shared_folder
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.kinds import resolving
 from factory.data.kinds.pairs import PairsSource
@@ -28,12 +27,11 @@ def images_read(place: Place) -> list[str]:
         keys = candidate.of_split(split)
         section = resolving.section(keys, with_any_classes=True)
         inner = keys["url"].removeprefix(place.url).strip("/")
-        prefix = f"{inner}/" if inner else ""
-        names = [name[len(prefix) :] for name in every if name.startswith(prefix)]
+        names = names_below(inner, every)
         if isinstance(section, PairsSource):
             meant, masks = parse_images(section.images), parse_masks(section.masks)
-            names = [name for name in names if meant.means(name) and not masks.means(name)]
-        found |= {f"{prefix}{name}" for name in names}
+            names = tuple(n for n in names if meant.means(n) and not masks.means(n))
+        found |= {f"{inner}/{name}" if inner else name for name in names}
     return sorted(found)
 
 
@@ -45,7 +43,7 @@ def keys_that_pair(
 
     images, others: names of its tree.
     """
-    found = pairing_hints.corresponding(_listed(place, images), others)
+    found = pairing_hints.corresponding(of_shared_folder(place.tree, images), others)
     return found.keys if found else None
 
 
@@ -53,14 +51,10 @@ def do_pair(
     place: Place, images: Sequence[str], others: Sequence[str], keys: Mapping[str, str]
 ) -> bool:
     """True if keys pair pictures with images of a place."""
-    return pairing_hints.tried(_listed(place, images), others, keys, says_mask=True) is not None
-
-
-def _listed(place: Place, images: Sequence[str]) -> Listing:
-    """Images as those of the folder that all of them lie in or below."""
-    below = os.path.commonpath([os.path.dirname(name) for name in images]) if images else ""
-    start = len(below) + 1 if below else 0
-    return Listing(place.tree, below, tuple(name[start:] for name in images))
+    return (
+        pairing_hints.tried(of_shared_folder(place.tree, images), others, keys, says_mask=True)
+        is not None
+    )
 
 
 def look_like_masks(place: Place, images: Sequence[str], others: Sequence[str]) -> bool:

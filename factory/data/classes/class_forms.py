@@ -24,7 +24,7 @@ from factory.data.classes.class_rules import (
 )
 from factory.data.classes.written_colors import color_of, colors_of
 from factory.errors import UserError, nearest, some
-from factory.values import Section
+from factory.values import Section, what_is_wrong
 
 FORM = (
     'Write {"0": "background", "1": "cat", ...}, or ["background", "cat", ...], or '
@@ -309,5 +309,5 @@ def _told(problem: Any, section: type[Section], location: str) -> str:
         return f"{location}: unknown key {key}. {nearest(key, section.model_fields)}"
     if problem["type"] == "missing":
         return f"{location}: has no {key}. {FORM}"
-    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    message = what_is_wrong(problem)
     return f"{location}: {key}: {message[:1].lower()}{message[1:]}, got {problem['input']!r}."

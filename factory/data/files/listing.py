@@ -76,6 +76,24 @@ class Listing:
         return [name for name in self.others if os.path.isdir(self.url_of(name))]
 
 
+def names_below(folder: str, paths: Iterable[str]) -> tuple[str, ...]:
+    """Those of some files that lie below a folder, as names below it; folder, paths: names of a
+    tree."""
+    prefix = f"{folder}/" if folder else ""
+    return tuple(path[len(prefix) :] for path in paths if path.startswith(prefix))
+
+
+def shared_folder(paths: Sequence[str]) -> str:
+    """The folder that all files lie in or below, as a name of their tree; empty without any."""
+    return os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+
+
+def of_shared_folder(tree: "Tree", paths: Sequence[str]) -> Listing:
+    """Pictures of a tree as those of the folder that all of them lie in or below."""
+    below = shared_folder(paths)
+    return Listing(tree, below, names_below(below, paths))
+
+
 def list_folder(
     tree: "Tree", below: str, problems: Problems, apart: str | None = None
 ) -> Listing | None:

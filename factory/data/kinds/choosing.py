@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from factory import storage
 from factory.data.files import archives, listing
-from factory.data.recognizing.candidates import SHARD_ENDINGS, split_name
+from factory.data.recognizing.candidates import SHARD_ENDINGS, Candidate, split_name
 from factory.errors import Problems, some
 from factory.yaml_writing import as_yaml
 
 if TYPE_CHECKING:
     from factory.data.files.trees import Tree
-    from factory.data.recognizing.candidates import Candidate
 
 
 def recognise(url: str, problems: Problems) -> "tuple[Tree, list[Candidate]] | None":
@@ -38,7 +37,6 @@ def _shard(url: str) -> "tuple[Tree, list[Candidate]] | None":
     """The folder of a single file of shards, and the section that reads this file alone; None of
     any other url. Raises OSError."""
     from factory.data.files.trees import FolderTree
-    from factory.data.recognizing.candidates import Candidate
 
     folder, _, name = url.rpartition("/")
     for kind, ending in SHARD_ENDINGS.items():

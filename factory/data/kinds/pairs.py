@@ -1,14 +1,14 @@
 """The source `kind: pairs`: images, and masks that are paired with them by their names."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
 from factory.data.classes.class_rules import ClassRules
 from factory.data.files import listing, numbering, pairing
-from factory.data.files.listing import Listing
+from factory.data.files.listing import Listing, names_below
 from factory.data.files.pairing import Matches
 from factory.data.files.pattern_values import ImagesPattern, MasksPattern
 from factory.data.files.patterns import ImagePattern, MaskPattern, parse_images, parse_masks
@@ -162,7 +162,7 @@ class PairsSource(LabelledSection, FileSection):
         elif images is not None:
             # Masks that lie among images are no images, whether or not masks are asked for.
             paths = [] if one_folder else map(images.path, images.read)
-            masks = Listing(tree, mask_pattern.below, _below(mask_pattern.below, paths))
+            masks = Listing(tree, mask_pattern.below, names_below(mask_pattern.below, paths))
         if images is None or masks is None:
             return None
         matches = pairing.match(images, masks, image_pattern, mask_pattern)
@@ -208,7 +208,7 @@ class PairsSource(LabelledSection, FileSection):
         if others := {name.rpartition("/")[0] for name in pictures} - known:
             named = some(sorted(name or "." for name in others))
             inner = parse_images(self.images).below if part == "masks" else ""
-            images = Listing(found.tree, inner, _below(inner, pictures))
+            images = Listing(found.tree, inner, names_below(inner, pictures))
             hint = pairing_hints.find(images, part == "images", pictures)
             if hint is None or (len(others) == 1 and hint.is_plain):
                 return f"{missing} There are images in {named}: set `{part}:` to the right one."
@@ -220,7 +220,7 @@ class PairsSource(LabelledSection, FileSection):
         """The problem of one folder for images and masks."""
         inner = pattern.below
         pictures = _pictures(tree, inner)
-        images = Listing(tree, inner, _below(inner, pictures))
+        images = Listing(tree, inner, names_below(inner, pictures))
         hint = pairing_hints.find(images, True, pictures)
         apart = (
             "Put the masks into a folder of their own, each under its image's name, and name it "
@@ -267,9 +267,3 @@ class PairsSource(LabelledSection, FileSection):
 def _pictures(tree: "Tree", below: str = "") -> list[str]:
     """The images and masks of a tree, by their endings."""
     return [name for name in tree.names(below) if name.lower().endswith(listing.IMAGE_SUFFIXES)]
-
-
-def _below(folder: str, paths: Iterable[str]) -> tuple[str, ...]:
-    """Those names of a tree that lie below a folder of it, relative to that."""
-    prefix = f"{folder}/" if folder else ""
-    return tuple(path[len(prefix) :] for path in paths if path.startswith(prefix))

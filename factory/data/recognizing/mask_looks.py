@@ -19,7 +19,7 @@ _MAX_OF_DRAWINGS = 16
 """With no more colours it need not be flat, as where pixels are classified one by one."""
 _NUM_TOP, _TOP_SHARE = 4, 0.95
 _NUM_LOOKED_INTO = 6
-_MAX_GROUPS, _NUM_A_GROUP = 32, 3
+MAX_GROUPS, NUM_A_GROUP = 32, 3
 """The most groups of files of which some are looked into, and how many of each."""
 _SAME_SHARE = 0.8
 """The least share of an area, and of what is around it, that two pictures have in common to be the
@@ -74,7 +74,7 @@ def share_of_masks(tree: Tree, names: Sequence[str], num: int = _NUM_LOOKED_INTO
 
 def are_binary(tree: Tree, groups: Sequence[Sequence[str]]) -> bool:
     """True if a few files of each of some groups hold two colours at most, as those of parts do."""
-    names = [name for group in _few(groups, _MAX_GROUPS) for name in _few(group, _NUM_A_GROUP)]
+    names = [name for group in _few(groups, MAX_GROUPS) for name in _few(group, NUM_A_GROUP)]
     return all(_num_colors(tree, name) <= 2 for name in names)
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from factory.data.files import numbering
-from factory.data.files.listing import Listing
+from factory.data.files.listing import Listing, names_below
 from factory.data.files.split_words import SPLITS
 from factory.data.recognizing import (
     copies,
@@ -217,7 +217,7 @@ def _of_split_folders(
 def _pairs(files: Files, before: str, images: str, masks: str) -> Candidate | None:
     """Images and masks in two folders of a folder; None if nothing pairs them."""
     prefix = f"{before}/" if before else ""
-    inner = [name[len(prefix) :] for name in files.pictures if name.startswith(prefix)]
+    inner = names_below(before, files.pictures)
     image_names = [name[len(images) + 1 :] for name in inner if name.startswith(f"{images}/")]
     mask_stems = {
         str(PurePosixPath(name[len(masks) + 1 :]).with_suffix(""))

@@ -1,9 +1,8 @@
 """Which of the keys that would pair images with masks are meant, by what the pictures show."""
 
-import os
 from collections.abc import Mapping, Sequence
 
-from factory.data.files.listing import Listing
+from factory.data.files.listing import Listing, names_below, of_shared_folder
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.recognizing import mask_looks, name_words, pairing_hints, photographs
 from factory.data.recognizing.candidates import Files
@@ -59,10 +58,8 @@ def of_known_images(files: Files, pictures: Sequence[str]) -> Hint | None:
     images = [n for n in pictures if n in files.photographs and n not in files.no_labels]
     masks = [name for name in pictures if name not in files.photographs]
     for likely in photographs.likely_images(images):
-        below = os.path.commonpath([os.path.dirname(name) for name in likely])
-        start = len(below) + 1 if below else 0
-        listing = Listing(files.tree, below, tuple(name[start:] for name in likely))
-        hints = pairing_hints.find_all(listing, True, masks, True)[:MAX_TRIED]
+        listed = of_shared_folder(files.tree, likely)
+        hints = pairing_hints.find_all(listed, True, masks, True)[:MAX_TRIED]
         inner: list[Hint] = []
         for hint in hints:
             if found := narrowed_to(files, hint):
@@ -90,9 +87,8 @@ def narrowed_to(files: Files, hint: Hint) -> Hint | None:
 def tried_on(files: Files, pictures: Sequence[str], keys: Mapping[str, str]) -> Hint | None:
     """What keys pair of pictures; None if that is too little."""
     below = parse_images(keys["images"]).below
-    start = f"{below}/" if below else ""
-    names = tuple(name[len(start) :] for name in pictures if name.startswith(start))
-    return pairing_hints.tried(Listing(files.tree, below, names), pictures, keys)
+    listed = Listing(files.tree, below, names_below(below, pictures))
+    return pairing_hints.tried(listed, pictures, keys)
 
 
 def are_masks(files: Files, hint: Hint) -> bool:

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 
 from factory.data.files import numbering, pairing
-from factory.data.files.listing import Listing
+from factory.data.files.listing import Listing, names_below
 from factory.data.files.patterns import ImagePattern, parse_images, parse_masks
 from factory.data.recognizing import mask_forms, name_words
 from factory.data.recognizing.mask_forms import Form
@@ -229,7 +229,7 @@ def tried(
         mask_pattern = parse_masks(keys["masks"])
     except ValueError:  # A name has characters that mean something in a pattern.
         return None
-    below = _below(mask_pattern.below, paths)
+    below = names_below(mask_pattern.below, paths)
     meant = _meant(images, image_pattern)
     matches = pairing.match(
         meant,
@@ -270,14 +270,8 @@ def tried(
 
 def _meant(images: Listing, pattern: ImagePattern) -> Listing:
     """The images that a pattern means, of the folder that is above all of them."""
-    every = _below(pattern.below, [*map(images.path, images.read)])
+    every = names_below(pattern.below, [*map(images.path, images.read)])
     return Listing(images.tree, pattern.below, tuple(filter(pattern.match, every)))
-
-
-def _below(folder: str, paths: Sequence[str]) -> tuple[str, ...]:
-    """Those of some files that lie below a folder, as names below it."""
-    prefix = f"{folder}/" if folder else ""
-    return tuple(path[len(prefix) :] for path in paths if path.startswith(prefix))
 
 
 def _are_numbered(parts: Set[str]) -> bool:

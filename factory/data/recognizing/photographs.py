@@ -11,8 +11,6 @@ from factory.data.files.trees import Tree
 from factory.data.recognizing import mask_looks
 from factory.data.recognizing.name_words import words_in
 
-_MAX_GROUPS, _NUM_A_GROUP = 32, 3
-"""The most groups of which some are looked into, and how many of each."""
 _SAY_IMAGE = {"image", "images", "img", "imgs", "rgb", "photo", "photos", "raw", "original"}
 _SAY_OTHER = {
     *("overlay", "overlays", "depth", "depths", "distance", "heatmap", "heatmaps", "visualization"),
@@ -28,7 +26,7 @@ def among(tree: Tree, names: Sequence[str]) -> frozenset[str]:
     return frozenset(
         name
         for group in alike
-        if mask_looks.share_of_masks(tree, group, _NUM_A_GROUP) <= 0.5
+        if mask_looks.share_of_masks(tree, group, mask_looks.NUM_A_GROUP) <= 0.5
         for name in group
     )
 
@@ -64,7 +62,7 @@ def _groups(names: Sequence[str]) -> list[list[str]]:
         found = defaultdict(list)
         for name in names:
             found[most(name)].append(name)
-        if len(found) <= _MAX_GROUPS:
+        if len(found) <= mask_looks.MAX_GROUPS:
             break
     return [*found.values()]
 

@@ -1,10 +1,10 @@
 """Splits that folders tell: train/images and val/images, set_train/1, Training_Input, traincrop."""
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from factory.data.files.listing import shared_folder
 from factory.data.files.patterns import parse_images, parse_masks
 from factory.data.files.split_words import SPLITS
 from factory.data.recognizing.name_words import words_in
@@ -61,9 +61,9 @@ def narrowed(
     images, masks = parse_images(keys["images"]), parse_masks(keys["masks"])
     found = {
         "images": keys["images"],
-        "masks": _begun(keys["masks"], masks.below, _folder_of(of_masks)),
+        "masks": _begun(keys["masks"], masks.below, shared_folder(of_masks)),
     }
-    above, inner = f"{images.below}/" if images.below else "", _folder_of(of_images)
+    above, inner = f"{images.below}/" if images.below else "", shared_folder(of_images)
     start, _, rest = keys["images"].removeprefix(above).partition("/")
     if start != "**" or not inner.startswith(above):
         return found
@@ -90,11 +90,6 @@ def within_shared_folder(keys: Mapping[str, str], of_images: Sequence[str]) -> d
         if i and len(set(names)) == 1 and rest.startswith("**/"):
             return {"images": f"{above}{'*/' * i}{names[0]}/{rest}", "masks": keys["masks"]}
     return {key: keys[key] for key in ("images", "masks")}
-
-
-def _folder_of(names: Sequence[str]) -> str:
-    """The folder that all files lie in or below."""
-    return os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""
 
 
 def _begun(masks: str, below: str, common: str) -> str:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from factory.data.files.listing import Listing
+from factory.data.files.listing import Listing, shared_folder
 from factory.data.files.patterns import parse_images
 from factory.data.pixels import decoding
 from factory.data.recognizing import mask_looks, name_words
@@ -64,8 +64,7 @@ class MasksAmong:
     @property
     def images_url(self) -> str | None:
         """The folder of all images, if there are no masks below it."""
-        folders = [os.path.dirname(name) for name in self.images]
-        common = os.path.commonpath(folders) if folders else ""
+        common = shared_folder(self.images)
         if not common or any(name.startswith(f"{common}/") for name in self.masks):
             return None
         return self.files.url_of(common)
@@ -110,7 +109,7 @@ def _patterns_of(paths: Sequence[str]) -> Iterator[str]:
     """Yields patterns that may mean some files and not others, the plainest first."""
     if any(character in path for path in paths for character in "*{}"):
         return  # They mean something else in a pattern.
-    if folder := os.path.commonpath(list(map(os.path.dirname, paths))):
+    if folder := shared_folder(paths):
         yield folder
     shared = set.intersection(*({*path.split("/")[:-1]} for path in paths))
     for inner in dict.fromkeys(paths[0].split("/")[:-1]):

@@ -1,5 +1,6 @@
 """The section `train`, with the network's shape and its noise schedule."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -79,16 +80,23 @@ class TrainConfig(Section):
     cpus_per_worker: Count = 1
     """CPU cores of a worker, which are its threads."""
     num_steps: Count = 20_000
-    """Optimiser steps. A finished training goes on where this is raised, and a running one ends
-    earlier where it is lowered."""
+    """Optimiser steps. A training goes on where this is raised, and ends earlier where it is
+    lowered, until its learning rate falls: see decay."""
     batch_size: Count = 32
     """Images a step, over all workers."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """What makes steps of gradients. muon: orthogonal ones for matrices and the kernels of
+    convolutions, and AdamW's for the rest, which learns several times faster; adamw: AdamW's for
+    all."""
     learning_rate: Positive = 2e-4
-    """The learning rate of AdamW after the warm-up."""
+    """The learning rate after the warm-up."""
     warmup_steps: Count = 500
     """Steps in which the learning rate grows from 0."""
+    decay: Fraction = 0.25
+    """The share of the steps, the last ones, in which the learning rate falls to 0 along a line. A
+    run that has come to them goes on with another num_steps only with resume_anyway."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """The weight decay of AdamW."""
+    """The weight decay of the optimiser."""
     max_grad_norm: Positive = 1.0
     """The largest norm of the gradient; a larger one is scaled down."""
     ema_decay: Fraction = 0.999
@@ -122,3 +130,14 @@ class TrainConfig(Section):
     than before; the result is then not bit-equal to an undisturbed run's, and its card says so."""
     tensorboard: bool = False
     """Writes TensorBoard events, too (needs the extra `tensorboard`, and a local url)."""
+
+    @property
+    def falls_from(self) -> float:
+        """The number of steps after which the learning rate falls."""
+        return falls_from(self.num_steps, self.decay)
+
+
+def falls_from(num_steps: int, decay: float) -> float:
+    """The number of steps after which a learning rate falls in the last share of them; infinity if
+    it does not fall."""
+    return num_steps * (1 - decay) if decay else math.inf

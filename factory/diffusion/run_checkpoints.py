@@ -34,6 +34,12 @@ def has_checkpoints(url: str) -> bool:
     return bool(_steps(url))
 
 
+def newest_step(url: str) -> int:
+    """The step of the newest checkpoint below url, whole or not; 0 if there is none. Raises
+    OSError."""
+    return max(_steps(url), default=0)
+
+
 def save_checkpoint(state: TrainState, url: str, num_to_keep: int) -> None:
     """Writes url/step-NNNNNNN, then deletes older ones, but not the newest num_to_keep.
 

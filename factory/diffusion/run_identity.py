@@ -10,17 +10,22 @@ from typing import Any
 
 from factory import storage
 from factory.config import Config
+from factory.config.train import falls_from
 from factory.data.kinds.known import all_keys
 from factory.differences import differences
 from factory.diffusion.held_out import MOST_IMAGES
-from factory.diffusion.run_checkpoints import checkpoints_url, has_checkpoints, saving
+from factory.diffusion.run_checkpoints import (
+    checkpoints_url,
+    has_checkpoints,
+    newest_step,
+    saving,
+)
 from factory.errors import UserError
 from factory.progress import tell
 
 # What may differ when the same run goes on; everything else decides its weights.
 _FREE_KEYS = {
     "url",
-    "num_steps",
     "log_steps",
     "checkpoint_steps",
     "sample_steps",
@@ -36,6 +41,8 @@ _FREE_KEYS = {
     # Each worker finds out what `auto` is: what counts is what it found.
     "precision",
 }
+_OF_ITS_END = ("num_steps", "decay")
+"""The keys that decide the weights from the step on at which the learning rate falls."""
 _FIXED = ("data.", "train.unet.", "train.diffusion.")
 """The keys that even --resume-anyway does not change: they make another network."""
 _SHAPE = {"unet": "train.unet", "diffusion": "train.diffusion"}
@@ -55,7 +62,11 @@ _REMEDY = (
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """All keys of the config that decide the weights after a given number of steps."""
+    """All keys of the config that decide the weights after a given number of steps.
+
+    Of a run whose learning rate does not fall in the end, its length is none of them.
+    """
+    free = _FREE_KEYS if config.train.decay else {*_FREE_KEYS, "num_steps"}
     grey = {"channels": 1} if config.data.num_channels == 1 else {}
     return {
         "data": {
@@ -64,7 +75,7 @@ def identity(config: Config) -> dict[str, Any]:
         },
         "unet": config.train.unet.model_dump(mode="json"),
         "diffusion": config.train.diffusion.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude={*_FREE_KEYS, *_SHAPE}),
+        "train": config.train.model_dump(mode="json", exclude={*free, *_SHAPE}),
     }
 
 
@@ -80,7 +91,8 @@ def check_run(config: Config, found: Mapping[str, str]) -> None:
             f"{_url(config)}: is missing, though there are checkpoints: nothing says what they "
             f"were made with. {_REMEDY}"
         )
-    changed = _changed(existing, {**identity(config), **found})
+    step = newest_step(checkpoints_url(config)) if existing else 0
+    changed = _changed(existing, {**identity(config), **found}, step)
     fixed = [line for line in changed if line.startswith(_FIXED)]
     if fixed or (changed and not anyway):
         raise UserError(_refusal(config, fixed or changed, bool(fixed)))
@@ -111,7 +123,7 @@ def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:
     existing = _read(config)
     now = {**identity(config), **found}
     before, resumed = _settings_at(existing or {}, step)
-    changed = _changed(before, now) if existing else [_LOST]
+    changed = _changed(before, now, step) if existing else [_LOST]
     if changed and step:
         known = {_BEFORE: before} if existing else {}
         resumed = [*resumed, {"step": step, "changed": changed, **known}]
@@ -141,8 +153,11 @@ def departures(config: Config) -> list[str]:
     return [f"from step {entry['step']:,} on: {'; '.join(entry['changed'])}" for entry in resumed]
 
 
-def _changed(existing: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
-    """The differences in the keys that both have; an older version had fewer."""
+def _changed(existing: Mapping[str, Any] | None, now: Mapping[str, Any], step: int) -> list[str]:
+    """The differences, for a run that has come to this step, in the keys that both have; an older
+    version had fewer."""
+    if existing and step <= min(_falls_from(existing), _falls_from(now)):
+        existing, now = _without_end(existing), _without_end(now)
     both = [name for name in now if name in (existing or {})]
     if existing and existing.get(_IMAGES) == now.get(_IMAGES):
         # Another way of decoding that gives the same pixels is no difference.
@@ -151,6 +166,17 @@ def _changed(existing: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list
         {_SHAPE.get(name, name): (existing or {})[name] for name in both},
         {_SHAPE.get(name, name): now[name] for name in both},
     )
+
+
+def _falls_from(settings: Mapping[str, Any]) -> float:
+    train = settings["train"]
+    return falls_from(train.get("num_steps", 0), train["decay"])
+
+
+def _without_end(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that have not had an effect yet."""
+    train = {name: value for name, value in settings["train"].items() if name not in _OF_ITS_END}
+    return {**settings, "train": train}
 
 
 def _refusal(config: Config, changed: list[str], fixed: bool) -> str:
@@ -179,8 +205,10 @@ def _read(config: Config) -> dict[str, Any] | None:
     if not isinstance(content, dict) or not isinstance(train := content.get("train"), dict):
         raise UserError(f"{url}: is not what a training writes there. {_REMEDY}")
     if isinstance(diffusion := content.get("diffusion"), dict):
-        # Older versions knew no other.
+        # Older versions knew no other, nor another optimiser or end.
         diffusion.setdefault("prediction_type", "epsilon")
+    train.setdefault("optimizer", "adamw")
+    train.setdefault("decay", 0.0)
     if isinstance(data := content.get("data"), dict) and isinstance(data["unlabelled"], dict):
         data["unlabelled"] = all_keys(data["unlabelled"])
     if _IMAGES in content:

@@ -4,15 +4,18 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from factory.config import Config
+from factory.config import Config, TrainConfig
 from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.families.unet2d_config import GOOGLE
+from factory.diffusion.muon import Muon
 from factory.diffusion.network import FeatureNetwork
+from factory.precision import in_bf16
 
 CHECKPOINT_FILES = (
     "unet.safetensors",
@@ -29,7 +32,8 @@ class TrainState:
     unet: UNet
     ema: UNet
     """The averaged network: what is kept and sampled from."""
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
+    """Each has some of the network's weights; together they have all."""
     step: int = 0
     history: tuple[dict[str, float], ...] = ()
     """One entry per log line: step, loss, images_per_second; and one per checkpoint: step, and the
@@ -53,13 +57,23 @@ def new_state(
         # Before averages, gradients and moments are made: they take the memory format of the
         # weights, or torch's fused optimiser refuses them.
         unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        unet.parameters(),
-        lr=config.train.learning_rate,
-        weight_decay=config.train.weight_decay,
-        fused=True,
+    return TrainState(unet, copy.deepcopy(unet), _optimizers(unet, config.train))
+
+
+def _optimizers(unet: UNet, train: TrainConfig) -> tuple[torch.optim.Optimizer, ...]:
+    """AdamW of all weights; or Muon of the matrices, and AdamW of the rest: of biases, of scales,
+    and of the kernels next to the images, whose rows are no directions among features."""
+    adamw = partial(
+        torch.optim.AdamW, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
     )
-    return TrainState(unet, copy.deepcopy(unet), optimizer)
+    if train.optimizer == "adamw":
+        return (adamw(unet.parameters()),)
+    ends = {id(unet.conv_in.weight), id(unet.conv_out.weight)}
+    matrices = [w for w in unet.parameters() if w.dim() > 1 and id(w) not in ends]
+    chosen = {id(weight) for weight in matrices}
+    bf16 = in_bf16(train.precision, unet.conv_in.weight.device.type)
+    muon = Muon(matrices, train.learning_rate, train.weight_decay, bf16=bf16)
+    return muon, adamw([w for w in unet.parameters() if id(w) not in chosen])
 
 
 @torch.no_grad()
@@ -68,12 +82,7 @@ def is_finite(state: TrainState) -> bool:
 
     A finite loss does not imply it: it is that of the weights before the step.
     """
-    moments = (
-        value
-        for values in state.optimizer.state.values()
-        for name, value in values.items()
-        if name != "step"
-    )
+    moments = (value for key, value in _moments(state).items() if not key.endswith(".step"))
     tensors = (*state.unet.parameters(), *state.ema.parameters(), *moments)
     return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
@@ -82,12 +91,7 @@ def save_state(state: TrainState, folder: Path) -> None:
     """Writes the four files of a checkpoint: tensors as safetensors, the rest as JSON."""
     save_file(_row_major(state.unet.state_dict()), folder / "unet.safetensors")
     save_file(_row_major(state.ema.state_dict()), folder / "ema.safetensors")
-    moments = {
-        f"{parameter}.{name}": value
-        for parameter, values in state.optimizer.state_dict()["state"].items()
-        for name, value in values.items()
-    }
-    save_file(_row_major(moments), folder / "optimizer.safetensors")
+    save_file(_row_major(_moments(state)), folder / "optimizer.safetensors")
     content = {
         "step": state.step,
         # The same number for readers of version 0.2.0.
@@ -95,6 +99,17 @@ def save_state(state: TrainState, folder: Path) -> None:
         "history": list(state.history),
     }
     (folder / "state.json").write_text(json.dumps(content))
+
+
+def _moments(state: TrainState) -> dict[str, torch.Tensor]:
+    """What the optimisers keep of each weight, by its number in the network and a name of theirs:
+    the names by which the files of older versions have AdamW's."""
+    return {
+        f"{number}.{name}": value
+        for number, weight in enumerate(state.unet.parameters())
+        for optimizer in state.optimizers
+        for name, value in optimizer.state.get(weight, {}).items()
+    }
 
 
 def _row_major(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -106,16 +121,24 @@ def load_state(state: TrainState, folder: Path) -> None:
     """Fills a new state from a checkpoint, in place."""
     state.unet.load_state_dict(load_file(folder / "unet.safetensors"))
     state.ema.load_state_dict(load_file(folder / "ema.safetensors"))
-    parameters = list(state.unet.parameters())
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in load_file(folder / "optimizer.safetensors").items():
         number, name = key.split(".")
-        if name != "step":
-            # In the memory format of the weights: see `new_state`.
-            value = torch.empty_like(parameters[int(number)]).copy_(value)
         moments.setdefault(int(number), {})[name] = value
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    owners = {
+        id(weight): optimizer
+        for optimizer in state.optimizers
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    }
+    for number, weight in enumerate(state.unet.parameters()):
+        # In the memory format of the weights: see `new_state`.
+        owners[id(weight)].state[weight] = {
+            name: value.to(weight.device)
+            if name == "step"
+            else torch.empty_like(weight).copy_(value)
+            for name, value in moments.get(number, {}).items()
+        }
     content = json.loads((folder / "state.json").read_text())
     state.step = content["step"]
     state.history = tuple(content["history"])

@@ -39,6 +39,7 @@ from factory.diffusion.train_state import TrainState, is_finite, load_state, new
 from factory.diffusion.train_step import (
     batch_indices,
     fast_network,
+    learning_rate,
     read_batch,
     resident_images,
     train_step,
@@ -214,7 +215,7 @@ def _due(config: Config, step: int, interval: int) -> bool:
 
 def _stop_diverged(config: Config, state: TrainState, what: str) -> NoReturn:
     """Raises UserError: what went wrong, what is left, and how not to come here again."""
-    train, rate = config.train, state.optimizer.param_groups[0]["lr"]
+    train, rate = config.train, learning_rate(config.train, state.step - 1)
     good = newest_checkpoint(checkpoints_url(config), train.checkpoint_steps)
     bf16 = in_bf16(train.precision, next(state.unet.parameters()).device.type)
     raise UserError(

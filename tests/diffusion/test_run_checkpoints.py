@@ -214,7 +214,7 @@ def test_what_is_not_finite_is_never_saved_and_pushes_nothing_out(run_url, part,
     where = {
         "weight": parameter,
         "average": next(state.ema.parameters()),
-        "moment": state.optimizer.state[parameter]["exp_avg"],
+        "moment": state.optimizers[-1].state[parameter]["exp_avg"],
     }[part]
     with torch.no_grad():
         where.view(-1)[3] = value

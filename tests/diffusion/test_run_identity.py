@@ -120,6 +120,43 @@ def test_a_run_of_a_version_that_knew_the_noise_alone_goes_on_with_it(folder) ->
     assert 'train.diffusion.prediction_type: there "epsilon", here "v_prediction"' in told
 
 
+def test_a_run_may_be_longer_or_shorter_until_its_learning_rate_falls(folder) -> None:
+    run = config_at(folder, num_steps=100, decay=0.25)
+    note_beginning(run, {"train.precision": "bf16", "images": "4 images"}, 0)
+    (folder / "run" / "checkpoints" / "step-0000075").mkdir(parents=True)
+    (folder / "run" / "checkpoints" / "step-0000075" / "state.json").write_text("{}")
+    longer, shorter = (config_at(folder, num_steps=num, decay=0.25) for num in (200, 80))
+    check_run(longer, {})
+    check_run(config_at(folder, num_steps=100, decay=0), {})
+    assert "train.num_steps: there 100, here 80" in refusal(shorter)
+    (folder / "run" / "checkpoints" / "step-0000075").rename(
+        folder / "run" / "checkpoints" / "step-0000080"
+    )
+    told = refusal(longer)
+    assert "train.num_steps: there 100, here 200" in told and "--resume-anyway" in told
+    check_run(config_at(folder, num_steps=200, decay=0.25, resume_anyway=True), {})
+    check_run(run, {})
+
+
+def test_a_run_without_decay_may_always_be_longer_or_shorter(folder) -> None:
+    note_beginning(config_at(folder, decay=0), {"train.precision": "bf16"}, 0)
+    (folder / "run" / "checkpoints" / "step-0000075").mkdir(parents=True)
+    (folder / "run" / "checkpoints" / "step-0000075" / "state.json").write_text("{}")
+    for num_steps in (20, 100_000):
+        check_run(config_at(folder, decay=0, num_steps=num_steps), {})
+
+
+def test_a_run_of_a_version_that_knew_adamw_alone_goes_on_with_it(folder) -> None:
+    file = folder / "run" / "run.json"
+    content = json.loads(file.read_text())
+    for key in ("optimizer", "decay", "num_steps"):
+        content["train"].pop(key)
+    file.write_text(json.dumps(content))
+    check_run(config_at(folder, optimizer="adamw", decay=0), {})
+    check_run(config_at(folder, optimizer="adamw"), {})
+    assert 'train.optimizer: there "adamw", here "muon"' in refusal(config_at(folder))
+
+
 def test_a_run_leaves_out_images_from_its_beginning_or_not_at_all(folder) -> None:
     assert most_held_out(config_at(folder)) == MOST_IMAGES
     file = folder / "run" / "run.json"

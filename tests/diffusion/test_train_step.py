@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -20,7 +21,12 @@ from factory.diffusion.train_state import (
     new_state,
     save_state,
 )
-from factory.diffusion.train_step import batch_indices, denoising_loss, train_step
+from factory.diffusion.train_step import (
+    batch_indices,
+    denoising_loss,
+    learning_rate,
+    train_step,
+)
 from factory.images import to_signed
 
 CPU = torch.device("cpu")
@@ -67,8 +73,10 @@ def tensors(state: TrainState) -> dict[str, torch.Tensor]:
     """Every number that a step may change, by name."""
     found = {f"unet.{key}": value for key, value in state.unet.state_dict().items()}
     found |= {f"ema.{key}": value for key, value in state.ema.state_dict().items()}
-    for parameter, values in state.optimizer.state_dict()["state"].items():
-        found |= {f"optimizer.{parameter}.{key}": value for key, value in values.items()}
+    for number, weight in enumerate(state.unet.parameters()):
+        for optimizer in state.optimizers:
+            values = optimizer.state.get(weight, {})
+            found |= {f"optimizer.{number}.{key}": value for key, value in values.items()}
     return {key: value.clone() for key, value in found.items()}
 
 
@@ -144,18 +152,19 @@ def test_the_loss_falls_on_eight_images(precision: str, images: torch.Tensor) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_resumed_run_repeats_the_run_that_was_not_stopped(
-    precision: str, images: torch.Tensor, tmp_path: Path
+    precision: str, optimizer: str, images: torch.Tensor, tmp_path: Path
 ) -> None:
-    config = tiny(precision=precision)
+    config = tiny(precision=precision, optimizer=optimizer)
     whole, first = new_state(config, CPU), new_state(config, CPU)
     run(config, whole, images, 5)
     run(config, first, images, 3)
     first.history = whole.history = ({"step": 3, "loss": 0.5, "images_per_second": 7.25},)
     save_state(first, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(CHECKPOINT_FILES)
-    other_start = tiny(precision=precision, seed=9)
+    other_start = tiny(precision=precision, optimizer=optimizer, seed=9)
     resumed = new_state(other_start, CPU)
     load_state(resumed, tmp_path)
     assert_equal_states(resumed, first)
@@ -197,15 +206,54 @@ def test_the_average_warms_up_to_its_decay(images: torch.Tensor) -> None:
     assert min(0.3, 2 / 11) < 0.3 == min(0.3, 8 / 17), "both branches are walked"
 
 
-def test_the_learning_rate_warms_up_and_gradients_are_clipped(images: torch.Tensor) -> None:
-    config = tiny(learning_rate=1e-3, warmup_steps=4, max_grad_norm=0.01)
-    state, rates = new_state(config, CPU), []
-    for _ in range(6):
+def test_the_learning_rate_grows_stays_and_falls_and_gradients_are_clipped(
+    images: torch.Tensor,
+) -> None:
+    config = tiny(learning_rate=1e-3, warmup_steps=4, max_grad_norm=0.01, num_steps=10, decay=0.4)
+    state = new_state(config, CPU)
+    rates: list[float] = []
+    for _ in range(10):
         run(config, state, images, 1)
-        rates.append(state.optimizer.param_groups[0]["lr"])
+        of_all = {group["lr"] for one in state.optimizers for group in one.param_groups}
+        rates.extend(of_all)
         norms = [p.grad.norm() for p in state.unet.parameters() if p.grad is not None]
         assert float(torch.stack(norms).norm()) == pytest.approx(0.01, rel=1e-3)
-    assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3])
+    until_6 = [2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3]
+    assert rates == pytest.approx([*until_6, 1e-3, 7.5e-4, 5e-4, 2.5e-4])
+
+
+def test_without_decay_the_learning_rate_stays() -> None:
+    train = tiny(decay=0, num_steps=20).train
+    assert {learning_rate(train, step) for step in range(10, 20)} == {train.learning_rate}
+
+
+def test_muon_has_the_matrices_but_those_next_to_the_images_and_adamw_the_rest() -> None:
+    state = new_state(tiny(optimizer="muon"), CPU)
+    names = {id(weight): name for name, weight in state.unet.named_parameters()}
+    of_muon, of_adamw = (
+        {names[id(weight)] for group in one.param_groups for weight in group["params"]}
+        for one in state.optimizers
+    )
+    assert of_muon | of_adamw == set(names.values()) and not of_muon & of_adamw
+    ends = {"conv_in.weight", "conv_out.weight"}
+    shapes = {name: weight.dim() for name, weight in state.unet.named_parameters()}
+    assert of_muon == {name for name, dim in shapes.items() if dim > 1} - ends
+    [alone] = new_state(tiny(optimizer="adamw"), CPU).optimizers
+    assert len(alone.param_groups[0]["params"]) == len(names)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_adamw_has_the_names_of_older_versions(
+    images: torch.Tensor, tmp_path: Path
+) -> None:
+    config = tiny(optimizer="adamw")
+    state = new_state(config, CPU)
+    run(config, state, images, 1)
+    save_state(state, tmp_path)
+    moments = load_file(tmp_path / "optimizer.safetensors")
+    theirs = state.optimizers[0].state_dict()["state"]
+    assert set(moments) == {f"{i}.{name}" for i, values in theirs.items() for name in values}
+    assert all(torch.equal(moments[f"{i}.exp_avg"], theirs[i]["exp_avg"]) for i in theirs)
 
 
 class Recorder(nn.Module):

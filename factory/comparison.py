@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from factory.classes import IGNORE_ID
 from factory.config import Config
 from factory.data.items import Source
-from factory.data.loading import first_lines, read_labelled
+from factory.data.loading import first_lines
 from factory.data.passes import Pass, read_square
 from factory.errors import Problems, UserError
 from factory.generation.row_images import RowImages
@@ -23,6 +22,7 @@ from factory.images import UInt8
 from factory.likeness.colours import Colours, colours_of
 from factory.likeness.feature_space import SIDE, Features, features
 from factory.likeness.frechet import frechet_distance
+from factory.likeness.labelled_images import LabelledImages
 from factory.likeness.nearest import (
     NEARLY_SAME,
     Nearest,
@@ -32,7 +32,7 @@ from factory.likeness.nearest import (
 )
 from factory.progress import tracked
 from factory.shards.manifest import Manifest
-from factory.shards.plan import StoredRow
+from factory.shards.plan import Plan, StoredRow
 from factory.shards.reading import read_rows
 from factory.shards.receipts import closest_of
 
@@ -82,8 +82,8 @@ class Comparison:
 
     likeness: Likeness | None
     """None without `data.unlabelled`."""
-    labelled_pixels: tuple[int, ...] | None
-    """The pixels of each class in `data.labelled`; None without it."""
+    labelled: LabelledImages | None
+    """The images of `data.labelled`; None without it."""
 
 
 def compare(url: str, manifest: Manifest, config: Config) -> Comparison:
@@ -98,9 +98,9 @@ def compare(url: str, manifest: Manifest, config: Config) -> Comparison:
             "data.unlabelled and data.labelled: neither is set, so there is nothing to compare the "
             "dataset with. Set one of them, or write the report without --config."
         )
-    labelled_pixels = None if data.labelled is None else _labelled_pixels(data.labelled, manifest)
+    labelled = None if data.labelled is None else _labelled(data.labelled, manifest.plan)
     likeness = None if data.unlabelled is None else _likeness(url, manifest, data.unlabelled)
-    return Comparison(likeness, labelled_pixels)
+    return Comparison(likeness, labelled)
 
 
 def evenly(num: int, count: int) -> list[int]:
@@ -108,16 +108,15 @@ def evenly(num: int, count: int) -> list[int]:
     return [(2 * i + 1) * num // (2 * count) for i in range(count)]
 
 
-def _labelled_pixels(source: Source, manifest: Manifest) -> tuple[int, ...]:
-    labelled = read_labelled(source, SIDE)
-    names = manifest.plan.classes.names
+def _labelled(source: Source, plan: Plan) -> LabelledImages:
+    labelled = LabelledImages.read(source, plan.channels)
+    names = plan.classes.names
     if labelled.classes.names != names:
         raise UserError(
             f"data.labelled: its classes are {', '.join(labelled.classes.names)}; those of the "
             f"dataset are {', '.join(names)}. Name the config that the dataset was made with."
         )
-    counts = np.bincount(labelled.masks[labelled.masks != IGNORE_ID], minlength=len(names))
-    return tuple(counts.tolist())
+    return labelled
 
 
 def _likeness(url: str, manifest: Manifest, source: Source) -> Likeness:

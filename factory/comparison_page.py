@@ -34,9 +34,9 @@ def shares_of_classes(
     classes: Classes, counts: Sequence[int], comparison: Comparison
 ) -> list[SharesOfClass] | None:
     """None where no labelled images are compared."""
-    if comparison.labelled_pixels is None:
+    if comparison.labelled is None:
         return None
-    both = zip(percentages(counts), percentages(comparison.labelled_pixels), strict=True)
+    both = zip(percentages(counts), percentages(comparison.labelled.pixels), strict=True)
     colors = [css_color(color) for color in classes.palette]
     return [
         SharesOfClass(i, classes.names[i], colors[i], share, labelled)

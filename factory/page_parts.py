@@ -2,11 +2,17 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from factory import storage
+from factory.errors import UserError
 from factory.images import UInt8
 from factory.png import encode_png
+from factory.shards.mask_files import FileRow
+from factory.shards.plan import StoredRow
+from factory.shards.schema import Sample
 
 PANE_PIXELS = 128
 """The longer side of a picture on the page."""
@@ -23,6 +29,19 @@ def picture(panes: Sequence[UInt8]) -> tuple[str, int, int]:
     picture = base64.b64encode(encode_png(strip)).decode()
     scale = PANE_PIXELS // max(height, width) or PANE_PIXELS / max(height, width)
     return picture, round(len(panes) * width * scale), round(height * scale)
+
+
+def decoded(row: StoredRow, lacking: dict[str, str]) -> Sample:
+    """The sample of a row. Where its image lies elsewhere and cannot be read, it is black, and the
+    reason is added to lacking under its key. Raises DamagedShard."""
+    if not isinstance(row, FileRow):
+        return row.decoded()
+    sample = replace(row, images=None).decoded()
+    try:
+        return row.decoded()
+    except (UserError, OSError) as error:
+        lacking[sample.key] = storage.describe(error) if isinstance(error, OSError) else str(error)
+    return sample
 
 
 def percentages(counts: Sequence[int]) -> list[float]:

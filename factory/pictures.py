@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw
 from factory.classes import IGNORE_ID, Classes
 from factory.images import UInt8
 
+_MARK = (255, 214, 10)
+
 
 def overlay(pixels: UInt8, mask: UInt8, classes: Classes, opacity: float = 0.55) -> UInt8:
     """Blends an (H, W, 3) image, or a grey one (H, W, 1), with the colours of its (H, W) mask."""
@@ -28,6 +30,15 @@ def colorize(mask: UInt8, classes: Classes) -> UInt8:
     table[: len(classes)] = classes.palette
     table[IGNORE_ID] = 255
     result: UInt8 = table[mask]
+    return result
+
+
+def marked(pixels: UInt8, where: npt.NDArray[np.bool_]) -> UInt8:
+    """The pixels of an (H, W, 3) image, or a grey one (H, W, 1), at which the (H, W) values are
+    true in yellow, all others dark and grey."""
+    grey = pixels.astype(np.float32).mean(axis=2, keepdims=True)
+    yellow = np.array(_MARK, np.float32) * 0.75 + grey * 0.25
+    result: UInt8 = np.where(where[..., None], yellow, grey * 0.35).round().astype(np.uint8)
     return result
 
 

@@ -7,7 +7,7 @@ The page is a single file without scripts, and reaches for nothing outside itsel
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -31,17 +31,17 @@ from factory.errors import DamagedShard, UserError, counted
 from factory.generation.row_images import RowImages
 from factory.generation.source_images import REMEDY
 from factory.histogram import histogram
-from factory.page_parts import percentages, picture
+from factory.page_parts import decoded, percentages, picture
 from factory.pictures import colorize, overlay
 from factory.progress import tracked
 from factory.shards.layout import CONFIG, ENVIRONMENT, REPORT
 from factory.shards.manifest import Manifest
-from factory.shards.mask_files import FileRow
-from factory.shards.plan import Plan, StoredRow
+from factory.shards.plan import Plan
 from factory.shards.reading import read_manifest, read_rows
 from factory.shards.receipts import kinds, left_out, score_of, sizes_of_splits
 from factory.shards.schema import Sample
 from factory.shards.snippets import loading_snippets
+from factory.worst_pairs_page import WorstSection, worst_section
 
 _FORMATS = {"parquet": "Parquet", "webdataset": "WebDataset", "png": "PNG masks"}
 MAX_SHARDS_READ = 8
@@ -64,7 +64,8 @@ def write_report(url: str, num_samples: int = 64, config: Config | None = None) 
     comparison = None if config is None else compare(url, manifest, config)
     mistakes = None if config is None else picture_of_mistakes(config, plan)
     seen = _look(url, plan, manifest, num_samples)
-    page = _page(url, plan, manifest, seen, comparison, mistakes)
+    worst = worst_section(url, manifest, config, comparison.labelled if comparison else None)
+    page = _page(url, plan, manifest, seen, comparison, mistakes, worst)
     page_url = storage.join(url, REPORT)
     storage.write(page_url, page.encode())
     return page_url
@@ -97,7 +98,7 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
             for index, row in enumerate(rows, start=spec.start):
                 pairs.append(known_of(row, plan.is_scored))
                 if index in wanted:
-                    samples.append(_decoded(row, lacking))
+                    samples.append(decoded(row, lacking))
         except DamagedShard as error:
             raise UserError(
                 f"{storage.join(url, spec.path)}: {error}. Run `factory verify --level decode` on "
@@ -105,19 +106,6 @@ def _look(url: str, plan: Plan, manifest: Manifest, num_samples: int) -> _Seen:
             ) from None
     samples.sort(key=lambda each: (-(each.expected_iou or 0.0), each.uncertainty, each.key))
     return _Seen(samples, pairs, num_shards, lacking)
-
-
-def _decoded(row: StoredRow, lacking: dict[str, str]) -> Sample:
-    """The sample of a row. Where its image lies elsewhere and cannot be read, it is black, and the
-    reason is added to lacking under its key. Raises DamagedShard."""
-    if not isinstance(row, FileRow):
-        return row.decoded()
-    sample = replace(row, images=None).decoded()
-    try:
-        return row.decoded()
-    except (UserError, OSError) as error:
-        lacking[sample.key] = storage.describe(error) if isinstance(error, OSError) else str(error)
-    return sample
 
 
 @cache
@@ -139,6 +127,7 @@ def _page(
     seen: _Seen,
     comparison: Comparison | None,
     mistakes: str | None,
+    worst: WorstSection | None,
 ) -> str:
     counts = [
         sum(column) for column in zip(*(r.class_pixels for r in manifest.receipts), strict=True)
@@ -156,6 +145,7 @@ def _page(
         closest=closest_figures(url, manifest, comparison),
         closest_note=closest_note(comparison),
         mistakes=mistakes,
+        worst=worst,
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
         scores=_scores(plan, manifest),

@@ -121,10 +121,10 @@ def test_the_page_shows_mistakes_of_the_ensemble_that_labelled_it_alone(
 
 
 def test_shares_of_the_labelled_images_are_of_all_their_pixels(dataset: str, images: Path) -> None:
-    pixels = compared(dataset, config(images)).labelled_pixels
+    found = compared(dataset, config(images)).labelled
     labelled = [drawing.draw(3, index, 64)[1] for index in range(20)]
     counts = np.bincount(np.concatenate(labelled).ravel(), minlength=len(CLASSES))
-    assert pixels == tuple(counts.tolist())
+    assert found is not None and found.pixels == tuple(counts.tolist())
 
 
 def test_a_config_without_images_is_refused(dataset: str) -> None:

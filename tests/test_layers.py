@@ -84,8 +84,9 @@ generation.ray_actors generation.local
 generation.sampling
 generation.command
 generation.repair
-certainty_page comparison page_parts
-comparison_page
+certainty_page comparison disagreement page_parts
+comparison_page worst_pairs
+worst_pairs_page
 report importing
 arguments
 exporting.options exporting.outlines

@@ -48,3 +48,10 @@ def test_captions_stand_above_the_sheet() -> None:
     shown = pictures.captioned(sheet, ["image", "mask"])
     assert np.array_equal(shown[16:], sheet)
     assert shown[:16].min() < 128
+
+
+def test_marked_pixels_are_yellow_and_all_others_are_dark() -> None:
+    for channels in (3, 1):
+        white = np.full((1, 2, channels), 255, np.uint8)
+        shown = pictures.marked(white, np.array([[True, False]]))
+        assert shown[0].tolist() == [[255, 224, 71], [89, 89, 89]]

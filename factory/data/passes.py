@@ -24,7 +24,7 @@ from factory.data.pixels.decoding import FileInfo, Picture
 from factory.data.pixels.geometry import Placement
 from factory.data.pixels.reading import Fit
 from factory.data.surveying.mask_checks import check_masks
-from factory.errors import Problems, UnreadableImage, counted
+from factory.errors import Problems, UnreadableImage, UserError, counted
 from factory.images import UInt8
 from factory.processes import in_processes, num_processes
 from factory.threads import NUM_THREADS, in_threads
@@ -105,6 +105,15 @@ class Pass:
         if is_local and (num := num_processes(len(self.items))):
             return self._good(in_processes(read, self.items, num))
         return self._good(in_threads(read, self.items, _NUM_AHEAD))
+
+    def again(self, item: Item, size: int) -> Pair:
+        """One of the good pairs once more, size pixels high and wide. Raises UserError where it can
+        no longer be read."""
+        rules = (self._rules or _ANY_IDS) if self._labelled else None
+        read = _read(item, size, self._channels, rules, _as_it_is)
+        if read.seen is None:
+            raise UserError(list(read.problems))
+        return read.seen
 
     def _reading(self, look: Callable[[Pair], T]) -> "Callable[[Item], _Read[T]]":
         rules = (self._rules or _ANY_IDS) if self._labelled else None

@@ -19,7 +19,7 @@ from factory.images import UInt8
 from factory.labeling import mistakes
 from factory.labeling.fitting import label_in_batches
 from factory.labeling.head import Head
-from factory.labeling.mistakes import Mistake, mistakes_in, most_costly, most_similar
+from factory.labeling.mistakes import Mistake, mistakes_in, most_costly, similar_labelled
 from factory.pictures import captioned, colorize, heat, tile
 from factory.png import encode_png
 from factory.progress import tracked
@@ -130,7 +130,7 @@ def write_evaluation(
 
     labelled: the images that the ensemble learned from, if they are known.
     """
-    similar = most_similar(evaluation.mistakes, test, labelled)
+    similar = similar_labelled(evaluation.mistakes, test, labelled)
     occurring = dict(zip(test.classes.names, evaluation.images_with_class, strict=True))
     metrics = {
         ENSEMBLE: ensemble_hash,

@@ -18,7 +18,7 @@ from factory.data.loading import Labelled
 from factory.errors import counted
 from factory.images import UInt8
 from factory.likeness.feature_space import features
-from factory.likeness.nearest import nearest
+from factory.likeness.similar import most_similar
 from factory.pictures import captioned, colorize, heat, tile
 from factory.scores import Counts, Score
 
@@ -74,19 +74,15 @@ def most_costly(mistakes: Iterable[Mistake]) -> list[Mistake]:
     return [worst[i] for i in sorted(worst)]
 
 
-def most_similar(
+def similar_labelled(
     mistakes: Sequence[Mistake], test: Labelled, labelled: Labelled | None
 ) -> list[int | None]:
-    """For each mistake the index of the labelled image that is nearest to its image in the fixed
-    feature space, mirrored or not; None without labelled images."""
+    """For each mistake the index of the labelled image that is most like its image, as
+    `most_similar` tells it; None without labelled images."""
     if labelled is None or not mistakes:
         return [None] * len(mistakes)
     images = [test.images[mistake.image] for mistake in mistakes]
-    found, mirrored, known = (
-        features(some).layout
-        for some in (images, [image[:, ::-1] for image in images], labelled.images)
-    )
-    return [int(i) for i in nearest(found, mirrored, known, usual=1.0).indices]
+    return list(most_similar(images, features(labelled.images).layout))
 
 
 def picture(

@@ -116,19 +116,27 @@ class ShardIndex(Dataset[dict[str, Any]]):
         number += len(self) if number < 0 else 0
         if not 0 <= number < len(self):
             raise IndexError(f"{self.url} has {counted(len(self), 'sample')}, so none at {index}")
-        shard = bisect_right(self._starts, number) - 1
-        return self.form.of(self._sample(shard, number - self._starts[shard]))
+        return self.form.of(self._sample(number))
 
-    def _sample(self, shard: int, row: int) -> Sample:
-        """The sample of a row of the shard-th receipt. Raises UserError."""
-        receipt = self.receipts[shard]
+    def stored(self, number: int) -> StoredRow:
+        """The sample of this number, from 0, as it is stored. Raises UserError where the shard is
+        missing, altered or damaged."""
+        shard = bisect_right(self._starts, number) - 1
         try:
-            known = self._shard(shard)
+            known, row = self._shard(shard), number - self._starts[shard]
             stored, key = known.row(row), sample_key(known.indices[row])
             if stored.fields["key"] != key:
                 raise DamagedShard(f"it has {stored.fields['key']} in place of {key}")
-            return stored.decoded()
+            return stored
         except DamagedShard as error:
+            raise self._damaged(self.receipts[shard], error) from None
+
+    def _sample(self, number: int) -> Sample:
+        """The sample of this number. Raises UserError."""
+        try:
+            return self.stored(number).decoded()
+        except DamagedShard as error:
+            receipt = self.receipts[bisect_right(self._starts, number) - 1]
             raise self._damaged(receipt, error) from None
 
     def image_names(self) -> list[str]:

@@ -288,7 +288,7 @@ def read_file(url: str, file: ShardFile) -> bytes:
     try:
         data = storage.read_bytes(file_url)
     except (FileNotFoundError, IsADirectoryError):
-        raise _missing(file_url) from None
+        raise missing(file_url) from None
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise _altered(file_url, data)
     return data
@@ -312,7 +312,7 @@ def open_file(url: str, file: ShardFile) -> BufferedReader:
     try:
         opened = storage.open_copy(file_url)
     except (FileNotFoundError, IsADirectoryError):
-        raise _missing(file_url) from None
+        raise missing(file_url) from None
     if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
         with opened:
             opened.seek(0)
@@ -321,7 +321,8 @@ def open_file(url: str, file: ShardFile) -> BufferedReader:
     return opened
 
 
-def _missing(file_url: str) -> UserError:
+def missing(file_url: str) -> UserError:
+    """The refusal of a file that is not there."""
     return UserError(f"{file_url}: is missing. {_REPAIR}")
 
 

@@ -105,7 +105,7 @@ class ParquetRows:
                 rows: list[dict[str, Any]] = table.to_pylist()
                 return rows
 
-            rows = _checked(read)
+            rows = checked(read)
             size = self._metadata.row_group(group).num_rows
             if len(rows) != size:
                 raise DamagedShard(f"a row group of {counted(len(rows), 'row')} in place of {size}")
@@ -127,14 +127,14 @@ def _footer(file: RangedFile) -> bytes:
 def _parsed(footer: bytes) -> Any:
     """pyarrow's FileMetaData of a footer."""
     whole = b"".join([_MAGIC, footer, len(footer).to_bytes(4, "little"), _MAGIC])
-    metadata = _checked(lambda: pq.read_metadata(pa.BufferReader(whole)))
+    metadata = checked(lambda: pq.read_metadata(pa.BufferReader(whole)))
     schema = metadata.schema.to_arrow_schema()
     if not is_row(schema):
         raise DamagedShard(f"not a Parquet shard: its columns are {schema.names}")
     return metadata
 
 
-def _checked(read: Callable[[], Any]) -> Any:
+def checked(read: Callable[[], Any]) -> Any:
     """What a function of pyarrow returns. Raises DamagedShard where it finds damage, and OSError
     where the store fails it."""
     try:

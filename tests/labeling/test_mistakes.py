@@ -13,8 +13,8 @@ from factory.labeling.mistakes import (
     as_json,
     mistakes_in,
     most_costly,
-    most_similar,
     picture,
+    similar_labelled,
 )
 from factory.scores import Score, confusion_matrix
 from tests.drawings import draw_many
@@ -63,7 +63,7 @@ def test_the_most_similar_labelled_image_may_be_mirrored(test_set: Labelled) -> 
     images = np.concatenate([others, test_set.images[2:3, :, ::-1]])
     labelled = Labelled(images, np.zeros((7, SIZE, SIZE), np.uint8), tuple("0123456"), CLASSES)
     mistakes = found_in(2, test_set.masks[2], np.zeros_like(masks[0]) + 2)
-    similar = most_similar(mistakes, test_set, labelled)
+    similar = similar_labelled(mistakes, test_set, labelled)
     assert similar == [6] * len(mistakes)
     told = as_json(mistakes, similar, test_set, labelled)
     assert told[1] == {
@@ -73,7 +73,7 @@ def test_the_most_similar_labelled_image_may_be_mirrored(test_set: Labelled) -> 
         "num_wrong": 16,
         "most_similar_labelled": "6",
     }
-    assert most_similar(mistakes, test_set, None) == [None] * len(mistakes)
+    assert similar_labelled(mistakes, test_set, None) == [None] * len(mistakes)
 
 
 def test_the_picture_has_a_row_for_each_class_that_the_truth_has(test_set: Labelled) -> None:
@@ -83,7 +83,7 @@ def test_the_picture_has_a_row_for_each_class_that_the_truth_has(test_set: Label
     score = Score.of(confusion_matrix(test_set.masks[0], guess, 3))
     cell, rows = SIZE * 8 + 2, 2
     for labelled, columns in ((None, COLUMNS), (test_set, COLUMNS + OF_LABELLED)):
-        similar = most_similar(mistakes, test_set, labelled)
+        similar = similar_labelled(mistakes, test_set, labelled)
         drawn = picture(mistakes, similar, score, test_set, labelled)
         assert drawn is not None
         assert drawn.shape == (16 + rows * (16 + 2 + cell), len(columns) * cell + 2, 3)

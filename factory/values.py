@@ -8,7 +8,16 @@ from decimal import Decimal, InvalidOperation
 from os import PathLike
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from factory import storage
@@ -17,6 +26,10 @@ from factory.errors import UserError
 MAX_COUNT = 2**48
 MAX_IMAGE_SIZE = 4096
 TOY = "toy"
+MIDDLE_BLOCK = -1
+"""The number of a network's middle block, which comes before decoder block 0. What people read and
+write calls it by its word."""
+_MIDDLE = "middle"
 _COUNT = r"((?:0|[1-9][0-9]*(?:_[0-9]+)*)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?)([kMG]?)"
 _SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -114,9 +127,29 @@ def some(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _block(value: object, number: ValidatorFunctionWrapHandler) -> int:
+    """The number of a block. Raises ValueError for anything else than a number or the word."""
+    if value == _MIDDLE:
+        return MIDDLE_BLOCK
+    try:
+        block: int = number(value)
+    except ValidationError:
+        raise ValueError(
+            f"must be the number of a decoder block, 0 or more, or {_MIDDLE}, got {str(value)!r}"
+        ) from None
+    return block
+
+
+def block_word(block: int) -> int | str:
+    """A block as it is written: its number, or the word for the middle block."""
+    return _MIDDLE if block == MIDDLE_BLOCK else block
+
+
 Count = Annotated[int, BeforeValidator(parse_count)]
 Width = Annotated[Count, Field(le=2**14)]
 Ordinal = Annotated[int, Field(ge=0)]
+Block = Annotated[int, Field(ge=0), WrapValidator(_block), PlainSerializer(block_word)]
+"""A block of a network, by its number; it is read and written as `block_word` has it."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -73,10 +73,11 @@ def test_to_import_the_package_is_to_import_neither_torch_nor_ray() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("blocks", [(1, 2), ("middle", 1), ("middle",)])
 def test_a_fitted_segmenter_labels_images_the_same_after_it_was_saved(
-    ddpm: Model, labelled: Labelled, tmp_path: Path
+    ddpm: Model, labelled: Labelled, tmp_path: Path, blocks: tuple[int | str, ...]
 ) -> None:
-    segmenter = factory.fit(ddpm, labelled, **FEATURES, **FEW)
+    segmenter = factory.fit(ddpm, labelled, timesteps=(10, 40), blocks=blocks, **FEW)
     assert (segmenter.url, segmenter.image_size) == (None, 16)
     assert segmenter.classes == labelled.classes
     found = segmenter.segment(labelled.images)
@@ -140,16 +141,37 @@ def test_images_of_any_size_are_shown(tmp_path: Path) -> None:
 def test_labels_of_a_folder_are_those_that_the_segmenter_gives(
     segmenter: factory.Segmenter, labelled: Labelled, tmp_path: Path
 ) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    for i, image in enumerate(labelled.images):
-        (images / f"{i}.png").write_bytes(encode_png(image))
-    out = tmp_path / "labels"
+    images, out = as_files(labelled, tmp_path / "images"), tmp_path / "labels"
     dataset = factory.label(segmenter, images, out, workers="here", precision="fp32")
     masks = np.array([row["mask"].numpy() for row in dataset])
     assert np.mean(masks == segmenter.segment(labelled.images).masks) > 0.99
     with pytest.raises(factory.UserError, match="`images` says which images are labelled"):
         factory.label(segmenter, images, out, workers="here", source={})
+
+
+def as_files(labelled: Labelled, folder: Path) -> Path:
+    """The folder, in which the images lie as files then."""
+    folder.mkdir()
+    for i, image in enumerate(labelled.images):
+        (folder / f"{i}.png").write_bytes(encode_png(image))
+    return folder
+
+
+@pytest.mark.slow
+def test_an_ensemble_on_the_middle_block_generates_and_labels_from_its_folder_as_in_memory(
+    ddpm: Model, labelled: Labelled, tmp_path: Path
+) -> None:
+    fitted = factory.fit(ddpm, labelled, timesteps=(10, 40), blocks=("middle", 1), **FEW)
+    fitted.save(tmp_path / "segmenter")
+    loaded = factory.load_segmenter(tmp_path / "segmenter", ddpm)
+    pairs = factory.sample(fitted, 3, **FAST)
+    stored = list(factory.generate(loaded, 3, tmp_path / "pairs", workers="here", **FAST))
+    for row, pair in zip(stored, pairs, strict=True):
+        assert np.array_equal(row["mask"].numpy(), pair.mask)
+    images, labels = as_files(labelled, tmp_path / "images"), tmp_path / "labels"
+    dataset = factory.label(loaded, images, labels, workers="here", precision="fp32")
+    masks = np.array([row["mask"].numpy() for row in dataset])
+    assert np.mean(masks == fitted.segment(labelled.images).masks) > 0.99
 
 
 @pytest.mark.slow

@@ -132,6 +132,8 @@ def test_numbers_that_yaml_calls_strings_read_as_numbers(number: str, tmp_path: 
         ("fit", "timesteps", []),
         ("fit", "timesteps", [-1]),
         ("fit", "blocks", []),
+        ("fit", "blocks", [-1]),
+        ("fit", "blocks", [1, "mid"]),
         ("train", "unet", {"block_out_channels": []}),
         ("train", "unet", {"block_out_channels": 64}),
         ("fit", "hidden", [128]),
@@ -450,7 +452,7 @@ def test_an_override_that_is_none_is_refused(text: str) -> None:
         {},
         {
             "train": {"learning_rate": 1e-5, "use_gpu": True, "url": "s3://bucket/a"},
-            "fit": {"blocks": [1, 2], "timesteps": [7]},
+            "fit": {"blocks": ["middle", 1, 2], "timesteps": [7]},
             "data": {"test": {"kind": "pairs", "url": "/a", "classes_url": "/b"}},
             "generate": {"num": "1e9", "license": "yes", "seed": 2**63 - 1},
         },

@@ -14,6 +14,7 @@ WORDS = {
     "Count": "whole number, 1 or more",
     "Width": "whole number, 1 to 16,384",
     "Ordinal": "whole number, 0 or more",
+    "Block": "whole number, 0 or more, or `middle`",
     "Seed": "whole number, 0 or more",
     "Number": "number",
     "Positive": "number above 0",

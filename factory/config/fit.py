@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from factory.values import Count, ModelUrl, Ordinal, Positive, Section, Seed, Url, Width, some
+from factory.values import (
+    Block,
+    Count,
+    ModelUrl,
+    Ordinal,
+    Positive,
+    Section,
+    Seed,
+    Url,
+    Width,
+    some,
+)
 
 
 class ModelsConfig(Section):
@@ -23,8 +34,9 @@ class FitConfig(Section):
     timesteps: Annotated[tuple[Ordinal, ...], AfterValidator(some)] = (5,)
     """Timesteps whose noise an image gets before the network looks at it; each costs one pass. The
     paper's are 50, 150 and 250."""
-    blocks: Annotated[tuple[Ordinal, ...], AfterValidator(some)] | None = None
-    """Decoder blocks, 0 = the first after the middle; absent: chosen by the network's shape."""
+    blocks: Annotated[tuple[Block, ...], AfterValidator(some)] | None = None
+    """Decoder blocks, 0 = the first after the middle, and the middle block itself as the word
+    middle; absent: decoder blocks that are chosen by the network's shape."""
     head: str = "ensemble"
     """The kind of classifier: ensemble is the one there is."""
     num_members: Annotated[Count, Field(le=1000)] = 10

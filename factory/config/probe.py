@@ -1,4 +1,4 @@
-"""The section `probe`: which timesteps and decoder blocks are tried for the labels."""
+"""The section `probe`: which timesteps are tried for the labels, at all blocks."""
 
 from typing import Annotated
 
@@ -9,8 +9,9 @@ from factory.values import Count, Ordinal, Section, Seed, Url, some
 
 
 class ProbeConfig(Section):
-    """Measures on `data.labelled` which features of the network carry the labels, all decoder
-    blocks at each of some timesteps, and chooses `fit.timesteps` and `fit.blocks`."""
+    """Measures on `data.labelled` which features of the network carry the labels, the middle block
+    and all decoder blocks at each of some timesteps, and chooses `fit.timesteps` and
+    `fit.blocks`."""
 
     url: Url = "out/run/probe"
     """The folder of scores, heat map and config; absent: the folder `probe` of train.url."""

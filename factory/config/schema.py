@@ -140,9 +140,8 @@ def _train_problems(config: Config) -> Iterator[str]:
 
 
 def _fit_problems(config: Config) -> Iterator[str]:
-    for name in ("timesteps", "blocks"):
-        values = getattr(config.fit, name) or ()
-        if len(set(values)) != len(values):
+    for name, values in config.fit.model_dump(include={"timesteps", "blocks"}).items():
+        if values is not None and len(set(values)) != len(values):
             yield f"fit.{name}: {values} has a value twice"
 
 

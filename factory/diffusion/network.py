@@ -1,6 +1,6 @@
 """The protocol of networks, whichever family they are of.
 
-Shapes: B batch, C channels, H height, W width, C_k, H_k, W_k those of decoder block k.
+Shapes: B batch, C channels, H height, W width, C_k, H_k, W_k those of block k.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from factory.config import DiffusionConfig
+from factory.values import MIDDLE_BLOCK, block_word
 
 EpsilonFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(x_t (B, C, H, W), t (B,)) -> epsilon (B, C, H, W)."""
@@ -28,8 +29,8 @@ NetworkFn = Callable[
 class FeatureNetwork(Protocol):
     """A network that predicts the noise, or v, and whose decoder's maps describe the pixels.
 
-    Its decoder blocks are numbered in the order in which they are computed. Everything else of it
-    is an `nn.Module`'s.
+    Its decoder blocks are numbered from 0 on in the order in which they are computed. If it has a
+    middle block before them, that is MIDDLE_BLOCK. Everything else of it is an `nn.Module`'s.
     """
 
     @property
@@ -37,12 +38,12 @@ class FeatureNetwork(Protocol):
         """The channels C of its images: 3 for RGB, 1 for grey."""
 
     @property
-    def block_channels(self) -> Sequence[int]:
-        """The channels C_k of each decoder block's map."""
+    def block_channels(self) -> Mapping[int, int]:
+        """{block: the channels C_k of its map}, of all blocks in ascending order."""
 
     @property
-    def block_downscaling(self) -> Sequence[int]:
-        """The factor by which each decoder block's map is smaller than the image."""
+    def block_downscaling(self) -> Mapping[int, int]:
+        """{block: the factor by which its map is smaller than the image}, of the same blocks."""
 
     @property
     def default_blocks(self) -> tuple[int, ...]:
@@ -103,6 +104,14 @@ class Family:
     tensor_name: Callable[[str], str] = str
     """The name that the network has for a tensor of a file."""
     published: Published | None = None
+
+
+def blocks_in_words(network: FeatureNetwork) -> str:
+    """The blocks that a network has."""
+    of_decoder = f"0..{max(network.block_channels)}"
+    if MIDDLE_BLOCK not in network.block_channels:
+        return of_decoder
+    return f"{block_word(MIDDLE_BLOCK)}, {of_decoder}"
 
 
 def descriptor_dim(network: FeatureNetwork, timesteps: Sequence[int], blocks: Sequence[int]) -> int:

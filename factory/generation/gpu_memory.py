@@ -35,9 +35,9 @@ def automatic_batch(
 
 def map_bytes(network: FeatureNetwork, image_size: int, blocks: Collection[int], bf16: bool) -> int:
     """Returns the size of an image's maps at one timestep, in bytes."""
-    sizes = zip(network.block_channels, network.block_downscaling, strict=True)
-    numbers = [channels * (image_size // scale) ** 2 for channels, scale in sizes]
-    return (2 if bf16 else 4) * sum(numbers[block] for block in blocks)
+    channels, scales = network.block_channels, network.block_downscaling
+    numbers = (channels[block] * (image_size // scales[block]) ** 2 for block in blocks)
+    return (2 if bf16 else 4) * sum(numbers)
 
 
 def limit_memory(gpus_per_actor: float) -> None:

@@ -1,4 +1,4 @@
-"""Features of images: decoder maps of the frozen network at (timesteps x blocks).
+"""Features of images: maps of the frozen network at (timesteps x blocks).
 
 Maps keep their native resolution; descriptors of single pixels are gathered from them, equal to
 upsampling every map to the image and reading the pixel (Baranchuk et al. 2022, section 3).

@@ -16,7 +16,7 @@ from factory.classes import Classes
 from factory.config import Config, FitConfig, check_section
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.diffusion.network import descriptor_dim
+from factory.diffusion.network import blocks_in_words, descriptor_dim
 from factory.diffusion.schedule import linear_schedule
 from factory.errors import UserError, counted
 from factory.images import UInt8, to_signed
@@ -25,25 +25,25 @@ from factory.labeling.head import Head, HeadConfig, Labels, Maps
 from factory.labeling.heads import HEADS, check_kind
 from factory.labeling.mirroring import mirror_ids
 from factory.precision import autocast, in_bf16
+from factory.values import block_word
 
 _PIXELS_PER_PASS = 2**15
 """The pixels of the images that pass the network together: 8 images of 64 px, or one of 256."""
 
 
 def places_of_features(model: Model, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The timesteps and the decoder blocks whose features a head of the config uses.
+    """The timesteps and the blocks whose features a head of the config uses.
 
     Raises UserError if the model lacks a block or a timestep, or one of them is named twice.
     """
     check_section(config, "fit")
     blocks = config.fit.blocks or model.unet.default_blocks
     timesteps = config.fit.timesteps
-    num_blocks = len(model.unet.block_channels)
     problems = []
-    if max(blocks) >= num_blocks:
+    if lacking := sorted(set(blocks) - set(model.unet.block_channels)):
         problems.append(
-            f"fit.blocks: {max(blocks)} is not one of the model's decoder blocks "
-            f"0..{num_blocks - 1}."
+            f"fit.blocks: {', '.join(map(str, map(block_word, lacking)))}: the model's blocks are "
+            f"{blocks_in_words(model.unet)}."
         )
     if max(timesteps) >= model.diffusion.num_timesteps:
         problems.append(
@@ -63,18 +63,19 @@ def new_head_config(model: Model, classes: Classes, config: Config) -> HeadConfi
     check_kind(config.fit.head)
     timesteps, blocks = places_of_features(model, config)
     kind, settings = HEADS[config.fit.head], config.fit
-    return kind.config(
-        class_names=classes.names,
-        palette=classes.palette,
-        image_size=model.image_size,
-        timesteps=timesteps,
-        blocks=blocks,
-        noise_seed=config.fit.seed,
-        descriptor_dim=descriptor_dim(model.unet, timesteps, blocks),
-        ddpm_hash=model.model_hash,
-        mirrored=settings.mirrored_votes and settings.horizontal_flip,
+    content = {
+        "class_names": classes.names,
+        "palette": classes.palette,
+        "image_size": model.image_size,
+        "timesteps": timesteps,
+        "blocks": tuple(map(block_word, blocks)),
+        "noise_seed": config.fit.seed,
+        "descriptor_dim": descriptor_dim(model.unet, timesteps, blocks),
+        "ddpm_hash": model.model_hash,
+        "mirrored": settings.mirrored_votes and settings.horizontal_flip,
         **{name: getattr(settings, name) for name in kind.own_fields},
-    )
+    }
+    return kind.config.model_validate(content)
 
 
 def fit_head(model: Model, labelled: Labelled, config: Config) -> Head:

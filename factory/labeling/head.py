@@ -22,7 +22,7 @@ from factory.classes import MAX_CLASSES, Classes, Color
 from factory.config import FitConfig
 from factory.errors import counted
 from factory.labeling.features import Places
-from factory.values import MAX_IMAGE_SIZE, Ordinal
+from factory.values import MAX_IMAGE_SIZE, Block, Ordinal
 
 Maps = Sequence[torch.Tensor]
 """(B, C_m, h_m, w_m) float32 of B images, in the descriptor's order."""
@@ -75,7 +75,7 @@ class HeadConfig(BaseModel):
     palette: tuple[Color, ...]
     image_size: Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)]
     timesteps: Annotated[tuple[Ordinal, ...], Field(min_length=1)]
-    blocks: Annotated[tuple[Ordinal, ...], Field(min_length=1)]
+    blocks: Annotated[tuple[Block, ...], Field(min_length=1)]
     noise_seed: int
     """The seed of the noise that images are noised with for their features."""
     descriptor_dim: Annotated[int, Field(ge=1, le=2**20)]

@@ -13,12 +13,13 @@ from factory.calibration import Calibration
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.folders import INDEX, exists
 from factory.diffusion.folders import WEIGHTS as DDPM_WEIGHTS
-from factory.diffusion.network import descriptor_dim
+from factory.diffusion.network import blocks_in_words, descriptor_dim
 from factory.diffusion.tensors import read_safetensors
 from factory.errors import UserError, counted, nearest
 from factory.labeling import ensemble_fitting
 from factory.labeling.head import Head, HeadConfig, HeadKind
 from factory.storage import hub
+from factory.values import block_word
 
 HEADS: dict[str, HeadKind] = {
     "ensemble": ensemble_fitting.KIND,
@@ -129,14 +130,14 @@ def _not_an_ensemble(url: str, problem: str) -> UserError:
 def check_fits(config: HeadConfig, model: Model, url: str, remedy: str = "Fit anew") -> None:
     """Raises UserError where a head of this config cannot read the model's features."""
     timesteps, num_timesteps = config.timesteps, model.diffusion.num_timesteps
-    num_blocks = len(model.unet.block_channels)
     wrong = []
     if config.image_size != model.image_size:
         wrong.append(f"image_size = {config.image_size}, the DDPM's is {model.image_size}")
     if max(timesteps) >= num_timesteps:
         wrong.append(f"timesteps = {list(timesteps)}, the DDPM has 0..{num_timesteps - 1}")
-    if max(config.blocks) >= num_blocks:
-        wrong.append(f"blocks = {list(config.blocks)}, the DDPM has 0..{num_blocks - 1}")
+    if set(config.blocks) - set(model.unet.block_channels):
+        blocks = list(map(block_word, config.blocks))
+        wrong.append(f"blocks = {blocks}, the DDPM has {blocks_in_words(model.unet)}")
     elif config.descriptor_dim != (dim := descriptor_dim(model.unet, timesteps, config.blocks)):
         wrong.append(f"descriptor_dim = {config.descriptor_dim}, these blocks give {dim}")
     if wrong:

@@ -16,6 +16,7 @@ from factory.labeling.linear_probe import Counts
 from factory.labeling.probing import Choice, Probed
 from factory.pictures import heat
 from factory.png import encode_png
+from factory.values import MIDDLE_BLOCK, block_word
 
 _WRITTEN = "# Written by `factory probe`: the config that it was given, with the features it chose."
 """The first line of a config that is written."""
@@ -64,7 +65,7 @@ def as_json(probed: Probed, classes: Classes) -> dict[str, Any]:
         "num_pixels": probed.num_pixels,
         "num_folds": probed.num_folds,
         "timesteps": probed.timesteps,
-        "blocks": probed.blocks,
+        "blocks": list(map(block_word, probed.blocks)),
         "mean_iou_alone": probed.alone.round(4).tolist(),
         "steps": [_choice_as_json(choice) for choice in probed.steps],
         "chosen": _choice_as_json(probed.chosen) | {"iou": _iou(probed.chosen.counts, classes)},
@@ -75,7 +76,7 @@ def as_json(probed: Probed, classes: Classes) -> dict[str, Any]:
 def _choice_as_json(choice: Choice) -> dict[str, Any]:
     return {
         "timesteps": choice.timesteps,
-        "blocks": choice.blocks,
+        "blocks": list(map(block_word, choice.blocks)),
         "mean_iou": round(choice.mean_iou, 4),
         "noise_of_gain": None if choice.noise is None else round(choice.noise, 4),
     }
@@ -97,7 +98,7 @@ def _lines(probed: Probed) -> Iterator[str]:
         f"{probed.num_pixels:,} pixels of {probed.num_images} images, cross-validated in "
         f"{probed.num_folds} parts of the images"
     )
-    yield f"{'timestep':>8}" + "".join(f"{f'block {block}':>10}" for block in probed.blocks)
+    yield f"{'timestep':>8}" + "".join(f"{_title(block):>10}" for block in probed.blocks)
     for timestep, row in zip(probed.timesteps, probed.alone, strict=True):
         yield f"{timestep:>8}" + "".join(f"{value:>10.3f}" for value in row)
     yield "chosen step by step, each for a gain of mean IoU above its noise:"
@@ -120,6 +121,11 @@ def _lines(probed: Probed) -> Iterator[str]:
     )
 
 
+def _title(block: int) -> str:
+    """The title of a block's column."""
+    return f"{'' if block == MIDDLE_BLOCK else 'block '}{block_word(block)}"
+
+
 def heat_map(probed: Probed) -> UInt8:
     """The mean IoU of each place alone, a row for each timestep, a column for each block.
 
@@ -134,7 +140,7 @@ def heat_map(probed: Probed) -> UInt8:
     )
     pen = ImageDraw.Draw(picture)
     for column, block in enumerate(probed.blocks):
-        pen.text((width * (column + 1) + 4, 8), f"block {block}", fill="black")
+        pen.text((width * (column + 1) + 4, 8), _title(block), fill="black")
     for row, timestep in enumerate(probed.timesteps):
         top = height * (row + 1)
         pen.text((4, top + 8), f"t {timestep}", fill="black")

@@ -1,5 +1,5 @@
-"""Which features of the frozen network carry the labels: each timestep and decoder block alone,
-then a greedy choice of both under a budget of passes.
+"""Which features of the frozen network carry the labels: each timestep and block alone, the middle
+block among them, then a greedy choice of both under a budget of passes.
 
 Some labelled pixels are chosen, and read off the maps of all blocks, a timestep at a time; of each
 place (a block at a timestep) the main axes of its descriptors are kept.
@@ -24,6 +24,7 @@ from factory.labeling.folds import folds_of, with_labels
 from factory.labeling.linear_probe import Counts, Floats, LinearProbe, ProbedPixels
 from factory.labeling.pixel_pool import choose_pixels, with_positions
 from factory.progress import tell, tracked
+from factory.values import block_word
 
 _PATIENCE = 3
 """Steps in vain, one after the other, after which the search ends."""
@@ -48,7 +49,7 @@ class Choice:
 
     def words(self) -> str:
         timesteps, blocks = (
-            ", ".join(map(str, places)) for places in (self.timesteps, self.blocks)
+            ", ".join(map(str, places)) for places in (self.timesteps, map(block_word, self.blocks))
         )
         return f"timesteps {timesteps} | blocks {blocks}"
 
@@ -107,12 +108,12 @@ def probe(model: Model, labelled: Labelled, config: Config) -> Probed:
     timesteps, settings = check_probe(model, labelled, config), config.probe
     started = time.monotonic()
     folds = folds_of(labelled, settings.num_folds, settings.seed)
-    places = Places(timesteps, tuple(range(len(model.unet.block_channels))), config.fit.seed)
+    places = Places(timesteps, tuple(model.unet.block_channels), config.fit.seed)
     pixels = read_places(model, labelled, places, config)
     search = _Search(
         LinearProbe(pixels, folds.to(pixels.labels.device), len(labelled.classes)),
         places,
-        _widths(model),
+        _widths(model, places),
     )
     alone = search.alone()
     best = max((choice for row in alone for choice in row), key=lambda choice: choice.mean_iou)
@@ -135,14 +136,16 @@ def probe(model: Model, labelled: Labelled, config: Config) -> Probed:
 
 
 def read_places(model: Model, labelled: Labelled, places: Places, config: Config) -> ProbedPixels:
-    """Chooses pixels of labelled images, and reads the main axes of all places at them."""
+    """Chooses pixels of labelled images, and reads the main axes of all places at them: a timestep
+    after the other, in each the blocks."""
     torch.manual_seed(config.probe.seed)
     masks = torch.from_numpy(labelled.masks).flatten(1)
     chosen = choose_pixels(masks, config.probe.pixels_per_image * len(labelled))
     occurring = masks.flatten().bincount(minlength=256)[: len(labelled.classes)].double()
     kept = chosen.labels.bincount(minlength=len(labelled.classes)).double()
     device = next(model.unet.parameters()).device
-    widths = _widths(model)
+    widths = _widths(model, places)
+    channels = [model.unet.block_channels[block] for block in places.blocks]
     _tell_beforehand(len(chosen), len(labelled), places, model, config)
     shape = (len(places.timesteps) * sum(widths), len(chosen))
     features = torch.empty(shape, dtype=torch.float16, device=device)
@@ -153,10 +156,9 @@ def read_places(model: Model, labelled: Labelled, places: Places, config: Config
             map_passes(model, at, labelled.images, config.fit), chosen.positions, model.image_size
         )
         read = [pixel_descriptors(maps, some, model.image_size) for maps, some in passes]
-        for block, width in enumerate(widths):
-            start = sum(model.unet.block_channels[:block])
-            columns = slice(start, start + model.unet.block_channels[block])
-            next(parts).copy_(main_axes(torch.cat([part[:, columns] for part in read]), width).T)
+        of_blocks = zip(*(part.split(channels, dim=1) for part in read), strict=True)
+        for width, some in zip(widths, of_blocks, strict=True):
+            next(parts).copy_(main_axes(torch.cat(some), width).T)
     return ProbedPixels(
         features,
         chosen.labels.to(device),
@@ -175,18 +177,18 @@ def main_axes(descriptors: torch.Tensor, num: int) -> torch.Tensor:
     return standard @ largest
 
 
-def _widths(model: Model) -> list[int]:
+def _widths(model: Model, places: Places) -> list[int]:
     """The axes that are kept of each block."""
-    return [min(_AXES_PER_PLACE, channels) for channels in model.unet.block_channels]
+    return [min(_AXES_PER_PLACE, model.unet.block_channels[block]) for block in places.blocks]
 
 
 def _tell_beforehand(
     num_pixels: int, num_images: int, places: Places, model: Model, config: Config
 ) -> None:
     """Tells what is read, and the memory that it takes."""
-    dim = len(places.timesteps) * sum(_widths(model))
+    dim = len(places.timesteps) * sum(_widths(model, places))
     folds = min(config.probe.num_folds, num_images)
-    of_timestep = 2 * 4 * num_pixels * sum(model.unet.block_channels)
+    of_timestep = 2 * 4 * num_pixels * sum(model.unet.block_channels.values())
     num_bytes = 2 * num_pixels * dim + max(of_timestep, 4 * folds * dim**2)
     tell(
         f"probe | {counted(num_images, 'image')}, {counted(num_pixels, 'pixel')} | "
@@ -204,10 +206,11 @@ class _Search:
     def scored(self, timesteps: Sequence[int], blocks: Sequence[int]) -> Choice:
         """The choice of all these blocks at all these timesteps."""
         starts = np.cumsum([0, *self._widths])
+        positions = [self._places.blocks.index(block) for block in blocks]
         columns = [
-            self._places.timesteps.index(timestep) * starts[-1] + np.arange(*starts[b : b + 2])
+            self._places.timesteps.index(timestep) * starts[-1] + np.arange(*starts[i : i + 2])
             for timestep in timesteps
-            for b in blocks
+            for i in positions
         ]
         counts = self._linear.scored(torch.from_numpy(np.concatenate(columns)))
         return Choice(tuple(timesteps), tuple(blocks), counts)

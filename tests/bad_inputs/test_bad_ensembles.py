@@ -147,6 +147,8 @@ CONFIGS = [
     config("a giant descriptor", "descriptor_dim", descriptor_dim=10**12),
     config("no timesteps", "timesteps", timesteps=[]),
     config("a timestep before the first", "timesteps.0", timesteps=[-1]),
+    config("a block before the middle", "blocks.0: Value error, must be", blocks=[-1]),
+    config("a block that is no word", "blocks.1: Value error, must be", blocks=[1, "centre"]),
     config("a giant image", "image_size", image_size=2**40),
     weights("a descriptor that is wider", "linear_1.weight", descriptor_dim=4096),
     weights(
@@ -170,7 +172,12 @@ UNFIT = [
     case(
         "a block after the last",
         edited(blocks=[1, 7]),
-        (f"/{CONFIG}", "blocks = [1, 7]", "Fit anew"),
+        (f"/{CONFIG}", "blocks = [1, 7], the DDPM has middle, 0..3", "Fit anew"),
+    ),
+    case(
+        "the middle block beside the others",
+        edited(blocks=["middle", 1, 2]),
+        (f"/{CONFIG}", "descriptor_dim = ", "Fit anew"),
     ),
     case("other blocks", edited(blocks=[0]), (f"/{CONFIG}", "descriptor_dim = ", "Fit anew")),
 ]

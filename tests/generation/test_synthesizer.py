@@ -12,6 +12,7 @@ import torch
 from factory.config import Config, parse_config
 from factory.data.toy.faces import CLASSES
 from factory.diffusion import philox
+from factory.diffusion.network import descriptor_dim
 from factory.diffusion.noise import normal_noise, sample_seed
 from factory.diffusion.prediction import epsilon_of
 from factory.diffusion.schedule import linear_schedule
@@ -25,10 +26,12 @@ from factory.generation import drawing, frozen_models
 from factory.generation.recipe import Models, load_models, make_plan
 from factory.generation.synthesizer import Synthesizer
 from factory.images import to_signed
+from factory.labeling.ensemble import Ensemble, EnsembleConfig
 from factory.labeling.features import renoised_maps, shared_noise
 from factory.labeling.fitting import label_in_batches
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample, sample_key
+from factory.values import MIDDLE_BLOCK
 from tests import tiny
 
 Vote = Literal["soft", "hard"]
@@ -381,11 +384,26 @@ def one_batch(
     return plan(generate={"num": 2, "samples_per_shard": 2, **settings})
 
 
+def reading(models: Models, blocks: tuple[int, ...]) -> Models:
+    """The models with an ensemble, of random weights, on these blocks."""
+    dim = descriptor_dim(models.ddpm.unet, TIMESTEPS, blocks)
+    update = {"blocks": blocks, "descriptor_dim": dim}
+    torch.manual_seed(0)
+    config = models.ensemble.config
+    assert isinstance(config, EnsembleConfig)
+    ensemble = Ensemble(config.model_copy(update=update)).eval().requires_grad_(False)
+    return replace(models, ensemble=ensemble)
+
+
+each_blocks = pytest.mark.parametrize("blocks", [BLOCKS, (MIDDLE_BLOCK, 2), (MIDDLE_BLOCK,)])
+
+
+@each_blocks
 @pytest.mark.parametrize("vote", ["soft", "hard"])
 def test_renoised_features_are_those_of_the_stored_image(
-    models, plan, monkeypatch, vote: Vote
+    models, plan, monkeypatch, vote: Vote, blocks: tuple[int, ...]
 ) -> None:
-    planned = one_batch(plan, "renoise", vote)
+    planned, models = one_batch(plan, "renoise", vote), reading(models, blocks)
     calls = recorded(models, monkeypatch)
     samples = made(models, planned)
     kinds = ["outputs_and_features"] * STEPS + ["features"] * len(TIMESTEPS)
@@ -399,7 +417,7 @@ def test_renoised_features_are_those_of_the_stored_image(
         to_signed(pixels.permute(0, 3, 1, 2)),
         shared_noise(0, 16),
         TIMESTEPS,
-        BLOCKS,
+        blocks,
     )
     assert_labels(samples, models, maps, vote)
 
@@ -416,10 +434,11 @@ def test_every_pass_of_the_network_is_in_the_plans_precision(
     assert set(seen) == {torch.bfloat16 if precision == "bf16" else torch.float32}
 
 
+@each_blocks
 def test_trajectory_features_are_read_in_passing_without_extra_passes(
-    models, plan, monkeypatch
+    models, plan, monkeypatch, blocks: tuple[int, ...]
 ) -> None:
-    planned = one_batch(plan, "trajectory")
+    planned, models = one_batch(plan, "trajectory"), reading(models, blocks)
     calls = recorded(models, monkeypatch)
     samples = made(models, planned)
     assert [t for _, _, t in calls] == planned.recipe["sampling_timesteps"]
@@ -429,8 +448,8 @@ def test_trajectory_features_are_read_in_passing_without_extra_passes(
     maps = []
     for timestep in TIMESTEPS:
         t = torch.full((2,), timestep)
-        features = models.ddpm.unet.features(passed[timestep], t, BLOCKS)
-        maps += [features[block] for block in BLOCKS]
+        features = models.ddpm.unet.features(passed[timestep], t, blocks)
+        maps += [features[block] for block in blocks]
     assert_labels(samples, models, maps)
 
 

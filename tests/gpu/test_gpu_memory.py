@@ -12,6 +12,7 @@ from factory.diffusion.families.unet2d import UNet
 from factory.generation.gpu_memory import automatic_batch, limit_memory, map_bytes
 from factory.generation.recipe import load_models, make_plan
 from factory.precision import autocast
+from factory.values import MIDDLE_BLOCK
 from tests.gpu.standin import CUDA, StandIn
 
 SHAPES = [
@@ -73,7 +74,7 @@ def test_the_estimate_of_diffusesegs_network_is_near_what_it_holds(
 @torch.inference_mode()
 def test_the_bytes_of_maps_are_theirs(shape: UNetConfig, bf16: bool, gpu: StandIn) -> None:
     unet = UNet(shape).to(CUDA)
-    blocks = unet.default_blocks
+    blocks = (MIDDLE_BLOCK, *unet.default_blocks)
     with autocast(bf16, "cuda"):
         maps = unet.features(
             torch.zeros(2, 3, 32, 32, device=CUDA), torch.zeros(2, device=CUDA), blocks

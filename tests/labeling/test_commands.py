@@ -14,6 +14,7 @@ from factory.errors import UserError
 from factory.labeling import commands
 from factory.labeling.ensemble import EnsembleConfig
 from factory.labeling.heads import load_head
+from factory.values import block_word
 
 QUICK = {"num_members": 2, "hidden": [8, 4], "num_steps": 3, "pixels_per_step": 64}
 FEATURES = {"timesteps": [10, 40], "blocks": [1, 2]}
@@ -86,19 +87,19 @@ def test_a_probe_writes_what_it_found_and_a_config_that_fit_takes(
     settings = {"timesteps": [5, 60], "pixels_per_image": 64, "url": str(tmp_path / "probe")}
     config = make(probe=settings, fit={"timesteps": [10]})
     lines = commands.probe(config)
-    assert "3 images, 192 pixels | 3 timesteps x 4 blocks" in capsys.readouterr().out
+    assert "3 images, 192 pixels | 3 timesteps x 5 blocks" in capsys.readouterr().out
     folder = tmp_path / "probe"
     assert lines[-1] == str(folder) and "cross-validated in 3 parts" in lines[0]
     found = json.loads((folder / "probe.json").read_text())
-    assert found["timesteps"] == [5, 10, 60] and found["blocks"] == [0, 1, 2, 3]
-    assert np.shape(found["mean_iou_alone"]) == (3, 4)
+    assert found["timesteps"] == [5, 10, 60] and found["blocks"] == ["middle", 0, 1, 2, 3]
+    assert np.shape(found["mean_iou_alone"]) == (3, 5) and np.min(found["mean_iou_alone"]) > 0
     assert found["present"]["timesteps"] == [10] and set(found["chosen"]["iou"]) == {*faces.CLASSES}
-    assert Image.open(folder / "probe.png").size == (5 * 48, 4 * 28)
+    assert Image.open(folder / "probe.png").size == (6 * 48, 4 * 28)
 
     chosen = load_config(config.probe.config_url)
     assert list(chosen.fit.timesteps) == found["chosen"]["timesteps"]
     assert chosen.fit.blocks is not None
-    assert list(chosen.fit.blocks) == found["chosen"]["blocks"]
+    assert list(map(block_word, chosen.fit.blocks)) == found["chosen"]["blocks"]
     same = {"timesteps": config.fit.timesteps, "blocks": config.fit.blocks}
     assert chosen.model_copy(update={"fit": chosen.fit.model_copy(update=same)}) == config
     commands.check_fit(chosen)

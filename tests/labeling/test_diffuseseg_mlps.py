@@ -94,7 +94,7 @@ def test_the_ensemble_equals_the_ten_mlps(
 def test_the_descriptor_is_as_wide_as_the_published_maps() -> None:
     with torch.device("meta"):
         unet = DiffuseSegUNet(Shape())
-    assert unet.block_channels == (128, 64, 16)
+    assert [unet.block_channels[block] for block in BLOCKS] == [128, 64, 16]
     assert descriptor_dim(unet, TIMESTEPS, BLOCKS) == DESCRIPTOR_DIM
 
 

@@ -14,12 +14,13 @@ from factory.labeling.features import (
     renoised_maps,
     shared_noise,
 )
+from factory.values import MIDDLE_BLOCK
 
 SHAPE = UNetConfig(
     block_out_channels=(16, 32), layers_per_block=1, attention_levels=(1,), norm_num_groups=8
 )
 SCHEDULE = linear_schedule(DiffusionConfig(num_timesteps=100, beta_start=1e-3, beta_end=0.2))
-TIMESTEPS, BLOCKS = (40, 10), (1, 3)
+TIMESTEPS, BLOCKS = (40, 10), (MIDDLE_BLOCK, 1, 3)
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +86,18 @@ def test_maps_are_those_of_the_noised_image_with_timesteps_outermost(
         features = unet.features(q_sample(SCHEDULE, x_0, t, noise.expand(3, -1, -1, -1)), t, BLOCKS)
         wanted += [features[block] for block in BLOCKS]
     maps = renoised_maps(unet.features, SCHEDULE, x_0, noise, TIMESTEPS, BLOCKS)
-    assert len(maps) == len(wanted) == 4
+    assert len(maps) == len(wanted) == 6
     for ours, theirs in zip(maps, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_blocks_come_in_the_order_asked_for(unet: UNet, x_0: torch.Tensor) -> None:
     noise = shared_noise(7, 16)
-    forth = renoised_maps(unet.features, SCHEDULE, x_0, noise, (10,), (1, 3))
-    back = renoised_maps(unet.features, SCHEDULE, x_0, noise, (10,), (3, 1))
+    blocks = (MIDDLE_BLOCK, 1, 3)
+    forth = renoised_maps(unet.features, SCHEDULE, x_0, noise, (10,), blocks)
+    back = renoised_maps(unet.features, SCHEDULE, x_0, noise, (10,), blocks[::-1])
     assert [m.shape for m in back] == [m.shape for m in forth[::-1]]
-    assert torch.equal(back[0], forth[1]) and torch.equal(back[1], forth[0])
+    assert all(torch.equal(a, b) for a, b in zip(back, forth[::-1], strict=True))
 
 
 def test_an_image_has_the_same_maps_in_whatever_batch(unet: UNet, x_0: torch.Tensor) -> None:
@@ -127,7 +129,7 @@ def test_default_blocks_leave_out_the_first_and_the_last(levels: int, layers: in
 
 
 def test_the_dimension_is_that_of_the_maps(unet: UNet, x_0: torch.Tensor) -> None:
-    for blocks in [(0,), (1, 3), (0, 1, 2, 3)]:
+    for blocks in [(0,), (1, 3), (MIDDLE_BLOCK,), (MIDDLE_BLOCK, 0, 1, 2, 3)]:
         maps = renoised_maps(
             unet.features, SCHEDULE, x_0[:1], shared_noise(0, 16), TIMESTEPS, blocks
         )

@@ -21,6 +21,7 @@ from factory.labeling.fitting import fit_head, image_maps, new_head_config
 from factory.labeling.heads import HEADS
 from factory.labeling.mirroring import mirror_ids
 from factory.labeling.pixel_pool import Axes, choose_pixels, read_pool
+from factory.values import MIDDLE_BLOCK
 from tests.drawings import draw_many
 
 TOY = Classes.named(faces.CLASSES, faces.PALETTE)
@@ -381,7 +382,7 @@ def test_blocks_and_timesteps_that_the_model_lacks_are_refused(model, tiny_confi
     with pytest.raises(UserError) as refused:
         new_head_config(model, TOY, config)
     blocks, timesteps = refused.value.problems
-    assert "fit.blocks: 4" in blocks and "0..3" in blocks
+    assert blocks == "fit.blocks: 4: the model's blocks are middle, 0..3."
     assert "fit.timesteps: 100 is not below the model's 100 timesteps" in timesteps
 
 
@@ -393,6 +394,15 @@ def test_the_ensemble_tells_what_it_was_fitted_on(model, tiny_config) -> None:
     assert (learned.timesteps, learned.blocks) == ((10, 40, 5), (1, 2))
     assert learned.descriptor_dim == 3 * (32 + 16)
     assert (learned.num_members, learned.hidden) == (3, (32, 16))
+
+
+def test_the_middle_block_is_read_where_it_is_named_and_called_by_its_word(
+    model, tiny_config
+) -> None:
+    learned = new_head_config(model, TOY, tiny_config(fit={**KNOBS, "blocks": ["middle", 2]}))
+    assert learned.blocks == (MIDDLE_BLOCK, 2) and learned.descriptor_dim == 2 * (32 + 16)
+    assert learned.model_dump(mode="json")["blocks"] == ["middle", 2]
+    assert EnsembleConfig.model_validate_json(learned.model_dump_json()) == learned
 
 
 def test_progress_is_told_with_the_loss(model, training, tiny_config, told) -> None:

@@ -1,6 +1,6 @@
 """Claims about factory.labeling.probing: it finds the places of a network that carry the labels."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import cast
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from factory.classes import Classes
-from factory.config import Config, DiffusionConfig, parse_config
+from factory.config import Config, DiffusionConfig, config_tree, dump_config, parse_config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import FeatureNetwork
@@ -18,6 +18,7 @@ from factory.labeling import probe_outcome, probing
 from factory.labeling.features import Places
 from factory.labeling.folds import folds_of
 from factory.labeling.probing import Probed
+from factory.values import MIDDLE_BLOCK
 
 CLASSES = Classes.named(["a", "b", "c", "d"], [(0, 0, 0), (9, 0, 0), (0, 9, 0), (0, 0, 9)])
 SIZE = 8
@@ -27,8 +28,8 @@ class Planted(nn.Module):
     """A network whose blocks tell what of an image's classes they are planted to tell."""
 
     channels = 3
-    block_channels: Sequence[int] = (4, 4, 4)
-    block_downscaling: Sequence[int] = (1, 1, 1)
+    block_channels: Mapping[int, int] = {MIDDLE_BLOCK: 5, 0: 4, 1: 4, 2: 4}
+    block_downscaling: Mapping[int, int] = dict.fromkeys(block_channels, 1)
     default_blocks = (0, 1)
 
     def __init__(self, told: dict[tuple[int, int], str]) -> None:
@@ -45,11 +46,12 @@ class Planted(nn.Module):
         found = {}
         for block in blocks:
             random = torch.Generator().manual_seed(10 * timestep + block)
-            noise = torch.randn((4, SIZE, SIZE), generator=random)
-            noise = noise + torch.randn(len(x_t), 4, SIZE, SIZE, generator=random)
+            shape = (self.block_channels[block], SIZE, SIZE)
+            noise = torch.randn(shape, generator=random)
+            noise = noise + torch.randn((len(x_t), *shape), generator=random)
             told = self.told.get((timestep, block))
             if told == "all":
-                noise += 6 * torch.cat([classes == i for i in range(4)], dim=1)
+                noise[:, :4] += 6 * torch.cat([classes == i for i in range(4)], dim=1)
             elif told == "high":
                 noise += 6 * (classes >= 2)
             elif told == "odd":
@@ -83,7 +85,7 @@ def probed(told: dict[tuple[int, int], str], **settings: object) -> Probed:
 
 def test_the_one_place_that_carries_the_labels_is_found_and_nothing_is_added() -> None:
     found = probed({(40, 2): "all"})
-    assert found.alone.shape == (3, 3)
+    assert found.alone.shape == (3, 4) and found.blocks == (MIDDLE_BLOCK, 0, 1, 2)
     best = np.unravel_index(found.alone.argmax(), found.alone.shape)
     assert (found.timesteps[best[0]], found.blocks[best[1]]) == (40, 2)
     assert found.chosen.timesteps == (40,) and found.chosen.blocks == (2,)
@@ -99,9 +101,31 @@ def test_places_that_tell_only_together_are_chosen_together() -> None:
     assert noise is not None and found.chosen.mean_iou - found.steps[0].mean_iou > noise > 0
 
 
+def test_the_middle_block_is_found_and_chosen_as_any_other_and_told_by_its_word() -> None:
+    found = probed({(40, MIDDLE_BLOCK): "high", (40, 2): "odd"})
+    assert found.chosen.timesteps == (40,) and found.chosen.blocks == (MIDDLE_BLOCK, 2)
+    assert found.alone[1].argsort()[-2:].tolist() in ([0, 3], [3, 0])
+    assert found.chosen.words() == "timesteps 40 | blocks middle, 2"
+    told = probe_outcome.as_json(found, CLASSES)
+    assert told["blocks"] == ["middle", 0, 1, 2] and told["chosen"]["blocks"] == ["middle", 2]
+    chosen = probe_outcome.with_choice(config(), found.chosen)
+    assert "blocks:\n  - middle\n  - 2\n" in dump_config(chosen)
+    assert parse_config(config_tree(chosen)) == chosen
+
+
+def test_a_network_without_a_middle_block_is_probed_without_it_and_refuses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Planted, "block_channels", {0: 4, 1: 4, 2: 4})
+    assert probed({(40, 2): "all"}).blocks == (0, 1, 2)
+    asked = parse_config({**config_tree(config()), "fit": {"blocks": ["middle", 1]}})
+    with pytest.raises(UserError, match=r"^fit.blocks: middle: the model's blocks are 0\.\.2\.$"):
+        probing.probe(model({}), labelled(), asked)
+
+
 def test_the_table_tells_each_place_each_step_and_whether_the_choice_is_better() -> None:
     lines = probe_outcome.table(probed({(40, 0): "high", (40, 2): "odd"}))
-    assert lines[1].split() == ["timestep", "block", "0", "block", "1", "block", "2"]
+    assert lines[1].split() == ["timestep", "middle", "block", "0", "block", "1", "block", "2"]
     assert [line.split()[0] for line in lines[2:5]] == ["10", "40", "80"]
     assert "timesteps 40 | blocks 0, 2 (+0." in lines[-3]
     assert "timesteps 10, 80 | blocks 0, 1 (what is chosen is better: +0." in lines[-1]

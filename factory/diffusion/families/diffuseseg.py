@@ -1,8 +1,9 @@
 # mypy: disable-error-code="override"
 """The U-Net of DiffuseSeg (github.com/harish-jhr/DiffuseSeg).
 
-It has attention at every level and one map a decoder block. Its modules have the names of the
-published `.pth`; what it computes equals DiffuseSeg's own code up to rounding.
+It has attention at every level and one map a decoder block; its middle block is all of `mids`. Its
+modules have the names of the published `.pth`; what it computes equals DiffuseSeg's own code up to
+rounding.
 
 Shapes: B batch, C channels, H height, W width, N = H * W tokens.
 """
@@ -22,7 +23,7 @@ from factory.diffusion.fields import refuse_differences, validated
 from factory.diffusion.folders import COPY
 from factory.diffusion.network import Family, Published
 from factory.errors import Problems, UserError
-from factory.values import MAX_IMAGE_SIZE, Width
+from factory.values import MAX_IMAGE_SIZE, MIDDLE_BLOCK, Width
 
 CLASS_NAME = "DiffuseSegUNet"
 NUM_HEADS = 4
@@ -175,14 +176,17 @@ class DiffuseSegUNet(nn.Module):
         self.conv_out = nn.Conv2d(last, 3, 3, padding=1)
 
     @property
-    def block_channels(self) -> tuple[int, ...]:
-        """The channels of every decoder block's map."""
-        return (*self.shape.down_channels[-3::-1], self.shape.last_channels)
+    def block_channels(self) -> dict[int, int]:
+        """{block: the channels of its map}, the middle block first."""
+        shape = self.shape
+        channels = (shape.mid_channels[-1], *shape.down_channels[-3::-1], shape.last_channels)
+        return dict(enumerate(channels, MIDDLE_BLOCK))
 
     @property
-    def block_downscaling(self) -> tuple[int, ...]:
-        """The factor by which every decoder block's map is smaller than the image."""
-        return tuple(2**level for level in reversed(range(len(self.ups))))
+    def block_downscaling(self) -> dict[int, int]:
+        """{block: the factor by which its map is smaller than the image}."""
+        scales = (2**level for level in reversed(range(len(self.ups) + 1)))
+        return dict(enumerate(scales, MIDDLE_BLOCK))
 
     @property
     def default_blocks(self) -> tuple[int, ...]:
@@ -205,11 +209,11 @@ class DiffuseSegUNet(nn.Module):
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """Both from one pass."""
         maps = self._decode(x_t, t)
-        epsilon = self.conv_out(F.silu(self.norm_out(maps[-1])))
+        epsilon = self.conv_out(F.silu(self.norm_out(maps[len(self.ups) - 1])))
         return epsilon, {block: maps[block] for block in blocks}
 
-    def _decode(self, x_t: torch.Tensor, t: torch.Tensor) -> list[torch.Tensor]:
-        """Every decoder block's map."""
+    def _decode(self, x_t: torch.Tensor, t: torch.Tensor) -> dict[int, torch.Tensor]:
+        """{block: its map} of the middle block and of every decoder block."""
         time = self.t_proj(_timestep_embedding(t, self.shape.time_channels))
         x = self.conv_in(x_t.contiguous(memory_format=torch.channels_last))
         skips = []
@@ -218,10 +222,9 @@ class DiffuseSegUNet(nn.Module):
             x = down(x, time)
         for mid in self.mids:
             x = mid(x, time)
-        maps = []
-        for up in self.ups:
-            x = up(x, skips.pop(), time)
-            maps.append(x)
+        maps = {MIDDLE_BLOCK: x}
+        for block, up in enumerate(self.ups):
+            maps[block] = x = up(x, skips.pop(), time)
         return maps
 
     def pass_bytes(self, image_size: int, bf16: bool) -> int:

@@ -7,7 +7,8 @@ Those of others compute as their `Convention` says.
 
 Shapes: B batch, C channels, H height, W width. Decoder blocks are numbered from the lowest
 resolution: block k = level * (layers_per_block + 1) + layer, and its map is that layer's output,
-after attention, and after upsampling where it is the level's last.
+after attention, and after upsampling where it is the level's last. The middle block's map is what
+the decoder begins with.
 """
 
 from collections.abc import Collection, Iterator
@@ -29,6 +30,7 @@ from factory.diffusion.families.unet2d_layers import (
     timestep_embedding,
 )
 from factory.diffusion.network import Family
+from factory.values import MIDDLE_BLOCK
 
 
 class DownBlock(nn.Module):
@@ -131,24 +133,25 @@ class UNet(nn.Module):
         self.conv_out = nn.Conv2d(widths[0], channels, 3, padding=1)
 
     @property
-    def block_channels(self) -> list[int]:
-        """The channels of every decoder block's map."""
-        layers = self.config.layers_per_block + 1
-        return [width for width in reversed(self.config.block_out_channels) for _ in range(layers)]
+    def block_channels(self) -> dict[int, int]:
+        """{block: the channels of its map}, the middle block first."""
+        widths, layers = self.config.block_out_channels, self.config.layers_per_block + 1
+        channels = [widths[-1], *(width for width in reversed(widths) for _ in range(layers))]
+        return dict(enumerate(channels, MIDDLE_BLOCK))
 
     @property
-    def block_downscaling(self) -> list[int]:
-        """The factor by which every decoder block's map is smaller than the image."""
+    def block_downscaling(self) -> dict[int, int]:
+        """{block: the factor by which its map is smaller than the image}."""
         num_levels, layers = len(self.config.block_out_channels), self.config.layers_per_block + 1
-        scales = []
+        scales = [2 ** (num_levels - 1)]
         for level in reversed(range(num_levels)):
             scales += [2**level] * (layers - 1) + [2 ** max(level - 1, 0)]
-        return scales
+        return dict(enumerate(scales, MIDDLE_BLOCK))
 
     @property
     def default_blocks(self) -> tuple[int, ...]:
         """Every decoder block but the first, too coarse, and the last, close to the noise."""
-        return tuple(range(1, len(self.block_channels) - 1)) or (0,)
+        return tuple(range(1, max(self.block_channels))) or (0,)
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) noisy images, (B,) timesteps -> epsilon or v (B, C, H, W)."""
@@ -159,7 +162,7 @@ class UNet(nn.Module):
     ) -> dict[int, torch.Tensor]:
         """{block: its map (B, C_k, H_k, W_k)}; nothing after the last block is computed."""
         maps = {}
-        for block, x in enumerate(self._decode(x_t, t)):
+        for block, x in enumerate(self._decode(x_t, t), MIDDLE_BLOCK):
             if block in blocks:
                 maps[block] = x
             if block == max(blocks):
@@ -172,18 +175,20 @@ class UNet(nn.Module):
         """Both from one pass."""
         maps = {}
         last = x_t
-        for block, last in enumerate(self._decode(x_t, t)):
+        for block, last in enumerate(self._decode(x_t, t), MIDDLE_BLOCK):
             if block in blocks:
                 maps[block] = last
         return self.conv_out(F.silu(self.conv_norm_out(last))), maps
 
     def _decode(self, x_t: torch.Tensor, t: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yields the maps of the middle block and of the decoder blocks, in their order."""
         time = self.time_embedding(timestep_embedding(t, self.shape))
         x = 2 * x_t - 1 if self.shape.convention.center_input_sample else x_t
         skips = [self.conv_in(x)]
         for down_block in self.down_blocks:
             skips.extend(down_block(skips[-1], time))
         last = self.mid_block(skips[-1], time)
+        yield last
         for up_block in self.up_blocks:
             for last in up_block(last, skips, time):  # noqa: B020 - each level goes on from it
                 yield last

@@ -16,6 +16,7 @@ from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.timesteps import uniform_timesteps
 from factory.errors import UserError
 from factory.importing import import_weights, read_ddpm
+from factory.values import MIDDLE_BLOCK
 
 SHAPE = Shape(
     down_channels=(8, 16, 32),
@@ -88,7 +89,7 @@ class Reference:
         for level in range(2):
             x = self.resnet(f"mids.{level}", 0, x, time)
             x = self.attention(f"mids.{level}", 0, x)
-            x = self.resnet(f"mids.{level}", 1, x, time)
+            x = maps[MIDDLE_BLOCK] = self.resnet(f"mids.{level}", 1, x, time)
         for level in range(2):
             up = self.of(f"ups.{level}.up_sample_conv")
             x = torch.cat([F.conv_transpose2d(x, **up, stride=2, padding=1), skips.pop()], dim=1)
@@ -138,16 +139,18 @@ def test_outputs_and_features_are_those_of_the_architecture(tensors: Tensors, pt
     epsilon, maps = reference(x_t().double(), T)
     assert reference.read == set(tensors), "every weight is used"
     unet = imported(pth).unet
-    assert unet.block_channels == (8, 8) and unet.block_downscaling == (2, 1)
+    assert unet.block_channels == {MIDDLE_BLOCK: 16, 0: 8, 1: 8}
+    assert unet.block_downscaling == {MIDDLE_BLOCK: 4, 0: 2, 1: 1}
     assert unet.default_blocks == (0, 1)
-    ours, our_maps = unet.outputs_and_features(x_t(), T, (0, 1))
+    ours, our_maps = unet.outputs_and_features(x_t(), T, (MIDDLE_BLOCK, 0, 1))
     assert_equal_up_to_rounding(ours, epsilon)
-    assert epsilon.std() > 0.1 and list(our_maps) == [0, 1]
-    for block in (0, 1):
-        assert_equal_up_to_rounding(our_maps[block], maps[block])
+    assert epsilon.std() > 0.1 and list(our_maps) == [MIDDLE_BLOCK, 0, 1]
+    for block, m in our_maps.items():
+        assert_equal_up_to_rounding(m, maps[block])
     assert torch.equal(unet(x_t(), T), ours)
-    for block, features in unet.features(x_t(), T, (1,)).items():
-        assert block == 1 and torch.equal(features, our_maps[1])
+    for block in (MIDDLE_BLOCK, 1):
+        (alone,) = unet.features(x_t(), T, (block,)).items()
+        assert alone[0] == block and torch.equal(alone[1], our_maps[block])
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import nn
 
 from factory.config import UNetConfig
 from factory.diffusion.families.unet2d import UNet
+from factory.values import MIDDLE_BLOCK
 
 SHAPES = [
     UNetConfig(
@@ -114,6 +115,9 @@ def maps_seen_by_hooks(
 ) -> dict[int, torch.Tensor]:
     """{block: what its last module (residual, attention or upsampling) gave} of a full pass."""
     seen: dict[int, torch.Tensor] = {}
+    reference.mid_block.register_forward_hook(
+        lambda module, inputs, out: seen.update({MIDDLE_BLOCK: out})
+    )
     layers = len(reference.up_blocks[0].resnets)
     for level, up_block in enumerate(reference.up_blocks):
         upsamplers = [None] * (layers - 1) + [*(up_block.upsamplers or [None])]
@@ -137,8 +141,9 @@ def test_features_equal_what_hooks_see_on_diffusers(
     reference, t = reference_unet(config), torch.tensor([50, 250])
     unet = loaded(config, reference)
     theirs = maps_seen_by_hooks(reference, x_t, t)
-    ours = unet.features(x_t, t, range(len(unet.block_channels)))
-    assert sorted(ours) == sorted(theirs) == list(range(len(unet.block_channels)))
+    num_blocks = len(config.block_out_channels) * (config.layers_per_block + 1)
+    ours = unet.features(x_t, t, tuple(unet.block_channels))
+    assert list(ours) == sorted(theirs) == [MIDDLE_BLOCK, *range(num_blocks)]
     for block, m in ours.items():
         torch.testing.assert_close(m, theirs[block], atol=5e-5, rtol=0)
 
@@ -149,16 +154,34 @@ def test_block_channels_and_downscaling_tell_the_real_maps_shapes(
     config: UNetConfig, x_t: torch.Tensor
 ) -> None:
     unet = UNet(config)
-    maps = unet.features(x_t, torch.tensor([1, 2]), range(len(unet.block_channels)))
-    expected = zip(unet.block_channels, unet.block_downscaling, strict=True)
-    assert [m.shape for m in maps.values()] == [(2, c, 16 // s, 16 // s) for c, s in expected]
+    channels, scales = unet.block_channels, unet.block_downscaling
+    maps = unet.features(x_t, torch.tensor([1, 2]), tuple(channels))
+    assert list(maps) == list(channels) == list(scales)
+    for block, m in maps.items():
+        size = 16 // scales[block]
+        assert m.shape == (2, channels[block], size, size)
 
 
 @torch.inference_mode()
 def test_the_last_layer_of_a_level_is_told_after_upsampling() -> None:
     unet = UNet(SHAPES[2])
-    assert unet.block_downscaling == [4, 4, 2, 2, 2, 1, 1, 1, 1]
-    assert unet.block_channels == [16] * 6 + [8] * 3
+    scales = dict(unet.block_downscaling)
+    assert scales.pop(MIDDLE_BLOCK) == 4 and list(scales.values()) == [4, 4, 2, 2, 2, 1, 1, 1, 1]
+    channels = dict(unet.block_channels)
+    assert channels.pop(MIDDLE_BLOCK) == 16 and list(channels.values()) == [16] * 6 + [8] * 3
+
+
+@torch.inference_mode()
+def test_the_middle_block_alone_is_read_without_the_decoder(x_t: torch.Tensor) -> None:
+    unet, called = UNet(SHAPES[2]).eval(), []
+    for module in unet.up_blocks.modules():
+        module.register_forward_hook(lambda *call: called.append("up"))
+    t = torch.tensor([5, 6])
+    alone = unet.features(x_t, t, (MIDDLE_BLOCK,))
+    assert list(alone) == [MIDDLE_BLOCK] and not called
+    _, maps = unet.outputs_and_features(x_t, t, (1, MIDDLE_BLOCK))
+    assert sorted(maps) == [MIDDLE_BLOCK, 1] and called
+    assert torch.equal(maps[MIDDLE_BLOCK], alone[MIDDLE_BLOCK])
 
 
 @pytest.mark.parametrize("last", range(9))
@@ -181,11 +204,11 @@ def test_features_computes_nothing_after_the_last_block(last: int, x_t: torch.Te
 
 @torch.inference_mode()
 def test_one_pass_gives_the_same_outputs_and_features_as_two(x_t: torch.Tensor) -> None:
-    unet, t, blocks = UNet(SHAPES[3]).eval(), torch.tensor([50, 250]), (1, 3)
+    unet, t, blocks = UNet(SHAPES[3]).eval(), torch.tensor([50, 250]), (MIDDLE_BLOCK, 1, 3)
     epsilon, maps = unet.outputs_and_features(x_t, t, blocks)
     assert torch.equal(epsilon, unet(x_t, t))
     alone = unet.features(x_t, t, blocks)
-    assert list(maps) == list(alone) == [1, 3]
+    assert list(maps) == list(alone) == [MIDDLE_BLOCK, 1, 3]
     assert all(torch.equal(maps[block], alone[block]) for block in blocks)
 
 

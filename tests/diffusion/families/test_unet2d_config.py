@@ -106,11 +106,11 @@ def test_networks_of_diffusers_predict_and_describe_here_as_they_do_there(
     unet, t = opened(content, reference.state_dict()), torch.tensor([3, 700])
     size, channels = content["sample_size"], content["in_channels"]
     x_t = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(1))
-    blocks = range(len(unet.block_channels))
+    blocks = tuple(unet.block_channels)
     epsilon, maps = unet.outputs_and_features(x_t, t, blocks)
     torch.testing.assert_close(epsilon, reference(x_t, t).sample, atol=2e-5, rtol=1e-5)
     theirs = maps_seen_by_hooks(reference, x_t, t)
-    assert sorted(maps) == sorted(theirs) == list(blocks)
+    assert list(maps) == sorted(theirs) == list(blocks)
     for block in blocks:
         torch.testing.assert_close(maps[block], theirs[block], atol=1e-4, rtol=1e-5)
 

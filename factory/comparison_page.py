@@ -4,12 +4,15 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from factory import storage
 from factory.classes import Classes, css_color
 from factory.comparison import Closest, Comparison, Likeness, closest_rows
 from factory.config import Config
+from factory.errors import counted
 from factory.labeling.evaluation import ENSEMBLE, METRICS, MISTAKES
+from factory.labeling.probe_outcome import DDPM, FOUND, HEAT_MAP
 from factory.likeness.nearest import NEARLY_SAME
 from factory.page_parts import percentages, picture
 from factory.shards.manifest import Manifest
@@ -70,6 +73,53 @@ def picture_of_mistakes(config: Config, plan: Plan) -> str | None:
         return base64.b64encode(storage.read_bytes(storage.join(url, MISTAKES))).decode()
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+
+
+@dataclass(frozen=True)
+class ProbeSection:
+    """What a probe found of the features that carry the labels."""
+
+    note: str
+    picture: str | None
+    """Its heat map, a PNG in base64; None if it is of another DDPM."""
+
+
+def probe_section(config: Config, plan: Plan) -> ProbeSection | None:
+    """What `factory probe` wrote to probe.url; None where it has not finished one there. Raises
+    OSError."""
+    url = config.probe.url
+    try:
+        # The config is written last.
+        storage.read_bytes(config.probe.config_url)
+        found = json.loads(storage.read_bytes(storage.join(url, FOUND)))
+        picture = base64.b64encode(storage.read_bytes(storage.join(url, HEAT_MAP))).decode()
+        theirs, ours = str(found[DDPM]), str(plan.recipe["ddpm_sha256"])
+        words = _words_of_probe(found)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    if theirs != ours:
+        note = (
+            f"The probe in {url} is of another DDPM ({theirs[:12]}) than this dataset "
+            f"({ours[:12]}), and is not shown."
+        )
+        return ProbeSection(note, None)
+    return ProbeSection(words, picture)
+
+
+def _words_of_probe(found: Any) -> str:
+    """What a probe measured, and what it chose. Raises KeyError, TypeError and ValueError where
+    that is not told."""
+    chosen, present = (
+        f"timesteps {', '.join(map(str, choice['timesteps']))} and blocks "
+        f"{', '.join(map(str, choice['blocks']))} (mean IoU {choice['mean_iou']:.3f})"
+        for choice in (found["chosen"], found["present"])
+    )
+    return (
+        "The mean IoU of each block at each timestep alone, by a linear classifier on "
+        f"{found['num_pixels']:,} pixels of {counted(found['num_images'], 'labelled image')}: "
+        "white is the best, and what is chosen has a frame. "
+        f"Chosen are {chosen}. The config then had {present}."
+    )
 
 
 @dataclass(frozen=True)

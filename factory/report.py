@@ -23,6 +23,7 @@ from factory.comparison_page import (
     closest_note,
     likeness_rows,
     picture_of_mistakes,
+    probe_section,
     shares_of_classes,
 )
 from factory.config import Config
@@ -62,10 +63,9 @@ def write_report(url: str, num_samples: int = 64, config: Config | None = None) 
     manifest = read_manifest(url)
     plan = manifest.plan
     comparison = None if config is None else compare(url, manifest, config)
-    mistakes = None if config is None else picture_of_mistakes(config, plan)
     seen = _look(url, plan, manifest, num_samples)
     worst = worst_section(url, manifest, config, comparison.labelled if comparison else None)
-    page = _page(url, plan, manifest, seen, comparison, mistakes, worst)
+    page = _page(url, plan, manifest, seen, comparison, worst, config)
     page_url = storage.join(url, REPORT)
     storage.write(page_url, page.encode())
     return page_url
@@ -126,8 +126,8 @@ def _page(
     manifest: Manifest,
     seen: _Seen,
     comparison: Comparison | None,
-    mistakes: str | None,
     worst: WorstSection | None,
+    config: Config | None,
 ) -> str:
     counts = [
         sum(column) for column in zip(*(r.class_pixels for r in manifest.receipts), strict=True)
@@ -144,7 +144,8 @@ def _page(
         likeness=comparison and comparison.likeness and likeness_rows(comparison.likeness),
         closest=closest_figures(url, manifest, comparison),
         closest_note=closest_note(comparison),
-        mistakes=mistakes,
+        mistakes=config and picture_of_mistakes(config, plan),
+        probe=config and probe_section(config, plan),
         worst=worst,
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),

@@ -1,3 +1,4 @@
+import base64
 import json
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
         format="parquet",
         class_names=CLASSES.names,
         palette=CLASSES.palette,
-        recipe={"seed": 0, "ensemble_sha256": "0a1b"},
+        recipe={"seed": 0, "ensemble_sha256": "0a1b", "ddpm_sha256": "0d" * 32},
     )
     Ledger(url, plan).start("", {})
     for spec in plan.shards():
@@ -118,6 +119,54 @@ def test_the_page_shows_mistakes_of_the_ensemble_that_labelled_it_alone(
     evaluate = seen.evaluate.model_copy(update={"url": str(tmp_path)})
     page = write_report(dataset, 4, seen.model_copy(update={"evaluate": evaluate}))
     assert ("Mistakes in test images" in Path(page).read_text()) == is_shown
+
+
+def probed(folder: Path, ddpm_hash: str) -> None:
+    """Writes what a finished probe leaves in a folder."""
+    chosen = {"timesteps": [5, 50], "blocks": ["middle", 2], "mean_iou": 0.612}
+    present = {"timesteps": [5], "blocks": [1, 2], "mean_iou": 0.5}
+    numbers = {"num_images": 1, "num_pixels": 1200, "chosen": chosen, "present": present}
+    (folder / "probe.json").write_text(json.dumps({"ddpm_hash": ddpm_hash, **numbers}))
+    (folder / "probe.png").write_bytes(encode_png(training_image(5)))
+    (folder / "probe.yaml").write_text("")
+
+
+def reported(dataset: str, config: Config, probe: Path) -> str:
+    section = config.probe.model_copy(update={"url": str(probe)})
+    page = write_report(dataset, 4, config.model_copy(update={"probe": section}))
+    return Path(page).read_text()
+
+
+def test_the_page_shows_the_heat_map_and_the_choice_of_a_probe_of_its_ddpm(
+    dataset: str, images: Path, tmp_path: Path
+) -> None:
+    ddpm_hash = read_manifest(dataset).plan.recipe["ddpm_sha256"]
+    probed(tmp_path, ddpm_hash)
+    page = reported(dataset, config(images), tmp_path)
+    assert "Features that carry the labels" in page
+    assert base64.b64encode(encode_png(training_image(5))).decode() in page
+    assert "1,200 pixels of 1 labelled image:" in page
+    assert "Chosen are timesteps 5, 50 and blocks middle, 2 (mean IoU 0.612)." in page
+    assert "The config then had timesteps 5 and blocks 1, 2 (mean IoU 0.500)." in page
+
+
+def test_the_page_tells_of_a_probe_of_another_ddpm_whose_it_is_and_does_not_show_it(
+    dataset: str, images: Path, tmp_path: Path
+) -> None:
+    ours = read_manifest(dataset).plan.recipe["ddpm_sha256"]
+    probed(tmp_path, "f" * 64)
+    page = reported(dataset, config(images), tmp_path)
+    assert f"is of another DDPM ({'f' * 12}) than this dataset ({ours[:12]})" in page
+    assert base64.b64encode(encode_png(training_image(5))).decode() not in page
+
+
+@pytest.mark.parametrize("lost", ["probe.json", "probe.png", "probe.yaml"])
+def test_the_page_tells_nothing_of_a_probe_that_is_not_finished(
+    dataset: str, images: Path, tmp_path: Path, lost: str
+) -> None:
+    probed(tmp_path, read_manifest(dataset).plan.recipe["ddpm_sha256"])
+    (tmp_path / lost).unlink()
+    assert "Features that carry" not in reported(dataset, config(images), tmp_path)
 
 
 def test_shares_of_the_labelled_images_are_of_all_their_pixels(dataset: str, images: Path) -> None:

@@ -18,6 +18,10 @@ from factory.pictures import heat
 from factory.png import encode_png
 from factory.values import MIDDLE_BLOCK, block_word
 
+FOUND, HEAT_MAP = "probe.json", "probe.png"
+"""The names of files in the folder of a probe."""
+DDPM = "ddpm_hash"
+"""The key of FOUND for the hash of the DDPM whose features were measured."""
 _WRITTEN = "# Written by `factory probe`: the config that it was given, with the features it chose."
 """The first line of a config that is written."""
 _CELL = 48, 28
@@ -30,8 +34,8 @@ def write_outcome(probed: Probed, classes: Classes, config: Config) -> None:
     """Writes probe.json, probe.png and probe.yaml to probe.url."""
     url = config.probe.url
     text = json.dumps(as_json(probed, classes), indent=1) + "\n"
-    storage.write(storage.join(url, "probe.json"), text.encode())
-    storage.write(storage.join(url, "probe.png"), encode_png(heat_map(probed)))
+    storage.write(storage.join(url, FOUND), text.encode())
+    storage.write(storage.join(url, HEAT_MAP), encode_png(heat_map(probed)))
     text = dump_config(with_choice(config, probed.chosen))
     storage.write(config.probe.config_url, f"{_WRITTEN}\n{text}".encode())
 
@@ -60,7 +64,7 @@ def with_choice(config: Config, choice: Choice) -> Config:
 def as_json(probed: Probed, classes: Classes) -> dict[str, Any]:
     """All that was found, as values that JSON has."""
     return {
-        "ddpm_hash": probed.ddpm_hash,
+        DDPM: probed.ddpm_hash,
         "num_images": probed.num_images,
         "num_pixels": probed.num_pixels,
         "num_folds": probed.num_folds,

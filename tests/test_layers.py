@@ -46,7 +46,8 @@ new_config.*
 progress streams signals precision embedded ray_internals.*
 data.cache.*
 cluster
-diffusion.muon diffusion.network diffusion.noise diffusion.schedule diffusion.compilation diffusion.philox
+diffusion.muon diffusion.network diffusion.noise diffusion.schedule diffusion.compilation \
+diffusion.philox
 diffusion.tensors diffusion.pickled
 diffusion.timesteps diffusion.prediction diffusion.held_out
 diffusion.samplers

@@ -59,11 +59,13 @@ diffusion.train_state
 diffusion.train_step
 diffusion.checkpoints
 likeness.*
+labeling.*
 diffusion.run_checkpoints diffusion.run_health diffusion.run_sheet
 diffusion.run_identity
+diffusion.run_models
+diffusion.run_labels
 diffusion.training_worker
 diffusion.training
-labeling.*
 shards.*
 generation.hardware generation.gpu_memory generation.deadlines generation.failures generation.job
 generation.dispatcher

@@ -119,6 +119,10 @@ class TrainConfig(Section):
     """A checkpoint every so many steps."""
     sample_steps: Count = 2000
     """A sheet of samples every so many steps."""
+    probe_steps: Count = 1000
+    """Every so many steps, and after the last, the averaged network is scored by how well a linear
+    classifier tells the labels of `data.labelled` by its features; the best one is kept in the
+    folder `best` of the run. Where num_steps is less, none is, and the labels are not read."""
     num_checkpoints_to_keep: Count = 2
     """The number of the newest checkpoints that stay; older ones are deleted."""
     max_failures: Annotated[int, Field(ge=0)] = 3

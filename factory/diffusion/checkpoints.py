@@ -75,13 +75,31 @@ def save_model(
     card: str = "",
 ) -> None:
     """Writes the folder; the weights in dtype (float32, bfloat16), model_index.json last."""
+    write_files(url, model_files(unet, diffusion, image_size, dtype, card))
+
+
+def write_files(url: str, files: Mapping[str, bytes]) -> None:
+    """Writes the files of a folder, in their order. Raises OSError."""
+    for name, data in files.items():
+        storage.write(storage.join(url, name), data)
+
+
+def model_files(
+    unet: FeatureNetwork,
+    diffusion: DiffusionConfig,
+    image_size: int,
+    dtype: torch.dtype,
+    card: str,
+) -> dict[str, bytes]:
+    """The files of a model folder by name, in the order in which they are written: the weights, in
+    dtype, first, and model_index.json, which says that all are there, last."""
     config = unet.config_json(image_size)
     name = config["_class_name"]
     tensors = {
         key: value.detach().to("cpu", dtype).contiguous()
         for key, value in unet.state_dict().items()
     }
-    files = {
+    return {
         f"unet/{WEIGHTS}": save(tensors, metadata={"format": "pt"}),
         f"unet/{CONFIG}": _json(config),
         SCHEDULER: _json(schedule_json(diffusion)),
@@ -95,8 +113,6 @@ def save_model(
             }
         ),
     }
-    for name, data in files.items():
-        storage.write(storage.join(url, name), data)
 
 
 def _library(class_name: str) -> str:

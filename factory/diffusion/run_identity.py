@@ -29,6 +29,7 @@ _FREE_KEYS = {
     "log_steps",
     "checkpoint_steps",
     "sample_steps",
+    "probe_steps",
     "num_checkpoints_to_keep",
     "max_failures",
     "tensorboard",

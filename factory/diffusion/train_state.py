@@ -36,8 +36,8 @@ class TrainState:
     """Each has some of the network's weights; together they have all."""
     step: int = 0
     history: tuple[dict[str, float], ...] = ()
-    """One entry per log line: step, loss, images_per_second; and one per checkpoint: step, and the
-    errors on images that are left out."""
+    """One entry per log line: step, loss, images_per_second; and for each measurement one: step,
+    and what was measured."""
 
 
 def new_state(

@@ -6,6 +6,7 @@ The run's folder:
     checkpoints/step-*/      weights, EMA, optimiser, step; sha256.json, last, proves them whole
     samples/, metrics.jsonl  what it looks like so far
     model/                   the result, in diffusers' layout
+    best/                    the same of the step that told labels best, where there are some
     ray/                     Ray Train's mark, by which it sees that all nodes share the place
 
 Ray Train is not told of the checkpoints: it would go on from what a list of its own names, without
@@ -36,14 +37,18 @@ from factory.cluster import Room
 from factory.config import Config, check_section, config_tree, required
 from factory.data.cache.decoded import DECODING, cached_images, check_images
 from factory.data.cache.entries import Cached
+from factory.data.loading import Labelled
 from factory.differences import differences
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.families.unet2d import UNet
+from factory.diffusion.folders import INDEX
 from factory.diffusion.run_checkpoints import saving
 from factory.diffusion.run_identity import begin_run, check_run, most_held_out
-from factory.diffusion.training_worker import model_url, train_worker
-from factory.errors import TrainingFailed, UserError, counted
-from factory.likeness.training_images import kept, write_training_images
+from factory.diffusion.run_labels import check_places, comes_to_a_probe, read_probed
+from factory.diffusion.run_models import best_url, model_url
+from factory.diffusion.training_worker import train_worker
+from factory.errors import Problems, TrainingFailed, UserError, counted
+from factory.likeness.training_images import FILE, kept, write_training_images
 from factory.progress import bar, heard, tell, tracked
 from factory.ray_internals import environment
 from factory.ray_internals import train as ray_train
@@ -53,7 +58,12 @@ def check(config: Config) -> None:
     """Raises UserError for all that would stop `train`; starts and keeps nothing."""
     unlabelled = required(config, "data.unlabelled", "data.image_size")
     check_settings(config)
-    images = check_images(config.data, unlabelled)
+    problems = Problems()
+    with problems.collected():
+        images = check_images(config.data, unlabelled)
+    with problems.collected():
+        _probed_images(config)
+    problems.raise_if_any()
     check_run(config, {**_asked_precision(config), **({"images": images} if images else {})})
 
 
@@ -73,14 +83,19 @@ def train(config: Config) -> str:
 def train_checked(config: Config) -> str:
     """Trains as `train` does, where `check_settings` has found nothing wrong with the config."""
     unlabelled = required(config, "data.unlabelled")
-    images = cached_images(config.data, unlabelled)
+    problems = Problems()
+    with problems.collected():
+        images = cached_images(config.data, unlabelled)
+    with problems.collected():
+        labelled = _probed_images(config)
+    problems.raise_if_any()
     check_run(config, {**_asked_precision(config), "images": images.summary, "decoding": DECODING})
     _tell_odd(config, len(images.images))
     cluster.connect()
     begin_run(config)
     try:
         with _steps_shown(config.train.num_steps):
-            problem = _trainer(config, images).fit().return_value
+            problem = _trainer(config, images, labelled).fit().return_value
     except (WorkerGroupError, ControllerError) as error:
         raise TrainingFailed(ray_train.problem(error)) from error
     if problem is not None:
@@ -89,8 +104,13 @@ def train_checked(config: Config) -> str:
     return model_url(config)
 
 
+def _probed_images(config: Config) -> Labelled | None:
+    """The labelled images by which steps are compared; None where none are. Raises UserError."""
+    return read_probed(config) if comes_to_a_probe(config) else None
+
+
 def _keep_training_images(config: Config, images: Cached) -> None:
-    """Adds to the model what tells how near an image is to those that it learned from. Raises
+    """Adds to the models what tells how near an image is to those that they learned from. Raises
     TrainingFailed where it cannot be written."""
     url, pixels = model_url(config), images.images
     numbers = kept(len(pixels))
@@ -98,6 +118,9 @@ def _keep_training_images(config: Config, images: Cached) -> None:
     try:
         with saving("what is kept of the training images", url):
             write_training_images(url, (pixels[i] for i in shown), len(pixels))
+            if storage.exists(storage.join(best_url(config), INDEX)):
+                data = storage.read_bytes(storage.join(url, FILE))
+                storage.write(storage.join(best_url(config), FILE), data)
     except UserError as error:
         raise TrainingFailed(str(error)) from None
 
@@ -122,7 +145,7 @@ def _steps_shown(num_steps: int) -> Iterator[None]:
             yield
 
 
-def _trainer(config: Config, images: Cached) -> ray_train.Trainer:
+def _trainer(config: Config, images: Cached, labelled: Labelled | None) -> ray_train.Trainer:
     train, use_gpu = config.train, _uses_gpu(config)
     workers = counted(train.num_workers, "GPU worker" if use_gpu else "CPU worker")
     tell(f"train | {workers} | {train.url}")
@@ -132,6 +155,7 @@ def _trainer(config: Config, images: Cached) -> ray_train.Trainer:
         train_loop_config={
             "config": config_tree(config),
             "images": {"key": images.key, "summary": images.summary},
+            "labelled": ray.put(labelled),
             "most_held_out": most_held_out(config),
         },
         scaling_config=_scaling(config, use_gpu),
@@ -174,6 +198,8 @@ def check_settings(config: Config) -> None:
     """Raises UserError for all that is known to be wrong without reading the images."""
     required(config, "data.image_size")
     check_section(config, "train")
+    if comes_to_a_probe(config):
+        check_places(config)
     _check_capacity(config)
     _check_tensorboard(config)
     _check_initial_model(config)

@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 import ray.train
@@ -22,7 +23,8 @@ from factory import cluster, embedded, storage
 from factory.config import Config, parse_config, required
 from factory.data.cache.decoded import DECODING, cached_images
 from factory.data.cache.entries import Cached
-from factory.diffusion.checkpoints import WEIGHTS_DTYPES, load_model, save_model
+from factory.data.loading import Labelled
+from factory.diffusion.checkpoints import load_model
 from factory.diffusion.held_out import parted
 from factory.diffusion.run_checkpoints import (
     checkpoints_url,
@@ -32,7 +34,9 @@ from factory.diffusion.run_checkpoints import (
     saving,
 )
 from factory.diffusion.run_health import tell_health
-from factory.diffusion.run_identity import departures, note_beginning
+from factory.diffusion.run_identity import note_beginning
+from factory.diffusion.run_labels import LabelProbe, tell_better
+from factory.diffusion.run_models import read_best, write_model
 from factory.diffusion.run_sheet import Reference, draw_sheet
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import TrainState, is_finite, load_state, new_state
@@ -52,17 +56,12 @@ from factory.progress import duration, print_lines, tell
 T = TypeVar("T")
 
 
-def model_url(config: Config) -> str:
-    """The URL of the model that `train` makes."""
-    return storage.join(config.train.url, "model")
-
-
 class _Stopped(Exception):
     """Raised on all workers at the same point: none waits for another one."""
 
 
 def train_worker(worker_config: dict[str, Any]) -> str | None:
-    """The loop of every worker; rank 0 also logs, draws sheets and saves.
+    """The loop of every worker; rank 0 also logs, draws sheets, measures and saves.
 
     Returns why it had to stop, None if it did not: Ray would start a worker that raises again,
     which makes no room on a full disk.
@@ -75,6 +74,7 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
     torch.set_num_threads(config.train.cpus_per_worker)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     precision = "bf16" if in_bf16(config.train.precision, device.type) else "fp32"
+    labelled = _labelled_here(worker_config["labelled"]) if rank == 0 else None
     try:
         images = _on_all_ranks(
             context.get_world_size(), lambda: _images_here(config, **worker_config["images"])
@@ -86,8 +86,15 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
             tell(f"train | going on from step {state.step:,}")
         if state.step < config.train.num_steps:
             parts = parted(len(images.images), worker_config["most_held_out"], config.train.seed)
-            _train_on(config, state, images.images, parts, rank, context.get_world_size(), device)
-        _on_rank_0(rank, lambda: _write_result(config, state))
+            # A run that begins has no best step, whatever another one has left there.
+            is_resumed = labelled is not None and state.step > 0
+            best = _on_rank_0(rank, lambda: read_best(config) if is_resumed else None)
+            labels = None if labelled is None else LabelProbe(config, labelled, best)
+            ranks = rank, context.get_world_size()
+            _train_on(config, state, images.images, parts, labels, ranks, device)
+        _on_rank_0(rank, lambda: write_model(config, state))
+        if rank == 0 and labelled is not None:
+            tell_better(config, labelled, state.step, device)
     except _Stopped as stopped:
         return str(stopped)
     except (MemoryError, RuntimeError) as error:
@@ -152,20 +159,31 @@ def _images_here(config: Config, key: str, summary: str) -> Cached:
     return images
 
 
+def _labelled_here(shared: ray.ObjectRef) -> Labelled | None:
+    """The labelled images of the driver, or that there are none."""
+    labelled: Labelled | None = ray.get(shared)
+    if labelled is None:
+        return None
+    # Ray's own may not be written to, of which torch warns.
+    images, masks = labelled.images.copy(), labelled.masks.copy()
+    return replace(labelled, images=images, masks=masks)
+
+
 def _train_on(
     config: Config,
     state: TrainState,
     pixels: UInt8,
     parts: tuple[torch.Tensor, torch.Tensor],
-    rank: int,
-    num_ranks: int,
+    labels: LabelProbe | None,
+    ranks: tuple[int, int],
     device: torch.device,
 ) -> None:
-    """Steps to train.num_steps, telling, drawing and saving on the way.
+    """Steps to train.num_steps, telling, drawing, measuring and saving on the way.
 
-    parts: the ids of the images to learn from, and of those that are left out.
+    parts: the ids of the images to learn from, and of those that are left out. labels: None on all
+    ranks but 0, and where nothing is measured by labels. ranks: this one, and how many there are.
     """
-    images, (learned, left_out) = resident_images(pixels, device), parts
+    images, (learned, left_out), (rank, num_ranks) = resident_images(pixels, device), parts, ranks
     held_out = to_signed(read_batch(images, left_out, device))
     network = fast_network(state.unet, config.train, ray.train.torch.prepare_model)
     schedule = linear_schedule(config.train.diffusion).to(device)
@@ -183,6 +201,8 @@ def _train_on(
                 progress.tell(state, loss)
         if rank == 0 and state.step % config.train.sample_steps == 0:
             draw_sheet(config, state, reference, device)
+        if labels is not None and _due(config, state.step, config.train.probe_steps):
+            labels.measure(state)
         if _due(config, state.step, config.train.checkpoint_steps):
             if rank == 0 and len(held_out):
                 tell_health(config, state, schedule, held_out)
@@ -297,26 +317,3 @@ def _tensorboard(config: Config) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(storage.join(config.train.url, "tensorboard"))
-
-
-def _write_result(config: Config, state: TrainState) -> None:
-    unlabelled = required(config, "data.unlabelled")
-    steps, batch = counted(state.step, "step"), counted(config.train.batch_size, "image")
-    card = (
-        f"# DDPM, {config.data.side} px, {steps} of {batch}\n\nThe averaged weights (EMA "
-        f"{config.train.ema_decay}). Unlabelled images: {unlabelled.kind} {unlabelled.title}.\n"
-    )
-    if changed := departures(config):
-        card += (
-            "\nNot bit-equal to a run that nothing was changed in: "
-            f"it went on with other settings {'; '.join(changed)}.\n"
-        )
-    with saving("the model", model_url(config)):
-        save_model(
-            state.ema,
-            config.train.diffusion,
-            config.data.side,
-            model_url(config),
-            WEIGHTS_DTYPES[config.train.weights_dtype],
-            card,
-        )

@@ -17,12 +17,12 @@ import torch
 from factory.config import Config
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
-from factory.errors import Problems, UserError, counted
+from factory.errors import NotFinite, Problems, UserError, counted
 from factory.labeling.features import Places, pixel_descriptors
 from factory.labeling.fitting import map_passes, places_of_features
 from factory.labeling.folds import folds_of, with_labels
 from factory.labeling.linear_probe import Counts, Floats, LinearProbe, ProbedPixels
-from factory.labeling.pixel_pool import choose_pixels, with_positions
+from factory.labeling.pixel_pool import ChosenPixels, choose_pixels, with_positions
 from factory.progress import tell, tracked
 from factory.values import block_word
 
@@ -109,7 +109,9 @@ def probe(model: Model, labelled: Labelled, config: Config) -> Probed:
     started = time.monotonic()
     folds = folds_of(labelled, settings.num_folds, settings.seed)
     places = Places(timesteps, tuple(model.unet.block_channels), config.fit.seed)
-    pixels = read_places(model, labelled, places, config)
+    chosen = chosen_pixels(labelled, config)
+    _tell_beforehand(len(chosen), len(labelled), places, model, config)
+    pixels = read_places(model, labelled, places, chosen, config)
     search = _Search(
         LinearProbe(pixels, folds.to(pixels.labels.device), len(labelled.classes)),
         places,
@@ -135,18 +137,40 @@ def probe(model: Model, labelled: Labelled, config: Config) -> Probed:
     )
 
 
-def read_places(model: Model, labelled: Labelled, places: Places, config: Config) -> ProbedPixels:
-    """Chooses pixels of labelled images, and reads the main axes of all places at them: a timestep
-    after the other, in each the blocks."""
+def present_counts(model: Model, labelled: Labelled, config: Config) -> Counts:
+    """The counts of the features that `fit` takes of the config, and of no others: the same that
+    `probe` finds for them.
+
+    Raises UserError as `places_of_features` does, and NotFinite.
+    """
+    places = Places(*places_of_features(model, config), config.fit.seed)
+    folds = folds_of(labelled, config.probe.num_folds, config.probe.seed)
+    pixels = read_places(model, labelled, places, chosen_pixels(labelled, config), config)
+    linear = LinearProbe(pixels, folds.to(pixels.labels.device), len(labelled.classes))
+    return linear.scored(torch.arange(len(pixels.features)))
+
+
+def chosen_pixels(labelled: Labelled, config: Config) -> ChosenPixels:
+    """The pixels of labelled images to measure on, which follow from probe.seed."""
     torch.manual_seed(config.probe.seed)
     masks = torch.from_numpy(labelled.masks).flatten(1)
-    chosen = choose_pixels(masks, config.probe.pixels_per_image * len(labelled))
-    occurring = masks.flatten().bincount(minlength=256)[: len(labelled.classes)].double()
+    return choose_pixels(masks, config.probe.pixels_per_image * len(labelled))
+
+
+def read_places(
+    model: Model, labelled: Labelled, places: Places, chosen: ChosenPixels, config: Config
+) -> ProbedPixels:
+    """Reads the main axes of all places at some pixels of labelled images: a timestep after the
+    other, in each the blocks.
+
+    Raises NotFinite where features are no finite numbers.
+    """
+    masks = torch.from_numpy(labelled.masks).flatten()
+    occurring = masks.bincount(minlength=256)[: len(labelled.classes)].double()
     kept = chosen.labels.bincount(minlength=len(labelled.classes)).double()
     device = next(model.unet.parameters()).device
     widths = _widths(model, places)
     channels = [model.unet.block_channels[block] for block in places.blocks]
-    _tell_beforehand(len(chosen), len(labelled), places, model, config)
     shape = (len(places.timesteps) * sum(widths), len(chosen))
     features = torch.empty(shape, dtype=torch.float16, device=device)
     parts = iter(features.split(widths * len(places.timesteps)))
@@ -156,6 +180,8 @@ def read_places(model: Model, labelled: Labelled, places: Places, config: Config
             map_passes(model, at, labelled.images, config.fit), chosen.positions, model.image_size
         )
         read = [pixel_descriptors(maps, some, model.image_size) for maps, some in passes]
+        if not all(bool(part.isfinite().all()) for part in read):
+            raise NotFinite(f"the features at timestep {timestep} are not finite")
         of_blocks = zip(*(part.split(channels, dim=1) for part in read), strict=True)
         for width, some in zip(widths, of_blocks, strict=True):
             next(parts).copy_(main_axes(torch.cat(some), width).T)

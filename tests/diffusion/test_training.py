@@ -23,8 +23,8 @@ from factory.config import Config, dump_config, parse_config, required
 from factory.data.cache.decoded import cached_images
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.run_identity import note_beginning
+from factory.diffusion.run_models import best_url, model_url, read_best
 from factory.diffusion.training import check, train
-from factory.diffusion.training_worker import model_url
 from factory.errors import UserError
 from factory.likeness.training_images import read_training_images
 from factory.precision import in_bf16
@@ -45,7 +45,11 @@ def num_told(told: list[str], words: str) -> int:
 def config_at(url: Path | str, num_steps: int = 8, **train_keys: object) -> Config:
     return parse_config(
         {
-            "data": {"image_size": 16, "unlabelled": {"kind": "toy", "num": 12, "seed": 5}},
+            "data": {
+                "image_size": 16,
+                "unlabelled": {"kind": "toy", "num": 12, "seed": 5},
+                "labelled": {"kind": "toy", "num": 6, "seed": 6},
+            },
             "train": {
                 "unet": {
                     "block_out_channels": [16, 32],
@@ -94,7 +98,8 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(ray_session, tmp_path_factory) -> Config:
     """The config of a finished run, all of whose checkpoints are there."""
-    config = config_at(tmp_path_factory.mktemp("undisturbed"), num_checkpoints_to_keep=4)
+    url = tmp_path_factory.mktemp("undisturbed")
+    config = config_at(url, num_checkpoints_to_keep=4, probe_steps=2)
     assert train(config) == model_url(config)
     return config
 
@@ -103,6 +108,25 @@ def assert_ended_like(undisturbed: Config, config: Config) -> None:
     assert_equal(last_checkpoint(config), last_checkpoint(undisturbed))
     first = load_model(model_url(undisturbed)).unet.state_dict()
     assert_equal(first, load_model(model_url(config)).unet.state_dict())
+    best = contents(Path(best_url(undisturbed)))
+    assert best == contents(Path(best_url(config))) and "training_images.safetensors" in best
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_steps_are_compared_by_labels_which_changes_no_weight(undisturbed, tmp_path, told) -> None:
+    plain, url = config_at(tmp_path / "plain"), Path(undisturbed.train.url)
+    train(plain)
+    assert_equal(last_checkpoint(plain), last_checkpoint(undisturbed))
+    assert not Path(best_url(plain)).exists()
+    lines = [json.loads(line) for line in (url / "metrics.jsonl").read_text().splitlines()]
+    scores = {entry["step"]: entry["labels_mean_iou"] for entry in lines if len(entry) == 2}
+    assert list(scores) == [2, 4, 6, 8]
+    best = read_best(undisturbed)
+    assert best is not None and best.mean_iou == max(scores.values()) == scores[best.step]
+    # A run that has ended tells its end again.
+    train(undisturbed)
+    assert num_told(told, "the last") == 1
 
 
 @pytest.mark.ray
@@ -110,7 +134,7 @@ def assert_ended_like(undisturbed: Config, config: Config) -> None:
 def test_a_run_whose_driver_and_worker_were_killed_ends_bit_equal_to_an_undisturbed_one(
     undisturbed, ray_session, ray_processes, tmp_path, capfd
 ) -> None:
-    killed = config_at(tmp_path / "killed")
+    killed = config_at(tmp_path / "killed", probe_steps=2)
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(killed))
     driver = subprocess.Popen(
@@ -173,7 +197,7 @@ def test_a_training_that_is_interrupted_says_so_by_its_exit_code(ray_session, tm
 def test_a_run_with_a_full_disk_and_then_a_torn_checkpoint_ends_bit_equal_to_an_undisturbed_one(
     undisturbed, ray_processes, tmp_path, capfd
 ) -> None:
-    config = config_at(tmp_path / "run")
+    config = config_at(tmp_path / "run", probe_steps=2)
     shutil.copytree(undisturbed.train.url, config.train.url)
     checkpoints = Path(config.train.url) / "checkpoints"
     shutil.rmtree(checkpoints / "step-0000008")
@@ -385,6 +409,37 @@ def test_checking_refuses_a_run_whose_images_have_changed(tmp_path) -> None:
     check(
         config.model_copy(update={"train": config.train.model_copy(update={"resume_anyway": True})})
     )
+
+
+def test_labelled_images_are_checked_with_the_others_where_steps_are_compared_by_them(
+    tmp_path: Path,
+) -> None:
+    data = {
+        "image_size": 16,
+        "unlabelled": {"kind": "folder", "url": str(tmp_path / "nowhere")},
+        "labelled": {"kind": "pairs", "url": str(tmp_path / "neither"), "classes": ["a", "b"]},
+    }
+
+    def refusal(work: Callable[[Config], object], **keys: object) -> list[str]:
+        tree = {"url": str(tmp_path / "run"), **keys}
+        with pytest.raises(UserError) as refused:
+            work(parse_config({"data": data, "train": tree}))
+        return [str(problem) for problem in refused.value.problems]
+
+    for work in (check, train):
+        both = refusal(work)
+        assert len(both) == 2 and "nowhere" in both[0] and "neither" in both[1]
+        (one,) = refusal(work, num_steps=100)
+        assert "nowhere" in one
+    assert not (tmp_path / "run").exists()
+
+
+def test_features_that_the_network_will_lack_are_refused_before_it_is_trained(tmp_path) -> None:
+    config = config_at(tmp_path / "run", probe_steps=2)
+    lacking = config.model_copy(update={"fit": config.fit.model_copy(update={"blocks": (40,)})})
+    with pytest.raises(UserError, match=r"fit\.blocks: 40 is not one of the model's decoder"):
+        check(lacking)
+    check(config)
 
 
 def test_a_missing_folder_of_images_is_refused_and_nothing_written(tmp_path) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from factory.config import Config, parse_config
 from factory.diffusion.compilation import CompiledOrNot
+from factory.diffusion.run_labels import LabelProbe, read_probed, tell_better
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import load_state, new_state, save_state
 from factory.diffusion.train_step import (
@@ -112,6 +113,23 @@ def test_the_network_is_compiled_before_it_is_distributed(config: Config, gpu: S
     train = config.train.model_copy(update={"compile": True})
     fast_network(new_state(config, CUDA).unet, train, lambda network: distributed.append(network))
     assert isinstance(distributed[0], CompiledOrNot)
+
+
+def test_a_step_is_measured_by_labels_on_the_gpu_as_on_a_cpu(
+    config: Config, gpu: StandIn, tmp_path: Path
+) -> None:
+    labelled = {"kind": "toy", "num": 5}
+    data = config.data.model_dump() | {"labelled": labelled, "unlabelled": labelled}
+    train = config.train.model_dump() | {"url": str(tmp_path)}
+    config = parse_config({"data": data, "train": train, "fit": {"precision": "fp32"}})
+    images, scores = read_probed(config), []
+    assert images is not None
+    for device in (CPU, CUDA):
+        state = new_state(config, device)
+        LabelProbe(config, images, None).measure(state)
+        scores.append(state.history[0]["labels_mean_iou"])
+        tell_better(config, images, 1, device)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-2)
 
 
 @pytest.mark.parametrize("free_bytes", [2**30, 2**10])

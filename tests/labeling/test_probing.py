@@ -13,7 +13,7 @@ from factory.config import Config, DiffusionConfig, config_tree, dump_config, pa
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.diffusion.network import FeatureNetwork
-from factory.errors import UserError
+from factory.errors import NotFinite, UserError
 from factory.labeling import probe_outcome, probing
 from factory.labeling.features import Places
 from factory.labeling.folds import folds_of
@@ -33,7 +33,8 @@ class Planted(nn.Module):
     default_blocks = (0, 1)
 
     def __init__(self, told: dict[tuple[int, int], str]) -> None:
-        """told: by timestep and block: all classes, whether they are high or whether odd."""
+        """told: by timestep and block: all classes, whether they are high or whether odd, or
+        nothing that is a finite number."""
         super().__init__()
         self.told = told
         self.weight = nn.Parameter(torch.zeros(()))
@@ -56,6 +57,8 @@ class Planted(nn.Module):
                 noise += 6 * (classes >= 2)
             elif told == "odd":
                 noise += 6 * (classes % 2)
+            elif told == "broken":
+                noise *= float("inf")
             found[block] = noise
         return found
 
@@ -157,12 +160,26 @@ def test_folds_are_of_whole_images_and_those_with_labels_are_spread_evenly() -> 
 
 def test_a_pixel_stands_for_those_of_its_class_that_were_not_chosen() -> None:
     images, settings = labelled(), config(pixels_per_image=20)
-    read = probing.read_places(model({}), images, Places((10,), (0, 1, 2), 0), settings)
+    chosen = probing.chosen_pixels(images, settings)
+    read = probing.read_places(model({}), images, Places((10,), (0, 1, 2), 0), chosen, settings)
     assert len(read.labels) == 6 * 20 and read.features.shape == (12, 120)
     for i in range(4):
         assert float(read.shares[read.labels == i].sum()) == pytest.approx(
             (images.masks == i).sum()
         )
+
+
+def test_the_features_that_fit_takes_are_measured_alone_as_they_are_beside_others() -> None:
+    told = {(10, 1): "high", (80, 1): "odd"}
+    alone = probing.present_counts(model(told), labelled(), config())
+    present = probed(told).present
+    assert alone.mean_iou == pytest.approx(present.mean_iou, abs=1e-3)
+    assert np.array_equal(alone.truth, present.counts.truth)
+
+
+def test_features_that_are_not_finite_are_no_measure() -> None:
+    with pytest.raises(NotFinite, match="timestep 10"):
+        probing.present_counts(model({(10, 0): "broken"}), labelled(), config())
 
 
 def test_axes_of_a_place_are_those_along_which_it_varies_most() -> None:

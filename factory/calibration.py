@@ -121,6 +121,26 @@ class Calibration(BaseModel):
             f"average{error}"
         )
 
+    def shortcomings(self) -> list[str]:
+        """What votes do not tell, in words, and what would help."""
+        found = list[str]()
+        remedy = (
+            "Label more images, easy ones and hard ones, or set fit.calibration_folds=5, so that "
+            "each part is labelled by what more images taught."
+        )
+        if self.slope == 0:
+            found.append(
+                "votes say nothing of the IoU of a mask on these images: the same, "
+                f"{_cut(self.intercept):.3f}, is expected of all masks, and the most certain ones "
+                f"are those of the least uncertainty. {remedy}"
+            )
+        if self.classes is not None and self.classes.slope == 0:
+            found.append(
+                "votes say nothing of the IoU of a class on these images: the same is expected of "
+                f"it in all masks. {remedy}"
+            )
+        return found
+
 
 @dataclass(frozen=True)
 class Expected:

@@ -26,7 +26,11 @@ def failed(reason: object, resumable: bool = False) -> int:
     print(f"error: {reason}", file=sys.stderr)
     if not resumable:
         return 1
-    print("finished shards are kept; run the same command again to resume", file=sys.stderr)
+    print(
+        "finished shards are kept; once what is said above is mended, run the same command again "
+        "to resume",
+        file=sys.stderr,
+    )
     return 3
 
 
@@ -240,6 +244,8 @@ def status(args: Namespace) -> int:
         return 0
     print(f"left     {duration(left) if left else 'unknown'} at that rate")
     print(f"unfinished; the same `factory {plan.command}` goes on")
+    if plan.choice is not None:
+        print("where shards failed since too few draws were fit: with a larger generate.max_draws")
     return 3
 
 

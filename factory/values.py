@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from os import PathLike
 from typing import Annotated, Any
 
@@ -106,18 +107,32 @@ def gpus(value: float) -> float:
     return value
 
 
-def _share(value: object) -> float:
-    """A share of the samples for validation. Raises ValueError quoting anything else."""
+def _no_boolean(value: object) -> object:
+    """What is no boolean, which pydantic would take for 1 or 0. Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _share(value: object, example: str, without: str) -> float:
+    """A share above 0 and below 1. Raises ValueError quoting anything else.
+
+    example: one, and what it means; without: what to do for none.
+    """
     number = math.nan
     if not isinstance(value, bool):
         with suppress(TypeError, ValueError):
             number = float(value)  # type: ignore[arg-type]  # what is no number raises
     if not 0 < number < 1:
         raise ValueError(
-            "must be a share above 0 and below 1, such as 0.1 for every tenth pair, got "
-            f"{str(value)!r}. For no validation split leave it out."
+            f"must be a share above 0 and below 1, such as {example}, got {str(value)!r}. {without}"
         )
     return number
+
+
+def share(example: str, without: str) -> BeforeValidator:
+    """The validator of a share above 0 and below 1, with the words that fit its key."""
+    return BeforeValidator(partial(_share, example=example, without=without))
 
 
 def some(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -147,13 +162,14 @@ def block_word(block: int) -> int | str:
 
 Count = Annotated[int, BeforeValidator(parse_count)]
 Width = Annotated[Count, Field(le=2**14)]
-Ordinal = Annotated[int, Field(ge=0)]
-Block = Annotated[int, Field(ge=0), WrapValidator(_block), PlainSerializer(block_word)]
+Ordinal = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
+Block = Annotated[Ordinal, WrapValidator(_block), PlainSerializer(block_word)]
 """A block of a network, by its number; it is read and written as `block_word` has it."""
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, BeforeValidator(_share)]
+Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_no_boolean)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_boolean)]
+"""A finite number; no boolean."""
+Positive = Annotated[Number, Field(gt=0)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Url = Annotated[str, BeforeValidator(parse_url)]
 Folder = Annotated[str, BeforeValidator(_folder)]
 ModelUrl = Annotated[str, BeforeValidator(_model_url)]

@@ -451,14 +451,18 @@ def test_every_job_is_a_script_that_answers_a_mistake_without_starting_anything(
 # Failures after the start: one line, no traceback
 
 
+GOES_ON = (
+    "finished shards are kept; once what is said above is mended, run the same command again to "
+    "resume"
+)
+
+
 def failed(capsys, arguments: list[str], code: int) -> str:
     """The one line that a command says on stderr, before what it says to go on."""
     assert main(arguments) == code
     line, *more = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert more == (
-        ["finished shards are kept; run the same command again to resume"] * (code == 3)
-    )
+    assert more == [GOES_ON] * (code == 3)
     return line
 
 

@@ -1,11 +1,15 @@
 """Claims about factory.config."""
 
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import pytest
 import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from factory.config import (
     Config,
@@ -20,7 +24,7 @@ from factory.config import (
 )
 from factory.config.presets import PRESETS, preset_table
 from factory.errors import UserError
-from factory.values import parse_count
+from factory.values import Section, parse_count
 
 ROOT = Path(__file__).parents[1]
 SectionName = Literal["train", "fit", "generate"]
@@ -810,3 +814,62 @@ def test_the_config_for_ones_own_images_resolves_to_what_the_readme_says(
     assert config.evaluate.url == f"{tmp_path}/out/mine/evaluation"
     assert config.generate.url == f"{tmp_path}/out/mine/dataset"
     assert config.generate.num == 1000
+
+
+def numbers_of(
+    section: type[Section], path: str = ""
+) -> Iterator[tuple[str, list[type], FieldInfo]]:
+    """The keys of a section, and of those below it, that take numbers and no booleans."""
+    for name, field in section.model_fields.items():
+        kinds = list(kinds_of(field.annotation))
+        for kind in kinds:
+            if issubclass(kind, Section):
+                yield from numbers_of(kind, f"{path}{name}.")
+        if {int, float} & {*kinds} and bool not in kinds:
+            yield f"{path}{name}", kinds, field
+
+
+def kinds_of(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    elif get_origin(annotation) is not Literal:
+        for part in get_args(annotation):
+            yield from kinds_of(part)
+
+
+def test_no_number_may_be_a_boolean_or_is_without_end() -> None:
+    found = list(numbers_of(Config))
+    assert {"generate.ignore_uncertainty", "fit.timesteps", "data.test.intensity"} <= {
+        path for path, _, _ in found
+    }
+    for path, kinds, field in found:
+        known = (field.annotation, *field.metadata)
+        kind: Any = Annotated[known] if field.metadata else field.annotation
+        adapter = TypeAdapter[Any](kind)
+        for number in (True, False, *([math.inf, -math.inf, math.nan] if float in kinds else [])):
+            for value in (number, [number], [number, number], {"skin": number}):
+                with pytest.raises(ValidationError):
+                    adapter.validate_python(value)
+                    print(f"{path} takes {value}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"min_training_distance": 0}, "input should be greater than 0, or 'unusual', got 0"),
+        ({"min_training_distance": math.inf}, "a finite number, or 'unusual', got inf"),
+        ({"ignore_uncertainty": True}, "must be a number, or 'wrong', got True"),
+        ({"ignore_uncertainty": 0}, "input should be greater than 0, or 'wrong', got 0"),
+        ({"select": {"keep": 1}}, "0.5 for the more certain half, got '1'. To keep all, leave it"),
+        ({"select": {"at_least": {"hat": -1}}}, "such as {hat: 500}, got {'hat': -1}"),
+        ({"select": {"at_least": ["hat"]}}, "such as {hat: 500}, got ['hat']"),
+        ({"select": {"at_least": "hat"}}, "such as {hat: 500}, got 'hat'"),
+    ],
+)
+def test_what_pairs_are_not_chosen_by_is_refused_with_what_to_write(
+    setting: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        parse_config({"generate": setting})
+    (problem,) = refused.value.problems
+    assert said in problem

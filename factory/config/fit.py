@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from factory.values import (
     Block,
     Count,
+    Fraction,
     ModelUrl,
     Ordinal,
     Positive,
@@ -49,7 +50,7 @@ class FitConfig(Section):
     """Pixels a step; all members see the same."""
     learning_rate: Positive = 1e-2
     """The learning rate of Adam at the start; it falls to 0 along a cosine."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    label_smoothing: Fraction = 0.1
     """The share of each label that is spread evenly over all classes, so that masks drawn roughly
     are not learned as if they were certain; 0 = the paper's."""
     pool_gib: Positive = 1.0

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from factory.config.older import is_moved, new_names
 from factory.values import Section, what_is_wrong
 
+_GOT, _SHOULD_BE = ", got ", "input should be "
 _MAX_OTHERS = 3
 """A key that more sections have is not looked for there."""
 _INSTEAD = {
@@ -38,9 +39,19 @@ def problem_lines(error: ValidationError, source: str, root: type[Section]) -> l
     lines = []
     for path, messages in by_key.values():
         # A key that takes values of several kinds has one problem for each kind.
-        messages = ["; or ".join(messages)] if path else messages
+        messages = [_either(messages)] if path else messages
         lines += [f"{source}: {path}{': ' if path else ''}{message}" for message in messages]
     return lines
+
+
+def _either(messages: Sequence[str]) -> str:
+    """The messages of a value that is of none of several kinds as one, with the value once."""
+    parts = [message.partition(_GOT) for message in messages]
+    if len(parts) == 1 or len({rest for _, _, rest in parts}) > 1:
+        return "; or ".join(messages)
+    first, *others = (what for what, _, _ in parts)
+    said = [first, *(f", or {other.removeprefix(_SHOULD_BE)}" for other in others)]
+    return f"{''.join(said)}{parts[0][1]}{parts[0][2]}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from factory.values import Count, Positive, Section, Url, gpus, schedulable
+from factory.values import Count, Number, Ordinal, Positive, Section, Url, gpus, schedulable
 
 
 class ShardsConfig(Section):
@@ -26,7 +26,7 @@ class ShardsConfig(Section):
     estimate."""
     vote: Literal["hard", "soft"] = "soft"
     """hard: majority of the members, ties to the smallest id; soft: largest mean probability."""
-    ignore_uncertainty: Annotated[float, Field(ge=0)] | Literal["wrong"] | None = None
+    ignore_uncertainty: Positive | Literal["wrong"] | None = None
     """Pixels of larger uncertainty, in nats, become 255 in masks: nobody learns from them. wrong:
     pixels that are wrong more often than right, by an ensemble fitted with fit.calibration_folds.
     Part of the plan."""
@@ -44,17 +44,17 @@ class ShardsConfig(Section):
     max_actors: Count = 2
     """The most actors. All are asked for at once, where there are as many shards; they begin as
     room is found for them."""
-    cpus_per_actor: Annotated[float, Field(gt=0, le=256), AfterValidator(schedulable)] = 1.0
+    cpus_per_actor: Annotated[Number, Field(gt=0, le=256), AfterValidator(schedulable)] = 1.0
     """Threads of an actor, rounded down, one at least. Small batches are rounded by their number:
     where that changes a bit, a dataset goes on only with as many as it was begun with."""
     gpus_per_actor: Annotated[
-        float, Field(ge=0, le=8), AfterValidator(schedulable), AfterValidator(gpus)
+        Number, Field(ge=0, le=8), AfterValidator(schedulable), AfterValidator(gpus)
     ] = 0.0
     """An actor uses one GPU: 1 for one of its own, 0.5 for two actors on each, every one with that
     share of the memory. 2 and more keep the others idle."""
-    max_shard_retries: Annotated[int, Field(ge=0)] = 2
+    max_shard_retries: Ordinal = 2
     """A shard is tried again so many times after its actor died or failed, before the job stops."""
-    max_failed_shards: Annotated[int, Field(ge=0)] = 3
+    max_failed_shards: Ordinal = 3
     """The number of shards that may fail in a row, each for good, before the job stops."""
     shard_deadline_seconds: Positive | Literal["auto"] = "auto"
     """A shard that takes longer hangs: its actor is replaced. auto: ten times the median shard, ten

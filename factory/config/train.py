@@ -9,6 +9,7 @@ from factory.values import (
     Count,
     Fraction,
     ModelUrl,
+    Number,
     Ordinal,
     Positive,
     Section,
@@ -95,7 +96,7 @@ class TrainConfig(Section):
     decay: Fraction = 0.25
     """The share of the steps, the last ones, in which the learning rate falls to 0 along a line. A
     run that has come to them goes on with another num_steps only with resume_anyway."""
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     """The weight decay of the optimiser."""
     max_grad_norm: Positive = 1.0
     """The largest norm of the gradient; a larger one is scaled down."""
@@ -125,7 +126,7 @@ class TrainConfig(Section):
     folder `best` of the run. Where num_steps is less, none is, and the labels are not read."""
     num_checkpoints_to_keep: Count = 2
     """The number of the newest checkpoints that stay; older ones are deleted."""
-    max_failures: Annotated[int, Field(ge=0)] = 3
+    max_failures: Ordinal = 3
     """The number of times that a dead worker group is restarted from the last checkpoint."""
     worker_wait_seconds: Positive = 3600.0
     """The time a cluster may take to have room for all workers, at the start and after a loss."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from factory import embedded
 from factory.calibration import Calibration
 from factory.config import GenerateConfig
 from factory.errors import UserError, nearest
@@ -12,15 +13,19 @@ from factory.shards.choice import Choice
 
 
 def choice_of(
-    generate: GenerateConfig, ensemble: HeadConfig, training: TrainingImages | None
+    generate: GenerateConfig,
+    ensemble: HeadConfig,
+    training: TrainingImages | None,
+    is_embedded: bool = False,
 ) -> Choice | None:
     """What samples are chosen by; None if all that is drawn is taken. Raises UserError with all
     that could never be met.
 
-    training: what is known of the images that the DDPM learned from.
+    training: what is known of the images that the DDPM learned from. is_embedded: True of the
+    DDPM of the package.
     """
     select, asked = generate.select, generate.min_training_distance
-    if problems := [*_problems(generate, ensemble, training)]:
+    if problems := [*_problems(generate, ensemble, training, is_embedded)]:
         raise UserError(problems)
     least = asked if asked != "unusual" else None
     if asked == "unusual":
@@ -36,13 +41,23 @@ def choice_of(
 
 
 def _problems(
-    generate: GenerateConfig, ensemble: HeadConfig, training: TrainingImages | None
+    generate: GenerateConfig,
+    ensemble: HeadConfig,
+    training: TrainingImages | None,
+    is_embedded: bool,
 ) -> Iterator[str]:
     select = generate.select
     if generate.min_training_distance is not None and training is None:
+        remedy = "Run `factory fingerprint` with them, then begin a dataset at another --out."
+        if is_embedded:
+            remedy = (
+                "The embedded one lies in the package, which is not written to: name a DDPM of "
+                f"your own, or copy {embedded.DDPM_URL}, run `factory fingerprint` with the copy "
+                "as models.ddpm_url, and begin a dataset at another --out."
+            )
         yield (
             "generate.min_training_distance: nothing is known of the images that the DDPM learned "
-            "from. Run `factory fingerprint` with them, then begin a dataset at another --out."
+            f"from. {remedy}"
         )
     if select.keep is not None and select.keep * generate.max_draws < 1:
         yield (

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from factory.config.generate import MAX_DRAWS
 from factory.errors import CannotChoose
 from factory.shards.choice import Choice
 from factory.shards.plan import ShardSpec
@@ -40,6 +41,7 @@ class Choosing:
         self.quotas = quotas_of(spec.plan, spec)
         self._ids = {name: spec.plan.class_names.index(name) for name in self.quotas}
         self._least = math.ceil(self.num / (choice.keep or 1))
+        self._max_draws = max_draws
         self._most = max(self._least, max_draws * self.num)
         self._candidates: list[_Candidate] = []
         self._reasons: Counter[str] = Counter()
@@ -103,14 +105,15 @@ class Choosing:
             seen.update(each.shows)
         self._candidates = kept
 
-    def _rank(self, candidate: _Candidate) -> tuple[float, int]:
+    def _rank(self, candidate: _Candidate) -> tuple[float, float, int]:
         """What is chosen first has the lowest."""
-        sample, by = candidate.sample, 0.0
-        if self.choice.keep is not None:
-            # The most certain are those of the largest expected IoU where votes tell that.
-            iou = sample.expected_iou if self.spec.plan.expects_by_votes else None
-            by = sample.uncertainty if iou is None else -iou
-        return by, candidate.number
+        sample = candidate.sample
+        if self.choice.keep is None:
+            return 0.0, 0.0, candidate.number
+        # The most certain are those of the largest expected IoU where votes tell that; of equal
+        # ones, as a calibration without a slope expects them, those of the least uncertainty.
+        iou = sample.expected_iou if self.spec.plan.expects_by_votes else None
+        return 0.0 if iou is None else -iou, sample.uncertainty, candidate.number
 
     def chosen(self) -> list[Sample]:
         """The samples in order of their keys: a row whose first draw is chosen has that, and the
@@ -166,7 +169,11 @@ class Choosing:
         told = f"of {self._num_drawn:,} draws {'; '.join(found)}."
         if not remedies:
             return f"{told} The model's weights are broken."
+        remedy = f"{', or '.join(remedies)} at another --out."
+        if self._max_draws >= MAX_DRAWS:
+            return f"{told} {remedy[:1].upper()}{remedy[1:]}"
+        more = min(MAX_DRAWS, 10 * self._max_draws)
         return (
-            f"{told} Raise generate.max_draws, with which the dataset goes on, or "
-            f"{', or '.join(remedies)} at another --out."
+            f"{told} Raise generate.max_draws, with which the dataset goes on (--set "
+            f"generate.max_draws={more}), or {remedy}"
         )

@@ -114,6 +114,12 @@ def make(config: Config, stage: Stage, models: Models | None = None) -> Manifest
     if (score := score_of(manifest.receipts)) is not None:
         for line in score.lines(plan.classes):
             tell(shown(f"{stage} | {line}"))
+    ignores = plan.recipe.get("ignored_above") is not None
+    if ignores and not any(sum(receipt.class_pixels) for receipt in manifest.receipts):
+        tell(
+            f"{stage} | warning: all pixels of all masks are ignored, and nothing can be learned "
+            f"from them: begin a dataset with a larger {stage}.ignore_uncertainty at another --out"
+        )
     tell(f"{stage} | complete | {made} | {url}")
     return manifest
 

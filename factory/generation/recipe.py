@@ -178,7 +178,12 @@ def make_plan(config: Config, models: Models, tells_distances: bool = True) -> P
         val_fraction=generate.val_fraction,
         metadata_files=generate.format == "webdataset",
         training_images_sha256=_training_images(models) if tells_distances else None,
-        choice=choice_of(generate, ensemble, models.training_images if tells_distances else None),
+        choice=choice_of(
+            generate,
+            ensemble,
+            models.training_images if tells_distances else None,
+            is_embedded=models.ddpm.url == embedded.DDPM_URL,
+        ),
     )
     if problem := split_problem(generate.num, generate.val_fraction):
         raise UserError(f"generate.val_fraction: {problem}")
@@ -295,6 +300,12 @@ def _ignored_above(settings: ShardsConfig, ensemble: HeadConfig) -> float | None
             f"{key}: the ensemble does not know which pixels are wrong more often than right. Fit "
             "it anew with --set fit.calibration_folds=3, or give a number of nats in place of "
             "wrong."
+        )
+    if ensemble.calibration.wrong_above == 0:
+        raise UserError(
+            f"{key}: by the ensemble's calibration all pixels are wrong more often than right, and "
+            "wrong would ignore them all. Label more images and fit it anew, or give a number of "
+            "nats."
         )
     if ensemble.calibration.wrong_above is None:
         tell(f"{key}: no pixels are wrong more often than right, and none is ignored")

@@ -6,6 +6,7 @@ from typing import Any
 
 from factory import storage
 from factory.config import Config, check_section, dump_config, load_config
+from factory.config.generate import MAX_DRAWS
 from factory.errors import DamagedShard, UserError, counted, shown, some
 from factory.generation.command import complete, environment, make_shards
 from factory.generation.planning import Stage, planned
@@ -58,9 +59,9 @@ def repair(
     if shards:
         for kind in _made_with(ledger, shards):
             tell(shown(f"repair | made with {kind}"))
-        make_shards(config, ledger.plan, shards, replace=True)
+        make_shards(_drawing_enough(config), ledger.plan, shards, replace=True)
     if (names or shards) and not ledger.pending():
-        complete(config, ledger, proven=shards)
+        complete(_drawing_enough(config), ledger, proven=shards)
     return verify(url, level)
 
 
@@ -128,6 +129,13 @@ def _config(
         remedy = "Name the settings of the dataset with --config FILE."
         raise UserError([f"{problem} {remedy}" for problem in error.problems]) from None
     return config
+
+
+def _drawing_enough(config: Config) -> Config:
+    """The config with the most draws: what was made before needs as many as it needed then, which
+    may be more than the dataset was begun with."""
+    generate = config.generate.model_copy(update={"max_draws": MAX_DRAWS})
+    return config.model_copy(update={"generate": generate})
 
 
 def _made_with(ledger: Ledger, shards: Sequence[int]) -> list[str]:

@@ -43,6 +43,11 @@ def check_calibration(labelled: Labelled, num_folds: int) -> None:
             f"are not ignored, and what votes mean is learned from {MIN_IMAGES} at least. "
             "Label more, or set it to 0 for no calibration."
         )
+    if num_folds > num:
+        raise UserError(
+            f"fit.calibration_folds: {num_folds:,} is more than the {counted(num, 'image')} of "
+            "data.labelled with pixels that are not ignored. Set it to 3, or 5 for few images."
+        )
 
 
 def calibrate(model: Model, labelled: Labelled, config: Config) -> Calibration:

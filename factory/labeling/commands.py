@@ -155,6 +155,8 @@ def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
             return head
         calibration = calibrate(model, labelled, config)
     tell(f"fit | {calibration.words()}")
+    for shortcoming in calibration.shortcomings():
+        tell(f"fit | warning: {shortcoming}")
     return with_calibration(head, calibration)
 
 

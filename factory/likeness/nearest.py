@@ -63,6 +63,8 @@ def _closest(some: torch.Tensor, training: torch.Tensor, lengths: torch.Tensor) 
 def own_distances(training: torch.Tensor) -> torch.Tensor:
     """The distances of training images (M, F) to the nearest other one, sorted: of 2,000 of them
     that lie evenly at most, and without those that occur twice."""
+    # Products of matrices in float32 round so much that an image would not be the same as itself.
+    training = training.double()
     step = max(1, len(training) // _NUM_TYPICAL)
     parts = []
     for part in training[::step].split(_QUERIES):
@@ -70,7 +72,7 @@ def own_distances(training: torch.Tensor) -> torch.Tensor:
         apart[apart <= _SAME * training.norm(dim=1).mean()] = torch.inf
         parts.append(apart.min(dim=1).values)
     closest = torch.cat(parts)
-    return closest[closest.isfinite()].sort().values
+    return closest[closest.isfinite()].sort().values.float()
 
 
 def usual_distance(own: torch.Tensor) -> float:

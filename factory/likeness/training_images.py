@@ -33,7 +33,7 @@ FILE = "training_images.safetensors"
 """The name of the file in a DDPM's folder."""
 MAX_IMAGES = 200_000
 """Of more training images so many are kept, evenly: 102 MB, and twice that in memory."""
-_REMEDY = "Copy it again, or make it anew with `factory fingerprint`."
+_REMEDY = "Or make it anew with `factory fingerprint`."
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,20 @@ def read_training_images(url: str) -> TrainingImages | None:
     if not exists(file):
         return None
     data = read(file)
+    try:
+        return _decoded(data, file)
+    except UserError as error:
+        raise UserError([f"{problem} {_REMEDY}" for problem in error.problems]) from None
+
+
+def _decoded(data: bytes, file: str) -> TrainingImages:
+    """The content of the file; raises UserError where it is damaged."""
     tensors = read_safetensors(data, file)
     layout, own = (tensors.get(name, torch.empty(0)) for name in ("layout", "own"))
     numbers, total = (tensors.pop(name, torch.empty(0)) for name in ("numbers", "total"))
     shapes = {"layout": torch.Size([len(numbers), 256]), "own": own.shape}
     found = checked_tensors(tensors, shapes, file, "the number of its images")
     if not len(layout) or numbers.dtype != torch.int64 or total.shape != (1,):
-        raise UserError(f"{file}: does not hold features of training images. {_REMEDY}")
+        raise UserError(f"{file}: does not hold features of training images.")
     digest = hashlib.sha256(data).hexdigest()
     return TrainingImages(found["layout"], numbers, int(total), found["own"], digest)

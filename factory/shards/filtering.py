@@ -1,15 +1,16 @@
 """Filters pairs by how certain they are: a reader keeps those within a bound, or a share.
 
 Receipts hold quantiles of uncertainty, and of the expected IoU where votes tell it, so that no
-shard is read for a filter. Receipts of version
-0.1 have none, and their shards are read once.
+shard is read for a filter, unless many pairs have the very number at which a share ends. Receipts
+of version 0.1 have none, and their shards are read once.
 """
 
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +24,22 @@ from factory.shards.plan import Plan, StoredRow
 from factory.shards.reading import NUM_READERS, read_shard
 from factory.shards.receipts import Receipt
 
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 _SLACK = 1e-6
 """The rounding error that sums and logarithms may have."""
+
+
+_TIES_ENDURED = 0.01
+"""The share of all pairs that a bound may keep beyond what was asked for, since their numbers are
+equal, before shards are read to tell them apart."""
+
+_Order = tuple[float, int, str]
+"""That of pairs of one number: by uncertainty, then by key, which is a number."""
+
+
+def _order(row: StoredRow) -> _Order:
+    key = str(row.fields["key"])
+    return float(row.fields["uncertainty"]), len(key), key
 
 
 @dataclass(frozen=True)
@@ -33,10 +48,16 @@ class Bound:
 
     column: Literal["uncertainty", "expected_iou"]
     value: float
+    last: _Order | None = None
+    """The last one that is kept of the pairs of this very number; None: all of them are."""
+    num_left_out: int = 0
+    """The number of those that are not."""
 
     def keeps(self, row: StoredRow) -> bool:
         """True if the pair is within the bound."""
         number = float(row.fields[self.column])
+        if self.last is not None and number == self.value:
+            return _order(row) <= self.last
         return number >= self.value if self.column == EXPECTED_IOU else number <= self.value
 
     def __str__(self) -> str:
@@ -75,10 +96,18 @@ class Pairs:
         votes tell it, else of the uncertainty."""
         return self.expected_iou if self.plan.expects_by_votes else self.uncertainty
 
+    def most_certain(self, share: float) -> Bound:
+        """The bound within which about this share of them lies, the most certain ones. Those of
+        which the same IoU is expected are told apart by uncertainty, then by key."""
+        spread = self.certainty
+        if self.plan.expects_by_votes and spread.ends[0] == spread.ends[1]:
+            spread = self.uncertainty
+        return spread.bound(share)
+
     def num_within(self, bound: Bound) -> int:
         """The approximate number of pairs that are kept."""
         spread = self.uncertainty if bound.column == "uncertainty" else self.expected_iou
-        return spread.num_within(bound.value)
+        return spread.num_within(bound.value) - bound.num_left_out
 
 
 class Spread:
@@ -127,9 +156,32 @@ class Spread:
 
     def bound(self, share: float) -> Bound:
         """The bound within which about this share of the pairs lies, above 0; at least one does."""
-        reached = np.searchsorted(self._num_within, share * self._num_within[-1] - _SLACK)
-        value = float(self._values[min(int(reached), len(self._values) - 1)])
-        return Bound(self.column, self._sign * value)
+        num = float(self._num_within[-1])
+        asked = share * num - _SLACK
+        reached = min(int(np.searchsorted(self._num_within, asked)), len(self._values) - 1)
+        value = float(self._values[reached])
+        first, end = (int(np.searchsorted(self._values, value, side)) for side in _SIDES)
+        more = self._num_within[end - 1] - self._num_within[reached]
+        bound = Bound(self.column, self._sign * value)
+        if more < max(1, _TIES_ENDURED * num):
+            return bound
+        better = float(self._num_within[first - 1]) if first else 0.0
+        return self._among_ties(bound, math.ceil(asked - better))
+
+    def _among_ties(self, bound: Bound, num: int) -> Bound:
+        """The bound that keeps only so many of the pairs of this very number."""
+        with ThreadPoolExecutor(NUM_READERS) as pool:
+            found = chain.from_iterable(pool.map(partial(self._tied, bound.value), self.receipts))
+            tied = sorted(found)
+        return replace(bound, last=tied[:num][-1], num_left_out=len(tied[num:]))
+
+    def _tied(self, value: float, receipt: Receipt) -> list[_Order]:
+        """The pairs of a shard that have this number; it is read only if it may hold one."""
+        most, least = self._ends_of(receipt)
+        if self._sign * value > least or (most is not None and self._sign * value < most):
+            return []
+        rows = merged_rows(self.plan, read_shard(self.url, receipt))
+        return [_order(row) for row in rows if float(row.fields[self.column]) == value]
 
     def num_within(self, limit: float) -> int:
         """The approximate number of pairs that are within the limit."""
@@ -192,7 +244,7 @@ def bound_of(
                 f"keep = {keep!r}: must be a share above 0 and at most 1, such as 0.8 for the most "
                 "certain 80 %."
             )
-        return None if keep == 1 else pairs.certainty.bound(keep)
+        return None if keep == 1 else pairs.most_certain(keep)
     if max_uncertainty is None:
         return None
     _check_nats(pairs, max_uncertainty)

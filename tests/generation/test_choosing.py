@@ -84,12 +84,25 @@ def test_the_most_certain_are_those_of_the_largest_expected_iou_where_votes_tell
     ious = [0.5, 0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6, 0.4, 0.95, 0.05, 0.35]
     draws = [draw(i, iou, expected_iou=iou) for i, iou in enumerate(ious)]
     made = choosing(keep=0.5)
-    lines = {"slope": 1, "intercepts": [0, 0], "error": 0}
-    by_votes = {"intercept": 0, "slope": 1, "error": 0, "wrong_above": None, "num_images": 9}
-    recipe = {**made.spec.plan.recipe, "calibration": {**by_votes, "classes": lines}}
-    plan = made.spec.plan.model_copy(update={"recipe": recipe})
-    assert sorted(chosen(Choosing(plan.shard(1), made.choice, 10), draws)) == [0, 1, 3, 5, 7, 9]
+    assert sorted(chosen(by_votes(made), draws)) == [0, 1, 3, 5, 7, 9]
     assert sorted(chosen(made, draws)) == [2, 4, 6, 8, 10, 11]
+
+
+def by_votes(made: Choosing) -> Choosing:
+    """The same for an ensemble whose votes tell the expected IoU."""
+    lines = {"slope": 1, "intercepts": [0, 0], "error": 0}
+    line = {"intercept": 0, "slope": 1, "error": 0, "wrong_above": None, "num_images": 9}
+    recipe = {**made.spec.plan.recipe, "calibration": {**line, "classes": lines}}
+    plan = made.spec.plan.model_copy(update={"recipe": recipe})
+    return Choosing(plan.shard(1), made.choice, 10)
+
+
+def test_of_equal_expected_ious_the_less_uncertain_are_kept_and_then_the_first() -> None:
+    uncertainties = [0.5, 0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.4, 0.6, 0.05, 0.95, 0.65]
+    draws = [draw(i, u, expected_iou=0.4) for i, u in enumerate(uncertainties)]
+    assert sorted(chosen(by_votes(choosing(keep=0.5)), draws)) == [0, 1, 3, 5, 7, 9]
+    alike = [draw(i, 0.3, expected_iou=0.4) for i in range(12)]
+    assert sorted(chosen(by_votes(choosing(keep=0.5)), alike)) == [0, 1, 2, 3, 4, 5]
 
 
 def test_draws_that_are_not_finite_or_uncertain_are_counted_and_replaced() -> None:
@@ -126,7 +139,8 @@ def test_a_quota_that_cannot_be_met_says_what_was_found_and_what_to_change() -> 
         chosen(made, [draw(i, shows=int(i == 4)) for i in range(40)])
     message = str(refused.value)
     assert message.startswith("of 18 draws 18 are fit, of 6 that are needed; 1 show hat, of 3")
-    assert "Raise generate.max_draws" in message and "generate.select.at_least" in message
+    assert "Raise generate.max_draws" in message and "--set generate.max_draws=30" in message
+    assert "generate.select.at_least" in message
 
 
 def test_other_rules_that_cannot_be_met_name_their_settings() -> None:
@@ -135,3 +149,11 @@ def test_other_rules_that_cannot_be_met_name_their_settings() -> None:
         chosen(choosing(max_draws=4, min_distance=0.5), near)
     with pytest.raises(CannotChoose, match=r"12 are not finite\. The model's weights are broken"):
         chosen(choosing(max_draws=2, keep=0.6), [None] * 40)
+
+
+def test_draws_that_raising_does_not_help_any_more_are_not_asked_for() -> None:
+    made = choosing(max_draws=1000, at_least={"hat": 9})
+    with pytest.raises(CannotChoose) as refused:
+        chosen(made, [draw(i) for i in range(6000)], batch=600)
+    assert "max_draws" not in str(refused.value)
+    assert "Ask for less of hat in generate.select.at_least" in str(refused.value)

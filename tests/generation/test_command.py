@@ -312,7 +312,8 @@ def test_an_actor_that_cannot_start_ends_the_job_with_one_message(
     assert cli.main(["generate", "--config", str(tmp_path / "config.yaml")]) == 3
     assert capfd.readouterr().err.splitlines() == [
         "error: this node finds no model there. Name a path",
-        "finished shards are kept; run the same command again to resume",
+        "finished shards are kept; once what is said above is mended, run the same command again "
+        "to resume",
     ]
 
 

@@ -450,3 +450,20 @@ def test_where_no_pixels_are_wrong_more_often_than_right_none_is_ignored_and_tha
     plan = make_plan(config, load_models(config))
     assert "ignored_above" not in plan.recipe
     assert "none is ignored" in capsys.readouterr().out
+
+
+def test_wrong_is_refused_where_it_would_ignore_all_pixels(
+    tiny_config: MakeConfig, calibrated_models
+) -> None:
+    models = calibrated_models(CALIBRATION.model_copy(update={"wrong_above": 0.0}))
+    (problem,) = told(tiny_config(models=models, generate={"ignore_uncertainty": "wrong"}))
+    assert "all pixels are wrong more often than right" in problem
+
+
+@pytest.mark.slow
+def test_masks_whose_pixels_are_all_ignored_are_told(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"ignore_uncertainty": 1e-9, "workers": "here", "num": 2}
+    generate(tiny_config(generate=settings))
+    assert "warning: all pixels of all masks are ignored" in capsys.readouterr().out

@@ -281,3 +281,29 @@ def test_what_the_models_do_not_know_is_refused(tiny_config: MakeConfig) -> None
 def test_settings_out_of_range_end_with_code_2(setting: str, capsys) -> None:
     assert main(["generate", "--dry-run", "--set", f"generate.{setting}"]) == 2
     assert f"generate.{setting.partition('=')[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_repair_draws_as_many_as_were_needed_whatever_bound_the_dataset_was_begun_with(
+    config, everything
+) -> None:
+    select = {"at_least": {rare_class(everything): NUM}}
+    made = config(select=select, max_draws=1, max_failed_shards=0)
+    with pytest.raises(GenerationFailed):
+        generate(made)
+    generate(config(select=select, max_draws=1000))
+    url = Path(made.generate.url)
+    before = contents(url)
+    shard = next((url / "data").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-50])
+    assert repair(str(url)).findings == []
+    assert contents(url) == before
+
+
+def test_the_embedded_ddpm_is_to_be_copied_before_its_images_are_looked_at(
+    tiny_config: MakeConfig,
+) -> None:
+    toy = {"ddpm_url": "toy", "ensemble_url": "toy"}
+    made = tiny_config(models=toy, generate={"min_training_distance": "unusual"})
+    with pytest.raises(UserError, match=r"copy .*toy.*run `factory fingerprint` with the copy"):
+        make_plan(made, load_models(made))

@@ -125,3 +125,24 @@ def test_too_few_images_and_a_single_fold_are_refused_by_the_key(labelled) -> No
         with pytest.raises(UserError, match=r"fit\.calibration_folds: .* to 0 for no calibration"):
             check_calibration(part, folds)
     check_calibration(few, 0)
+
+
+def test_more_folds_than_labelled_images_are_refused_by_the_key(labelled) -> None:
+    with pytest.raises(UserError, match=r"fit\.calibration_folds: 100 is more than the 11 images"):
+        check_calibration(labelled, 100)
+    check_calibration(labelled, 11)
+
+
+def test_a_fit_tells_that_votes_say_nothing_of_the_iou_and_what_would_help(
+    model, config, labelled, monkeypatch, told
+) -> None:
+    flat = CALIBRATION.model_copy(update={"slope": 0.0})
+    monkeypatch.setattr(commands, "calibrate", lambda *arguments: flat)
+    commands.fitted(model, labelled, config)
+    (warning,) = [line for line in told if "warning: votes" in line]
+    assert "say nothing of the IoU of a mask on these images" in warning
+    assert "Label more images" in warning
+    assert CALIBRATION.shortcomings() == []
+    classes = LINES.model_copy(update={"slope": 0.0})
+    (of_classes,) = CALIBRATION.model_copy(update={"classes": classes}).shortcomings()
+    assert "of a class" in of_classes

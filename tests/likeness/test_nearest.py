@@ -63,3 +63,11 @@ def test_distances_are_exact_where_products_of_matrices_round() -> None:
     distances = nearest(some, some, training, 1.0).distances
     expected = (some - training[:7]).norm(dim=1)
     assert torch.allclose(distances, expected)
+
+
+def test_no_training_image_is_its_own_nearest_one() -> None:
+    # Products of matrices in float32 round to distances of a thousandth of the length, and more.
+    layout = 3 + torch.rand(300, 256, generator=torch.Generator().manual_seed(0)) / 10
+    layout *= torch.linspace(0.2, 4, 300)[:, None]
+    exact = (layout[:, None] - layout[None]).norm(dim=2).fill_diagonal_(torch.inf)
+    assert torch.allclose(own_distances(layout), exact.min(dim=1).values.sort().values)

@@ -12,6 +12,7 @@ from factory.shards.measuring import NUM_QUANTILES, quantiles
 from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_manifest, read_plan
 from factory.shards.receipts import Receipt
+from factory.shards.schema import EncodedSample
 
 
 def receipt(shard: int, values) -> Receipt:
@@ -101,3 +102,81 @@ def test_datasets_of_version_0_1_are_read_for_what_their_receipts_do_not_tell(ol
     assert len(list(ShardDataset(old, keep=0.6))) == 3
     with pytest.raises(UserError, match=f"none of 5 pairs: they have {values[0]:.4g} to"):
         ShardDataset(old, max_uncertainty=values[0] * 0.99)
+
+
+LINES = {"slope": 1, "intercepts": [0, 0, 0], "error": 0}
+LINE = {"intercept": 0, "slope": 1, "error": 0, "wrong_above": None, "num_images": 9}
+
+
+@pytest.fixture
+def tied(make_plan, monkeypatch) -> Any:
+    """Makes shards of 10 pairs each of expected IoUs, with uncertainties that are all different;
+    grows `read` by the shards that are read."""
+
+    def make(ious: list[list[float]]) -> Pairs:
+        plan = make_plan(recipe={"calibration": {**LINE, "classes": LINES}})
+        rng, receipts, rows = np.random.default_rng(0), [], {}
+        for shard, values in enumerate(ious):
+            uncertainties = rng.permutation(len(values)) / 10 + shard / 100
+            rows[shard] = [
+                EncodedSample(
+                    image_png=b"",
+                    mask_png=b"",
+                    fields={"key": f"{shard * 10 + i:09d}", "uncertainty": u, "expected_iou": iou},
+                )
+                for i, (u, iou) in enumerate(zip(uncertainties.tolist(), values, strict=True))
+            ]
+            told = {
+                "expected_iou_min": min(values),
+                "expected_iou_max": max(values),
+                "expected_iou_quantiles": quantiles(values),
+            }
+            receipts.append(receipt(shard, uncertainties.tolist()).model_copy(update=told))
+        monkeypatch.setattr(filtering, "read_shard", lambda url, receipt: receipt.shard)
+        monkeypatch.setattr(filtering, "merged_rows", lambda plan, shard: read(shard))
+
+        def read(shard: int) -> list[EncodedSample]:
+            made.read.add(shard)
+            return rows[shard]
+
+        made: Any = Pairs("there", plan, receipts)
+        made.read, made.rows = set(), [row for shard in rows.values() for row in shard]
+        return made
+
+    return make
+
+
+def kept(pairs: Any, keep: float) -> list[EncodedSample]:
+    bound = bound_of(pairs, None, keep)
+    assert bound is not None
+    found = [row for row in pairs.rows if bound.keeps(row)]
+    assert pairs.num_within(bound) == len(found)
+    return found
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.95])
+def test_where_the_same_iou_is_expected_of_all_pairs_the_least_uncertain_are_kept(tied, keep):
+    pairs = tied([[0.4] * 10, [0.4] * 10])
+    found = kept(pairs, keep)
+    assert len(found) == round(keep * 20) and not pairs.read
+    rest = [row for row in pairs.rows if row not in found]
+    assert max(r.fields["uncertainty"] for r in found) < min(r.fields["uncertainty"] for r in rest)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.35, 0.4, 0.5, 0.75])
+def test_exactly_the_share_is_kept_where_expected_ious_are_cut_to_an_end(tied, keep):
+    low = [0.3, 0.4, 0.5, 0.6, 0.7] + [0.0] * 5
+    pairs = tied([[1.0] * 8 + [0.8, 0.9], low])
+    found = kept(pairs, keep)
+    assert len(found) == round(keep * 20)
+    order = sorted(pairs.rows, key=lambda r: (-r.fields["expected_iou"], r.fields["uncertainty"]))
+    assert found == [row for row in pairs.rows if row in order[: len(found)]]
+    # A share that ends among different numbers needs no look at the shards.
+    assert pairs.read == ({0} if keep < 0.4 else {1} if keep > 0.75 else set())
+
+
+def test_of_pairs_that_are_equal_in_all_the_first_are_kept(tied):
+    pairs = tied([[0.4] * 9 + [0.1]])
+    for row in pairs.rows:
+        row.fields["uncertainty"] = 0.2
+    assert kept(pairs, 0.5) == pairs.rows[:5]

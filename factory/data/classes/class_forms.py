@@ -24,7 +24,7 @@ from factory.data.classes.class_rules import (
 )
 from factory.data.classes.written_colors import color_of, colors_of
 from factory.errors import UserError, nearest, some
-from factory.values import Section, what_is_wrong
+from factory.values import Number, Section, what_is_wrong
 
 FORM = (
     'Write {"0": "background", "1": "cat", ...}, or ["background", "cat", ...], or '
@@ -121,7 +121,7 @@ class _Entry(Section):
     ids: Values = ()
     colors: Rgbs = ()
     other_colors: bool = False
-    above: Annotated[float, Field(ge=0, lt=MAX_VALUE)] | None = None
+    above: Annotated[Number, Field(ge=0, lt=MAX_VALUE)] | None = None
     labels: Labels = ()
     parts: Parts = ()
     color: Rgb | None = None

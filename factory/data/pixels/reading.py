@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-Intensity = tuple[float, float] | Literal["percentiles"]
+from factory.values import Number
+
+Intensity = tuple[Number, Number] | Literal["percentiles"]
 Exif = Literal["apply", "ignore", "apply_to_masks", "apply_to_images"]
 Fit = Literal["crop", "pad", "stretch", "tile"]
 Frames = Literal["refuse", "first"]

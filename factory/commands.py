@@ -15,6 +15,7 @@ from factory.errors import GenerationFailed, Incomplete, TrainingFailed, UserErr
 from factory.values import parse_count
 
 if TYPE_CHECKING:
+    from factory.shards.plan import Plan
     from factory.shards.verification import Verification
 
 
@@ -243,10 +244,16 @@ def status(args: Namespace) -> int:
         print("complete")
         return 0
     print(f"left     {duration(left) if left else 'unknown'} at that rate")
-    print(f"unfinished; the same `factory {plan.command}` goes on")
-    if plan.choice is not None:
-        print("where shards failed since too few draws were fit: with a larger generate.max_draws")
+    print(_unfinished(plan))
     return 3
+
+
+def _unfinished(plan: "Plan | None") -> str:
+    """What an unfinished dataset needs."""
+    said = f"unfinished; the same `factory {plan.command if plan else 'generate'}` goes on"
+    if plan is None or plan.choice is None:
+        return said
+    return f"{said}, and where too few draws were fit with a larger generate.max_draws"
 
 
 def verify(args: Namespace) -> int:
@@ -290,8 +297,7 @@ def _report_findings(found: "Verification", args: Namespace) -> int:
     if not found.finished:
         if found.unproven:
             print(f"without a receipt, unproven: {counted(len(found.unproven), 'shard')}")
-        command = found.plan.command if found.plan else "generate"
-        print(f"unfinished; the same `factory {command}` goes on")
+        print(_unfinished(found.plan))
         return 3
     return 0
 

@@ -235,11 +235,16 @@ def test_a_damaged_shard_is_chosen_again_and_an_extension_keeps_its_shards(confi
 
 
 @pytest.mark.slow
-def test_a_quota_that_cannot_be_met_says_so_and_more_draws_go_on(config, everything) -> None:
+def test_a_quota_that_cannot_be_met_says_so_and_more_draws_go_on(
+    config, everything, capsys: pytest.CaptureFixture[str]
+) -> None:
     name = rare_class(everything)
     made = config(select={"at_least": {name: NUM}}, max_draws=1, max_failed_shards=0)
     with pytest.raises(GenerationFailed, match=rf"show {name}, of .*Raise generate\.max_draws"):
         generate(made)
+    for command in ("status", "verify"):
+        assert main([command, made.generate.url]) == 3
+        assert "too few draws were fit with a larger generate.max_draws" in capsys.readouterr().out
     generate(config(select={"at_least": {name: NUM}}, max_draws=1000))
     samples = samples_of(made.generate.url)
     assert all(tiny_names().index(name) in sample.labels for sample in samples)

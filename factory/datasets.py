@@ -34,7 +34,6 @@ from factory.segmenter import Segmenter
 from factory.shards.reader import ShardDataset, ShardIndex
 from factory.shards.reading import check_flag, read_plan
 from factory.shards.schema import Sample
-from factory.values import TOY
 
 
 @overload
@@ -144,9 +143,7 @@ def _prepared(
     if settings["workers"] != "here":
         storage.check_outlives("out", settings["url"])
     models = _saved_models(segmenter)
-    # The embedded model lies elsewhere on the machine that repairs the dataset.
-    ddpm_url = TOY if segmenter.ddpm.url == embedded.DDPM_URL else segmenter.ddpm.url
-    urls = {"ddpm_url": ddpm_url, "ensemble_url": segmenter.url}
+    urls = {"ddpm_url": embedded.ddpm_name(segmenter.ddpm.url), "ensemble_url": segmenter.url}
     return config_of(stage, models=urls, **{stage: settings}), models
 
 

@@ -31,6 +31,8 @@ MIDDLE_BLOCK = -1
 """The number of a network's middle block, which comes before decoder block 0. What people read and
 write calls it by its word."""
 _MIDDLE = "middle"
+EMBEDDED = (TOY, "toy64")
+"""The names of the models that ship with the package."""
 _COUNT = r"((?:0|[1-9][0-9]*(?:_[0-9]+)*)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?)([kMG]?)"
 _SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -81,8 +83,8 @@ def _folder(value: object) -> str:
 
 
 def _model_url(value: object) -> str:
-    """A path or URL, or `toy`. Raises PydanticCustomError."""
-    return TOY if value == TOY else parse_url(value)
+    """A path or URL, or an embedded model's name. Raises PydanticCustomError."""
+    return str(value) if value in EMBEDDED else parse_url(value)
 
 
 def unquoted(problem: str) -> PydanticCustomError:
@@ -173,7 +175,7 @@ Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Url = Annotated[str, BeforeValidator(parse_url)]
 Folder = Annotated[str, BeforeValidator(_folder)]
 ModelUrl = Annotated[str, BeforeValidator(_model_url)]
-"""A path or URL, or `toy` for the embedded model; a folder of that name is ./toy."""
+"""A path or URL, or `toy` or `toy64` for the embedded models; a folder of that name is ./toy."""
 
 
 class Section(BaseModel):

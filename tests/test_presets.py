@@ -66,9 +66,10 @@ def test_a_recipe_is_read_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_recipe_that_there_is_not_is_refused_with_all_that_there_are(name: str) -> None:
     with pytest.raises(UserError) as refused:
         recipe_file(name)
+    recipes = ["demo", "faces64", "faces64-gpu", "toy32", "toy64"]
     first, *lines = str(refused.value).splitlines()
     assert first.startswith("--recipe: ") and name in first
-    assert [line.split()[0] for line in lines] == ["demo", "faces64", "faces64-gpu", "toy32"]
+    assert [line.split()[0] for line in lines] == recipes
     assert all(line.rstrip().endswith((".", "`.")) for line in lines), "each says what it is for"
 
 

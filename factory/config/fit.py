@@ -20,7 +20,8 @@ from factory.values import (
 
 
 class ModelsConfig(Section):
-    """The trained models that fit, evaluate and generate use; `toy` is the embedded one."""
+    """The trained models that fit, evaluate and generate use; `toy` and `toy64` are the
+    embedded ones, of drawn faces."""
 
     ddpm_url: ModelUrl | None = None
     """A DDPM in diffusers' layout."""

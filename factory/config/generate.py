@@ -75,10 +75,11 @@ class GenerateConfig(ShardsConfig):
     min_training_distance ask for; the shard fails where that does not do."""
     seed: Seed = 0
     """The seed is, with the index, a sample's identity: the same pair always comes out the same."""
-    sampler: str = "sde_dpm_solver"
-    """sde_dpm_solver (SDE-DPM-Solver++(2M)): second order, with noise, which forgives a model its
-    short training; unipc, dpm_solver (DPM-Solver++(2M)): second order without; ddim: see eta; ddpm:
-    every timestep."""
+    sampler: str = "auto"
+    """auto: dpm_solver for a DDPM that predicts v, else sde_dpm_solver. sde_dpm_solver
+    (SDE-DPM-Solver++(2M)): second order, with noise, which forgives a model its short training;
+    unipc, dpm_solver (DPM-Solver++(2M)): second order without; ddim: see eta; ddpm: every
+    timestep."""
     eta: Annotated[Number, Field(ge=0, le=1)] = 1.0
     """ddim's noise: 0 = deterministic, 1 = ancestral, which forgives a model its short training."""
     feature_source: Literal["auto", "renoise", "trajectory"] = "auto"

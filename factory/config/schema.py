@@ -72,7 +72,7 @@ _REMEDIES = {
     "label.source": "Name the images: {{kind: folder, url: FOLDER}}, or `factory label FOLDER`.",
     "models.ddpm_url": (
         "Name a DDPM's folder with --ddpm: {model} is where `factory train` puts its result; toy "
-        "is the embedded one."
+        "and toy64 are the embedded ones, of drawn faces."
     ),
     "models.ensemble_url": (
         "Name the ensemble's folder, --out of `factory fit`, --ensemble of others."

@@ -69,7 +69,8 @@ class TrainConfig(Section):
     url: Url = "out/run"
     """The run: checkpoints, sample sheets, metrics; the result is in its folder `model`."""
     initial_model_url: ModelUrl | None = None
-    """A model folder to start from instead of random weights; `toy` is the embedded one."""
+    """A model folder to start from instead of random weights; `toy` and `toy64` are the
+    embedded ones."""
     unet: UNetConfig = UNetConfig()
     """The network's shape."""
     diffusion: DiffusionConfig = DiffusionConfig()
@@ -87,8 +88,7 @@ class TrainConfig(Section):
     """Images a step, over all workers."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """What makes steps of gradients. muon: orthogonal ones for matrices and the kernels of
-    convolutions, and AdamW's for the rest, which learns several times faster; adamw: AdamW's for
-    all."""
+    convolutions, and AdamW's for the rest, which learns faster; adamw: AdamW's for all."""
     learning_rate: Positive = 2e-4
     """The learning rate after the warm-up."""
     warmup_steps: Count = 500

@@ -20,7 +20,7 @@ from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan
 from factory.shards.reading import read_hardware
 from factory.shards.receipts import score_of
-from factory.values import TOY
+from factory.values import EMBEDDED, TOY
 
 
 def check(config: Config, stage: Stage = "generate") -> Ledger:
@@ -189,7 +189,7 @@ def _ddpm_in_words(config: Config) -> str:
     """The DDPM by what it learned from if this config's `train` makes it, or by its name."""
     source, url = config.data.unlabelled, config.models.ddpm_url or TOY
     is_of_config = url == storage.join(config.train.url, "model")
-    is_embedded = url == TOY and source is not None and source.kind == TOY
+    is_embedded = url in EMBEDDED and source is not None and source.kind == TOY
     if source is not None and (is_of_config or is_embedded):
         return f"a DDPM of {source.title}"
     return f"the DDPM {storage.name_of(url)}"

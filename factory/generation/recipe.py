@@ -33,6 +33,7 @@ from factory.progress import tell
 from factory.shards.choice import Choice
 from factory.shards.plan import MAX_SHARDS, Plan
 from factory.shards.splits import split_problem
+from factory.values import EMBEDDED
 
 _LATER = (
     *("mask_column", "val_fraction", "metadata_files", "calibration", "ignored_above"),
@@ -174,7 +175,7 @@ def make_plan(config: Config, models: Models, tells_distances: bool = True) -> P
     recipe = Recipe(
         **images.model_dump(),
         **_labels_of(generate, models),
-        feature_source=_feature_source(generate),
+        feature_source=_feature_source(generate, images.sampler),
         val_fraction=generate.val_fraction,
         metadata_files=generate.format == "webdataset",
         training_images_sha256=_training_images(models) if tells_distances else None,
@@ -201,7 +202,7 @@ def _training_images(models: Models) -> str | None:
     """The hash of what is known of the training images; tells where nothing is."""
     if models.training_images is not None:
         return models.training_images.sha256
-    if models.ddpm.url not in ("", embedded.DDPM_URL):
+    if models.ddpm.url and embedded.ddpm_name(models.ddpm.url) not in EMBEDDED:
         tell(
             "generate | pairs will not tell how near they are to training images, which the DDPM's "
             "folder does not keep. `factory fingerprint` adds that, before a dataset is begun"
@@ -221,10 +222,7 @@ def image_recipe(
     pinned, blocks: timesteps and blocks of the features of the ensemble that labels the images, or
     will do; sampling passes these timesteps. num_views: the views of an image that it votes on.
     """
-    try:
-        known_sampler(generate.sampler)
-    except ValueError as error:
-        raise UserError(f"generate.sampler: {error}") from None
+    generate = _with_sampler(generate, ddpm)
     if problems := list(_problems(generate, ddpm, len(pinned))):
         raise UserError(problems)
     computation = _computation(generate, ddpm, num_views * len(pinned), blocks)
@@ -243,6 +241,22 @@ def image_recipe(
     )
 
 
+def _with_sampler(generate: GenerateConfig, ddpm: Model) -> GenerateConfig:
+    """The settings with the name of a sampler for `auto`. Raises UserError if there is none such.
+
+    One that adds noise forgives a network of the noise that its pictures have other tints than
+    those it learned from; a network of v draws these at once, and grain is all that is left of it
+    (docs/measurements/results.md).
+    """
+    of_kind = {"epsilon": "sde_dpm_solver", "v_prediction": "dpm_solver"}
+    asked = generate.sampler
+    try:
+        name = known_sampler(of_kind[ddpm.diffusion.prediction_type] if asked == "auto" else asked)
+    except ValueError as error:
+        raise UserError(f"generate.sampler: {error}") from None
+    return generate.model_copy(update={"sampler": name})
+
+
 def _problems(generate: GenerateConfig, ddpm: Model, num_pinned: int) -> Iterator[str]:
     """Returns the reasons why this model cannot draw such images."""
     num_steps, num_timesteps = generate.num_sampling_steps, ddpm.diffusion.num_timesteps
@@ -258,9 +272,9 @@ def _problems(generate: GenerateConfig, ddpm: Model, num_pinned: int) -> Iterato
         )
 
 
-def _feature_source(generate: GenerateConfig) -> Literal["renoise", "trajectory"]:
+def _feature_source(generate: GenerateConfig, sampler: str) -> Literal["renoise", "trajectory"]:
     asked = generate.feature_source
-    return SAMPLERS[generate.sampler].feature_source if asked == "auto" else asked
+    return SAMPLERS[sampler].feature_source if asked == "auto" else asked
 
 
 def execution_of(settings: ShardsConfig, models: Models) -> Execution:

@@ -25,7 +25,7 @@ from factory.labeling.heads import (
     with_calibration,
 )
 from factory.progress import tell
-from factory.values import TOY
+from factory.values import EMBEDDED
 
 
 def load_ddpm(config: Config, *others: str) -> Model:
@@ -57,7 +57,7 @@ def load_ensemble_of(url: str, model: Model) -> tuple[Head, str]:
 
     Raises UserError.
     """
-    url = embedded.ENSEMBLE_URL if url == TOY else url
+    url = embedded.ensemble_url(url)
     ensemble, ensemble_hash = load_head(url, model.model_hash)
     check_fits(ensemble.config, model, f"{url}/config.json")
     return ensemble, ensemble_hash
@@ -118,9 +118,9 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
     Raises UserError.
     """
     url = required(config, "models.ensemble_url", "models.ddpm_url", "data.labelled")
-    if url == TOY:
+    if url in EMBEDDED:
         raise UserError(
-            "models.ensemble_url: is toy, the embedded ensemble. Name where yours goes with --out."
+            f"models.ensemble_url: is {url}, an embedded one. Name where yours goes with --out."
         )
     check_replaceable(url)
     model = load_ddpm(config, "data.labelled")

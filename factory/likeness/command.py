@@ -13,16 +13,16 @@ from factory.errors import UserError
 from factory.images import UInt8
 from factory.likeness.training_images import FILE, kept, write_training_images
 from factory.progress import tracked
-from factory.values import TOY
+from factory.values import EMBEDDED
 
 
 def check(config: Config) -> tuple[Model, Source]:
     """The DDPM and its training images; neither reads these nor writes. Raises UserError."""
     url = required(config, "models.ddpm_url", "data.unlabelled")
     source = required(config, "data.unlabelled")
-    if url == TOY:
+    if url in EMBEDDED:
         raise UserError(
-            "models.ddpm_url: toy is the embedded model, whose folder is the package's. Name a "
+            f"models.ddpm_url: {url} is an embedded model, whose folder is the package's. Name a "
             "copy of it."
         )
     model = load_model(url)

@@ -151,7 +151,7 @@ FLAGS = [
     ),
     flag("fit", f"{TOY_FIT} --set fit.timesteps=[1000]", "fit.timesteps", "is not below"),
     flag("fit", "--set fit.timesteps=[]", "fit.timesteps", "at least one"),
-    flag("fit", f"{TOY_FIT} --set fit.blocks=[9]", "fit.blocks", "is not one of"),
+    flag("fit", f"{TOY_FIT} --set fit.blocks=[9]", "fit.blocks", "the model's blocks are"),
     flag("evaluate", "--set evaluate.batch_size=0", "evaluate.batch_size", COUNT),
     flag("inspect", "--set data.unlabelled.num=0", "data.unlabelled.num", COUNT),
 ]

@@ -165,6 +165,19 @@ def test_whatever_changes_the_bytes_changes_the_plan(plan, section: dict) -> Non
     assert plan(**section).run_id != plan().run_id
 
 
+@pytest.mark.parametrize(
+    ("kind", "sampler", "source"),
+    [("epsilon", "sde_dpm_solver", "renoise"), ("v_prediction", "dpm_solver", "trajectory")],
+)
+def test_left_to_itself_the_sampler_follows_what_the_ddpm_predicts(
+    models, tiny_config, kind: str, sampler: str, source: str
+) -> None:
+    diffusion = models.ddpm.diffusion.model_copy(update={"prediction_type": kind})
+    of_kind = replace(models, ddpm=replace(models.ddpm, diffusion=diffusion))
+    recipe = make_plan(tiny_config(), of_kind).recipe
+    assert (recipe["sampler"], recipe["feature_source"]) == (sampler, source)
+
+
 def test_eta_belongs_to_the_plan_of_the_sampler_that_has_one(plan) -> None:
     ids = {
         sampler: {plan(generate={"sampler": sampler, "eta": eta}).run_id for eta in (0.5, 1.0)}

@@ -55,4 +55,4 @@ def test_the_embedded_model_has_no_folder_of_ones_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["fingerprint", "--ddpm", "toy"]) == 2
-    assert "models.ddpm_url: toy is the embedded model" in capsys.readouterr().err
+    assert "models.ddpm_url: toy is an embedded model" in capsys.readouterr().err

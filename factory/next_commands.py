@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from factory import storage
 from factory.config import Config
-from factory.values import TOY
+from factory.values import EMBEDDED
 
 _AFTER: Mapping[str, Sequence[str]] = {
     "init": ("inspect",),
@@ -70,7 +70,7 @@ def _is_possible(name: str, config: Config) -> bool:
 
 def _line_of_fit(config: Config) -> list[str]:
     """The command that fits on the features that a probe chose, where an ensemble has a place."""
-    if config.models.ensemble_url in (None, TOY):
+    if config.models.ensemble_url in (None, *EMBEDDED):
         return []
     return [shlex.join(["factory", "fit", "--config", _shown_url(config.probe.config_url)])]
 

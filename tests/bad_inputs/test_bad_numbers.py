@@ -84,7 +84,7 @@ FLAGS = [
         "--set generate.batch_size=autos",
         "generate.batch_size",
         COUNT,
-        "or input should be 'auto'",
+        "or 'auto'",
     ),
     flag("generate", "--set generate.num_sampling_steps=1", "num_sampling_steps", "equal to 2"),
     flag("generate", "--set generate.gpus_per_actor=-1", "gpus_per_actor", "greater than"),

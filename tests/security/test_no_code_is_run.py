@@ -218,4 +218,4 @@ def test_a_ledger_runs_nothing(name: str, dataset: str, live: list[Artefact], qu
 def test_what_ships_with_the_package_holds_no_pickle() -> None:
     names = [path.name for path in Path(embedded.DDPM_URL).parents[1].rglob("*") if path.is_file()]
     assert names
-    assert {Path(name).suffix for name in names} <= {".json", ".safetensors", ".md"}
+    assert {Path(name).suffix for name in names} <= {".json", ".safetensors", ".md", ".j2"}

@@ -30,7 +30,7 @@ def test_they_draw_32_and_64_pixels() -> None:
 def test_a_folder_of_theirs_has_its_name_back_and_another_keeps_its_url(name: str) -> None:
     assert embedded.ddpm_name(embedded.ddpm_url(name)) == name
     assert embedded.ddpm_name("s3://bucket/toy") == "s3://bucket/toy"
-    assert embedded.ddpm_url("/work/toy") == embedded.ensemble_url("/work/toy") == "/work/toy"
+    assert embedded.ddpm_url("/models/toy") == embedded.ensemble_url("/models/toy") == "/models/toy"
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

@@ -46,6 +46,7 @@ new_config.*
 progress streams signals precision embedded ray_internals.*
 data.cache.*
 cluster
+ranks worker_group
 diffusion.muon diffusion.network diffusion.noise diffusion.schedule diffusion.compilation \
 diffusion.philox
 diffusion.tensors diffusion.pickled
@@ -114,6 +115,8 @@ RAY_AT_MODULE_LEVEL = {
     "generation.pool",
     "diffusion.training",
     "diffusion.training_worker",
+    "ranks",
+    "worker_group",
     "generation.ray_actors",
 }
 

@@ -1,10 +1,11 @@
 """The section `train`, with the network's shape and its noise schedule."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from factory.config.workers import WorkersConfig
 from factory.values import (
     Count,
     Fraction,
@@ -63,8 +64,10 @@ class DiffusionConfig(Section):
         return self.model_dump(exclude=implied)
 
 
-class TrainConfig(Section):
+class TrainConfig(WorkersConfig):
     """Stage 1: fits the DDPM with Ray Train. Steps, batch, rate and warm-up follow the preset."""
+
+    section: ClassVar[str] = "train"
 
     url: Url = "out/run"
     """The run: checkpoints, sample sheets, metrics; the result is in its folder `model`."""
@@ -75,12 +78,6 @@ class TrainConfig(Section):
     """The network's shape."""
     diffusion: DiffusionConfig = DiffusionConfig()
     """The noise schedule, and what the network predicts."""
-    num_workers: Count = 1
-    """Processes that share each batch; on GPUs, one GPU each."""
-    use_gpu: bool | Literal["auto"] = "auto"
-    """True if workers train on GPUs. auto: where the cluster has as many as workers."""
-    cpus_per_worker: Count = 1
-    """CPU cores of a worker, which are its threads."""
     num_steps: Count = 20_000
     """Optimiser steps. A training goes on where this is raised, and ends earlier where it is
     lowered, until its learning rate falls: see decay."""
@@ -105,34 +102,18 @@ class TrainConfig(Section):
     n) / (10 + n))."""
     horizontal_flip: bool = True
     """Learn from mirrored images too."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """bf16: autocast; weights, EMA and optimiser stay float32. auto: bf16 on GPUs and on CPUs with
-    instructions for it, as each worker finds its own."""
     compile: bool = True
     """Compiles the network on GPUs; where that is not possible it says so and goes on without."""
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     """The type of the weights in the resulting model folder; bf16 halves its size."""
     seed: Seed = 0
     """The seed decides the first weights, the order of the images, and the noise."""
-    log_steps: Count = 50
-    """A line of progress every so many steps."""
-    checkpoint_steps: Count = 1000
-    """A checkpoint every so many steps."""
     sample_steps: Count = 2000
     """A sheet of samples every so many steps."""
     probe_steps: Count = 1000
     """Every so many steps, and after the last, the averaged network is scored by how well a linear
     classifier tells the labels of `data.labelled` by its features; the best one is kept in the
     folder `best` of the run. Where num_steps is less, none is, and the labels are not read."""
-    num_checkpoints_to_keep: Count = 2
-    """The number of the newest checkpoints that stay; older ones are deleted."""
-    max_failures: Ordinal = 3
-    """The number of times that a dead worker group is restarted from the last checkpoint."""
-    worker_wait_seconds: Positive = 3600.0
-    """The time a cluster may take to have room for all workers, at the start and after a loss."""
-    resume_anyway: bool = False
-    """Go on from the newest checkpoint although keys of this section, or the images, are others
-    than before; the result is then not bit-equal to an undisturbed run's, and its card says so."""
     tensorboard: bool = False
     """Writes TensorBoard events, too (needs the extra `tensorboard`, and a local url)."""
 

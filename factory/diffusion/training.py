@@ -8,32 +8,13 @@ The run's folder:
     model/                   the result, in diffusers' layout
     best/                    the same of the step that told labels best, where there are some
     ray/                     Ray Train's mark, by which it sees that all nodes share the place
-
-Ray Train is not told of the checkpoints: it would go on from what a list of its own names, without
-looking at it, and not start at all where the list is torn or names what is gone. Here whatever is
-whole counts, and nothing else does.
 """
 
-import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from importlib.util import find_spec
 
 import ray
-from pyarrow.fs import FSSpecHandler, PyFileSystem
-from ray.train import (
-    ControllerError,
-    FailureConfig,
-    LoggingConfig,
-    RunConfig,
-    ScalingConfig,
-    WorkerGroupError,
-)
 
-from factory import cluster, embedded, storage
-from factory.cluster import Room
+from factory import cluster, embedded, storage, worker_group
 from factory.config import Config, check_section, config_tree, required
 from factory.data.cache.decoded import DECODING, cached_images, check_images
 from factory.data.cache.entries import Cached
@@ -49,9 +30,8 @@ from factory.diffusion.run_models import best_url, model_url
 from factory.diffusion.training_worker import train_worker
 from factory.errors import Problems, TrainingFailed, UserError, counted
 from factory.likeness.training_images import FILE, kept, write_training_images
-from factory.progress import bar, heard, tell, tracked
-from factory.ray_internals import environment
-from factory.ray_internals import train as ray_train
+from factory.progress import tell, tracked
+from factory.worker_group import run_workers
 
 
 def check(config: Config) -> None:
@@ -93,13 +73,17 @@ def train_checked(config: Config) -> str:
     _tell_odd(config, len(images.images))
     cluster.connect()
     begin_run(config)
-    try:
-        with _steps_shown(config.train.num_steps):
-            problem = _trainer(config, images, labelled).fit().return_value
-    except (WorkerGroupError, ControllerError) as error:
-        raise TrainingFailed(ray_train.problem(error)) from error
-    if problem is not None:
-        raise TrainingFailed(problem)
+    run_workers(
+        config.train,
+        config.train.num_steps,
+        train_worker,
+        {
+            "config": config_tree(config),
+            "images": {"key": images.key, "summary": images.summary},
+            "labelled": ray.put(labelled),
+            "most_held_out": most_held_out(config),
+        },
+    )
     _keep_training_images(config, images)
     return model_url(config)
 
@@ -125,100 +109,17 @@ def _keep_training_images(config: Config, images: Cached) -> None:
         raise TrainingFailed(str(error)) from None
 
 
-_STEP = re.compile(r"train \| step ([\d,]+)/")
-"""Matches a worker's line of progress, which is all that the driver is told of a step."""
-
-
-@contextmanager
-def _steps_shown(num_steps: int) -> Iterator[None]:
-    """Shows a bar on a terminal while the body runs."""
-    with bar("train", num_steps, "steps") as shown:
-        if not shown.is_shown:
-            yield
-            return
-
-        def look(line: str) -> None:
-            if found := _STEP.search(line):
-                shown.move(int(found[1].replace(",", "")))
-
-        with heard(look):
-            yield
-
-
-def _trainer(config: Config, images: Cached, labelled: Labelled | None) -> ray_train.Trainer:
-    train, use_gpu = config.train, _uses_gpu(config)
-    workers = counted(train.num_workers, "GPU worker" if use_gpu else "CPU worker")
-    tell(f"train | {workers} | {train.url}")
-    environment.wait_for_workers(train.worker_wait_seconds)
-    return ray_train.Trainer(
-        train_worker,
-        train_loop_config={
-            "config": config_tree(config),
-            "images": {"key": images.key, "summary": images.summary},
-            "labelled": ray.put(labelled),
-            "most_held_out": most_held_out(config),
-        },
-        scaling_config=_scaling(config, use_gpu),
-        run_config=_run_config(config, use_gpu),
-    )
-
-
-@contextmanager
-def _telling_of_waiting(num: int, asked: Room, seconds: float) -> Iterator[None]:
-    """Tells in the body, while the cluster has no room for the workers, what is waited for.
-
-    Raises UserError where TimeoutError says that it did not come in so many seconds.
-    """
-    placed = threading.Event()
-    teller = threading.Thread(target=_tell_of_waiting, args=[placed, num, asked], daemon=True)
-    teller.start()
-    try:
-        yield
-    except TimeoutError:
-        raise UserError(
-            f"{_waiting_line(num, asked)}. That was not there within train.worker_wait_seconds = "
-            f"{seconds:g}: start nodes that have it, lower train.num_workers or "
-            "train.cpus_per_worker, or raise train.worker_wait_seconds where nodes take longer."
-        ) from None
-    finally:
-        placed.set()
-        teller.join(timeout=10)
-
-
-def _tell_of_waiting(placed: threading.Event, num: int, asked: Room) -> None:
-    while not placed.wait(cluster.WAITING_SECONDS):
-        tell(f"train | {_waiting_line(num, asked)}")
-
-
-def _waiting_line(num: int, asked: Room) -> str:
-    return cluster.waiting_line("workers", 0, num, asked, cluster.room())
-
-
 def check_settings(config: Config) -> None:
     """Raises UserError for all that is known to be wrong without reading the images."""
     required(config, "data.image_size")
     check_section(config, "train")
     if comes_to_a_probe(config):
         check_places(config)
-    _check_capacity(config)
+    worker_group.check_capacity(config.train)
     _check_tensorboard(config)
     _check_initial_model(config)
     storage.check_writable(config.train.url)
     check_run(config, _asked_precision(config))
-
-
-def _check_capacity(config: Config) -> None:
-    """Raises UserError where this machine alone can never run all workers."""
-    train = config.train
-    needed = {
-        "CPUs": (
-            "train.num_workers x train.cpus_per_worker",
-            float(train.num_workers * train.cpus_per_worker),
-        )
-    }
-    if train.use_gpu is True:
-        needed["GPUs"] = ("train.num_workers with train.use_gpu", float(train.num_workers))
-    cluster.check_capacity(needed)
 
 
 def _tell_odd(config: Config, num_images: int) -> None:
@@ -284,44 +185,3 @@ def _asked_precision(config: Config) -> dict[str, str]:
     """The precision as far as it is known before a worker has looked at its processor."""
     asked = config.train.precision
     return {} if asked == "auto" else {"train.precision": asked}
-
-
-def _uses_gpu(config: Config) -> bool:
-    """True if each worker gets a GPU; with `auto`, if the cluster has one for each now."""
-    asked = config.train.use_gpu
-    if asked == "auto":
-        return bool(ray.cluster_resources().get("GPU", 0) >= config.train.num_workers)
-    return asked
-
-
-def _scaling(config: Config, use_gpu: bool) -> ScalingConfig:
-    train = config.train
-    return ScalingConfig(
-        num_workers=train.num_workers,
-        use_gpu=use_gpu,
-        resources_per_worker={
-            "CPU": train.cpus_per_worker,
-            **({"GPU": 1} if use_gpu else {}),
-        },
-    )
-
-
-def _run_config(config: Config, use_gpu: bool) -> RunConfig:
-    train = config.train
-    fs, path = storage.filesystem(train.url)
-    num, seconds = train.num_workers, train.worker_wait_seconds
-    asked = Room(num * train.cpus_per_worker, num * use_gpu)
-    waiting = partial(_telling_of_waiting, num, asked, seconds)
-    return RunConfig(
-        name="ray",
-        storage_path=path,
-        storage_filesystem=(
-            None if storage.is_local(train.url) else PyFileSystem(FSSpecHandler(fs))
-        ),
-        failure_config=FailureConfig(
-            max_failures=train.max_failures, controller_failure_limit=train.max_failures
-        ),
-        # What ends a training is told at its end; what does not, by whoever begins again.
-        logging_config=LoggingConfig(log_level="CRITICAL"),
-        callbacks=[ray_train.AroundPlacement(waiting)],
-    )

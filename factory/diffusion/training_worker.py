@@ -8,18 +8,17 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed
-from ray.train.collective import barrier, broadcast_from_rank_zero
 
-from factory import cluster, embedded, storage
+from factory import embedded, storage
 from factory.config import Config, parse_config, required
 from factory.data.cache.decoded import DECODING, cached_images
 from factory.data.cache.entries import Cached
@@ -52,12 +51,7 @@ from factory.errors import NotFinite, UserError, counted, is_out_of_memory
 from factory.images import UInt8, to_signed
 from factory.precision import in_bf16
 from factory.progress import duration, print_lines, tell
-
-T = TypeVar("T")
-
-
-class _Stopped(Exception):
-    """Raised on all workers at the same point: none waits for another one."""
+from factory.ranks import Stopped, on_all_ranks, on_rank_0
 
 
 def train_worker(worker_config: dict[str, Any]) -> str | None:
@@ -76,26 +70,26 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
     precision = "bf16" if in_bf16(config.train.precision, device.type) else "fp32"
     labelled = _labelled_here(worker_config["labelled"]) if rank == 0 else None
     try:
-        images = _on_all_ranks(
+        images = on_all_ranks(
             context.get_world_size(), lambda: _images_here(config, **worker_config["images"])
         )
         state = _restored_state(config, rank, device)
         found = {"train.precision": precision, "images": images.summary, "decoding": DECODING}
-        _on_rank_0(rank, lambda: note_beginning(config, found, state.step))
+        on_rank_0(rank, lambda: note_beginning(config, found, state.step))
         if rank == 0 and state.step:
             tell(f"train | going on from step {state.step:,}")
         if state.step < config.train.num_steps:
             parts = parted(len(images.images), worker_config["most_held_out"], config.train.seed)
             # A run that begins has no best step, whatever another one has left there.
             is_resumed = labelled is not None and state.step > 0
-            best = _on_rank_0(rank, lambda: read_best(config) if is_resumed else None)
+            best = on_rank_0(rank, lambda: read_best(config) if is_resumed else None)
             labels = None if labelled is None else LabelProbe(config, labelled, best)
             ranks = rank, context.get_world_size()
             _train_on(config, state, images.images, parts, labels, ranks, device)
-        _on_rank_0(rank, lambda: write_model(config, state))
+        on_rank_0(rank, lambda: write_model(config, state))
         if rank == 0 and labelled is not None:
             tell_better(config, labelled, state.step, device)
-    except _Stopped as stopped:
+    except Stopped as stopped:
         return str(stopped)
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
@@ -108,43 +102,6 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
             ) from None
         raise
     return None
-
-
-def _on_rank_0(rank: int, work: Callable[[], T]) -> T:
-    """Returns to all workers what work() gives on rank 0; they wait for it, and where it raises
-    UserError, all of them raise _Stopped."""
-    outcome: T | None = None
-    problem: str | None = None
-    if rank == 0:
-        try:
-            with cluster.naming_this_node():
-                outcome = work()
-        except UserError as error:
-            problem = str(error)
-    outcome, problem = broadcast_from_rank_zero((outcome, problem))
-    if problem is not None:
-        raise _Stopped(problem)
-    return outcome
-
-
-def _on_all_ranks(num_ranks: int, work: Callable[[], T]) -> T:
-    """The result of work() on this rank. If it raises UserError on any rank, all raise _Stopped."""
-    outcome: T | None = None
-    problem: str | None = None
-    try:
-        with cluster.naming_this_node():
-            outcome = work()
-    except UserError as error:
-        problem = str(error)
-    # Some may take hours longer than others; torch's own collectives give up before.
-    barrier()
-    problems = [problem] * num_ranks
-    if num_ranks > 1:
-        torch.distributed.all_gather_object(problems, problem)
-    if any(problems):
-        raise _Stopped("\n".join(sorted({text for text in problems if text})))
-    assert outcome is not None, "there was no problem"
-    return outcome
 
 
 def _images_here(config: Config, key: str, summary: str) -> Cached:
@@ -196,7 +153,7 @@ def _train_on(
         if _due(config, state.step, config.train.log_steps):
             loss = progress.mean_loss(state, num_ranks)
             if not math.isfinite(loss):
-                _on_rank_0(rank, lambda: _stop_diverged(config, state, "the loss is not finite"))
+                on_rank_0(rank, lambda: _stop_diverged(config, state, "the loss is not finite"))
             if rank == 0:
                 progress.tell(state, loss)
         if rank == 0 and state.step % config.train.sample_steps == 0:
@@ -206,7 +163,7 @@ def _train_on(
         if _due(config, state.step, config.train.checkpoint_steps):
             if rank == 0 and len(held_out):
                 tell_health(config, state, schedule, held_out)
-            _on_rank_0(rank, lambda: _save(config, state))
+            on_rank_0(rank, lambda: _save(config, state))
 
 
 def _restored_state(config: Config, rank: int, device: torch.device) -> TrainState:
@@ -214,14 +171,14 @@ def _restored_state(config: Config, rank: int, device: torch.device) -> TrainSta
     state = new_state(
         config, device, load_model(embedded.ddpm_url(initial)).unet if initial else None
     )
-    checkpoint = _on_rank_0(
+    checkpoint = on_rank_0(
         rank, lambda: newest_checkpoint(checkpoints_url(config), config.train.checkpoint_steps)
     )
     if checkpoint is not None:
         with on_this_machine(checkpoint) as folder:
             load_state(state, folder)
         if not is_finite(state):
-            raise _Stopped(
+            raise Stopped(
                 f"{checkpoint}: holds values that are not finite, as the training diverged before "
                 "it. Delete it to go on from an older one."
             )

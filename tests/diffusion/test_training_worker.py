@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from factory import ranks
 from factory.config import Config, parse_config
 from factory.data.cache.decoded import cached_images
 from factory.diffusion import run_checkpoints, run_health, training_worker
@@ -38,8 +39,8 @@ def others(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     def gather(found: list[Any], mine: Any) -> None:
         found[:] = [mine, *problems]
 
-    monkeypatch.setattr(training_worker, "barrier", lambda: None)
-    monkeypatch.setattr(training_worker, "broadcast_from_rank_zero", lambda data: data)
+    monkeypatch.setattr(ranks, "barrier", lambda: None)
+    monkeypatch.setattr(ranks, "broadcast_from_rank_zero", lambda data: data)
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
     return problems
 
@@ -52,10 +53,10 @@ def with_nan(state: TrainState) -> TrainState:
 
 def test_what_one_machine_cannot_do_stops_the_workers_of_all(others) -> None:
     others[:] = [None]
-    assert training_worker._on_all_ranks(2, lambda: 7) == 7
+    assert ranks.on_all_ranks(2, lambda: 7) == 7
     others[:] = ["node b: no room"]
-    with pytest.raises(training_worker._Stopped, match="node b: no room"):
-        training_worker._on_all_ranks(2, lambda: 7)
+    with pytest.raises(ranks.Stopped, match="node b: no room"):
+        ranks.on_all_ranks(2, lambda: 7)
 
 
 def test_a_machine_that_finds_other_images_than_the_driver_is_named(config) -> None:
@@ -118,5 +119,5 @@ def test_a_checkpoint_of_a_diverged_training_is_not_gone_on_from(config, monkeyp
     state.step = 1000
     monkeypatch.setattr(run_checkpoints, "is_finite", lambda state: True)  # as it was before
     save_checkpoint(state, checkpoints_url(config), 2)
-    with pytest.raises(training_worker._Stopped, match=r"step-0001000: holds .* Delete it"):
+    with pytest.raises(ranks.Stopped, match=r"step-0001000: holds .* Delete it"):
         training_worker._restored_state(config, 0, CPU)

@@ -168,7 +168,7 @@ def diffuseseg_row(config: Config, arguments: argparse.Namespace) -> Row:
     torch.manual_seed(0)
     unet = DiffuseSegUNet(Shape()).to(DEVICE)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, fused=True)
-    state = TrainState(unet, copy.deepcopy(unet), (optimizer,))  # type: ignore[arg-type]
+    state = TrainState(unet, copy.deepcopy(unet), (optimizer,))
     network = fast_network(unet, train)
     images = random_images(64, batch)
     schedule = linear_schedule(config.train.diffusion).to(DEVICE)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from factory.exporting.command import export
     from factory.labeling.evaluation import Evaluation
     from factory.scores import Score
+    from factory.segmentation.folder import TrainedNetwork, load_network
     from factory.segmenter import Segmentation, Segmenter
     from factory.shards.reader import ShardDataset, ShardIndex, read_dataset
     from factory.shards.schema import Sample
@@ -51,6 +52,7 @@ __all__ = [
     "Segmenter",
     "ShardDataset",
     "ShardIndex",
+    "TrainedNetwork",
     "TrainingFailed",
     "UserError",
     "__version__",
@@ -61,6 +63,7 @@ __all__ = [
     "labelled_arrays",
     "load_ddpm",
     "load_images",
+    "load_network",
     "load_segmenter",
     "open_dataset",
     "read_dataset",
@@ -76,6 +79,7 @@ _HOMES = {
     "Model": "diffusion.checkpoints",
     "Sample": "shards.schema",
     "Score": "scores",
+    **dict.fromkeys(["TrainedNetwork", "load_network"], "segmentation.folder"),
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "ShardDataset": "shards.reader",

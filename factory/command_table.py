@@ -206,6 +206,24 @@ _LIST = [
         commands.check_label,
     ),
     Command(
+        "segment",
+        "train a small network on pairs with Ray Train: synthetic ones, real ones, or both",
+        commands.segment,
+        {
+            "--dataset": _key("segment.dataset_url", "the finished dataset to learn from"),
+            "--out": _key("segment.url", "the run's folder or URL"),
+            "--pairs": _key("segment.pairs", "synthetic, real or both"),
+            "--num-steps": _key("segment.num_steps", "optimiser steps"),
+            "--num-workers": _key("segment.num_workers", "Ray Train workers"),
+            "--batch-size": _key("segment.batch_size", "pairs a step, over all workers"),
+            "--resume-anyway": _switch(
+                "segment.resume_anyway",
+                "go on with other workers, precision or rates; no longer bit-equal",
+            ),
+        },
+        commands.check_segment,
+    ),
+    Command(
         "import",
         "make a model folder of published weights (DiffuseSeg's network, or its ten MLPs)",
         commands.import_weights,

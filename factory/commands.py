@@ -203,6 +203,24 @@ def check_generate(config: Config) -> None:
     check(config)
 
 
+def segment(config: Config) -> int:
+    from factory.segmentation import training
+
+    storage.check_outlives("segment.url", config.segment.url)
+    try:
+        print(training.segment(config))
+    except TrainingFailed as error:
+        return failed(f"training failed: {error}")
+    return 0
+
+
+def check_segment(config: Config) -> None:
+    from factory.segmentation.training import check
+
+    storage.check_outlives("segment.url", config.segment.url)
+    check(config)
+
+
 def report(args: Namespace) -> int:
     from factory.report import write_report
 

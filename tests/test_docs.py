@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,12 +16,14 @@ import pytest
 import yaml
 
 import factory
-from factory import cli
+from factory import cli, storage
 from factory.calibration import Calibration, ClassLines
 from factory.config.loading import load_config, parse_override
 from factory.data.classes.class_files import read_rules
 from factory.data.classes.class_forms import parse_rules
 from factory.labeling.heads import with_calibration
+from factory.segmentation.folder import ONNX, NetworkConfig, network_files, onnx_bytes
+from factory.segmentation.unet import UNet
 from factory.shards.columns import COLUMNS
 from factory.shards.tar_metadata import PLACES
 from tests.documents import PAGES, ROOT, blocks, commands, save_pairs
@@ -207,12 +210,29 @@ def test_the_lines_of_python_on_the_pages_run(
     calibrated.save("out/calibrated")
     for name, more in (("pairs", {}), ("tars", {"format": "webdataset", "val_fraction": 0.1})):
         factory.generate(calibrated, 20, f"out/{name}", workers="here", **few, **more)
+    shutil.copytree("my/test/images", "my/images")
+    _write_network(Path("out/run/segmenter/model"), toy.classes)
     for page in sorted((DOCS / "how-to").glob("*.md")):
         found: dict[str, Any] = {}
         for code in blocks(page, "python"):
             for shown, smaller in FEWER.items():
                 code = code.replace(shown, smaller)
             exec(compile(code, page.name, "exec"), found)
+
+
+def _write_network(folder: Path, classes: factory.Classes) -> None:
+    """What `factory segment` leaves, with random weights."""
+    config = NetworkConfig(
+        image_size=32,
+        num_channels=3,
+        class_names=classes.names,
+        palette=classes.palette,
+        widths=(8, 16),
+    )
+    trained = factory.TrainedNetwork(UNet(3, len(classes), (8, 16)).eval(), config)
+    files = {**network_files(trained, None, ""), ONNX: onnx_bytes(trained)}
+    for name, data in files.items():
+        storage.write(str(folder / name), data)
 
 
 def test_all_classes_on_the_page_of_masks_are_read() -> None:

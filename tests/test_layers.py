@@ -46,7 +46,7 @@ new_config.*
 progress streams signals precision embedded ray_internals.*
 data.cache.*
 cluster
-ranks worker_group
+ranks worker_group step_lines
 diffusion.muon diffusion.network diffusion.noise diffusion.schedule diffusion.compilation \
 diffusion.philox
 diffusion.tensors diffusion.pickled
@@ -88,6 +88,12 @@ generation.ray_actors generation.local
 generation.sampling
 generation.command
 generation.repair
+segmentation.unet segmentation.networks segmentation.augmentation segmentation.batches \
+segmentation.scoring segmentation.train_step segmentation.run_identity
+segmentation.folder segmentation.material
+segmentation.result
+segmentation.training_worker
+segmentation.training
 certainty_page comparison disagreement page_parts
 comparison_page worst_pairs
 worst_pairs_page
@@ -116,6 +122,8 @@ RAY_AT_MODULE_LEVEL = {
     "diffusion.training",
     "diffusion.training_worker",
     "ranks",
+    "segmentation.training",
+    "segmentation.training_worker",
     "worker_group",
     "generation.ray_actors",
 }
@@ -196,7 +204,7 @@ def test_the_table_sees_the_imports_that_are_there() -> None:
 
 def test_shards_know_nothing_of_networks_and_configs() -> None:
     allowed = {"errors", "faults", "classes", "storage", "storage.hub", "differences"}
-    allowed |= {"images", "png", "progress", "scores", "calibration"}
+    allowed |= {"images", "png", "progress", "scores", "calibration", "threads"}
     shards = [module for module in modules() if module.startswith("shards.")]
     others = {(module, other) for module in shards for other in dependencies(module)}
     assert shards and not [

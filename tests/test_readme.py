@@ -28,13 +28,14 @@ SMALLER = {
     "probe": ["--set=probe.timesteps=[50]", "--num-passes=1", "--set=probe.pixels_per_image=50"],
     "fit": ["--num-members=2", "--set=fit.num_steps=3", "--set=fit.pixels_per_step=64"],
     "evaluate": ["--set=evaluate.num_pictures=1"],
+    "segment": ["--dry-run"],
     "label": ["--workers=here", "--set=label.precision=fp32"],
     "generate": [
         *("--workers=here", "--samples-per-shard=2", "--set=generate.batch_size=2"),
         *("--set=generate.num_sampling_steps=4", "--set=generate.precision=fp32"),
     ],
 }
-"""What is added to a command, so that it takes seconds. Of training, the checks are run."""
+"""What is added to a command, so that it takes seconds. Of trainings, the checks are run."""
 FEWER = {"1000": "3", "10k": "5"}
 SMALLER_PYTHON = {
     "fit(ddpm, labelled)": "fit(ddpm, labelled, num_members=2, num_steps=5)",

@@ -21,6 +21,7 @@ from factory.config.loading import (
 from factory.config.probe import ProbeConfig
 from factory.config.sample import SampleConfig
 from factory.config.schema import Config, check_section, required, unet_problems
+from factory.config.segment import SegmentConfig
 from factory.config.shards import ShardsConfig
 from factory.config.train import DiffusionConfig, PredictionType, TrainConfig, UNetConfig
 
@@ -36,6 +37,7 @@ __all__ = [
     "PredictionType",
     "ProbeConfig",
     "SampleConfig",
+    "SegmentConfig",
     "ShardsConfig",
     "TrainConfig",
     "UNetConfig",

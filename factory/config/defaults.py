@@ -31,6 +31,7 @@ _TOY: dict[str, Any] = {
     "label.source": {"kind": "toy", "num": 100, "seed": 3},
     "label.url": "out/toy/labels",
     "sample.url": "out/toy/samples",
+    "segment.url": "out/toy/segmenter",
 }
 
 
@@ -52,6 +53,8 @@ def with_defaults(tree: Mapping[str, Any], is_of_file: bool = False) -> dict[str
         _fill(full, {"label.samples_per_shard": 100})
     _fill(full, _shape(full))
     _fill(full, _below_run(value_at(full, "train.url")))
+    with suppress(PydanticCustomError):  # A wrong generate.url is reported where it is.
+        _fill(full, {"segment.dataset_url": parse_url(value_at(full, "generate.url"))})
     return full
 
 
@@ -124,4 +127,5 @@ def _below_run(url: Any) -> dict[str, str]:
         "generate.url": storage.join(run, "dataset"),
         "label.url": storage.join(run, "labels"),
         "sample.url": storage.join(run, "samples"),
+        "segment.url": storage.join(run, "segmenter"),
     }

@@ -14,6 +14,7 @@ from factory.config.label import LabelConfig
 from factory.config.presets import preset_table
 from factory.config.probe import ProbeConfig
 from factory.config.sample import SampleConfig
+from factory.config.segment import SegmentConfig
 from factory.config.shards import ShardsConfig
 from factory.config.train import TrainConfig, UNetConfig
 from factory.errors import Problems, UserError
@@ -40,6 +41,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     label: LabelConfig = LabelConfig()
     sample: SampleConfig = SampleConfig()
+    segment: SegmentConfig = SegmentConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -99,7 +101,9 @@ def _value(config: Config, key: str) -> Any:
     return getattr(getattr(config, section), name)
 
 
-def check_section(config: Config, name: Literal["train", "fit", "generate", "label"]) -> None:
+def check_section(
+    config: Config, name: Literal["train", "fit", "generate", "label", "segment"]
+) -> None:
     """Raises UserError for values of a section that cannot stand together, all of them at once.
 
     Single values were checked when the config was read. Only what reads a section asks this of it:
@@ -153,11 +157,27 @@ def _actor_problems(settings: ShardsConfig) -> Iterator[str]:
         )
 
 
+def _segment_problems(config: Config) -> Iterator[str]:
+    segment, least = config.segment, config.segment.num_workers
+    if segment.batch_size < least:
+        yield (
+            f"segment.batch_size: {segment.batch_size} must be at least "
+            f"segment.num_workers = {least}, a pair for each worker"
+        )
+    both = all(
+        segment.learns_from(kind, config.data.labelled is not None)
+        for kind in ("synthetic", "real")
+    )
+    if both and segment.batch_size < 2:
+        yield "segment.batch_size: must be at least 2, one of the real pairs and one of the others"
+
+
 _CHECKS: Mapping[str, Callable[[Config], Iterator[str]]] = {
     "train": _train_problems,
     "fit": _fit_problems,
     "generate": lambda config: _actor_problems(config.generate),
     "label": lambda config: _actor_problems(config.label),
+    "segment": _segment_problems,
 }
 
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -40,7 +41,9 @@ def newest_step(url: str) -> int:
     return max(_steps(url), default=0)
 
 
-def save_checkpoint(state: TrainState, url: str, num_to_keep: int) -> None:
+def save_checkpoint(
+    state: TrainState[Any], url: str, num_to_keep: int, section: str = "train"
+) -> None:
     """Writes url/step-NNNNNNN, then deletes older ones, but not the newest num_to_keep.
 
     Raises NotFinite for a state that is of no use, UserError where it cannot be written; then the
@@ -59,10 +62,10 @@ def save_checkpoint(state: TrainState, url: str, num_to_keep: int) -> None:
             fs, path = storage.filesystem(_checkpoint_url(url, step))
             fs.rm(path, recursive=True)
     except OSError as error:
-        tell(f"train | {url}: old checkpoints cannot be deleted ({storage.describe(error)})")
+        tell(f"{section} | {url}: old checkpoints cannot be deleted ({storage.describe(error)})")
 
 
-def newest_checkpoint(url: str, affordable_steps: int) -> str | None:
+def newest_checkpoint(url: str, affordable_steps: int, section: str = "train") -> str | None:
     """The URL of the newest whole checkpoint below url, None where a run begins at step 0.
 
     Newer ones that are not as they were written are told and left alone; the run overwrites them
@@ -77,7 +80,7 @@ def newest_checkpoint(url: str, affordable_steps: int) -> str | None:
             damage = _damage(checkpoint)
             if damage is None:
                 return checkpoint
-            tell(f"train | {checkpoint}: left aside, {damage}")
+            tell(f"{section} | {checkpoint}: left aside, {damage}")
     except OSError as error:
         raise UserError(
             f"{checkpoint}: cannot be read ({storage.describe(error)}). Run the same command again "
@@ -89,7 +92,7 @@ def newest_checkpoint(url: str, affordable_steps: int) -> str | None:
             f"{steps[-1]:,}. Copy one back, or delete this folder to begin again at step 0."
         )
     if steps:
-        tell("train | no checkpoint is whole; beginning again at step 0")
+        tell(f"{section} | no checkpoint is whole; beginning again at step 0")
     return None
 
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Generic
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
+from typing_extensions import TypeVar
 
 from factory.config import Config, TrainConfig
 from factory.diffusion.families.unet2d import UNet
@@ -25,12 +28,15 @@ CHECKPOINT_FILES = (
 )
 
 
+N = TypeVar("N", bound=nn.Module, default=UNet)
+
+
 @dataclass
-class TrainState:
+class TrainState(Generic[N]):
     """Everything that a checkpoint holds."""
 
-    unet: UNet
-    ema: UNet
+    unet: N
+    ema: N
     """The averaged network: what is kept and sampled from."""
     optimizers: tuple[torch.optim.Optimizer, ...]
     """Each has some of the network's weights; together they have all."""
@@ -77,7 +83,7 @@ def _optimizers(unet: UNet, train: TrainConfig) -> tuple[torch.optim.Optimizer, 
 
 
 @torch.no_grad()
-def is_finite(state: TrainState) -> bool:
+def is_finite(state: TrainState[Any]) -> bool:
     """True if all weights, averages and moments are finite numbers; waits for the device.
 
     A finite loss does not imply it: it is that of the weights before the step.
@@ -87,7 +93,7 @@ def is_finite(state: TrainState) -> bool:
     return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
-def save_state(state: TrainState, folder: Path) -> None:
+def save_state(state: TrainState[Any], folder: Path) -> None:
     """Writes the four files of a checkpoint: tensors as safetensors, the rest as JSON."""
     save_file(_row_major(state.unet.state_dict()), folder / "unet.safetensors")
     save_file(_row_major(state.ema.state_dict()), folder / "ema.safetensors")
@@ -101,7 +107,7 @@ def save_state(state: TrainState, folder: Path) -> None:
     (folder / "state.json").write_text(json.dumps(content))
 
 
-def _moments(state: TrainState) -> dict[str, torch.Tensor]:
+def _moments(state: TrainState[Any]) -> dict[str, torch.Tensor]:
     """What the optimisers keep of each weight, by its number in the network and a name of theirs:
     the names by which the files of older versions have AdamW's."""
     return {
@@ -117,7 +123,7 @@ def _row_major(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {key: value.cpu().contiguous() for key, value in tensors.items()}
 
 
-def load_state(state: TrainState, folder: Path) -> None:
+def load_state(state: TrainState[Any], folder: Path) -> None:
     """Fills a new state from a checkpoint, in place."""
     state.unet.load_state_dict(load_file(folder / "unet.safetensors"))
     state.ema.load_state_dict(load_file(folder / "ema.safetensors"))

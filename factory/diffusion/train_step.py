@@ -106,7 +106,7 @@ def _order(seed: int, epoch: int, num_images: int) -> np.ndarray[Any, Any]:
 
 
 def train_step(
-    state: TrainState,
+    state: TrainState[Any],
     network: OutputFn,
     schedule: Schedule,
     images: torch.Tensor,
@@ -153,7 +153,7 @@ def learning_rate(train: TrainConfig, step: int) -> float:
 
 
 @torch.no_grad()
-def _average(state: TrainState, decay: float) -> None:
+def _average(state: TrainState[Any], decay: float) -> None:
     """Moves the average to the weights: by 1 - min(decay, (1 + n) / (10 + n)) after n steps.
 
     So it forgets its random start; at n = 0 it becomes the weights. The steps are counted in

@@ -7,9 +7,7 @@ import json
 import logging
 import math
 import platform
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -50,8 +48,9 @@ from factory.diffusion.train_step import (
 from factory.errors import NotFinite, UserError, counted, is_out_of_memory
 from factory.images import UInt8, to_signed
 from factory.precision import in_bf16
-from factory.progress import duration, print_lines, tell
+from factory.progress import print_lines, tell
 from factory.ranks import Stopped, on_all_ranks, on_rank_0
+from factory.step_lines import StepLines
 
 
 def train_worker(worker_config: dict[str, Any]) -> str | None:
@@ -144,18 +143,22 @@ def _train_on(
     held_out = to_signed(read_batch(images, left_out, device))
     network = fast_network(state.unet, config.train, ray.train.torch.prepare_model)
     schedule = linear_schedule(config.train.diffusion).to(device)
-    progress, reference = _Progress(config, state), Reference(pixels)
+    train = config.train
+    lines = StepLines(train.section, state.step, train.num_steps, train.batch_size)
+    board, reference = _tensorboard(config), Reference(pixels)
     while state.step < config.train.num_steps:
-        with progress.waiting():
+        with lines.waiting():
             chosen = batch_indices(len(learned), config.train, state.step, rank, num_ranks)
             batch = read_batch(images, learned[chosen], device)
-        progress.loss += train_step(state, network, schedule, batch, config.train, rank)
+        lines.loss += train_step(state, network, schedule, batch, config.train, rank)
         if _due(config, state.step, config.train.log_steps):
-            loss = progress.mean_loss(state, num_ranks)
+            loss = lines.mean_loss(state.step, num_ranks)
             if not math.isfinite(loss):
                 on_rank_0(rank, lambda: _stop_diverged(config, state, "the loss is not finite"))
             if rank == 0:
-                progress.tell(state, loss)
+                entry = lines.tell(state.step, loss)
+                state.history += (entry,)
+                _write_events(board, entry)
         if rank == 0 and state.step % config.train.sample_steps == 0:
             draw_sheet(config, state, reference, device)
         if labels is not None and _due(config, state.step, config.train.probe_steps):
@@ -219,58 +222,16 @@ def _save(config: Config, state: TrainState) -> None:
         storage.write(metrics_url, lines.encode())
 
 
-class _Progress:
-    """One plain line every train.log_steps steps: loss, images/s, what is left."""
-
-    def __init__(self, config: Config, state: TrainState) -> None:
-        self.train = config.train
-        self.loss: torch.Tensor | float = 0.0
-        self.started = time.monotonic()
-        self.waited_seconds = 0.0
-        self.first_step = self.last_step = state.step
-        self.board = _tensorboard(config)
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Measures the time in which the next batch is awaited."""
-        started = time.monotonic()
-        yield
-        self.waited_seconds += time.monotonic() - started
-
-    def mean_loss(self, state: TrainState, num_ranks: int) -> float:
-        """The mean loss of all ranks since the last call, equal on each; waits for the device."""
-        loss = torch.as_tensor(self.loss) / (state.step - self.last_step) / num_ranks
-        if num_ranks > 1:
-            torch.distributed.all_reduce(loss)
-        self.loss, self.last_step = 0.0, state.step
-        return float(loss)
-
-    def tell(self, state: TrainState, loss: float) -> None:
-        """A line, on rank 0."""
-        seconds = time.monotonic() - self.started
-        rate = (state.step - self.first_step) / seconds
-        left = (self.train.num_steps - state.step) / rate
-        images_per_second = rate * self.train.batch_size
-        entry = {
-            "step": state.step,
-            "loss": loss,
-            "images_per_second": images_per_second,
-            "data_wait_share": self.waited_seconds / seconds,
-        }
-        state.history += (entry,)
-        tell(
-            f"train | step {state.step:,}/{self.train.num_steps:,} | loss {loss:.4f} | "
-            f"{images_per_second:.1f} images/s | waiting for data "
-            f"{entry['data_wait_share']:.1%} | ETA {duration(left)}"
-        )
-        if self.board is not None:
-            self.board.add_scalar("loss", loss, state.step)
-            self.board.add_scalar("images_per_second", images_per_second, state.step)
-
-
 def _tensorboard(config: Config) -> Any:
     if not config.train.tensorboard or ray.train.get_context().get_world_rank() != 0:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(storage.join(config.train.url, "tensorboard"))
+
+
+def _write_events(board: Any, entry: Mapping[str, float]) -> None:
+    """Adds what a line tells to the events of TensorBoard, if they are written."""
+    if board is not None:
+        for name in ("loss", "images_per_second"):
+            board.add_scalar(name, entry[name], entry["step"])

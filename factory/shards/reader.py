@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, count, islice, repeat
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from factory.shards.receipts import Receipt, score_of
 from factory.shards.schema import to_fields
 from factory.shards.splits import Split
 from factory.shards.tensors import COLUMNS, MaskType, TensorForm, Transform
+from factory.threads import in_threads
 
 if TYPE_CHECKING:
     import ray.data
@@ -113,10 +114,10 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         pairs = Pairs(url, self.plan, self.receipts)
         self.num = pairs.num
         self.bound = bound_of(pairs, max_uncertainty, keep, min_expected_iou)
+        self.num_kept = self.num if self.bound is None else pairs.num_within(self.bound)
         self.num_per_rank: int | None = None
         if equal_ranks and self.world_size > 1:
-            kept = self.num if self.bound is None else pairs.num_within(self.bound)
-            self.num_per_rank = _equal_part(kept, self.world_size, url)
+            self.num_per_rank = _equal_part(self.num_kept, self.world_size, url)
         self.shuffle = shuffle
         self.shuffle_buffer = shuffle_buffer
         self.seed = seed
@@ -160,17 +161,53 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         consumer, consumers = self.rank * num_workers + worker_id, self.world_size * num_workers
         if consumer == 0 and len(self.receipts) < consumers:
             self._warn_of_few_shards(consumers)
-        epoch = int(self._epoch)
+        rows = self._rows(int(self._epoch), num_workers, worker_id, self.num_per_rank)
+        return map(self._formed, rows)
+
+    @property
+    def epoch_size(self) -> int:
+        """The number of samples that `endless` takes from an epoch: all of this rank, or about as
+        many where a filter leaves some out."""
+        if self.num_per_rank is not None:
+            return self.num_per_rank
+        return len(self) if self.bound is None else max(1, self.num_kept // self.world_size)
+
+    def endless(self, start: int = 0, ahead: int = 0) -> Iterator[Any]:
+        """The samples of this rank without end, epoch after epoch, from number start on.
+
+        So a training goes on where it was: what comes before start is passed over, and nothing of
+        it decoded. Where a filter is set, epochs are of `epoch_size` samples each. ahead: so many
+        samples are decoded by threads in advance. It takes no notice of `set_epoch` and of a
+        DataLoader's workers. Raises UserError where a shard is missing or altered.
+        """
+        _check_whole("start", start, 0)
+        _check_whole("ahead", ahead, 0)
+        rows = self._endless_rows(start)
+        return in_threads(self._formed, rows, ahead) if ahead else map(self._formed, rows)
+
+    def _endless_rows(self, start: int) -> _Rows:
+        is_all = self.bound is None and self.num_per_rank is None
+        num = None if is_all else self.epoch_size
+        first, passed_over = divmod(start, self.epoch_size)
+        for epoch in count(first):
+            yield from islice(self._rows(epoch, 1, 0, num), passed_over, None)
+            passed_over = 0
+
+    def _rows(self, epoch: int, num_workers: int, worker: int, num: int | None) -> _Rows:
+        """The samples of an epoch for this worker of this rank, in their order.
+
+        num: those of the rank; None: all that there are.
+        """
         order = np.arange(len(self.receipts))
         if self.shuffle:
             # Not by consumer: all must agree on who reads what.
             np.random.default_rng([self.seed, epoch]).shuffle(order)
-        receipts = [self.receipts[i] for i in order]
-        rows = self._part(receipts, num_workers, worker_id)
+        rows = self._part([self.receipts[i] for i in order], num_workers, worker, num)
         if self.shuffle:
+            consumer = self.rank * num_workers + worker
             rng = np.random.default_rng([self.seed, epoch, consumer])
             rows = _shuffled(rows, self.shuffle_buffer, rng)
-        return map(self._formed, rows)
+        return rows
 
     def _formed(self, row: StoredRow) -> Any:
         """What is handed over of a row. Raises UserError."""
@@ -188,9 +225,11 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
             stacklevel=3,
         )
 
-    def _part(self, receipts: Sequence[Receipt], num_workers: int, worker: int) -> _Rows:
+    def _part(
+        self, receipts: Sequence[Receipt], num_workers: int, worker: int, num: int | None
+    ) -> _Rows:
         """The samples of this worker of this rank, in the receipts' order."""
-        if self.num_per_rank is None:
+        if num is None:
             mine = _parts(self.num, self.world_size * num_workers)[self.rank * num_workers + worker]
             return self._kept(receipts, mine)
         size = self.num // self.world_size
@@ -198,7 +237,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         # After the last sample comes the first, again and again: some are within the bound.
         laps = (self._kept(receipts, range(self.num)) for _ in repeat(None))
         endless = chain(self._kept(receipts, range(start, self.num)), chain.from_iterable(laps))
-        return islice(endless, len(_parts(self.num_per_rank, num_workers)[worker]))
+        return islice(endless, len(_parts(num, num_workers)[worker]))
 
     def _kept(self, receipts: Sequence[Receipt], wanted: range) -> _Rows:
         """The wanted samples of the given shards that are within the bound."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from factory import commands
+from factory import commands, dataset_commands
 from factory.config import Config
 from factory.config.presets import PRESETS
 
@@ -224,6 +224,21 @@ _LIST = [
         commands.check_segment,
     ),
     Command(
+        "prove",
+        "train on real pairs, synthetic ones and both, and tell whether the synthetic ones help",
+        commands.prove,
+        {
+            "--ddpm": _DDPM,
+            "--ensemble": _ENSEMBLE,
+            "--dataset": _key("prove.dataset_url", "the finished dataset"),
+            "--out": _key("prove.url", "where scores and verdict are written"),
+            "--num-seeds": _key("prove.num_seeds", "trainings of each kind"),
+            "--num-steps": _key("prove.num_steps", "optimiser steps of each training"),
+            "--workers": _key("prove.workers", "ray: trainings side by side; here: one by one"),
+        },
+        commands.check_prove,
+    ),
+    Command(
         "import",
         "make a model folder of published weights (DiffuseSeg's network, or its ten MLPs)",
         commands.import_weights,
@@ -288,17 +303,17 @@ _LIST = [
             },
         },
     ),
-    Command("status", "tell how far a dataset has come", commands.status, _DATASET),
+    Command("status", "tell how far a dataset has come", dataset_commands.status, _DATASET),
     Command(
         "verify",
         "prove a dataset whole, or name every file that is not as it was written",
-        commands.verify,
+        dataset_commands.verify,
         {**_DATASET, **_LEVEL},
     ),
     Command(
         "repair",
         "make exactly the bad or missing files of a dataset again, byte for byte",
-        commands.repair,
+        dataset_commands.repair,
         {
             **_DATASET,
             **_LEVEL,
@@ -314,7 +329,7 @@ _LIST = [
     Command(
         "gc",
         "delete what killed processes left behind, but no data",
-        commands.gc,
+        dataset_commands.gc,
         {**_DATASET, "--dry-run": {"action": "store_true", "help": "list, delete nothing"}},
     ),
 ]

@@ -35,6 +35,7 @@ from factory.histogram import histogram
 from factory.page_parts import decoded, percentages, picture
 from factory.pictures import colorize, overlay
 from factory.progress import tracked
+from factory.proving.proof import read_proof
 from factory.shards.layout import CONFIG, ENVIRONMENT, REPORT
 from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan
@@ -147,6 +148,7 @@ def _page(
         mistakes=config and picture_of_mistakes(config, plan),
         probe=config and probe_section(config, plan),
         worst=worst,
+        proof=read_proof(url, manifest.root),
         num_pixels=sum(counts),
         uncertainty_note=_uncertainty_note(plan, manifest, seen),
         scores=_scores(plan, manifest),

@@ -92,8 +92,14 @@ segmentation.unet segmentation.networks segmentation.augmentation segmentation.b
 segmentation.scoring segmentation.train_step segmentation.run_identity
 segmentation.folder segmentation.material
 segmentation.result
-segmentation.training_worker
+segmentation.alone segmentation.training_worker
 segmentation.training
+proving.conditions
+proving.proof proving.materials
+proving.runs
+proving.ray_tasks
+proving.trainings
+proving.command
 certainty_page comparison disagreement page_parts
 comparison_page worst_pairs
 worst_pairs_page
@@ -109,6 +115,7 @@ exporting.table
 exporting.command
 segmenter
 commands
+dataset_commands
 command_table
 api datasets cli
 __main__
@@ -124,6 +131,7 @@ RAY_AT_MODULE_LEVEL = {
     "ranks",
     "segmentation.training",
     "segmentation.training_worker",
+    "proving.ray_tasks",
     "worker_group",
     "generation.ray_actors",
 }

@@ -29,6 +29,7 @@ SMALLER = {
     "fit": ["--num-members=2", "--set=fit.num_steps=3", "--set=fit.pixels_per_step=64"],
     "evaluate": ["--set=evaluate.num_pictures=1"],
     "segment": ["--dry-run"],
+    "prove": ["--dry-run", "--workers=here"],
     "label": ["--workers=here", "--set=label.precision=fp32"],
     "generate": [
         *("--workers=here", "--samples-per-shard=2", "--set=generate.batch_size=2"),

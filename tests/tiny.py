@@ -29,13 +29,13 @@ TREE: dict[str, dict[str, Any]] = {
 """The config of these models, as nested mappings."""
 
 
-def save_models(folder: Path, channels: int = 3) -> dict[str, str]:
+def save_models(folder: Path, channels: int = 3, seed: int = 0) -> dict[str, str]:
     """Writes a DDPM and an ensemble on its features; returns the config's `models` section.
 
-    channels: those of the DDPM's images.
+    channels: those of the DDPM's images. seed: of the random weights.
     """
     config = parse_config(TREE)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     ddpm_url, ensemble_url = str(folder / "ddpm"), str(folder / "ensemble")
     unet = UNet(config.train.unet, channels)
     save_model(unet, config.train.diffusion, 16, ddpm_url)

@@ -19,6 +19,7 @@ from factory.config.loading import (
     read_tree,
 )
 from factory.config.probe import ProbeConfig
+from factory.config.prove import ProveConfig
 from factory.config.sample import SampleConfig
 from factory.config.schema import Config, check_section, required, unet_problems
 from factory.config.segment import SegmentConfig
@@ -36,6 +37,7 @@ __all__ = [
     "ModelsConfig",
     "PredictionType",
     "ProbeConfig",
+    "ProveConfig",
     "SampleConfig",
     "SegmentConfig",
     "ShardsConfig",

@@ -32,6 +32,7 @@ _TOY: dict[str, Any] = {
     "label.url": "out/toy/labels",
     "sample.url": "out/toy/samples",
     "segment.url": "out/toy/segmenter",
+    "prove.url": "out/toy/proof",
 }
 
 
@@ -54,7 +55,8 @@ def with_defaults(tree: Mapping[str, Any], is_of_file: bool = False) -> dict[str
     _fill(full, _shape(full))
     _fill(full, _below_run(value_at(full, "train.url")))
     with suppress(PydanticCustomError):  # A wrong generate.url is reported where it is.
-        _fill(full, {"segment.dataset_url": parse_url(value_at(full, "generate.url"))})
+        dataset_url = parse_url(value_at(full, "generate.url"))
+        _fill(full, {f"{name}.dataset_url": dataset_url for name in ("segment", "prove")})
     return full
 
 
@@ -128,4 +130,5 @@ def _below_run(url: Any) -> dict[str, str]:
         "label.url": storage.join(run, "labels"),
         "sample.url": storage.join(run, "samples"),
         "segment.url": storage.join(run, "segmenter"),
+        "prove.url": storage.join(run, "proof"),
     }

@@ -13,6 +13,7 @@ from factory.config.generate import GenerateConfig
 from factory.config.label import LabelConfig
 from factory.config.presets import preset_table
 from factory.config.probe import ProbeConfig
+from factory.config.prove import ProveConfig
 from factory.config.sample import SampleConfig
 from factory.config.segment import SegmentConfig
 from factory.config.shards import ShardsConfig
@@ -42,6 +43,7 @@ class Config(Section):
     label: LabelConfig = LabelConfig()
     sample: SampleConfig = SampleConfig()
     segment: SegmentConfig = SegmentConfig()
+    prove: ProveConfig = ProveConfig()
 
     @model_validator(mode="before")
     @classmethod

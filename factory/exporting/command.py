@@ -15,6 +15,7 @@ from factory.exporting.table import FORMATS
 from factory.exporting.writing import write_pairs, write_resized, write_shards
 from factory.generation.row_images import RowImages
 from factory.progress import tell
+from factory.proving.proof import read_proof
 from factory.shards.filtering import Pairs, bound_of
 from factory.shards.manifest import Manifest
 from factory.shards.reading import read_manifest
@@ -43,7 +44,7 @@ def export(url: Location, to: str, out: Location, **options: Any) -> dict[str, i
     _check_places(url, to, out)
     manifest = read_manifest(url)
     chosen = _with_splits_of(url, manifest, chosen)
-    form = FORMATS[to](Source(manifest, chosen))
+    form = FORMATS[to](Source(manifest, chosen, read_proof(url, manifest.root)))
     if problems := form.problems():
         raise UserError([f"{url}: {problem}" for problem in problems])
     ledger = ExportLedger(out, _identity(manifest, to, chosen))

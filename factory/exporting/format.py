@@ -8,6 +8,7 @@ from typing import ClassVar
 from factory.classes import Classes
 from factory.exporting.options import Options
 from factory.exporting.pairs import Pair
+from factory.proving.proof import Proof
 from factory.shards.columns import Column, pictures_of, with_mask_named
 from factory.shards.layout import ID_TO_LABEL, to_json
 from factory.shards.manifest import Manifest
@@ -23,6 +24,8 @@ class Source:
 
     manifest: Manifest
     options: Options
+    proof: Proof | None = None
+    """What `factory prove` found of it; None where it was not asked."""
 
     @property
     def classes(self) -> Classes:

@@ -28,6 +28,8 @@ SCORES = "scores.json"
 DESCRIPTIONS = (ID_TO_LABEL, LABEL_TO_ID, PALETTE, CARD)
 """Files for people and other programs; they follow from plan and receipts."""
 REPORT = "report/index.html"
+PROOF = "report/proof.json"
+"""What `factory prove` found of the dataset."""
 
 
 class Extension(BaseModel, frozen=True, extra="forbid"):

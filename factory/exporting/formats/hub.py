@@ -33,6 +33,7 @@ class HubFormat(ParquetFormat):
                 for name, color in zip(classes.names, classes.palette, strict=True)
             ],
             run=self.source.manifest.plan.run,
+            proof=self.source.proof,
         )
 
     def _front(self, summary: Summary) -> dict[str, Any]:

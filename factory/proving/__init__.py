@@ -1,0 +1,1 @@
+"""Whether the pairs of a dataset make a better network than real pairs alone."""

@@ -1,0 +1,169 @@
+"""`factory prove`: whether the pairs of a dataset are worth training on, by training on them."""
+
+import json
+from dataclasses import dataclass
+
+from factory import storage
+from factory.config import Config, required
+from factory.data.loading import Labelled
+from factory.diffusion.checkpoints import Model
+from factory.errors import Problems, UserError, counted, shown
+from factory.generation import command as datasets
+from factory.labeling import commands, evaluation
+from factory.labeling.head import Head
+from factory.progress import tell
+from factory.proving.conditions import BOTH, ENSEMBLE, PSEUDO, PSEUDO_BOTH, REAL
+from factory.proving.materials import Materials
+from factory.proving.proof import Proof
+from factory.proving.runs import run_of
+from factory.proving.trainings import scores_of
+from factory.scores import Score
+from factory.segmentation.material import Material, dataset_id, read_material
+from factory.segmentation.run_identity import pairs_hash
+from factory.shards.layout import PROOF
+from factory.shards.plan import Plan
+from factory.shards.reading import read_plan
+
+_FOUND = "proof.json"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is proven, and with what."""
+
+    plan: Plan
+    material: Material
+    test: Labelled
+    model: Model
+    ensemble: Head
+    pseudo: Config
+    """The config by which unlabelled images get masks of the ensemble."""
+
+
+def check(config: Config) -> Given:
+    """Returns what is needed; raises UserError for all that would stop `prove`, and starts
+    nothing."""
+    required(
+        config,
+        *("data.labelled", "data.test", "data.unlabelled"),
+        *("models.ddpm_url", "models.ensemble_url"),
+    )
+    problems, material = Problems(), None
+    model, ensemble, ensemble_hash = commands.load_models(config)
+    with problems.collected():
+        storage.check_writable(config.prove.url)
+    learned = config.model_copy(
+        update={
+            "segment": config.segment.model_copy(
+                update={"pairs": "both", "dataset_url": config.prove.dataset_url}
+            )
+        }
+    )
+    with problems.collected():
+        material = read_material(learned)
+    problems.raise_if_any()
+    assert material is not None and material.test is not None and material.dataset_url is not None
+    plan = read_plan(material.dataset_url)
+    if plan.recipe.get("ensemble_sha256") != ensemble_hash:
+        raise UserError(
+            f"prove.dataset_url: the masks of {material.dataset_url} are of another ensemble than "
+            f"models.ensemble_url = {config.models.ensemble_url}. Name the one that labelled it, "
+            "or a dataset that this one labelled."
+        )
+    evaluation.check_classes(ensemble, material.test)
+    pseudo = _pseudo_config(config, plan.num)
+    datasets.check(pseudo, "label")
+    return Given(plan, material, material.test, model, ensemble, pseudo)
+
+
+def prove(config: Config) -> list[str]:
+    """Trains and measures what is not there yet, writes the proof; returns it as lines.
+
+    Raises UserError before anything is started, TrainingFailed, GenerationFailed and OSError.
+    """
+    given = check(config)
+    for note in given.test.notes:
+        tell(f"prove | data.test: {shown(note)}")
+    pseudo = datasets.label(given.pseudo)
+    pseudo_url = given.pseudo.label.url
+    scores = scores_of(config, Materials(given.material, pseudo_url), _hashes(given))
+    whole = {**scores, ENSEMBLE: (_of_ensemble(config, given),)}
+    assert given.material.real is not None and given.material.dataset_url is not None
+    proof = Proof(
+        dataset=dataset_id(given.material.dataset_url),
+        classes=given.material.classes,
+        num_real=len(given.material.real),
+        num_synthetic=given.plan.num,
+        num_pseudo=pseudo.rows,
+        num_test=len(given.test),
+        num_steps=config.prove.num_steps,
+        scores=whole,
+    )
+    _write(config, given.material.dataset_url, proof)
+    test = counted(proof.num_test, "real image")
+    told = f"Measured on {test} that none of them has seen, after {proof.num_steps:,} steps each."
+    return [*proof.table(), told, *proof.verdict(), storage.join(config.prove.url, _FOUND)]
+
+
+def _pseudo_config(config: Config, num: int) -> Config:
+    """The config by which as many unlabelled images as there are pairs get masks."""
+    source = required(config, "data.unlabelled")
+    few = min(num, source.num) if source.num is not None else num
+    label = config.label.model_copy(
+        update={
+            "url": storage.join(config.prove.url, "pseudo"),
+            "source": source.model_copy(update={"num": few}),
+            "at": "model",
+            "format": "parquet",
+            "score": False,
+            "unreadable": "skip",
+            "workers": config.prove.workers,
+            "mask_column": "mask",
+        }
+    )
+    return config.model_copy(update={"label": label})
+
+
+def _hashes(given: Given) -> dict[str, dict[str, str]]:
+    """By kind of training, hashes of what it learns from and is measured on."""
+    assert given.material.real is not None and given.material.dataset_url is not None
+    real, test = pairs_hash(given.material.real), pairs_hash(given.test)
+    synthetic, pseudo = dataset_id(given.material.dataset_url), dataset_id(given.pseudo.label.url)
+    shards = {REAL: "none", PSEUDO: pseudo, PSEUDO_BOTH: pseudo}
+    kinds = (REAL, "synthetic", BOTH, PSEUDO, PSEUDO_BOTH)
+    with_real = (REAL, BOTH, PSEUDO_BOTH)
+    return {
+        kind: {
+            "dataset": shards.get(kind, synthetic),
+            "data.labelled": real if kind in with_real else "none",
+            "data.test": test,
+        }
+        for kind in kinds
+    }
+
+
+def _of_ensemble(config: Config, given: Given) -> Score:
+    """The scores of the ensemble's own masks, kept as those of trainings are."""
+    found = {"data.test": pairs_hash(given.test), "ensemble": given.plan.recipe["ensemble_sha256"]}
+    run = run_of(config, ENSEMBLE, 0, found)
+    if (kept := run.kept) is not None:
+        return kept
+    device = commands.available_device()
+    given.model.unet.to(device)
+    given.ensemble.to(device)
+    score = evaluation.evaluate(given.model, given.ensemble, given.test, config).soft
+    run.keep(score)
+    return score
+
+
+def _write(config: Config, dataset_url: str, proof: Proof) -> None:
+    """Writes the proof, and a copy to the dataset, for its report and its exports."""
+    data = (json.dumps(proof.as_json(), indent=1) + "\n").encode()
+    storage.write(storage.join(config.prove.url, _FOUND), data)
+    try:
+        storage.write(storage.join(dataset_url, PROOF), data)
+    except OSError as error:
+        tell(
+            f"prove | {dataset_url}: takes no copy of the proof, so that its report does not show "
+            f"it ({storage.describe(error)})"
+        )

@@ -1,5 +1,6 @@
 """The section `segment`: a small network that learns masks from pairs."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -13,8 +14,14 @@ _GROUPS = 8
 
 def _widths(values: tuple[int, ...]) -> tuple[int, ...]:
     if odd := [value for value in values if value % _GROUPS]:
-        raise ValueError(f"must be multiples of {_GROUPS}, got {odd[0]}")
+        raise ValueError(f"must be multiples of {_GROUPS}, and {odd[0]} is none")
     return some(values)
+
+
+def _function(name: str) -> str:
+    if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", name):
+        raise ValueError("must name a function as module:function, such as my_networks:make")
+    return name
 
 
 class SegmentConfig(WorkersConfig):
@@ -42,7 +49,7 @@ class SegmentConfig(WorkersConfig):
     )
     """Channels of the U-Net per level, from full resolution down; each level halves it. Multiples
     of 8."""
-    network: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
+    network: Annotated[str, AfterValidator(_function)] | None = None
     """A network of one's own instead of the U-Net, as module:function. The function is called with
     num_channels and num_classes, and returns a torch module from images (B, C, H, W) in [-1, 1] to
     logits (B, K, H, W). The module must be importable by the workers, and is run as it is."""

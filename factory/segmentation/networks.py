@@ -1,7 +1,8 @@
 """The network of a training: the U-Net of this package, or what a function of one's own makes."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,14 +49,15 @@ def made(make: MakeNetwork, name: str, num_channels: int, num_classes: int, size
 
     name: of the function, for messages. Raises UserError where it is no such network.
     """
-    network = make(num_channels=num_channels, num_classes=num_classes)
+    with _naming(name):
+        network = make(num_channels=num_channels, num_classes=num_classes)
     if not isinstance(network, nn.Module):
         raise UserError(
             f"segment.network: {name} returns a {type(network).__name__}. It must return a torch "
             "module."
         )
     training, network = network.training, network.eval()
-    with torch.inference_mode():
+    with _naming(name), torch.inference_mode():
         logits = network(torch.zeros(1, num_channels, size, size))
     wanted = (1, num_classes, size, size)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
@@ -65,3 +67,16 @@ def made(make: MakeNetwork, name: str, num_channels: int, num_classes: int, size
             f"{size}). It must make logits {wanted}: scale them to the image in its forward."
         )
     return network.train(training)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Turns what a function of one's own, or its network, usually raises into a UserError."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"segment.network: {name} fails ({type(error).__name__}: {first}). It is called with "
+            "num_channels and num_classes, and its network with images (B, C, H, W)."
+        ) from error

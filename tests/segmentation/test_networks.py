@@ -17,6 +17,14 @@ def half_a_size(num_channels: int, num_classes: int) -> nn.Module:
     return nn.Conv2d(num_channels, num_classes, 2, stride=2)
 
 
+def of_one_argument(num_channels: int) -> nn.Module:
+    return nn.Conv2d(num_channels, 2, 1)
+
+
+def of_other_images(num_channels: int, num_classes: int) -> nn.Module:
+    return nn.Conv2d(num_channels + 1, num_classes, 1)
+
+
 def no_network(num_channels: int, num_classes: int) -> int:
     return num_channels + num_classes
 
@@ -32,7 +40,12 @@ def test_a_function_of_ones_own_makes_the_network() -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("half_a_size", r"makes \(1, 7, 4, 4\) .* scale them"), ("no_network", "returns a int")],
+    [
+        ("half_a_size", r"makes \(1, 7, 4, 4\) .* scale them"),
+        ("no_network", "returns a int"),
+        ("of_one_argument", r"of_one_argument fails \(TypeError"),
+        ("of_other_images", r"of_other_images fails \(RuntimeError"),
+    ],
 )
 def test_what_is_no_segmentation_network_is_refused(name, words) -> None:
     with pytest.raises(UserError, match=words):

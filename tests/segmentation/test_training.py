@@ -1,9 +1,12 @@
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from factory.cli import main
@@ -14,6 +17,7 @@ from factory.segmentation.material import read_material
 from factory.segmentation.scoring import score_of
 from factory.segmentation.training import check, segment
 from tests.diffusion.test_training import assert_equal, wait_until
+from tests.documents import ROOT
 from tests.ray_processes import TRAIN_WORKER
 
 
@@ -106,3 +110,10 @@ def test_the_command_refuses_with_exit_code_2(segment_config, tmp_path, capsys) 
     file.write_text(dump_config(segment_config(batch_size=1)))
     assert main(["segment", "--config", str(file), "--dry-run"]) == 2
     assert "segment.batch_size: must be at least 2" in capsys.readouterr().err
+
+
+def test_the_example_in_plain_torch_trains_on_the_shards(pairs_url, tmp_path) -> None:
+    out = tmp_path / "network.pt"
+    script, steps = ROOT / "examples" / "train_on_shards.py", ["--steps=3", "--batch-size=2"]
+    subprocess.run([sys.executable, script, pairs_url, out, *steps], check=True)
+    assert torch.load(out, weights_only=True)["last.weight"].isfinite().all()

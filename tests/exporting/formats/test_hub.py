@@ -1,8 +1,10 @@
 """Claims about `--to hub`, with a Hub that is a fake."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,11 +20,15 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
 import factory
+from factory import storage
 from factory.cli import main
 from factory.errors import UserError
+from factory.shards.layout import PROOF
+from factory.shards.reading import read_manifest
 from factory.shards.schema import Sample
 from factory.storage import files
 from tests.exporting import made
+from tests.proving.test_proof import proof_of
 
 OUT = "hf://datasets/owner/name"
 
@@ -149,6 +155,18 @@ def test_the_licence_of_labels_is_that_of_their_own_section(
     factory.export(str(tmp_path / "labels"), "hub", OUT)
     text = (pushed() / "README.md").read_text(encoding="utf-8")
     assert yaml.safe_load(text.split("---\n")[1])["license"] == "cc0-1.0"
+
+
+def test_the_card_tells_whether_the_pairs_are_worth_training_on(
+    dataset: str, pushed: Callable[[], Path]
+) -> None:
+    proof = replace(proof_of(), dataset=read_manifest(dataset).root)
+    storage.write(storage.join(dataset, PROOF), json.dumps(proof.as_json()).encode())
+    factory.export(dataset, "hub", OUT)
+    lines = (pushed() / "README.md").read_text(encoding="utf-8").splitlines()
+    assert "## Worth training on?" in lines and "| 20 real pairs | 50.0 ± 0.0 | 50.0 |" in lines
+    # Markdown shows what is behind a backslash as it is.
+    assert proof.verdict()[0] in "\n".join(lines).replace("\\", "")
 
 
 def test_the_card_says_what_the_hub_asks_for(dataset: str, pushed: Callable[[], Path]) -> None:

@@ -1,6 +1,7 @@
 """The classes of a domain: what each id in a mask means, and the colour that shows it."""
 
 import colorsys
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,6 +15,8 @@ NUM_IDS = 256
 """The values that a pixel of a mask can have: ids of classes, and IGNORE_ID."""
 
 MAX_CLASSES = 255
+
+_BACKGROUND = re.compile(r"[\W_]*(background|bg)[\W_]*", re.IGNORECASE)
 
 Intensity = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Intensity, Intensity, Intensity]
@@ -37,6 +40,11 @@ class Classes:
     def named(cls, names: Sequence[str], palette: Sequence[Color] | None = None) -> "Classes":
         """The classes of these names, with well separated colours unless a palette is given."""
         return cls(tuple(names), tuple(palette or distinct_colors(len(names))))
+
+    @property
+    def has_background(self) -> bool:
+        """True if class 0 is called background: what is left of an image without all others."""
+        return _BACKGROUND.fullmatch(self.names[0]) is not None
 
     @property
     def id2label(self) -> dict[str, str]:

@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any, NoReturn
 
 from factory import __version__, storage, streams
-from factory.command_table import COMMANDS, Command
+from factory.command import Command
+from factory.command_table import COMMANDS
 from factory.commands import failed
 from factory.config import Config, dump_config, parse_override, parse_tree, read_tree
 from factory.config.label_images import in_place_of
@@ -150,7 +151,7 @@ def _config(command: Command, args: argparse.Namespace) -> Config:
     file = recipe_file(args.recipe) if args.recipe is not None else args.config
     tree = read_tree(file)
     for key, value in _overrides(command, args):
-        if key in command.arguments:  # Images that are named without a flag.
+        if isinstance(value, Mapping) and key in command.arguments:  # Images without a flag.
             value, note = in_place_of(value_at(tree, key), value)
             if note is not None and not args.print_config:
                 tell(shown(note))

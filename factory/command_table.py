@@ -1,30 +1,11 @@
 """The table of the commands of `factory`: what each is for, its arguments, and what runs it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from factory import commands, dataset_commands
-from factory.config import Config
+from factory import commands
+from factory.command import Command, Options
 from factory.config.presets import PRESETS
-
-Options = Mapping[str, Mapping[str, Any]]
-"""Arguments by name, each with what `ArgumentParser.add_argument` takes beside it."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command of `factory`."""
-
-    name: str
-    about: str
-    run: Callable[..., int]
-    """Does it and returns the exit code. Takes the config, or without check the arguments."""
-    arguments: Options = field(default_factory=dict)
-    check: Callable[[Config], object] | None = None
-    """The check of --dry-run; it raises UserError for all that would stop the command."""
-    takes_file: bool = False
-    """True if run takes the file of the config, too, None without one."""
+from factory.dataset_command_table import DATASET_COMMANDS
 
 
 def _key(key: str, about: str) -> dict[str, Any]:
@@ -35,11 +16,6 @@ def _key(key: str, about: str) -> dict[str, Any]:
 def _switch(key: str, about: str) -> dict[str, Any]:
     """A flag without a value that sets a config key to true."""
     return {"dest": key, "action": "store_const", "const": True, "help": f"{about} ({key})"}
-
-
-def _option(about: str) -> dict[str, Any]:
-    """A flag without a value that is not of a config."""
-    return {"action": "store_const", "const": True, "help": about}
 
 
 def _workers(section: str) -> Options:
@@ -60,14 +36,6 @@ def _folder(url: str) -> dict[str, str]:
 _DDPM = _key("models.ddpm_url", "the DDPM's model folder")
 _ENSEMBLE = _key("models.ensemble_url", "the ensemble's folder")
 _PRESET = _key("preset", "image size, network and training: toy, 32px, 64px, 128px or 256px")
-_DATASET: Options = {"url": {"help": "the dataset's folder or URL"}}
-_LEVEL: Options = {
-    "--level": {
-        "choices": ("size", "hash", "decode"),
-        "default": "hash",
-        "help": "how closely shards are looked at",
-    }
-}
 _LIST = [
     Command(
         "init",
@@ -239,6 +207,35 @@ _LIST = [
         commands.check_prove,
     ),
     Command(
+        "suggest",
+        "choose the images whose masks would teach most, packed for CVAT and Label Studio",
+        commands.suggest,
+        {
+            "--ddpm": _DDPM,
+            "--ensemble": _ENSEMBLE,
+            "--num": _key("suggest.num", "images to suggest"),
+            "--out": _key("suggest.url", "where images, masks and packages are written"),
+        },
+        commands.check_suggest,
+    ),
+    Command(
+        "adopt",
+        "take corrected masks of suggested images as labels, and tell what they teach",
+        commands.adopt,
+        {
+            "adopt.masks": {
+                "metavar": "MASKS",
+                "nargs": "?",
+                "help": "CVAT's or Label Studio's export, or a folder of PNG masks (adopt.masks)",
+            },
+            "--suggestions": _key("suggest.url", "the folder that suggest wrote"),
+            "--ddpm": _DDPM,
+            "--ensemble": _ENSEMBLE,
+            "--out": _key("adopt.url", "where all labelled images and the ensemble are written"),
+        },
+        commands.check_adopt,
+    ),
+    Command(
         "import",
         "make a model folder of published weights (DiffuseSeg's network, or its ten MLPs)",
         commands.import_weights,
@@ -252,86 +249,7 @@ _LIST = [
             "--dry-run": {"action": "store_true", "help": "check everything, write nothing"},
         },
     ),
-    Command(
-        "report",
-        "write report/index.html into a finished dataset",
-        commands.report,
-        {
-            **_DATASET,
-            "--num": {"default": "64", "help": "samples shown"},
-            "--config": {
-                "metavar": "FILE",
-                "help": "compare with the unlabelled and labelled images of this config",
-            },
-        },
-    ),
-    Command(
-        "export",
-        "write a finished dataset as another tool reads it: folders, COCO, YOLO and others",
-        commands.export,
-        {
-            **_DATASET,
-            "--to": {
-                "required": True,
-                "metavar": "FORMAT",
-                "help": "folder, imagefolder, coco, yolo, voc, cityscapes, parquet, webdataset "
-                "or hub",
-            },
-            "--out": {"required": True, "metavar": "URL", "help": "an empty folder or URL"},
-            "--val": {"metavar": "SHARE", "help": "the share for validation, by the pairs' keys"},
-            "--keep": {"metavar": "SHARE", "help": "the share that is exported, by certainty"},
-            "--min-expected-iou": {
-                "metavar": "IOU",
-                "help": "only masks of which this IoU is expected at least, such as 0.8",
-            },
-            "--split": {"metavar": "SPLIT", "help": "train or validation: that split alone"},
-            "--polygons": _option("coco: polygons instead of runs of pixels"),
-            "--instances": _option("coco: each connected region is an object of its own"),
-            "--background": _option("coco, yolo: class 0 is a category, too, if it is background"),
-            "--jpeg": _option("voc: images as JPEG, which loses detail, instead of PNG"),
-            "--mask-column": {
-                "metavar": "NAME",
-                "help": "imagefolder, parquet, webdataset, hub: mask, label or annotation",
-            },
-            "--samples-per-shard": {
-                "metavar": "NUM",
-                "help": "parquet, webdataset, hub: pairs a file, instead of those of a shard",
-            },
-            "--shard-megabytes": {
-                "metavar": "MB",
-                "help": "parquet, webdataset, hub: what a file has at most, in 10^6 bytes",
-            },
-        },
-    ),
-    Command("status", "tell how far a dataset has come", dataset_commands.status, _DATASET),
-    Command(
-        "verify",
-        "prove a dataset whole, or name every file that is not as it was written",
-        dataset_commands.verify,
-        {**_DATASET, **_LEVEL},
-    ),
-    Command(
-        "repair",
-        "make exactly the bad or missing files of a dataset again, byte for byte",
-        dataset_commands.repair,
-        {
-            **_DATASET,
-            **_LEVEL,
-            "--config": {"metavar": "FILE", "help": "absent: the dataset's own config"},
-            "--set": {
-                "action": "append",
-                "default": [],
-                "metavar": "A.B=C",
-                "help": "override a config key",
-            },
-        },
-    ),
-    Command(
-        "gc",
-        "delete what killed processes left behind, but no data",
-        dataset_commands.gc,
-        {**_DATASET, "--dry-run": {"action": "store_true", "help": "list, delete nothing"}},
-    ),
+    *DATASET_COMMANDS,
 ]
 COMMANDS = {command.name: command for command in _LIST}
 """All commands by name, in the order of the help."""

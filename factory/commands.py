@@ -236,6 +236,32 @@ def check_prove(config: Config) -> None:
     check(config)
 
 
+def suggest(config: Config) -> int:
+    from factory.suggesting import command
+
+    print("\n".join(command.suggest(config)))
+    return 0
+
+
+def check_suggest(config: Config) -> None:
+    from factory.suggesting.command import check
+
+    check(config)
+
+
+def adopt(config: Config) -> int:
+    from factory.suggesting import adopting
+
+    print("\n".join(map(shown, adopting.adopt(config))))
+    return 0
+
+
+def check_adopt(config: Config) -> None:
+    from factory.suggesting.adopting import check
+
+    check(config)
+
+
 def report(args: Namespace) -> int:
     from factory.report import write_report
 

@@ -92,7 +92,8 @@ def test_a_key_of_another_section_is_refused_with_that_section(refused):
     message = refused("label", "--set", "label.sampler=ddim")
     assert "label.sampler: unknown key. Other sections have it: generate.sampler." in message
     message = refused("label", "--set", "prove.num_folds=3")
-    assert "mean prove.num_seeds? Other sections have it: probe.num_folds." in message
+    known = "probe.num_folds, adopt.num_folds"
+    assert f"mean prove.num_seeds? Other sections have it: {known}." in message
 
 
 def test_a_validation_split_of_labels_is_what_export_makes(refused):

@@ -113,9 +113,11 @@ exporting.writing
 exporting.formats.*
 exporting.table
 exporting.command
+suggesting.*
 segmenter
-commands
+commands command
 dataset_commands
+dataset_command_table
 command_table
 api datasets cli
 __main__

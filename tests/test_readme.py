@@ -31,13 +31,19 @@ SMALLER = {
     "segment": ["--dry-run"],
     "prove": ["--dry-run", "--workers=here"],
     "label": ["--workers=here", "--set=label.precision=fp32"],
+    "suggest": ["--num=2"],
+    "adopt": ["--set=fit.num_members=2", "--set=fit.num_steps=3"],
     "generate": [
         *("--workers=here", "--samples-per-shard=2", "--set=generate.batch_size=2"),
         *("--set=generate.num_sampling_steps=4", "--set=generate.precision=fp32"),
     ],
 }
 """What is added to a command, so that it takes seconds. Of trainings, the checks are run."""
-FEWER = {"1000": "3", "10k": "5"}
+FEWER = {
+    "1000": "3",
+    "10k": "5",
+    "export.zip": "out/faces64/ddpm/suggestions/cvat/annotations.zip",
+}
 SMALLER_PYTHON = {
     "fit(ddpm, labelled)": "fit(ddpm, labelled, num_members=2, num_steps=5)",
     "sample(segmenter, 8)": "sample(segmenter, 1, batch_size=1, num_sampling_steps=4)",

@@ -24,9 +24,11 @@ from factory.config.sample import SampleConfig
 from factory.config.schema import Config, check_section, required, unet_problems
 from factory.config.segment import SegmentConfig
 from factory.config.shards import ShardsConfig
+from factory.config.suggest import AdoptConfig, SuggestConfig
 from factory.config.train import DiffusionConfig, PredictionType, TrainConfig, UNetConfig
 
 __all__ = [
+    "AdoptConfig",
     "Config",
     "DataConfig",
     "DiffusionConfig",
@@ -41,6 +43,7 @@ __all__ = [
     "SampleConfig",
     "SegmentConfig",
     "ShardsConfig",
+    "SuggestConfig",
     "TrainConfig",
     "UNetConfig",
     "check_section",

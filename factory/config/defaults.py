@@ -13,7 +13,7 @@ from factory.config.tree import set_default, value_at
 from factory.values import TOY, parse_count, parse_url
 
 _OWN = (
-    *("data.unlabelled", "data.labelled", "data.test", "label.source"),
+    *("data.unlabelled", "data.labelled", "data.test", "label.source", "suggest.source"),
     *("models.ddpm_url", "models.ensemble_url"),
     *("train.url", "train.initial_model_url"),
 )
@@ -33,6 +33,8 @@ _TOY: dict[str, Any] = {
     "sample.url": "out/toy/samples",
     "segment.url": "out/toy/segmenter",
     "prove.url": "out/toy/proof",
+    "suggest.url": "out/toy/suggestions",
+    "adopt.url": "out/toy/adopted",
 }
 
 
@@ -131,4 +133,6 @@ def _below_run(url: Any) -> dict[str, str]:
         "sample.url": storage.join(run, "samples"),
         "segment.url": storage.join(run, "segmenter"),
         "prove.url": storage.join(run, "proof"),
+        "suggest.url": storage.join(run, "suggestions"),
+        "adopt.url": storage.join(run, "adopted"),
     }

@@ -17,6 +17,7 @@ from factory.config.prove import ProveConfig
 from factory.config.sample import SampleConfig
 from factory.config.segment import SegmentConfig
 from factory.config.shards import ShardsConfig
+from factory.config.suggest import AdoptConfig, SuggestConfig
 from factory.config.train import TrainConfig, UNetConfig
 from factory.errors import Problems, UserError
 from factory.values import Section
@@ -44,6 +45,8 @@ class Config(Section):
     sample: SampleConfig = SampleConfig()
     segment: SegmentConfig = SegmentConfig()
     prove: ProveConfig = ProveConfig()
+    suggest: SuggestConfig = SuggestConfig()
+    adopt: AdoptConfig = AdoptConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -74,6 +77,9 @@ _REMEDIES = {
         "{{kind: pairs, url: FOLDER, classes_url: FILE}}."
     ),
     "label.source": "Name the images: {{kind: folder, url: FOLDER}}, or `factory label FOLDER`.",
+    "adopt.masks": (
+        "Name what the tool exported: `factory adopt FILE`, or a folder of corrected PNG masks."
+    ),
     "models.ddpm_url": (
         "Name a DDPM's folder with --ddpm: {model} is where `factory train` puts its result; toy "
         "and toy64 are the embedded ones, of drawn faces."
@@ -122,7 +128,8 @@ def _source_problems(config: Config) -> Iterator[str]:
     """Returns problems of sources at this size, or at the least one if only a model knows it."""
     size = config.data.image_size or _LEAST_IMAGE_SIZE
     named = {f"data.{name}": getattr(config.data, name) for name in _SOURCES}
-    for key, source in {**named, "label.source": config.label.source}.items():
+    named |= {f"{name}.source": getattr(config, name).source for name in ("label", "suggest")}
+    for key, source in named.items():
         if source is not None:
             yield from (f"{key}.{problem}" for problem in source.size_problems(size))
 

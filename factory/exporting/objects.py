@@ -3,7 +3,6 @@
 Shapes: H height, W width, C categories.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from factory.exporting.format import Source, Summary
 from factory.exporting.outlines import Polygon, outlines
 from factory.images import UInt8
 
-_BACKGROUND = re.compile(r"[\W_]*(background|bg)[\W_]*", re.IGNORECASE)
 _COMMON, _EITHER, _IGNORED = "intersections", "unions", "ignored"
 
 Counts = dict[str, list[int]]
@@ -28,7 +26,7 @@ def categories(source: Source) -> list[int]:
     """The class ids that are categories, in order: all, but for a class 0 that is called
     background, unless that is asked for."""
     classes = source.classes
-    leaves_out = not source.options.background and _BACKGROUND.fullmatch(classes.names[0])
+    leaves_out = not source.options.background and classes.has_background
     return list(range(1 if leaves_out else 0, len(classes)))
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from factory import storage
 from factory.config import Config
+from factory.data.kinds.known import KnownSource
 from factory.data.pixels import geometry
 from factory.data.pixels.decoding import picture_of_array
 from factory.errors import ChangedSource, DamagedShard, UserError
@@ -31,10 +32,7 @@ def dataset_to_relabel(config: Config) -> str | None:
     Raises UserError if labels cannot go where they are to go.
     """
     source, out = config.label.source, config.label.url
-    if source is None or source.kind != "folder":
-        return None
-    url = source.url
-    if not storage.exists(storage.join(url, RUN)):
+    if source is None or (url := dataset_of(source)) is None:
         return None
     if storage.lies_in(out, url):
         raise UserError(
@@ -42,6 +40,13 @@ def dataset_to_relabel(config: Config) -> str | None:
             "its own labels: name another --out."
         )
     return url
+
+
+def dataset_of(source: KnownSource) -> str | None:
+    """The URL of the dataset of this factory that a source names; None if it names images."""
+    if source.kind == "folder" and storage.exists(storage.join(source.url, RUN)):
+        return source.url
+    return None
 
 
 def manifest_to_relabel(url: str) -> Manifest:

@@ -17,7 +17,7 @@ from PIL import Image
 from factory.config import Config, required
 from factory.data import tiles
 from factory.data.classes.class_rules import ClassRules
-from factory.data.items import Found, Item, StoredSource
+from factory.data.items import Found, Item, Source
 from factory.data.loading import first_lines
 from factory.data.passes import check_is_cut, place_of, whole_mask
 from factory.data.pixels import geometry, intact
@@ -100,11 +100,17 @@ class SourceFile:
 def find_files(
     config: Config, labelled: bool = False, some_may_lack: bool = False
 ) -> tuple[Found, Sequence[SourceFile]]:
-    """What label.source holds, and its images, none of them read; with their masks if labelled.
+    """What label.source holds, and its images; see `files_of`."""
+    return files_of(required(config, "label.source"), labelled, some_may_lack)
+
+
+def files_of(
+    source: Source, labelled: bool = False, some_may_lack: bool = False
+) -> tuple[Found, Sequence[SourceFile]]:
+    """What a source holds, and its images, none of them read; with their masks if labelled.
 
     some_may_lack: some images are enough. Raises UserError with all problems.
     """
-    source: StoredSource = required(config, "label.source")
     problems = Problems()
     found = source.find(labelled, problems)
     if not (some_may_lack and found.items):

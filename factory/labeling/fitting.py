@@ -118,6 +118,18 @@ def label_in_batches(
 
     within: (N, S, S) the pixels that count for overlaps; None if all do.
     """
+    for _, labels in maps_and_labels(model, head, images, batch_size, within):
+        yield labels
+
+
+def maps_and_labels(
+    model: Model,
+    head: Head,
+    images: UInt8,
+    batch_size: int,
+    within: npt.NDArray[np.bool_] | None = None,
+) -> Iterator[tuple[Maps, Labels]]:
+    """The maps of images as they are, and their labels; as `label_in_batches` has them."""
     for start in range(0, len(images), batch_size):
         few = images[start : start + batch_size]
         maps = image_maps(model, head.config, few)
@@ -126,7 +138,7 @@ def label_in_batches(
         if within is not None:
             counted = torch.from_numpy(within[start : start + batch_size]).to(maps[0].device)
         with torch.inference_mode():
-            yield head.label(maps, head.config.image_size, mirrored, counted)
+            yield maps, head.label(maps, head.config.image_size, mirrored, counted)
 
 
 def map_passes(

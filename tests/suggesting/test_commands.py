@@ -176,6 +176,7 @@ def test_corrected_masks_come_back_to_the_bit_and_tell_what_changed_and_what_the
     assert told["gain"]["where"].startswith("all 5")
 
     config = load_config(str(adopted / "adopted.yaml"))
+    assert config.data.labelled is not None and config.models.ensemble_url is not None
     again = read_labelled(config.data.labelled, 16)
     assert len(again) == 5 and again.classes.names == tuple(ids)
     load_head(config.models.ensemble_url, read_suggestions(str(suggested)).ddpm_hash)

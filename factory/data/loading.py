@@ -5,7 +5,7 @@ good together with the problems, for `inspection`; `read_images` and `read_label
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def copied(self) -> "Labelled":
+        """The same with arrays that may be written to; torch warns of Ray's own, which may not."""
+        return replace(self, images=self.images.copy(), masks=self.masks.copy())
 
     def __repr__(self) -> str:
         images, classes = counted(len(self), "image"), len(self.classes)

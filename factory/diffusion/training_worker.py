@@ -8,7 +8,6 @@ import logging
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import ray.train
@@ -118,11 +117,7 @@ def _images_here(config: Config, key: str, summary: str) -> Cached:
 def _labelled_here(shared: ray.ObjectRef) -> Labelled | None:
     """The labelled images of the driver, or that there are none."""
     labelled: Labelled | None = ray.get(shared)
-    if labelled is None:
-        return None
-    # Ray's own may not be written to, of which torch warns.
-    images, masks = labelled.images.copy(), labelled.masks.copy()
-    return replace(labelled, images=images, masks=masks)
+    return None if labelled is None else labelled.copied()
 
 
 def _train_on(

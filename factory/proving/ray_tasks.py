@@ -1,7 +1,6 @@
 """Trainings side by side, as tasks of Ray: a core each, or a GPU where the cluster has some."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import ray
 from ray.exceptions import RayError
@@ -45,11 +44,4 @@ def made(config: Config, materials: Materials, runs: Sequence[Run]) -> Iterator[
 def _run(settings: SegmentConfig, material: Material) -> Score:
     """A training in a worker process of Ray."""
     print_lines()
-    real, test = (
-        None
-        if labelled is None
-        # Ray's own may not be written to, of which torch warns.
-        else replace(labelled, images=labelled.images.copy(), masks=labelled.masks.copy())
-        for labelled in (material.real, material.test)
-    )
-    return score(settings, replace(material, real=real, test=test), available_device())
+    return score(settings, material.copied(), available_device())

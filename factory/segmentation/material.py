@@ -1,7 +1,7 @@
 """What a training of a segmentation network learns from, and is measured on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from factory.classes import Classes
 from factory.config import Config, check_section, required
@@ -32,6 +32,11 @@ class Material:
     """Real pairs to measure on; None: nothing is measured."""
     identity: Mapping[str, str] = field(default_factory=dict)
     """Hashes of what is learned from, by name."""
+
+    def copied(self) -> "Material":
+        """The same with arrays that may be written to, which those that Ray hands over may not."""
+        real, test = (each and each.copied() for each in (self.real, self.test))
+        return replace(self, real=real, test=test)
 
 
 def read_material(config: Config) -> Material:

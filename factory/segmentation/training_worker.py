@@ -6,7 +6,7 @@ Whatever stops one of them stops all at the same point: each waits for the other
 import json
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import ray.train
@@ -17,7 +17,6 @@ from torch import nn
 from factory import storage
 from factory.config import parse_config
 from factory.config.segment import SegmentConfig
-from factory.data.loading import Labelled
 from factory.diffusion.run_checkpoints import (
     newest_checkpoint,
     on_this_machine,
@@ -55,8 +54,8 @@ def segment_worker(worker_config: dict[str, Any]) -> str | None:
     """
     print_lines()
     settings = parse_config(worker_config["config"]).segment
-    material: Material = ray.get(worker_config["material"])
-    material = replace(material, real=_own(material.real), test=_own(material.test))
+    shared: Material = ray.get(worker_config["material"])
+    material = shared.copied()
     context = ray.train.get_context()
     device = ray.train.torch.get_device()
     ranks = _Ranks(context.get_world_rank(), context.get_world_size(), device)
@@ -76,13 +75,6 @@ def segment_worker(worker_config: dict[str, Any]) -> str | None:
             ) from None
         raise
     return None
-
-
-def _own(labelled: Labelled | None) -> Labelled | None:
-    """A copy that may be written to; torch warns of Ray's own, which may not."""
-    if labelled is None:
-        return None
-    return replace(labelled, images=labelled.images.copy(), masks=labelled.masks.copy())
 
 
 def _train(settings: SegmentConfig, material: Material, ranks: _Ranks) -> None:

@@ -1,9 +1,10 @@
 """`factory prove`: whether the pairs of a dataset are worth training on, by training on them."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from factory import storage
+from factory import storage, worker_group
 from factory.config import Config, required
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
@@ -15,13 +16,15 @@ from factory.progress import tell
 from factory.proving.conditions import BOTH, ENSEMBLE, PSEUDO, PSEUDO_BOTH, REAL
 from factory.proving.materials import Materials
 from factory.proving.proof import Proof
-from factory.proving.runs import run_of
+from factory.proving.runs import run_of, settings_of
 from factory.proving.trainings import scores_of
 from factory.scores import Score
-from factory.segmentation.material import Material, dataset_id, read_material
+from factory.segmentation.material import Material, dataset_id, open_shards, read_material
+from factory.segmentation.networks import check_network
 from factory.segmentation.run_identity import pairs_hash
 from factory.shards.layout import PROOF
 from factory.shards.plan import Plan
+from factory.shards.reader import ShardDataset
 from factory.shards.reading import read_plan
 
 _FOUND = "proof.json"
@@ -71,7 +74,11 @@ def check(config: Config) -> Given:
             "or a dataset that this one labelled."
         )
     evaluation.check_classes(ensemble, material.test)
-    pseudo = _pseudo_config(config, plan.num)
+    num_classes, size = len(material.classes), material.image_size
+    check_network(config.segment, material.num_channels, num_classes, size)
+    if config.prove.workers == "ray":
+        worker_group.check_capacity(settings_of(config, 0))
+    pseudo = _pseudo_config(config, plan)
     datasets.check(pseudo, "label")
     return Given(plan, material, material.test, model, ensemble, pseudo)
 
@@ -86,15 +93,18 @@ def prove(config: Config) -> list[str]:
         tell(f"prove | data.test: {shown(note)}")
     pseudo = datasets.label(given.pseudo)
     pseudo_url = given.pseudo.label.url
-    scores = scores_of(config, Materials(given.material, pseudo_url), _hashes(given))
+    _check_unseen(pseudo_url, given.test)
+    scores = scores_of(
+        config, Materials(given.material, pseudo_url), _hashes(given, config.segment.precision)
+    )
     whole = {**scores, ENSEMBLE: (_of_ensemble(config, given),)}
     assert given.material.real is not None and given.material.dataset_url is not None
     proof = Proof(
         dataset=dataset_id(given.material.dataset_url),
         classes=given.material.classes,
         num_real=len(given.material.real),
-        num_synthetic=given.plan.num,
-        num_pseudo=pseudo.rows,
+        num_synthetic=given.material.num_synthetic,
+        num_pseudo=_num_used(config, given, pseudo.rows),
         num_test=len(given.test),
         num_steps=config.prove.num_steps,
         scores=whole,
@@ -105,13 +115,39 @@ def prove(config: Config) -> list[str]:
     return [*proof.table(), told, *proof.verdict(), storage.join(config.prove.url, _FOUND)]
 
 
-def _pseudo_config(config: Config, num: int) -> Config:
-    """The config by which as many unlabelled images as there are pairs get masks."""
-    source = required(config, "data.unlabelled")
+def _num_used(config: Config, given: Given, num: int) -> int:
+    """How many of the unlabelled images are learned from."""
+    if config.segment.min_expected_iou is None:
+        return num
+    material = replace(given.material, dataset_url=given.pseudo.label.url)
+    shards = open_shards(config.segment, material, 0, 1)
+    return num if shards is None else shards.num_kept
+
+
+def _check_unseen(pseudo_url: str, test: Labelled) -> None:
+    """Raises UserError where images to measure on are among those that are learned from."""
+    known = {image.transpose(2, 0, 1).tobytes() for image in test.images}
+    pairs = ShardDataset(pseudo_url, columns=[])
+    if num := sum(row["image"].numpy().tobytes() in known for row in pairs):
+        raise UserError(
+            f"data.unlabelled: {counted(num, 'image')} of it are among data.test, and would be "
+            "measured on though they were learned from. Leave them out, with names_url for one."
+        )
+
+
+def _pseudo_config(config: Config, plan: Plan) -> Config:
+    """The config by which as many unlabelled images as there are pairs get masks, by the rules of
+    the dataset's own; images or models that are others get a folder of their own."""
+    source, num = required(config, "data.unlabelled"), plan.num
     few = min(num, source.num) if source.num is not None else num
+    told = [source.model_dump_json(), few, plan.recipe, plan.class_names]
+    name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
     label = config.label.model_copy(
         update={
-            "url": storage.join(config.prove.url, "pseudo"),
+            "url": storage.join(config.prove.url, f"pseudo-{name}"),
+            "vote": plan.recipe["vote"],
+            "precision": plan.recipe["precision"],
+            "ignore_uncertainty": plan.recipe.get("ignored_above"),
             "source": source.model_copy(update={"num": few}),
             "at": "model",
             "format": "parquet",
@@ -124,7 +160,7 @@ def _pseudo_config(config: Config, num: int) -> Config:
     return config.model_copy(update={"label": label})
 
 
-def _hashes(given: Given) -> dict[str, dict[str, str]]:
+def _hashes(given: Given, precision: str) -> dict[str, dict[str, str]]:
     """By kind of training, hashes of what it learns from and is measured on."""
     assert given.material.real is not None and given.material.dataset_url is not None
     real, test = pairs_hash(given.material.real), pairs_hash(given.test)
@@ -137,6 +173,7 @@ def _hashes(given: Given) -> dict[str, dict[str, str]]:
             "dataset": shards.get(kind, synthetic),
             "data.labelled": real if kind in with_real else "none",
             "data.test": test,
+            "segment.precision": precision,
         }
         for kind in kinds
     }

@@ -47,7 +47,8 @@ class Difference:
     @property
     def is_told(self) -> bool:
         """True if chance hardly makes such a difference between seeds."""
-        return abs(self.mean) > _T[self.num_seeds - 2] * self.error
+        is_printed = abs(self.mean) >= 0.05
+        return is_printed and abs(self.mean) > _T[self.num_seeds - 2] * self.error
 
     def __str__(self) -> str:
         return f"{self.mean:+.1f} \N{PLUS-MINUS SIGN} {self.error:.1f} points"
@@ -94,7 +95,7 @@ class Proof:
             BOTH: f"{synthetic}, {real}",
             PSEUDO: f"{pseudo} with masks of the ensemble",
             PSEUDO_BOTH: f"{pseudo} with masks of the ensemble, {real}",
-            ENSEMBLE: f"(the ensemble itself, of {real})",
+            ENSEMBLE: "(the ensemble itself)",
         }
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
@@ -156,8 +157,8 @@ class Proof:
         def told(ids: list[Any]) -> str:
             return ", ".join(f"{self.classes.names[i]} {gains[i]:+.1f}" for i in ids)
 
-        gaining = [i for i in known if gains[i] > 0][:_MOST_CLASSES]
-        losing = [i for i in reversed(known) if gains[i] < 0][:_MOST_CLASSES]
+        gaining = [i for i in known if gains[i] >= 0.05][:_MOST_CLASSES]
+        losing = [i for i in reversed(known) if gains[i] <= -0.05][:_MOST_CLASSES]
         parts = [
             *([f"gain most: {told(gaining)}"] if gaining else []),
             *([f"lose most: {told(losing)}"] if losing else []),

@@ -56,11 +56,12 @@ class Pairs:
         Raises UserError where a shard is missing or altered.
         """
         num_real = self._num_real(settings)
-        num_synthetic = self._here(settings.batch_size) - self._here(num_real)
+        first, end = self._places(settings.batch_size, num_real)
+        num_synthetic = self._here(settings.batch_size) - (end - first)
         samples = self._samples(steps.start * num_synthetic, num_synthetic)
 
         def batch(step: int) -> Batch:
-            real = self._real(settings.seed, step, num_real)
+            real = self._real(settings.seed, range(step * num_real + first, step * num_real + end))
             weighed = settings.certainty_weights
             return _joined(list(islice(samples, num_synthetic)), real, weighed)
 
@@ -77,19 +78,24 @@ class Pairs:
         """This rank's share of so many, as equal as possible."""
         return (self.rank + 1) * num // self.num_ranks - self.rank * num // self.num_ranks
 
+    def _places(self, num: int, num_real: int) -> tuple[int, int]:
+        """Which of the real pairs of a step are this rank's: first and end. They lie evenly among
+        the num pairs of a step, of which each rank takes a part."""
+        ends = (rank * num // self.num_ranks for rank in (self.rank, self.rank + 1))
+        first, end = (place * num_real // num for place in ends)
+        return first, end
+
     def _samples(self, start: int, num_a_step: int) -> Iterator[dict[str, Any]]:
         if self.synthetic is None or num_a_step == 0:
             return iter(())
         return self.synthetic.endless(start, _BATCHES_AHEAD * num_a_step)
 
-    def _real(self, seed: int, step: int, num_a_step: int) -> Iterator[tuple[UInt8, UInt8]]:
-        """The real pairs of a step: all ranks take theirs from one endless sequence of shuffled
-        epochs."""
+    def _real(self, seed: int, positions: range) -> Iterator[tuple[UInt8, UInt8]]:
+        """The real pairs at these positions of one endless sequence of shuffled epochs."""
         if self.real is None:
             return
-        start, num = step * num_a_step, len(self.real)
-        first = start + self.rank * num_a_step // self.num_ranks
-        for position in range(first, first + self._here(num_a_step)):
+        num = len(self.real)
+        for position in positions:
             epoch, place = divmod(position, num)
             chosen = int(np.random.default_rng([seed, epoch]).permutation(num)[place])
             yield self.real.images[chosen], self.real.masks[chosen]

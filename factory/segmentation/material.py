@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from factory import storage
 from factory.classes import Classes
 from factory.config import Config, check_section, required
 from factory.config.segment import SegmentConfig
@@ -30,6 +31,8 @@ class Material:
     """Real pairs to learn from; None: none are."""
     test: Labelled | None
     """Real pairs to measure on; None: nothing is measured."""
+    num_synthetic: int = 0
+    """The synthetic pairs that are learned from: those of the split and within the bound."""
     identity: Mapping[str, str] = field(default_factory=dict)
     """Hashes of what is learned from, by name."""
 
@@ -72,7 +75,9 @@ def read_material(config: Config) -> Material:
         "data.labelled": "none" if real is None else pairs_hash(real),
     }
     url = None if plan is None else settings.dataset_url
-    return Material(classes, size, channels, url, real, test, identity)
+    material = Material(classes, size, channels, url, real, test, identity=identity)
+    shards = open_shards(settings, material, 0, settings.num_workers)
+    return material if shards is None else replace(material, num_synthetic=shards.num_kept)
 
 
 def _plan(config: Config) -> Plan:
@@ -86,7 +91,10 @@ def _plan(config: Config) -> Plan:
             f"segment.dataset_url: images and masks of {url} have sizes of their own. Label them "
             "with label.at=model, or export them and train elsewhere."
         )
-    open_shards(settings, Material(plan.classes, 0, plan.channels, url, None, None), 0, 1)
+    if storage.lies_in(settings.url, url):
+        raise UserError(
+            f"segment.url: {settings.url} lies in the dataset {url}. Name a place beside it."
+        )
     return plan
 
 
@@ -126,8 +134,8 @@ def described(material: Material) -> str:
     """What is learned from, in words."""
     parts = []
     if material.dataset_url is not None:
-        num = read_plan(material.dataset_url).num
-        parts.append(f"{counted(num, 'synthetic pair')} of {material.dataset_url}")
+        pairs = counted(material.num_synthetic, "synthetic pair")
+        parts.append(f"{pairs} of {material.dataset_url}")
     if material.real is not None:
         parts.append(f"{counted(len(material.real), 'real pair')}")
     return " and ".join(parts)

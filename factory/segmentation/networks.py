@@ -1,6 +1,8 @@
 """The network of a training: the U-Net of this package, or what a function of one's own makes."""
 
 import importlib
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,12 @@ MakeNetwork = Callable[..., nn.Module]
 """Called with num_channels and num_classes, it makes a module from images (B, C, H, W) in [-1, 1]
 to logits (B, K, H, W)."""
 
+_OF_OTHERS = (
+    *(TypeError, ValueError, RuntimeError, AttributeError, LookupError),
+    *(AssertionError, ArithmeticError, OSError),
+)
+"""What somebody else's function, or its module, usually raises where it fails."""
+
 
 def maker(settings: SegmentConfig) -> MakeNetwork:
     """What makes the network. Raises UserError where a function of one's own is not found."""
@@ -26,11 +34,14 @@ def maker(settings: SegmentConfig) -> MakeNetwork:
 
         return unet
     module, _, path = settings.network.partition(":")
+    # A script of its own folder does not look where it is run.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         found: Any = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, SyntaxError, *_OF_OTHERS) as error:
         raise UserError(
             f"segment.network: {settings.network} is not found ({error}). Name it as "
             "module:function, of a module that is installed, or lies in the folder from which the "
@@ -69,12 +80,25 @@ def made(make: MakeNetwork, name: str, num_channels: int, num_classes: int, size
     return network.train(training)
 
 
+def check_network(settings: SegmentConfig, num_channels: int, num_classes: int, size: int) -> None:
+    """Raises UserError where the network cannot learn from images of this size."""
+    if settings.network is not None:
+        made(maker(settings), settings.network, num_channels, num_classes, size)
+        return
+    # A level of one pixel has nothing to be normalised by.
+    if size <= 2 ** (len(settings.widths) - 1):
+        raise UserError(
+            f"segment.widths: {len(settings.widths)} levels halve {size} px down to one. Name "
+            "fewer."
+        )
+
+
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
     """Turns what a function of one's own, or its network, usually raises into a UserError."""
     try:
         yield
-    except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
+    except _OF_OTHERS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"segment.network: {name} fails ({type(error).__name__}: {first}). It is called with "

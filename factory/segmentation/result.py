@@ -13,6 +13,7 @@ from factory.png import encode_png
 from factory.progress import tell
 from factory.scores import Score
 from factory.segmentation.folder import (
+    METRICS,
     ONNX,
     SHEET,
     NetworkConfig,
@@ -50,6 +51,11 @@ def write_result(
         files[ONNX] = onnx_bytes(trained)
     url = model_url(settings)
     with saving("the network", url):
+        for name in (ONNX, METRICS, SHEET):
+            # Of an earlier result, and not of this one.
+            if name not in files and storage.exists(storage.join(url, name)):
+                fs, path = storage.filesystem(storage.join(url, name))
+                fs.rm(path)
         for name, data in files.items():
             storage.write(storage.join(url, name), data)
 

@@ -73,7 +73,8 @@ def pixel_loss(logits: torch.Tensor, masks: torch.Tensor, weights: torch.Tensor)
     of_pixels = F.cross_entropy(logits, masks, ignore_index=IGNORE_ID, reduction="none")
     num = (masks != IGNORE_ID).sum((1, 2)).clamp(min=1)
     of_pairs = of_pixels.sum((1, 2)) / num
-    return (of_pairs * weights).sum() / weights.sum()
+    # Pairs of which nothing is expected weigh nothing, and so may those of a whole batch.
+    return (of_pairs * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def learning_rate(settings: SegmentConfig, step: int) -> float:

@@ -19,7 +19,7 @@ from factory.config import Config, config_tree
 from factory.errors import Problems
 from factory.progress import tell
 from factory.segmentation.material import Material, described, read_material
-from factory.segmentation.networks import made, maker
+from factory.segmentation.networks import check_network, maker
 from factory.segmentation.result import model_url
 from factory.segmentation.run_identity import check_run
 from factory.segmentation.training_worker import segment_worker
@@ -37,13 +37,12 @@ def check(config: Config) -> Material:
     if settings.onnx is True and find_spec("onnxscript") is None:
         problems.add("segment.onnx: needs the extra `onnx`. Install it, or leave the key out.")
     with problems.collected():
-        make = maker(settings)
+        maker(settings)
     with problems.collected():
         material = read_material(config)
     problems.raise_if_any()
-    if settings.network is not None:
-        classes, size = len(material.classes), material.image_size
-        made(make, settings.network, material.num_channels, classes, size)
+    num_classes, size = len(material.classes), material.image_size
+    check_network(settings, material.num_channels, num_classes, size)
     check_run(settings, material.identity)
     return material
 

@@ -56,6 +56,7 @@ diffusion.folders
 diffusion.fields
 diffusion.schedulers
 diffusion.families.*
+diffusion.run_end
 diffusion.train_state
 diffusion.train_step
 diffusion.checkpoints
@@ -63,6 +64,7 @@ likeness.*
 labeling.*
 diffusion.run_checkpoints diffusion.run_health diffusion.run_sheet
 diffusion.run_identity
+diffusion.run_start
 diffusion.run_models
 diffusion.run_labels
 diffusion.training_worker

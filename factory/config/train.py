@@ -80,7 +80,7 @@ class TrainConfig(WorkersConfig):
     """The noise schedule, and what the network predicts."""
     num_steps: Count = 20_000
     """Optimiser steps. A training goes on where this is raised, and ends earlier where it is
-    lowered, until its learning rate falls: see decay."""
+    lowered; from when on its learning rate falls, see decay."""
     batch_size: Count = 32
     """Images a step, over all workers."""
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -92,7 +92,8 @@ class TrainConfig(WorkersConfig):
     """Steps in which the learning rate grows from 0."""
     decay: Fraction = 0.25
     """The share of the steps, the last ones, in which the learning rate falls to 0 along a line. A
-    run that has come to them goes on with another num_steps only with resume_anyway."""
+    run that has come to them and is made longer goes on from where they began, of which a
+    checkpoint is kept."""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     """The weight decay of the optimiser."""
     max_grad_norm: Positive = 1.0

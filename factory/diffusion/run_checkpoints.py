@@ -2,6 +2,9 @@
 
 step-0000200/    weights, EMA and optimiser as safetensors, state.json; sha256.json, written
                  last, proves them
+
+The last one before the learning rate falls stays beside the newest, as a run that is made longer
+goes on from there; it has the folder `best` of that step, too.
 """
 
 import hashlib
@@ -9,7 +12,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from safetensors import SafetensorError
 
 from factory import storage
 from factory.config import Config
+from factory.diffusion.run_end import End
 from factory.diffusion.train_state import CHECKPOINT_FILES, TrainState, is_finite, save_state
 from factory.errors import NotFinite, UserError
 from factory.progress import tell
@@ -35,38 +39,64 @@ def has_checkpoints(url: str) -> bool:
     return bool(_steps(url))
 
 
-def newest_step(url: str) -> int:
-    """The step of the newest checkpoint below url, whole or not; 0 if there is none. Raises
-    OSError."""
-    return max(_steps(url), default=0)
+def made_for(url: str) -> dict[int, End | None]:
+    """For which end each checkpoint below url was made, whole or not, by its step; None where that
+    is not noted. Raises OSError."""
+    return {step: _end_of(checkpoint_url(url, step)) for step in _steps(url)}
+
+
+def _end_of(checkpoint: str) -> End | None:
+    try:
+        noted = json.loads(storage.read_text(storage.join(checkpoint, "state.json")))["end"]
+        return End.of(noted)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # of an older version, or damaged, which is told where it would be taken
 
 
 def save_checkpoint(
     state: TrainState[Any], url: str, num_to_keep: int, section: str = "train"
 ) -> None:
-    """Writes url/step-NNNNNNN, then deletes older ones, but not the newest num_to_keep.
+    """Writes url/step-NNNNNNN, then deletes older ones, but not the newest num_to_keep, nor the
+    last one before the learning rate falls. Those of a run of another length count as none.
 
     Raises NotFinite for a state that is of no use, UserError where it cannot be written; then the
     older ones stay.
     """
     if not is_finite(state):
         raise NotFinite(f"the state of step {state.step:,} is not finite")
-    checkpoint = _checkpoint_url(url, state.step)
+    checkpoint = checkpoint_url(url, state.step)
     what = f"the checkpoint of step {state.step:,}"
     with saving(what, tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder:
         save_state(state, Path(folder))
         with saving(what, checkpoint):
             _write(Path(folder), checkpoint)
     try:
-        for step in [step for step in _steps(url) if step <= state.step][:-num_to_keep]:
-            fs, path = storage.filesystem(_checkpoint_url(url, step))
+        for step in _superfluous(state, url, num_to_keep):
+            fs, path = storage.filesystem(checkpoint_url(url, step))
             fs.rm(path, recursive=True)
     except OSError as error:
         tell(f"{section} | {url}: old checkpoints cannot be deleted ({storage.describe(error)})")
 
 
-def newest_checkpoint(url: str, affordable_steps: int, section: str = "train") -> str | None:
+def _superfluous(state: TrainState[Any], url: str, num_to_keep: int) -> list[int]:
+    """The steps of the checkpoints that are not needed any more, now that this one is whole."""
+    older = [step for step in _steps(url) if step <= state.step]
+    # What this process went on from, and what is older, is the run's own.
+    ends = {step: _end_of(checkpoint_url(url, step)) for step in older if step > state.begun}
+    others = [step for step, end in ends.items() if end and not end.shares(state.end, step)]
+    own = [step for step in older if step not in others]
+    return [*others, *(step for step in own[:-num_to_keep] if step != state.end.last_before)]
+
+
+def newest_checkpoint(
+    url: str,
+    affordable_steps: int,
+    section: str = "train",
+    right_steps: Sequence[int] | None = None,
+) -> str | None:
     """The URL of the newest whole checkpoint below url, None where a run begins at step 0.
+
+    right_steps: those to choose from; None: all.
 
     Newer ones that are not as they were written are told and left alone; the run overwrites them
     when it comes to their step. Raises UserError where one cannot be read, and where none is whole
@@ -75,8 +105,9 @@ def newest_checkpoint(url: str, affordable_steps: int, section: str = "train") -
     checkpoint = url
     try:
         steps = _steps(url)
-        for step in reversed(steps):
-            checkpoint = _checkpoint_url(url, step)
+        right = steps if right_steps is None else [step for step in steps if step in right_steps]
+        for step in reversed(right):
+            checkpoint = checkpoint_url(url, step)
             damage = _damage(checkpoint)
             if damage is None:
                 return checkpoint
@@ -88,15 +119,18 @@ def newest_checkpoint(url: str, affordable_steps: int, section: str = "train") -
         ) from None
     if steps and steps[-1] > affordable_steps:
         raise UserError(
-            f"{url}: none of its {len(steps)} checkpoints is whole, the newest is of step "
-            f"{steps[-1]:,}. Copy one back, or delete this folder to begin again at step 0."
+            f"{url}: none of its {len(steps)} checkpoints is whole"
+            + ("" if right == steps else " and of a run of this length")
+            + f", the newest is of step {steps[-1]:,}. Copy one back, or delete this folder to "
+            "begin again at step 0."
         )
     if steps:
         tell(f"{section} | no checkpoint is whole; beginning again at step 0")
     return None
 
 
-def _checkpoint_url(url: str, step: int) -> str:
+def checkpoint_url(url: str, step: int) -> str:
+    """The URL of the checkpoint of this step below url."""
     return storage.join(url, f"step-{step:07d}")
 
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from factory import storage
 from factory.config import Config
-from factory.config.train import falls_from
 from factory.data.kinds.known import all_keys
 from factory.differences import differences
 from factory.diffusion.held_out import MOST_IMAGES
 from factory.diffusion.run_checkpoints import (
     checkpoints_url,
     has_checkpoints,
-    newest_step,
+    made_for,
     saving,
 )
+from factory.diffusion.run_end import BEFORE, RESUMED, End, settings_at, shared_steps
 from factory.errors import UserError
 from factory.progress import tell
 
@@ -48,8 +48,6 @@ _FIXED = ("data.", "train.unet.", "train.diffusion.")
 """The keys that even --resume-anyway does not change: they make another network."""
 _SHAPE = {"unet": "train.unet", "diffusion": "train.diffusion"}
 """Sections that run.json has by the names of version 0.2.0, and the keys that they are now."""
-_RESUMED, _BEFORE = "resumed", "before"
-"""Keys of run.json that note when the run went on as another one, and what it was before."""
 _IMAGES, _DECODING, _FIRST_DECODING = "images", "decoding", "version 1"
 """The keys of what a worker found: the images' pixels, and how they were decoded; and the way of a
 run that did not note it."""
@@ -85,15 +83,15 @@ def check_run(config: Config, found: Mapping[str, str]) -> None:
 
     found: what is known of the run beside the config, by name, `train.precision` for one.
     """
-    existing = _read(config)
+    existing = read_run(config)
     anyway = config.train.resume_anyway
     if existing is None and not anyway and has_checkpoints(checkpoints_url(config)):
         raise UserError(
             f"{_url(config)}: is missing, though there are checkpoints: nothing says what they "
             f"were made with. {_REMEDY}"
         )
-    step = newest_step(checkpoints_url(config)) if existing else 0
-    changed = _changed(existing, {**identity(config), **found}, step)
+    now = {**identity(config), **found}
+    changed = _changed(existing, now, existing is not None and _may_end_as(config, existing))
     fixed = [line for line in changed if line.startswith(_FIXED)]
     if fixed or (changed and not anyway):
         raise UserError(_refusal(config, fixed or changed, bool(fixed)))
@@ -104,13 +102,13 @@ def begin_run(config: Config) -> None:
 
     Where it was lost, the worker that can go on from the checkpoints writes it anew.
     """
-    if _read(config) is None and not has_checkpoints(checkpoints_url(config)):
+    if read_run(config) is None and not has_checkpoints(checkpoints_url(config)):
         _write(config, {**identity(config), _HELD_OUT: MOST_IMAGES})
 
 
 def most_held_out(config: Config) -> int:
     """The most images that the run leaves out; none if an older version began it."""
-    most: int = (_read(config) or {}).get(_HELD_OUT, 0)
+    most: int = (read_run(config) or {}).get(_HELD_OUT, 0)
     return most
 
 
@@ -121,43 +119,53 @@ def note_beginning(config: Config, found: Mapping[str, str], step: int) -> None:
     forgotten. Raises UserError as `check_run` does.
     """
     check_run(config, found)
-    existing = _read(config)
+    existing = read_run(config)
     now = {**identity(config), **found}
-    before, resumed = _settings_at(existing or {}, step)
-    changed = _changed(before, now, step) if existing else [_LOST]
+    before, resumed = settings_at(existing or {}, step)
+    changed = [_LOST]
+    if existing:
+        end = End.of(now["train"])
+        same_end = goes_back(config, existing) or End.of(before["train"]).shares(end, step)
+        changed = _changed(before, now, same_end)
     if changed and step:
-        known = {_BEFORE: before} if existing else {}
+        known = {BEFORE: before} if existing else {}
         resumed = [*resumed, {"step": step, "changed": changed, **known}]
         tell(
             f"train | from step {step:,} on: {'; '.join(changed)}. The result is no longer "
             "bit-equal to that of a run that nothing was changed in; its card says so"
         )
-    if existing != (content := {**(existing or {}), **now, _RESUMED: resumed}):
+    if existing != (content := {**(existing or {}), **now, RESUMED: resumed}):
         _write(config, content)
-
-
-def _settings_at(
-    existing: Mapping[str, Any], step: int
-) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
-    """The settings of the checkpoint of this step, and the earlier changes of the run."""
-    before = {name: value for name, value in existing.items() if name != _RESUMED}
-    resumed = list(existing.get(_RESUMED, []))
-    # What was before is not known where run.json was lost, nor did an older version note it.
-    while resumed and resumed[-1]["step"] >= step and _BEFORE in resumed[-1]:
-        before = resumed.pop()[_BEFORE]
-    return before, resumed
 
 
 def departures(config: Config) -> list[str]:
     """A line for each time that the run went on as another one."""
-    resumed = (_read(config) or {}).get(_RESUMED, [])
+    resumed = (read_run(config) or {}).get(RESUMED, [])
     return [f"from step {entry['step']:,} on: {'; '.join(entry['changed'])}" for entry in resumed]
 
 
-def _changed(existing: Mapping[str, Any] | None, now: Mapping[str, Any], step: int) -> list[str]:
-    """The differences, for a run that has come to this step, in the keys that both have; an older
-    version had fewer."""
-    if existing and step <= min(_falls_from(existing), _falls_from(now)):
+def goes_back(config: Config, existing: Mapping[str, Any]) -> bool:
+    """True if the run ends otherwise than its run.json says, and goes on where that makes no
+    difference."""
+    ends_otherwise = End.of(existing["train"]) != End.of(config.train.model_dump())
+    return ends_otherwise and not config.train.resume_anyway
+
+
+def _may_end_as(config: Config, existing: Mapping[str, Any]) -> bool:
+    """True if the run may still end as the config says, with the weights of a run that had that end
+    from its start."""
+    found = made_for(checkpoints_url(config))
+    return not found or bool(shared_steps(existing, found, End.of(config.train.model_dump())))
+
+
+def _changed(
+    existing: Mapping[str, Any] | None, now: Mapping[str, Any], same_end: bool
+) -> list[str]:
+    """The differences in the keys that both have; an older version had fewer.
+
+    same_end: True if another end makes no difference yet.
+    """
+    if existing and same_end:
         existing, now = _without_end(existing), _without_end(now)
     both = [name for name in now if name in (existing or {})]
     if existing and existing.get(_IMAGES) == now.get(_IMAGES):
@@ -167,11 +175,6 @@ def _changed(existing: Mapping[str, Any] | None, now: Mapping[str, Any], step: i
         {_SHAPE.get(name, name): (existing or {})[name] for name in both},
         {_SHAPE.get(name, name): now[name] for name in both},
     )
-
-
-def _falls_from(settings: Mapping[str, Any]) -> float:
-    train = settings["train"]
-    return falls_from(train.get("num_steps", 0), train["decay"])
 
 
 def _without_end(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +197,7 @@ def _url(config: Config) -> str:
     return storage.join(config.train.url, "run.json")
 
 
-def _read(config: Config) -> dict[str, Any] | None:
+def read_run(config: Config) -> dict[str, Any] | None:
     """The content of run.json, None where there is none. Raises UserError where it is damaged."""
     url = _url(config)
     if not storage.exists(url):

@@ -70,7 +70,7 @@ class LabelProbe:
 
     def __init__(self, config: Config, labelled: Labelled, best: Best | None) -> None:
         """best: that of the run so far."""
-        self._config, self._labelled, self._best = config, labelled, best
+        self._config, self._labelled, self.best = config, labelled, best
         self._id = _identity(config, labelled)
 
     def measure(self, state: TrainState) -> None:
@@ -99,13 +99,13 @@ class LabelProbe:
     def _is_best(self, found: Best) -> bool:
         """True also of the best step itself: a run that was stopped while that was written comes to
         it again, and to the same score."""
-        best = self._best
+        best = self.best
         if best is None or best.probe != found.probe:
             return True
         return found.mean_iou > best.mean_iou or found == best
 
     def _standing(self, found: Best) -> str:
-        best = self._best
+        best = self.best
         if best is not None and not self._is_best(found):
             return f"best so far {best.mean_iou:.3f} at step {best.step:,}"
         if best is not None and best.probe != found.probe:
@@ -114,13 +114,13 @@ class LabelProbe:
 
     def _keep(self, state: TrainState, found: Best) -> None:
         try:
-            write_best(self._config, state, found, len(self._labelled), self._best)
+            write_best(self._config, state, found, len(self._labelled), self.best)
         except OSError as error:
             # Nobody needs it to go on; a later one may find room again.
             url = best_url(self._config)
             tell(f"train | {url}: not written ({storage.describe(error)})")
         else:
-            self._best = found
+            self.best = found
 
 
 def tell_better(config: Config, labelled: Labelled, step: int, device: torch.device) -> None:

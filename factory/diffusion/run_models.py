@@ -19,8 +19,10 @@ from factory.diffusion.checkpoints import WEIGHTS_DTYPES, model_files, write_fil
 from factory.diffusion.folders import INDEX, WEIGHTS
 from factory.diffusion.run_checkpoints import saving
 from factory.diffusion.run_identity import departures
+from factory.diffusion.run_start import Start
 from factory.diffusion.train_state import TrainState
 from factory.errors import counted
+from factory.progress import tell
 
 _WEIGHTS, _STEPS = f"unet/{WEIGHTS}", "steps.json"
 
@@ -74,7 +76,10 @@ def write_best(
 def read_best(config: Config) -> Best | None:
     """The best step whose model is there; None where there is none, or it says nothing of itself:
     then the next one replaces it. Raises UserError where it cannot be read."""
-    url = best_url(config)
+    return _best_at(best_url(config))
+
+
+def _best_at(url: str) -> Best | None:
     try:
         storage.read_bytes(storage.join(url, INDEX))
         steps = json.loads(storage.read_text(storage.join(url, _STEPS)))
@@ -86,6 +91,47 @@ def read_best(config: Config) -> Best | None:
         remedy = "Run the same command again when it can."
         raise storage.to_user_error(url, error, "read", remedy) from None
     return best if 0 <= best.mean_iou <= 1 else None
+
+
+def keep_best(config: Config, checkpoint: str) -> None:
+    """Copies the folder of the best step into that of a checkpoint. Raises UserError."""
+    url = storage.join(checkpoint, "best")
+    with saving("the best step until then", url):
+        write_files(url, _files_at(best_url(config)))
+
+
+def restored_best(config: Config, state: TrainState, start: Start) -> Best | None:
+    """The best step until the one that the run goes on from; where a later one of a run of another
+    length has replaced it, what the checkpoint has kept of it is put back.
+
+    Raises UserError where it cannot be read or written.
+    """
+    url, best = best_url(config), read_best(config)
+    if best is None or best.step <= start.shared or start.checkpoint is None:
+        return best
+    copy = storage.join(start.checkpoint, "best")
+    kept, steps_url = _best_at(copy), storage.join(url, _STEPS)
+    with saving("the best step until then", url):
+        if kept is None:
+            storage.remove(steps_url)
+            if any("labels_mean_iou" in entry for entry in state.history):
+                tell(f"train | {url}: the best step until {state.step:,} is not kept any more")
+            return None
+        files = _files_at(copy)
+        newer, weights = files.pop(_STEPS), {_WEIGHTS: files.pop(_WEIGHTS)}
+        steps = {**json.loads(storage.read_bytes(steps_url)), **json.loads(newer)}
+        # The weights last: a run that is killed before them does all of this again.
+        write_files(url, {_STEPS: _steps_json(steps), **files, **weights})
+        write_files(url, {_STEPS: newer})
+    return kept
+
+
+def _files_at(url: str) -> dict[str, bytes]:
+    """The files of the folder of a best step by name. Raises OSError."""
+    return {
+        entry.name: storage.read_bytes(storage.join(url, entry.name))
+        for entry in storage.entries(url)
+    }
 
 
 def _steps_json(steps: Mapping[str, Mapping[str, Any]]) -> bytes:

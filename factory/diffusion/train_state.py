@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic
@@ -18,6 +18,7 @@ from factory.diffusion.families.unet2d import UNet
 from factory.diffusion.families.unet2d_config import GOOGLE
 from factory.diffusion.muon import Muon
 from factory.diffusion.network import FeatureNetwork
+from factory.diffusion.run_end import End
 from factory.precision import in_bf16
 
 CHECKPOINT_FILES = (
@@ -44,6 +45,10 @@ class TrainState(Generic[N]):
     history: tuple[dict[str, float], ...] = ()
     """One entry per log line: step, loss, images_per_second; and for each measurement one: step,
     and what was measured."""
+    end: End = field(default_factory=End)
+    """The end of the run that it is of."""
+    begun: int = 0
+    """The step that it was loaded at, from which on this process has stepped."""
 
 
 def new_state(
@@ -63,7 +68,8 @@ def new_state(
         # Before averages, gradients and moments are made: they take the memory format of the
         # weights, or torch's fused optimiser refuses them.
         unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainState(unet, copy.deepcopy(unet), _optimizers(unet, config.train))
+    end = End.of(config.train.model_dump(include={"num_steps", "decay"}))
+    return TrainState(unet, copy.deepcopy(unet), _optimizers(unet, config.train), end=end)
 
 
 def _optimizers(unet: UNet, train: TrainConfig) -> tuple[torch.optim.Optimizer, ...]:
@@ -103,6 +109,7 @@ def save_state(state: TrainState[Any], folder: Path) -> None:
         # The same number for readers of version 0.2.0.
         "num_averaged": state.step,
         "history": list(state.history),
+        "end": asdict(state.end),
     }
     (folder / "state.json").write_text(json.dumps(content))
 
@@ -124,7 +131,7 @@ def _row_major(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def load_state(state: TrainState[Any], folder: Path) -> None:
-    """Fills a new state from a checkpoint, in place."""
+    """Fills a new state from a checkpoint, in place; its end stays that of the config."""
     state.unet.load_state_dict(load_file(folder / "unet.safetensors"))
     state.ema.load_state_dict(load_file(folder / "ema.safetensors"))
     moments: dict[int, dict[str, torch.Tensor]] = {}
@@ -146,5 +153,5 @@ def load_state(state: TrainState[Any], folder: Path) -> None:
             for name, value in moments.get(number, {}).items()
         }
     content = json.loads((folder / "state.json").read_text())
-    state.step = content["step"]
+    state.step = state.begun = content["step"]
     state.history = tuple(content["history"])

@@ -8,6 +8,7 @@ import logging
 import math
 import platform
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 import ray.train
@@ -23,8 +24,8 @@ from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import load_model
 from factory.diffusion.held_out import parted
 from factory.diffusion.run_checkpoints import (
+    checkpoint_url,
     checkpoints_url,
-    newest_checkpoint,
     on_this_machine,
     save_checkpoint,
     saving,
@@ -32,8 +33,9 @@ from factory.diffusion.run_checkpoints import (
 from factory.diffusion.run_health import tell_health
 from factory.diffusion.run_identity import note_beginning
 from factory.diffusion.run_labels import LabelProbe, tell_better
-from factory.diffusion.run_models import read_best, write_model
+from factory.diffusion.run_models import Best, keep_best, restored_best, write_model
 from factory.diffusion.run_sheet import Reference, draw_sheet
+from factory.diffusion.run_start import find_start
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import TrainState, is_finite, load_state, new_state
 from factory.diffusion.train_step import (
@@ -71,16 +73,17 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
         images = on_all_ranks(
             context.get_world_size(), lambda: _images_here(config, **worker_config["images"])
         )
-        state = _restored_state(config, rank, device)
+        start = on_rank_0(rank, lambda: find_start(config))
+        state = _restored_state(config, start.checkpoint, device)
         found = {"train.precision": precision, "images": images.summary, "decoding": DECODING}
         on_rank_0(rank, lambda: note_beginning(config, found, state.step))
         if rank == 0 and state.step:
-            tell(f"train | going on from step {state.step:,}")
+            tell(f"train | going on from step {state.step:,}{start.why}")
+        # A run that begins has no best step, whatever another one has left there.
+        is_resumed = labelled is not None and state.step > 0
+        best = on_rank_0(rank, lambda: restored_best(config, state, start) if is_resumed else None)
         if state.step < config.train.num_steps:
             parts = parted(len(images.images), worker_config["most_held_out"], config.train.seed)
-            # A run that begins has no best step, whatever another one has left there.
-            is_resumed = labelled is not None and state.step > 0
-            best = on_rank_0(rank, lambda: read_best(config) if is_resumed else None)
             labels = None if labelled is None else LabelProbe(config, labelled, best)
             ranks = rank, context.get_world_size()
             _train_on(config, state, images.images, parts, labels, ranks, device)
@@ -158,19 +161,18 @@ def _train_on(
             draw_sheet(config, state, reference, device)
         if labels is not None and _due(config, state.step, config.train.probe_steps):
             labels.measure(state)
-        if _due(config, state.step, config.train.checkpoint_steps):
-            if rank == 0 and len(held_out):
-                tell_health(config, state, schedule, held_out)
-            on_rank_0(rank, lambda: _save(config, state))
+        is_due = _due(config, state.step, config.train.checkpoint_steps)
+        if rank == 0 and is_due and len(held_out):
+            tell_health(config, state, schedule, held_out)
+        if is_due or state.step == state.end.last_before:
+            best = None if labels is None else labels.best
+            on_rank_0(rank, partial(_save, config, state, best))
 
 
-def _restored_state(config: Config, rank: int, device: torch.device) -> TrainState:
+def _restored_state(config: Config, checkpoint: str | None, device: torch.device) -> TrainState:
     initial = config.train.initial_model_url
     state = new_state(
         config, device, load_model(embedded.ddpm_url(initial)).unet if initial else None
-    )
-    checkpoint = on_rank_0(
-        rank, lambda: newest_checkpoint(checkpoints_url(config), config.train.checkpoint_steps)
     )
     if checkpoint is not None:
         with on_this_machine(checkpoint) as folder:
@@ -191,7 +193,7 @@ def _due(config: Config, step: int, interval: int) -> bool:
 def _stop_diverged(config: Config, state: TrainState, what: str) -> NoReturn:
     """Raises UserError: what went wrong, what is left, and how not to come here again."""
     train, rate = config.train, learning_rate(config.train, state.step - 1)
-    good = newest_checkpoint(checkpoints_url(config), train.checkpoint_steps)
+    good = find_start(config).checkpoint
     bf16 = in_bf16(train.precision, next(state.unet.parameters()).device.type)
     raise UserError(
         f"the training diverged: {what} at step {state.step:,}, with a learning rate of {rate:g}. "
@@ -205,10 +207,13 @@ def _stop_diverged(config: Config, state: TrainState, what: str) -> NoReturn:
     )
 
 
-def _save(config: Config, state: TrainState) -> None:
-    train = config.train
+def _save(config: Config, state: TrainState, best: Best | None = None) -> None:
+    """best: that of the run so far, which the last checkpoint before the fall keeps."""
+    train, url = config.train, checkpoints_url(config)
     try:
-        save_checkpoint(state, checkpoints_url(config), train.num_checkpoints_to_keep)
+        if best is not None and state.step == state.end.last_before:
+            keep_best(config, checkpoint_url(url, state.step))
+        save_checkpoint(state, url, train.num_checkpoints_to_keep)
     except NotFinite:
         _stop_diverged(config, state, "the weights are not finite")
     lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in state.history)

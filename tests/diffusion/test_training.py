@@ -353,12 +353,14 @@ def test_beside_another_ray_instance_a_training_prints_its_own_lines_alone(
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_more_steps_go_on_from_where_a_finished_run_ended(ray_session, tmp_path, told) -> None:
-    longer = config_at(tmp_path / "longer", 6, tensorboard=True, decay=0)
-    shorter = config_at(tmp_path / "shorter", 3, decay=0)
+    longer = config_at(tmp_path / "longer", 6, tensorboard=True, probe_steps=2)
+    shorter = config_at(tmp_path / "shorter", 3, probe_steps=2)
     train(longer)
     train(shorter)
     model_of_three = load_model(model_url(shorter)).unet.state_dict()
-    train(config_at(tmp_path / "shorter", 6, decay=0))
+    train(config_at(tmp_path / "shorter", 6, probe_steps=2))
+    best = contents(Path(best_url(longer)))
+    assert best and best == contents(Path(best_url(shorter)))
     continued = load_model(model_url(shorter)).unet.state_dict()
     assert_equal(continued, load_model(model_url(longer)).unet.state_dict())
     assert any(not torch.equal(continued[key], model_of_three[key]) for key in continued)
@@ -369,7 +371,9 @@ def test_more_steps_go_on_from_where_a_finished_run_ended(ray_session, tmp_path,
     assert (url / "samples" / "step-0000004.png").stat().st_size > 0
     assert list((url / "tensorboard").glob("events.*"))
     lines = [json.loads(line) for line in (url / "metrics.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in lines] == [2, 4, 6]
+    assert [entry["step"] for entry in lines if "loss" in entry] == [2, 4, 6]
+    where = "going on from step 2, where the learning rate began to fall, as the run is longer now"
+    assert num_told(told, where) == 1
     assert num_told(told, "step 3/3 | loss") == 1, "a worker's line is told here, and once"
     assert num_told(told, "step 6/6 | loss") == 2
 

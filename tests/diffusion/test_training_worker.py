@@ -11,6 +11,7 @@ from factory.config import Config, parse_config
 from factory.data.cache.decoded import cached_images
 from factory.diffusion import run_checkpoints, run_health, training_worker
 from factory.diffusion.run_checkpoints import checkpoints_url, save_checkpoint
+from factory.diffusion.run_start import find_start
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import TrainState, new_state
 from factory.errors import UserError
@@ -120,4 +121,4 @@ def test_a_checkpoint_of_a_diverged_training_is_not_gone_on_from(config, monkeyp
     monkeypatch.setattr(run_checkpoints, "is_finite", lambda state: True)  # as it was before
     save_checkpoint(state, checkpoints_url(config), 2)
     with pytest.raises(ranks.Stopped, match=r"step-0001000: holds .* Delete it"):
-        training_worker._restored_state(config, 0, CPU)
+        training_worker._restored_state(config, find_start(config).checkpoint, CPU)

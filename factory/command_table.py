@@ -123,6 +123,17 @@ _LIST = [
         commands.check_evaluate,
     ),
     Command(
+        "curve",
+        "measure what more labelled images are worth: fit on few, on more, on all",
+        commands.curve,
+        {
+            "--ddpm": _DDPM,
+            "--out": _key("curve.url", "where scores and the picture are written"),
+            "--num-seeds": _key("curve.num_seeds", "times that each number is drawn and fitted"),
+        },
+        commands.check_curve,
+    ),
+    Command(
         "sample",
         "draw images of a DDPM without an ensemble, as PNG files and a sheet",
         commands.sample,

@@ -118,6 +118,19 @@ def check_probe(config: Config) -> None:
     commands.check_probe(config)
 
 
+def curve(config: Config) -> int:
+    from factory.labeling import curve_command
+
+    print("\n".join(map(shown, curve_command.curve(config))))
+    return 0
+
+
+def check_curve(config: Config) -> None:
+    from factory.labeling import curve_command
+
+    curve_command.check_curve(config)
+
+
 def fit(config: Config) -> int:
     from factory.labeling import commands
 

@@ -10,7 +10,10 @@ from factory import storage
 from factory.classes import Classes, css_color
 from factory.comparison import Closest, Comparison, Likeness, closest_rows
 from factory.config import Config
+from factory.data.loading import read_labelled
 from factory.errors import counted
+from factory.labeling import curve_picture
+from factory.labeling.curve_outcome import read_curve
 from factory.labeling.evaluation import ENSEMBLE, METRICS, MISTAKES
 from factory.labeling.probe_outcome import DDPM, FOUND, HEAT_MAP
 from factory.likeness.nearest import NEARLY_SAME
@@ -18,6 +21,9 @@ from factory.page_parts import percentages, picture
 from factory.shards.manifest import Manifest
 from factory.shards.plan import Plan
 from factory.shards.schema import Sample
+
+DDPM_OF_PLAN = "ddpm_sha256"
+"""The key of a plan's recipe that tells which DDPM its pairs were made with."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def probe_section(config: Config, plan: Plan) -> ProbeSection | None:
         storage.read_bytes(config.probe.config_url)
         found = json.loads(storage.read_bytes(storage.join(url, FOUND)))
         picture = base64.b64encode(storage.read_bytes(storage.join(url, HEAT_MAP))).decode()
-        theirs, ours = str(found[DDPM]), str(plan.recipe["ddpm_sha256"])
+        theirs, ours = str(found[DDPM]), str(plan.recipe[DDPM_OF_PLAN])
         words = _words_of_probe(found)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -104,6 +110,32 @@ def probe_section(config: Config, plan: Plan) -> ProbeSection | None:
         )
         return ProbeSection(note, None)
     return ProbeSection(words, picture)
+
+
+@dataclass(frozen=True)
+class CurveSection:
+    """What more labelled images are worth."""
+
+    note: str
+    picture: str
+    """The curve, as an SVG element."""
+
+
+def curve_section(config: Config, plan: Plan) -> CurveSection | None:
+    """The curve that `factory curve` wrote to curve.url; None unless it is there, of this dataset's
+    DDPM and of the labelled images of the config. Raises OSError, and UserError where these cannot
+    be read."""
+    curve, labelled = read_curve(config.curve.url), config.data.labelled
+    if curve is None or labelled is None or curve.ddpm_hash != plan.recipe.get(DDPM_OF_PLAN):
+        return None
+    read = read_labelled(labelled, curve.image_size, plan.channels)
+    if read.digest() != curve.labelled_hash:
+        return None
+    note = (
+        f"The mean IoU, with its deviation over {curve.num_seeds} draws of the labelled images, on "
+        f"{counted(curve.num_test, 'image')} of {curve.test_key}. {' '.join(curve.sentences())}"
+    )
+    return CurveSection(note, curve_picture.picture(curve, read.classes, in_page=True))
 
 
 def _words_of_probe(found: Any) -> str:

@@ -29,7 +29,8 @@ DATASET_COMMANDS = [
             "--num": {"default": "64", "help": "samples shown"},
             "--config": {
                 "metavar": "FILE",
-                "help": "compare with the unlabelled and labelled images of this config",
+                "help": "compare with the unlabelled and labelled images of this config, and show "
+                "what its probe, curve and evaluation found",
             },
         },
     ),

@@ -21,6 +21,7 @@ from factory.comparison import Comparison, compare, evenly
 from factory.comparison_page import (
     closest_figures,
     closest_note,
+    curve_section,
     likeness_rows,
     picture_of_mistakes,
     probe_section,
@@ -147,6 +148,7 @@ def _page(
         closest_note=closest_note(comparison),
         mistakes=config and picture_of_mistakes(config, plan),
         probe=config and probe_section(config, plan),
+        curve=config and curve_section(config, plan),
         worst=worst,
         proof=read_proof(url, manifest.root),
         num_pixels=sum(counts),

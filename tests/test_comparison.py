@@ -1,6 +1,8 @@
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,12 @@ from PIL import Image
 from factory.classes import Classes
 from factory.comparison import Comparison, compare, evenly
 from factory.config import Config, load_config
+from factory.data.loading import read_labelled
 from factory.data.toy import drawing, faces
 from factory.errors import UserError
 from factory.images import UInt8
+from factory.labeling.curve_gain import Gain
+from factory.labeling.curve_outcome import Curve, write_curve
 from factory.png import encode_png
 from factory.report import write_report
 from factory.shards.ledger import Ledger
@@ -167,6 +172,35 @@ def test_the_page_tells_nothing_of_a_probe_that_is_not_finished(
     probed(tmp_path, read_manifest(dataset).plan.recipe["ddpm_sha256"])
     (tmp_path / lost).unlink()
     assert "Features that carry" not in reported(dataset, config(images), tmp_path)
+
+
+def test_the_page_shows_a_curve_of_its_ddpm_and_its_labelled_images_alone(
+    dataset: str, images: Path, tmp_path: Path
+) -> None:
+    seen, plan = config(images), read_manifest(dataset).plan
+    assert seen.data.labelled is not None
+    digest = read_labelled(seen.data.labelled, SIZE, 3).digest()
+    curve = Curve(
+        *(plan.recipe["ddpm_sha256"], SIZE, digest, "data.test", 4, (10, 20), 3),
+        *((0.5, 0.6), (0.02, 0.01), {name: (0.5, 0.6) for name in plan.class_names}),
+        *(Gain(0.02, 0.01), None, {}),
+    )
+    section = seen.curve.model_copy(update={"url": str(tmp_path)})
+    seen = seen.model_copy(update={"curve": section})
+    changes: list[tuple[dict[str, Any], bool]] = [
+        ({"num_test": 5}, True),
+        ({"ddpm_hash": "f" * 64}, False),
+        ({"labelled_hash": "f" * 64}, False),
+    ]
+    for change, is_shown in changes:
+        write_curve(seen, replace(curve, **change), "")
+        page = Path(write_report(dataset, 4, seen)).read_text()
+        assert ("What more labelled images are worth" in page) == is_shown
+        assert (
+            ("worth about +2.0 ± 1.0 points" in page)
+            == is_shown
+            == ("20 labelled images: 0.6" in page)
+        )
 
 
 def test_shares_of_the_labelled_images_are_of_all_their_pixels(dataset: str, images: Path) -> None:

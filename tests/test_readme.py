@@ -28,6 +28,7 @@ SMALLER = {
     "probe": ["--set=probe.timesteps=[50]", "--num-passes=1", "--set=probe.pixels_per_image=50"],
     "fit": ["--num-members=2", "--set=fit.num_steps=3", "--set=fit.pixels_per_step=64"],
     "evaluate": ["--set=evaluate.num_pictures=1"],
+    "curve": ["--set=curve.nums=[1, 3]", "--set=fit.num_members=2", "--set=fit.num_steps=3"],
     "segment": ["--dry-run"],
     "prove": ["--dry-run", "--workers=here"],
     "label": ["--workers=here", "--set=label.precision=fp32"],

@@ -5,6 +5,7 @@ keys are refused, and all problems are reported at once. `data`, and the modules
 the keys. Nothing here imports torch, so that a mistake is answered at once.
 """
 
+from factory.config.curve import CurveConfig
 from factory.config.data import DataConfig
 from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
 from factory.config.generate import GenerateConfig
@@ -30,6 +31,7 @@ from factory.config.train import DiffusionConfig, PredictionType, TrainConfig, U
 __all__ = [
     "AdoptConfig",
     "Config",
+    "CurveConfig",
     "DataConfig",
     "DiffusionConfig",
     "EvaluateConfig",

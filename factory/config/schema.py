@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import ValidationInfo, model_validator
 
 from factory import storage
+from factory.config.curve import CurveConfig
 from factory.config.data import DataConfig
 from factory.config.defaults import with_defaults
 from factory.config.fit import EvaluateConfig, FitConfig, ModelsConfig
@@ -40,6 +41,7 @@ class Config(Section):
     probe: ProbeConfig = ProbeConfig()
     fit: FitConfig = FitConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    curve: CurveConfig = CurveConfig()
     generate: GenerateConfig = GenerateConfig()
     label: LabelConfig = LabelConfig()
     sample: SampleConfig = SampleConfig()

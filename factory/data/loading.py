@@ -4,6 +4,7 @@ Everything wrong in a source is found in one pass, a line per offending file. `l
 good together with the problems, for `inspection`; `read_images` and `read_labelled` refuse.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -39,6 +40,13 @@ class Labelled:
     def copied(self) -> "Labelled":
         """The same with arrays that may be written to; torch warns of Ray's own, which may not."""
         return replace(self, images=self.images.copy(), masks=self.masks.copy())
+
+    def digest(self) -> str:
+        """The sha256 over images, masks and class names, hex."""
+        digest = hashlib.sha256(repr((self.images.shape, self.classes.names)).encode())
+        digest.update(self.images.tobytes())
+        digest.update(self.masks.tobytes())
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         images, classes = counted(len(self), "image"), len(self.classes)

@@ -76,7 +76,7 @@ def available_device() -> torch.device:
 
 
 @contextmanager
-def _room_on(device: torch.device, key: str) -> Iterator[None]:
+def room_on(device: torch.device, key: str) -> Iterator[None]:
     """Turns an out-of-memory error of the device into a UserError."""
     try:
         yield
@@ -103,9 +103,9 @@ def probe(config: Config) -> list[str]:
     Raises UserError; OSError while writing.
     """
     model, labelled = check_probe(config)
-    _tell_reading("probe | data.labelled", labelled, config)
+    tell_reading("probe | data.labelled", labelled, config)
     device = available_device()
-    with _room_on(device, "probe.pixels_per_image"):
+    with room_on(device, "probe.pixels_per_image"):
         model.unet.to(device)
         probed = probing.probe(model, labelled, config)
     probe_outcome.write_outcome(probed, labelled.classes, config)
@@ -134,7 +134,7 @@ def check_fit(config: Config) -> tuple[Model, Labelled, str]:
 def fit(config: Config) -> str:
     """Fits and writes the ensemble; returns its url. Raises UserError; OSError while writing."""
     model, labelled, url = check_fit(config)
-    _tell_reading("fit | data.labelled", labelled, config)
+    tell_reading("fit | data.labelled", labelled, config)
     save_head(fitted(model, labelled, config), url, WEIGHTS_DTYPES[config.fit.weights_dtype])
     return url
 
@@ -148,7 +148,7 @@ def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
     tell(f"fit | {images}, {len(labelled.classes)} classes | on {device}")
     if absent := _absent(labelled):
         tell(f"fit | warning: no pixel of {some(absent)}, which can never be learned")
-    with _room_on(device, "fit.pool_gib"):
+    with room_on(device, "fit.pool_gib"):
         model.unet.to(device)
         head = fit_head(model, labelled, config)
         if config.fit.calibration_folds == 0:
@@ -160,7 +160,9 @@ def fitted(model: Model, labelled: Labelled, config: Config) -> Head:
     return with_calibration(head, calibration)
 
 
-def _tell_reading(prefix: str, read: Labelled, config: Config) -> None:
+def tell_reading(prefix: str, read: Labelled, config: Config) -> None:
+    """Tells at which size images were read, if at another one than the config's, and their
+    notes."""
     size, asked = read.images.shape[1], config.data.image_size
     if asked not in (None, size):
         tell(f"{prefix}: read at {size} px, the DDPM's size, not at data.image_size = {asked}")
@@ -208,8 +210,8 @@ def evaluate(config: Config) -> list[str]:
     """
     given = check_evaluate(config)
     test, device = given.test, available_device()
-    _tell_reading("evaluate | data.test", test, config)
-    with _room_on(device, "evaluate.batch_size"):
+    tell_reading("evaluate | data.test", test, config)
+    with room_on(device, "evaluate.batch_size"):
         given.model.unet.to(device)
         given.ensemble.to(device)
         found = evaluation.evaluate(given.model, given.ensemble, test, config)

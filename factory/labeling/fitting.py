@@ -88,10 +88,15 @@ def fit_head(model: Model, labelled: Labelled, config: Config) -> Head:
     images, masks = labelled.images, labelled.masks
     if config.fit.horizontal_flip:
         images, masks = with_mirrored(labelled)
-    order = np.random.default_rng(config.fit.seed).permutation(len(images))
+    order = training_order(len(images), config.fit)
     passes = map_passes(model, head_config.places, images[order], config.fit)
     masks_in_order = torch.from_numpy(masks[order])
     return HEADS[config.fit.head].fit(passes, masks_in_order, head_config, config.fit)
+
+
+def training_order(num: int, settings: FitConfig) -> npt.NDArray[np.int64]:
+    """The order in which so many images are learned from: a random one, by fit.seed."""
+    return np.random.default_rng(settings.seed).permutation(num)
 
 
 def with_mirrored(labelled: Labelled) -> tuple[UInt8, UInt8]:
@@ -141,6 +146,11 @@ def maps_and_labels(
             yield maps, head.label(maps, head.config.image_size, mirrored, counted)
 
 
+def images_of_pass(model: Model) -> int:
+    """The images that pass the network together."""
+    return max(1, _PIXELS_PER_PASS // model.image_size**2)
+
+
 def map_passes(
     model: Model,
     places: Places,
@@ -155,7 +165,7 @@ def map_passes(
     bf16 = settings is not None and in_bf16(settings.precision, device.type)
     noise = shared_noise(places.noise_seed, model.image_size, model.channels)
     schedule = linear_schedule(model.diffusion)
-    step = max(1, _PIXELS_PER_PASS // model.image_size**2)
+    step = images_of_pass(model)
     for start in range(0, len(images), step):
         pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + step]))
         x_0 = to_signed(pixels.permute(0, 3, 1, 2)).contiguous().to(device)

@@ -55,7 +55,7 @@ class Counts:
 
     def iou(self) -> Floats:
         """(C,) IoU of each class; nan where the truth lacks it."""
-        return _iou(self.hits.sum(0), self.truth.sum(0), self.predicted.sum(0))
+        return iou_of(self.hits.sum(0), self.truth.sum(0), self.predicted.sum(0))
 
     def noise_of_gain(self, other: "Counts") -> float:
         """What chance makes of the difference of two mean IoUs: twice its standard error, as other
@@ -73,7 +73,7 @@ class Counts:
         return _mean_iou(*(c.sum(0) - c for c in (self.hits, self.truth, self.predicted)))
 
 
-def _iou(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
+def iou_of(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
     """IoU of each class that the truth has, nan of others.
 
     So whether another set of features predicts a class that is not there changes no number of
@@ -86,7 +86,7 @@ def _iou(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
 
 def _mean_iou(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
     """Means over the classes that the truth has; classes are the last axis."""
-    iou = _iou(hits, truth, predicted)
+    iou = iou_of(hits, truth, predicted)
     means: Floats = np.nansum(iou, -1) / np.maximum((truth > 0).sum(-1), 1)
     return means
 

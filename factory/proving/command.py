@@ -21,7 +21,6 @@ from factory.proving.trainings import scores_of
 from factory.scores import Score
 from factory.segmentation.material import Material, dataset_id, open_shards, read_material
 from factory.segmentation.networks import check_network
-from factory.segmentation.run_identity import pairs_hash
 from factory.shards.layout import PROOF
 from factory.shards.plan import Plan
 from factory.shards.reader import ShardDataset
@@ -163,7 +162,7 @@ def _pseudo_config(config: Config, plan: Plan) -> Config:
 def _hashes(given: Given, precision: str) -> dict[str, dict[str, str]]:
     """By kind of training, hashes of what it learns from and is measured on."""
     assert given.material.real is not None and given.material.dataset_url is not None
-    real, test = pairs_hash(given.material.real), pairs_hash(given.test)
+    real, test = given.material.real.digest(), given.test.digest()
     synthetic, pseudo = dataset_id(given.material.dataset_url), dataset_id(given.pseudo.label.url)
     shards = {REAL: "none", PSEUDO: pseudo, PSEUDO_BOTH: pseudo}
     kinds = (REAL, "synthetic", BOTH, PSEUDO, PSEUDO_BOTH)
@@ -181,7 +180,7 @@ def _hashes(given: Given, precision: str) -> dict[str, dict[str, str]]:
 
 def _of_ensemble(config: Config, given: Given) -> Score:
     """The scores of the ensemble's own masks, kept as those of trainings are."""
-    found = {"data.test": pairs_hash(given.test), "ensemble": given.plan.recipe["ensemble_sha256"]}
+    found = {"data.test": given.test.digest(), "ensemble": given.plan.recipe["ensemble_sha256"]}
     run = run_of(config, ENSEMBLE, 0, found)
     if (kept := run.kept) is not None:
         return kept

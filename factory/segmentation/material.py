@@ -10,7 +10,6 @@ from factory.config.segment import SegmentConfig
 from factory.data.inspection import check_disjoint
 from factory.data.loading import Labelled, read_labelled
 from factory.errors import Problems, UserError, counted
-from factory.segmentation.run_identity import pairs_hash
 from factory.shards.columns import EXPECTED_IOU
 from factory.shards.plan import Plan
 from factory.shards.reader import ShardDataset
@@ -72,7 +71,7 @@ def read_material(config: Config) -> Material:
         check_disjoint(real, test)
     identity = {
         "dataset": "none" if plan is None else dataset_id(settings.dataset_url),
-        "data.labelled": "none" if real is None else pairs_hash(real),
+        "data.labelled": "none" if real is None else real.digest(),
     }
     url = None if plan is None else settings.dataset_url
     material = Material(classes, size, channels, url, real, test, identity=identity)

@@ -1,13 +1,11 @@
 """What a run learns from and how, in its run.json, and the check of one that goes on."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from factory import storage
 from factory.config.segment import SegmentConfig
-from factory.data.loading import Labelled
 from factory.differences import differences
 from factory.diffusion.run_checkpoints import has_checkpoints, saving
 from factory.errors import UserError
@@ -38,14 +36,6 @@ def identity(settings: SegmentConfig, found: Mapping[str, Any]) -> dict[str, Any
         "segment.num_workers": settings.num_workers,
         **found,
     }
-
-
-def pairs_hash(labelled: Labelled) -> str:
-    """The sha256 over images, masks and class names, hex."""
-    digest = hashlib.sha256(repr((labelled.images.shape, labelled.classes.names)).encode())
-    digest.update(labelled.images.tobytes())
-    digest.update(labelled.masks.tobytes())
-    return digest.hexdigest()
 
 
 def check_run(settings: SegmentConfig, found: Mapping[str, Any]) -> None:

@@ -77,7 +77,7 @@ def _says_image(pair: tuple[str, str]) -> bool:
 
 def preference(text: str) -> int:
     """Higher for masks of classes than for those of objects, of colours to look at, or of edges."""
-    words = {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", text)}
+    words = {word.lower() for word in words_in(text)}
     others = 2 * bool(words & _OF_OTHER_THINGS) + bool(words & _TO_LOOK_AT)
     return len(words & _OF_CLASSES) - bool(words & _OF_OBJECTS) - others
 

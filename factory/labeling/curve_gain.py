@@ -50,7 +50,10 @@ def gain_of(nums: Sequence[int], ious: Floats, drawn: Floats, last: int = LAST) 
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
     slope = weights @ ious[-last:].mean(1)
     # The draws of a seed lie in each other, which only makes slopes more alike than this says.
-    of_seeds = weights**2 @ ious[-last:].var(axis=1, ddof=1) / ious.shape[1]
+    # Those of the last number are the same images, so that others differ as for the one before.
+    variances = ious[-last:].var(axis=1, ddof=1)
+    variances[-1] = variances[-2:].max()
+    of_seeds = weights**2 @ variances / ious.shape[1]
     of_test = np.nanvar(weights @ drawn[-last:].mean(1), ddof=1)
     times = math.log((nums[-1] + MORE) / nums[-1])
     return Gain(float(slope * times), float(2 * times * np.sqrt(of_seeds + of_test)))

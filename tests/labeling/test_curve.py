@@ -184,6 +184,6 @@ def test_the_picture_has_a_line_for_each_class_and_one_for_the_mean(make: Make) 
     assert found is not None
     svg = Path(make().curve.url, PICTURE).read_text()
     there = [values for values in found.iou.values() if None not in values]
-    assert svg.count("<polyline") == len(there) + 1 and svg.count("<circle") == 3
+    assert svg.count("<title>") == len(there) + 3 and svg.count("<circle") == 3
     classes = check_curve(make()).labelled.classes
     assert "xmlns" not in picture(found, classes, in_page=True)

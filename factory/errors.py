@@ -3,6 +3,7 @@
 FactoryError
 |- UserError           A config, a folder, a model or a URL is wrong: nothing was started.
 |- TrainingFailed      A training stopped; the same command goes on from its last checkpoint.
+|- Stopped             A training stops on all its workers at once.
 |- GenerationFailed    A job stopped; finished shards are kept, and the same command goes on.
 |  `- PoolFailed       Its actors cannot go on.
 |- Incomplete          Shards of a dataset are missing or altered.
@@ -58,6 +59,11 @@ class UserError(FactoryError):
 
 class TrainingFailed(FactoryError):
     """A training stopped; checkpoints are kept, and the same command goes on from the last one."""
+
+
+class Stopped(FactoryError):
+    """A training stops on all its workers at the same point, and none waits for another one; the
+    message says why."""
 
 
 class GenerationFailed(FactoryError):

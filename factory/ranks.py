@@ -8,13 +8,9 @@ import torch.distributed
 from ray.train.collective import barrier, broadcast_from_rank_zero
 
 from factory import cluster
-from factory.errors import UserError
+from factory.errors import Stopped, UserError
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """Raised on all workers at the same point: none waits for another one."""
 
 
 def on_rank_0(rank: int, work: Callable[[], T]) -> T:

@@ -36,6 +36,6 @@ def test_the_notebook_runs_in_another_folder_and_shows_pictures(
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     printed = "".join(output.get("text", "") for output in outputs)
-    assert "56 to learn from, 14 to measure on" in printed
+    assert "20 to learn from, 100 to measure on" in printed
     assert float(printed.partition("mean IoU ")[2].split()[0]) > 0.7
-    assert "70 images are labelled" in printed and "16 pairs, of which 8 are kept" in printed
+    assert "120 images are labelled" in printed and "16 pairs, of which 8 are kept" in printed

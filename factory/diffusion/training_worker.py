@@ -46,11 +46,11 @@ from factory.diffusion.train_step import (
     resident_images,
     train_step,
 )
-from factory.errors import NotFinite, UserError, counted, is_out_of_memory
+from factory.errors import NotFinite, Stopped, UserError, counted, is_out_of_memory
 from factory.images import UInt8, to_signed
 from factory.precision import in_bf16
 from factory.progress import print_lines, tell
-from factory.ranks import Stopped, on_all_ranks, on_rank_0
+from factory.ranks import on_all_ranks, on_rank_0
 from factory.step_lines import StepLines
 
 

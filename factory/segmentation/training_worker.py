@@ -24,11 +24,11 @@ from factory.diffusion.run_checkpoints import (
     saving,
 )
 from factory.diffusion.train_state import TrainState, load_state
-from factory.errors import NotFinite, UserError, counted, is_out_of_memory
+from factory.errors import NotFinite, Stopped, UserError, counted, is_out_of_memory
 from factory.labeling.mirroring import mirror_ids
 from factory.precision import in_bf16
 from factory.progress import print_lines, tell
-from factory.ranks import Stopped, on_all_ranks, on_rank_0
+from factory.ranks import on_all_ranks, on_rank_0
 from factory.segmentation.batches import Pairs
 from factory.segmentation.material import Material, open_shards
 from factory.segmentation.networks import made, maker

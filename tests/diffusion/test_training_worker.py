@@ -14,7 +14,7 @@ from factory.diffusion.run_checkpoints import checkpoints_url, save_checkpoint
 from factory.diffusion.run_start import find_start
 from factory.diffusion.schedule import linear_schedule
 from factory.diffusion.train_state import TrainState, new_state
-from factory.errors import UserError
+from factory.errors import Stopped, UserError
 
 CPU = torch.device("cpu")
 
@@ -56,7 +56,7 @@ def test_what_one_machine_cannot_do_stops_the_workers_of_all(others) -> None:
     others[:] = [None]
     assert ranks.on_all_ranks(2, lambda: 7) == 7
     others[:] = ["node b: no room"]
-    with pytest.raises(ranks.Stopped, match="node b: no room"):
+    with pytest.raises(Stopped, match="node b: no room"):
         ranks.on_all_ranks(2, lambda: 7)
 
 
@@ -120,5 +120,5 @@ def test_a_checkpoint_of_a_diverged_training_is_not_gone_on_from(config, monkeyp
     state.step = 1000
     monkeypatch.setattr(run_checkpoints, "is_finite", lambda state: True)  # as it was before
     save_checkpoint(state, checkpoints_url(config), 2)
-    with pytest.raises(ranks.Stopped, match=r"step-0001000: holds .* Delete it"):
+    with pytest.raises(Stopped, match=r"step-0001000: holds .* Delete it"):
         training_worker._restored_state(config, find_start(config).checkpoint, CPU)

@@ -1,16 +1,34 @@
 """What the workers of a training do together: work of one of them, or of each, whose failure stops
 all at the same point."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch.distributed
 from ray.train.collective import barrier, broadcast_from_rank_zero
 
 from factory import cluster
-from factory.errors import Stopped, UserError
+from factory.config.workers import WorkersConfig
+from factory.errors import Stopped, UserError, counted, is_out_of_memory
 
 T = TypeVar("T")
+
+
+@contextmanager
+def naming_memory(settings: WorkersConfig, batch_size: int, remedy: str) -> Iterator[None]:
+    """Tells in the body, where memory runs out, which settings take it, and the remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        section = settings.section
+        raise MemoryError(
+            f"out of memory with {section}.batch_size = {batch_size} over "
+            f"{counted(settings.num_workers, 'worker')}. Lower it, or raise {section}.num_workers: "
+            f"both are part of the run, so {remedy}. {error}"
+        ) from None
 
 
 def on_rank_0(rank: int, work: Callable[[], T]) -> T:

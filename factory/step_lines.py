@@ -22,6 +22,10 @@ class StepLines:
         self.waited_seconds = 0.0
         self.first_step = self.last_step = first_step
 
+    def due(self, step: int, interval: int) -> bool:
+        """True after the last step, and after every so many."""
+        return step % interval == 0 or step == self.num_steps
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Measures the time in which the next batch is awaited."""

@@ -43,7 +43,7 @@ config.*
 config
 next_commands
 new_config.*
-progress streams signals precision embedded ray_internals.*
+progress streams signals precision torch_threads embedded ray_internals.*
 data.cache.*
 cluster
 ranks worker_group step_lines

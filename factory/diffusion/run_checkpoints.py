@@ -189,6 +189,13 @@ def on_this_machine(url: str) -> Iterator[Path]:
         yield Path(folder)
 
 
+def save_metrics(state: TrainState[Any], url: str) -> None:
+    """Writes what was told of the run, an entry a line. Raises UserError where it cannot be."""
+    lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in state.history)
+    with saving("the metrics", url):
+        storage.write(url, lines.encode())
+
+
 @contextmanager
 def saving(what: str, url: str) -> Iterator[None]:
     """Turns an error of writing to the URL, such as a full disk, into a UserError."""

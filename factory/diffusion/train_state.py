@@ -88,6 +88,38 @@ def _optimizers(unet: UNet, train: TrainConfig) -> tuple[torch.optim.Optimizer, 
     return muon, adamw([w for w in unet.parameters() if id(w) not in chosen])
 
 
+def update(
+    state: TrainState[Any], loss: torch.Tensor, rate: float, max_grad_norm: float, decay: float
+) -> None:
+    """One step of all optimisers at a learning rate, down the gradient of the loss, whose norm is
+    bounded; the average follows."""
+    state.unet.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.unet.parameters(), max_grad_norm)
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    _average(state, decay)
+    state.step += 1
+
+
+@torch.no_grad()
+def _average(state: TrainState[Any], decay: float) -> None:
+    """Moves the average to the weights: by 1 - min(decay, (1 + n) / (10 + n)) after n steps.
+
+    So it forgets its random start; at n = 0 it becomes the weights. The steps are counted in
+    Python: torch's `AveragedModel` counts them on the device, which choosing a decay waits for.
+    Buffers, as those of batch normalisation, are averages themselves, and copied.
+    """
+    n = state.step
+    weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n)) if n else 1.0
+    averages, weights = state.ema.parameters(), state.unet.parameters()
+    torch._foreach_lerp_(list(averages), list(weights), weight)
+    for kept, buffer in zip(state.ema.buffers(), state.unet.buffers(), strict=True):
+        kept.copy_(buffer)
+
+
 @torch.no_grad()
 def is_finite(state: TrainState[Any]) -> bool:
     """True if all weights, averages and moments are finite numbers; waits for the device.

@@ -21,7 +21,7 @@ from factory.diffusion.compilation import CompiledOrNot
 from factory.diffusion.noise import sample_seed
 from factory.diffusion.prediction import OutputFn, target
 from factory.diffusion.schedule import Schedule, alpha_sigma, q_sample
-from factory.diffusion.train_state import TrainState
+from factory.diffusion.train_state import TrainState, update
 from factory.images import UInt8, to_signed
 from factory.precision import autocast, in_bf16
 
@@ -127,15 +127,7 @@ def train_step(
     with autocast(bf16, x_0.device.type):
         kind = train.diffusion.prediction_type
         loss = denoising_loss(kind, network, schedule, x_0, t, torch.randn_like(x_0))
-    state.unet.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(state.unet.parameters(), train.max_grad_norm)
-    for optimizer in state.optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(train, state.step)
-        optimizer.step()
-    _average(state, train.ema_decay)
-    state.step += 1
+    update(state, loss, learning_rate(train, state.step), train.max_grad_norm, train.ema_decay)
     return loss.detach()
 
 
@@ -150,19 +142,6 @@ def learning_rate(train: TrainConfig, step: int) -> float:
     if step > train.falls_from:
         rate *= (train.num_steps - step) / (train.num_steps - train.falls_from)
     return rate
-
-
-@torch.no_grad()
-def _average(state: TrainState[Any], decay: float) -> None:
-    """Moves the average to the weights: by 1 - min(decay, (1 + n) / (10 + n)) after n steps.
-
-    So it forgets its random start; at n = 0 it becomes the weights. The steps are counted in
-    Python: torch's `AveragedModel` counts them on the device, which choosing a decay waits for.
-    """
-    n = state.step
-    weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n)) if n else 1.0
-    averages, weights = state.ema.parameters(), state.unet.parameters()
-    torch._foreach_lerp_(list(averages), list(weights), weight)
 
 
 def denoising_loss(

@@ -3,7 +3,6 @@
 Whatever stops one of them stops all at the same point: each waits for the others at every step.
 """
 
-import json
 import logging
 import math
 import platform
@@ -28,7 +27,7 @@ from factory.diffusion.run_checkpoints import (
     checkpoints_url,
     on_this_machine,
     save_checkpoint,
-    saving,
+    save_metrics,
 )
 from factory.diffusion.run_health import tell_health
 from factory.diffusion.run_identity import note_beginning
@@ -46,11 +45,11 @@ from factory.diffusion.train_step import (
     resident_images,
     train_step,
 )
-from factory.errors import NotFinite, Stopped, UserError, counted, is_out_of_memory
+from factory.errors import NotFinite, Stopped, UserError
 from factory.images import UInt8, to_signed
 from factory.precision import in_bf16
 from factory.progress import print_lines, tell
-from factory.ranks import on_all_ranks, on_rank_0
+from factory.ranks import naming_memory, on_all_ranks, on_rank_0
 from factory.step_lines import StepLines
 
 
@@ -62,47 +61,42 @@ def train_worker(worker_config: dict[str, Any]) -> str | None:
     """
     print_lines()
     config = parse_config(worker_config["config"])
-    context = ray.train.get_context()
-    rank = context.get_world_rank()
     device = ray.train.torch.get_device()
     torch.set_num_threads(config.train.cpus_per_worker)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    precision = "bf16" if in_bf16(config.train.precision, device.type) else "fp32"
-    labelled = _labelled_here(worker_config["labelled"]) if rank == 0 else None
+    remedy = "go on with --resume-anyway, or begin at another --out"
     try:
-        images = on_all_ranks(
-            context.get_world_size(), lambda: _images_here(config, **worker_config["images"])
-        )
-        start = on_rank_0(rank, lambda: find_start(config))
-        state = _restored_state(config, start.checkpoint, device)
-        found = {"train.precision": precision, "images": images.summary, "decoding": DECODING}
-        on_rank_0(rank, lambda: note_beginning(config, found, state.step))
-        if rank == 0 and state.step:
-            tell(f"train | going on from step {state.step:,}{start.why}")
-        # A run that begins has no best step, whatever another one has left there.
-        is_resumed = labelled is not None and state.step > 0
-        best = on_rank_0(rank, lambda: restored_best(config, state, start) if is_resumed else None)
-        if state.step < config.train.num_steps:
-            parts = parted(len(images.images), worker_config["most_held_out"], config.train.seed)
-            labels = None if labelled is None else LabelProbe(config, labelled, best)
-            ranks = rank, context.get_world_size()
-            _train_on(config, state, images.images, parts, labels, ranks, device)
-        on_rank_0(rank, lambda: write_model(config, state))
-        if rank == 0 and labelled is not None:
-            tell_better(config, labelled, state.step, device)
+        with naming_memory(config.train, config.train.batch_size, remedy):
+            _train(config, worker_config, device)
     except Stopped as stopped:
         return str(stopped)
-    except (MemoryError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            raise MemoryError(
-                f"out of memory with train.batch_size = {config.train.batch_size} over "
-                f"{counted(config.train.num_workers, 'worker')}. Lower it, or raise "
-                "train.num_workers: both are part of the run, so go on with --resume-anyway, or "
-                "begin at another --out. "
-                f"{error}"
-            ) from None
-        raise
     return None
+
+
+def _train(config: Config, worker_config: dict[str, Any], device: torch.device) -> None:
+    """Trains from where the run is to its end, and writes the result."""
+    context = ray.train.get_context()
+    rank, num_ranks = context.get_world_rank(), context.get_world_size()
+    precision = "bf16" if in_bf16(config.train.precision, device.type) else "fp32"
+    labelled = _labelled_here(worker_config["labelled"]) if rank == 0 else None
+    images = on_all_ranks(num_ranks, lambda: _images_here(config, **worker_config["images"]))
+    start = on_rank_0(rank, lambda: find_start(config))
+    state = _restored_state(config, start.checkpoint, device)
+    found = {"train.precision": precision, "images": images.summary, "decoding": DECODING}
+    on_rank_0(rank, lambda: note_beginning(config, found, state.step))
+    if rank == 0 and state.step:
+        tell(f"train | going on from step {state.step:,}{start.why}")
+    # A run that begins has no best step, whatever another one has left there.
+    is_resumed = labelled is not None and state.step > 0
+    best = on_rank_0(rank, lambda: restored_best(config, state, start) if is_resumed else None)
+    if state.step < config.train.num_steps:
+        parts = parted(len(images.images), worker_config["most_held_out"], config.train.seed)
+        labels = None if labelled is None else LabelProbe(config, labelled, best)
+        ranks = rank, num_ranks
+        _train_on(config, state, images.images, parts, labels, ranks, device)
+    on_rank_0(rank, lambda: write_model(config, state))
+    if rank == 0 and labelled is not None:
+        tell_better(config, labelled, state.step, device)
 
 
 def _images_here(config: Config, key: str, summary: str) -> Cached:
@@ -149,7 +143,7 @@ def _train_on(
             chosen = batch_indices(len(learned), config.train, state.step, rank, num_ranks)
             batch = read_batch(images, learned[chosen], device)
         lines.loss += train_step(state, network, schedule, batch, config.train, rank)
-        if _due(config, state.step, config.train.log_steps):
+        if lines.due(state.step, config.train.log_steps):
             loss = lines.mean_loss(state.step, num_ranks)
             if not math.isfinite(loss):
                 on_rank_0(rank, lambda: _stop_diverged(config, state, "the loss is not finite"))
@@ -159,9 +153,9 @@ def _train_on(
                 _write_events(board, entry)
         if rank == 0 and state.step % config.train.sample_steps == 0:
             draw_sheet(config, state, reference, device)
-        if labels is not None and _due(config, state.step, config.train.probe_steps):
+        if labels is not None and lines.due(state.step, config.train.probe_steps):
             labels.measure(state)
-        is_due = _due(config, state.step, config.train.checkpoint_steps)
+        is_due = lines.due(state.step, config.train.checkpoint_steps)
         if rank == 0 and is_due and len(held_out):
             tell_health(config, state, schedule, held_out)
         if is_due or state.step == state.end.last_before:
@@ -183,11 +177,6 @@ def _restored_state(config: Config, checkpoint: str | None, device: torch.device
                 "it. Delete it to go on from an older one."
             )
     return state
-
-
-def _due(config: Config, step: int, interval: int) -> bool:
-    """True after the last step, and after every so many."""
-    return step % interval == 0 or step == config.train.num_steps
 
 
 def _stop_diverged(config: Config, state: TrainState, what: str) -> NoReturn:
@@ -216,10 +205,7 @@ def _save(config: Config, state: TrainState, best: Best | None = None) -> None:
         save_checkpoint(state, url, train.num_checkpoints_to_keep)
     except NotFinite:
         _stop_diverged(config, state, "the weights are not finite")
-    lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in state.history)
-    metrics_url = storage.join(train.url, "metrics.jsonl")
-    with saving("the metrics", metrics_url):
-        storage.write(metrics_url, lines.encode())
+    save_metrics(state, storage.join(train.url, "metrics.jsonl"))
 
 
 def _tensorboard(config: Config) -> Any:

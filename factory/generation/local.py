@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-import torch
-
 from factory.config import Config, ShardsConfig
 from factory.errors import CannotCompile, GenerationFailed, UnlikeHardware
 from factory.generation.failures import Failures, told
@@ -16,18 +14,15 @@ from factory.generation.shard_maker import NUM_SLOTS, SHARD_FAILURES, ShardMaker
 from factory.generation.stages import batch_maker, settings_of
 from factory.progress import bar, duration, tell
 from factory.shards.plan import Plan
+from factory.torch_threads import torch_threads
 
 
 @contextmanager
 def threads_of_an_actor(settings: ShardsConfig) -> Iterator[None]:
     """Lets the body compute with as many threads as an actor of a pool does: they cut the work, and
     so decide how sums are rounded."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(settings.threads_per_actor)
-    try:
+    with torch_threads(settings.threads_per_actor):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def make_shards(

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, replace
 
 from factory import storage, worker_group
-from factory.config import Config, required
+from factory.config import Config, SegmentConfig, required
 from factory.data.loading import Labelled
 from factory.diffusion.checkpoints import Model
 from factory.errors import Problems, UserError, counted, shown
@@ -13,18 +13,18 @@ from factory.generation import command as datasets
 from factory.labeling import commands, evaluation
 from factory.labeling.head import Head
 from factory.progress import tell
-from factory.proving.conditions import BOTH, ENSEMBLE, PSEUDO, PSEUDO_BOTH, REAL
+from factory.proving.conditions import ENSEMBLE, TRAINED
 from factory.proving.materials import Materials
 from factory.proving.proof import Proof
 from factory.proving.runs import run_of, settings_of
 from factory.proving.trainings import scores_of
 from factory.scores import Score
-from factory.segmentation.material import Material, dataset_id, open_shards, read_material
+from factory.segmentation.material import Material, open_shards, read_material
 from factory.segmentation.networks import check_network
 from factory.shards.layout import PROOF
 from factory.shards.plan import Plan
 from factory.shards.reader import ShardDataset
-from factory.shards.reading import read_plan
+from factory.shards.reading import read_manifest, read_plan
 
 _FOUND = "proof.json"
 
@@ -93,13 +93,12 @@ def prove(config: Config) -> list[str]:
     pseudo = datasets.label(given.pseudo)
     pseudo_url = given.pseudo.label.url
     _check_unseen(pseudo_url, given.test)
-    scores = scores_of(
-        config, Materials(given.material, pseudo_url), _hashes(given, config.segment.precision)
-    )
+    materials = Materials(given.material, pseudo_url)
+    scores = scores_of(config, materials, _hashes(materials, given.test, config.segment))
     whole = {**scores, ENSEMBLE: (_of_ensemble(config, given),)}
     assert given.material.real is not None and given.material.dataset_url is not None
     proof = Proof(
-        dataset=dataset_id(given.material.dataset_url),
+        dataset=read_manifest(given.material.dataset_url).root,
         classes=given.material.classes,
         num_real=len(given.material.real),
         num_synthetic=given.material.num_synthetic,
@@ -159,23 +158,13 @@ def _pseudo_config(config: Config, plan: Plan) -> Config:
     return config.model_copy(update={"label": label})
 
 
-def _hashes(given: Given, precision: str) -> dict[str, dict[str, str]]:
+def _hashes(
+    materials: Materials, test: Labelled, settings: SegmentConfig
+) -> dict[str, dict[str, str]]:
     """By kind of training, hashes of what it learns from and is measured on."""
-    assert given.material.real is not None and given.material.dataset_url is not None
-    real, test = given.material.real.digest(), given.test.digest()
-    synthetic, pseudo = dataset_id(given.material.dataset_url), dataset_id(given.pseudo.label.url)
-    shards = {REAL: "none", PSEUDO: pseudo, PSEUDO_BOTH: pseudo}
-    kinds = (REAL, "synthetic", BOTH, PSEUDO, PSEUDO_BOTH)
-    with_real = (REAL, BOTH, PSEUDO_BOTH)
-    return {
-        kind: {
-            "dataset": shards.get(kind, synthetic),
-            "data.labelled": real if kind in with_real else "none",
-            "data.test": test,
-            "segment.precision": precision,
-        }
-        for kind in kinds
-    }
+    # A score depends on the precision, which the identity of a run leaves out.
+    same = {"data.test": test.digest(), "segment.precision": settings.precision}
+    return {kind: {**materials.of(kind).identity(), **same} for kind in TRAINED}
 
 
 def _of_ensemble(config: Config, given: Given) -> Score:

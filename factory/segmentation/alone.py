@@ -1,8 +1,5 @@
 """A training of a segmentation network in one process, without Ray and without checkpoints."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import nn
 
@@ -13,6 +10,7 @@ from factory.segmentation.batches import Pairs
 from factory.segmentation.material import Material, open_shards
 from factory.segmentation.networks import made, maker
 from factory.segmentation.train_step import new_state, train_step
+from factory.torch_threads import torch_threads
 
 
 def train_alone(settings: SegmentConfig, material: Material, device: torch.device) -> nn.Module:
@@ -29,7 +27,7 @@ def train_alone(settings: SegmentConfig, material: Material, device: torch.devic
     mirrored_ids = torch.from_numpy(mirror_ids(material.classes)).long().to(device)
     pairs = Pairs(open_shards(settings, material, 0, 1), material.real)
     loss: torch.Tensor | float = 0.0
-    with _threads(settings.cpus_per_worker):
+    with torch_threads(settings.cpus_per_worker):
         for batch in pairs.batches(settings, range(settings.num_steps)):
             loss = train_step(state, state.unet, batch.to(device), mirrored_ids, settings)
     if not torch.isfinite(torch.as_tensor(loss)):
@@ -38,14 +36,3 @@ def train_alone(settings: SegmentConfig, material: Material, device: torch.devic
             "Lower segment.learning_rate, or raise segment.warmup_steps."
         )
     return state.ema.eval()
-
-
-@contextmanager
-def _threads(num: int) -> Iterator[None]:
-    """Lets the body compute with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -6,6 +6,7 @@ Shapes: B batch, C channels, S image size, N images.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from factory.config.segment import SegmentConfig
 from factory.data.loading import Labelled
-from factory.images import UInt8
+from factory.images import Int64, UInt8
 from factory.shards.columns import EXPECTED_IOU
 from factory.shards.reader import ShardDataset
 from factory.threads import ahead
@@ -55,9 +56,11 @@ class Pairs:
 
         Raises UserError where a shard is missing or altered.
         """
-        num_real = self._num_real(settings)
-        first, end = self._places(settings.batch_size, num_real)
-        num_synthetic = self._here(settings.batch_size) - (end - first)
+        num, num_real = settings.batch_size, self._num_real(settings)
+        # Each rank has a part of the pairs of a step, among which the real ones lie evenly.
+        start, stop = (rank * num // self.num_ranks for rank in (self.rank, self.rank + 1))
+        first, end = start * num_real // num, stop * num_real // num
+        num_synthetic = stop - start - (end - first)
         samples = self._samples(steps.start * num_synthetic, num_synthetic)
 
         def batch(step: int) -> Batch:
@@ -74,17 +77,6 @@ class Pairs:
             return 0
         return settings.batch_size if self.synthetic is None else settings.num_real_beside
 
-    def _here(self, num: int) -> int:
-        """This rank's share of so many, as equal as possible."""
-        return (self.rank + 1) * num // self.num_ranks - self.rank * num // self.num_ranks
-
-    def _places(self, num: int, num_real: int) -> tuple[int, int]:
-        """Which of the real pairs of a step are this rank's: first and end. They lie evenly among
-        the num pairs of a step, of which each rank takes a part."""
-        ends = (rank * num // self.num_ranks for rank in (self.rank, self.rank + 1))
-        first, end = (place * num_real // num for place in ends)
-        return first, end
-
     def _samples(self, start: int, num_a_step: int) -> Iterator[dict[str, Any]]:
         if self.synthetic is None or num_a_step == 0:
             return iter(())
@@ -97,8 +89,14 @@ class Pairs:
         num = len(self.real)
         for position in positions:
             epoch, place = divmod(position, num)
-            chosen = int(np.random.default_rng([seed, epoch]).permutation(num)[place])
+            chosen = int(_order(seed, epoch, num)[place])
             yield self.real.images[chosen], self.real.masks[chosen]
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, num: int) -> Int64:
+    """The shuffled order of one epoch; kept while the epoch lasts, and the next one."""
+    return np.random.default_rng([seed, epoch]).permutation(num)
 
 
 def _joined(

@@ -1,7 +1,6 @@
 """What a training of a segmentation network learns from, and is measured on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from factory import storage
 from factory.classes import Classes
@@ -32,8 +31,13 @@ class Material:
     """Real pairs to measure on; None: nothing is measured."""
     num_synthetic: int = 0
     """The synthetic pairs that are learned from: those of the split and within the bound."""
-    identity: Mapping[str, str] = field(default_factory=dict)
-    """Hashes of what is learned from, by name."""
+
+    def identity(self) -> dict[str, str]:
+        """Hashes of what is learned from, by name. Raises UserError without the dataset."""
+        return {
+            "dataset": "none" if self.dataset_url is None else read_manifest(self.dataset_url).root,
+            "data.labelled": "none" if self.real is None else self.real.digest(),
+        }
 
     def copied(self) -> "Material":
         """The same with arrays that may be written to, which those that Ray hands over may not."""
@@ -69,12 +73,8 @@ def read_material(config: Config) -> Material:
     problems.raise_if_any()
     if real is not None and test is not None:
         check_disjoint(real, test)
-    identity = {
-        "dataset": "none" if plan is None else dataset_id(settings.dataset_url),
-        "data.labelled": "none" if real is None else real.digest(),
-    }
     url = None if plan is None else settings.dataset_url
-    material = Material(classes, size, channels, url, real, test, identity=identity)
+    material = Material(classes, size, channels, url, real, test)
     shards = open_shards(settings, material, 0, settings.num_workers)
     return material if shards is None else replace(material, num_synthetic=shards.num_kept)
 
@@ -83,8 +83,7 @@ def _plan(config: Config) -> Plan:
     """The plan of the finished dataset, whose pairs must be of one size. Raises UserError."""
     settings = config.segment
     url = settings.dataset_url
-    read_manifest(url)
-    plan = read_plan(url)
+    plan = read_manifest(url).plan
     if plan.recipe.get("at") == "original":
         raise UserError(
             f"segment.dataset_url: images and masks of {url} have sizes of their own. Label them "
@@ -95,11 +94,6 @@ def _plan(config: Config) -> Plan:
             f"segment.url: {settings.url} lies in the dataset {url}. Name a place beside it."
         )
     return plan
-
-
-def dataset_id(url: str) -> str:
-    """What tells a finished dataset from any other: its root hash. Raises UserError."""
-    return read_manifest(url).root
 
 
 def _classes(settings: SegmentConfig, plan: Plan | None, real: Labelled | None) -> Classes:

@@ -17,10 +17,13 @@ from torch import nn
 from factory.classes import IGNORE_ID
 from factory.config.segment import SegmentConfig
 from factory.diffusion.noise import sample_seed
-from factory.diffusion.train_state import TrainState
+from factory.diffusion.train_state import TrainState, update
 from factory.precision import autocast, in_bf16
 from factory.segmentation.augmentation import augmented
 from factory.segmentation.batches import Batch
+
+_MAX_GRAD_NORM = 1.0
+"""The largest norm of the gradient; a larger one is scaled down."""
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """Logits (B, K, S, S) of images (B, C, S, S) in [-1, 1]."""
@@ -55,15 +58,8 @@ def train_step(
     with autocast(in_bf16(settings.precision, images.device.type), images.device.type):
         logits = network(images)
     loss = pixel_loss(logits.float(), masks, batch.weights)
-    (optimizer,) = state.optimizers
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(state.unet.parameters(), 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(settings, state.step)
-    optimizer.step()
-    _average(state, settings.ema_decay)
-    state.step += 1
+    rate = learning_rate(settings, state.step)
+    update(state, loss, rate, _MAX_GRAD_NORM, settings.ema_decay)
     return loss.detach()
 
 
@@ -82,17 +78,3 @@ def learning_rate(settings: SegmentConfig, step: int) -> float:
     to 0 along a cosine (Loshchilov and Hutter 2017, equation 5)."""
     grown = min(1.0, (step + 1) / settings.warmup_steps)
     return settings.learning_rate * grown * (1 + math.cos(math.pi * step / settings.num_steps)) / 2
-
-
-@torch.no_grad()
-def _average(state: TrainState[nn.Module], decay: float) -> None:
-    """Moves the average to the weights: by 1 - min(decay, (1 + n) / (10 + n)) after n steps.
-
-    Buffers, as those of batch normalisation, are averages themselves, and copied.
-    """
-    n = state.step
-    weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n)) if n else 1.0
-    averages, weights = state.ema.parameters(), state.unet.parameters()
-    torch._foreach_lerp_(list(averages), list(weights), weight)
-    for kept, buffer in zip(state.ema.buffers(), state.unet.buffers(), strict=True):
-        kept.copy_(buffer)

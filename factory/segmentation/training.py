@@ -43,7 +43,7 @@ def check(config: Config) -> Material:
     problems.raise_if_any()
     num_classes, size = len(material.classes), material.image_size
     check_network(settings, material.num_channels, num_classes, size)
-    check_run(settings, material.identity)
+    check_run(settings, material.identity())
     return material
 
 

@@ -3,7 +3,6 @@
 Whatever stops one of them stops all at the same point: each waits for the others at every step.
 """
 
-import json
 import logging
 import math
 from dataclasses import dataclass
@@ -21,14 +20,14 @@ from factory.diffusion.run_checkpoints import (
     newest_checkpoint,
     on_this_machine,
     save_checkpoint,
-    saving,
+    save_metrics,
 )
 from factory.diffusion.train_state import TrainState, load_state
-from factory.errors import NotFinite, Stopped, UserError, counted, is_out_of_memory
+from factory.errors import NotFinite, Stopped, UserError
 from factory.labeling.mirroring import mirror_ids
 from factory.precision import in_bf16
 from factory.progress import print_lines, tell
-from factory.ranks import on_all_ranks, on_rank_0
+from factory.ranks import naming_memory, on_all_ranks, on_rank_0
 from factory.segmentation.batches import Pairs
 from factory.segmentation.material import Material, open_shards
 from factory.segmentation.networks import made, maker
@@ -62,18 +61,10 @@ def segment_worker(worker_config: dict[str, Any]) -> str | None:
     torch.set_num_threads(settings.cpus_per_worker)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     try:
-        _train(settings, material, ranks)
+        with naming_memory(settings, settings.batch_size, "begin at another --out"):
+            _train(settings, material, ranks)
     except Stopped as stopped:
         return str(stopped)
-    except (MemoryError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            raise MemoryError(
-                f"out of memory with segment.batch_size = {settings.batch_size} over "
-                f"{counted(settings.num_workers, 'worker')}. Lower it, or raise "
-                "segment.num_workers: both are part of the run, so begin at another --out. "
-                f"{error}"
-            ) from None
-        raise
     return None
 
 
@@ -95,8 +86,12 @@ def _train(settings: SegmentConfig, material: Material, ranks: _Ranks) -> None:
         with on_this_machine(checkpoint) as folder:
             load_state(state, folder)
     precision = "bf16" if in_bf16(settings.precision, ranks.device.type) else "fp32"
-    found = {**material.identity, "segment.precision": precision}
-    on_rank_0(ranks.rank, lambda: note_beginning(settings, found, state.step))
+
+    def note() -> None:
+        found = {**material.identity(), "segment.precision": precision}
+        note_beginning(settings, found, state.step)
+
+    on_rank_0(ranks.rank, note)
     if ranks.rank == 0 and state.step:
         tell(f"segment | going on from step {state.step:,}")
     pairs = Pairs(shards[0], material.real, ranks.rank, ranks.num)
@@ -122,19 +117,14 @@ def _steps(
         with lines.waiting():
             batch = next(batches).to(ranks.device)
         lines.loss += train_step(state, network, batch, mirrored_ids, settings, ranks.rank)
-        if _due(settings, state.step, settings.log_steps):
+        if lines.due(state.step, settings.log_steps):
             loss = lines.mean_loss(state.step, ranks.num)
             if not math.isfinite(loss):
                 on_rank_0(ranks.rank, lambda: _stop_diverged(settings, state.step))
             if ranks.rank == 0:
                 state.history += (lines.tell(state.step, loss),)
-        if _due(settings, state.step, settings.checkpoint_steps):
+        if lines.due(state.step, settings.checkpoint_steps):
             on_rank_0(ranks.rank, lambda: _save(settings, state))
-
-
-def _due(settings: SegmentConfig, step: int, interval: int) -> bool:
-    """True after the last step, and after every so many."""
-    return step % interval == 0 or step == settings.num_steps
 
 
 def _stop_diverged(settings: SegmentConfig, step: int) -> None:
@@ -151,7 +141,4 @@ def _save(settings: SegmentConfig, state: TrainState[nn.Module]) -> None:
         )
     except NotFinite:
         _stop_diverged(settings, state.step)
-    lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in state.history)
-    url = storage.join(settings.url, "metrics.jsonl")
-    with saving("the metrics", url):
-        storage.write(url, lines.encode())
+    save_metrics(state, storage.join(settings.url, "metrics.jsonl"))

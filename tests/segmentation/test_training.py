@@ -89,7 +89,7 @@ def test_another_run_in_the_same_place_is_refused_by_what_differs(segment_config
     from factory.segmentation.run_identity import note_beginning
 
     config = segment_config()
-    note_beginning(config.segment, check(config).identity, 0)
+    note_beginning(config.segment, check(config).identity(), 0)
     check(config)
     other = segment_config(seed=1, real_share=0.25)
     with pytest.raises(UserError, match=r"(?s)real_share: there 0.5, here 0.25.*seed"):
